@@ -1,0 +1,37 @@
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help demo test docs lint clean
+
+help:
+	@echo "make demo   install, train the built-in study, write the report"
+	@echo "make test   install, run every check that CI runs except the documentation"
+	@echo "make docs   install, build the documentation with warnings as errors"
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[study,dev]'
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/encollapse study digits-transition --out runs/digits-transition
+	$(BIN)/encollapse report runs/digits-transition
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+docs: $(STAMP)
+	$(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+clean:
+	rm -rf $(VENV) docs/_build docs/api/generated docs/gallery runs

@@ -1,0 +1,187 @@
+"""The class `Encoding`: the label vector of every class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encollapse import _checks
+from encollapse._typing import ArrayLike, FloatArray, IntArray
+from encollapse.errors import ArgumentError, MemoryLimitError
+
+DENSE_LIMIT_BYTES = 2 * 1024**3
+"""Structured encodings refuse to build a codeword or Gram matrix above this size."""
+
+_BLOCK_ENTRIES = 2**24
+
+
+class Encoding:
+    """One codeword for each class: the target vector that the network's output should take.
+
+    Instances are immutable. Structured encodings (:func:`one_hot` and its affine relatives,
+    :func:`simplex`) are subclasses which build the dense matrix only when `codewords` is read.
+
+    Parameters
+    ----------
+    codewords : array_like, shape (code_dim, num_classes)
+        Codewords as columns. Finite; zero and repeated columns are allowed.
+    name : str
+        What tables and plots call the encoding.
+    classes : sequence of str, optional
+        Names of the classes, in the order of the columns. Default: ``"0"``, ``"1"``, ...
+
+    Raises
+    ------
+    ArgumentError
+        If an entry is not finite, there are fewer than two classes, or `classes` has another length
+        or repeats a name.
+    """
+
+    _frozen = False
+
+    def __init__(
+        self, codewords: ArrayLike, *, name: str = "custom", classes: Sequence[str] | None = None
+    ) -> None:
+        matrix = _checks.array(codewords, "codewords", (None, None), axes="(code_dim, num_classes)")
+        self._setup(matrix.shape[1], matrix.shape[0], name, classes)
+        self._dense: FloatArray | None = _checks.read_only(matrix)
+        self._frozen = True
+
+    def _setup(self, num_classes: int, code_dim: int, name: str, classes: Sequence[str] | None) -> None:
+        self._num_classes = _checks.integer(num_classes, "num_classes", minimum=2)
+        self._code_dim = _checks.integer(code_dim, "code_dim", minimum=1)
+        if not isinstance(name, str) or not name:
+            raise ArgumentError(f"name: expected a non-empty string, got {name!r}")
+        self._name = name
+        self._classes = None if classes is None else self._class_names(classes)
+        self._dense = None
+
+    def _class_names(self, classes: Sequence[str]) -> tuple[str, ...]:
+        if isinstance(classes, str):
+            raise ArgumentError(f"classes: expected a sequence of names, got the single string {classes!r}")
+        names = tuple(str(c) for c in classes)
+        if len(names) != self._num_classes:
+            raise ArgumentError(f"classes: expected {self._num_classes} names, got {len(names)}")
+        if len(set(names)) != len(names):
+            repeated = next(c for c in names if names.count(c) > 1)
+            raise ArgumentError(f"classes: expected distinct names, got {repeated!r} more than once")
+        return names
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        if self._frozen and key != "_dense":
+            raise AttributeError(f"Encoding is immutable; cannot set {key!r}")
+        super().__setattr__(key, value)
+
+    def __repr__(self) -> str:
+        return f"Encoding({self._name!r}, num_classes={self._num_classes}, code_dim={self._code_dim})"
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes K."""
+        return self._num_classes
+
+    @property
+    def code_dim(self) -> int:
+        """Length q of a codeword."""
+        return self._code_dim
+
+    @property
+    def name(self) -> str:
+        """What tables and plots call the encoding."""
+        return self._name
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the columns."""
+        return self._classes or tuple(str(k) for k in range(self._num_classes))
+
+    @property
+    def codewords(self) -> FloatArray:
+        """Codewords as columns, shape (code_dim, num_classes), float64, read-only.
+
+        Raises
+        ------
+        MemoryLimitError
+            If a structured encoding would need more than ``DENSE_LIMIT_BYTES`` for it.
+        """
+        if self._dense is None:
+            self._refuse_above_limit("codewords", self._code_dim)
+            self._dense = _checks.read_only(self._build())
+        return self._dense
+
+    def _refuse_above_limit(self, what: str, rows: int) -> None:
+        size = 8 * rows * self._num_classes
+        if size > DENSE_LIMIT_BYTES:
+            raise MemoryLimitError(
+                f"{what}: the dense {rows} × {self._num_classes} matrix needs {size / 1024**3:.1f} GiB, above the limit "
+                f"of {DENSE_LIMIT_BYTES / 1024**3:.1f} GiB; use encode, decode, mean or the solver, which do without it, "
+                "or raise encollapse.encodings.encoding.DENSE_LIMIT_BYTES"
+            )
+
+    def _build(self) -> FloatArray:
+        raise NotImplementedError
+
+    def mean(self, priors: ArrayLike | None = None) -> FloatArray:
+        """Mean codeword ``Σ π_k e_k``, shape (code_dim,); `priors` (num_classes,) default to uniform."""
+        weights = _checks.class_priors(priors, self._num_classes)
+        return np.asarray(self.codewords @ weights)
+
+    def centered(self, priors: ArrayLike | None = None) -> Encoding:
+        """Return the encoding with its mean codeword (under `priors`) taken off every codeword."""
+        centred = self.codewords - self.mean(priors)[:, None]
+        return Encoding(centred, name=f"{self._name} (centred)", classes=self._classes)
+
+    def gram(self) -> FloatArray:
+        """Inner products of the codewords, shape (num_classes, num_classes)."""
+        return np.asarray(self.codewords.T @ self.codewords)
+
+    def encode(self, labels: ArrayLike) -> FloatArray:
+        """Codewords of labels, one row a sample: (N,) -> (N, code_dim).
+
+        Raises
+        ------
+        ArgumentError
+            If a label is negative or not below ``num_classes``.
+        ArgumentTypeError
+            If the labels are not whole numbers.
+        """
+        return self._encode(_checks.class_labels(labels, self._num_classes))
+
+    def _encode(self, labels: IntArray) -> FloatArray:
+        return np.asarray(self.codewords.T[labels])
+
+    def decode(self, outputs: ArrayLike) -> IntArray:
+        """Class of the nearest codeword (Euclidean) of each output row: (N, code_dim) -> (N,).
+
+        Ties go to the lowest class. An empty batch, shape (0, code_dim), gives an empty result.
+        """
+        raw = _checks.to_numpy(outputs, "outputs")
+        if raw.shape == (0, self._code_dim):
+            return np.empty(0, dtype=np.int64)
+        rows = _checks.array(raw, "outputs", (None, self._code_dim), axes="(num_samples, code_dim)")
+        step = max(1, _BLOCK_ENTRIES // self._num_classes)
+        return np.concatenate([self._decode(rows[i : i + step]) for i in range(0, len(rows), step)])
+
+    def _decode(self, outputs: FloatArray) -> IntArray:
+        # |o - e|² = |o|² - 2 <o, e> + |e|², and |o|² is the same for every class.
+        scores = outputs @ self.codewords - 0.5 * np.einsum("qk,qk->k", self.codewords, self.codewords)
+        return np.asarray(scores.argmax(axis=1), dtype=np.int64)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the encoding to a ``.json`` or ``.npz`` file (by suffix); numbers survive exactly.
+
+        The file appears whole or not at all. See :meth:`load`.
+        """
+        from encollapse.encodings import files
+
+        return files.save(self, path)
+
+    @staticmethod
+    def load(path: str | Path) -> Encoding:
+        """Read an encoding written by :meth:`save`. Nothing in the file is ever executed."""
+        from encollapse.encodings import files
+
+        return files.load(path)

@@ -1,0 +1,37 @@
+"""The exceptions and warnings that encollapse raises on purpose."""
+
+
+class EncollapseError(Exception):
+    """Base of every error that encollapse raises on purpose."""
+
+
+class ArgumentError(EncollapseError, ValueError):
+    """An argument has a value that cannot be used. The text names it, shows it and says what to do."""
+
+
+class ArgumentTypeError(EncollapseError, TypeError):
+    """An argument has a type or dtype that cannot be used."""
+
+
+class UnsupportedError(EncollapseError, NotImplementedError):
+    """The request is well formed, but this version has no method for it."""
+
+
+class MemoryLimitError(EncollapseError, MemoryError):
+    """A dense array was asked for that would exceed the stated memory limit."""
+
+
+class SolverError(EncollapseError, RuntimeError):
+    """A solver finished without reaching its certificate; ``solve(..., throw=False)`` returns what it has."""
+
+
+class MissingDependencyError(EncollapseError, ImportError):
+    """An optional dependency is needed for this call; the text gives the command that installs it."""
+
+
+class FileFormatError(EncollapseError, ValueError):
+    """A file does not hold what its name or the call promised."""
+
+
+class EncollapseWarning(UserWarning):
+    """Something works but is probably not what was meant."""
