@@ -1,1 +1,6 @@
-""""""
+"""Labelled data in plain numpy: a small catalogue that needs no download, and ``.npz`` files."""
+
+from encollapse.data.catalogue import load, names
+from encollapse.data.dataset import Dataset, Split
+
+__all__ = ["Dataset", "Split", "load", "names"]

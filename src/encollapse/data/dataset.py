@@ -1,0 +1,138 @@
+"""`Dataset`: labelled arrays in plain numpy, with or without a hold-out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encollapse import _checks
+from encollapse._typing import ArrayLike, IntArray
+from encollapse.errors import ArgumentError, ArgumentTypeError
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Inputs and labels of one set of samples; arrays are copied and read-only.
+
+    Parameters
+    ----------
+    inputs : (N, ...) array
+        One sample a row, kept as float32. Finite.
+    labels : (N,) ints
+        Class of each sample, 0 or above, kept as int64.
+
+    Raises
+    ------
+    ArgumentError
+        If the lengths differ, there is no sample, a label is negative or an input is not finite.
+    """
+
+    inputs: NDArray[np.float32]
+    labels: IntArray
+
+    def __post_init__(self) -> None:
+        raw = _checks.to_numpy(self.inputs, "inputs")
+        if raw.dtype.kind not in "fiu":
+            raise ArgumentTypeError(f"inputs: expected real numbers, got dtype {raw.dtype}")
+        if raw.ndim < 2 or raw.size == 0:
+            raise ArgumentError(f"inputs: expected shape (N, ...) with at least one sample, got {raw.shape}")
+        inputs = raw.astype(np.float32)
+        if not np.isfinite(inputs).all():
+            row = int(np.argwhere(~np.isfinite(inputs))[0, 0])
+            raise ArgumentError(
+                f"inputs: every entry must be finite in float32, but sample {row} has one that is not; "
+                "remove or rescale such samples"
+            )
+        labels = _checks.class_labels(self.labels, np.iinfo(np.int64).max)
+        if len(labels) != len(inputs):
+            raise ArgumentError(
+                f"labels: expected one for each of the {len(inputs)} inputs, got {len(labels)}"
+            )
+        object.__setattr__(self, "inputs", _checks.read_only(inputs))
+        object.__setattr__(self, "labels", _checks.read_only(labels))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: ArrayLike) -> Split:
+        """Return the samples at `indices`, in that order."""
+        return Split(self.inputs[indices], self.labels[indices])
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A training set with its classes, and perhaps a hold-out.
+
+    Parameters
+    ----------
+    name : str
+        What tables and reports call it.
+    train : Split
+        Training samples; every class must occur.
+    test : Split, optional
+        Samples kept away from training.
+    classes : sequence of str, optional
+        Names of the classes; default ``"0"``, ``"1"``, ... up to the largest label.
+    provenance : mapping
+        How the data were obtained (options of :func:`load`); plain values only.
+
+    Attributes
+    ----------
+    counts : (K,) ints
+        Training samples of each class, counted here.
+
+    Raises
+    ------
+    ArgumentError
+        If there are fewer than two classes, a class has no training sample, or train and test disagree
+        in the shape of an input or the range of labels.
+    """
+
+    name: str
+    train: Split
+    test: Split | None = None
+    classes: Sequence[str] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    counts: IntArray = field(init=False)
+
+    def __post_init__(self) -> None:
+        classes = tuple(str(c) for c in self.classes) or tuple(
+            str(k) for k in range(int(self.train.labels.max()) + 1)
+        )
+        if len(classes) < 2:
+            raise ArgumentError("labels: expected at least two classes, got one")
+        _checks.class_labels(self.train.labels, len(classes))
+        counts = np.bincount(self.train.labels, minlength=len(classes)).astype(np.int64)
+        if not counts.all():
+            raise ArgumentError(
+                f"labels: class {int(np.argmin(counts))} has no training sample; "
+                "number the classes from 0 without gaps"
+            )
+        if self.test is not None:
+            _checks.class_labels(self.test.labels, len(classes), "test_labels")
+            if self.test.inputs.shape[1:] != self.train.inputs.shape[1:]:
+                raise ArgumentError(
+                    f"test_inputs: expected samples of shape {self.train.inputs.shape[1:]} as in training, "
+                    f"got {self.test.inputs.shape[1:]}"
+                )
+        object.__setattr__(self, "classes", classes)
+        object.__setattr__(self, "counts", _checks.read_only(counts))
+        object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A mapping proxy cannot be pickled, and process pools send datasets out.
+        return (Dataset, (self.name, self.train, self.test, self.classes, dict(self.provenance)))
+
+    def __repr__(self) -> str:
+        held = 0 if self.test is None else len(self.test)
+        return f"Dataset({self.name!r}, num_classes={self.num_classes}, train={len(self.train)}, test={held})"
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes K."""
+        return len(self.classes)
