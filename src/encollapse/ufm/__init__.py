@@ -1,1 +1,19 @@
-""""""
+"""The unrestricted feature model: its exact global minimiser, with a certificate. numpy and scipy only."""
+
+from encollapse.ufm.certificate import Certificate
+from encollapse.ufm.objective import objective
+from encollapse.ufm.path import BiasPath, bias_path
+from encollapse.ufm.problem import Problem
+from encollapse.ufm.solution import Solution, Status
+from encollapse.ufm.solve import solve
+
+__all__ = [
+    "BiasPath",
+    "Certificate",
+    "Problem",
+    "Solution",
+    "Status",
+    "bias_path",
+    "objective",
+    "solve",
+]

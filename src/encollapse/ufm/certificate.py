@@ -1,0 +1,104 @@
+"""Evidence that a solution is what it claims to be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from encollapse._typing import FloatArray
+from encollapse.ufm.reduction import EPS, Reduction
+
+CertificateKind = Literal["duality_gap", "theorem", "stationary", "none"]
+
+RELATIVE_TOLERANCE = 1e-10
+"""Relative duality gap up to which a numerical certificate holds."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Evidence for a solution, with its strength.
+
+    Attributes
+    ----------
+    kind : {"duality_gap", "theorem", "stationary", "none"}
+        ``duality_gap``: a lower bound of the global minimum was computed; ``theorem``: a closed form whose
+        conditions were checked; ``stationary``: first-order conditions only; ``none``: no evidence.
+    gap : float
+        Loss minus `lower_bound`, in units of the loss, not below 0.
+    relative_gap : float
+        `gap` divided by the loss (by its rounding level where the loss vanishes).
+    lower_bound : float
+        A value that no choice of features, classifier and bias goes below.
+    holds : bool
+        Whether the evidence proves what the kind says, to ``RELATIVE_TOLERANCE``.
+    """
+
+    kind: CertificateKind
+    gap: float
+    relative_gap: float
+    lower_bound: float
+    holds: bool
+
+    def __str__(self) -> str:
+        if self.kind == "duality_gap":
+            verdict = "global minimum, proved" if self.holds else "NOT proved"
+            return f"{verdict}: relative duality gap {self.relative_gap:.1e}"
+        return f"{self.kind}: holds={self.holds}, gap to the lower bound {self.gap:.3e}"
+
+
+def duality_gap(
+    reduction: Reduction,
+    outputs: FloatArray,
+    dual: FloatArray,
+    nuclear_norm: float,
+    shift: FloatArray,
+    bias: FloatArray,
+    threshold: float,
+    bias_decay: float,
+) -> tuple[float, Certificate]:
+    """Loss of ``(Z, b)`` and a certificate, both in units of ``reduction.scale²``.
+
+    The primal is ``½|Z + b uᵀ - A|² + c|Z|_* + λ_b/2|b|²``. Its dual is to maximise
+    ``<Y, A> - ½|Y|² - |Y u|²/(2λ_b)`` over ``|Y|_op ≤ c`` (``Y u = 0`` at ``λ_b = 0``; no last term at ∞). The
+    given candidate is moved so that ``Y u = λ_b b`` to the last bit and scaled back into the ball: it is
+    feasible whatever the primal point, so the bound holds even if the solver failed.
+
+    Parameters
+    ----------
+    reduction : Reduction
+        The labels.
+    outputs : (q, K)
+        Z.
+    dual : (q, K)
+        Candidate for Y, best taken from the clipped singular values: the difference ``A - b uᵀ - Z`` would
+        carry the rounding of A, which drowns a small c.
+    nuclear_norm : float
+        ``|Z|_*``.
+    shift, bias : (q,)
+        ``ē - b`` and b.
+    threshold, bias_decay : float
+        c (in units of ``reduction.scale``) and ``λ_b``.
+    """
+    u = reduction.root_priors
+    residual = reduction.centered + np.outer(shift, u) - outputs
+    penalty = 0.0 if math.isinf(bias_decay) else 0.5 * bias_decay * float(bias @ bias)
+    loss = 0.5 * float(np.sum(residual**2)) + threshold * nuclear_norm + penalty
+    dual_mean = dual @ u if math.isinf(bias_decay) else bias_decay * bias
+    dual = dual + np.outer(dual_mean - dual @ u, u)
+    largest = float(np.linalg.norm(dual, 2))
+    shrink = 1.0 if largest <= threshold else threshold / largest
+    # <Y, A> = <Y, A_c> + <Y u, ē>: the large common part of the labels meets the exact Y u only.
+    linear = float(np.sum(dual * reduction.centered) + dual_mean @ reduction.mean)
+    bound = shrink * linear - shrink**2 * (0.5 * float(np.sum(dual**2)) + penalty)
+    gap = max(loss - bound, 0.0)
+    relative = gap / max(loss, EPS * reduction.label_energy, np.finfo(np.float64).tiny)
+    return loss, Certificate(
+        kind="duality_gap",
+        gap=gap,
+        relative_gap=relative,
+        lower_bound=min(bound, loss),
+        holds=relative <= RELATIVE_TOLERANCE,
+    )

@@ -1,0 +1,153 @@
+"""The bias by a semismooth Newton method in the eigenbasis of the centred labels.
+
+Over ``x = ē - b`` the objective is ``f(x) = Σ_i huber_c(σ_i) + λ_b/2 |ē - x|²``, with ``σ_i²`` the eigenvalues of
+``T = Λ + x xᵀ``; ``huber_c(σ)`` is ``σ²/2`` up to c and ``cσ - c²/2`` above. Its gradient is ``φ(T) x - λ_b b`` with
+``φ(t) = min(1, c/√t)``. In the eigenbasis of T, with ``w = Qᵀx`` and Γ the divided differences of φ, the
+derivative is ``diag(φ + λ_b + Γ w²) + diag(w) Γ diag(w)``: no product of matrices is needed to form it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+
+from encollapse._typing import FloatArray
+from encollapse.ufm.reduction import EPS
+
+MAX_ITERATIONS = 200
+_STALLED = 5
+
+
+@dataclass(frozen=True)
+class BiasSplit:
+    """The mean label split into what the features learn and what the bias takes: ``shift + bias = ē``.
+
+    Both parts are kept, because either may be many orders of magnitude below the other.
+    """
+
+    shift: FloatArray
+    bias: FloatArray
+    iterations: int
+    residual: float
+
+
+def split_mean(spectrum: FloatArray, mean: FloatArray, threshold: float, bias_decay: float) -> BiasSplit:
+    """Minimise f for ``0 < bias_decay < ∞`` in the coordinates of :class:`Reduction`.
+
+    Parameters
+    ----------
+    spectrum, mean : (n,)
+        Singular values of the centred labels, and the coordinates of the mean label.
+    threshold : float
+        c, in the same units.
+    bias_decay : float
+        ``λ_b``.
+
+    Returns
+    -------
+    BiasSplit
+        With the norm of the gradient that remains, ``residual``; the duality gap is
+        ``residual² / (2 λ_b)``.
+    """
+    if not mean.any():
+        return BiasSplit(np.zeros_like(mean), np.zeros_like(mean), 0, 0.0)
+    bias = mean / (1.0 + bias_decay)
+    shift = mean * (bias_decay / (1.0 + bias_decay))
+    state = _State.at(spectrum, shift, bias, threshold, bias_decay)
+    best, stalled = state, 0
+    for iteration in range(MAX_ITERATIONS):
+        if state.residual <= 4 * EPS * state.magnitude or stalled >= _STALLED:
+            return BiasSplit(best.shift, best.bias, iteration, best.residual)
+        step = state.newton_step()
+        slope = float(step @ state.gradient)
+        length = 1.0
+        while True:
+            trial = _State.at(spectrum, shift + length * step, bias - length * step, threshold, bias_decay)
+            descends = trial.value <= state.value + 1e-4 * length * slope
+            # Near the minimum the value no longer resolves the step, but the gradient still does.
+            if descends or trial.residual < 0.5 * state.residual or length < 1e-10:
+                break
+            length *= 0.5
+        shift, bias, state = trial.shift, trial.bias, trial
+        stalled = 0 if state.residual < 0.5 * best.residual else stalled + 1
+        if state.residual < best.residual:
+            best = state
+    return BiasSplit(best.shift, best.bias, MAX_ITERATIONS, best.residual)
+
+
+@dataclass(frozen=True)
+class _State:
+    """Everything known at a trial point."""
+
+    shift: FloatArray
+    bias: FloatArray
+    value: float
+    gradient: FloatArray
+    residual: float
+    magnitude: float
+    vectors: FloatArray
+    singular: FloatArray
+    ratio: FloatArray
+    weights: FloatArray
+    threshold: float
+    bias_decay: float
+
+    @classmethod
+    def at(
+        cls, spectrum: FloatArray, shift: FloatArray, bias: FloatArray, c: float, bias_decay: float
+    ) -> _State:
+        vectors, singular = rank_one_svd(spectrum, shift)
+        with np.errstate(divide="ignore"):
+            ratio = np.minimum(1.0, c / singular)
+        weights = vectors.T @ shift
+        pull = vectors @ (ratio * weights)
+        gradient = pull - bias_decay * bias
+        huber = np.where(singular <= c, 0.5 * singular**2, c * (singular - 0.5 * c))
+        return cls(
+            shift=shift,
+            bias=bias,
+            value=float(huber.sum() + 0.5 * bias_decay * (bias @ bias)),
+            gradient=gradient,
+            residual=float(np.linalg.norm(gradient)),
+            magnitude=float(np.linalg.norm(pull) + bias_decay * np.linalg.norm(bias)),
+            vectors=vectors,
+            singular=singular,
+            ratio=ratio,
+            weights=weights,
+            threshold=c,
+            bias_decay=bias_decay,
+        )
+
+    def newton_step(self) -> FloatArray:
+        w, differences = self.weights, divided_differences(self.singular, self.threshold)
+        hessian = w[:, None] * differences * w[None, :]
+        diagonal = self.ratio + self.bias_decay + differences @ w**2
+        hessian[np.diag_indices_from(hessian)] += diagonal
+        step = scipy.linalg.solve(hessian, -(self.vectors.T @ self.gradient), assume_a="sym")
+        return np.asarray(self.vectors @ step)
+
+
+def rank_one_svd(spectrum: FloatArray, shift: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Left singular vectors and singular values of ``[diag(spectrum) | shift]``, shapes (n, n) and (n,).
+
+    Working on this matrix instead of ``Λ + x xᵀ`` keeps singular values far below the largest accurate.
+    """
+    vectors, singular, _ = np.linalg.svd(np.column_stack([np.diag(spectrum), shift]), full_matrices=False)
+    return vectors, singular
+
+
+def divided_differences(singular: FloatArray, threshold: float) -> FloatArray:
+    """``(φ(s²) - φ(t²))/(s² - t²)`` for ``φ(s²) = min(1, c/s)``, shape (n, n), without cancellation.
+
+    On the diagonal, the derivative from above at c.
+    """
+    c = threshold
+    s, t = np.maximum.outer(singular, singular), np.minimum.outer(singular, singular)
+    result = np.zeros_like(s)
+    both = t >= c
+    np.divide(-c, s * t * (s + t), out=result, where=both & (s > 0))
+    mixed = (s > c) & ~both
+    np.divide(c - s, s * (s - t) * (s + t), out=result, where=mixed)
+    return result

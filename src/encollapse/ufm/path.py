@@ -1,0 +1,58 @@
+"""Solutions along the bias decay: the transition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from encollapse import _checks
+from encollapse._typing import FloatArray
+from encollapse.errors import ArgumentError
+from encollapse.ufm.problem import Problem
+from encollapse.ufm.solution import Solution
+from encollapse.ufm.solve import solve
+
+
+@dataclass(frozen=True)
+class BiasPath:
+    """Minimisers of one problem along a grid of bias decays.
+
+    Attributes
+    ----------
+    bias_decays : (n,)
+        The grid, in the order given.
+    solutions : tuple of Solution
+        One for each.
+    mean_cosine : (n,)
+        Average cosine between the uncentred class means: ``-1/(K - 1)`` for a simplex equiangular tight
+        frame, 0 for an orthogonal frame; NaN where nothing is learnt.
+    critical : float
+        Critical bias decay of the problem.
+    """
+
+    bias_decays: FloatArray
+    solutions: tuple[Solution, ...]
+    mean_cosine: FloatArray
+    critical: float
+
+
+def bias_path(problem: Problem, bias_decays: Iterable[float]) -> BiasPath:
+    """Solve `problem` at each of `bias_decays` (its own is ignored); one decomposition serves all.
+
+    Raises
+    ------
+    ArgumentError
+        If the grid is empty, or a value is negative or NaN.
+    """
+    grid = [
+        _checks.nonnegative(value, f"bias_decays[{i}]", allow_infinity=True)
+        for i, value in enumerate(bias_decays)
+    ]
+    if not grid:
+        raise ArgumentError("bias_decays: expected at least one value, got none")
+    critical = problem.critical_bias_decay()
+    solutions = tuple(solve(problem.with_bias_decay(value)) for value in grid)
+    cosines = np.array([solution.geometry.mean_cosine() for solution in solutions])
+    return BiasPath(_checks.read_only(np.array(grid)), solutions, _checks.read_only(cosines), critical)
