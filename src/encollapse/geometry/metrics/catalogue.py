@@ -1,0 +1,180 @@
+"""The catalogue: every metric by name, with what it means and how it is computed from what was measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from encollapse._typing import FloatArray
+from encollapse.geometry.metrics import frames, labels, layer_balance, self_duality, separation, variability
+from encollapse.geometry.metrics.convention import DEFAULT, Convention
+from encollapse.geometry.metrics.undefined import Undefined
+from encollapse.geometry.statistics import ClassStatistics
+
+
+@dataclass(frozen=True, eq=False)
+class MetricInputs:
+    """What a measurement knows: statistics, and possibly a classifier and an encoding.
+
+    Parameters
+    ----------
+    statistics : ClassStatistics
+        Moments of the features.
+    weight : (q, d), optional
+        Weight of the linear classifier.
+    bias : (q,), optional
+        Its bias; zeros for a classifier without one.
+    mean_codeword : (q,), optional
+        Mean codeword of the encoding under the measured class frequencies.
+    convention : Convention
+        Averaging and scaling choices.
+    """
+
+    statistics: ClassStatistics
+    weight: FloatArray | None = None
+    bias: FloatArray | None = None
+    mean_codeword: FloatArray | None = None
+    convention: Convention = DEFAULT
+
+    def require_weight(self) -> FloatArray:
+        """Return the weight, or raise `Undefined`."""
+        if self.weight is None:
+            raise Undefined("no weight was given")
+        return self.weight
+
+    def require_bias(self) -> FloatArray:
+        """Return the bias, or raise `Undefined`."""
+        if self.bias is None:
+            raise Undefined("no weight was given")
+        return self.bias
+
+    def require_mean_codeword(self) -> FloatArray:
+        """Return the mean codeword, or raise `Undefined`."""
+        if self.mean_codeword is None:
+            raise Undefined("no encoding was given")
+        return self.mean_codeword
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One entry: the name of the field, a line for tables, and the computation."""
+
+    name: str
+    meaning: str
+    compute: Callable[[MetricInputs], float]
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric("nc1_pinv", "tr(Σ_W Σ_B⁺)/K", lambda i: variability.nc1_pinv(i.statistics, i.convention)),
+    Metric(
+        "nc1_trace_ratio",
+        "tr Σ_W / tr Σ_B",
+        lambda i: variability.nc1_trace_ratio(i.statistics, i.convention),
+    ),
+    Metric(
+        "nc1_normalized",
+        "tr Σ_W / (tr Σ_W + tr Σ_B), 0 to 1",
+        lambda i: variability.nc1_normalized(i.statistics, i.convention),
+    ),
+    Metric(
+        "cdnv",
+        "mean over pairs of (v_k + v_l) / 2|m_k - m_l|²",
+        lambda i: separation.cdnv(i.statistics, i.convention),
+    ),
+    Metric(
+        "vci",
+        "variability collapse index, 0 (collapsed) to 1",
+        lambda i: variability.vci(i.statistics, i.convention),
+    ),
+    Metric(
+        "nc2_equinorm",
+        "coefficient of variation of |m_k - μ|",
+        lambda i: frames.nc2_equinorm(i.statistics, i.convention),
+    ),
+    Metric(
+        "nc2_equiangular",
+        "standard deviation of the cosines of centred means",
+        lambda i: frames.nc2_equiangular(i.statistics, i.convention),
+    ),
+    Metric(
+        "nc2_max_angle",
+        "mean |cos + 1/(K-1)| of centred means",
+        lambda i: frames.nc2_max_angle(i.statistics, i.convention),
+    ),
+    Metric(
+        "nc2_etf",
+        "centred means against a simplex ETF, |G/|G| - T/|T||",
+        lambda i: frames.nc2_etf(i.statistics, i.convention),
+    ),
+    Metric(
+        "nc2_etf_uncentered",
+        "uncentred means against a simplex ETF",
+        lambda i: frames.nc2_etf_uncentered(i.statistics),
+    ),
+    Metric(
+        "nc2_orthogonal",
+        "uncentred means against an orthogonal frame",
+        lambda i: frames.nc2_orthogonal(i.statistics),
+    ),
+    Metric(
+        "gnc2_log",
+        "standard deviation of log(1/|û_k - û_l|)",
+        lambda i: frames.gnc2_log(i.statistics, i.convention),
+    ),
+    Metric(
+        "nc3_alignment",
+        "|W Mc/|W Mc| - (I - J/K)/√(K-1)|",
+        lambda i: self_duality.nc3_alignment(i.statistics, i.require_weight(), i.convention),
+    ),
+    Metric(
+        "nc3_self_duality",
+        "|W/|W| - Mcᵀ/|Mc||",
+        lambda i: self_duality.nc3_self_duality(i.statistics, i.require_weight(), i.convention),
+    ),
+    Metric(
+        "unc3",
+        "standard deviation of cos(w_k, m_k - μ)",
+        lambda i: self_duality.unc3(i.statistics, i.require_weight(), i.convention),
+    ),
+    Metric(
+        "bias_to_label_mean",
+        "|b - ē|, units of the labels",
+        lambda i: labels.bias_to_label_mean(i.require_bias(), i.require_mean_codeword()),
+    ),
+    Metric(
+        "label_centering",
+        "|W μ + b - ē|, units of the labels",
+        lambda i: labels.label_centering(
+            i.statistics, i.require_weight(), i.require_bias(), i.require_mean_codeword()
+        ),
+    ),
+    Metric(
+        "balance",
+        "residual of WᵀW ∝ Σ n_k m_k m_kᵀ",
+        lambda i: layer_balance.balance(i.statistics, i.require_weight()),
+    ),
+    Metric(
+        "floor",
+        "nc1_trace_ratio below this is rounding of the features",
+        lambda i: variability.floor(i.statistics, i.convention),
+    ),
+)
+"""Every metric that needs no sample beyond the statistics, in the order of tables."""
+
+
+def evaluate(inputs: MetricInputs) -> tuple[dict[str, float], dict[str, str]]:
+    """Compute every metric: values by name, and the reasons for those without a value."""
+    values: dict[str, float] = {}
+    missing: dict[str, str] = {}
+    for metric in METRICS:
+        try:
+            value = metric.compute(inputs)
+        except Undefined as reason:
+            missing[metric.name] = str(reason)
+            continue
+        if math.isfinite(value):
+            values[metric.name] = value
+        else:
+            missing[metric.name] = "the value is beyond the range of float64; scale the features"
+    return values, missing

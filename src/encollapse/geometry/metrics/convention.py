@@ -1,0 +1,60 @@
+"""Conventions: the choices on which published collapse metrics differ, as named, documented options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from encollapse import _checks
+from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.geometry.statistics import Averaging
+
+
+@dataclass(frozen=True)
+class Convention:
+    """What the metrics average over and divide by.
+
+    Parameters
+    ----------
+    name : str
+        What tables call the convention.
+    averaging : {"sample", "class"}
+        ``"sample"`` weights class k by ``n_k/N`` in the global mean, in ``Σ_B`` and in ``Σ_W``, so that
+        ``Σ_T = Σ_W + Σ_B``; ``"class"`` weights all present classes alike. They agree on balanced data.
+    nc1_per_class : bool
+        Divide ``tr(Σ_W Σ_B⁺)`` by the number of present classes.
+    center_weight : bool
+        Take the mean row off the weight before the NC3 metrics.
+    """
+
+    name: str
+    averaging: Averaging = "sample"
+    nc1_per_class: bool = True
+    center_weight: bool = False
+
+    def __post_init__(self) -> None:
+        _checks.choice(self.averaging, "averaging", ("sample", "class"))
+
+
+DEFAULT = Convention("default")
+
+PRESETS: dict[str, Convention] = {
+    preset.name: preset for preset in (DEFAULT, Convention("class-averaged", averaging="class"))
+}
+"""Conventions that can be asked for by name."""
+
+
+def as_convention(value: str | Convention) -> Convention:
+    """Return the preset of that name, or the convention itself.
+
+    Raises
+    ------
+    ArgumentError
+        If no preset has that name; the text lists them.
+    """
+    if isinstance(value, Convention):
+        return value
+    if not isinstance(value, str):
+        raise ArgumentTypeError(f"convention: expected a name or a Convention, got {value!r}")
+    if value not in PRESETS:
+        raise ArgumentError(f"convention: none is called {value!r}; there are {', '.join(PRESETS)}")
+    return PRESETS[value]

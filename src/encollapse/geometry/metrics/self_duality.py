@@ -1,0 +1,67 @@
+"""NC3: whether the classifier is aligned with the class means."""
+
+import numpy as np
+
+from encollapse._typing import FloatArray
+from encollapse.geometry.metrics.convention import DEFAULT, Convention
+from encollapse.geometry.metrics.undefined import Undefined, directed_means, distinct_means
+from encollapse.geometry.statistics import CenteredMeans, ClassStatistics
+
+
+def nc3_alignment(statistics: ClassStatistics, weight: FloatArray, convention: Convention = DEFAULT) -> float:
+    """``|W Mc/|W Mc|_F - (I - J/K)/√(K - 1)|_F`` with centred means ``Mc`` as columns :cite:p:`zhu2021`.
+
+    Needs one row of `weight` (K, d) for each class; absent classes are left out of both factors.
+    """
+    centred = distinct_means(statistics, convention.averaging)
+    outputs = _rows(statistics, weight, centred, convention) @ centred.deviations.T
+    scale = np.linalg.norm(outputs)
+    if scale == 0.0:
+        raise Undefined("the classifier maps every centred class mean to zero")
+    k = statistics.num_present
+    target = (np.eye(k) - 1.0 / k) / np.sqrt(k - 1.0)
+    return float(np.linalg.norm(outputs / scale - target))
+
+
+def nc3_self_duality(
+    statistics: ClassStatistics, weight: FloatArray, convention: Convention = DEFAULT
+) -> float:
+    """``|W/|W|_F - Mcᵀ/|Mc|_F|_F`` with centred means ``Mc`` as columns :cite:p:`papyan2020`.
+
+    Needs one row of `weight` (K, d) for each class; absent classes are left out of both sides.
+    """
+    centred = distinct_means(statistics, convention.averaging)
+    rows = _rows(statistics, weight, centred, convention)
+    means = centred.deviations / np.linalg.norm(centred.deviations)
+    return float(np.linalg.norm(rows / np.linalg.norm(rows) - means))
+
+
+def unc3(statistics: ClassStatistics, weight: FloatArray, convention: Convention = DEFAULT) -> float:
+    """Standard deviation over classes of ``cos(w_k, m_k - μ)``: uniform duality :cite:p:`wu2024`.
+
+    0 where every class is as well aligned with its row of `weight` (K, d) as every other.
+    """
+    centred = directed_means(statistics, convention.averaging)
+    rows = _rows(statistics, weight, centred, convention)
+    lengths = np.linalg.norm(rows, axis=1)
+    if (lengths == 0.0).any():
+        raise Undefined(f"the classifier's row of class {centred.classes[lengths.argmin()]} is zero")
+    products = np.einsum("kd,kd->k", rows / lengths[:, None], centred.deviations / centred.norms[:, None])
+    return float(products.std())
+
+
+def _rows(
+    statistics: ClassStatistics, weight: FloatArray, centred: CenteredMeans, convention: Convention
+) -> FloatArray:
+    """Rows of the weight that belong to present classes, not all zero."""
+    if len(weight) != statistics.num_classes:
+        raise Undefined(
+            f"the classifier has {len(weight)} outputs for {statistics.num_classes} classes; "
+            "one output a class is needed"
+        )
+    rows = np.asarray(weight[centred.classes])
+    if convention.center_weight:
+        rows = rows - rows.mean(axis=0)
+    if not rows.any():
+        raise Undefined("the weight is zero")
+    return rows

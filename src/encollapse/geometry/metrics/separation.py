@@ -1,0 +1,59 @@
+"""Distances between class means, and the variance measured by them, tile by tile."""
+
+import numpy as np
+
+from encollapse._typing import FloatArray, IntArray
+from encollapse.geometry.metrics.convention import DEFAULT, Convention
+from encollapse.geometry.metrics.undefined import Undefined, distinct_means
+from encollapse.geometry.statistics import ClassStatistics
+
+_TILE_ENTRIES = 2**20
+_CLOSE = 1e-3
+
+
+def cdnv(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
+    """Mean over unordered pairs of classes of ``(v_k + v_l) / (2 |m_k - m_l|²)`` :cite:p:`galanti2022`.
+
+    ``v_k`` is the trace of the covariance of class k. The average is over pairs of present classes in
+    every convention. Memory stays near one tile of about a million entries whatever K and d.
+    """
+    centred = distinct_means(statistics, convention.averaging)
+    variances = statistics.within_trace[statistics.present]
+    size = len(variances)
+    rows = max(1, _TILE_ENTRIES // size)
+    total = 0.0
+    for start in range(0, size - 1, rows):
+        stop = min(start + rows, size)
+        distances = squared_distances(centred.deviations, start, stop)
+        first, second = np.arange(start, stop)[:, None], np.arange(start, size)[None, :]
+        pairs = second > first
+        close = pairs & (distances <= centred.rounding**2)
+        if close.any():
+            k, l = (int(centred.classes[i]) for i in np.argwhere(close)[0] + start)  # noqa: E741
+            raise Undefined(f"the means of classes {k} and {l} coincide")
+        sums = variances[start:stop, None] + variances[None, start:]
+        total += float((sums[pairs] / distances[pairs]).sum())
+    return total / (size * (size - 1))
+
+
+def squared_distances(points: FloatArray, start: int, stop: int) -> FloatArray:
+    """``|p_k - p_l|²`` for rows ``start <= k < stop`` and columns ``l >= start``, each to full precision.
+
+    ``|a|² + |b|² - 2<a, b>`` loses digits where a and b are close, so those few pairs are computed again
+    from the difference itself. The points should be near the origin: centre them first.
+    """
+    a, b = points[start:stop], points[start:]
+    squares = np.einsum("pd,pd->p", b, b)
+    sizes = squares[: stop - start, None] + squares[None, :]
+    distances = np.asarray(sizes - 2.0 * a @ b.T)
+    close = np.argwhere(distances < _CLOSE * sizes)
+    chunk = max(1, _TILE_ENTRIES // a.shape[1])
+    for i in range(0, len(close), chunk):
+        k, l = close[i : i + chunk].T  # noqa: E741
+        distances[k, l] = _direct(a, b, k, l)
+    return distances
+
+
+def _direct(a: FloatArray, b: FloatArray, k: IntArray, l: IntArray) -> FloatArray:  # noqa: E741
+    difference = a[k] - b[l]
+    return np.asarray(np.einsum("pd,pd->p", difference, difference))

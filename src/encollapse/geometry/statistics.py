@@ -1,0 +1,206 @@
+"""`ClassStatistics`: the moments of a set of features from which every collapse metric is computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from encollapse import _checks
+from encollapse._typing import FloatArray, IntArray
+from encollapse.errors import ArgumentError
+
+Averaging = Literal["sample", "class"]
+"""Weights of the classes in an average: by their samples, or all alike."""
+
+_EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassStatistics:
+    """Counts, means and within-class scatter of labelled features, float64, copied and read-only.
+
+    Parameters
+    ----------
+    means : (K, d)
+        Class means as rows. NaN for a class without samples, so that it can never enter an average.
+    counts : (K,) ints
+        Samples of each class; 0 marks a class that was not seen.
+    within_trace : (K,)
+        Trace of the covariance of each class (divided by ``n_k``); NaN for an absent class.
+    within_covariance : (d, d), optional
+        ``Σ_W = Σ_k Σ_i (h_ki - m_k)(h_ki - m_k)ᵀ / N``. None where it was not kept.
+    class_averaged_covariance : (d, d), optional
+        The plain average over present classes of their covariances. Needed only where a convention
+        averages over classes and the counts differ; otherwise it is `within_covariance`.
+    resolution : float
+        Machine epsilon of the dtype the features arrived in: what their own rounding allows to resolve.
+
+    Raises
+    ------
+    ArgumentError
+        If shapes disagree, an entry of a present class is not finite, a variance is negative, or no
+        class has samples.
+    """
+
+    means: FloatArray
+    counts: IntArray
+    within_trace: FloatArray
+    within_covariance: FloatArray | None = None
+    class_averaged_covariance: FloatArray | None = None
+    resolution: float = _EPS
+
+    def __post_init__(self) -> None:
+        counts = _checks.to_numpy(self.counts, "counts")
+        if counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 0).any() or not counts.any():
+            raise ArgumentError(
+                "counts: expected whole numbers of 0 or above, shape (num_classes,), not all zero"
+            )
+        k, present = len(counts), counts > 0
+        self._set("counts", counts.astype(np.int64))
+        means = _checks.array(self.means, "means", (k, None), axes="(num_classes, feature_dim)", finite=False)
+        trace = _checks.array(self.within_trace, "within_trace", (k,), axes="(num_classes,)", finite=False)
+        for name, values in (("means", means), ("within_trace", trace)):
+            if not np.isfinite(values[present]).all():
+                raise ArgumentError(
+                    f"{name}: every entry of a class that is present must be finite; features beyond 1e150 "
+                    "overflow when squared: scale them first"
+                )
+            values[~present] = np.nan
+        if (trace[present] < 0).any():
+            raise ArgumentError("within_trace: expected variances of 0 or above")
+        self._set("means", means)
+        self._set("within_trace", trace)
+        for name in ("within_covariance", "class_averaged_covariance"):
+            value = getattr(self, name)
+            if value is not None:
+                self._set(name, _checks.array(value, name, (self.feature_dim, self.feature_dim)))
+        object.__setattr__(self, "resolution", _checks.positive(self.resolution, "resolution"))
+
+    def _set(self, name: str, value: np.ndarray[Any, Any]) -> None:
+        object.__setattr__(self, name, _checks.read_only(value))
+
+    def __repr__(self) -> str:
+        return (
+            f"ClassStatistics(num_classes={self.num_classes}, feature_dim={self.feature_dim}, "
+            f"num_samples={self.num_samples})"
+        )
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes K, absent ones included."""
+        return len(self.counts)
+
+    @property
+    def feature_dim(self) -> int:
+        """Feature dimension d."""
+        return int(self.means.shape[1])
+
+    @property
+    def num_samples(self) -> int:
+        """Number of samples N."""
+        return int(self.counts.sum())
+
+    @property
+    def present(self) -> IntArray:
+        """Indices of the classes that have samples, ascending."""
+        return np.flatnonzero(self.counts).astype(np.int64)
+
+    @property
+    def num_present(self) -> int:
+        """Number of classes that have samples."""
+        return int(np.count_nonzero(self.counts))
+
+    @property
+    def priors(self) -> FloatArray:
+        """Class frequencies ``n_k / N``, shape (K,)."""
+        return np.asarray(self.counts / self.num_samples)
+
+    @cached_property
+    def mean_rounding(self) -> float:
+        """Length below which a difference of class means is float64 rounding of the means themselves."""
+        return 8 * _EPS * float(np.linalg.norm(self.means[self.present], axis=1).max())
+
+    def weights(self, averaging: Averaging) -> FloatArray:
+        """Weights of the present classes in an average; they sum to one. Shape (num_present,)."""
+        if averaging == "class":
+            return np.full(self.num_present, 1.0 / self.num_present)
+        return self.priors[self.present]
+
+    def centered(self, averaging: Averaging) -> CenteredMeans:
+        """Means of the present classes about the global mean of the given averaging; computed once."""
+        if averaging not in self._centered:
+            self._centered[averaging] = _center(self, averaging)
+        return self._centered[averaging]
+
+    @cached_property
+    def _centered(self) -> dict[Averaging, CenteredMeans]:
+        return {}
+
+
+@dataclass(frozen=True, eq=False)
+class CenteredMeans:
+    """Means of the present classes about a global mean.
+
+    Parameters
+    ----------
+    classes : (P,) ints
+        Which classes the rows belong to.
+    weights : (P,)
+        Their weights in averages over classes.
+    global_mean : (d,)
+        ``μ = Σ w_k m_k``.
+    deviations : (P, d)
+        ``m_k - μ`` as rows.
+    rounding : float
+        Length below which a deviation is rounding.
+    """
+
+    classes: IntArray
+    weights: FloatArray
+    global_mean: FloatArray
+    deviations: FloatArray
+    rounding: float
+
+    @cached_property
+    def norms(self) -> FloatArray:
+        """Lengths of the deviations, shape (P,)."""
+        return np.asarray(np.linalg.norm(self.deviations, axis=1))
+
+    @cached_property
+    def gram(self) -> FloatArray:
+        """Inner products of the deviations, shape (P, P)."""
+        return np.asarray(self.deviations @ self.deviations.T)
+
+    @property
+    def weighted(self) -> FloatArray:
+        """Rows ``√w_k (m_k - μ)``, shape (P, d); with X for this matrix, ``Σ_B = XᵀX``."""
+        return np.asarray(np.sqrt(self.weights)[:, None] * self.deviations)
+
+    @property
+    def between_trace(self) -> float:
+        """Trace of the between-class covariance ``Σ w_k |m_k - μ|²``."""
+        return float(self.weights @ self.norms**2)
+
+    @property
+    def coincide(self) -> bool:
+        """Whether all means are the same up to rounding."""
+        return bool(self.norms.max() <= self.rounding)
+
+
+def _center(statistics: ClassStatistics, averaging: Averaging) -> CenteredMeans:
+    classes, weights = statistics.present, statistics.weights(averaging)
+    means = statistics.means[classes]
+    # Differences to one of the means are nearly exact where all means are far from the origin; averaging
+    # those keeps the rounding of a large global mean out of the deviations.
+    about_first = means - means[0]
+    shift = weights @ about_first
+    return CenteredMeans(
+        classes=_checks.read_only(classes),
+        weights=_checks.read_only(weights),
+        global_mean=_checks.read_only(means[0] + shift),
+        deviations=_checks.read_only(about_first - shift),
+        rounding=statistics.mean_rounding,
+    )
