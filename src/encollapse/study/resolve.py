@@ -1,0 +1,55 @@
+"""From the settings of a trial to the objects they name: data, encoding, problem."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from encollapse import data, encodings, ufm
+from encollapse._typing import IntArray
+
+
+def dataset_of(settings: Mapping[str, Any]) -> data.Dataset:
+    """Load the data set that a trial names, with the class counts it asks for."""
+    spec = settings["dataset"]
+    options = spec.get("options", {})
+    counts = spec.get("counts")
+    if "imbalance" in spec:
+        num_classes = data.load(spec["name"], **options).num_classes
+        counts = geometric_counts(num_classes, spec["imbalance"]["first"], spec["imbalance"]["last"])
+    return data.load(spec["name"], counts=counts, **options)
+
+
+def geometric_counts(num_classes: int, first: int, last: int) -> IntArray:
+    """Class counts (K,) in geometric progression from `first` to `last`, rounded to whole numbers."""
+    return np.rint(np.geomspace(first, last, num_classes)).astype(np.int64)
+
+
+def encoding_of(settings: Mapping[str, Any], num_classes: int) -> encodings.Encoding:
+    """Make the encoding that a trial names."""
+    spec = settings["encoding"]
+    return encodings.by_name(spec["name"], num_classes, **spec.get("options", {}))
+
+
+def feature_decay_of(settings: Mapping[str, Any], num_classes: int, num_samples: int) -> float:
+    """``λ_H`` of a trial: given, or ``c²/(N λ_W)`` with ``c = t/√K`` where it gives ``threshold = t``."""
+    if "feature_decay" in settings:
+        return float(settings["feature_decay"])
+    c = settings["threshold"] / math.sqrt(num_classes)
+    return float(c * c / (num_samples * settings["weight_decay"]))
+
+
+def problem_of(settings: Mapping[str, Any], counts: IntArray) -> ufm.Problem:
+    """State the unrestricted feature model that a trial's network is compared with, for class `counts` (K,)."""
+    num_samples = int(np.sum(counts))
+    return ufm.Problem(
+        encoding_of(settings, len(counts)),
+        counts,
+        weight_decay=settings["weight_decay"],
+        feature_decay=feature_decay_of(settings, len(counts), num_samples),
+        bias_decay=settings["bias_decay"],
+        features=settings["features"],
+    )

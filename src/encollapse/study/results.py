@@ -1,0 +1,173 @@
+"""`Results`: what a study found, read from its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.geometry import ClassGeometry
+from encollapse.geometry.comparison import MEANINGS
+from encollapse.study.arrays import load_geometries
+from encollapse.study.store import Row, Store
+from encollapse.study.study import Study
+from encollapse.study.trials import Trial, dataset_label, encoding_label
+
+if TYPE_CHECKING:
+    import pandas
+
+ERRORS = tuple(MEANINGS)
+"""Names of the errors of a comparison, in the order of its rows."""
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """A stored trial: its settings, how it ended, and the geometries predicted and measured."""
+
+    trial: Trial
+    row: Row
+    geometry_path: Path
+
+    @property
+    def id(self) -> str:
+        """Identity of the trial, from its settings."""
+        return self.trial.id
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What was asked for."""
+        return self.trial.settings
+
+    @property
+    def label(self) -> str:
+        """The trial in one line."""
+        return self.trial.label
+
+    @property
+    def done(self) -> bool:
+        """Whether the trial ended with a record."""
+        return self.row.status == "done"
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What was found, as plain values.
+
+        Raises
+        ------
+        ArgumentError
+            If the trial failed; then `error` says why.
+        """
+        if self.row.record is None:
+            raise ArgumentError(f"trial {self.id} ({self.label}) failed and has no record; see its error")
+        return self.row.record
+
+    @property
+    def error(self) -> str | None:
+        """Traceback of a failed trial."""
+        return self.row.error
+
+    def comparison_error(self, name: str) -> float | None:
+        """One error of the comparison by name; None where it was not defined."""
+        value = self.record["comparison"].get(name)
+        return None if value is None else float(value)
+
+    def geometries(self) -> tuple[ClassGeometry, ClassGeometry]:
+        """Read (predicted, measured) from the trial's file."""
+        return load_geometries(self.geometry_path)
+
+
+@dataclass(frozen=True)
+class Results:
+    """Stored trials of a study, in the study's order; trials that have not run are in `missing`."""
+
+    path: Path
+    study: Study
+    trials: tuple[TrialResult, ...]
+    missing: tuple[Trial, ...]
+
+    def __repr__(self) -> str:
+        return (
+            f"Results({self.study.name!r}, done={len(self.done)}, failed={len(self.failed)}, "
+            f"missing={len(self.missing)}, path={str(self.path)!r})"
+        )
+
+    @property
+    def done(self) -> tuple[TrialResult, ...]:
+        """Trials that ended with a record."""
+        return tuple(result for result in self.trials if result.done)
+
+    @property
+    def failed(self) -> tuple[TrialResult, ...]:
+        """Trials that raised, or whose worker died."""
+        return tuple(result for result in self.trials if not result.done)
+
+    def worst(self, error: str = "gram_error") -> TrialResult | None:
+        """Trial with the largest value of one error of the comparison; None if no trial has it."""
+        if error not in ERRORS:
+            raise ArgumentError(f"error: expected one of {', '.join(map(repr, ERRORS))}, got {error!r}")
+        known = [result for result in self.done if result.comparison_error(error) is not None]
+        return max(known, key=lambda result: result.comparison_error(error) or 0.0, default=None)
+
+    def to_frame(self) -> pandas.DataFrame:
+        """One row a stored trial, failed ones included: settings, errors, training and timing."""
+        import pandas
+
+        return pandas.DataFrame([_frame_row(result) for result in self.trials])
+
+
+def open_results(path: str | Path) -> Results:
+    """Open the results in a folder, finished or not.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder holds none.
+    FileFormatError
+        If its files are not those of a study.
+    """
+    if not isinstance(path, str | Path):
+        raise ArgumentTypeError(f"path: expected a folder, got {path!r}")
+    store = Store(path)
+    store.require()
+    study = Study.from_definition(store.read_definition())
+    rows = store.rows()
+    stored = tuple(
+        TrialResult(trial, rows[trial.id], store.geometry_path(trial.id))
+        for trial in study.trials
+        if trial.id in rows
+    )
+    missing = tuple(trial for trial in study.trials if trial.id not in rows)
+    return Results(store.path, study, stored, missing)
+
+
+def _frame_row(result: TrialResult) -> dict[str, Any]:
+    settings = result.settings
+    row: dict[str, Any] = {
+        "trial": result.id,
+        "status": result.row.status,
+        "dataset": dataset_label(settings),
+        "model": settings["model"],
+        "features": settings["features"],
+        "encoding": encoding_label(settings),
+        "bias_decay": settings["bias_decay"],
+        "seed": settings["seed"],
+        "weight_decay": settings["weight_decay"],
+        "seconds": result.row.seconds,
+        "error": None if result.error is None else result.error.strip().splitlines()[-1],
+    }
+    if not result.done:
+        return row
+    record = result.record
+    training = {f"training_{key}": value for key, value in record["training"].items()}
+    return (
+        row
+        | {"feature_decay": record["feature_decay"], "threshold_t": record["threshold_t"]}
+        | {name: result.comparison_error(name) for name in ERRORS}
+        | {
+            "mean_cosine_predicted": record["prediction"]["mean_cosine"],
+            "mean_cosine_measured": record["measurement"]["mean_cosine"],
+        }
+        | training
+    )

@@ -1,0 +1,114 @@
+"""`Study`: a question put to networks, as a list of trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
+from encollapse.study import spec
+from encollapse.study.trials import Trial, canonical_json, expand, parse_settings
+
+
+@dataclass(frozen=True)
+class Study:
+    """A named set of trials.
+
+    Attributes
+    ----------
+    name : str
+        Also the name of its default folder.
+    title, description : str
+        What a report says was asked.
+    trials : tuple of Trial
+        Distinct, in the order in which they run.
+    source : str
+        The study file as it was read.
+    origin : str
+        A built-in name or a path: what to give to run it again.
+    """
+
+    name: str
+    title: str
+    description: str
+    trials: tuple[Trial, ...]
+    source: str
+    origin: str
+
+    def __repr__(self) -> str:
+        return f"Study({self.name!r}, trials={len(self.trials)})"
+
+    def definition(self) -> dict[str, Any]:
+        """Plain values from which :meth:`from_definition` makes the study again."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "description": self.description,
+            "trials": [canonical_json(trial.settings) for trial in self.trials],
+            "source": self.source,
+            "origin": self.origin,
+        }
+
+    @staticmethod
+    def from_definition(definition: Mapping[str, Any]) -> Study:
+        """Inverse of :meth:`definition`."""
+        try:
+            trials = tuple(Trial(parse_settings(text)) for text in definition["trials"])
+            texts = {
+                key: str(definition[key]) for key in ("name", "title", "description", "source", "origin")
+            }
+        except (KeyError, ValueError, TypeError) as error:
+            raise FileFormatError(f"the stored study cannot be read ({error}); run it again") from None
+        return Study(trials=trials, **texts)
+
+
+def names() -> tuple[str, ...]:
+    """Names of the built-in studies."""
+    return tuple(
+        sorted(file.name.removesuffix(".toml") for file in _builtin() if file.name.endswith(".toml"))
+    )
+
+
+def load(path_or_name: str | Path) -> Study:
+    """Load a study from a TOML file, or a built-in one by name.
+
+    Raises
+    ------
+    ArgumentError
+        If it is neither a file ending in ``.toml`` nor a name of :func:`names`.
+    FileNotFoundError
+        If there is no such file.
+    FileFormatError
+        Naming the file, the block and the key, if something in it cannot be used.
+    """
+    if not isinstance(path_or_name, str | Path):
+        raise ArgumentTypeError(f"path_or_name: expected a name or a path, got {path_or_name!r}")
+    text = str(path_or_name)
+    if text in names():
+        file = next(f for f in _builtin() if f.name == f"{text}.toml")
+        return parse(file.read_text(encoding="utf-8"), f"{text}.toml", origin=text)
+    path = Path(path_or_name)
+    if path.suffix != ".toml":
+        raise ArgumentError(
+            f"study: no built-in study is called {text!r}; there are {', '.join(names())}, "
+            "and files ending in .toml"
+        )
+    try:
+        source = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise FileFormatError(f"{path}: not a text file in UTF-8 ({error.reason})") from None
+    return parse(source, str(path), origin=text)
+
+
+def parse(source: str, file: str, *, origin: str) -> Study:
+    """Make a study from the text of a study file; `file` is what errors call it."""
+    head, blocks = spec.read(source, file)
+    distinct = {trial.id: trial for block in blocks for trial in expand(block)}
+    return Study(head.name, head.title, head.description.strip(), tuple(distinct.values()), source, origin)
+
+
+def _builtin() -> list[Any]:
+    return list(resources.files("encollapse.study").joinpath("builtin").iterdir())

@@ -1,0 +1,21 @@
+"""What a result was computed with."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+
+import encollapse
+
+_PACKAGES = ("numpy", "scipy", "torch", "lightning-fabric", "scikit-learn")
+
+
+def installed() -> dict[str, str]:
+    """Versions of encollapse, Python and the packages that decide the numbers, and the platform."""
+    found = {"encollapse": encollapse.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found | {"platform": platform.platform()}
