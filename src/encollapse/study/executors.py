@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -19,9 +19,13 @@ from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseError,
 from encollapse.study.execute import Outcome, execute, lost
 from encollapse.study.trials import Trial
 
-Outcomes = Iterator[tuple[Trial, Outcome]]
+Outcomes = Generator[tuple[Trial, Outcome], None, None]
 Work = Callable[[Mapping[str, Any]], Outcome]
 
+_DIED = (
+    "the worker process died twice in this trial, the second time with no other trial running: killed from "
+    "outside, out of memory, or a crash in native code"
+)
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "MKL_NUM_THREADS": "1"}
 
 
@@ -118,10 +122,8 @@ class _ProcessRun:
                         future = pool.submit(self.work, dict(self.waiting[0].settings))
                         running[future] = self.waiting.pop(0)
                     finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                    for future in sorted(
-                        finished, key=lambda f: isinstance(f.exception(), BrokenProcessPool)
-                    ):
-                        if isinstance(future.exception(), BrokenProcessPool):
+                    for future in sorted(finished, key=_broke):
+                        if _broke(future):
                             raise BrokenProcessPool
                         yield running.pop(future), _result(future)
             except BrokenProcessPool:
@@ -130,16 +132,11 @@ class _ProcessRun:
     def _alone(self, trial: Trial) -> Outcomes:
         with _pool(1) as pool:
             future = pool.submit(self.work, dict(trial.settings))
-            if isinstance(future.exception(), BrokenProcessPool):
-                yield (
-                    trial,
-                    lost(
-                        "the worker process died twice in this trial, the second time with nothing beside it: "
-                        "killed from outside, out of memory, or a crash in native code"
-                    ),
-                )
-            else:
-                yield trial, _result(future)
+            yield trial, lost(_DIED) if _broke(future) else _result(future)
+
+
+def _broke(future: Future[Outcome]) -> bool:
+    return isinstance(future.exception(), BrokenProcessPool)
 
 
 @contextmanager

@@ -43,7 +43,7 @@ def feature_decay_of(settings: Mapping[str, Any], num_classes: int, num_samples:
 
 
 def problem_of(settings: Mapping[str, Any], counts: IntArray) -> ufm.Problem:
-    """State the unrestricted feature model that a trial's network is compared with, for class `counts` (K,)."""
+    """State the unrestricted feature model behind a trial, for class `counts` (K,)."""
     num_samples = int(np.sum(counts))
     return ufm.Problem(
         encoding_of(settings, len(counts)),

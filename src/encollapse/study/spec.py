@@ -228,8 +228,27 @@ def _message(error: ErrorDetails) -> str:
         return str(error["msg"]).removeprefix("Value error, ")
     if kind == "string_pattern_mismatch":
         return f"expected letters, digits, '.', '_' and '-', got {value!r}"
-    text = str(error["msg"]).replace("Input should be", "expected").replace("a valid ", "a ")
+    if kind == "too_short":
+        return "expected at least one value, got []"
+    if kind == "model_type":
+        return f"expected a name or a table, got {value!r}"
+    if "counts" in error["loc"]:
+        return f"expected a whole number above 0, or a list of them (one a class), got {value!r}"
+    text = str(error["msg"])
+    for theirs, ours in _WORDING.items():
+        text = text.replace(theirs, ours)
     return f"{text[0].lower()}{text[1:]}, got {value!r}"
+
+
+_WORDING = {
+    "Input should be": "expected",
+    "greater than or equal to 0": "a number of 0 or above",
+    "greater than or equal to 1": "a whole number of 1 or above",
+    "greater than 0": "a number above 0",
+    "a valid integer": "a whole number",
+    "a valid ": "a ",
+    "a finite number": "a finite number above 0",
+}
 
 
 def _keys_at(error: ErrorDetails) -> list[str]:
