@@ -11,7 +11,22 @@ __version__ = "0.1.0"
 
 _MODULES = ("data", "encodings", "geometry", "measure", "present", "study", "train", "ufm")
 _NAMES = ("ClassGeometry", "Comparison", "compare", "orthogonal_gram", "simplex_etf_gram")
-__all__ = ["__version__", *_MODULES, *_NAMES]
+__all__ = [
+    "ClassGeometry",
+    "Comparison",
+    "__version__",
+    "compare",
+    "data",
+    "encodings",
+    "geometry",
+    "measure",
+    "orthogonal_gram",
+    "present",
+    "simplex_etf_gram",
+    "study",
+    "train",
+    "ufm",
+]
 
 if TYPE_CHECKING:
     from encollapse import data, encodings, geometry, measure, present, study, train, ufm

@@ -116,9 +116,9 @@ class Encoding:
         size = 8 * rows * self._num_classes
         if size > DENSE_LIMIT_BYTES:
             raise MemoryLimitError(
-                f"{what}: the dense {rows} × {self._num_classes} matrix needs {size / 1024**3:.1f} GiB, above the limit "
-                f"of {DENSE_LIMIT_BYTES / 1024**3:.1f} GiB; use encode, decode, mean or the solver, which do without it, "
-                "or raise encollapse.encodings.encoding.DENSE_LIMIT_BYTES"
+                f"{what}: the dense {rows} × {self._num_classes} matrix needs {size / 1024**3:.1f} GiB, above the "
+                f"limit of {DENSE_LIMIT_BYTES / 1024**3:.1f} GiB; encode, decode and mean do without it, or raise "
+                "encollapse.encodings.encoding.DENSE_LIMIT_BYTES"
             )
 
     def _build(self) -> FloatArray:

@@ -40,8 +40,8 @@ def critical_point(reduction: Reduction, threshold: float) -> CriticalPoint:
         return CriticalPoint(
             0.0,
             "The mean label has a part along a learnt direction of the centred labels (a singular value of "
-            f"{spectrum.max() * reduction.scale:.6g}, at or above the threshold c = {threshold:.6g}), so every bias decay "
-            "above zero turns the class means.",
+            f"{spectrum.max() * reduction.scale:.6g}, at or above the threshold c = {threshold:.6g}), so every bias "
+            "decay above zero turns the class means.",
         )
     # Factored difference of squares: c close to a singular value must not cancel.
     beta = 1.0 / math.sqrt(float(np.sum(mean**2 / ((c - spectrum) * (c + spectrum)))))

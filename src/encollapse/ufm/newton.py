@@ -98,10 +98,9 @@ class _State:
     def at(
         cls, spectrum: FloatArray, shift: FloatArray, bias: FloatArray, c: float, bias_decay: float
     ) -> _State:
-        vectors, singular = rank_one_svd(spectrum, shift)
+        vectors, singular, weights = rank_one_svd(spectrum, shift)
         with np.errstate(divide="ignore"):
             ratio = np.minimum(1.0, c / singular)
-        weights = vectors.T @ shift
         pull = vectors @ (ratio * weights)
         gradient = pull - bias_decay * bias
         huber = np.where(singular <= c, 0.5 * singular**2, c * (singular - 0.5 * c))
@@ -129,13 +128,14 @@ class _State:
         return np.asarray(self.vectors @ step)
 
 
-def rank_one_svd(spectrum: FloatArray, shift: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Left singular vectors and singular values of ``[diag(spectrum) | shift]``, shapes (n, n) and (n,).
+def rank_one_svd(spectrum: FloatArray, shift: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Left singular vectors Q and singular values σ of ``[diag(spectrum) | shift]``, and ``w = Qᵀ shift``.
 
-    Working on this matrix instead of ``Λ + x xᵀ`` keeps singular values far below the largest accurate.
+    Shapes (n, n), (n,) and (n,). Working on this matrix instead of ``Λ + x xᵀ``, and taking w from the right
+    singular vectors as ``σ_i v_i`` instead of from the product, keeps what is far below the largest accurate.
     """
-    vectors, singular, _ = np.linalg.svd(np.column_stack([np.diag(spectrum), shift]), full_matrices=False)
-    return vectors, singular
+    vectors, singular, right = np.linalg.svd(np.column_stack([np.diag(spectrum), shift]), full_matrices=False)
+    return vectors, singular, singular * right[:, -1]
 
 
 def divided_differences(singular: FloatArray, threshold: float) -> FloatArray:

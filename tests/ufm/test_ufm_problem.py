@@ -1,0 +1,162 @@
+"""Questions a problem answers about itself, and input it refuses."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import encollapse as ec
+from encollapse.errors import ArgumentError, ArgumentTypeError, SolverError, UnsupportedError
+
+ONE_HOT = ec.encodings.one_hot(5)
+DECAYS = {"weight_decay": 5e-3, "feature_decay": 1e-3}
+
+
+def mean_output(solution: ec.ufm.Solution) -> float:
+    """|Z u| relative to |Z|: how much of the mean direction is learnt."""
+    p = solution.problem
+    outputs = solution.geometry.class_outputs
+    assert outputs is not None
+    return float(
+        np.linalg.norm(outputs @ p.priors) / max(np.linalg.norm(outputs * np.sqrt(p.priors)), 1e-300)
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_critical_bias_decay_separates_learnt_from_not_learnt(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    k, q = int(rng.integers(2, 12)), int(rng.integers(1, 14))
+    codewords = rng.standard_normal((q, k)) + 3 * rng.standard_normal((q, 1))
+    counts = rng.integers(1, 50, k)
+    encoding = ec.encodings.Encoding(codewords)
+    priors = counts / counts.sum()
+    centred = (codewords - (codewords @ priors)[:, None]) * np.sqrt(priors)
+    c = np.linalg.norm(centred, 2) * rng.uniform(0.3, 1.6)
+    decay = c / math.sqrt(counts.sum())
+    problem = ec.ufm.Problem(encoding, counts, weight_decay=decay, feature_decay=decay)
+    critical = problem.critical_bias_decay()
+    assert problem.explain()
+    if critical == 0.0:
+        probe = problem.with_bias_decay(1e-3)
+        assert mean_output(ec.ufm.solve(probe)) > 0
+    elif math.isinf(critical):
+        assert mean_output(ec.ufm.solve(problem.with_bias_decay(math.inf))) < 1e-12
+    else:
+        assert mean_output(ec.ufm.solve(problem.with_bias_decay(critical * (1 - 1e-6)))) < 1e-12
+        assert mean_output(ec.ufm.solve(problem.with_bias_decay(critical * (1 + 1e-6)))) > 0
+
+
+def test_threshold_and_derived_quantities() -> None:
+    counts = [3, 5, 7, 11, 13]
+    problem = ec.ufm.Problem(ec.encodings.ordinal(5), counts, **DECAYS)
+    assert problem.num_samples == 39
+    assert problem.threshold == pytest.approx(math.sqrt(39 * 5e-3 * 1e-3), rel=1e-15)
+    assert not problem.is_balanced
+    expected = [36 / 39, 31 / 39, 24 / 39, 13 / 39]
+    np.testing.assert_allclose(problem.mean_codeword, expected, rtol=1e-14)
+    assert ec.ufm.Problem(ONE_HOT, 4, **DECAYS).is_balanced
+
+
+def test_imbalanced_one_hot_turns_at_once() -> None:
+    problem = ec.ufm.Problem(ONE_HOT, [3, 5, 7, 11, 13], **DECAYS)
+    assert problem.critical_bias_decay() == 0.0
+    assert "every bias decay" in problem.explain()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"weight_decay": 0.0}, ArgumentError, "weight_decay"),
+        ({"weight_decay": -1.0}, ArgumentError, "weight_decay"),
+        ({"weight_decay": math.nan}, ArgumentError, "weight_decay"),
+        ({"weight_decay": math.inf}, ArgumentError, "weight_decay"),
+        ({"weight_decay": "0.1"}, ArgumentTypeError, "weight_decay"),
+        ({"feature_decay": 0}, ArgumentError, "feature_decay"),
+        ({"feature_decay": None}, ArgumentTypeError, "feature_decay"),
+        ({"bias_decay": -0.1}, ArgumentError, "bias_decay"),
+        ({"bias_decay": math.nan}, ArgumentError, "bias_decay"),
+        ({"bias_decay": True}, ArgumentTypeError, "bias_decay"),
+        ({"feature_dim": 0}, ArgumentError, "feature_dim"),
+        ({"feature_dim": 2.0}, ArgumentTypeError, "feature_dim"),
+        ({"counts": 0}, ArgumentError, "counts"),
+        ({"counts": [1, 2, 3]}, ArgumentError, "counts"),
+        ({"counts": [1, 2, 0, 4, 5]}, ArgumentError, "class 2"),
+        ({"counts": [1, 2, -3, 4, 5]}, ArgumentError, "counts"),
+        ({"counts": [1.5] * 5}, ArgumentTypeError, "counts"),
+        ({"counts": "abc"}, ArgumentTypeError, "counts"),
+        ({"encoding": np.eye(5)}, ArgumentTypeError, "encoding"),
+        ({"loss": "hinge"}, ArgumentError, "loss"),
+        ({"loss": "cross_entropy"}, UnsupportedError, "loss"),
+        ({"depth": 2}, UnsupportedError, "depth"),
+        ({"depth": 0}, ArgumentError, "depth"),
+        ({"features": "relu"}, UnsupportedError, "features"),
+    ],
+)
+def test_bad_problems_are_refused_by_name(change: dict[str, Any], error: type[Exception], words: str) -> None:
+    arguments: dict[str, Any] = {"encoding": ONE_HOT, "counts": 4, **DECAYS, **change}
+    with pytest.raises(error, match=words):
+        ec.ufm.Problem(arguments.pop("encoding"), arguments.pop("counts"), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("weight", "means", "bias", "words"),
+    [
+        (np.ones((4, 3)), np.ones((3, 5)), None, "weight"),
+        (np.ones((5, 3)), np.ones((3, 4)), None, "class_means"),
+        (np.ones((5, 3)), np.ones((2, 5)), None, "class_means"),
+        (np.ones((5, 3)), np.ones((3, 5)), np.ones(4), "bias"),
+        (np.full((5, 3), np.nan), np.ones((3, 5)), None, "weight"),
+        (np.ones((5, 3)), np.full((3, 5), np.inf), None, "class_means"),
+        (np.ones(5), np.ones((3, 5)), None, "weight"),
+        ([[1, 2], [3]], np.ones((3, 5)), None, "weight"),
+        (np.ones((5, 0)), np.ones((0, 5)), None, "weight"),
+        (np.ones((5, 3), dtype=complex), np.ones((3, 5)), None, "weight"),
+    ],
+)
+def test_objective_refuses_what_does_not_fit(weight: Any, means: Any, bias: Any, words: str) -> None:
+    problem = ec.ufm.Problem(ONE_HOT, 4, **DECAYS)
+    with pytest.raises((ArgumentError, ArgumentTypeError), match=words):
+        ec.ufm.objective(problem, weight, means, bias)
+
+
+def test_solve_refuses_anything_but_a_problem() -> None:
+    with pytest.raises(ArgumentTypeError, match="problem"):
+        ec.ufm.solve(ONE_HOT)  # type: ignore[arg-type]
+
+
+def test_rank_that_binds_is_said_and_not_guessed() -> None:
+    problem = ec.ufm.Problem(ONE_HOT, 4, **DECAYS, feature_dim=3)
+    with pytest.raises(SolverError, match="feature_dim"):
+        ec.ufm.solve(problem)
+    solution = ec.ufm.solve(problem, throw=False)
+    assert solution.status is ec.ufm.Status.RANK_BINDS
+    assert not solution.certificate.holds
+    wide = ec.ufm.solve(ec.ufm.Problem(ONE_HOT, 4, **DECAYS, feature_dim=4))
+    assert wide.parameters()[0].shape == (5, 4)
+    assert solution.certificate.lower_bound == pytest.approx(wide.loss, rel=1e-12)
+    with pytest.raises(ArgumentError, match="feature_dim"):
+        wide.parameters(feature_dim=3)
+
+
+def test_path_shares_one_decomposition_and_matches_single_solves() -> None:
+    problem = ec.ufm.Problem(ONE_HOT, 4, **DECAYS)
+    grid = [0.0, 0.1, 0.5, 3.0, math.inf]
+    path = ec.ufm.bias_path(problem, grid)
+    np.testing.assert_array_equal(path.bias_decays, grid)
+    assert path.critical == problem.critical_bias_decay()
+    for value, solution, cosine in zip(grid, path.solutions, path.mean_cosine, strict=True):
+        assert solution.problem.reduction is problem.reduction
+        single = ec.ufm.solve(ec.ufm.Problem(ONE_HOT, 4, **DECAYS, bias_decay=value))
+        assert solution.loss == pytest.approx(single.loss, rel=1e-13)
+        assert cosine == pytest.approx(single.geometry.cosine(0, 3), abs=1e-12)
+    assert (np.diff(path.mean_cosine) > -1e-12).all()
+
+
+@pytest.mark.parametrize(("grid", "words"), [([], "at least one"), ([0.1, -1.0], r"bias_decays\[1\]")])
+def test_bad_paths_are_refused(grid: list[float], words: str) -> None:
+    with pytest.raises(ArgumentError, match=words):
+        ec.ufm.bias_path(ec.ufm.Problem(ONE_HOT, 4, **DECAYS), grid)
