@@ -43,7 +43,7 @@ def encoding(request: pytest.FixtureRequest, make: Callable[[int], Encoding]) ->
 
 def priors_of(k: int) -> Array:
     weights = np.arange(1.0, k + 1) ** 2
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 def test_shapes_and_dtype(encoding: Encoding) -> None:
@@ -60,7 +60,7 @@ def test_immutable(encoding: Encoding) -> None:
     with pytest.raises(AttributeError):
         encoding.name = "other"  # type: ignore[misc]
     with pytest.raises(AttributeError):
-        encoding.extra = 1  # type: ignore[attr-defined]
+        encoding.extra = 1
 
 
 def test_mean_and_centring(encoding: Encoding) -> None:

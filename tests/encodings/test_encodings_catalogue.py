@@ -4,6 +4,7 @@ import resource
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import encollapse as ec
 from encollapse.encodings import encoding as encoding_module
@@ -95,7 +96,7 @@ def test_catalogue_type_errors() -> None:
         np.ones((2, 2, 2)),
     ],
 )
-def test_bad_codewords(codewords: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_bad_codewords(codewords: NDArray[np.float64]) -> None:
     with pytest.raises(ArgumentError):
         ec.encodings.Encoding(codewords)
 

@@ -149,6 +149,7 @@ def test_the_gauge_does_not_change_the_geometry() -> None:
         np.testing.assert_allclose(
             means.T @ means, geometry.feature_gram, atol=1e-12 * np.abs(geometry.feature_gram).max()
         )
+        assert geometry.class_outputs is not None
         np.testing.assert_allclose(
             weight @ means, geometry.class_outputs, atol=1e-12 * np.abs(weight @ means).max()
         )

@@ -1,6 +1,7 @@
 """Numbers that are known in closed form."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 import encollapse as ec
 
 
-def balanced_one_hot(num_classes: int, count: int, bias_decay: float, **decays: float) -> ec.ufm.Problem:
+def balanced_one_hot(num_classes: int, count: int, bias_decay: float, **decays: Any) -> ec.ufm.Problem:
     return ec.ufm.Problem(ec.encodings.one_hot(num_classes), count, bias_decay=bias_decay, **decays)
 
 
@@ -83,6 +84,7 @@ def test_free_bias_centres_the_labels_and_shrinks_the_label_covariance(seed: int
     values, vectors = np.linalg.eigh((centred * priors) @ centred.T)
     shrunk = np.clip(np.sqrt(values) - problem.threshold, 0, None)
     expected = np.sqrt(counts.sum() * 4e-4 / 3e-3) * (vectors * shrunk) @ vectors.T
+    assert solution.geometry.classifier_gram is not None
     np.testing.assert_allclose(solution.geometry.classifier_gram, expected, atol=1e-13)
     weighted_mean = solution.geometry.feature_gram @ priors
     np.testing.assert_allclose(weighted_mean, 0, atol=1e-13)

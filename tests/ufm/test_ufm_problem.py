@@ -12,7 +12,7 @@ import encollapse as ec
 from encollapse.errors import ArgumentError, ArgumentTypeError, SolverError, UnsupportedError
 
 ONE_HOT = ec.encodings.one_hot(5)
-DECAYS = {"weight_decay": 5e-3, "feature_decay": 1e-3}
+DECAYS: dict[str, Any] = {"weight_decay": 5e-3, "feature_decay": 1e-3}
 
 
 def mean_output(solution: ec.ufm.Solution) -> float:
@@ -36,7 +36,7 @@ def test_critical_bias_decay_separates_learnt_from_not_learnt(seed: int) -> None
     priors = counts / counts.sum()
     centred = (codewords - (codewords @ priors)[:, None]) * np.sqrt(priors)
     c = np.linalg.norm(centred, 2) * rng.uniform(0.3, 1.6)
-    decay = c / math.sqrt(counts.sum())
+    decay = float(c / math.sqrt(counts.sum()))
     problem = ec.ufm.Problem(encoding, counts, weight_decay=decay, feature_decay=decay)
     critical = problem.critical_bias_decay()
     assert problem.explain()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from encollapse._typing import FloatArray
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.geometry.balance import balance_residual
 from encollapse.geometry.class_geometry import ClassGeometry
 from encollapse.geometry.frames import frame_distance
+from encollapse.geometry.metrics.undefined import Undefined
 
 MEANINGS = {
     "gram_error": "|G_meas - G_pred|_F / |G_pred|_F, uncentred class means",
@@ -112,108 +115,117 @@ def compare(predicted: ClassGeometry, measured: ClassGeometry) -> Comparison:
             f"measured: has {measured.num_classes} classes, the prediction has {predicted.num_classes}; "
             "use one encoding for both"
         )
-    return _Comparer(predicted, measured).compare()
+    keep = predicted.present & measured.present
+    if not keep.any():
+        raise ArgumentError("measured: shares no class with the prediction; check the labels")
+    pair = _Pair(predicted, measured, keep)
+    values: dict[str, float | None] = {}
+    missing: dict[str, str] = {}
+    for name, compute in _COMPUTE.items():
+        try:
+            values[name] = compute(pair)
+        except Undefined as undefined:
+            values[name], missing[name] = None, str(undefined)
+    return Comparison(**values, missing=missing, notes=pair.notes())
 
 
-class _Comparer:
-    """Collects values and the reasons for missing ones."""
+@dataclass(frozen=True)
+class _Pair:
+    """Both geometries, reduced to the classes that both have."""
 
-    def __init__(self, predicted: ClassGeometry, measured: ClassGeometry) -> None:
-        self.predicted, self.measured = predicted, measured
-        self.keep = predicted.present & measured.present
-        self.missing: dict[str, str] = {}
-        self.notes: list[str] = []
-        if not self.keep.any():
-            raise ArgumentError("measured: shares no class with the prediction; check the labels")
+    predicted: ClassGeometry
+    measured: ClassGeometry
+    keep: NDArray[np.bool_]
+
+    def notes(self) -> tuple[str, ...]:
+        notes = []
         if not self.keep.all():
-            absent = np.flatnonzero(~self.keep).tolist()
-            self.notes.append(f"classes without samples left out: {absent}")
-        shared = self.keep
-        p, m = predicted.counts[shared], measured.counts[shared]
+            notes.append(f"classes without samples left out: {np.flatnonzero(~self.keep).tolist()}")
+        p, m = self.predicted.counts[self.keep], self.measured.counts[self.keep]
         if not np.array_equal(p * int(m.sum()), m * int(p.sum())):
-            self.notes.append("the class frequencies of prediction and measurement differ")
+            notes.append("the class frequencies of prediction and measurement differ")
+        norms = [np.diag(gram) for gram in self.grams()]
+        if any((n <= 0).any() and (n > 0).any() for n in norms):
+            notes.append("classes whose mean is zero are left out of cosine_error")
+        return tuple(notes)
 
-    def compare(self) -> Comparison:
-        grams = self._gram(self.predicted), self._gram(self.measured)
-        return Comparison(
-            gram_error=self._relative("gram_error", *grams),
-            shape_error=self._shape(*grams),
-            cosine_error=self._cosine(),
-            bias_error=self._bias(),
-            classifier_gram_error=self._relative(
-                "classifier_gram_error", self.predicted.classifier_gram, self.measured.classifier_gram
-            ),
-            outputs_error=self._relative(
-                "outputs_error", self._outputs(self.predicted), self._outputs(self.measured)
-            ),
-            balance_residual=self._balance(),
-            missing=self.missing,
-            notes=tuple(self.notes),
-        )
-
-    def _gram(self, geometry: ClassGeometry) -> FloatArray:
-        return geometry.feature_gram[np.ix_(self.keep, self.keep)]
-
-    def _outputs(self, geometry: ClassGeometry) -> FloatArray | None:
-        return None if geometry.class_outputs is None else geometry.class_outputs[:, self.keep]
-
-    def _lack(self, name: str, reason: str) -> None:
-        self.missing[name] = reason
-
-    def _relative(self, name: str, predicted: FloatArray | None, measured: FloatArray | None) -> float | None:
-        if predicted is None or measured is None:
-            return self._lack(name, "no classifier was given")
-        if predicted.shape != measured.shape:
-            raise ArgumentError(
-                f"measured: {name.removesuffix('_error')} has shape {measured.shape}, the prediction's is "
-                f"{predicted.shape}; the codewords have different lengths"
-            )
-        scale = float(np.linalg.norm(predicted))
-        error = float(np.linalg.norm(measured - predicted))
-        if scale == 0.0:
-            if error == 0.0:
-                return 0.0
-            return self._lack(name, f"the prediction is zero; the measured norm is {error:.3e}")
-        return error / scale
-
-    def _shape(self, predicted: FloatArray, measured: FloatArray) -> float | None:
-        if not predicted.any() or not measured.any():
-            if not predicted.any() and not measured.any():
-                return 0.0
-            return self._lack("shape_error", "a Gram matrix is zero and has no shape")
-        return frame_distance(measured, predicted)
-
-    def _cosine(self) -> float | None:
+    def grams(self) -> tuple[FloatArray, FloatArray]:
         index = np.ix_(self.keep, self.keep)
-        difference = np.abs(self.measured.cosines()[index] - self.predicted.cosines()[index])
-        if np.isnan(difference).all():
-            return self._lack("cosine_error", "a class mean is zero, so its angles are undefined")
-        if np.isnan(difference).any():
-            self.notes.append("classes whose mean is zero are left out of cosine_error")
-        return float(np.nanmax(difference))
+        return np.asarray(self.predicted.feature_gram[index]), np.asarray(self.measured.feature_gram[index])
 
-    def _bias(self) -> float | None:
-        predicted, measured = self.predicted.bias, self.measured.bias
+    def outputs(self) -> tuple[FloatArray, FloatArray]:
+        predicted, measured = self.both("class_outputs")
+        return predicted[:, self.keep], measured[:, self.keep]
+
+    def both(self, name: str) -> tuple[FloatArray, FloatArray]:
+        predicted, measured = getattr(self.predicted, name), getattr(self.measured, name)
         if predicted is None or measured is None:
-            return self._lack("bias_error", "no classifier was given")
+            raise Undefined("no classifier was given")
         if predicted.shape != measured.shape:
             raise ArgumentError(
-                f"measured: the bias has {len(measured)} entries, the prediction's has {len(predicted)}"
+                f"measured: {name} has shape {measured.shape}, the prediction's is {predicted.shape}; "
+                "use one encoding for both"
             )
-        return float(np.abs(measured - predicted).max())
+        return predicted, measured
 
-    def _balance(self) -> float | None:
-        p, m = self.predicted, self.measured
-        outputs = self._outputs(m)
-        if p.classifier_gram is None or m.classifier_gram is None or outputs is None:
-            return self._lack("balance_residual", "no classifier was given")
-        energy = float((p.counts * np.nan_to_num(np.diag(p.feature_gram))).sum())
-        if energy == 0.0:
-            return self._lack("balance_residual", "the prediction is zero, so both sides vanish")
-        ratio = float(np.trace(p.classifier_gram)) / energy
-        residual = balance_residual(
-            self._gram(m), m.classifier_gram, outputs, m.counts[self.keep], ratio=ratio
-        )
-        if residual is None:
-            return self._lack("balance_residual", "the measured classifier or means are zero")
-        return residual
+
+def _relative(predicted: FloatArray, measured: FloatArray) -> float:
+    scale = float(np.linalg.norm(predicted))
+    error = float(np.linalg.norm(measured - predicted))
+    if scale > 0.0:
+        return error / scale
+    if error == 0.0:
+        return 0.0
+    raise Undefined(f"the prediction is zero; the measured norm is {error:.3e}")
+
+
+def _shape(pair: _Pair) -> float:
+    predicted, measured = pair.grams()
+    if predicted.any() and measured.any():
+        return frame_distance(measured, predicted)
+    if predicted.any() or measured.any():
+        raise Undefined("a Gram matrix is zero and has no shape")
+    return 0.0
+
+
+def _cosine(pair: _Pair) -> float:
+    index = np.ix_(pair.keep, pair.keep)
+    difference = np.abs(pair.measured.cosines()[index] - pair.predicted.cosines()[index])
+    if np.isnan(difference).all():
+        raise Undefined("every class mean is zero on one side, so the angles are undefined")
+    return float(np.nanmax(difference))
+
+
+def _bias(pair: _Pair) -> float:
+    predicted, measured = pair.both("bias")
+    return float(np.abs(measured - predicted).max())
+
+
+def _balance(pair: _Pair) -> float:
+    p, m = pair.both("classifier_gram")
+    gram_predicted, gram = pair.grams()
+    counts = pair.predicted.counts[pair.keep]
+    energy = float(counts @ np.diag(gram_predicted))
+    if energy == 0.0:
+        raise Undefined("the prediction is zero, so both sides vanish")
+    residual = balance_residual(
+        gram,
+        m,
+        pair.outputs()[1],
+        pair.measured.counts[pair.keep],
+        ratio=float(np.trace(p)) / energy,
+    )
+    if residual is None:
+        raise Undefined("the measured classifier or means are zero")
+    return residual
+
+
+_COMPUTE: dict[str, Callable[[_Pair], float]] = {
+    "gram_error": lambda pair: _relative(*pair.grams()),
+    "shape_error": _shape,
+    "cosine_error": _cosine,
+    "bias_error": _bias,
+    "classifier_gram_error": lambda pair: _relative(*pair.both("classifier_gram")),
+    "outputs_error": lambda pair: _relative(*pair.outputs()),
+    "balance_residual": _balance,
+}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from encollapse import _checks
-from encollapse._typing import FloatArray, IntArray
+from encollapse._typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentTypeError, UnsupportedError
 from encollapse.ufm.critical import CriticalPoint, critical_point
@@ -19,7 +19,7 @@ from encollapse.ufm.reduction import Reduction
 _WHY_POSITIVE = "at 0 the features or the classifier grow without bound and there is no minimiser"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class Problem:
     """The unrestricted feature model (UFM): features, classifier and bias are all free variables.
 
@@ -58,37 +58,45 @@ class Problem:
 
     encoding: Encoding
     counts: IntArray
-    weight_decay: float = field(kw_only=True)
-    feature_decay: float = field(kw_only=True)
-    bias_decay: float = field(default=0.0, kw_only=True)
-    feature_dim: int | None = field(default=None, kw_only=True)
-    loss: str = field(default="mse", kw_only=True)
-    depth: int = field(default=1, kw_only=True)
-    features: str = field(default="linear", kw_only=True)
+    weight_decay: float
+    feature_decay: float
+    bias_decay: float
+    feature_dim: int | None
+    loss: str
+    depth: int
+    features: str
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.encoding, Encoding):
+    def __init__(
+        self,
+        encoding: Encoding,
+        counts: int | ArrayLike,
+        *,
+        weight_decay: float,
+        feature_decay: float,
+        bias_decay: float = 0.0,
+        feature_dim: int | None = None,
+        loss: str = "mse",
+        depth: int = 1,
+        features: str = "linear",
+    ) -> None:
+        if not isinstance(encoding, Encoding):
             raise ArgumentTypeError(
-                f"encoding: expected an Encoding, got {type(self.encoding).__name__}; "
+                f"encoding: expected an Encoding, got {type(encoding).__name__}; "
                 "make one with encollapse.encodings, or Encoding(codewords)"
             )
-        counts = _checks.class_counts(self.counts, self.encoding.num_classes)
-        self._set("counts", _checks.read_only(counts))
-        self._set("weight_decay", _checks.positive(self.weight_decay, "weight_decay", why=_WHY_POSITIVE))
-        self._set("feature_decay", _checks.positive(self.feature_decay, "feature_decay", why=_WHY_POSITIVE))
-        self._set("bias_decay", _checks.nonnegative(self.bias_decay, "bias_decay", allow_infinity=True))
-        if self.feature_dim is not None:
-            self._set("feature_dim", _checks.integer(self.feature_dim, "feature_dim", minimum=1))
-        _checks.choice(self.loss, "loss", ("mse", "cross_entropy"))
-        _checks.choice(self.features, "features", ("linear", "relu"))
-        _checks.integer(self.depth, "depth", minimum=1)
-        for name, value, known in (
-            ("loss", self.loss, "mse"),
-            ("features", self.features, "linear"),
-            ("depth", self.depth, 1),
-        ):
-            if value != known:
-                raise UnsupportedError(f"{name}: this release solves {known!r} only, got {value!r}")
+        self._set("encoding", encoding)
+        self._set("counts", _checks.read_only(_checks.class_counts(counts, encoding.num_classes)))
+        self._set("weight_decay", _checks.positive(weight_decay, "weight_decay", why=_WHY_POSITIVE))
+        self._set("feature_decay", _checks.positive(feature_decay, "feature_decay", why=_WHY_POSITIVE))
+        self._set("bias_decay", _checks.nonnegative(bias_decay, "bias_decay", allow_infinity=True))
+        wide = feature_dim is None
+        self._set("feature_dim", None if wide else _checks.integer(feature_dim, "feature_dim", minimum=1))
+        self._set("loss", _checks.choice(loss, "loss", ("mse", "cross_entropy")))
+        self._set("depth", _checks.integer(depth, "depth", minimum=1))
+        self._set("features", _checks.choice(features, "features", ("linear", "relu")))
+        for name, known in (("loss", "mse"), ("features", "linear"), ("depth", 1)):
+            if getattr(self, name) != known:
+                raise UnsupportedError(f"{name}: this release solves {known!r} only, got {getattr(self, name)!r}")
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
