@@ -20,9 +20,8 @@ def mean_output(solution: ec.ufm.Solution) -> float:
     p = solution.problem
     outputs = solution.geometry.class_outputs
     assert outputs is not None
-    return float(
-        np.linalg.norm(outputs @ p.priors) / max(np.linalg.norm(outputs * np.sqrt(p.priors)), 1e-300)
-    )
+    size = float(np.linalg.norm(outputs * np.sqrt(p.priors)))
+    return float(np.linalg.norm(outputs @ p.priors)) / max(size, 1e-300)
 
 
 @settings(max_examples=60, deadline=None)
