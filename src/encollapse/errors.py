@@ -25,6 +25,10 @@ class SolverError(EncollapseError, RuntimeError):
     """A solver finished without reaching its certificate; ``solve(..., throw=False)`` returns what it has."""
 
 
+class TrainingError(EncollapseError, RuntimeError):
+    """A training went wrong, such as a loss that stopped being finite; the text says what to change."""
+
+
 class MissingDependencyError(EncollapseError, ImportError):
     """An optional dependency is needed for this call; the text gives the command that installs it."""
 

@@ -44,7 +44,7 @@ def with_counts(labels: IntArray, counts: IntArray, seed: int) -> IntArray:
     for k, (members, count) in enumerate(zip(_by_class(labels), counts, strict=True)):
         if count > len(members):
             raise ArgumentError(
-                f"counts: class {k} has {len(members)} training samples, fewer than the {int(count)} asked for"
+                f"counts: class {k} has {len(members)} training samples, fewer than {int(count)}"
             )
         chosen.append(generator.permutation(members)[:count])
     return np.sort(np.concatenate(chosen))

@@ -1,0 +1,151 @@
+"""`Run`: what came of one training: the network, its measured collapse, and the prediction beside it."""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from encollapse import _files
+from encollapse.geometry import Comparison
+from encollapse.measure import Collapse
+from encollapse.train.models import Classifier
+from encollapse.train.settings import Settings
+from encollapse.ufm import Solution
+
+
+class Status(enum.Enum):
+    """How a training ended. The value is the message for the user."""
+
+    STATIONARY = "Stationary: the gradient of the objective fell below the tolerance."
+    STALLED = (
+        "Stalled: L-BFGS no longer lowers the loss, at the accuracy of float32, while the gradient is "
+        "still above the tolerance. Raise tolerance if the errors are small enough, or use a wider model."
+    )
+    BUDGET = (
+        "Stopped by the budget before the gradient fell below the tolerance. Raise epochs or finish, or raise "
+        "tolerance if the errors are small enough."
+    )
+
+    @property
+    def message(self) -> str:
+        """What happened, and what to try."""
+        return str(self.value)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A trained network and everything measured on it.
+
+    Attributes
+    ----------
+    model : Classifier
+        The trained network, on the CPU, in evaluation mode.
+    collapse : Collapse
+        Collapse of the training set's features under ``head``.
+    prediction : Solution or None
+        The global minimum of the unrestricted feature model with the same codewords, counts and decays.
+        Computed after the training, which does not know it. None where the theory has no method (see `missing`).
+    comparison : Comparison or None
+        Measured geometry against predicted geometry.
+    history : tuple of dict
+        One plain mapping for each measurement during training: ``epoch`` (passes over the data so far), ``phase``
+        (``"adam"`` or ``"lbfgs"``), ``loss``, ``stationarity``, ``accuracy``, ``mean_cosine`` and collapse metrics.
+    settings : Settings
+        Exact settings of the training.
+    dataset, encoding : str
+        Names.
+    data : mapping
+        Provenance of the data set.
+    status : Status
+        How the training ended; ``status.message`` says what to do.
+    stationarity : float
+        Final value of :func:`encollapse.train.stationarity`, in float64.
+    loss : float
+        Final objective on the whole training set, in float64.
+    relative_excess : float or None
+        ``loss / predicted minimum - 1``.
+    test_accuracy : float or None
+        Accuracy on the hold-out by nearest codeword; None without a hold-out.
+    seconds : float
+        Wall time of the training itself.
+    missing : mapping
+        For each value that is None, the reason.
+    """
+
+    model: Classifier
+    collapse: Collapse
+    prediction: Solution | None
+    comparison: Comparison | None
+    history: tuple[dict[str, Any], ...]
+    settings: Settings
+    dataset: str
+    encoding: str
+    data: Mapping[str, Any]
+    status: Status
+    stationarity: float
+    loss: float
+    relative_excess: float | None
+    test_accuracy: float | None
+    seconds: float
+    missing: Mapping[str, str]
+
+    @property
+    def head(self) -> nn.Linear:
+        """The last linear layer: weight (q, d) and bias (q,), no bias where its decay is infinite."""
+        return self.model.head
+
+    @property
+    def converged(self) -> bool:
+        """Whether the gradient fell below the tolerance."""
+        return self.status is Status.STATIONARY
+
+    @property
+    def message(self) -> str:
+        """How the training ended, in words."""
+        return self.status.message
+
+    def __repr__(self) -> str:
+        error = None if self.comparison is None else self.comparison.gram_error
+        return (
+            f"Run({self.dataset!r}, {self.encoding!r}, model={self.settings.model!r}, status={self.status.name}, "
+            f"stationarity={self.stationarity:.2g}, "
+            f"gram_error={'none' if error is None else f'{error:.2g}'}, seconds={self.seconds:.2g})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON: settings, outcome, collapse, comparison and history."""
+        return {
+            "dataset": self.dataset,
+            "data": dict(self.data),
+            "encoding": self.encoding,
+            "settings": self.settings.to_dict(),
+            "status": self.status.name,
+            "message": self.message,
+            "stationarity": self.stationarity,
+            "loss": self.loss,
+            "predicted_loss": None if self.prediction is None else self.prediction.loss,
+            "relative_excess": self.relative_excess,
+            "test_accuracy": self.test_accuracy,
+            "seconds": self.seconds,
+            "missing": dict(self.missing),
+            "collapse": self.collapse.to_dict(),
+            "comparison": None if self.comparison is None else self.comparison.to_dict(),
+            "history": [dict(row) for row in self.history],
+        }
+
+    def save(self, directory: str | Path) -> Path:
+        """Write ``model.safetensors`` and ``run.json`` into `directory`; each appears whole or not at all."""
+        from safetensors.torch import save_file
+
+        target = Path(directory)
+        target.mkdir(parents=True, exist_ok=True)
+        with _files.atomic(target / "model.safetensors") as temporary:
+            save_file(self.model.state_dict(), temporary)
+        _files.write_text(target / "run.json", json.dumps(self.to_dict(), indent=1) + "\n")
+        return target
