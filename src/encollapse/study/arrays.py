@@ -29,16 +29,20 @@ def from_arrays(arrays: Arrays, prefix: str) -> ClassGeometry:
     return ClassGeometry(**fields, provenance={"source": prefix})  # type: ignore[arg-type]
 
 
-def save_geometries(path: Path, predicted: ClassGeometry, measured: ClassGeometry) -> Path:
-    """Write both geometries of a trial to an ``.npz`` file, which appears whole or not at all."""
-    arrays = to_arrays(predicted, "predicted") | to_arrays(measured, "measured")
+def save_geometries(path: Path, predicted: ClassGeometry | None, measured: ClassGeometry) -> Path:
+    """Write the geometries of a trial to an ``.npz`` file, which appears whole or not at all."""
+    arrays = to_arrays(measured, "measured")
+    if predicted is not None:
+        arrays |= to_arrays(predicted, "predicted")
     with _files.atomic(path) as temporary, temporary.open("wb") as handle:
         np.savez_compressed(handle, allow_pickle=False, **arrays)
     return path
 
 
-def load_geometries(path: Path) -> tuple[ClassGeometry, ClassGeometry]:
+def load_geometries(path: Path) -> tuple[ClassGeometry | None, ClassGeometry]:
     """Read (predicted, measured) as written by :func:`save_geometries`.
+
+    The prediction is None where the theory has no method for the trial.
 
     Raises
     ------
@@ -50,8 +54,9 @@ def load_geometries(path: Path) -> tuple[ClassGeometry, ClassGeometry]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        return from_arrays(arrays, "predicted"), from_arrays(arrays, "measured")
+        predicted = from_arrays(arrays, "predicted") if "predicted.feature_gram" in arrays else None
+        return predicted, from_arrays(arrays, "measured")
     except (ValueError, TypeError, AttributeError, zipfile.BadZipFile, EOFError) as error:
         raise FileFormatError(
-            f"{path}: not the geometries of a trial ({error}); delete it and its row, and run the study again"
+            f"{path}: not the geometries of a trial ({error}); delete it and run the study again"
         ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
 from collections.abc import Mapping
@@ -9,12 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-
 from encollapse.geometry import ClassGeometry
 from encollapse.study.resolve import dataset_of, encoding_of, feature_decay_of
 from encollapse.study.trials import plain
 from encollapse.study.versions import installed
+from encollapse.ufm import Solution
 
 
 @dataclass(frozen=True)
@@ -53,58 +53,55 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _train(settings: Mapping[str, Any]) -> tuple[dict[str, Any], ClassGeometry, ClassGeometry]:
+def _train(settings: Mapping[str, Any]) -> tuple[dict[str, Any], ClassGeometry | None, ClassGeometry]:
     from encollapse import train
 
     dataset = dataset_of(settings)
+    encoding = encoding_of(settings, dataset.num_classes)
     num_samples = int(dataset.counts.sum())
+    feature_decay = feature_decay_of(settings, dataset.num_classes, num_samples)
     optional = {"epochs": settings["epochs"]} if "epochs" in settings else {}
     run = train.fit(
         dataset,
-        encoding_of(settings, dataset.num_classes),
+        encoding,
         model=settings["model"],
         features=settings["features"],
         weight_decay=settings["weight_decay"],
-        feature_decay=feature_decay_of(settings, dataset.num_classes, num_samples),
+        feature_decay=feature_decay,
         bias_decay=settings["bias_decay"],
         seed=settings["seed"],
         progress=False,
         **optional,
         **settings.get("train", {}),
     )
-    predicted, measured = run.prediction.geometry, run.collapse.geometry
-    problem = run.prediction.problem
-    certificate = run.prediction.certificate
-    record = {
-        "settings": run.settings,
+    c = math.sqrt(num_samples * settings["weight_decay"] * feature_decay)
+    record = run.to_dict() | {
         "classes": dataset.classes,
         "counts": dataset.counts,
-        "feature_decay": problem.feature_decay,
-        "threshold_c": problem.threshold,
-        "threshold_t": problem.threshold * np.sqrt(problem.num_classes),
-        "critical_bias_decay": problem.critical_bias_decay(),
-        "label_mean": problem.mean_codeword,
-        "prediction": {
-            "status": run.prediction.status.name.lower(),
-            "message": run.prediction.status.message,
-            "loss": run.prediction.loss,
-            "mean_cosine": predicted.mean_cosine(),
-            "certificate": {
-                "kind": certificate.kind,
-                "gap": certificate.gap,
-                "lower_bound": certificate.lower_bound,
-                "holds": certificate.holds,
-            },
-        },
-        "measurement": {"mean_cosine": measured.mean_cosine(), **run.collapse.to_dict()},
-        "comparison": run.comparison.to_dict(),
-        "training": {
-            "loss": run.loss,
-            "relative_excess": run.relative_excess,
-            "stationarity": run.stationarity,
-            "converged": run.converged,
-            "seconds": run.seconds,
-        },
-        "history": run.history,
+        "feature_decay": feature_decay,
+        "threshold_c": c,
+        "threshold_t": c * math.sqrt(dataset.num_classes),
+        "label_mean": encoding.mean(dataset.counts / num_samples),
+        "mean_cosine": run.collapse.geometry.mean_cosine(),
+        "converged": run.converged,
+        "prediction": None if run.prediction is None else _prediction(run.prediction),
     }
-    return plain(record), predicted, measured
+    predicted = None if run.prediction is None else run.prediction.geometry
+    return plain(record), predicted, run.collapse.geometry
+
+
+def _prediction(solution: Solution) -> dict[str, Any]:
+    certificate = solution.certificate
+    return {
+        "status": solution.status.name,
+        "message": solution.status.message,
+        "loss": solution.loss,
+        "mean_cosine": solution.geometry.mean_cosine(),
+        "critical_bias_decay": solution.problem.critical_bias_decay(),
+        "certificate": {
+            "kind": certificate.kind,
+            "gap": certificate.gap,
+            "lower_bound": certificate.lower_bound,
+            "holds": certificate.holds,
+        },
+    }

@@ -60,7 +60,7 @@ class ProgressDisplay:
         if outcome.record is None:
             self.failed += 1
         else:
-            value = outcome.record["comparison"].get("gram_error")
+            value = (outcome.record["comparison"] or {}).get("gram_error")
             if value is not None and (self.worst is None or value > self.worst[0]):
                 self.worst = (value, trial.label)
         if self._live is not None:

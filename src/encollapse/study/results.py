@@ -70,11 +70,11 @@ class TrialResult:
 
     def comparison_error(self, name: str) -> float | None:
         """One error of the comparison by name; None where it was not defined."""
-        value = self.record["comparison"].get(name)
+        value = (self.record["comparison"] or {}).get(name)
         return None if value is None else float(value)
 
-    def geometries(self) -> tuple[ClassGeometry, ClassGeometry]:
-        """Read (predicted, measured) from the trial's file."""
+    def geometries(self) -> tuple[ClassGeometry | None, ClassGeometry]:
+        """Read (predicted, measured) from the trial's file; the first is None where there is no theory."""
         return load_geometries(self.geometry_path)
 
 
@@ -160,14 +160,13 @@ def _frame_row(result: TrialResult) -> dict[str, Any]:
     if not result.done:
         return row
     record = result.record
-    training = {f"training_{key}": value for key, value in record["training"].items()}
+    kept = ("feature_decay", "threshold_t", "converged", "stationarity", "loss", "relative_excess")
     return (
         row
-        | {"feature_decay": record["feature_decay"], "threshold_t": record["threshold_t"]}
+        | {name: record[name] for name in kept}
         | {name: result.comparison_error(name) for name in ERRORS}
         | {
-            "mean_cosine_predicted": record["prediction"]["mean_cosine"],
-            "mean_cosine_measured": record["measurement"]["mean_cosine"],
+            "mean_cosine_predicted": (record["prediction"] or {}).get("mean_cosine"),
+            "mean_cosine_measured": record["mean_cosine"],
         }
-        | training
     )

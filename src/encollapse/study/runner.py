@@ -78,7 +78,7 @@ def run(
 
 def _keep(store: Store, trial: Trial, outcome: Outcome) -> None:
     # Geometries first: a row that says "done" must never be without them.
-    if outcome.predicted is not None and outcome.measured is not None:
+    if outcome.measured is not None:
         save_geometries(store.geometry_path(trial.id), outcome.predicted, outcome.measured)
     store.write(
         Row(

@@ -1,0 +1,124 @@
+"""Trials that differ in nothing but bias regularisation and seed: one curve each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from encollapse import ufm
+from encollapse.errors import UnsupportedError
+from encollapse.study.resolve import problem_of
+from encollapse.study.results import TrialResult
+from encollapse.study.trials import canonical_json, dataset_label, encoding_label, number_label
+
+_OWN_AXES = ("bias_decay", "seed")
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """Finished trials of one data set, model and encoding, ordered by bias decay, then seed.
+
+    Attributes
+    ----------
+    panel : str
+        What else varies in the study beside the encoding (data set, model, decays); may be empty.
+    encoding : str
+        Name of the encoding with its options.
+    trials : tuple of TrialResult
+        At least one, all done.
+    """
+
+    panel: str
+    encoding: str
+    trials: tuple[TrialResult, ...]
+
+    @property
+    def label(self) -> str:
+        """Encoding and panel in one line."""
+        return f"{self.encoding}, {self.panel}" if self.panel else self.encoding
+
+    @property
+    def bias_decays(self) -> list[float]:
+        """Distinct bias decays, ascending."""
+        return sorted({float(result.settings["bias_decay"]) for result in self.trials})
+
+    @property
+    def label_mean_norm(self) -> float:
+        """Norm of the mean codeword ``|ē|``."""
+        return float(np.linalg.norm(self.trials[0].record["label_mean"]))
+
+    @cached_property
+    def problem(self) -> ufm.Problem | None:
+        """The unrestricted feature model of the first trial; None where this release cannot state it."""
+        first = self.trials[0]
+        try:
+            return problem_of(first.settings, np.array(first.record["counts"]))
+        except UnsupportedError:
+            return None
+
+    @cached_property
+    def critical(self) -> float | None:
+        """Critical bias decay."""
+        return None if self.problem is None else self.problem.critical_bias_decay()
+
+
+def families(results: Iterable[TrialResult]) -> list[Family]:
+    """Group finished trials; families with most bias decays come first, then the study's order."""
+    groups: dict[str, list[TrialResult]] = {}
+    for result in results:
+        key = canonical_json({k: v for k, v in result.settings.items() if k not in _OWN_AXES})
+        groups.setdefault(key, []).append(result)
+    labels = _panel_labels([group[0] for group in groups.values()])
+    made = [
+        Family(panel, encoding_label(group[0].settings), tuple(sorted(group, key=_order)))
+        for panel, group in zip(labels, groups.values(), strict=True)
+    ]
+    return sorted(made, key=lambda family: -len(family.bias_decays))
+
+
+def by_panel(members: Iterable[Family]) -> dict[str, list[Family]]:
+    """Group families that share a panel, in the order in which panels first occur."""
+    grouped: dict[str, list[Family]] = {}
+    for family in members:
+        grouped.setdefault(family.panel, []).append(family)
+    return grouped
+
+
+def _order(result: TrialResult) -> tuple[float, int]:
+    return result.settings["bias_decay"], result.settings["seed"]
+
+
+def _panel_labels(firsts: list[TrialResult]) -> list[str]:
+    """Name what varies between families, and nothing else."""
+    parts = [_parts(first.settings) for first in firsts]
+    varying = [key for key in _PARTS if len({part[key] for part in parts}) > 1]
+    return [", ".join(part[key] for key in varying if part[key]) for part in parts]
+
+
+_PARTS = ("dataset", "model", "features", "weight_decay", "strength", "epochs", "train")
+
+
+def _parts(settings: Any) -> dict[str, str]:
+    if "threshold" in settings:
+        strength = f"t = {number_label(settings['threshold'])}"
+    else:
+        strength = f"λ_H = {number_label(settings['feature_decay'])}"
+    return {
+        "dataset": dataset_label(settings),
+        "model": settings["model"],
+        "features": f"{settings['features']} features",
+        "weight_decay": f"λ_W = {number_label(settings['weight_decay'])}",
+        "strength": strength,
+        "epochs": f"{settings['epochs']} epochs" if "epochs" in settings else "",
+        "train": ", ".join(f"{k}={v}" for k, v in settings.get("train", {}).items()),
+    }
+
+
+def finite_positive(values: Iterable[float]) -> list[float]:
+    """Return the values that a logarithmic axis can hold."""
+    return [value for value in values if 0 < value < math.inf]

@@ -1,0 +1,96 @@
+"""What the figures over the bias regularisation share: panels, theory as lines, networks as points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from encollapse._typing import FloatArray
+from encollapse.present.families import Family, by_panel
+from encollapse.present.figures.axis import BiasAxis
+from encollapse.present.style import GREY, MARKERS, SERIES, panels
+
+_STUB = 0.16  # half the length, in decades, of the line that stands for the value at 0 or ∞
+
+
+def varied(members: Sequence[Family]) -> list[Family]:
+    """Families with networks at two bias decays or more."""
+    return [family for family in members if len(family.bias_decays) > 1]
+
+
+def looks(members: Sequence[Family]) -> dict[Family, tuple[str, str]]:
+    """Colour and marker of each family, the same in every figure of a report."""
+    return {
+        family: (SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)])
+        for group in by_panel(members).values()
+        for i, family in enumerate(group)
+    }
+
+
+def curve_panels(titles: Sequence[str], axis: BiasAxis, height: float) -> tuple[Figure, list[Axes]]:
+    """Axes side by side, one a panel, sharing the vertical scale."""
+    figure, grid = panels(len(titles), width=8.6 if len(titles) > 1 else 7.2, height=height)
+    for axes, title in zip(grid[0], titles, strict=True):
+        axes.set_title(title)
+        axis.draw(axes)
+        if axes is not grid[0][0]:
+            axes.sharey(grid[0][0])
+    return figure, grid[0]
+
+
+def theory_grid(axis: BiasAxis, family: Family) -> FloatArray:
+    """Ascending bias decays at which a theory line is computed: 0 first, ∞ last, the networks' among them."""
+    return np.unique([0.0, *axis.grid(), *family.bias_decays, math.inf])
+
+
+def draw_theory(axes: Axes, axis: BiasAxis, decays: FloatArray, values: FloatArray, colour: str) -> None:
+    """Draw a line over the finite bias decays and a stub at either end."""
+    finite = (decays > 0) & np.isfinite(decays)
+    axes.plot(np.log10(decays[finite]), values[finite], color=colour, zorder=3)
+    for end in (0, -1):
+        place = axis.place(float(decays[end]))
+        axes.plot([place - _STUB, place + _STUB], [values[end]] * 2, color=colour, zorder=3)
+
+
+def draw_points(
+    axes: Axes, axis: BiasAxis, points: Sequence[tuple[float, float]], look: tuple[str, str], label: str
+) -> None:
+    """Draw networks as open marks at (bias decay, value)."""
+    colour, marker = look
+    axes.plot(
+        [axis.place(decay) for decay, _ in points],
+        [value for _, value in points],
+        linestyle="none",
+        marker=marker,
+        color=colour,
+        markerfacecolor="white",
+        markeredgewidth=1.2,
+        label=label,
+        zorder=4,
+    )
+
+
+def draw_reference(axes: Axes, height: float, name: str | None, *, right: bool = False) -> None:
+    """Draw a dotted horizontal line with its name at one end."""
+    axes.axhline(height, color=GREY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
+    if name is not None:
+        axes.annotate(
+            name,
+            (0.985 if right else 0.012, height),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            horizontalalignment="right" if right else "left",
+            color=GREY,
+            fontsize=7.5,
+        )
+
+
+def legend(figure: Figure, all_axes: Sequence[Axes]) -> None:
+    """One legend above the panels, an entry for each encoding."""
+    entries = {h.get_label(): h for axes in all_axes for h in axes.get_legend_handles_labels()[0]}
+    figure.legend(handles=list(entries.values()), loc="outside upper left", ncols=4, handlelength=1.2)

@@ -1,0 +1,67 @@
+"""A figure with the data that it shows, and how it is written to disk."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from encollapse import _files
+from encollapse.present.style import house_style
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure of a report.
+
+    Attributes
+    ----------
+    name : str
+        Stem of its files.
+    caption : str
+        What it shows and how to read it, in plain text.
+    figure : Figure
+        The picture.
+    rows : sequence of mappings
+        The numbers in it, one mapping a row of its CSV file, all with the same keys.
+    """
+
+    name: str
+    caption: str
+    figure: Figure
+    rows: Sequence[Mapping[str, Any]]
+
+    def save(self, folder: Path) -> None:
+        """Write ``name.svg``, ``name.png`` and ``name.csv`` into a folder."""
+        _files.write_text(folder / f"{self.name}.svg", self._svg())
+        _files.write_text(folder / f"{self.name}.csv", self.csv())
+        with _files.atomic(folder / f"{self.name}.png") as temporary, house_style(self.name):
+            self.figure.savefig(temporary, dpi=200)
+
+    def csv(self) -> str:
+        """The numbers of the figure as CSV text; floats are written so that they can be read back exactly."""
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, fieldnames=list(self.rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        return buffer.getvalue()
+
+    def inline_svg(self) -> str:
+        """SVG to stand inside a page: no XML header, and identifiers that no other figure has."""
+        text = self._svg()
+        text = text[text.index("<svg") :]
+        text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+        return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{self.name}-", text)
+
+    def _svg(self) -> str:
+        buffer = io.StringIO()
+        with house_style(self.name):
+            # Without a date and the maker's address the file depends on the data alone.
+            self.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        return buffer.getvalue()
