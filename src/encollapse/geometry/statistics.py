@@ -169,11 +169,6 @@ class CenteredMeans:
         """Lengths of the deviations, shape (P,)."""
         return np.asarray(np.linalg.norm(self.deviations, axis=1))
 
-    @cached_property
-    def gram(self) -> FloatArray:
-        """Inner products of the deviations, shape (P, P)."""
-        return np.asarray(self.deviations @ self.deviations.T)
-
     @property
     def weighted(self) -> FloatArray:
         """Rows ``√w_k (m_k - μ)``, shape (P, d); with X for this matrix, ``Σ_B = XᵀX``."""
@@ -187,7 +182,7 @@ class CenteredMeans:
     @property
     def coincide(self) -> bool:
         """Whether all means are the same up to rounding."""
-        return bool(self.norms.max() <= self.rounding)
+        return bool(self.norms.max() <= self.rounding) or self.between_trace == 0.0
 
 
 def _center(statistics: ClassStatistics, averaging: Averaging) -> CenteredMeans:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from encollapse._typing import FloatArray
 from encollapse.geometry.metrics import frames, labels, layer_balance, self_duality, separation, variability
 from encollapse.geometry.metrics.convention import DEFAULT, Convention
@@ -169,7 +171,8 @@ def evaluate(inputs: MetricInputs) -> tuple[dict[str, float], dict[str, str]]:
     missing: dict[str, str] = {}
     for metric in METRICS:
         try:
-            value = metric.compute(inputs)
+            with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+                value = metric.compute(inputs)
         except Undefined as reason:
             missing[metric.name] = str(reason)
             continue

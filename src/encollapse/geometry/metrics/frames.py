@@ -37,7 +37,7 @@ def nc2_max_angle(statistics: ClassStatistics, convention: Convention = DEFAULT)
 def nc2_etf(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
     """``|G/|G| - T/|T||_F`` of the centred means against a simplex ETF :cite:p:`zhu2021`."""
     centred = distinct_means(statistics, convention.averaging)
-    return frame_distance(centred.gram, simplex_etf_gram(statistics.num_present))
+    return frame_distance(_scaled_gram(centred.deviations), simplex_etf_gram(statistics.num_present))
 
 
 def nc2_etf_uncentered(statistics: ClassStatistics) -> float:
@@ -80,4 +80,10 @@ def _uncentered_gram(statistics: ClassStatistics) -> FloatArray:
     means = statistics.means[statistics.present]
     if not means.any():
         raise Undefined("every class mean is zero")
-    return np.asarray(means @ means.T)
+    return _scaled_gram(means)
+
+
+def _scaled_gram(points: FloatArray) -> FloatArray:
+    # Shapes have no scale, and squares of tiny or huge lengths would leave the range of float64.
+    scaled = points / np.abs(points).max()
+    return np.asarray(scaled @ scaled.T)

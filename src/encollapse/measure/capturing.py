@@ -1,0 +1,133 @@
+"""`capture`: collect what goes into a layer of a network, and leave no trace."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, overload
+
+import torch
+from torch import nn
+
+from encollapse.errors import ArgumentError, ArgumentTypeError
+
+
+class Captured(Sequence[torch.Tensor]):
+    """Inputs of a layer, one entry for each time it ran: detached copies on the device they were on."""
+
+    def __init__(self, layer: str) -> None:
+        self._layer = layer
+        self._inputs: list[torch.Tensor] = []
+
+    def __len__(self) -> int:
+        return len(self._inputs)
+
+    @overload
+    def __getitem__(self, index: int) -> torch.Tensor: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[torch.Tensor]: ...
+
+    def __getitem__(self, index: int | slice) -> torch.Tensor | list[torch.Tensor]:
+        return self._inputs[index]
+
+    def __repr__(self) -> str:
+        return f"Captured({self._layer!r}, {len(self)} inputs)"
+
+    def append(self, value: torch.Tensor) -> None:
+        """Keep a detached copy: later layers may overwrite the original in place."""
+        self._inputs.append(value.detach().clone())
+
+    def cat(self) -> torch.Tensor:
+        """All inputs as one tensor (N, d), each flattened after its first axis.
+
+        Raises
+        ------
+        ArgumentError
+            If nothing was captured, or the inputs have different widths.
+        """
+        if not self._inputs:
+            raise ArgumentError(
+                f"layer: nothing was captured, as {self._layer!r} did not run inside the with block; "
+                "call the model there, and not a copy or a compiled version of it"
+            )
+        rows = [x.reshape(1, -1) if x.ndim < 2 else x.flatten(1) for x in self._inputs]
+        widths = sorted({r.shape[1] for r in rows})
+        if len(widths) > 1:
+            raise ArgumentError(
+                f"layer: the inputs of {self._layer!r} have different widths {widths}; "
+                "take them one by one instead"
+            )
+        return torch.cat(rows)
+
+    def clear(self) -> None:
+        """Forget what was captured so far."""
+        self._inputs.clear()
+
+
+@contextmanager
+def capture(model: nn.Module, layer: str | nn.Module) -> Iterator[Captured]:
+    """Collect the inputs of a layer while the block runs.
+
+    The hook is removed on the way out, also after an error; training mode, gradients and random state
+    stay as they are.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network.
+    layer : str or torch.nn.Module
+        A module of it, or its dotted name as in ``model.named_modules()``.
+
+    Examples
+    --------
+    >>> with capture(model, "head") as features:  # doctest: +SKIP
+    ...     model(images)
+    >>> features.cat().shape  # doctest: +SKIP
+    torch.Size([128, 64])
+    """
+    name, module = find_layer(model, layer)
+    captured = Captured(name)
+
+    def keep(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        captured.append(first_tensor(name, args, kwargs))
+
+    handle = module.register_forward_pre_hook(keep, with_kwargs=True)
+    try:
+        yield captured
+    finally:
+        handle.remove()
+
+
+def find_layer(model: nn.Module, layer: str | nn.Module) -> tuple[str, nn.Module]:
+    """Return dotted name and module of a layer given as either.
+
+    Raises
+    ------
+    ArgumentError
+        If the model has no such layer; the text lists names that come close.
+    """
+    if not isinstance(model, nn.Module):
+        raise ArgumentTypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
+    modules = dict(model.named_modules())
+    if isinstance(layer, nn.Module):
+        for name, module in modules.items():
+            if module is layer:
+                return name, module
+        raise ArgumentError(f"layer: this {type(layer).__name__} is not a part of the model")
+    if not isinstance(layer, str):
+        raise ArgumentTypeError(f"layer: expected a name or a module, got {type(layer).__name__}")
+    if layer not in modules:
+        known = [name for name in modules if name]
+        near = difflib.get_close_matches(layer, known, n=5, cutoff=0.4) or known[-5:]
+        raise ArgumentError(f"layer: the model has no layer {layer!r}; there is {', '.join(map(repr, near))}")
+    return layer, modules[layer]
+
+
+def first_tensor(layer: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
+    """Return the first tensor that a layer was called with."""
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, torch.Tensor):
+            return value
+    raise ArgumentError(f"layer: {layer!r} was called without any tensor, so it has no input to capture")

@@ -1,0 +1,136 @@
+"""NC4: what the classifier decides, and what the nearest class mean would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from encollapse._typing import IntArray
+from encollapse.encodings import Encoding
+from encollapse.geometry.statistics import ClassStatistics
+from encollapse.measure.classifier import Classifier
+
+_EPS = float(np.finfo(np.float64).eps)
+_CHUNK_ENTRIES = 2**22
+
+_BY_CLASSIFIER = ("nc4_agreement", "accuracy")
+
+Rule = Callable[[torch.Tensor], IntArray]
+"""Classes (n,) that a classifier decides for features (n, d)."""
+
+
+class NearestMean:
+    """The rule "nearest class mean", over the classes that have samples; ties go to the lowest class.
+
+    Distances are compared through ``<x, c> - |c|²/2`` about the global mean. Where that leaves two classes
+    within rounding of each other, their distances are computed again from the differences themselves.
+    """
+
+    def __init__(self, statistics: ClassStatistics, device: torch.device) -> None:
+        centred = statistics.centered("sample")
+
+        def move(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> torch.Tensor:
+            return torch.tensor(values, device=device)
+
+        self._classes = centred.classes
+        self._means = move(statistics.means[centred.classes])
+        self._centre = move(centred.global_mean)
+        self._deviations = move(centred.deviations)
+        self._half_squares = 0.5 * self._deviations.square().sum(dim=1)
+        self._reach = float(centred.norms.max())
+
+    def __call__(self, features: torch.Tensor) -> IntArray:
+        """Classes (n,) of features (n, d)."""
+        rows = max(1, _CHUNK_ENTRIES // len(self._means))
+        chosen = [self._choose(chunk) for chunk in torch.split(features, rows)]
+        return np.asarray(self._classes[torch.cat(chosen).cpu().numpy()])
+
+    def _choose(self, features: torch.Tensor) -> torch.Tensor:
+        points = features - self._centre
+        scores = points @ self._deviations.T - self._half_squares
+        best, chosen = scores.max(dim=1)
+        error = 4 * _EPS * features.shape[1] * self._reach * (torch.linalg.norm(points, dim=1) + self._reach)
+        close = scores >= (best - 2 * error)[:, None]
+        unsure = (close.sum(dim=1) > 1).nonzero().flatten()
+        if len(unsure):
+            chosen[unsure] = self._settle(features[unsure], close[unsure])
+        return chosen
+
+    def _settle(self, features: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
+        distances = torch.full(candidates.shape, torch.inf, dtype=torch.float64, device=features.device)
+        step = max(1, _CHUNK_ENTRIES // features.shape[1])
+        for pairs in torch.split(candidates.nonzero(), step):
+            row, mean = pairs.T
+            distances[row, mean] = (features[row] - self._means[mean]).square().sum(dim=1)
+        return distances.argmin(dim=1)
+
+
+def classifier_rule(classifier: Classifier, num_classes: int, device: torch.device) -> Rule | str:
+    """Return the rule of the classifier, or the reason why it has none.
+
+    With an encoding: the class of the codeword nearest to ``W h + b``. Without: the largest entry of
+    ``W h + b``, which needs one output a class.
+    """
+    if classifier.weight is None or classifier.bias is None:
+        return "no weight was given"
+    encoding = classifier.encoding
+    if encoding is None and len(classifier.weight) != num_classes:
+        return f"the classifier has {len(classifier.weight)} outputs for {num_classes} classes; give the encoding"
+    weight = torch.tensor(classifier.weight, device=device)
+    bias = torch.tensor(classifier.bias, device=device)
+
+    def decide(features: torch.Tensor) -> IntArray:
+        outputs = (features @ weight.T + bias).cpu().numpy()
+        return _decode(outputs, encoding)
+
+    return decide
+
+
+def _decode(
+    outputs: np.ndarray[tuple[int, ...], np.dtype[np.float64]], encoding: Encoding | None
+) -> IntArray:
+    if encoding is not None:
+        return encoding.decode(outputs)
+    return np.asarray(outputs.argmax(axis=1), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Shares of samples, from 0 to 1, by name, and the reasons for those that have no value."""
+
+    values: dict[str, float] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+def no_decisions(reason: str) -> Decisions:
+    """All three shares missing, for one reason."""
+    return Decisions(missing=dict.fromkeys(("ncc_accuracy", *_BY_CLASSIFIER), reason))
+
+
+class Tally:
+    """Counts decisions batch by batch."""
+
+    def __init__(self, nearest_mean: NearestMean, rule: Rule | str) -> None:
+        self._nearest_mean, self._rule = nearest_mean, rule
+        self._samples = self._near = self._right = self._agree = 0
+
+    def add(self, features: torch.Tensor, labels: IntArray) -> None:
+        """Count a batch: features (n, d) float64, labels (n,)."""
+        by_mean = self._nearest_mean(features)
+        self._samples += len(labels)
+        self._near += int((by_mean == labels).sum())
+        if not isinstance(self._rule, str):
+            decided = self._rule(features)
+            self._right += int((decided == labels).sum())
+            self._agree += int((decided == by_mean).sum())
+
+    def decisions(self) -> Decisions:
+        """Return the shares of all samples counted."""
+        values = {"ncc_accuracy": self._near / self._samples}
+        if isinstance(self._rule, str):
+            return Decisions(values, dict.fromkeys(_BY_CLASSIFIER, self._rule))
+        shares = (self._agree / self._samples, self._right / self._samples)
+        return Decisions(values | dict(zip(_BY_CLASSIFIER, shares, strict=True)))

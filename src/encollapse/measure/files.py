@@ -1,0 +1,109 @@
+"""Arrays from files: ``.npy``, ``.npz`` and ``.safetensors``. Nothing in a file is ever executed."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from encollapse import _checks, _files
+from encollapse._typing import ArrayLike, IntArray
+from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
+
+_SUFFIXES = (".npy", ".npz", ".safetensors")
+
+
+def load_array(path: str | Path, key: str | None = None) -> ArrayLike:
+    """Read one array from a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A ``.npy`` file (memory-mapped, not read at once), an ``.npz`` archive or a ``.safetensors`` file.
+    key : str, optional
+        Which array of an archive; not needed where it holds only one.
+
+    Returns
+    -------
+    numpy.ndarray or torch.Tensor
+        In the dtype of the file; a tensor from ``.safetensors``, as numpy has no bfloat16.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ArgumentError
+        If the suffix is another one, `key` is unknown, or it is needed and was not given.
+    FileFormatError
+        If the file does not hold what its name says, or holds Python objects.
+    """
+    source = _files.with_suffix(path, "path", _SUFFIXES)
+    if not source.is_file():
+        raise FileNotFoundError(f"path: there is no file {str(path)!r}")
+    if source.suffix == ".npy" and key is not None:
+        raise ArgumentError(f"key: {source} holds a single array without a name; leave key out")
+    read = {".npy": _read_npy, ".npz": _read_npz, ".safetensors": _read_safetensors}[source.suffix]
+    return read(source, key)
+
+
+def load_features(path: str | Path, key: str | None = None) -> ArrayLike:
+    """Read features ``(N, d)`` of a real floating-point dtype; see :func:`load_array`."""
+    from encollapse.measure.inputs import FeatureRows
+
+    features = load_array(path, key)
+    FeatureRows(features, str(path))
+    return features
+
+
+def load_labels(path: str | Path, key: str | None = None) -> IntArray:
+    """Read labels ``(N,)``, whole numbers of 0 or above; see :func:`load_array`."""
+    return _checks.class_labels(load_array(path, key), 2**62, str(path))
+
+
+def _read_npy(source: Path, key: str | None) -> ArrayLike:
+    try:
+        array = np.load(source, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise _not_an_array(source, error) from None
+    if not isinstance(array, np.ndarray):
+        raise FileFormatError(f"{source}: not an .npy file but an archive; rename it to .npz")
+    return array
+
+
+def _read_npz(source: Path, key: str | None) -> ArrayLike:
+    try:
+        with np.load(source, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise FileFormatError(f"{source}: not an .npz archive")
+            return np.asarray(archive[_pick(source, archive.files, key)])
+    except (ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        if isinstance(error, ArgumentError | FileFormatError | ArgumentTypeError):
+            raise
+        raise _not_an_array(source, error) from None
+
+
+def _read_safetensors(source: Path, key: str | None) -> ArrayLike:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(source, framework="pt") as archive:
+            return archive.get_tensor(_pick(source, list(archive.keys()), key))
+    except SafetensorError as error:
+        raise _not_an_array(source, error) from None
+
+
+def _pick(source: Path, names: list[str], key: str | None) -> str:
+    if not names:
+        raise FileFormatError(f"{source}: holds no array")
+    if key is None and len(names) == 1:
+        return names[0]
+    if key not in names:
+        asked = "several arrays" if key is None else f"no array {key!r}"
+        raise ArgumentError(f"key: {source} holds {asked}; choose one of {', '.join(map(repr, names))}")
+    return key
+
+
+def _not_an_array(source: Path, error: Exception) -> FileFormatError:
+    reason = "it holds Python objects, which are not read" if "pickle" in str(error).lower() else str(error)
+    return FileFormatError(f"{source}: cannot be read as {source.suffix}: {reason}")

@@ -1,0 +1,91 @@
+"""`collapse`: measure features that are at hand."""
+
+from __future__ import annotations
+
+from encollapse import _checks
+from encollapse._typing import ArrayLike
+from encollapse.encodings import Encoding
+from encollapse.errors import ArgumentError
+from encollapse.geometry.metrics import Convention, as_convention
+from encollapse.measure.classifier import Classifier, require_encoding
+from encollapse.measure.inputs import FeatureRows, float64_device, labels_for
+from encollapse.measure.moments import ClassMoments
+from encollapse.measure.result import Collapse
+from encollapse.measure.second_pass import finish
+
+_MANY_CLASSES = 1000
+
+
+def collapse(
+    features: ArrayLike,
+    labels: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    encoding: Encoding | None = None,
+    num_classes: int | None = None,
+    convention: str | Convention = "default",
+) -> Collapse:
+    """Measure the collapse of features, and of the linear classifier on top of them.
+
+    Everything is computed in float64, block by block, whatever the dtype of the features.
+
+    Parameters
+    ----------
+    features : (N, d)
+        Last-hidden-layer features, one row a sample: numpy or torch, any device, any real floating dtype.
+    labels : (N,) ints
+        Classes from 0 to K - 1. Classes without samples are allowed and enter nothing.
+    weight : (q, d), optional
+        Weight of the last linear layer, as ``torch.nn.Linear`` keeps it.
+    bias : (q,), optional
+        Its bias; None with a weight means that the layer has none.
+    encoding : Encoding, optional
+        What the outputs were trained towards. With it the classifier decides for the codeword nearest to
+        ``W h + b``, without it for the largest output.
+    num_classes : int, optional
+        K. Default: that of the encoding, otherwise the largest label plus one.
+    convention : str or Convention
+        Averaging and scaling choices; see :class:`encollapse.geometry.metrics.Convention`.
+
+    Returns
+    -------
+    Collapse
+        Values or reasons, and the geometry to compare with a prediction.
+
+    Raises
+    ------
+    ArgumentError
+        If there are no samples, an entry is not finite, a label is out of range, or shapes disagree.
+    ArgumentTypeError
+        If features are not real floating-point numbers, or labels not whole numbers.
+    """
+    chosen = as_convention(convention)
+    rows = FeatureRows(features)
+    if rows.num_rows == 0:
+        raise ArgumentError("features: no samples; at least one row is needed")
+    classes = _num_classes(num_classes, encoding, labels, rows.num_rows)
+    targets = labels_for(labels, classes, rows.num_rows)
+    classifier = Classifier.of(weight, bias, encoding, classes, rows.feature_dim)
+    device = "cpu" if rows.device.type == "mps" else rows.device
+    moments = ClassMoments(classes, rows.feature_dim, device=float64_device(device))
+    moments.update(features, targets)
+    return finish(rows, targets, moments, classifier, chosen)
+
+
+def _num_classes(given: int | None, encoding: Encoding | None, labels: ArrayLike, num_rows: int) -> int:
+    require_encoding(encoding)
+    if given is not None:
+        return _checks.integer(given, "num_classes", minimum=1)
+    if encoding is not None:
+        return encoding.num_classes
+    checked = _checks.class_labels(labels, 2**62)
+    if not len(checked):
+        raise ArgumentError(f"labels: got 0 labels for {num_rows} rows of features")
+    count = int(checked.max()) + 1
+    if count > max(_MANY_CLASSES, num_rows):
+        raise ArgumentError(
+            f"labels: the largest is {count - 1}, with only {num_rows} samples; pass num_classes={count} if "
+            "that is meant"
+        )
+    return count

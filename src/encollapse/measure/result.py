@@ -1,0 +1,98 @@
+"""`Collapse`: what was measured, each value a number or absent for a stated reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from encollapse.geometry.class_geometry import ClassGeometry
+from encollapse.geometry.metrics import METRICS
+
+_DECISIONS = {
+    "nc4_agreement": "share of samples: classifier decides as the nearest class mean",
+    "ncc_accuracy": "share of samples: nearest class mean is right",
+    "accuracy": "share of samples: classifier is right",
+}
+
+MEANINGS = {metric.name: metric.meaning for metric in METRICS} | _DECISIONS
+"""A line on each value, for tables."""
+
+
+@dataclass(frozen=True, eq=False)
+class Collapse:
+    """Collapse metrics of labelled features. Values are floats, or None with a reason in `missing`.
+
+    Lengths are in units of the features, biases in units of the labels; all other values have no unit.
+    Classes without samples enter nothing. Formulas and references are in the docstrings of
+    :mod:`encollapse.geometry.metrics`.
+
+    Parameters
+    ----------
+    missing : dict
+        Reason, by name, for every value that is None.
+    geometry : ClassGeometry
+        What :func:`encollapse.compare` compares with a prediction.
+    convention : str
+        Which averaging and scaling choices were used.
+    """
+
+    nc1_pinv: float | None
+    nc1_trace_ratio: float | None
+    nc1_normalized: float | None
+    cdnv: float | None
+    vci: float | None
+    nc2_equinorm: float | None
+    nc2_equiangular: float | None
+    nc2_max_angle: float | None
+    nc2_etf: float | None
+    nc2_etf_uncentered: float | None
+    nc2_orthogonal: float | None
+    gnc2_log: float | None
+    nc3_alignment: float | None
+    nc3_self_duality: float | None
+    unc3: float | None
+    nc4_agreement: float | None
+    ncc_accuracy: float | None
+    accuracy: float | None
+    bias_to_label_mean: float | None
+    label_centering: float | None
+    balance: float | None
+    floor: float | None
+    num_samples: int
+    num_classes: int
+    geometry: ClassGeometry = field(repr=False)
+    missing: dict[str, str] = field(default_factory=dict, repr=False)
+    convention: str = "default"
+
+    @property
+    def values(self) -> dict[str, float | None]:
+        """Every value by name, in the order of tables."""
+        return {name: getattr(self, name) for name in VALUES}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON: each metric by name, then sizes, ``convention`` and ``missing``."""
+        return self.values | {
+            "num_samples": self.num_samples,
+            "num_classes": self.num_classes,
+            "counts": self.geometry.counts.tolist(),
+            "convention": self.convention,
+            "provenance": dict(self.geometry.provenance),
+            "missing": dict(self.missing),
+        }
+
+    def __str__(self) -> str:
+        absent = int(np.count_nonzero(~self.geometry.present))
+        seen = f"{self.num_classes} classes" + (f", {absent} of them without samples" if absent else "")
+        width = max(map(len, VALUES))
+        lines = [f"collapse of {self.num_samples} samples in {seen} (convention: {self.convention})"]
+        for name, value in self.values.items():
+            shown = "-" if value is None else f"{value:.6g}"
+            note = MEANINGS[name] if value is not None else f"none: {self.missing.get(name, 'not computed')}"
+            lines.append(f"{name:<{width}}  {shown:>12}  {note}")
+        return "\n".join(lines)
+
+
+VALUES = tuple(f.name for f in fields(Collapse) if f.name in MEANINGS)
+"""Names of the values, in the order of tables."""

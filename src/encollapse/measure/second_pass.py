@@ -1,0 +1,63 @@
+"""What needs the final means, and so the samples a second time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from encollapse._typing import FloatArray, IntArray
+from encollapse.geometry.metrics import Convention, as_convention
+from encollapse.geometry.statistics import ClassStatistics
+from encollapse.measure.assembly import assemble
+from encollapse.measure.classifier import Classifier
+from encollapse.measure.decisions import NearestMean, Tally, classifier_rule
+from encollapse.measure.inputs import RowSource
+from encollapse.measure.moments import ClassMoments
+from encollapse.measure.result import Collapse
+
+
+def finish(
+    source: RowSource,
+    labels: IntArray,
+    moments: ClassMoments,
+    classifier: Classifier,
+    convention: str | Convention,
+    provenance: Mapping[str, Any] | None = None,
+) -> Collapse:
+    """Collapse of samples that `moments` has seen and `source` gives again in the same order."""
+    chosen, device = as_convention(convention), moments.device
+    statistics = moments.statistics()
+    if chosen.averaging == "class" and moments.covariance and not _balanced(statistics):
+        covariance = _class_averaged_covariance(source, labels, statistics, device)
+        statistics = moments.statistics(class_averaged_covariance=covariance)
+    tally = Tally(
+        NearestMean(statistics, device), classifier_rule(classifier, statistics.num_classes, device)
+    )
+    start = 0
+    for block in source.blocks(device):
+        tally.add(block, labels[start : start + len(block)])
+        start += len(block)
+    return assemble(statistics, classifier, chosen, tally.decisions(), provenance)
+
+
+def _balanced(statistics: ClassStatistics) -> bool:
+    counts = statistics.counts[statistics.present]
+    return bool((counts == counts[0]).all())
+
+
+def _class_averaged_covariance(
+    source: RowSource, labels: IntArray, statistics: ClassStatistics, device: torch.device
+) -> FloatArray:
+    """Average over present classes of their covariances; one pass knows the pooled one only."""
+    means = torch.tensor(statistics.means, device=device)
+    scale = torch.tensor(1.0 / (statistics.num_present * statistics.counts.clip(min=1)), device=device).sqrt()
+    total = torch.zeros(statistics.feature_dim, statistics.feature_dim, dtype=torch.float64, device=device)
+    start = 0
+    for block in source.blocks(device):
+        own = torch.from_numpy(labels[start : start + len(block)]).to(device)
+        residuals = (block - means[own]) * scale[own][:, None]
+        total += residuals.T @ residuals
+        start += len(block)
+    return total.cpu().numpy()
