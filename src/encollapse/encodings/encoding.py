@@ -8,12 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from encollapse import _checks
+from encollapse import _checks, _memory
 from encollapse._typing import ArrayLike, FloatArray, IntArray
-from encollapse.errors import ArgumentError, MemoryLimitError
-
-DENSE_LIMIT_BYTES = 2 * 1024**3
-"""Structured encodings refuse to build a codeword or Gram matrix above this size."""
+from encollapse.errors import ArgumentError
 
 _BLOCK_ENTRIES = 2**24
 
@@ -105,7 +102,7 @@ class Encoding:
         Raises
         ------
         MemoryLimitError
-            If a structured encoding would need more than ``DENSE_LIMIT_BYTES`` for it.
+            If a structured encoding would need more than the memory limit for it.
         """
         if self._dense is None:
             self._refuse_above_limit("codewords", self._code_dim)
@@ -113,13 +110,9 @@ class Encoding:
         return self._dense
 
     def _refuse_above_limit(self, what: str, rows: int) -> None:
-        size = 8 * rows * self._num_classes
-        if size > DENSE_LIMIT_BYTES:
-            raise MemoryLimitError(
-                f"{what}: the dense {rows} × {self._num_classes} matrix needs {size / 1024**3:.1f} GiB, above the "
-                f"limit of {DENSE_LIMIT_BYTES / 1024**3:.1f} GiB; encode, decode and mean do without it, or raise "
-                "encollapse.encodings.encoding.DENSE_LIMIT_BYTES"
-            )
+        _memory.require_room(
+            what, rows, self._num_classes, instead="encode, decode, mean and the solver do without it"
+        )
 
     def _build(self) -> FloatArray:
         raise NotImplementedError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -12,26 +11,26 @@ import numpy as np
 from encollapse import _checks
 from encollapse._typing import ArrayLike, FloatArray, IntArray
 from encollapse.errors import ArgumentError
+from encollapse.geometry.block_matrix import BlockMatrix
 from encollapse.geometry.frames import frame_distance, frame_gram
 
 
-@dataclass(frozen=True, eq=False)
 class ClassGeometry:
     """The geometry of a last layer, free of the choice of basis in feature space.
 
-    Two networks whose features differ by a rotation have the same `ClassGeometry`. Arrays are float64,
-    copied and read-only. Classes with ``counts == 0`` (absent from the measured data) have NaN in their
-    rows and columns, so that they can never be mistaken for means at zero.
+    Two networks whose features differ by a rotation have the same `ClassGeometry`. Instances are immutable;
+    arrays are float64, copied and read-only. Classes with ``counts == 0`` (absent from the measured data)
+    have NaN in their rows and columns, so that they can never be mistaken for means at zero.
 
     Parameters
     ----------
-    feature_gram : (K, K)
+    feature_gram : (K, K) array or BlockMatrix
         Inner products ``MᵀM`` of the uncentred class means.
     counts : (K,) ints
         Samples of each class; 0 marks a class that was not seen.
-    classifier_gram : (q, q), optional
+    classifier_gram : (q, q) array or BlockMatrix, optional
         ``W Wᵀ``. None where no classifier is known.
-    class_outputs : (q, K), optional
+    class_outputs : (q, K) array or BlockMatrix, optional
         ``W M``, the outputs at the class means, without the bias.
     bias : (q,), optional
         The bias; zeros for a classifier without one; None where no classifier is known.
@@ -39,78 +38,154 @@ class ClassGeometry:
         Trace of the within-class covariance of each class; default zeros.
     provenance : mapping
         Where the numbers come from (settings, source); plain values only.
+
+    Raises
+    ------
+    ArgumentError
+        If shapes disagree or an entry of a present class is not finite.
     """
 
-    feature_gram: FloatArray
-    counts: IntArray
-    classifier_gram: FloatArray | None = None
-    class_outputs: FloatArray | None = None
-    bias: FloatArray | None = None
-    within: FloatArray | None = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    _frozen = False
 
-    def __post_init__(self) -> None:
-        counts = _checks.to_numpy(self.counts, "counts")
-        if counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 0).any() or not counts.any():
+    def __init__(
+        self,
+        feature_gram: ArrayLike | BlockMatrix,
+        counts: ArrayLike,
+        classifier_gram: ArrayLike | BlockMatrix | None = None,
+        class_outputs: ArrayLike | BlockMatrix | None = None,
+        bias: ArrayLike | None = None,
+        within: ArrayLike | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        raw = _checks.to_numpy(counts, "counts")
+        if raw.ndim != 1 or raw.dtype.kind not in "iu" or (raw < 0).any() or not raw.any():
             raise ArgumentError(
                 "counts: expected whole numbers of 0 or above, shape (num_classes,), not all zero"
             )
-        k = len(counts)
-        self._set("counts", counts.astype(np.int64))
-        present = counts > 0
-        gram = _checks.array(self.feature_gram, "feature_gram", (k, k), finite=False)
-        self._require_finite("feature_gram", gram[np.ix_(present, present)])
-        gram[~present, :] = gram[:, ~present] = np.nan
-        self._set("feature_gram", gram)
-        within = (
-            np.zeros(k) if self.within is None else _checks.array(self.within, "within", (k,), finite=False)
+        k = len(raw)
+        self._counts: IntArray = _checks.read_only(raw.astype(np.int64))
+        self._feature_gram = self._matrix(feature_gram, "feature_gram", (k, k), rows=True)
+        spread = np.zeros(k) if within is None else within
+        self._within: FloatArray = self._of_classes(spread, "within", (k,))
+        q = next(
+            (
+                len(v) if not isinstance(v, BlockMatrix) else k
+                for v in (classifier_gram, class_outputs, bias)
+                if v is not None
+            ),
+            None,
         )
-        self._require_finite("within", within[present])
-        within[~present] = np.nan
-        self._set("within", within)
-        q = self._code_dim()
-        if q is not None and self.classifier_gram is not None:
-            self._set("classifier_gram", _checks.array(self.classifier_gram, "classifier_gram", (q, q)))
-        if q is not None and self.bias is not None:
-            self._set("bias", _checks.array(self.bias, "bias", (q,)))
-        if q is not None and self.class_outputs is not None:
-            outputs = _checks.array(self.class_outputs, "class_outputs", (q, k), finite=False)
-            self._require_finite("class_outputs", outputs[:, present])
-            outputs[:, ~present] = np.nan
-            self._set("class_outputs", outputs)
-        object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
+        self._code_dim = q
+        self._classifier_gram = (
+            None if classifier_gram is None else self._matrix(classifier_gram, "classifier_gram", (q, q))
+        )
+        self._class_outputs = (
+            None
+            if class_outputs is None
+            else self._matrix(class_outputs, "class_outputs", (q, k), columns=True)
+        )
+        self._bias: FloatArray | None = (
+            None if bias is None else _checks.read_only(_checks.array(bias, "bias", (q,)))
+        )
+        self._provenance = MappingProxyType(dict(provenance or {}))
+        self._frozen = True
 
-    def _set(self, name: str, value: np.ndarray[Any, Any]) -> None:
-        object.__setattr__(self, name, _checks.read_only(value))
+    def _matrix(
+        self,
+        value: Any,
+        name: str,
+        shape: tuple[int | None, int | None],
+        *,
+        rows: bool = False,
+        columns: bool = False,
+    ) -> FloatArray | BlockMatrix:
+        if isinstance(value, BlockMatrix):
+            if value.shape != shape:
+                raise ArgumentError(f"{name}: expected shape {shape}, got {value.shape}")
+            return value
+        if not (rows or columns):
+            return np.asarray(_checks.read_only(_checks.array(value, name, shape)))
+        return self._of_classes(value, name, shape, rows=rows)
 
-    @staticmethod
-    def _require_finite(name: str, values: FloatArray) -> None:
-        if not np.isfinite(values).all():
+    def _of_classes(
+        self, value: Any, name: str, shape: tuple[int | None, ...], *, rows: bool = True
+    ) -> FloatArray:
+        """Check an array whose last axis (and with `rows` the first) runs over the classes."""
+        result = _checks.array(value, name, shape, finite=False)
+        absent = ~self.present
+        result[..., absent] = np.nan
+        if rows:
+            result[absent] = np.nan
+        kept = result[..., ~absent][~absent if rows and result.ndim > 1 else slice(None)]
+        if not np.isfinite(kept).all():
             raise ArgumentError(f"{name}: every entry of a class that is present must be finite")
+        return np.asarray(_checks.read_only(result))
 
-    def _code_dim(self) -> int | None:
-        for value in (self.classifier_gram, self.class_outputs, self.bias):
-            if value is not None:
-                return len(value)
-        return None
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._frozen and name not in ("_feature_gram", "_classifier_gram", "_class_outputs"):
+            raise AttributeError(f"ClassGeometry is immutable; cannot set {name!r}")
+        super().__setattr__(name, value)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A mapping proxy cannot be pickled, and process pools send geometries back.
         fields = (
-            self.feature_gram,
-            self.counts,
-            self.classifier_gram,
-            self.class_outputs,
-            self.bias,
-            self.within,
+            self._feature_gram,
+            self._counts,
+            self._classifier_gram,
+            self._class_outputs,
+            self._bias,
+            self._within,
         )
-        return (ClassGeometry, (*fields, dict(self.provenance)))
+        return (ClassGeometry, (*fields, dict(self._provenance)))
 
     def __repr__(self) -> str:
         source = self.provenance.get("source", "unknown source")
-        return (
-            f"ClassGeometry(num_classes={self.num_classes}, code_dim={self._code_dim()}, source={source!r})"
-        )
+        return f"ClassGeometry(num_classes={self.num_classes}, code_dim={self._code_dim}, source={source!r})"
+
+    def _dense(self, name: str) -> Any:
+        """Return a matrix, building it from its blocks on first use."""
+        value = getattr(self, f"_{name}")
+        if isinstance(value, BlockMatrix):
+            value = _checks.read_only(value.dense(name))
+            setattr(self, f"_{name}", value)
+        return value
+
+    @property
+    def feature_gram(self) -> FloatArray:
+        """Inner products of the uncentred class means, shape (K, K)."""
+        return np.asarray(self._dense("feature_gram"))
+
+    @property
+    def classifier_gram(self) -> FloatArray | None:
+        """``W Wᵀ``, shape (q, q), or None."""
+        value: FloatArray | None = self._dense("classifier_gram")
+        return value
+
+    @property
+    def class_outputs(self) -> FloatArray | None:
+        """``W M``, shape (q, K), or None."""
+        value: FloatArray | None = self._dense("class_outputs")
+        return value
+
+    @property
+    def bias(self) -> FloatArray | None:
+        """The bias, shape (q,), or None."""
+        return self._bias
+
+    @property
+    def counts(self) -> IntArray:
+        """Samples of each class, shape (K,)."""
+        return self._counts
+
+    @property
+    def within(self) -> FloatArray:
+        """Trace of the within-class covariance of each class, shape (K,)."""
+        return self._within
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Where the numbers come from."""
+        return self._provenance
 
     @property
     def num_classes(self) -> int:
@@ -150,22 +225,42 @@ class ClassGeometry:
         return np.clip(cosines, -1.0, 1.0)
 
     def mean_cosine(self, centered: bool = False) -> float:
-        """Average cosine over pairs of distinct present classes; NaN if a mean is zero or there is no pair."""
+        """Average cosine over pairs of distinct present classes; NaN if a mean is zero or there is no pair.
+
+        Uncentred, it needs no K × K matrix where the geometry is made of blocks.
+        """
+        if isinstance(self._feature_gram, BlockMatrix) and not centered:
+            return self._mean_cosine_of_blocks(self._feature_gram)
         present = np.flatnonzero(self.present)
         if len(present) < 2:
             return float("nan")
         cosines = self.cosines(centered)[np.ix_(present, present)]
         return float(cosines[~np.eye(len(present), dtype=bool)].mean())
 
+    def _mean_cosine_of_blocks(self, gram: BlockMatrix) -> float:
+        sizes = gram.sizes
+        squares = np.diag(gram.blocks) + gram.diagonal
+        if (squares[sizes > 0] <= 0).any():
+            return float("nan")
+        norms = np.sqrt(np.where(sizes > 0, squares, 1.0))
+        pairs = np.outer(sizes, sizes) - np.diag(sizes)
+        return float((pairs * gram.blocks / np.outer(norms, norms)).sum() / pairs.sum())
+
     def cosine(self, k: int, l: int) -> float:  # noqa: E741 (the notation table's letters)
         """Cosine between the uncentred means of classes `k` and `l`; NaN if either is zero."""
         norms = self.norm(k) * self.norm(l)
-        return float(np.clip(self.feature_gram[k, l] / norms, -1, 1)) if norms > 0 else float("nan")
+        return float(np.clip(self._entry(k, l) / norms, -1, 1)) if norms > 0 else float("nan")
 
     def norm(self, k: int) -> float:
         """Length of the uncentred mean of class `k`."""
-        index = _checks.integer(k, "k", minimum=0, maximum=self.num_classes - 1)
-        return float(np.sqrt(max(self.feature_gram[index, index], 0.0)))
+        return float(np.sqrt(max(self._entry(k, k), 0.0)))
+
+    def _entry(self, k: int, l: int) -> float:  # noqa: E741
+        last = self.num_classes - 1
+        i = _checks.integer(k, "k", minimum=0, maximum=last)
+        j = _checks.integer(l, "l", minimum=0, maximum=last)
+        gram = self._feature_gram
+        return gram.entry(i, j) if isinstance(gram, BlockMatrix) else float(gram[i, j])
 
     def distance(self, target: str | ClassGeometry | ArrayLike, *, centered: bool = False) -> float:
         """Distance ``|G/|G| - T/|T||_F`` between the shape of the class means and a target's.

@@ -1,0 +1,64 @@
+"""Matrices with a few kinds of classes, at any number of classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from encollapse import _memory
+from encollapse._typing import FloatArray, IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class BlockMatrix:
+    """A K × K matrix that depends on the kinds of the classes: ``blocks[g(k), g(l)] + (k == l) diagonal[g(k)]``.
+
+    Parameters
+    ----------
+    groups : (K,) ints
+        Kind of each class, from 0 to G - 1.
+    blocks : (G, G)
+        Entry between different classes of two kinds.
+    diagonal : (G,)
+        What a class adds with itself.
+    """
+
+    groups: IntArray
+    blocks: FloatArray
+    diagonal: FloatArray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(K, K)."""
+        return (len(self.groups), len(self.groups))
+
+    @property
+    def sizes(self) -> IntArray:
+        """Number of classes of each kind, shape (G,)."""
+        return np.bincount(self.groups, minlength=len(self.diagonal)).astype(np.int64)
+
+    def entry(self, k: int, l: int) -> float:  # noqa: E741 (the notation table's letters)
+        """One entry."""
+        g, h = self.groups[k], self.groups[l]
+        return float(self.blocks[g, h] + (self.diagonal[g] if k == l else 0.0))
+
+    def main_diagonal(self) -> FloatArray:
+        """Entries (k, k), shape (K,)."""
+        return np.asarray((np.diag(self.blocks) + self.diagonal)[self.groups])
+
+    def dense(self, name: str) -> FloatArray:
+        """Return the full matrix.
+
+        Raises
+        ------
+        MemoryLimitError
+            If it would exceed the memory limit; `name` says in the text what was asked for.
+        """
+        _memory.require_room(
+            name, *self.shape, instead="cosine(k, l), norm(k) and mean_cosine() do without it"
+        )
+        result = self.blocks[np.ix_(self.groups, self.groups)]
+        index = np.arange(len(self.groups))
+        result[index, index] += self.diagonal[self.groups]
+        return np.asarray(result)
