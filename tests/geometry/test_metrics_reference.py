@@ -130,6 +130,7 @@ def test_total_covariance_is_within_plus_between() -> None:
     s = statistics_of(features, labels)
     centred = s.centered("sample")
     total = np.cov(features.T, ddof=0)
+    assert s.within_covariance is not None
     np.testing.assert_allclose(s.within_covariance + centred.weighted.T @ centred.weighted, total, atol=1e-13)
     np.testing.assert_allclose(centred.global_mean, features.mean(axis=0), atol=1e-13)
 

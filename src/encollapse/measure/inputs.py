@@ -47,6 +47,7 @@ class FeatureRows:
         self._rows: Any = (
             features.detach() if isinstance(features, torch.Tensor) else _checks.to_numpy(features, name)
         )
+        self.resolution = _resolution(self._rows, name)
         shape = tuple(self._rows.shape)
         if len(shape) != 2:
             raise ArgumentError(
@@ -56,7 +57,6 @@ class FeatureRows:
         if shape[1] == 0:
             raise ArgumentError(f"{name}: expected at least one feature dimension, got shape {shape}")
         self.num_rows, self.feature_dim = shape
-        self.resolution = _resolution(self._rows, name)
 
     @property
     def device(self) -> torch.device:

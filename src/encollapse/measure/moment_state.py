@@ -93,7 +93,7 @@ def update(
 def merge(a: MomentState, b: MomentState) -> MomentState:
     """Moments of two disjoint sets of samples together."""
     counts = a.counts + b.counts
-    share = b.counts / counts.clamp(min=1)
+    share = b.counts.double() / counts.clamp(min=1)  # whole numbers would divide to float32
     delta = (b.anchors - a.anchors) + (b.offsets - a.offsets)
     both = (a.counts * share)[:, None]
     fresh = (a.counts == 0)[:, None]
