@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -36,6 +36,7 @@ class Family:
     panel: str
     encoding: str
     trials: tuple[TrialResult, ...]
+    _paths: dict[tuple[float, ...], ufm.BiasPath] = field(default_factory=dict, repr=False)
 
     @property
     def label(self) -> str:
@@ -65,6 +66,13 @@ class Family:
     def critical(self) -> float | None:
         """Critical bias decay."""
         return None if self.problem is None else self.problem.critical_bias_decay()
+
+    def path(self, decays: Iterable[float]) -> ufm.BiasPath | None:
+        """Exact minimisers along a grid of bias decays, solved once; None where there is no theory."""
+        grid = tuple(float(decay) for decay in decays)
+        if self.problem is not None and grid not in self._paths:
+            self._paths[grid] = ufm.bias_path(self.problem, grid)
+        return self._paths.get(grid)
 
 
 def families(results: Iterable[TrialResult]) -> list[Family]:

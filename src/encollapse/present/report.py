@@ -12,10 +12,10 @@ from markupsafe import Markup
 import encollapse
 from encollapse import _files
 from encollapse.errors import ArgumentError
-from encollapse.geometry.comparison import MEANINGS
 from encollapse.present import summary
 from encollapse.present.families import Family, families
 from encollapse.present.figures import Drawing, bias_curves, error_overview, gram_matrices, transition
+from encollapse.present.wording import symbols
 from encollapse.study.results import Results, open_results
 
 _TEMPLATE = "report.html.j2"
@@ -68,6 +68,7 @@ def _page(results: Results, members: list[Family], drawings: list[Drawing]) -> s
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["symbols"] = symbols
     study = results.study
     return environment.get_template(_TEMPLATE).render(
         study=study,
@@ -77,7 +78,7 @@ def _page(results: Results, members: list[Family], drawings: list[Drawing]) -> s
         drawings=[(drawing, Markup(drawing.inline_svg())) for drawing in drawings],
         comparisons=summary.comparison_table(results, members) if members else None,
         certificates=summary.certificate_table(members),
-        meanings=MEANINGS,
+        meanings=summary.error_meanings(),
         failed=results.failed,
         missing=results.missing,
         settings=summary.shared_settings(results),

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 BLUE, VERMILLION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 ORANGE, SKY, INK, GREY = "#e69f00", "#56b4e9", "#1c1f24", "#6b7280"
 SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, INK)
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MARKERS = ("o", "s", "^", "v", "P", "X", "p")
 
 DIVERGING = LinearSegmentedColormap.from_list(
     "encollapse", [BLUE, "#7fb8d8", "#ffffff", "#eaae7f", VERMILLION]

@@ -9,6 +9,7 @@ from typing import Any
 
 from encollapse.geometry.comparison import MEANINGS
 from encollapse.present.families import Family
+from encollapse.present.wording import count, fixed, percent, power, short
 from encollapse.study.results import ERRORS, Results, TrialResult
 from encollapse.study.trials import number_label
 
@@ -41,46 +42,41 @@ _SHORT = {
 }
 
 
-def error_text(value: float | None) -> str:
-    """An error with two digits: ``3.1e-04``; a dash where there is none."""
-    return "–" if value is None else f"{value:.1e}"
-
-
 def finding(results: Results, members: Sequence[Family]) -> list[str]:
     """Sentences on what came out, led by the largest errors and where they are."""
     sentences = []
     done, failed, missing = len(results.done), len(results.failed), len(results.missing)
     sentences.append(
-        f"{_count(done, 'network')} {'was' if done == 1 else 'were'} trained and compared with the exact minimiser "
+        f"{count(done, 'network')} {'was' if done == 1 else 'were'} trained and compared with the exact minimiser "
         "of the unrestricted feature model."
     )
     worst = results.worst("gram_error")
     if worst is not None:
         sentences.append(
-            f"The Gram matrix of the class means is off by at most {_percent(worst.comparison_error('gram_error'))} "
+            f"The Gram matrix of the class means is off by at most {percent(worst.comparison_error('gram_error'))} "
             f"({where(worst, members)})."
         )
     bias = results.worst("bias_error")
     if bias is not None:
         sentences.append(
-            f"No entry of a bias is off by more than {error_text(bias.comparison_error('bias_error'))} "
+            f"No entry of a bias is off by more than {power(bias.comparison_error('bias_error'))} "
             f"({where(bias, members)})."
         )
     path = _path_sentence(members)
     if path:
         sentences.append(path)
-    short = sum(not result.record["converged"] for result in results.done)
-    if short:
+    restless = sum(not result.record["converged"] for result in results.done)
+    if restless:
         sentences.append(
-            f"{_count(short, 'network')} stopped before the training was stationary; the table marks them."
+            f"{count(restless, 'network')} stopped before the training was stationary; the table marks them."
         )
     if failed:
         sentences.append(
-            f"{_count(failed, 'trial')} failed and {'is' if failed == 1 else 'are'} listed below."
+            f"{count(failed, 'trial')} failed and {'is' if failed == 1 else 'are'} listed below."
         )
     if missing:
         sentences.append(
-            f"{_count(missing, 'trial')} of the study {'has' if missing == 1 else 'have'} not run yet."
+            f"{count(missing, 'trial')} of the study {'has' if missing == 1 else 'have'} not run yet."
         )
     return sentences
 
@@ -105,9 +101,9 @@ def _path_sentence(members: Sequence[Family]) -> str:
     (first, _, low), (last, _, high) = known[0], known[-1]
     gap = max(abs(m - p) for m, p, _ in known)
     text = (
-        f"For {family.label} the mean cosine of the class means goes from {first:.3f} at λ_b = "
-        f"{number_label(low.settings['bias_decay'])} to {last:.3f} at λ_b = "
-        f"{number_label(high.settings['bias_decay'])}, within {gap:.1e} of the prediction throughout"
+        f"For {family.label} the mean cosine of the class means goes from {fixed(first, 3)} at λ_b = "
+        f"{number_label(low.settings['bias_decay'])} to {fixed(last, 3)} at λ_b = "
+        f"{number_label(high.settings['bias_decay'])}, within {power(gap)} of the prediction throughout"
     )
     if 0 < family.critical < math.inf:
         text += f"; the theory places the departure at λ_b* = {family.critical:.4g}"
@@ -120,11 +116,11 @@ def headline(results: Results) -> list[tuple[str, str]]:
     gaps = [gap for gap in map(_relative_gap, results.done) if gap is not None]
     numbers = [(str(len(results.done)), "networks trained")]
     if gram is not None:
-        numbers.append((_percent(gram.comparison_error("gram_error")), "largest error of a Gram matrix"))
+        numbers.append((percent(gram.comparison_error("gram_error")), "largest error of a Gram matrix"))
     if bias is not None:
-        numbers.append((error_text(bias.comparison_error("bias_error")), "largest error of a bias entry"))
+        numbers.append((power(bias.comparison_error("bias_error")), "largest error of a bias entry"))
     if gaps:
-        numbers.append((error_text(max(gaps)), "largest relative duality gap of a prediction"))
+        numbers.append((power(max(gaps)), "largest relative duality gap of a prediction"))
     return numbers
 
 
@@ -153,15 +149,15 @@ def comparison_table(results: Results, members: Sequence[Family]) -> Table:
             cells += [Cell(number_label(settings["bias_decay"])), Cell(str(settings["seed"]))]
             for name in ERRORS:
                 value = result.comparison_error(name)
-                cells.append(Cell(error_text(value), worst=result is worst[name] and bool(value)))
+                cells.append(Cell(short(value), worst=result is worst[name] and bool(value)))
             excess = result.record["relative_excess"]
             mark = "" if result.record["converged"] else " †"
-            cells += [Cell(error_text(excess) + mark), Cell(f"{result.row.seconds:.1f}")]
+            cells += [Cell(short(excess) + mark), Cell(f"{result.row.seconds:.1f}")]
             rows.append(tuple(cells))
     top = worst["gram_error"]
     caption = "Every trained network against its prediction; the largest error of each column is marked."
     if top is not None:
-        amount = error_text(top.comparison_error("gram_error"))
+        amount = power(top.comparison_error("gram_error"))
         caption += f" Worst row by Gram error: {where(top, members)}, with {amount}."
     if any(not result.record["converged"] for result in results.done):
         caption += " †: the training stopped before it was stationary."
@@ -186,11 +182,11 @@ def certificate_table(members: Sequence[Family]) -> Table | None:
                         *([family.panel] if panels else []),
                         number_label(decay),
                         f"{prediction['loss']:.8g}",
-                        _number(certificate["lower_bound"], "{:.8g}"),
-                        _number(certificate["gap"], "{:.1e}"),
+                        f"{certificate['lower_bound']:.8g}",
+                        short(certificate["gap"]),
                         certificate["kind"].replace("_", " "),
                         "holds" if certificate["holds"] else "does not hold",
-                        _number(prediction["critical_bias_decay"], "{:.4g}"),
+                        number_label(float(prediction["critical_bias_decay"])),
                     )
                 )
             )
@@ -243,15 +239,6 @@ def versions(results: Results) -> list[tuple[str, str]]:
     return [(name, ", ".join(values)) for name, values in found.items()]
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.2g} %"
-
-
-def _number(value: Any, form: str) -> str:
-    if isinstance(value, str):
-        return value.replace("inf", "∞")
-    return "–" if value is None else form.format(value)
+def error_meanings() -> list[tuple[str, str]]:
+    """Column heads of the comparison table with what they measure."""
+    return [(f"{_SHORT[name]} ({name})", meaning) for name, meaning in MEANINGS.items()]

@@ -26,7 +26,7 @@ def to_arrays(geometry: ClassGeometry, prefix: str) -> Arrays:
 def from_arrays(arrays: Arrays, prefix: str) -> ClassGeometry:
     """Inverse of :func:`to_arrays`; `prefix` becomes the source in the provenance."""
     fields = {name: arrays.get(f"{prefix}.{name}") for name in _FIELDS}
-    return ClassGeometry(**fields, provenance={"source": prefix})  # type: ignore[arg-type]
+    return ClassGeometry(**fields, provenance={"source": prefix})
 
 
 def save_geometries(path: Path, predicted: ClassGeometry | None, measured: ClassGeometry) -> Path:

@@ -31,6 +31,10 @@ class BiasAxis:
         decades = [math.log10(value) for value in finite_positive(values)] or [0.0]
         return BiasAxis(min(decades) - 2 * _MARGIN, max(decades) + 2 * _MARGIN)
 
+    def holds(self, value: float) -> bool:
+        """Whether a bias decay lies on the unbroken part."""
+        return 0 < value < math.inf and self.low < math.log10(value) < self.high
+
     def place(self, value: float) -> float:
         """Position of a bias decay."""
         if value == 0:

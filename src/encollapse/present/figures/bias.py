@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from encollapse import ufm
 from encollapse.present.families import Family, by_panel
 from encollapse.present.figures import curves
 from encollapse.present.figures.axis import BiasAxis
@@ -38,7 +37,7 @@ def bias_curves(members: Sequence[Family]) -> Drawing | None:
     with house_style(NAME):
         figure, all_axes = curves.curve_panels(list(groups), axis, height=3.3)
         for axes, group in zip(all_axes, groups.values(), strict=True):
-            curves.draw_reference(axes, 1.0, "label mean" if axes is all_axes[0] else None, right=True)
+            curves.draw_reference(axes, 1.0, "label mean" if axes is all_axes[-1] else None)
             for family in group:
                 rows += _draw_theory(axes, axis, family, looks[family][0])
                 rows += _draw_networks(axes, axis, family, looks[family])
@@ -56,10 +55,10 @@ def bias_curves(members: Sequence[Family]) -> Drawing | None:
 
 
 def _draw_theory(axes: Axes, axis: BiasAxis, family: Family, colour: str) -> list[dict[str, Any]]:
-    if family.problem is None:
-        return []
     decays = curves.theory_grid(axis, family)
-    path = ufm.bias_path(family.problem, decays.tolist())
+    path = family.path(decays)
+    if path is None:
+        return []
     norms = np.array([float(np.linalg.norm(solution.bias)) for solution in path.solutions])
     curves.draw_theory(axes, axis, decays, norms / family.label_mean_norm, colour)
     return [

@@ -16,6 +16,9 @@ from encollapse.present.style import GREY, MARKERS, SERIES, panels
 
 _STUB = 0.16  # half the length, in decades, of the line that stands for the value at 0 or ∞
 
+_CRITICAL = "critical"
+_SAME = 0.02  # decades within which two critical bias decays are drawn as one
+
 
 def varied(members: Sequence[Family]) -> list[Family]:
     """Families with networks at two bias decays or more."""
@@ -74,20 +77,42 @@ def draw_points(
     )
 
 
-def draw_reference(axes: Axes, height: float, name: str | None, *, right: bool = False) -> None:
-    """Draw a dotted horizontal line with its name at one end."""
+def draw_reference(axes: Axes, height: float, name: str | None) -> None:
+    """Draw a dotted horizontal line with its name to the right of the axes."""
     axes.axhline(height, color=GREY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
     if name is not None:
         axes.annotate(
             name,
-            (0.985 if right else 0.012, height),
+            (1.0, height),
             xycoords=("axes fraction", "data"),
-            xytext=(0, 3),
+            xytext=(4, 0),
             textcoords="offset points",
-            horizontalalignment="right" if right else "left",
+            verticalalignment="center",
+            linespacing=1.1,
             color=GREY,
             fontsize=7.5,
         )
+
+
+def draw_critical(axes: Axes, decay: float, height: float, colour: str) -> None:
+    """Mark a critical bias decay on its line; its value is written once, by the first family that has it."""
+    x = math.log10(decay)
+    axes.plot(x, height, marker="D", color=colour, markersize=5, linestyle="none", zorder=3.5)
+    known = [float(np.asarray(line.get_xdata())[0]) for line in axes.lines if line.get_gid() == _CRITICAL]
+    if any(abs(x - other) < _SAME for other in known):
+        return
+    axes.axvline(x, color=colour, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1, gid=_CRITICAL)
+    axes.annotate(
+        f"$\\lambda_b^*$ = {decay:.3g}",
+        (x, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(-4, -2),
+        textcoords="offset points",
+        horizontalalignment="right",
+        verticalalignment="top",
+        color=colour,
+        fontsize=8,
+    )
 
 
 def legend(figure: Figure, all_axes: Sequence[Axes]) -> None:

@@ -17,12 +17,11 @@ _SHOWN = (
     ("gram_error", "Gram matrix, relative", BLUE, "o", -0.14),
     ("bias_error", "bias, largest entry", VERMILLION, "s", 0.14),
 )
-_FLOOR = 1e-12
 
 
 def error_overview(members: Sequence[Family]) -> Drawing | None:
     """Gram and bias errors of every trained network on a logarithmic axis; None if there are none."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "family": family.label,
             "trial": result.id,
@@ -34,7 +33,8 @@ def error_overview(members: Sequence[Family]) -> Drawing | None:
         for family in members
         for result in family.trials
         for name, *_ in _SHOWN
-        if result.comparison_error(name) is not None
+        # An error of exactly 0 is that of a bias which does not exist; a logarithmic axis has no place for it.
+        if result.comparison_error(name)
     ]
     if not rows:
         return None
@@ -43,12 +43,17 @@ def error_overview(members: Sequence[Family]) -> Drawing | None:
         figure, grid = panels(1, width=7.2, height=0.9 + 0.34 * len(labels))
         axes = grid[0][0]
         for name, meaning, colour, marker, shift in _SHOWN:
-            points = [(_positive(row["value"]), labels.index(str(row["family"])) + shift) for row in rows
-                      if row["error"] == name]  # fmt: skip
+            own = [row for row in rows if row["error"] == name]
             axes.plot(
-                [x for x, _ in points], [y for _, y in points], linestyle="none", marker=marker, color=colour,
-                markerfacecolor=colour, alpha=0.75, markeredgewidth=0, label=meaning,
-            )  # fmt: skip
+                [row["value"] for row in own],
+                [labels.index(row["family"]) + shift for row in own],
+                linestyle="none",
+                marker=marker,
+                color=colour,
+                alpha=0.75,
+                markeredgewidth=0,
+                label=meaning,
+            )
         axes.set_xscale("log")
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
@@ -64,7 +69,3 @@ def error_overview(members: Sequence[Family]) -> Drawing | None:
         "class means. Squares: largest error of a bias entry, in units of the labels."
     )
     return Drawing(NAME, caption, figure, rows)
-
-
-def _positive(value: Any) -> float:
-    return max(float(value), _FLOOR)

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class Drawing:
 
     def save(self, folder: Path) -> None:
         """Write ``name.svg``, ``name.png`` and ``name.csv`` into a folder."""
-        _files.write_text(folder / f"{self.name}.svg", self._svg())
+        _files.write_text(folder / f"{self.name}.svg", self._svg)
         _files.write_text(folder / f"{self.name}.csv", self.csv())
         with _files.atomic(folder / f"{self.name}.png") as temporary, house_style(self.name):
             self.figure.savefig(temporary, dpi=200)
@@ -54,11 +55,12 @@ class Drawing:
 
     def inline_svg(self) -> str:
         """SVG to stand inside a page: no XML header, and identifiers that no other figure has."""
-        text = self._svg()
+        text = self._svg
         text = text[text.index("<svg") :]
         text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
         return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{self.name}-", text)
 
+    @cached_property
     def _svg(self) -> str:
         buffer = io.StringIO()
         with house_style(self.name):

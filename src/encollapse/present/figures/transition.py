@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 
-from encollapse import ufm
 from encollapse.present.families import Family, by_panel
 from encollapse.present.figures import curves
 from encollapse.present.figures.axis import BiasAxis
@@ -39,31 +37,31 @@ def transition(members: Sequence[Family]) -> Drawing | None:
                 rows += _draw_theory(axes, axis, family, looks[family][0])
                 rows += _draw_networks(axes, axis, family, looks[family])
             num_classes = len(group[0].trials[0].record["counts"])
-            first = axes is all_axes[0]
-            curves.draw_reference(axes, -1 / (num_classes - 1), "simplex frame" if first else None)
-            curves.draw_reference(axes, 0.0, "orthogonal frame" if first else None)
+            last = axes is all_axes[-1]
+            curves.draw_reference(axes, -1 / (num_classes - 1), "simplex\nframe" if last else None)
+            curves.draw_reference(axes, 0.0, "orthogonal\nframe" if last else None)
         all_axes[0].margins(y=0.1)
         all_axes[0].set_ylabel("mean cosine of class means")
         curves.legend(figure, all_axes)
     caption = (
         "Mean cosine between the uncentred class means against the bias regularisation. Lines: the exact "
-        "minimiser of the unrestricted feature model. Open marks: trained networks, one a seed. Filled diamond on "
-        "a line: the critical bias decay, above which the means have a common component. Dotted: the simplex "
-        "equiangular tight frame and the orthogonal frame. 0 and ∞ stand beyond the breaks of the axis."
+        "minimiser of the unrestricted feature model. Open marks: trained networks, one a seed. Filled diamond "
+        "and vertical line: the critical bias decay λ_b*, above which the class means have a common component. "
+        "Dotted: the simplex equiangular tight frame and the orthogonal frame. 0 and ∞ stand beyond the breaks of "
+        "the axis."
     )
     return Drawing(NAME, caption, figure, rows)
 
 
 def _draw_theory(axes: Axes, axis: BiasAxis, family: Family, colour: str) -> list[dict[str, Any]]:
-    if family.problem is None:
-        return []
     decays = curves.theory_grid(axis, family)
-    path = ufm.bias_path(family.problem, decays.tolist())
+    path = family.path(decays)
+    if path is None:
+        return []
     curves.draw_theory(axes, axis, decays, path.mean_cosine, colour)
-    critical = path.critical
-    if 0 < critical < math.inf and axis.low < math.log10(critical) < axis.high:
-        height = float(ufm.bias_path(family.problem, [critical]).mean_cosine[0])
-        axes.plot(math.log10(critical), height, marker="D", color=colour, markersize=5.5, zorder=6)
+    at_critical = family.path([path.critical])
+    if at_critical is not None and axis.holds(path.critical):
+        curves.draw_critical(axes, path.critical, float(at_critical.mean_cosine[0]), colour)
     return [
         _row(family, "predicted", decay, "", cosine)
         for decay, cosine in zip(decays.tolist(), path.mean_cosine.tolist(), strict=True)
@@ -75,7 +73,13 @@ def _draw_networks(axes: Axes, axis: BiasAxis, family: Family, look: tuple[str, 
         (float(result.settings["bias_decay"]), result.settings["seed"], result.record["mean_cosine"])
         for result in family.trials
     ]
-    points = [(decay, cosine) for decay, _, cosine in measured if cosine is not None]
+    # Where a class has no predicted mean, the angles of what was measured there are noise.
+    defined = [(result.record["prediction"] or {"mean_cosine": 0})["mean_cosine"] for result in family.trials]
+    points = [
+        (decay, cosine)
+        for (decay, _, cosine), prediction in zip(measured, defined, strict=True)
+        if cosine is not None and prediction is not None
+    ]
     curves.draw_points(axes, axis, points, look, family.encoding)
     return [_row(family, "measured", decay, seed, cosine) for decay, seed, cosine in measured]
 

@@ -1,0 +1,372 @@
+"""The command line: each command parses, calls one function and renders what comes back."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import encollapse
+from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseError, FileFormatError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from encollapse.encodings import Encoding
+
+app = typer.Typer(
+    name="encollapse",
+    help="The geometry that classifiers collapse to, and the class encoding that decides it.",
+    epilog="Every command has --help with examples. --debug, anywhere, shows tracebacks.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+EncodingName = Annotated[
+    str, typer.Option("--encoding", "-e", help="A name of `encollapse encodings`, or a .json or .npz file.")
+]
+EncodingOptions = Annotated[
+    list[str] | None,
+    typer.Option("--option", "-o", metavar="NAME=VALUE", help="Option of the encoding; may be repeated."),
+]
+WeightDecay = Annotated[float, typer.Option(help="λ_W, regularisation of the last layer's weight.")]
+FeatureDecay = Annotated[
+    float, typer.Option(help="λ_H, regularisation of the sum over all samples' features.")
+]
+BiasDecay = Annotated[float, typer.Option(help="λ_b, regularisation of the bias; inf means no bias.")]
+Counts = Annotated[str | None, typer.Option(metavar="N,N,...", help="Samples of each class.")]
+
+
+@app.callback()
+def _common(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def encodings(as_json: Json = False) -> None:
+    """List the encodings, with an example of each.
+
+    [bold]Examples[/bold]
+
+    $ encollapse encodings
+    $ encollapse encodings --json
+    """
+    from encollapse.present import console, records
+
+    _show(console.encodings_table, records.encodings_record, as_json)
+
+
+@app.command()
+def predict(
+    encoding: EncodingName,
+    weight_decay: WeightDecay,
+    feature_decay: FeatureDecay,
+    bias_decay: BiasDecay = 0.0,
+    classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
+    samples_per_class: Annotated[int | None, typer.Option(help="Samples of every class (balanced).")] = None,
+    counts: Counts = None,
+    option: EncodingOptions = None,
+    feature_dim: Annotated[
+        int | None, typer.Option(help="Dimension of the features; default wide enough.")
+    ] = None,
+    path: Annotated[
+        bool, typer.Option("--path", help="Print the transition over λ_b from 0 to ∞ instead.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Predict the geometry that a last layer collapses to, exactly, with a certificate.
+
+    [bold]Examples[/bold]
+
+    $ encollapse predict -e one-hot --classes 10 --samples-per-class 100 --weight-decay 5e-3 --feature-decay 1e-5
+    $ encollapse predict -e label-smoothing -o smoothing=0.2 --counts 100,50,20 --weight-decay 5e-3 --feature-decay 1e-5
+    $ encollapse predict -e one-hot --classes 4 --samples-per-class 5 --weight-decay 5e-3 --feature-decay 2e-3 --path
+    """
+    from encollapse import ufm
+    from encollapse.present import console, records
+
+    sizes = _counts(counts)
+    if (sizes is None) == (samples_per_class is None):
+        raise ArgumentError("counts: give either --counts or --samples-per-class, and not both")
+    problem = ufm.Problem(
+        _encoding(encoding, option, classes if classes is not None or sizes is None else len(sizes)),
+        samples_per_class if sizes is None else sizes,
+        weight_decay=weight_decay,
+        feature_decay=feature_decay,
+        bias_decay=bias_decay,
+        feature_dim=feature_dim,
+    )
+    if path:
+        line = ufm.bias_path(problem, console.transition_grid(problem.critical_bias_decay()))
+        _show(lambda: console.path_table(line), lambda: records.path_record(line), as_json)
+        return
+    solution = ufm.solve(problem, throw=False)
+    _show(lambda: console.solution_table(solution), lambda: records.solution_record(solution), as_json)
+    if not solution.status.success:
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    dataset: Annotated[str, typer.Argument(help="A data set by name (digits, mnist5k), or an .npz file.")],
+    encoding: EncodingName,
+    weight_decay: WeightDecay,
+    feature_decay: FeatureDecay,
+    bias_decay: BiasDecay = 0.0,
+    option: EncodingOptions = None,
+    model: Annotated[str, typer.Option(help="Network: mlp or cnn.")] = "mlp",
+    features: Annotated[str, typer.Option(help="Last features: linear or relu.")] = "linear",
+    counts: Counts = None,
+    holdout: Annotated[float, typer.Option(help="Fraction of every class kept away as test set.")] = 0.0,
+    epochs: Annotated[int | None, typer.Option(help="Passes of Adam over the data.")] = None,
+    finish: Annotated[int | None, typer.Option(help="Most iterations of L-BFGS afterwards.")] = None,
+    tolerance: Annotated[float | None, typer.Option(help="Stationarity at which training ends.")] = None,
+    seed: Annotated[int, typer.Option(help="Decides initial values and order.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, gpu, cuda or mps.")] = "auto",
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the network and its record.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network on real data, measure its geometry and compare it with the prediction.
+
+    [bold]Examples[/bold]
+
+    $ encollapse train digits -e one-hot --weight-decay 5e-3 --feature-decay 1e-3 --bias-decay 0.1
+    $ encollapse train mnist5k -e simplex --model cnn --weight-decay 5e-3 --feature-decay 3e-4 --out runs/simplex
+    """
+    import encollapse.train
+    from encollapse import data
+    from encollapse.present import console
+
+    loaded = data.load(dataset, counts=_counts(counts), holdout=holdout)
+    given: dict[str, Any] = {"epochs": epochs, "finish": finish, "tolerance": tolerance}
+    run = encollapse.train.fit(
+        loaded,
+        _encoding(encoding, option, loaded.num_classes),
+        weight_decay=weight_decay,
+        feature_decay=feature_decay,
+        bias_decay=bias_decay,
+        model=model,
+        features=features,
+        seed=seed,
+        device=device,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+    if out is not None:
+        run.save(out)
+    _show(lambda: console.run_table(run), run.to_dict, as_json)
+
+
+@app.command()
+def measure(
+    features: Annotated[Path, typer.Argument(help="Features, one row a sample: .npy, .npz or .safetensors.")],
+    labels: Annotated[Path, typer.Option(help="Labels, whole numbers from 0: .npy, .npz or .safetensors.")],
+    weight: Annotated[Path | None, typer.Option(help="Weight (q, d) of the last layer.")] = None,
+    bias: Annotated[Path | None, typer.Option(help="Bias (q,) of the last layer.")] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option("--encoding", "-e", help="Encoding it was trained towards: a name or a file."),
+    ] = None,
+    option: EncodingOptions = None,
+    classes: Annotated[int | None, typer.Option(help="Number of classes; default largest label + 1.")] = None,
+    convention: Annotated[str, typer.Option(help="Averaging and scaling choices, by name.")] = "default",
+    as_json: Json = False,
+) -> None:
+    """Measure the collapse of features that are at hand, and of the linear layer on top of them.
+
+    [bold]Examples[/bold]
+
+    $ encollapse measure features.npy --labels labels.npy
+    $ encollapse measure h.npz --labels y.npy --weight w.npy --bias b.npy -e one-hot --json
+    """
+    import encollapse.measure as measuring
+    from encollapse.present import console
+
+    classified = measuring.load_labels(labels)
+    number = int(classified.max()) + 1 if classes is None and len(classified) else classes
+    result = measuring.collapse(
+        measuring.load_features(features),
+        classified,
+        weight=None if weight is None else measuring.load_array(weight),
+        bias=None if bias is None else measuring.load_array(bias),
+        encoding=None if encoding is None else _encoding(encoding, option, number),
+        num_classes=classes,
+        convention=convention,
+    )
+    _show(lambda: console.collapse_table(result), result.to_dict, as_json)
+
+
+@app.command()
+def study(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME|FILE", help="A built-in study, or a .toml file.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the results; default runs/NAME.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes, one thread each; default one a CPU.")
+    ] = None,
+    executor: Annotated[str, typer.Option(help="process or inline.")] = "process",
+    names: Annotated[bool, typer.Option("--list", help="List the built-in studies and leave.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a study: many networks, each compared with its prediction. Always resumes.
+
+    What has finished is stored at once: after Ctrl-C, a crash or kill -9 the same command runs what is missing.
+
+    [bold]Examples[/bold]
+
+    $ encollapse study --list
+    $ encollapse study digits-transition --out runs/digits-transition
+    $ encollapse study mine.toml --workers 8
+    """
+    from encollapse import study as studies
+    from encollapse.present import console, records
+
+    if names:
+        known = [studies.load(known) for known in studies.names()]
+        _show(lambda: console.studies_table(known), lambda: records.studies_record(known), as_json)
+        return
+    if name is None:
+        raise ArgumentError("NAME: missing; give a built-in study (see --list) or a .toml file")
+    chosen = studies.load(name)
+    folder = Path("runs") / chosen.name if out is None else out
+    results = studies.run(chosen, out=folder, workers=workers, executor=executor)
+    _show(lambda: console.results_table(results), lambda: records.results_record(results), as_json)
+    if results.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study's results.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the report; default DIR/report.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the report of a study: one self-contained HTML page, figures as PNG and SVG, their data as CSV.
+
+    [bold]Examples[/bold]
+
+    $ encollapse report runs/digits-transition
+    """
+    from encollapse import present
+
+    page = present.report(folder, out=out)
+    _show(lambda: str(page), lambda: {"page": str(page)}, as_json)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code: 0 done, 1 failed, 2 bad usage, 130 interrupted."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line and return its exit code."""
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    if arguments[:1] == ["--version"]:
+        typer.echo(f"encollapse {encollapse.__version__}")
+        return 0
+    try:
+        code = app(arguments, prog_name="encollapse", standalone_mode=False)
+        return int(code or 0)
+    except typer.Exit as leave:
+        return leave.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        _complain("interrupted", "finished trials of a study are stored; the same command goes on from there")
+        return 130
+    except Exception as error:
+        if debug:
+            raise
+        return _explain(error)
+
+
+def _explain(error: Exception) -> int:
+    """Say on standard error what went wrong and what to do; return the exit code."""
+    usage = getattr(error, "format_message", None)
+    if usage is not None:
+        context = getattr(error, "ctx", None)
+        command = "encollapse" if context is None else context.command_path
+        _complain(usage().rstrip("."), f"{command} --help")
+        return int(getattr(error, "exit_code", 2))
+    if isinstance(error, FileNotFoundError) and error.filename is not None:
+        text, hint = f"{error.filename}: there is no such file", "check the path"
+    elif isinstance(error, EncollapseError | FileNotFoundError):
+        text, _, hint = str(error).partition("; ")
+    else:
+        text = f"{type(error).__name__}: {error}"
+        hint = "run again with --debug for the traceback"
+    _complain(text, hint)
+    bad_usage = (ArgumentError, ArgumentTypeError, FileFormatError, FileNotFoundError)
+    return 2 if isinstance(error, bad_usage) else 1
+
+
+def _complain(text: str, hint: str) -> None:
+    typer.echo(f"error: {' '.join(text.split())}", err=True)
+    if hint:
+        typer.echo(f"hint: {' '.join(hint.split())}", err=True)
+
+
+def _show(table: Callable[[], RenderableType], record: Callable[[], Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(record(), indent=2, ensure_ascii=False, allow_nan=False))
+        return
+    from rich.console import Console
+
+    Console(highlight=False, soft_wrap=False).print(table())
+
+
+def _encoding(name: str, options: list[str] | None, num_classes: int | None) -> Encoding:
+    from encollapse import encodings as catalogue
+
+    if name.endswith((".json", ".npz")):
+        if options:
+            raise ArgumentError("option: an encoding from a file has no options; leave --option out")
+        return catalogue.Encoding.load(name)
+    if num_classes is None:
+        raise ArgumentError("classes: not known; give --classes, or one number a class in --counts")
+    return catalogue.by_name(name, num_classes, **_options(options))
+
+
+def _options(given: list[str] | None) -> Mapping[str, Any]:
+    found: dict[str, Any] = {}
+    for text in given or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise ArgumentError(f"option: expected NAME=VALUE, got {text!r}; for example smoothing=0.2")
+        found[name.replace("-", "_")] = _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    for read in (int, float):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _counts(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ArgumentError(f"counts: expected whole numbers with commas between, got {text!r}") from None
+
+
+if __name__ == "__main__":
+    main()

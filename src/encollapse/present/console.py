@@ -1,0 +1,208 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from encollapse import ufm
+from encollapse.encodings.catalogue import CATALOGUE
+from encollapse.geometry import Comparison
+from encollapse.present.wording import count, fixed, short
+from encollapse.study.results import Results
+from encollapse.study.study import Study
+from encollapse.study.trials import number_label
+
+if TYPE_CHECKING:
+    from encollapse.measure import Collapse
+    from encollapse.train import Run
+
+_SHOWN = 10  # entries of a vector before it is cut
+
+
+def encodings_table() -> RenderableType:
+    """Every encoding of the catalogue with an example of how to ask for it."""
+    table = _table("encoding", "what it is", "as options")
+    for name, entry in CATALOGUE.items():
+        options = " ".join(f"--option {o}={v:g}" for o, v in entry.example.items())
+        table.add_row(Text(name, style="bold"), entry.summary, options or "none needed")
+    return table
+
+
+def solution_table(solution: ufm.Solution) -> RenderableType:
+    """A prediction in a column of names and values."""
+    problem, geometry = solution.problem, solution.geometry
+    critical = problem.critical_bias_decay()
+    pairs: list[tuple[str, Any]] = [
+        ("problem", f"{problem.encoding.name}, {problem.num_classes} classes, {_counts(problem.counts)}"),
+        (
+            "decays",
+            f"λ_W {problem.weight_decay:g}, λ_H {problem.feature_decay:g}, λ_b {number_label(problem.bias_decay)}",
+        ),
+        ("status", Text(solution.status.message, style="" if solution.status.success else "bold red")),
+        ("certificate", str(solution.certificate)),
+        ("loss", f"{solution.loss:.12g}"),
+        ("threshold c", f"{problem.threshold:.6g}"),
+        ("critical λ_b", f"{number_label(critical)}: {problem.explain()}"),
+        ("singular values", _vector(solution.singular_values)),
+        ("bias", _vector(solution.bias)),
+        ("cosines of means", _cosines(geometry.cosines()[np.ix_(geometry.present, geometry.present)])),
+        ("  centred", _cosines(geometry.cosines(centered=True)[np.ix_(geometry.present, geometry.present)])),
+    ]
+    return _pairs(pairs)
+
+
+def transition_grid(critical: float) -> list[float]:
+    """Bias decays that show a transition: half decades from 0.001 to 1000, the critical one, 0 and ∞."""
+    return sorted({0.0, *(10.0 ** (e / 2) for e in range(-6, 7)), critical, math.inf})
+
+
+def studies_table(studies: Sequence[Study]) -> RenderableType:
+    """Built-in studies with what they ask."""
+    table = _table("study", "trials", "what it asks")
+    for study in studies:
+        table.add_row(Text(study.name, style="bold", no_wrap=True), str(len(study.trials)), study.title)
+    table.columns[1].justify = "right"
+    return table
+
+
+def path_table(path: ufm.BiasPath) -> RenderableType:
+    """The transition: mean cosine and bias along the bias decay."""
+    table = _table("λ_b", "mean cosine", "|bias|", "minimum", "")
+    for decay, cosine, solution in zip(path.bias_decays, path.mean_cosine, path.solutions, strict=True):
+        mark = "critical" if decay == path.critical else ""
+        cells = (
+            number_label(float(decay)),
+            "–" if math.isnan(cosine) else fixed(float(cosine), 6),
+            f"{np.linalg.norm(solution.bias):.6f}",
+            f"{solution.loss:.8f}",
+            mark,
+        )
+        table.add_row(*cells, style="bold" if mark else "")
+    _right(table, 4)
+    return table
+
+
+def comparison_table(comparison: Comparison) -> RenderableType:
+    """Every error of a comparison, with what it means or why it is missing."""
+    table = _table("prediction against measurement", "error", "")
+    for row in comparison.rows:
+        table.add_row(row.name, short(row.value), row.reason or row.meaning)
+    table.columns[1].justify = "right"
+    return Group(table, *(Text(f"note: {note}") for note in comparison.notes))
+
+
+def collapse_table(collapse: Collapse) -> RenderableType:
+    """Every collapse metric, with what it means or why it is missing."""
+    from encollapse.measure.result import MEANINGS
+
+    table = _table(f"{collapse.num_samples} samples, {collapse.num_classes} classes", "value", "")
+    for name, value in collapse.values.items():
+        known = value is not None
+        note = MEANINGS[name] if known else f"none: {collapse.missing.get(name, 'not computed')}"
+        table.add_row(name, f"{value:.6g}" if known else "–", note, style="" if known else "dim")
+    table.columns[1].justify = "right"
+    return Group(table, Text(f"convention: {collapse.convention}", style="dim"))
+
+
+def run_table(run: Run) -> RenderableType:
+    """A trained network: how the training ended, and the comparison with the prediction."""
+    pairs: list[tuple[str, Any]] = [
+        (
+            "network",
+            f"{run.settings.model} on {run.dataset}, {run.encoding} labels, seed {run.settings.seed}",
+        ),
+        ("training", Text(run.message, style="" if run.converged else "yellow")),
+        ("loss", f"{run.loss:.8g}"),
+    ]
+    if run.prediction is not None:
+        excess = (
+            ""
+            if run.relative_excess is None
+            else f" (the network is {short(run.relative_excess)} above, relatively)"
+        )
+        pairs += [
+            ("predicted", f"{run.prediction.loss:.8g}{excess}"),
+            ("certificate", str(run.prediction.certificate)),
+        ]
+    if run.test_accuracy is not None:
+        pairs.append(("test accuracy", f"{run.test_accuracy:.4f}"))
+    pairs.append(("seconds", f"{run.seconds:.1f}"))
+    parts: list[RenderableType] = [_pairs(pairs)]
+    if run.comparison is not None:
+        parts += ["", comparison_table(run.comparison)]
+    missing = [Text(f"{name}: none, {reason}", style="dim") for name, reason in run.missing.items()]
+    return Group(*parts, *missing)
+
+
+def results_table(results: Results) -> RenderableType:
+    """A study in a few lines: what is stored, the worst comparison, what failed."""
+    stored = f"{count(len(results.done), 'trial')} done"
+    if results.failed:
+        stored += f", {len(results.failed)} failed"
+    if results.missing:
+        stored += f", {len(results.missing)} not run"
+    pairs: list[tuple[str, Any]] = [("study", f"{results.study.name}: {stored}")]
+    for name in ("gram_error", "bias_error"):
+        worst = results.worst(name)
+        if worst is not None:
+            pairs.append((f"worst {name}", f"{short(worst.comparison_error(name))}  {worst.label}"))
+    for result in results.failed:
+        pairs.append(
+            ("failed", Text(f"{result.label}: {(result.error or '').strip().splitlines()[-1]}", style="red"))
+        )
+    pairs.append(("folder", str(results.path)))
+    return _pairs(pairs)
+
+
+def _table(*heads: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    return table
+
+
+def _right(table: Table, columns: int) -> None:
+    for column in table.columns[:columns]:
+        column.justify = "right"
+
+
+def _pairs(pairs: Sequence[tuple[str, Any]]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in pairs:
+        table.add_row(name, value if isinstance(value, Text) else Text(str(value)))
+    return table
+
+
+def _counts(counts: np.ndarray[Any, Any]) -> str:
+    if (counts == counts[0]).all():
+        return f"{int(counts[0])} samples each"
+    return f"{int(counts.sum())} samples, {int(counts.min())} to {int(counts.max())} a class"
+
+
+def _vector(values: np.ndarray[Any, Any]) -> str:
+    if len(values) > 1 and np.ptp(values) <= 1e-12 * np.abs(values).max(initial=0.0):
+        return f"{values[0]:.6g} ({len(values)} times)"
+    text = "  ".join(f"{value:.6g}" for value in values[:_SHOWN])
+    return text if len(values) <= _SHOWN else f"{text}  … ({len(values)} in all)"
+
+
+def _cosines(cosines: np.ndarray[Any, Any]) -> str:
+    pairs = cosines[np.triu_indices(len(cosines), 1)]
+    known = pairs[~np.isnan(pairs)]
+    if not len(known):
+        return "undefined: every class mean is zero"
+    low, high = float(known.min()), float(known.max())
+    undefined = f"; undefined for {count(len(pairs) - len(known), 'pair')}" if len(known) < len(pairs) else ""
+    if high - low < 1e-9:
+        return f"{fixed(low, 6)} for every pair{undefined}"
+    return f"mean {fixed(float(known.mean()), 6)}, from {fixed(low, 6)} to {fixed(high, 6)}{undefined}"

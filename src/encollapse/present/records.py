@@ -1,0 +1,114 @@
+"""Plain values for ``--json``: what the tables of the console show, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from encollapse import ufm
+from encollapse.encodings.catalogue import CATALOGUE
+from encollapse.study.results import ERRORS, Results
+from encollapse.study.study import Study
+from encollapse.study.trials import plain
+
+
+def encodings_record() -> list[dict[str, Any]]:
+    """Encodings of the catalogue with their options."""
+    return [
+        {
+            "name": name,
+            "summary": entry.summary,
+            "options": {
+                o: plain(None if p.default is p.empty else p.default) for o, p in entry.options.items()
+            },
+            "needs": [o for o, p in entry.options.items() if p.default is p.empty],
+            "example": plain(entry.example),
+        }
+        for name, entry in CATALOGUE.items()
+    ]
+
+
+def studies_record(studies: Sequence[Study]) -> list[dict[str, Any]]:
+    """Studies with their size and what they ask."""
+    return [
+        {"name": s.name, "title": s.title, "description": s.description, "trials": len(s.trials)}
+        for s in studies
+    ]
+
+
+def solution_record(solution: ufm.Solution) -> dict[str, Any]:
+    """A prediction: the problem, the minimum and its evidence, and the geometry."""
+    problem, certificate, geometry = solution.problem, solution.certificate, solution.geometry
+    record = {
+        "encoding": problem.encoding.name,
+        "num_classes": problem.num_classes,
+        "counts": problem.counts,
+        "weight_decay": problem.weight_decay,
+        "feature_decay": problem.feature_decay,
+        "bias_decay": problem.bias_decay,
+        "threshold": problem.threshold,
+        "critical_bias_decay": problem.critical_bias_decay(),
+        "explanation": problem.explain(),
+        "status": solution.status.name,
+        "message": solution.status.message,
+        "loss": solution.loss,
+        "certificate": {
+            "kind": certificate.kind,
+            "gap": certificate.gap,
+            "lower_bound": certificate.lower_bound,
+            "holds": certificate.holds,
+        },
+        "singular_values": solution.singular_values,
+        "bias": solution.bias,
+        "mean_cosine": geometry.mean_cosine(),
+        "mean_cosine_centered": geometry.mean_cosine(centered=True),
+        "cosines": geometry.cosines(),
+        "feature_gram": geometry.feature_gram,
+    }
+    return _record(record)
+
+
+def path_record(path: ufm.BiasPath) -> dict[str, Any]:
+    """A bias path: a row for each bias decay."""
+    rows = [
+        {
+            "bias_decay": decay,
+            "mean_cosine": cosine,
+            "bias": solution.bias,
+            "loss": solution.loss,
+            "status": solution.status.name,
+            "holds": solution.certificate.holds,
+        }
+        for decay, cosine, solution in zip(path.bias_decays, path.mean_cosine, path.solutions, strict=True)
+    ]
+    return _record({"critical_bias_decay": path.critical, "path": rows})
+
+
+def results_record(results: Results) -> dict[str, Any]:
+    """A study: how many trials ended how, the worst of each error, and a row a trial."""
+    worst = {}
+    for name in ERRORS:
+        result = results.worst(name)
+        if result is not None:
+            worst[name] = {"trial": result.id, "label": result.label, "value": result.comparison_error(name)}
+    trials = [
+        {"id": r.id, "label": r.label, "status": r.row.status, "seconds": r.row.seconds}
+        | ({name: r.comparison_error(name) for name in ERRORS} if r.done else {"error": r.error})
+        for r in results.trials
+    ]
+    return _record(
+        {
+            "study": results.study.name,
+            "path": str(results.path),
+            "done": len(results.done),
+            "failed": len(results.failed),
+            "missing": len(results.missing),
+            "worst": worst,
+            "trials": trials,
+        }
+    )
+
+
+def _record(values: dict[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = plain(values)
+    return result

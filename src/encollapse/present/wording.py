@@ -1,0 +1,56 @@
+"""Numbers and symbols as a page writes them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from markupsafe import Markup, escape
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_SUBSCRIPT = re.compile(r"(?<=[\wλπᵀ|])_(b|W|H|k|F|meas|pred)(?![A-Za-z])")
+
+
+def power(value: float | None) -> str:
+    """Two digits for running text: ``5.9 × 10⁻⁴``, ``0.012``; a dash where there is none."""
+    if value is None:
+        return "–"
+    if value == 0 or 0.01 <= abs(value) < 1000:
+        return signed(value, 2)
+    digits, exponent = f"{value:.1e}".split("e")
+    return f"{digits.replace('-', '−')} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
+
+
+def short(value: float | None) -> str:
+    """Two digits for a table: ``5.9e-4``; a dash where there is none."""
+    if value is None:
+        return "–"
+    if value == 0:
+        return "0"
+    digits, exponent = f"{value:.1e}".split("e")
+    return f"{digits}e{int(exponent)}"
+
+
+def signed(value: float, digits: int) -> str:
+    """A number in significant digits, with a real minus sign and without a negative zero."""
+    return f"{value + 0.0:.{digits}g}".replace("-", "−")
+
+
+def fixed(value: float, decimals: int) -> str:
+    """A number with fixed decimals, with a real minus sign and without a negative zero."""
+    return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−")
+
+
+def percent(value: float | None) -> str:
+    """Two digits of a percentage."""
+    return "–" if value is None else f"{100 * value:.2g} %"
+
+
+def count(number: int, noun: str) -> str:
+    """``1 network``, ``2 networks``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def symbols(text: Any) -> Markup:
+    """Escape text for HTML and set the indices of symbols such as ``λ_b`` as subscripts."""
+    return Markup(_SUBSCRIPT.sub(r"<sub>\1</sub>", str(escape(text))))
