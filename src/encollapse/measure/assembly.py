@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from encollapse.encodings.encoding import DENSE_LIMIT_BYTES
-from encollapse.errors import MemoryLimitError
+from encollapse._memory import require_room
 from encollapse.geometry.class_geometry import ClassGeometry
 from encollapse.geometry.metrics import Convention, MetricInputs, as_convention, evaluate
 from encollapse.geometry.statistics import ClassStatistics
@@ -58,12 +57,8 @@ def geometry_of(
     statistics: ClassStatistics, classifier: Classifier, provenance: Mapping[str, Any]
 ) -> ClassGeometry:
     """Gram matrices of the measured means and classifier."""
-    size = 8 * statistics.num_classes**2
-    if size > DENSE_LIMIT_BYTES:
-        raise MemoryLimitError(
-            f"num_classes: the Gram matrix of {statistics.num_classes} class means needs "
-            f"{size / 1024**3:.1f} GiB, above the limit of {DENSE_LIMIT_BYTES / 1024**3:.1f} GiB"
-        )
+    size = statistics.num_classes
+    require_room("feature_gram", size, size, instead="measure fewer classes at a time")
     means = np.nan_to_num(statistics.means)
     weight = classifier.weight
     return ClassGeometry(
