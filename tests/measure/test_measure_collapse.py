@@ -235,6 +235,14 @@ def test_the_floor_is_where_rounding_of_the_features_begins() -> None:
     assert rounded < 10 * D * measured.floor
 
 
+def test_the_public_names_of_the_values() -> None:
+    names = """nc1_pinv nc1_trace_ratio nc1_normalized cdnv vci nc2_equinorm nc2_equiangular nc2_max_angle nc2_etf
+    nc2_etf_uncentered nc2_orthogonal gnc2_log nc3_alignment nc3_self_duality unc3 nc4_agreement ncc_accuracy accuracy
+    bias_to_label_mean label_centering balance floor"""
+    assert tuple(names.split()) == VALUES
+    assert set(MEANINGS) == set(VALUES)
+
+
 def test_text_and_plain_values() -> None:
     features, labels = sample()
     measured = collapse(features, labels, weight=classifier(Q)[0])
@@ -266,6 +274,7 @@ def test_text_and_plain_values() -> None:
 
 BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"features": np.ones((4, D), dtype=int)}, ArgumentTypeError, "features.*int64"),
+    ({"features": torch.ones(4, D).to_sparse()}, ArgumentTypeError, "features.*to_dense"),
     ({"features": np.full((4, D), np.nan)}, ArgumentError, "features.*row 0"),
     ({"features": np.ones((0, D)), "labels": np.empty(0, dtype=int)}, ArgumentError, "features.*no samples"),
     ({"features": np.ones((4, 0))}, ArgumentError, "features.*dimension"),

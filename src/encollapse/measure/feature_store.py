@@ -53,6 +53,8 @@ class FeatureStore:
 
     def append(self, features: torch.Tensor) -> None:
         """Keep a batch (n, d)."""
+        if not len(features):
+            return
         batch = features.detach().cpu().contiguous()
         self.num_rows += len(batch)
         size = batch.nbytes
@@ -79,7 +81,7 @@ class FeatureStore:
 
     def _batches(self) -> Iterator[torch.Tensor]:
         yield from self._in_memory
-        if self._file is None or not self._end:
+        if self._file is None:
             return
         self._file.flush()
         mapped = np.memmap(self._file, dtype=np.uint8, mode="r")

@@ -9,7 +9,7 @@ import numpy as np
 
 from encollapse import _checks, _files
 from encollapse._typing import ArrayLike, IntArray
-from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
+from encollapse.errors import ArgumentError, FileFormatError
 
 _SUFFIXES = (".npy", ".npz", ".safetensors")
 
@@ -73,13 +73,14 @@ def _read_npy(source: Path, key: str | None) -> ArrayLike:
 
 def _read_npz(source: Path, key: str | None) -> ArrayLike:
     try:
-        with np.load(source, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise FileFormatError(f"{source}: not an .npz archive")
+        archive = np.load(source, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise FileFormatError(f"{source}: not an .npz archive but a single array; rename it to .npy")
+        with archive:
             return np.asarray(archive[_pick(source, archive.files, key)])
-    except (ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        if isinstance(error, ArgumentError | FileFormatError | ArgumentTypeError):
-            raise
+    except (ArgumentError, FileFormatError):
+        raise
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise _not_an_array(source, error) from None
 
 

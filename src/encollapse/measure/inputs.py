@@ -128,6 +128,8 @@ def _resolution(rows: Any, name: str) -> float:
     if isinstance(rows, torch.Tensor):
         if not rows.is_floating_point():
             raise _not_floating(name, str(rows.dtype).removeprefix("torch."), ".double()")
+        if rows.layout != torch.strided:
+            raise ArgumentTypeError(f"{name}: expected a dense tensor, got {rows.layout}; use .to_dense()")
         return max(float(torch.finfo(rows.dtype).eps), _EPS)
     if rows.dtype.kind != "f":
         raise _not_floating(name, str(rows.dtype), ".astype(float)")
