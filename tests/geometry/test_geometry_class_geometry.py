@@ -95,6 +95,9 @@ def test_a_zero_mean_has_no_angle() -> None:
     assert np.isnan(g.cosine(2, 1))
     assert np.isnan(g.cosines()[2]).all()
     assert np.isnan(g.mean_cosine())
+    means[:, 2] = 1e-17 * MEANS[:, 2]  # zero up to rounding, as a solver leaves it
+    assert np.isnan(geometry(means).cosine(2, 1))
+    assert geometry(means).norm(2) == 0.0
     with pytest.raises(ArgumentError, match="zero"):
         ec.ClassGeometry(feature_gram=np.zeros((5, 5)), counts=COUNTS).distance("orthogonal")
 

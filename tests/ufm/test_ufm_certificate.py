@@ -88,28 +88,23 @@ def test_a_wrong_answer_is_not_certified() -> None:
 
     problem = random_problem(17, 0.1, max_classes=11, learnable=True)
     solution = ec.ufm.solve(problem)
-    r = problem.reduction
-    c = problem.threshold / r.scale
+    labels = problem.reduction.labels
+    c = problem.threshold / labels.scale
     rng = np.random.default_rng(0)
     for size in (1e-4, 1e-2, 1.0):
-        bias = solution.bias / r.scale + size * rng.standard_normal(problem.code_dim)
+        bias = solution.bias / labels.scale + size * rng.standard_normal(problem.code_dim)
+        shift = labels.mean - bias
         left, singular, right = np.linalg.svd(
-            r.centered + np.outer(r.mean - bias, r.root_priors), full_matrices=False
+            labels.centered + np.outer(shift, labels.root_priors), full_matrices=False
         )
         shrunk = np.clip(singular - c, 0, None)
+        outputs, dual = (left * shrunk) @ right, (left * np.minimum(singular, c)) @ right
         loss, certificate = duality_gap(
-            r,
-            (left * shrunk) @ right,
-            (left * np.minimum(singular, c)) @ right,
-            float(shrunk.sum()),
-            r.mean - bias,
-            bias,
-            c,
-            problem.bias_decay,
+            labels, outputs, dual, float(shrunk.sum()), shift, bias, c, problem.bias_decay
         )
         assert not certificate.holds
-        assert certificate.lower_bound <= solution.loss / r.scale**2 * (1 + 1e-12)
-        assert loss > solution.loss / r.scale**2
+        assert certificate.lower_bound <= solution.loss / labels.scale**2 * (1 + 1e-12)
+        assert loss > solution.loss / labels.scale**2
 
 
 def test_objective_is_the_double_sum_over_samples() -> None:

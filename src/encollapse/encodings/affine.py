@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from encollapse import _checks
-from encollapse._typing import ArrayLike, FloatArray, IntArray
+from encollapse._typing import FloatArray, IntArray
 from encollapse.encodings.encoding import Encoding
 from encollapse.errors import ArgumentError
 
@@ -47,9 +47,8 @@ class AffineOneHot(Encoding):
         np.fill_diagonal(dense, self._scale + self._offset)
         return dense
 
-    def mean(self, priors: ArrayLike | None = None) -> FloatArray:
-        """Mean codeword: ``scale · π + offset``."""
-        return self._scale * _checks.class_priors(priors, self._num_classes) + self._offset
+    def _combine(self, weights: FloatArray) -> FloatArray:
+        return np.asarray(self._scale * weights + self._offset * weights.sum())
 
     def gram(self) -> FloatArray:
         """Inner products of the codewords: again an affine image of one-hot."""

@@ -119,7 +119,13 @@ class Encoding:
 
     def mean(self, priors: ArrayLike | None = None) -> FloatArray:
         """Mean codeword ``Σ π_k e_k``, shape (code_dim,); `priors` (num_classes,) default to uniform."""
-        weights = _checks.class_priors(priors, self._num_classes)
+        return self._combine(_checks.class_priors(priors, self._num_classes))
+
+    def combine(self, weights: ArrayLike) -> FloatArray:
+        """Weighted sum of the codewords, ``E w``: (num_classes,) -> (code_dim,)."""
+        return self._combine(_checks.array(weights, "weights", (self._num_classes,), axes="(num_classes,)"))
+
+    def _combine(self, weights: FloatArray) -> FloatArray:
         return np.asarray(self.codewords @ weights)
 
     def centered(self, priors: ArrayLike | None = None) -> Encoding:

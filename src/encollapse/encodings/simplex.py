@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from encollapse import _checks
-from encollapse._typing import ArrayLike, FloatArray, IntArray
+from encollapse._typing import FloatArray, IntArray
 from encollapse.encodings.encoding import Encoding
 
 
@@ -42,11 +42,9 @@ class Simplex(Encoding):
     def _build(self) -> FloatArray:
         return np.ascontiguousarray(self._encode(np.arange(self._num_classes)).T)
 
-    def mean(self, priors: ArrayLike | None = None) -> FloatArray:
-        """Mean codeword; zero, up to rounding, under uniform priors."""
-        weights = _checks.class_priors(priors, self._num_classes)
+    def _combine(self, weights: FloatArray) -> FloatArray:
         result = np.zeros(self._code_dim)
-        if priors is not None:
+        if np.ptp(weights) > 0:  # equal weights give exactly zero
             before = np.cumsum(weights)[:-1]
             result[: self._num_classes - 1] = self._tail * before + self._pivot * weights[1:]
         return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,3 +63,16 @@ class BlockMatrix:
         index = np.arange(len(self.groups))
         result[index, index] += self.diagonal[self.groups]
         return np.asarray(result)
+
+
+@dataclass(frozen=True, eq=False)
+class LazyMatrix:
+    """A matrix that is built when it is first asked for."""
+
+    shape: tuple[int, int]
+    build: Callable[[], FloatArray]
+
+    def dense(self, name: str) -> FloatArray:
+        """Build the matrix, or refuse where it would exceed the memory limit; `name` is what was asked for."""
+        _memory.require_room(name, *self.shape, instead="the other fields do without it")
+        return self.build()

@@ -11,7 +11,7 @@ import numpy as np
 from encollapse import _checks
 from encollapse._typing import ArrayLike, FloatArray, IntArray
 from encollapse.errors import ArgumentError
-from encollapse.geometry.block_matrix import BlockMatrix
+from encollapse.geometry.block_matrix import BlockMatrix, LazyMatrix
 from encollapse.geometry.frames import frame_distance, frame_gram
 
 
@@ -28,9 +28,9 @@ class ClassGeometry:
         Inner products ``MᵀM`` of the uncentred class means.
     counts : (K,) ints
         Samples of each class; 0 marks a class that was not seen.
-    classifier_gram : (q, q) array or BlockMatrix, optional
+    classifier_gram : (q, q) array, BlockMatrix or LazyMatrix, optional
         ``W Wᵀ``. None where no classifier is known.
-    class_outputs : (q, K) array or BlockMatrix, optional
+    class_outputs : (q, K) array, BlockMatrix or LazyMatrix, optional
         ``W M``, the outputs at the class means, without the bias.
     bias : (q,), optional
         The bias; zeros for a classifier without one; None where no classifier is known.
@@ -51,8 +51,8 @@ class ClassGeometry:
         self,
         feature_gram: ArrayLike | BlockMatrix,
         counts: ArrayLike,
-        classifier_gram: ArrayLike | BlockMatrix | None = None,
-        class_outputs: ArrayLike | BlockMatrix | None = None,
+        classifier_gram: ArrayLike | BlockMatrix | LazyMatrix | None = None,
+        class_outputs: ArrayLike | BlockMatrix | LazyMatrix | None = None,
         bias: ArrayLike | None = None,
         within: ArrayLike | None = None,
         provenance: Mapping[str, Any] | None = None,
@@ -67,14 +67,9 @@ class ClassGeometry:
         self._feature_gram = self._matrix(feature_gram, "feature_gram", (k, k), rows=True)
         spread = np.zeros(k) if within is None else within
         self._within: FloatArray = self._of_classes(spread, "within", (k,))
-        q = next(
-            (
-                len(v) if not isinstance(v, BlockMatrix) else k
-                for v in (classifier_gram, class_outputs, bias)
-                if v is not None
-            ),
-            None,
-        )
+        known = [v for v in (classifier_gram, class_outputs, bias) if v is not None]
+        sizes = [v.shape[0] if isinstance(v, BlockMatrix | LazyMatrix) else len(v) for v in known]
+        q = sizes[0] if sizes else None
         self._code_dim = q
         self._classifier_gram = (
             None if classifier_gram is None else self._matrix(classifier_gram, "classifier_gram", (q, q))
@@ -98,8 +93,8 @@ class ClassGeometry:
         *,
         rows: bool = False,
         columns: bool = False,
-    ) -> FloatArray | BlockMatrix:
-        if isinstance(value, BlockMatrix):
+    ) -> FloatArray | BlockMatrix | LazyMatrix:
+        if isinstance(value, BlockMatrix | LazyMatrix):
             if value.shape != shape:
                 raise ArgumentError(f"{name}: expected shape {shape}, got {value.shape}")
             return value
@@ -145,7 +140,7 @@ class ClassGeometry:
     def _dense(self, name: str) -> Any:
         """Return a matrix, building it from its blocks on first use."""
         value = getattr(self, f"_{name}")
-        if isinstance(value, BlockMatrix):
+        if isinstance(value, BlockMatrix | LazyMatrix):
             value = _checks.read_only(value.dense(name))
             setattr(self, f"_{name}", value)
         return value
@@ -214,9 +209,12 @@ class ClassGeometry:
         return centred
 
     def cosines(self, centered: bool = False) -> FloatArray:
-        """Cosines between class means, shape (K, K); NaN where a mean is zero or its class absent."""
+        """Cosines between class means, shape (K, K); NaN where a mean is zero or its class absent.
+
+        A mean counts as zero below ``64 eps`` times the longest one: there its direction is rounding.
+        """
         gram = self.feature_gram_centered if centered else self.feature_gram
-        norms = np.sqrt(np.clip(np.diag(gram), 0.0, None))
+        norms = _lengths(np.diag(gram))
         with np.errstate(invalid="ignore", divide="ignore"):
             cosines = gram / norms[:, None] / norms[None, :]
         defined = norms > 0
@@ -239,28 +237,28 @@ class ClassGeometry:
 
     def _mean_cosine_of_blocks(self, gram: BlockMatrix) -> float:
         sizes = gram.sizes
-        squares = np.diag(gram.blocks) + gram.diagonal
-        if (squares[sizes > 0] <= 0).any():
+        norms = _lengths(np.diag(gram.blocks) + gram.diagonal)
+        if (norms == 0).any():
             return float("nan")
-        norms = np.sqrt(np.where(sizes > 0, squares, 1.0))
         pairs = np.outer(sizes, sizes) - np.diag(sizes)
         return float((pairs * gram.blocks / np.outer(norms, norms)).sum() / pairs.sum())
 
     def cosine(self, k: int, l: int) -> float:  # noqa: E741 (the notation table's letters)
-        """Cosine between the uncentred means of classes `k` and `l`; NaN if either is zero."""
+        """Cosine between the uncentred means of classes `k` and `l`; NaN if either is zero, as in `cosines`."""
         norms = self.norm(k) * self.norm(l)
-        return float(np.clip(self._entry(k, l) / norms, -1, 1)) if norms > 0 else float("nan")
+        if not norms > 0:
+            return float("nan")
+        gram = self._feature_gram
+        inner = gram.entry(k, l) if isinstance(gram, BlockMatrix) else float(self.feature_gram[k, l])
+        return float(np.clip(inner / norms, -1, 1)) if k != l else 1.0
 
     def norm(self, k: int) -> float:
-        """Length of the uncentred mean of class `k`."""
-        return float(np.sqrt(max(self._entry(k, k), 0.0)))
-
-    def _entry(self, k: int, l: int) -> float:  # noqa: E741
-        last = self.num_classes - 1
-        i = _checks.integer(k, "k", minimum=0, maximum=last)
-        j = _checks.integer(l, "l", minimum=0, maximum=last)
+        """Length of the uncentred mean of class `k`; 0 where it is rounding, NaN for an absent class."""
+        index = _checks.integer(k, "k", minimum=0, maximum=self.num_classes - 1)
         gram = self._feature_gram
-        return gram.entry(i, j) if isinstance(gram, BlockMatrix) else float(gram[i, j])
+        if isinstance(gram, BlockMatrix):
+            return float(_lengths(np.diag(gram.blocks) + gram.diagonal)[gram.groups[index]])
+        return float(_lengths(np.diag(self.feature_gram))[index])
 
     def distance(self, target: str | ClassGeometry | ArrayLike, *, centered: bool = False) -> float:
         """Distance ``|G/|G| - T/|T||_F`` between the shape of the class means and a target's.
@@ -299,3 +297,10 @@ class ClassGeometry:
             wanted = _checks.array(matrix[np.ix_(keep, keep)], "target", (None, None))
         own = self.feature_gram_centered if centered else self.feature_gram
         return frame_distance(own[np.ix_(keep, keep)], wanted)
+
+
+def _lengths(squares: FloatArray) -> FloatArray:
+    """Square roots; 0 where a length is within rounding of the longest one."""
+    lengths = np.sqrt(np.clip(squares, 0.0, None))
+    negligible = lengths <= 64 * np.finfo(np.float64).eps * np.nanmax(lengths)
+    return np.where(negligible, 0.0, lengths)

@@ -9,7 +9,9 @@ from typing import Literal
 import numpy as np
 
 from encollapse._typing import FloatArray
-from encollapse.ufm.reduction import EPS, Reduction
+from encollapse.ufm.labels import WeightedLabels
+
+EPS = float(np.finfo(np.float64).eps)
 
 CertificateKind = Literal["duality_gap", "theorem", "stationary", "none"]
 
@@ -50,7 +52,7 @@ class Certificate:
 
 
 def duality_gap(
-    reduction: Reduction,
+    labels: WeightedLabels,
     outputs: FloatArray,
     dual: FloatArray,
     nuclear_norm: float,
@@ -59,7 +61,7 @@ def duality_gap(
     threshold: float,
     bias_decay: float,
 ) -> tuple[float, Certificate]:
-    """Loss of ``(Z, b)`` and a certificate, both in units of ``reduction.scale²``.
+    """Loss of ``(Z, b)`` and a certificate, both in units of ``labels.scale²``.
 
     The primal is ``½|Z + b uᵀ - A|² + c|Z|_* + λ_b/2|b|²``. Its dual is to maximise
     ``<Y, A> - ½|Y|² - |Y u|²/(2λ_b)`` over ``|Y|_op ≤ c`` (``Y u = 0`` at ``λ_b = 0``; no last term at ∞). The
@@ -68,7 +70,7 @@ def duality_gap(
 
     Parameters
     ----------
-    reduction : Reduction
+    labels : WeightedLabels
         The labels.
     outputs : (q, K)
         Z.
@@ -80,10 +82,10 @@ def duality_gap(
     shift, bias : (q,)
         ``ē - b`` and b.
     threshold, bias_decay : float
-        c (in units of ``reduction.scale``) and ``λ_b``.
+        c (in units of ``labels.scale``) and ``λ_b``.
     """
-    u = reduction.root_priors
-    residual = reduction.centered + np.outer(shift, u) - outputs
+    u = labels.root_priors
+    residual = labels.centered + np.outer(shift, u) - outputs
     penalty = 0.0 if math.isinf(bias_decay) else 0.5 * bias_decay * float(bias @ bias)
     loss = 0.5 * float(np.sum(residual**2)) + threshold * nuclear_norm + penalty
     dual_mean = dual @ u if math.isinf(bias_decay) else bias_decay * bias
@@ -91,14 +93,19 @@ def duality_gap(
     largest = float(np.linalg.norm(dual, 2))
     shrink = 1.0 if largest <= threshold else threshold / largest
     # <Y, A> = <Y, A_c> + <Y u, ē>: the large common part of the labels meets the exact Y u only.
-    linear = float(np.sum(dual * reduction.centered) + dual_mean @ reduction.mean)
+    linear = float(np.sum(dual * labels.centered) + dual_mean @ labels.mean)
     bound = shrink * linear - shrink**2 * (0.5 * float(np.sum(dual**2)) + penalty)
-    gap = max(loss - bound, 0.0)
-    relative = gap / max(loss, EPS * reduction.label_energy, np.finfo(np.float64).tiny)
-    return loss, Certificate(
+    return loss, certify(loss, min(bound, loss), EPS * labels.energy)
+
+
+def certify(loss: float, lower_bound: float, rounding: float) -> Certificate:
+    """Make the certificate of a loss and a lower bound; `rounding` is the level at which a loss counts as zero."""
+    gap = loss - lower_bound
+    relative = gap / max(loss, rounding, np.finfo(np.float64).tiny)
+    return Certificate(
         kind="duality_gap",
         gap=gap,
         relative_gap=relative,
-        lower_bound=min(bound, loss),
+        lower_bound=lower_bound,
         holds=relative <= RELATIVE_TOLERANCE,
     )

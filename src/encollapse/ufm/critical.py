@@ -35,13 +35,13 @@ def critical_point(reduction: Reduction, threshold: float) -> CriticalPoint:
         )
     spectrum = reduction.spectrum[touched]
     mean = reduction.coordinates[touched]
-    c = threshold / reduction.scale
+    c = threshold / reduction.labels.scale
     if spectrum.max() >= c:
         return CriticalPoint(
             0.0,
-            "The mean label has a part along a learnt direction of the centred labels (a singular value of "
-            f"{spectrum.max() * reduction.scale:.6g}, at or above the threshold c = {threshold:.6g}), so every bias "
-            "decay above zero turns the class means.",
+            "The mean label has a part along a learnt direction of the centred labels: a singular value of "
+            f"{spectrum.max() * reduction.labels.scale:.6g} is at or above the threshold c = {threshold:.6g}. So every "
+            "bias decay above zero turns the class means.",
         )
     # Factored difference of squares: c close to a singular value must not cancel.
     beta = 1.0 / math.sqrt(float(np.sum(mean**2 / ((c - spectrum) * (c + spectrum)))))

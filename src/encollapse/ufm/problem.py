@@ -13,7 +13,9 @@ from encollapse import _checks
 from encollapse._typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentTypeError, UnsupportedError
+from encollapse.ufm.blocks import Kinds, affine_form
 from encollapse.ufm.critical import CriticalPoint, critical_point
+from encollapse.ufm.labels import WeightedLabels
 from encollapse.ufm.reduction import Reduction
 
 _WHY_POSITIVE = "at 0 the features or the classifier grow without bound and there is no minimiser"
@@ -96,7 +98,9 @@ class Problem:
         self._set("features", _checks.choice(features, "features", ("linear", "relu")))
         for name, known in (("loss", "mse"), ("features", "linear"), ("depth", 1)):
             if getattr(self, name) != known:
-                raise UnsupportedError(f"{name}: this release solves {known!r} only, got {getattr(self, name)!r}")
+                raise UnsupportedError(
+                    f"{name}: this release solves {known!r} only, got {getattr(self, name)!r}"
+                )
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -135,6 +139,11 @@ class Problem:
         return self.encoding.mean(self.priors)
 
     @property
+    def balance(self) -> float:
+        """``(N λ_H/λ_W)^{1/4}``: how the size of the outputs is shared between classifier and features."""
+        return float((self.num_samples * (self.feature_decay / self.weight_decay)) ** 0.25)
+
+    @property
     def is_balanced(self) -> bool:
         """Whether every class has the same number of samples."""
         return bool((self.counts == self.counts[0]).all())
@@ -146,9 +155,20 @@ class Problem:
         return math.sqrt(self.num_samples) * math.sqrt(self.weight_decay) * math.sqrt(self.feature_decay)
 
     @cached_property
+    def kinds(self) -> Kinds | None:
+        """The classes grouped by count, where that makes the problem smaller; None otherwise."""
+        if affine_form(self.encoding) is None:
+            return None
+        kinds = Kinds.of(self.counts)
+        return kinds if 2 * len(kinds.sizes) <= self.num_classes else None
+
+    @cached_property
     def reduction(self) -> Reduction:
         """The singular value decomposition that every bias decay shares."""
-        return Reduction.of(self.encoding.codewords, self.priors)
+        form = affine_form(self.encoding)
+        if self.kinds is not None and form is not None:
+            return Reduction.of(self.kinds.labels(*form))
+        return Reduction.of(WeightedLabels.of(self.encoding.codewords, self.priors))
 
     @cached_property
     def _critical(self) -> CriticalPoint:
@@ -172,7 +192,7 @@ class Problem:
     def with_bias_decay(self, bias_decay: float) -> Problem:
         """Return the same problem at another bias decay; it shares the decomposition."""
         other = replace(self, bias_decay=bias_decay)
-        for name in ("reduction", "_critical"):
+        for name in ("kinds", "reduction", "_critical"):
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
         return other

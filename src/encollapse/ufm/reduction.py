@@ -1,8 +1,7 @@
 """The change of coordinates in which the bias is the only unknown.
 
-With ``A = E diag(u)``, ``u = √π`` and ``ē = A u``, the centred labels ``A_c = A - ē uᵀ`` satisfy ``A_c u = 0``.
-The optimal outputs are the soft-thresholded ``A - b uᵀ = A_c + x uᵀ`` with ``x = ē - b``, so only the
-spectrum of ``A_c`` and the coordinates of ``ē`` in its left singular basis matter.
+The optimal outputs are the soft-thresholded ``A - b uᵀ = A_c + x uᵀ`` with ``x = ē - b``, and ``A_c u = 0``, so only
+the spectrum of ``A_c`` and the coordinates of ``ē`` in its left singular basis matter.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import numpy as np
 
 from encollapse import _checks
 from encollapse._typing import FloatArray
+from encollapse.ufm.labels import WeightedLabels
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -22,48 +22,30 @@ EPS = float(np.finfo(np.float64).eps)
 class Reduction:
     """Spectrum of the centred labels, and the mean label in its eigenbasis.
 
-    Everything is divided by `scale`, the largest entry of the weighted labels, so that tolerances are
-    relative and extreme units neither overflow nor vanish.
-
     Attributes
     ----------
-    scale : float
-        What the labels were divided by.
-    centered : (q, K)
-        ``A_c / scale``.
-    root_priors : (K,)
-        ``u``.
-    mean : (q,)
-        ``ē / scale``.
+    labels : WeightedLabels
+        What was decomposed; all numbers are in its units.
     basis : (q, n)
-        Orthonormal: the left singular vectors of `centered` with singular values above rounding and,
-        where the mean has a part outside their span, the direction of that part.
+        Orthonormal: the left singular vectors of the centred labels with singular values above rounding
+        and, where the mean has a part outside their span, the direction of that part.
     spectrum : (n,)
         The singular values, then 0 for that extra direction.
     coordinates : (n,)
         ``basisᵀ mean``.
     """
 
-    scale: float
-    centered: FloatArray
-    root_priors: FloatArray
-    mean: FloatArray
+    labels: WeightedLabels
     basis: FloatArray
     spectrum: FloatArray
     coordinates: FloatArray
 
     @classmethod
-    def of(cls, codewords: FloatArray, priors: FloatArray) -> Reduction:
-        """Reduce the labels with codewords (q, K) and class frequencies (K,)."""
-        peak = float(np.abs(codewords).max())
-        scale = peak if peak > 0 else 1.0
-        unit = codewords / scale
-        root = np.sqrt(priors)
-        mean = unit @ priors
-        # Centring the codewords before weighting them keeps labels with a large common part exact.
-        centered = (unit - mean[:, None]) * root
-        left, values, _ = np.linalg.svd(centered, full_matrices=False)
-        kept = values > values[0] * max(centered.shape) * EPS
+    def of(cls, labels: WeightedLabels) -> Reduction:
+        """Decompose the labels."""
+        mean = labels.mean
+        left, values, _ = np.linalg.svd(labels.centered, full_matrices=False)
+        kept = values > values[0] * max(labels.centered.shape) * EPS
         basis, spectrum = left[:, kept], values[kept]
         coordinates = basis.T @ mean
         outside = mean - basis @ coordinates
@@ -73,21 +55,13 @@ class Reduction:
             basis = np.column_stack([basis, outside / length])
             spectrum = np.append(spectrum, 0.0)
             coordinates = np.append(coordinates, length)
-        return cls(
-            scale,
-            *(_checks.read_only(v) for v in (centered, root, mean, basis, spectrum, coordinates)),
-        )
+        return cls(labels, *(_checks.read_only(v) for v in (basis, spectrum, coordinates)))
 
     @cached_property
     def touched(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """Which coordinates of the mean label are above rounding, shape (n,)."""
-        norm = float(np.linalg.norm(self.mean))
-        floor = 1e3 * EPS * np.sqrt(max(self.centered.shape))
+        norm = float(np.linalg.norm(self.labels.mean))
+        floor = 1e3 * EPS * np.sqrt(max(self.labels.centered.shape))
         if norm <= floor:
             return np.zeros(len(self.spectrum), dtype=bool)
         return np.asarray(np.abs(self.coordinates) > floor * norm)
-
-    @property
-    def label_energy(self) -> float:
-        """``½ |A|² / scale²``: the value of the objective at zero without a bias."""
-        return 0.5 * float(np.linalg.norm(self.centered) ** 2 + np.linalg.norm(self.mean) ** 2)

@@ -6,13 +6,10 @@ import enum
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
-
-from encollapse import _checks
 from encollapse._typing import FloatArray
-from encollapse.errors import ArgumentError
 from encollapse.geometry import ClassGeometry
 from encollapse.ufm.certificate import Certificate
+from encollapse.ufm.factors import Factors
 from encollapse.ufm.problem import Problem
 
 
@@ -76,8 +73,7 @@ class Solution:
     status: Status
     iterations: int
     seconds: float
-    left: FloatArray = field(repr=False)
-    right: FloatArray = field(repr=False)
+    factors: Factors = field(repr=False)
 
     def __repr__(self) -> str:
         return (
@@ -87,8 +83,8 @@ class Solution:
 
     @property
     def rank(self) -> int:
-        """Number of directions that are learnt."""
-        return int(np.count_nonzero(self.singular_values))
+        """Number of directions that are learnt: the smallest feature dimension that holds the minimiser."""
+        return self.factors.rank
 
     @cached_property
     def geometry(self) -> ClassGeometry:
@@ -97,12 +93,9 @@ class Solution:
         ``MᵀM = √(N λ_W/λ_H) diag(n)^{-1/2} |Z| diag(n)^{-1/2}`` and ``WWᵀ = √(N λ_H/λ_W) (ZZᵀ)^{1/2}``, theory §1.
         """
         p = self.problem
-        weight, means = self._factors()
         return ClassGeometry(
-            feature_gram=means.T @ means,
+            **self.factors.geometry_fields(),
             counts=p.counts,
-            classifier_gram=weight @ weight.T,
-            class_outputs=weight @ means,
             bias=self.bias,
             provenance={
                 "source": "predicted",
@@ -113,15 +106,6 @@ class Solution:
                 "certificate": self.certificate.kind,
             },
         )
-
-    def _factors(self) -> tuple[FloatArray, FloatArray]:
-        """Classifier (q, r) and class means (r, K) in the basis of the singular directions."""
-        p = self.problem
-        root = np.sqrt(self.singular_values[: self.rank])
-        balance = (p.num_samples * (p.feature_decay / p.weight_decay)) ** 0.25
-        # (N λ_W/λ_H)^{1/4} diag(n)^{-1/2} = (N λ_H/λ_W)^{-1/4} diag(u)^{-1}, since n = N u².
-        means = root[:, None] * self.right / np.sqrt(p.priors) / balance
-        return balance * self.left * root, means
 
     def parameters(
         self, feature_dim: int | None = None, seed: int = 0
@@ -143,15 +127,9 @@ class Solution:
         ------
         ArgumentError
             If `feature_dim` is below the rank of the solution.
+        MemoryLimitError
+            If the dense parameters would exceed the memory limit.
         """
         default = self.problem.feature_dim or len(self.singular_values)
-        d = _checks.integer(default if feature_dim is None else feature_dim, "feature_dim", minimum=1)
-        if d < self.rank:
-            raise ArgumentError(
-                f"feature_dim: the minimiser has rank {self.rank}, which {d} dimensions cannot hold"
-            )
-        generator = np.random.default_rng(_checks.integer(seed, "seed", minimum=0))
-        rotation, _ = np.linalg.qr(generator.standard_normal((d, max(self.rank, 1))))
-        rotation = rotation[:, : self.rank]
-        weight, means = self._factors()
-        return weight @ rotation.T, rotation @ means, self.bias.copy()
+        weight, means = self.factors.parameters(default if feature_dim is None else feature_dim, seed)
+        return weight, means, self.bias.copy()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
-
-import numpy as np
 
 from encollapse import _checks
 from encollapse._typing import FloatArray
 from encollapse.errors import ArgumentTypeError, SolverError
-from encollapse.ufm.certificate import duality_gap
-from encollapse.ufm.newton import split_mean
+from encollapse.ufm.blocks import minimise_blocks
+from encollapse.ufm.certificate import Certificate
+from encollapse.ufm.factors import Factors, balanced_factors
+from encollapse.ufm.mse import minimise
 from encollapse.ufm.problem import Problem
-from encollapse.ufm.reduction import EPS
 from encollapse.ufm.solution import Solution, Status
 
 
@@ -48,54 +47,97 @@ def solve(problem: Problem, *, throw: bool = True) -> Solution:
     if not isinstance(problem, Problem):
         raise ArgumentTypeError(f"problem: expected a Problem, got {type(problem).__name__}")
     start = time.perf_counter()
-    reduction = problem.reduction
-    threshold = problem.threshold / reduction.scale
-    shift, bias, iterations = _split(problem, threshold)
-    left, singular, right = np.linalg.svd(
-        reduction.centered + np.outer(shift, reduction.root_priors), full_matrices=False
-    )
-    # Singular values that exceed c by rounding only are not learnt.
-    excess = singular - threshold
-    learnt = excess > 8 * EPS * max(threshold, float(singular[0]))
-    shrunk = np.where(learnt, excess, 0.0)
-    rank = int(learnt.sum())
-    outputs = (left[:, :rank] * shrunk[:rank]) @ right[:rank]
-    clipped = (left * np.minimum(singular, threshold)) @ right
-    loss, certificate = duality_gap(
-        reduction, outputs, clipped, float(shrunk.sum()), shift, bias, threshold, problem.bias_decay
-    )
-    status = Status.COLLAPSED if rank == 0 else Status.OPTIMAL
-    if not certificate.holds:
-        status = Status.NOT_CERTIFIED
-    unit = reduction.scale**2
-    certificate = replace(certificate, gap=certificate.gap * unit, lower_bound=certificate.lower_bound * unit)
-    if problem.feature_dim is not None and problem.feature_dim < rank:
-        status = Status.RANK_BINDS
-        certificate = replace(certificate, kind="none", holds=False)
-    solution = Solution(
-        problem=problem,
-        loss=loss * unit,
-        bias=_checks.read_only(bias * reduction.scale),
-        singular_values=_checks.read_only(shrunk * reduction.scale),
-        certificate=certificate,
-        status=status,
-        iterations=iterations,
-        seconds=time.perf_counter() - start,
-        left=_checks.read_only(left[:, :rank].copy()),
-        right=_checks.read_only(right[:rank].copy()),
-    )
-    if throw and not status.success:
-        raise SolverError(f"{status.message} ({problem!r}; solve(..., throw=False) returns what was found)")
+    solution = _METHODS[select_method(problem)](problem)
+    solution = replace(solution, seconds=time.perf_counter() - start)
+    if throw and not solution.status.success:
+        raise SolverError(
+            f"{solution.status.message} ({problem!r}; solve(..., throw=False) returns what was found)"
+        )
     return solution
 
 
-def _split(problem: Problem, threshold: float) -> tuple[FloatArray, FloatArray, int]:
-    """Split the mean label, in units of the reduction: (shift, bias, Newton steps)."""
-    reduction = problem.reduction
-    mean = reduction.mean
-    if problem.bias_decay == 0.0:
-        return np.zeros_like(mean), mean.copy(), 0
-    if math.isinf(problem.bias_decay):
-        return mean.copy(), np.zeros_like(mean), 0
-    split = split_mean(reduction.spectrum, reduction.coordinates, threshold, problem.bias_decay)
-    return reduction.basis @ split.shift, reduction.basis @ split.bias, split.iterations
+def select_method(problem: Problem) -> str:
+    """Name of the method that :func:`solve` takes for a problem.
+
+    ``"blocks"``: structured labels with few distinct class counts, at any number of classes. ``"dense"``: any
+    labels, by a singular value decomposition of the (q, K) label matrix.
+    """
+    return "dense" if problem.kinds is None else "blocks"
+
+
+def _dense(problem: Problem) -> Solution:
+    labels = problem.reduction.labels
+    found = minimise(problem.reduction, problem.threshold / labels.scale, problem.bias_decay)
+    unit = labels.scale**2
+    singular = found.singular * labels.scale
+    rank = found.left.shape[1]
+    certificate = replace(
+        found.certificate,
+        gap=found.certificate.gap * unit,
+        lower_bound=found.certificate.lower_bound * unit,
+    )
+    return _solution(
+        problem,
+        loss=found.loss * unit,
+        bias=found.bias * labels.scale,
+        singular_values=singular,
+        certificate=certificate,
+        iterations=found.iterations,
+        factors=balanced_factors(
+            found.left, singular[:rank], found.right, labels.root_priors, problem.balance
+        ),
+    )
+
+
+def _blocks(problem: Problem) -> Solution:
+    assert problem.kinds is not None
+    found = minimise_blocks(
+        problem.encoding,
+        problem.kinds,
+        problem.reduction,
+        problem.threshold,
+        problem.bias_decay,
+        problem.balance,
+    )
+    return _solution(
+        problem,
+        loss=found.loss,
+        bias=found.bias,
+        singular_values=found.singular_values,
+        certificate=found.certificate,
+        iterations=found.iterations,
+        factors=found.factors,
+    )
+
+
+def _solution(
+    problem: Problem,
+    *,
+    loss: float,
+    bias: FloatArray,
+    singular_values: FloatArray,
+    certificate: Certificate,
+    iterations: int,
+    factors: Factors,
+) -> Solution:
+    """Add the status: what the evidence amounts to."""
+    status = Status.OPTIMAL if factors.rank else Status.COLLAPSED
+    if not certificate.holds:
+        status = Status.NOT_CERTIFIED
+    if problem.feature_dim is not None and problem.feature_dim < factors.rank:
+        status = Status.RANK_BINDS
+        certificate = replace(certificate, kind="none", holds=False)
+    return Solution(
+        problem=problem,
+        loss=loss,
+        bias=_checks.read_only(bias),
+        singular_values=_checks.read_only(singular_values),
+        certificate=certificate,
+        status=status,
+        iterations=iterations,
+        seconds=0.0,
+        factors=factors,
+    )
+
+
+_METHODS: dict[str, Callable[[Problem], Solution]] = {"dense": _dense, "blocks": _blocks}

@@ -1,0 +1,84 @@
+"""The minimising classifier and class means, in whichever form they were found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from encollapse import _checks
+from encollapse._typing import FloatArray
+from encollapse.errors import ArgumentError
+
+GeometryFields = dict[str, Any]
+
+
+class Factors(Protocol):
+    """What a solution needs of its classifier ``W`` and class means ``M``."""
+
+    @property
+    def rank(self) -> int:
+        """Smallest feature dimension that holds the class means."""
+
+    def geometry_fields(self) -> GeometryFields:
+        """Return `feature_gram`, `classifier_gram` and `class_outputs` of a ClassGeometry."""
+
+    def parameters(self, feature_dim: int, seed: int) -> tuple[FloatArray, FloatArray]:
+        """Return one pair (weight (q, d), class_means (d, K))."""
+
+
+@dataclass(frozen=True, eq=False)
+class DenseFactors:
+    """Classifier (q, r) and class means (r, K) in the smallest feature space.
+
+    With `rotatable` any rotation of the feature space gives another minimiser; features with a sign
+    constraint are only padded.
+    """
+
+    weight: FloatArray
+    means: FloatArray
+    rotatable: bool = True
+
+    @property
+    def rank(self) -> int:
+        """Smallest feature dimension that holds the class means."""
+        return int(self.weight.shape[1])
+
+    def geometry_fields(self) -> GeometryFields:
+        """Return the Gram matrices and the outputs."""
+        return {
+            "feature_gram": self.means.T @ self.means,
+            "classifier_gram": self.weight @ self.weight.T,
+            "class_outputs": self.weight @ self.means,
+        }
+
+    def parameters(self, feature_dim: int, seed: int) -> tuple[FloatArray, FloatArray]:
+        """Embed in `feature_dim` dimensions, by a random rotation where that is free."""
+        d = _checks.integer(feature_dim, "feature_dim", minimum=1)
+        if d < self.rank:
+            raise ArgumentError(
+                f"feature_dim: the minimiser has rank {self.rank}, which {d} dimensions cannot hold"
+            )
+        generator = np.random.default_rng(_checks.integer(seed, "seed", minimum=0))
+        if self.rotatable:
+            frame, _ = np.linalg.qr(generator.standard_normal((d, max(self.rank, 1))))
+            frame = frame[:, : self.rank]
+        else:
+            frame = np.eye(d, self.rank)
+        return self.weight @ frame.T, frame @ self.means
+
+
+def balanced_factors(
+    left: FloatArray,
+    singular: FloatArray,
+    right: FloatArray,
+    root_priors: FloatArray,
+    balance: float,
+) -> DenseFactors:
+    """Split ``Z = left diag(singular) right`` as ``W = g U √Σ`` and ``M = √Σ Vᵀ diag(u)^{-1} / g``.
+
+    `balance` is ``g = (N λ_H/λ_W)^{1/4}``, theory §1; ``(N λ_W/λ_H)^{1/4} diag(n)^{-1/2}`` is ``diag(u)^{-1}/g``.
+    """
+    root = np.sqrt(singular)
+    return DenseFactors(balance * left * root, root[:, None] * right / root_priors / balance)
