@@ -8,23 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from encollapse import _checks, _files
+from encollapse import _checks
 from encollapse._typing import ArrayLike, FloatArray
-from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
+from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.geometry.metrics import Convention
 from encollapse.geometry.statistics import ClassStatistics
-from encollapse.measure import distributed, moment_state
+from encollapse.measure import distributed, moment_files, moment_state
 from encollapse.measure.assembly import assemble
 from encollapse.measure.classifier import Classifier
 from encollapse.measure.decisions import no_decisions
 from encollapse.measure.inputs import FeatureRows, float64_device, labels_for
-from encollapse.measure.moment_state import MomentState
 
 if TYPE_CHECKING:
     from encollapse.encodings import Encoding
     from encollapse.measure.result import Collapse
-
-_FORMAT = {"format": "encollapse.moments", "version": "1"}
 
 
 class ClassMoments:
@@ -212,17 +209,7 @@ class ClassMoments:
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return the moments as named tensors (copies)."""
-        state = self._state
-        tensors = {
-            "counts": state.counts,
-            "anchors": state.anchors,
-            "offsets": state.offsets,
-            "traces": state.traces,
-            "resolution": torch.tensor(state.resolution, dtype=torch.float64),
-        }
-        if state.scatter is not None:
-            tensors["scatter"] = state.scatter
-        return {name: tensor.clone() for name, tensor in tensors.items()}
+        return moment_files.to_tensors(self._state)
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Take over moments from :meth:`state_dict` of moments of the same shape.
@@ -232,38 +219,11 @@ class ClassMoments:
         ArgumentError
             If an entry is missing or unknown, has another shape or dtype, or cannot be right.
         """
-        expected = self.state_dict()
-        if set(state) != set(expected):
-            raise ArgumentError(f"state: expected the entries {sorted(expected)}, got {sorted(state)}")
-        for name, own in expected.items():
-            value = state[name]
-            if not isinstance(value, torch.Tensor) or value.shape != own.shape or value.dtype != own.dtype:
-                shown = f"{tuple(value.shape)} of {value.dtype}" if isinstance(value, torch.Tensor) else value
-                raise ArgumentError(
-                    f"state: {name} must have shape {tuple(own.shape)} of {own.dtype}, got {shown}"
-                )
-            if not torch.isfinite(value).all():
-                raise ArgumentError(f"state: {name} has entries that are not finite")
-        if (state["counts"] < 0).any() or (state["traces"] < 0).any() or state["resolution"] < 0:
-            raise ArgumentError("state: counts, traces and resolution must be 0 or above")
-        self._state = MomentState(
-            counts=state["counts"].clone(),
-            anchors=state["anchors"].clone(),
-            offsets=state["offsets"].clone(),
-            traces=state["traces"].clone(),
-            scatter=state["scatter"].clone() if "scatter" in state else None,
-            resolution=float(state["resolution"]),
-        ).to(self.device)
+        self._state = moment_files.from_tensors(state, self._state)
 
     def save(self, path: str | Path) -> Path:
         """Write the moments to a ``.safetensors`` file, which appears whole or not at all."""
-        from safetensors.torch import save_file
-
-        target = _files.with_suffix(path, "path", (".safetensors",))
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in self.state_dict().items()}
-        with _files.atomic(target) as temporary:
-            save_file(tensors, temporary, metadata=_FORMAT)
-        return target
+        return moment_files.save(self._state, path)
 
     @classmethod
     def load(cls, path: str | Path, *, device: torch.device | str = "cpu") -> ClassMoments:
@@ -276,20 +236,8 @@ class ClassMoments:
         FileFormatError
             If the file does not hold moments that this version reads.
         """
-        from safetensors import SafetensorError, safe_open
-
-        source = _files.with_suffix(path, "path", (".safetensors",))
-        place = float64_device(device)
-        try:
-            with safe_open(source, framework="pt") as archive:
-                if archive.metadata() != _FORMAT:
-                    raise ArgumentError(f"its header is {archive.metadata()}, expected {_FORMAT}")
-                tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
-            if "anchors" not in tensors or tensors["anchors"].ndim != 2:
-                raise ArgumentError("it has no (K, d) entry 'anchors'")
-            num_classes, feature_dim = tensors["anchors"].shape
-            moments = cls(num_classes, feature_dim, device=place, covariance="scatter" in tensors)
-            moments.load_state_dict(tensors)
-        except (SafetensorError, ArgumentError) as error:
-            raise FileFormatError(f"{source}: not a file of class moments: {error}") from None
+        state = moment_files.load(path, float64_device(device))
+        num_classes, feature_dim = state.anchors.shape
+        moments = cls(num_classes, feature_dim, device=device, covariance=state.scatter is not None)
+        moments._state = state
         return moments
