@@ -29,10 +29,10 @@ _SHOWN = 10  # entries of a vector before it is cut
 
 def encodings_table() -> RenderableType:
     """Every encoding of the catalogue with an example of how to ask for it."""
-    table = _table("encoding", "what it is", "as options")
+    table = _table("encoding", "what it is", "options")
     for name, entry in CATALOGUE.items():
         options = " ".join(f"--option {o}={v:g}" for o, v in entry.example.items())
-        table.add_row(Text(name, style="bold"), entry.summary, options or "none needed")
+        table.add_row(Text(name, style="bold"), entry.summary.replace("`", ""), options or "none needed")
     return table
 
 
@@ -42,17 +42,14 @@ def solution_table(solution: ufm.Solution) -> RenderableType:
     critical = problem.critical_bias_decay()
     pairs: list[tuple[str, Any]] = [
         ("problem", f"{problem.encoding.name}, {problem.num_classes} classes, {_counts(problem.counts)}"),
-        (
-            "decays",
-            f"λ_W {problem.weight_decay:g}, λ_H {problem.feature_decay:g}, λ_b {number_label(problem.bias_decay)}",
-        ),
+        ("decays", _decays(problem)),
         ("status", Text(solution.status.message, style="" if solution.status.success else "bold red")),
         ("certificate", str(solution.certificate)),
         ("loss", f"{solution.loss:.12g}"),
         ("threshold c", f"{problem.threshold:.6g}"),
         ("critical λ_b", f"{number_label(critical)}: {problem.explain()}"),
         ("singular values", _vector(solution.singular_values)),
-        ("bias", _vector(solution.bias)),
+        ("bias", "none" if math.isinf(problem.bias_decay) else _vector(solution.bias)),
         ("cosines of means", _cosines(geometry.cosines()[np.ix_(geometry.present, geometry.present)])),
         ("  centred", _cosines(geometry.cosines(centered=True)[np.ix_(geometry.present, geometry.present)])),
     ]
@@ -124,9 +121,7 @@ def run_table(run: Run) -> RenderableType:
     ]
     if run.prediction is not None:
         excess = (
-            ""
-            if run.relative_excess is None
-            else f" (the network is {short(run.relative_excess)} above, relatively)"
+            "" if run.relative_excess is None else f", exceeded by a fraction of {short(run.relative_excess)}"
         )
         pairs += [
             ("predicted", f"{run.prediction.loss:.8g}{excess}"),
@@ -187,6 +182,11 @@ def _counts(counts: np.ndarray[Any, Any]) -> str:
     if (counts == counts[0]).all():
         return f"{int(counts[0])} samples each"
     return f"{int(counts.sum())} samples, {int(counts.min())} to {int(counts.max())} a class"
+
+
+def _decays(problem: ufm.Problem) -> str:
+    bias = number_label(problem.bias_decay)
+    return f"λ_W = {problem.weight_decay:g}, λ_H = {problem.feature_decay:g}, λ_b = {bias}"
 
 
 def _vector(values: np.ndarray[Any, Any]) -> str:

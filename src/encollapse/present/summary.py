@@ -9,7 +9,7 @@ from typing import Any
 
 from encollapse.geometry.comparison import MEANINGS
 from encollapse.present.families import Family
-from encollapse.present.wording import count, fixed, percent, power, short
+from encollapse.present.wording import bias_decay_is, count, fixed, percent, power, short, unbroken
 from encollapse.study.results import ERRORS, Results, TrialResult
 from encollapse.study.trials import number_label
 
@@ -84,7 +84,9 @@ def finding(results: Results, members: Sequence[Family]) -> list[str]:
 def where(result: TrialResult, members: Sequence[Family]) -> str:
     """Family, bias decay and seed of a trial in words."""
     family = next((f.label for f in members if result in f.trials), result.settings["encoding"]["name"])
-    return f"{family}, λ_b = {number_label(result.settings['bias_decay'])}, seed {result.settings['seed']}"
+    settings = result.settings
+    seed = unbroken(f"seed {settings['seed']}")
+    return f"{family}, {bias_decay_is(settings['bias_decay'])}, {seed}"
 
 
 def _path_sentence(members: Sequence[Family]) -> str:
@@ -101,12 +103,12 @@ def _path_sentence(members: Sequence[Family]) -> str:
     (first, _, low), (last, _, high) = known[0], known[-1]
     gap = max(abs(m - p) for m, p, _ in known)
     text = (
-        f"For {family.label} the mean cosine of the class means goes from {fixed(first, 3)} at λ_b = "
-        f"{number_label(low.settings['bias_decay'])} to {fixed(last, 3)} at λ_b = "
-        f"{number_label(high.settings['bias_decay'])}, within {power(gap)} of the prediction throughout"
+        f"For {family.label} the mean cosine of the class means goes from {fixed(first, 3)} at "
+        f"{bias_decay_is(low.settings['bias_decay'])} to {fixed(last, 3)} at "
+        f"{bias_decay_is(high.settings['bias_decay'])}, within {power(gap)} of the prediction throughout"
     )
     if 0 < family.critical < math.inf:
-        text += f"; the theory places the departure at λ_b* = {family.critical:.4g}"
+        text += f"; the theory places the departure at {unbroken(f'λ_b* = {number_label(family.critical)}')}"
     return f"{text}."
 
 
@@ -138,8 +140,8 @@ def comparison_table(results: Results, members: Sequence[Family]) -> Table:
     head = [("encoding", ""), *([("data", "")] if panels else []), ("λ_b", ""), ("seed", "")]
     columns = [*head, *((_SHORT[name], MEANINGS[name]) for name in ERRORS)]
     columns += [
-        ("excess loss", "training loss / predicted minimum − 1"),
-        ("seconds", "wall time of the trial"),
+        ("excess", "training loss / predicted minimum − 1"),
+        ("s", "wall time of the trial"),
     ]
     rows = []
     for family in members:
@@ -181,8 +183,8 @@ def certificate_table(members: Sequence[Family]) -> Table | None:
                         family.encoding,
                         *([family.panel] if panels else []),
                         number_label(decay),
-                        f"{prediction['loss']:.8g}",
-                        f"{certificate['lower_bound']:.8g}",
+                        f"{prediction['loss']:#.8g}",
+                        f"{certificate['lower_bound']:#.8g}",
                         short(certificate["gap"]),
                         certificate["kind"].replace("_", " "),
                         "holds" if certificate["holds"] else "does not hold",
@@ -241,4 +243,5 @@ def versions(results: Results) -> list[tuple[str, str]]:
 
 def error_meanings() -> list[tuple[str, str]]:
     """Column heads of the comparison table with what they measure."""
-    return [(f"{_SHORT[name]} ({name})", meaning) for name, meaning in MEANINGS.items()]
+    named = [(f"{_SHORT[name]} ({name})", meaning) for name, meaning in MEANINGS.items()]
+    return [*named, ("excess (relative_excess)", "training loss / predicted minimum − 1")]

@@ -7,6 +7,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from encollapse.study.trials import number_label
+
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _SUBSCRIPT = re.compile(r"(?<=[\wλπᵀ|])_(b|W|H|k|F|meas|pred)(?![A-Za-z])")
 
@@ -18,7 +20,7 @@ def power(value: float | None) -> str:
     if value == 0 or 0.01 <= abs(value) < 1000:
         return signed(value, 2)
     digits, exponent = f"{value:.1e}".split("e")
-    return f"{digits.replace('-', '−')} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
+    return unbroken(f"{digits.replace('-', '−')} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}")
 
 
 def short(value: float | None) -> str:
@@ -43,12 +45,22 @@ def fixed(value: float, decimals: int) -> str:
 
 def percent(value: float | None) -> str:
     """Two digits of a percentage."""
-    return "–" if value is None else f"{100 * value:.2g} %"
+    return "–" if value is None else unbroken(f"{100 * value:.2g} %")
 
 
 def count(number: int, noun: str) -> str:
     """``1 network``, ``2 networks``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def bias_decay_is(value: float) -> str:
+    """``λ_b = 0.1``, which no line break takes apart."""
+    return unbroken(f"λ_b = {number_label(value)}")
+
+
+def unbroken(text: str) -> str:
+    """The text with spaces at which no line ends."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def symbols(text: Any) -> Markup:

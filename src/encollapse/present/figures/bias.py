@@ -43,7 +43,7 @@ def bias_curves(members: Sequence[Family]) -> Drawing | None:
                 rows += _draw_networks(axes, axis, family, looks[family])
         all_axes[0].set_ylim(-0.06, 1.14)
         all_axes[0].set_ylabel("|bias| / |label mean|")
-        curves.legend(figure, all_axes)
+        curves.legend(figure, groups.values(), looks)
     centred = [family.label for family in candidates if family not in shown]
     note = f" Left out, for the mean of their labels is zero: {'; '.join(centred)}." if centred else ""
     caption = (
@@ -75,7 +75,7 @@ def _draw_networks(axes: Axes, axis: BiasAxis, family: Family, look: tuple[str, 
             norm, decay = float(np.linalg.norm(bias)), float(result.settings["bias_decay"])
             points.append((decay, norm / family.label_mean_norm))
             rows.append(_row(family, "measured", decay, result.settings["seed"], norm))
-    curves.draw_points(axes, axis, points, look, family.encoding)
+    curves.draw_points(axes, axis, points, look)
     return rows
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from encollapse._typing import FloatArray
 from encollapse.present.families import Family, by_panel
 from encollapse.present.figures.axis import BiasAxis
 from encollapse.present.style import GREY, MARKERS, SERIES, panels
+from encollapse.study.trials import number_label
 
 _STUB = 0.16  # half the length, in decades, of the line that stands for the value at 0 or ∞
 
@@ -60,7 +63,7 @@ def draw_theory(axes: Axes, axis: BiasAxis, decays: FloatArray, values: FloatArr
 
 
 def draw_points(
-    axes: Axes, axis: BiasAxis, points: Sequence[tuple[float, float]], look: tuple[str, str], label: str
+    axes: Axes, axis: BiasAxis, points: Sequence[tuple[float, float]], look: tuple[str, str]
 ) -> None:
     """Draw networks as open marks at (bias decay, value)."""
     colour, marker = look
@@ -72,7 +75,6 @@ def draw_points(
         color=colour,
         markerfacecolor="white",
         markeredgewidth=1.2,
-        label=label,
         zorder=4,
     )
 
@@ -103,7 +105,7 @@ def draw_critical(axes: Axes, decay: float, height: float, colour: str) -> None:
         return
     axes.axvline(x, color=colour, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1, gid=_CRITICAL)
     axes.annotate(
-        f"$\\lambda_b^*$ = {decay:.3g}",
+        f"$\\lambda_b^*$ = {number_label(decay)}",
         (x, 1.0),
         xycoords=("data", "axes fraction"),
         xytext=(-4, -2),
@@ -115,7 +117,13 @@ def draw_critical(axes: Axes, decay: float, height: float, colour: str) -> None:
     )
 
 
-def legend(figure: Figure, all_axes: Sequence[Axes]) -> None:
-    """One legend above the panels, an entry for each encoding."""
-    entries = {h.get_label(): h for axes in all_axes for h in axes.get_legend_handles_labels()[0]}
-    figure.legend(handles=list(entries.values()), loc="outside upper left", ncols=4, handlelength=1.2)
+def legend(
+    figure: Figure, groups: Iterable[Sequence[Family]], looks: Mapping[Family, tuple[str, str]]
+) -> None:
+    """One legend above the panels, an entry for each encoding: line for theory, mark for networks."""
+    entries: dict[str, Line2D] = {}
+    for family in (family for group in groups for family in group):
+        colour, marker = looks[family]
+        mark: dict[str, Any] = {"marker": marker, "markerfacecolor": "white", "markeredgewidth": 1.2}
+        entries.setdefault(family.encoding, Line2D([], [], color=colour, label=family.encoding, **mark))
+    figure.legend(handles=list(entries.values()), loc="outside upper left", ncols=4, handlelength=2.4)

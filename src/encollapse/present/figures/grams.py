@@ -9,6 +9,7 @@ import numpy as np
 from encollapse.present.families import Family
 from encollapse.present.figures.figure import Drawing
 from encollapse.present.style import DIVERGING, GREY, house_style, panels
+from encollapse.present.wording import power
 from encollapse.study.results import TrialResult
 from encollapse.study.trials import number_label
 
@@ -47,7 +48,7 @@ def gram_matrices(family: Family, *, columns: int = 4) -> Drawing | None:
                 rows += _rows(kind, result, gram)
             grid[0][column].set_title(f"$\\lambda_b$ = {number_label(decay)}", loc="center")
             error = result.comparison_error("gram_error")
-            text = "no Gram error" if error is None else f"Gram error {error:.1e}"
+            text = "no Gram error" if error is None else f"Gram error {power(error)}"
             grid[1][column].set_xlabel(text, fontsize=7.5, color=GREY)
         for row, kind in enumerate(("predicted", "measured")):
             grid[row][0].set_ylabel(kind)

@@ -42,7 +42,7 @@ def transition(members: Sequence[Family]) -> Drawing | None:
             curves.draw_reference(axes, 0.0, "orthogonal\nframe" if last else None)
         all_axes[0].margins(y=0.1)
         all_axes[0].set_ylabel("mean cosine of class means")
-        curves.legend(figure, all_axes)
+        curves.legend(figure, groups.values(), looks)
     caption = (
         "Mean cosine between the uncentred class means against the bias regularisation. Lines: the exact "
         "minimiser of the unrestricted feature model. Open marks: trained networks, one a seed. Filled diamond "
@@ -80,7 +80,7 @@ def _draw_networks(axes: Axes, axis: BiasAxis, family: Family, look: tuple[str, 
         for (decay, _, cosine), prediction in zip(measured, defined, strict=True)
         if cosine is not None and prediction is not None
     ]
-    curves.draw_points(axes, axis, points, look, family.encoding)
+    curves.draw_points(axes, axis, points, look)
     return [_row(family, "measured", decay, seed, cosine) for decay, seed, cosine in measured]
 
 
