@@ -11,7 +11,18 @@ except ImportError:
 
 from encollapse.train.fit import fit
 from encollapse.train.models import Backbone, Classifier, names
-from encollapse.train.objective import objective, stationarity
+from encollapse.train.objective import objective
 from encollapse.train.run import Run, Status
+from encollapse.train.stationarity import Stationarity, stationarity
 
-__all__ = ["Backbone", "Classifier", "Run", "Status", "fit", "names", "objective", "stationarity"]
+__all__ = [
+    "Backbone",
+    "Classifier",
+    "Run",
+    "Stationarity",
+    "Status",
+    "fit",
+    "names",
+    "objective",
+    "stationarity",
+]

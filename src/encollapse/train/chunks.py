@@ -1,6 +1,6 @@
 """Whole sets in pieces that fit in memory."""
 
-CHUNK = 1024
+CHUNK = 2048
 
 
 def chunks(total: int, size: int = CHUNK) -> list[slice]:

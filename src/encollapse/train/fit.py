@@ -36,10 +36,10 @@ def fit(
     feature_dim: int | None = None,
     features: str = "linear",
     epochs: int = 20,
-    finish: int = 300,
+    finish: int = 1000,
     learning_rate: float = 5e-3,
     batch_size: int = 128,
-    tolerance: float = 0.02,
+    tolerance: float = 1e-3,
     seed: int = 0,
     device: str = "auto",
     history_every: int = 10,
@@ -49,10 +49,11 @@ def fit(
 
     The objective regularises the head and, explicitly, the *features*; the backbone is free. Training has
     two phases: `epochs` of Adam on minibatches with a one-cycle learning rate
-    :cite:p:`kingma2015,smith2019`, then up to `finish` iterations of L-BFGS on the whole network and the
-    whole training set :cite:p:`liu1989`. The second is what reaches the minimum: near the critical bias
-    decay the loss is quartic in the mean direction, where first-order steps converge like 1/steps. Neither
-    knows anything of the predicted minimum, which is computed afterwards.
+    :cite:p:`kingma2015,smith2019`, then up to `finish` iterations of L-BFGS on the whole backbone and the
+    whole training set :cite:p:`liu1989`, with the head solved for exactly at each of them (variable
+    projection, :cite:p:`golub2003`). The second is what reaches the minimum: near the critical bias decay
+    the loss is quartic in the mean direction, where first-order steps converge like 1/steps. Neither knows
+    anything of the predicted minimum, which is computed afterwards.
 
     Parameters
     ----------
@@ -80,8 +81,8 @@ def fit(
     batch_size : int
         Samples in a step of Adam; may exceed what there is.
     tolerance : float
-        Training stops once :func:`encollapse.train.stationarity` is at or below it. Its square is about
-        the relative distance of the loss from the minimum.
+        Training stops once both parts of :class:`encollapse.train.Stationarity` are at or below it. Relative
+        errors of the class means' Gram matrix then come out of about its size.
     seed : int
         Decides initial values and the order of samples. The same seed gives the same network on the same
         machine with one thread. The caller's random state is left alone.

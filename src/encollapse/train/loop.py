@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from encollapse.data import Dataset
 from encollapse.encodings import Encoding
 from encollapse.errors import TrainingError
 from encollapse.train import models
 from encollapse.train.chunks import CHUNK, chunks
+from encollapse.train.head import best_head
 from encollapse.train.models import Classifier
 from encollapse.train.objective import objective
 from encollapse.train.observe import Observation, observe
@@ -25,12 +28,14 @@ from encollapse.train.units import Units
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+    from lightning_fabric.wrappers import _FabricModule
 
 INITIAL_SIZE = 0.3
 """Root mean square of the initial features and norm of the initial weight, in training units."""
 
-LBFGS_MEMORY = 20
-FLOAT32_FLOOR = 1e-7
+LBFGS_MEMORY = 50
+LEAST_GAIN = 1e-10
+"""Relative decrease of the loss below which a round of L-BFGS counts as stalled."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,51 +60,68 @@ def train(dataset: Dataset, encoding: Encoding, settings: Settings, fabric: Fabr
     start = time.perf_counter()
     num_samples = len(dataset.train)
     labels = torch.tensor(dataset.train.labels)
-    codewords = torch.tensor(encoding.encode(dataset.train.labels))
+    targets = torch.tensor(encoding.encode(dataset.train.labels))
 
     # Training happens in units in which codewords have size one and both decays are equal.
     units = Units.of(
-        float(codewords.square().sum(1).mean().sqrt()),
+        float(targets.square().sum(1).mean().sqrt()),
         num_samples,
         weight_decay=settings.weight_decay,
         feature_decay=settings.feature_decay,
     )
     inputs = torch.tensor(dataset.train.inputs, device=fabric.device)
-    targets = (codewords / units.codeword).float().to(fabric.device)
+    codewords = targets / units.codeword
+    codewords32 = codewords.float().to(fabric.device)
     classifier = _initial(settings, torch.tensor(dataset.train.inputs), encoding)
 
-    # Two optimisers of the same weights, one for each phase.
+    # Two optimisers, one for each phase. The second sees only the backbone: it has the best head at every step.
     adam = torch.optim.Adam(classifier.parameters(), lr=settings.learning_rate)
     lbfgs = torch.optim.LBFGS(
-        classifier.parameters(),
+        classifier.backbone.parameters(),
         history_size=LBFGS_MEMORY,
         line_search_fn="strong_wolfe",
         tolerance_grad=0.0,
         tolerance_change=0.0,
     )
     network, adam, lbfgs = fabric.setup(classifier, adam, lbfgs)
-    network.mark_forward_method("outputs_and_features")
+    network.mark_forward_method("features")
+    head = classifier.head
+    decays: dict[str, Any] = {
+        "num_samples": num_samples,
+        "weight_decay": units.decay,
+        "feature_decay": units.decay / num_samples,
+        "bias_decay": settings.bias_decay,
+    }
 
-    def add_gradient(part: Tensor | slice, share: float = 1.0) -> Tensor:
-        outputs, features = network.outputs_and_features(inputs[part])
-        loss = share * objective(
-            outputs,
-            features,
-            targets[part],
-            classifier.head.weight,
-            classifier.head.bias,
-            num_samples=num_samples,
-            weight_decay=units.decay,
-            feature_decay=units.decay / num_samples,
-            bias_decay=settings.bias_decay,
+    def minibatch_step(rows: Tensor) -> None:
+        adam.zero_grad()
+        features = network.features(inputs[rows])
+        fabric.backward(
+            objective(head(features), features, codewords32[rows], head.weight, head.bias, **decays)
         )
-        fabric.backward(loss)
-        return loss.detach()
+        adam.step()
 
     def whole_set() -> Tensor:
         lbfgs.zero_grad()
-        parts = chunks(num_samples)
-        return torch.stack([add_gradient(p, (p.stop - p.start) / num_samples) for p in parts]).sum()
+        # The network computes in float32, what follows it in float64: the line search compares nearly equal losses.
+        features = _all_features(network, inputs).cpu().double()
+        weight, bias = best_head(
+            features, codewords, weight_decay=units.decay, bias_decay=settings.bias_decay
+        )
+        outputs = features @ weight.T + (0.0 if bias is None else bias)
+        loss = objective(outputs, features, codewords, weight, bias, **decays)
+        fabric.backward(loss)
+        return loss.detach()
+
+    def adopt_best_head() -> None:
+        with torch.no_grad():
+            features = _all_features(network, inputs)
+            weight, bias = best_head(
+                features, codewords, weight_decay=units.decay, bias_decay=settings.bias_decay
+            )
+            head.weight.copy_(weight)
+            if bias is not None:
+                head.bias.copy_(bias)
 
     shuffle = torch.Generator().manual_seed(settings.seed)
     total = settings.epochs + settings.finish
@@ -110,15 +132,15 @@ def train(dataset: Dataset, encoding: Encoding, settings: Settings, fabric: Fabr
         while True:
             # Look: a row of history, and whether this is the end.
             phase = "start" if epoch == 0 else "adam" if epoch <= settings.epochs else "lbfgs"
-            seen = observe(classifier, inputs, codewords, settings, units)
+            seen = observe(classifier, inputs, targets, labels, settings, units)
             _require_finite(seen, epoch, settings)
             history.append({"epoch": epoch, "phase": phase, **seen.row(labels, encoding)})
-            bar.update(epoch, f"gradient {seen.stationarity:.1e}")
-            if seen.stationarity <= settings.tolerance and epoch > 0:
+            bar.update(epoch, f"stationarity {seen.stationarity.value:.1e}")
+            if seen.stationarity.value <= settings.tolerance and epoch > 0:
                 status = Status.STATIONARY
                 break
             before = history[-2] if phase == "lbfgs" else None
-            if before and before["phase"] == "lbfgs" and seen.loss > before["loss"] * (1 - FLOAT32_FLOOR):
+            if before and before["phase"] == "lbfgs" and seen.loss > before["loss"] * (1 - LEAST_GAIN):
                 status = Status.STALLED
                 break
             if epoch == total:
@@ -133,14 +155,13 @@ def train(dataset: Dataset, encoding: Encoding, settings: Settings, fabric: Fabr
                     for step, batch in enumerate(batches):
                         done = (now + step / len(batches)) / settings.epochs
                         adam.param_groups[0]["lr"] = settings.learning_rate * one_cycle(done)
-                        adam.zero_grad()
-                        add_gradient(order[batch])
-                        adam.step()
+                        minibatch_step(order[batch])
             else:
                 until = min(epoch + settings.history_every, total)
                 lbfgs.param_groups[0]["max_iter"] = until - epoch
                 lbfgs.param_groups[0]["max_eval"] = 10 * (until - epoch)
                 lbfgs.step(whole_set)
+                adopt_best_head()
             epoch = until
 
     classifier.cpu().eval()
@@ -177,16 +198,23 @@ def _initial(settings: Settings, inputs: Tensor, encoding: Encoding) -> Classifi
     with torch.no_grad():
         classifier.backbone.last.bias.zero_()
         features = classifier.backbone(inputs[:CHUNK])
-    classifier.rescale_(
-        features=INITIAL_SIZE / float(features.square().sum(1).mean().sqrt().clamp(min=1e-6)),
-        weight=INITIAL_SIZE / float(classifier.head.weight.norm()),
-        bias=0.0,
-    )
+        size = float(features.square().sum(1).mean().sqrt())
+        norm = float(classifier.head.weight.norm())
+    classifier.rescale_(features=INITIAL_SIZE / max(size, 1e-6), weight=INITIAL_SIZE / norm, bias=0.0)
     return classifier
 
 
+def _all_features(network: _FabricModule, inputs: Tensor) -> Tensor:
+    """Features of the whole set; beyond one chunk, activations are computed again for the gradient."""
+    parts = chunks(len(inputs))
+    if len(parts) == 1 or not torch.is_grad_enabled():
+        return torch.cat([network.features(inputs[part]) for part in parts])
+    again = partial(checkpoint, network.features, use_reentrant=False, preserve_rng_state=False)
+    return torch.cat([again(inputs[part]) for part in parts])
+
+
 def _require_finite(seen: Observation, epoch: int, settings: Settings) -> None:
-    if not (math.isfinite(seen.loss) and math.isfinite(seen.stationarity)):
+    if not (math.isfinite(seen.loss) and math.isfinite(seen.stationarity.value)):
         raise TrainingError(
             f"learning_rate: the loss is no longer finite after {epoch} epochs at "
             f"learning_rate={settings.learning_rate:g}; use a lower one (the default is 5e-3)"

@@ -75,6 +75,11 @@ class Classifier(nn.Module):
         outputs: Tensor = self.head(self.backbone(inputs))
         return outputs
 
+    def features(self, inputs: Tensor) -> Tensor:
+        """Features (N, d): what the head sees."""
+        features: Tensor = self.backbone(inputs)
+        return features
+
     def outputs_and_features(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs (N, q), and the features (N, d) that they come from."""
         features = self.backbone(inputs)

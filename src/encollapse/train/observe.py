@@ -12,8 +12,9 @@ from encollapse.encodings import Encoding
 from encollapse.measure import Collapse, collapse
 from encollapse.train.chunks import chunks
 from encollapse.train.models import Classifier
-from encollapse.train.objective import objective, stationarity
+from encollapse.train.objective import objective
 from encollapse.train.settings import Settings
+from encollapse.train.stationarity import Stationarity, stationarity
 from encollapse.train.units import Units
 
 ROW_METRICS = (
@@ -35,7 +36,7 @@ class Observation:
     weight: Tensor
     bias: Tensor | None
     loss: float
-    stationarity: float
+    stationarity: Stationarity
 
     def collapse(self, labels: Tensor, encoding: Encoding) -> Collapse:
         """Collapse of the features under the head; a head without bias counts as one with bias zero."""
@@ -52,7 +53,8 @@ class Observation:
     def row(self, labels: Tensor, encoding: Encoding) -> dict[str, Any]:
         """The observation as plain values, for the history."""
         found = self.collapse(labels, encoding)
-        values: dict[str, Any] = {"loss": self.loss, "stationarity": self.stationarity}
+        values: dict[str, Any] = {"loss": self.loss, "stationarity": self.stationarity.value}
+        values |= {"descent": self.stationarity.descent, "escape": self.stationarity.escape}
         cosine = found.geometry.mean_cosine()
         values["mean_cosine"] = cosine if cosine == cosine else None
         return values | {name: getattr(found, name) for name in ROW_METRICS}
@@ -60,7 +62,12 @@ class Observation:
 
 @torch.no_grad()
 def observe(
-    classifier: Classifier, inputs: Tensor, targets: Tensor, settings: Settings, units: Units
+    classifier: Classifier,
+    inputs: Tensor,
+    targets: Tensor,
+    labels: Tensor,
+    settings: Settings,
+    units: Units,
 ) -> Observation:
     """Run the whole set through the network once.
 
@@ -70,6 +77,8 @@ def observe(
         On the network's device.
     targets : (N, q) tensor
         Codewords in the user's units, float64, on the CPU.
+    labels : (N,) int tensor
+        On the CPU.
     units : Units
         The units in which the network is.
     """
@@ -86,6 +95,7 @@ def observe(
     }
     outputs = features @ weight.T + (0.0 if bias is None else bias)
     loss = objective(outputs, features, targets, weight, bias, num_samples=len(inputs), **decays)
-    return Observation(
-        features, weight, bias, float(loss), stationarity(features, targets, weight, bias, **decays)
+    judged = stationarity(
+        features, targets, labels, weight, bias, rectified=settings.features == "relu", **decays
     )
+    return Observation(features, weight, bias, float(loss), judged)

@@ -16,19 +16,22 @@ from encollapse.geometry import Comparison
 from encollapse.measure import Collapse
 from encollapse.train.models import Classifier
 from encollapse.train.settings import Settings
+from encollapse.train.stationarity import Stationarity
 from encollapse.ufm import Solution
 
 
 class Status(enum.Enum):
     """How a training ended. The value is the message for the user."""
 
-    STATIONARY = "Stationary: the gradient of the objective fell below the tolerance."
+    STATIONARY = (
+        "Stationary: the gradient and the negative curvature of the objective fell below the tolerance."
+    )
     STALLED = (
-        "Stalled: L-BFGS no longer lowers the loss, at the accuracy of float32, while the gradient is "
-        "still above the tolerance. Raise tolerance if the errors are small enough, or use a wider model."
+        "Stalled: L-BFGS no longer lowers the loss, at the accuracy of float32, while the stationarity "
+        "is still above the tolerance. Raise tolerance if the errors are small enough, or use a wider model."
     )
     BUDGET = (
-        "Stopped by the budget before the gradient fell below the tolerance. Raise epochs or finish, or raise "
+        "Stopped by the budget before the stationarity fell below the tolerance. Raise epochs or finish, or raise "
         "tolerance if the errors are small enough."
     )
 
@@ -54,8 +57,9 @@ class Run:
     comparison : Comparison or None
         Measured geometry against predicted geometry.
     history : tuple of dict
-        One plain mapping for each measurement during training: ``epoch`` (passes over the data so far), ``phase``
-        (``"adam"`` or ``"lbfgs"``), ``loss``, ``stationarity``, ``accuracy``, ``mean_cosine`` and collapse metrics.
+        One plain mapping for each look during training: ``epoch`` (passes over the data so far), ``phase``
+        (``"start"``, ``"adam"`` or ``"lbfgs"``), ``loss``, ``stationarity`` with its parts ``descent`` and
+        ``escape``, ``mean_cosine``, ``accuracy`` and collapse metrics.
     settings : Settings
         Exact settings of the training.
     dataset, encoding : str
@@ -64,8 +68,8 @@ class Run:
         Provenance of the data set.
     status : Status
         How the training ended; ``status.message`` says what to do.
-    stationarity : float
-        Final value of :func:`encollapse.train.stationarity`, in float64.
+    stationarity : Stationarity
+        Final first- and second-order conditions, in float64.
     loss : float
         Final objective on the whole training set, in float64.
     relative_excess : float or None
@@ -88,7 +92,7 @@ class Run:
     encoding: str
     data: Mapping[str, Any]
     status: Status
-    stationarity: float
+    stationarity: Stationarity
     loss: float
     relative_excess: float | None
     test_accuracy: float | None
@@ -102,7 +106,7 @@ class Run:
 
     @property
     def converged(self) -> bool:
-        """Whether the gradient fell below the tolerance."""
+        """Whether the stationarity fell below the tolerance."""
         return self.status is Status.STATIONARY
 
     @property
@@ -114,7 +118,7 @@ class Run:
         error = None if self.comparison is None else self.comparison.gram_error
         return (
             f"Run({self.dataset!r}, {self.encoding!r}, model={self.settings.model!r}, status={self.status.name}, "
-            f"stationarity={self.stationarity:.2g}, "
+            f"stationarity={self.stationarity.value:.2g}, "
             f"gram_error={'none' if error is None else f'{error:.2g}'}, seconds={self.seconds:.2g})"
         )
 
@@ -127,7 +131,9 @@ class Run:
             "settings": self.settings.to_dict(),
             "status": self.status.name,
             "message": self.message,
-            "stationarity": self.stationarity,
+            "stationarity": self.stationarity.value,
+            "descent": self.stationarity.descent,
+            "escape": self.stationarity.escape,
             "loss": self.loss,
             "predicted_loss": None if self.prediction is None else self.prediction.loss,
             "relative_excess": self.relative_excess,
