@@ -28,6 +28,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_INTERRUPTED = 130
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 EncodingName = Annotated[
     str, typer.Option("--encoding", "-e", help="A name of `encollapse encodings`, or a .json or .npz file.")
@@ -281,16 +283,17 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     try:
         code = app(arguments, prog_name="encollapse", standalone_mode=False)
-        return int(code or 0)
     except typer.Exit as leave:
-        return leave.exit_code
+        code = leave.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        _complain("interrupted", "finished trials of a study are stored; the same command goes on from there")
-        return 130
+        code = _INTERRUPTED
     except Exception as error:
         if debug:
             raise
         return _explain(error)
+    if code == _INTERRUPTED:
+        _complain("interrupted", "finished trials of a study are stored; the same command goes on from there")
+    return int(code or 0)
 
 
 def _explain(error: Exception) -> int:

@@ -1,0 +1,89 @@
+"""Study folders made from the exact minimiser: what a report is given, without any training."""
+
+from pathlib import Path
+
+import numpy as np
+
+import encollapse as ec
+from encollapse._typing import IntArray
+from encollapse.geometry import ClassGeometry
+from encollapse.study.arrays import save_geometries
+from encollapse.study.execute import _prediction, now
+from encollapse.study.resolve import problem_of
+from encollapse.study.store import Row, Store
+from encollapse.study.study import Study, parse
+from encollapse.study.trials import Trial, plain
+
+TOML = """
+name = "made-up"
+title = "A study of <b>five</b> classes"
+description = "Does λ_b matter?"
+[defaults]
+dataset = "digits"
+weight_decay = 5e-3
+threshold = 0.3
+[[runs]]
+encoding = "one-hot"
+bias_decay = [0, 0.1, 0.42857142857142855, 1, 10, inf]
+seeds = [0, 1]
+[[runs]]
+encoding = ["simplex", { name = "random", options = { code_dim = 3 } }]
+bias_decay = [0, inf]
+"""
+
+COUNTS = (13, 13, 13, 13, 13)
+
+
+def study_of(text: str = TOML) -> Study:
+    """Parse a study file given as text."""
+    return parse(text, "made-up.toml", origin="made-up.toml")
+
+
+def write_folder(path: Path, study: Study, *, noise: float = 1e-3, counts: tuple[int, ...] = COUNTS) -> Store:
+    """Store every trial of `study` as done: its measurement is the exact minimiser with `noise` added."""
+    store = Store(path)
+    store.create()
+    store.write_definition(study.name, study.definition())
+    for index, trial in enumerate(study.trials):
+        store.write(_done(store, trial, noise * (index + 1), np.array(counts), index))
+    return store
+
+
+def failed(trial: Trial, error: str) -> Row:
+    """Make the row of a trial that raised."""
+    return Row(trial.id, trial.settings, "failed", None, error, 0.5, now(), now(), {"encollapse": "0"})
+
+
+def _done(store: Store, trial: Trial, noise: float, counts: IntArray, seed: int) -> Row:
+    problem = problem_of(trial.settings, counts)
+    solution = ec.ufm.solve(problem)
+    generator = np.random.default_rng(seed)
+    weight, means, bias = (
+        x + noise * generator.standard_normal(x.shape) * np.abs(x).max() for x in solution.parameters(7)
+    )
+    measured = ClassGeometry(
+        feature_gram=means.T @ means,
+        counts=counts,
+        classifier_gram=weight @ weight.T,
+        class_outputs=weight @ means,
+        bias=bias,
+    )
+    save_geometries(store.geometry_path(trial.id), solution.geometry, measured)
+    record = {
+        "dataset": "digits",
+        "settings": {"model": "mlp", "seed": trial.settings["seed"]},
+        "comparison": ec.compare(solution.geometry, measured).to_dict(),
+        "classes": list(range(len(counts))),
+        "counts": counts,
+        "feature_decay": problem.feature_decay,
+        "threshold_c": problem.threshold,
+        "threshold_t": problem.threshold * np.sqrt(len(counts)),
+        "label_mean": problem.mean_codeword,
+        "mean_cosine": measured.mean_cosine(),
+        "loss": solution.loss,
+        "stationarity": 1e-4,
+        "relative_excess": 1e-5,
+        "converged": True,
+        "prediction": _prediction(solution),
+    }
+    return Row(trial.id, trial.settings, "done", plain(record), None, 1.5, now(), now(), {"encollapse": "0"})

@@ -1,0 +1,163 @@
+"""Studies of real, tiny trainings: resume, failures, and drivers that are stopped or killed."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import encollapse as ec
+from encollapse.errors import ArgumentTypeError
+from encollapse.study.study import parse
+
+TINY = """
+name = "tiny"
+title = "Tiny"
+[defaults]
+dataset = {{ name = "digits", counts = 5 }}
+weight_decay = 5e-3
+threshold = 0.3
+epochs = 1
+train = {{ finish = 2 }}
+[[runs]]
+encoding = "one-hot"
+bias_decay = {decays}
+seeds = {seeds}
+"""
+
+
+def tiny(decays: str = "[0, inf]", seeds: str = "[0]") -> ec.study.Study:
+    return parse(TINY.format(decays=decays, seeds=seeds), "tiny.toml", origin="tiny.toml")
+
+
+def test_running_again_runs_what_is_missing_only(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    first = ec.study.run(tiny(), out=tmp_path, executor="inline")
+    assert len(first.done) == 2
+    assert "[2/2] done" in capfd.readouterr().err
+    more = ec.study.run(tiny("[0, 1, inf]"), out=tmp_path, executor="inline")
+    assert "1 trials to run, 2 already stored" in capfd.readouterr().err
+    kept = {result.id: result.row for result in more.done}
+    assert len(kept) == 3
+    assert all(kept[result.id] == result.row for result in first.done)
+    record = first.done[0].record
+    assert record["threshold_t"] == pytest.approx(0.3)
+    assert record["counts"] == [5] * 10
+    predicted, measured = first.done[0].geometries()
+    assert predicted is not None
+    assert ec.compare(predicted, measured).gram_error == pytest.approx(
+        record["comparison"]["gram_error"], rel=1e-12
+    )
+
+
+def test_a_failing_trial_is_recorded_and_tried_again(tmp_path: Path) -> None:
+    text = TINY.format(decays="[0]", seeds="[0]")
+    broken = (
+        text
+        + '[[runs]]\nencoding = "one-hot"\nbias_decay = 0\ndataset = { name = "digits", counts = 9999 }\n'
+    )
+    study = parse(broken, "tiny.toml", origin="tiny.toml")
+    results = ec.study.run(study, out=tmp_path, executor="inline", progress=False)
+    assert len(results.done) == 1
+    (failure,) = results.failed
+    assert failure.error is not None
+    assert failure.error.startswith("Traceback")
+    assert "counts: class 0 has 178 training samples, fewer than 9999" in failure.error
+    frame = results.to_frame()
+    assert "counts: class 0" in frame[frame["status"] == "failed"]["error"].item()
+    finished = results.done[0].row.finished
+    again = ec.study.run(study, out=tmp_path, executor="inline", progress=False)
+    assert len(again.failed) == 1
+    assert again.done[0].row.finished == finished
+
+
+def test_run_refuses_what_is_not_a_study(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentTypeError, match="study: expected a Study, a name or a path, got int"):
+        ec.study.run(3, out=tmp_path)  # type: ignore[arg-type]
+
+
+def start(folder: Path, *options: str) -> tuple[subprocess.Popen[str], list[str]]:
+    """Start the real command on a study of many trials, as a user does, in its own process group."""
+    file = folder / "tiny.toml"
+    file.write_text(TINY.format(decays="[0, 0.1, 1, inf]", seeds="[0, 1]"))
+    command = [
+        sys.executable,
+        "-m",
+        "encollapse.cli",
+        "study",
+        str(file),
+        "--out",
+        str(folder / "out"),
+        *options,
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    return process, command
+
+
+def wait_for_rows(folder: Path, number: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        file = folder / "out" / "results.sqlite"
+        if file.exists():
+            with sqlite3.connect(file, timeout=30) as connection:
+                tables = connection.execute("SELECT name FROM sqlite_master WHERE name = 'trials'").fetchall()
+                if tables and connection.execute("SELECT count(*) FROM trials").fetchone()[0] >= number:
+                    return
+        time.sleep(0.05)
+    raise AssertionError("the study did not store a trial in time")
+
+
+def processes_of_group(group: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and os.getpgid(int(entry.name)) == group:
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+                if state != "Z":
+                    found.append(int(entry.name))
+        except (ProcessLookupError, FileNotFoundError):
+            continue
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_kill_9_of_the_driver_loses_no_finished_trial(tmp_path: Path) -> None:
+    process, command = start(tmp_path, "--workers", "1")
+    wait_for_rows(tmp_path, 2)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    deadline = time.monotonic() + 20
+    while processes_of_group(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert processes_of_group(process.pid) == []  # workers leave with their driver
+
+    with sqlite3.connect(tmp_path / "out" / "results.sqlite") as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    before = {result.id: result.row for result in ec.study.open(tmp_path / "out").trials}
+    assert 2 <= len(before) < 8
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    assert f"{len(before)} already stored" in done.stderr
+    after = ec.study.open(tmp_path / "out")
+    assert len(after.done) == 8
+    assert all(result.row == before[result.id] for result in after.done if result.id in before)
+    for result in after.done:
+        result.geometries()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT to a process group")
+def test_ctrl_c_leaves_one_line_and_what_has_finished(tmp_path: Path) -> None:
+    process, _ = start(tmp_path, "--workers", "1")
+    wait_for_rows(tmp_path, 1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "error: interrupted" in errors
+    assert "Traceback" not in errors
+    assert 1 <= len(ec.study.open(tmp_path / "out").done) < 8

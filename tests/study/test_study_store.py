@@ -1,0 +1,165 @@
+"""The folder of a study: what is written comes back, and what is wrong is refused."""
+
+import math
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import encollapse as ec
+from encollapse.errors import ArgumentError, EncollapseError, FileFormatError
+from encollapse.geometry import ClassGeometry
+from encollapse.study.arrays import load_geometries, save_geometries
+from encollapse.study.store import Row, Store
+from reference.study_folder import failed, study_of, write_folder
+
+
+def made_geometry() -> ClassGeometry:
+    generator = np.random.default_rng(0)
+    means, weight = generator.standard_normal((7, 5)), generator.standard_normal((3, 7))
+    return ClassGeometry(
+        feature_gram=means.T @ means,
+        counts=np.array([4, 1, 0, 2, 3]),
+        classifier_gram=weight @ weight.T,
+        class_outputs=weight @ means,
+        bias=generator.standard_normal(3),
+        within=generator.random(5),
+    )
+
+
+@pytest.mark.parametrize("with_prediction", [True, False])
+def test_geometries_come_back_exactly(tmp_path: Path, with_prediction: bool) -> None:
+    measured = made_geometry()
+    plain = ClassGeometry(feature_gram=np.eye(5), counts=np.full(5, 3))
+    save_geometries(tmp_path / "g.npz", plain if with_prediction else None, measured)
+    predicted, again = load_geometries(tmp_path / "g.npz")
+    for name in ("feature_gram", "counts", "classifier_gram", "class_outputs", "bias", "within"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(measured, name))
+    if with_prediction:
+        assert predicted is not None
+        np.testing.assert_array_equal(predicted.feature_gram, np.eye(5))
+        assert predicted.bias is None
+    else:
+        assert predicted is None
+
+
+def test_a_damaged_geometry_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "g.npz"
+    path.write_bytes(b"not an archive")
+    with pytest.raises(FileFormatError, match=r"g\.npz: not the geometries of a trial"):
+        load_geometries(path)
+
+
+def test_rows_come_back_with_infinity_and_absent_values(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.create()
+    trial = next(t for t in study_of().trials if math.isinf(t.settings["bias_decay"]))
+    row = Row(
+        trial.id, trial.settings, "done", {"x": math.nan, "y": [1, 2.5]}, None, 2.0, "a", "b", {"numpy": "1"}
+    )
+    store.write(row)
+    again = store.rows()[trial.id]
+    assert again.settings == trial.settings
+    assert again.record == {"x": None, "y": [1, 2.5]}
+    assert (again.seconds, again.started, again.finished, again.versions) == (2.0, "a", "b", {"numpy": "1"})
+
+
+def test_a_trial_counts_as_completed_only_with_its_geometries(tmp_path: Path) -> None:
+    study = study_of()
+    store = write_folder(tmp_path, study)
+    done, gone, bad = study.trials[:3]
+    store.geometry_path(gone.id).unlink()
+    store.write(failed(bad, "Traceback: no"))
+    assert [store.completed(trial) for trial in (done, gone, bad)] == [True, False, False]
+
+
+def test_a_folder_belongs_to_one_study(tmp_path: Path) -> None:
+    store = write_folder(tmp_path, study_of())
+    with pytest.raises(ArgumentError, match=r"holds the study 'made-up', not 'other'; give another folder"):
+        store.write_definition("other", {})
+
+
+def test_folders_without_results_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="holds no study results"):
+        ec.study.open(tmp_path)
+    (tmp_path / "results.sqlite").write_text("this is a text file, long enough to be looked at " * 9)
+    with pytest.raises(FileFormatError, match="not a results file of encollapse"):
+        ec.study.open(tmp_path)
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(ArgumentError, match="is a file; give a folder"):
+        ec.study.run("digits-transition", out=file)
+
+
+def test_results_of_a_newer_release_are_refused(tmp_path: Path) -> None:
+    store = write_folder(tmp_path, study_of())
+    with sqlite3.connect(store.file) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(FileFormatError, match="newer encollapse"):
+        ec.study.open(tmp_path)
+
+
+def test_open_gives_trials_in_the_order_of_the_study(tmp_path: Path) -> None:
+    study = study_of()
+    store = write_folder(tmp_path, study)
+    with sqlite3.connect(store.file) as connection:
+        connection.execute("DELETE FROM trials WHERE id = ?", (study.trials[1].id,))
+    store.write(failed(study.trials[0], "Traceback\nValueError: nothing"))
+    results = ec.study.open(tmp_path)
+    assert [result.id for result in results.trials] == [
+        t.id for t in study.trials if t is not study.trials[1]
+    ]
+    assert results.missing == (study.trials[1],)
+    assert [result.id for result in results.failed] == [study.trials[0].id]
+    with pytest.raises(ArgumentError, match="failed and has no record"):
+        _ = results.failed[0].record
+
+
+def test_worst_and_frame_agree_with_the_comparisons(tmp_path: Path) -> None:
+    write_folder(tmp_path, study_of())
+    results = ec.study.open(tmp_path)
+    errors = {}
+    for result in results.trials:
+        predicted, measured = result.geometries()
+        assert predicted is not None
+        errors[result.id] = ec.compare(predicted, measured).gram_error
+    worst = results.worst("gram_error")
+    assert worst is not None
+    assert worst.id == max(errors, key=lambda i: errors[i] or 0)
+    frame = results.to_frame().set_index("trial")
+    assert frame["gram_error"].to_dict() == errors
+    assert frame["bias_decay"].max() == math.inf
+    with pytest.raises(ArgumentError, match="error: expected one of 'gram_error'"):
+        results.worst("nonsense")
+
+
+def test_a_second_driver_is_refused_and_told_who_holds_the_folder(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.create()
+    refused = pytest.raises(EncollapseError, match=r"another driver \(process \d+ on .*\) is running")
+    with store.driver_lock(), refused:
+        ec.study.run("digits-transition", out=tmp_path, executor="inline", progress=False)
+    with store.driver_lock():
+        pass
+
+
+def test_the_lock_of_a_killed_driver_blocks_nobody(tmp_path: Path) -> None:
+    holder = (
+        "import sys, time; from encollapse.study.store import Store; s = Store(sys.argv[1]); s.create()\n"
+        "with s.driver_lock(): print('held', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", holder, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    store = Store(tmp_path)
+    with pytest.raises(EncollapseError, match=f"process {process.pid} "), store.driver_lock():
+        pass
+    process.kill()
+    process.communicate()
+    with store.driver_lock():
+        pass
