@@ -32,7 +32,7 @@ class Split:
         If the lengths differ, there is no sample, a label is negative or an input is not finite.
     """
 
-    inputs: NDArray[np.float32]
+    inputs: NDArray[Any]
     labels: IntArray
 
     def __post_init__(self) -> None:
@@ -41,7 +41,8 @@ class Split:
             raise ArgumentTypeError(f"inputs: expected real numbers, got dtype {raw.dtype}")
         if raw.ndim < 2 or raw.size == 0:
             raise ArgumentError(f"inputs: expected shape (N, ...) with at least one sample, got {raw.shape}")
-        inputs = raw.astype(np.float32)
+        with np.errstate(over="ignore"):
+            inputs = raw.astype(np.float32)
         if not np.isfinite(inputs).all():
             row = int(np.argwhere(~np.isfinite(inputs))[0, 0])
             raise ArgumentError(

@@ -146,7 +146,7 @@ def fit(
         encoding=encoding.name,
         data=dataset.provenance,
         status=trained.status,
-        stationarity=seen.stationarity,
+        stationarity=seen.stationarity.value,
         loss=seen.loss,
         relative_excess=None if comparison is None or prediction is None else seen.loss / prediction.loss - 1,
         test_accuracy=None if dataset.test is None else _accuracy(trained.classifier, dataset.test, encoding),

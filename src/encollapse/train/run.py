@@ -16,7 +16,6 @@ from encollapse.geometry import Comparison
 from encollapse.measure import Collapse
 from encollapse.train.models import Classifier
 from encollapse.train.settings import Settings
-from encollapse.train.stationarity import Stationarity
 from encollapse.ufm import Solution
 
 
@@ -68,8 +67,8 @@ class Run:
         Provenance of the data set.
     status : Status
         How the training ended; ``status.message`` says what to do.
-    stationarity : Stationarity
-        Final first- and second-order conditions, in float64.
+    stationarity : float
+        Final value of :class:`encollapse.train.Stationarity`; its two parts are in the last row of the history.
     loss : float
         Final objective on the whole training set, in float64.
     relative_excess : float or None
@@ -92,7 +91,7 @@ class Run:
     encoding: str
     data: Mapping[str, Any]
     status: Status
-    stationarity: Stationarity
+    stationarity: float
     loss: float
     relative_excess: float | None
     test_accuracy: float | None
@@ -118,7 +117,7 @@ class Run:
         error = None if self.comparison is None else self.comparison.gram_error
         return (
             f"Run({self.dataset!r}, {self.encoding!r}, model={self.settings.model!r}, status={self.status.name}, "
-            f"stationarity={self.stationarity.value:.2g}, "
+            f"stationarity={self.stationarity:.2g}, "
             f"gram_error={'none' if error is None else f'{error:.2g}'}, seconds={self.seconds:.2g})"
         )
 
@@ -131,9 +130,7 @@ class Run:
             "settings": self.settings.to_dict(),
             "status": self.status.name,
             "message": self.message,
-            "stationarity": self.stationarity.value,
-            "descent": self.stationarity.descent,
-            "escape": self.stationarity.escape,
+            "stationarity": self.stationarity,
             "loss": self.loss,
             "predicted_loss": None if self.prediction is None else self.prediction.loss,
             "relative_excess": self.relative_excess,

@@ -79,7 +79,7 @@ def stationarity(
     descent = float(total) / size if size > 0 else float(total)
     if rectified:
         return Stationarity(descent, 0.0)
-    counts = torch.bincount(labels).clamp(min=1)
+    counts = torch.bincount(labels).clamp(min=1).to(residual.dtype)
     sums = residual.new_zeros(len(counts), residual.shape[1]).index_add_(0, labels, residual)
     weighted = sums / (n * counts).sqrt()[:, None]
     threshold = math.sqrt(n * feature_decay) * math.sqrt(weight_decay)
