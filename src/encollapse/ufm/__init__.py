@@ -1,11 +1,13 @@
 """The unrestricted feature model: its exact global minimiser, with a certificate. numpy and scipy only."""
 
 from encollapse.ufm.certificate import Certificate
+from encollapse.ufm.design import design
 from encollapse.ufm.objective import objective
 from encollapse.ufm.path import BiasPath, bias_path
 from encollapse.ufm.problem import Problem
 from encollapse.ufm.solution import Solution, Status
 from encollapse.ufm.solve import solve
+from encollapse.ufm.targets import scale_target
 
 __all__ = [
     "BiasPath",
@@ -14,6 +16,8 @@ __all__ = [
     "Solution",
     "Status",
     "bias_path",
+    "design",
     "objective",
+    "scale_target",
     "solve",
 ]
