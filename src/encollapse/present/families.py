@@ -41,7 +41,7 @@ class Family:
     @property
     def label(self) -> str:
         """Encoding and panel in one line."""
-        return f"{self.encoding}, {self.panel}" if self.panel else self.encoding
+        return f"{self.encoding} · {self.panel}" if self.panel else self.encoding
 
     @property
     def bias_decays(self) -> list[float]:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 import encollapse
 from encollapse import _files
 from encollapse.errors import ArgumentError
-from encollapse.present import summary
+from encollapse.present import summary, tables
 from encollapse.present.families import Family, families
 from encollapse.present.figures import Drawing, bias_curves, error_overview, gram_matrices, transition
 from encollapse.present.wording import symbols
@@ -76,9 +76,9 @@ def _page(results: Results, members: list[Family], drawings: list[Drawing]) -> s
         finding=summary.finding(results, members),
         headline=summary.headline(results),
         drawings=[(drawing, Markup(drawing.inline_svg())) for drawing in drawings],
-        comparisons=summary.comparison_table(results, members) if members else None,
-        certificates=summary.certificate_table(members),
-        meanings=summary.error_meanings(),
+        comparisons=tables.comparison_table(results, members) if members else None,
+        certificates=tables.certificate_table(members),
+        meanings=tables.error_meanings(),
         failed=results.failed,
         missing=results.missing,
         settings=summary.shared_settings(results),

@@ -1,45 +1,15 @@
-"""What a report says in words and tables, computed from the records."""
+"""What a report says in words, computed from the records."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from encollapse.geometry.comparison import MEANINGS
 from encollapse.present.families import Family
-from encollapse.present.wording import bias_decay_is, count, fixed, percent, power, short, unbroken
-from encollapse.study.results import ERRORS, Results, TrialResult
+from encollapse.present.wording import bias_decay_is, count, fixed, percent, power, unbroken
+from encollapse.study.results import Results, TrialResult
 from encollapse.study.trials import number_label
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A table cell: its text, and what marks it."""
-
-    text: str
-    worst: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table as text: column heads (some with an explanation), rows of cells, and what its caption says."""
-
-    columns: tuple[tuple[str, str], ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    caption: str
-
-
-_SHORT = {
-    "gram_error": "Gram",
-    "shape_error": "shape",
-    "cosine_error": "cosine",
-    "bias_error": "bias",
-    "classifier_gram_error": "classifier",
-    "outputs_error": "outputs",
-    "balance_residual": "balance",
-}
 
 
 def finding(results: Results, members: Sequence[Family]) -> list[str]:
@@ -103,7 +73,7 @@ def _path_sentence(members: Sequence[Family]) -> str:
     (first, _, low), (last, _, high) = known[0], known[-1]
     gap = max(abs(m - p) for m, p, _ in known)
     text = (
-        f"For {family.label} the mean cosine of the class means goes from {fixed(first, 3)} at "
+        f"For {family.label}, the mean cosine of the class means goes from {fixed(first, 3)} at "
         f"{bias_decay_is(low.settings['bias_decay'])} to {fixed(last, 3)} at "
         f"{bias_decay_is(high.settings['bias_decay'])}, within {power(gap)} of the prediction throughout"
     )
@@ -133,85 +103,6 @@ def _relative_gap(result: TrialResult) -> float | None:
     return abs(float(prediction["certificate"]["gap"]) / float(prediction["loss"]))
 
 
-def comparison_table(results: Results, members: Sequence[Family]) -> Table:
-    """Every comparison, with the largest value of each column marked."""
-    worst = {name: results.worst(name) for name in ERRORS}
-    panels = any(family.panel for family in members)
-    head = [("encoding", ""), *([("data", "")] if panels else []), ("λ_b", ""), ("seed", "")]
-    columns = [*head, *((_SHORT[name], MEANINGS[name]) for name in ERRORS)]
-    columns += [
-        ("excess", "training loss / predicted minimum − 1"),
-        ("s", "wall time of the trial"),
-    ]
-    rows = []
-    for family in members:
-        for result in family.trials:
-            settings = result.settings
-            cells = [Cell(family.encoding), *([Cell(family.panel)] if panels else [])]
-            cells += [Cell(number_label(settings["bias_decay"])), Cell(str(settings["seed"]))]
-            for name in ERRORS:
-                value = result.comparison_error(name)
-                cells.append(Cell(short(value), worst=result is worst[name] and bool(value)))
-            excess = result.record["relative_excess"]
-            mark = "" if result.record["converged"] else " †"
-            cells += [Cell(short(excess) + mark), Cell(f"{result.row.seconds:.1f}")]
-            rows.append(tuple(cells))
-    top = worst["gram_error"]
-    caption = "Every trained network against its prediction; the largest error of each column is marked."
-    if top is not None:
-        amount = power(top.comparison_error("gram_error"))
-        caption += f" Worst row by Gram error: {where(top, members)}, with {amount}."
-    if any(not result.record["converged"] for result in results.done):
-        caption += " †: the training stopped before it was stationary."
-    return Table(tuple(columns), tuple(rows), caption)
-
-
-def certificate_table(members: Sequence[Family]) -> Table | None:
-    """The evidence for each prediction, seeds taken together; None where there is no prediction."""
-    panels = any(family.panel for family in members)
-    rows = []
-    for family in members:
-        seen = {r.settings["bias_decay"]: r for r in reversed(family.trials) if r.record["prediction"]}
-        for decay in sorted(seen):
-            record = seen[decay].record
-            prediction = record["prediction"]
-            certificate = prediction["certificate"]
-            rows.append(
-                tuple(
-                    Cell(text)
-                    for text in (
-                        family.encoding,
-                        *([family.panel] if panels else []),
-                        number_label(decay),
-                        f"{prediction['loss']:#.8g}",
-                        f"{certificate['lower_bound']:#.8g}",
-                        short(certificate["gap"]),
-                        certificate["kind"].replace("_", " "),
-                        "holds" if certificate["holds"] else "does not hold",
-                        number_label(float(prediction["critical_bias_decay"])),
-                    )
-                )
-            )
-    if not rows:
-        return None
-    columns = (
-        ("encoding", ""),
-        *([("data", "")] if panels else []),
-        ("λ_b", ""),
-        ("minimum", "predicted minimum of the objective"),
-        ("lower bound", "proved by the dual"),
-        ("gap", "minimum − lower bound"),
-        ("kind", "kind of evidence"),
-        ("verdict", ""),
-        ("λ_b*", "critical bias decay"),
-    )
-    caption = (
-        "Certificates of the predictions. A duality gap proves a global minimum: no network with these labels, "
-        "counts and decays has a loss below the lower bound."
-    )
-    return Table(columns, tuple(rows), caption)
-
-
 def shared_settings(results: Results) -> list[tuple[str, str]]:
     """Settings of the trainings: the value where all agree, the list of values where they differ."""
     found: dict[str, list[str]] = {}
@@ -239,9 +130,3 @@ def versions(results: Results) -> list[tuple[str, str]]:
             if value not in found.setdefault(name, []):
                 found[name].append(value)
     return [(name, ", ".join(values)) for name, values in found.items()]
-
-
-def error_meanings() -> list[tuple[str, str]]:
-    """Column heads of the comparison table with what they measure."""
-    named = [(f"{_SHORT[name]} ({name})", meaning) for name, meaning in MEANINGS.items()]
-    return [*named, ("excess (relative_excess)", "training loss / predicted minimum − 1")]
