@@ -52,12 +52,13 @@ def test_blocks_equal_the_dense_method(seed: int, kind: int, bias_decay: float) 
     for name in ("feature_gram", "classifier_gram", "class_outputs"):
         expected = getattr(other.geometry, name)
         scale = max(np.abs(expected).max(), 1e-300)
-        np.testing.assert_allclose(getattr(one.geometry, name), expected, atol=1e-8 * scale)
+        np.testing.assert_allclose(getattr(one.geometry, name), expected, atol=1e-11 * scale)
     value = ec.ufm.objective(block, *one.parameters(feature_dim=k + 3, seed=2))
     assert value == pytest.approx(one.loss, rel=1e-10)
     assert block.critical_bias_decay() == pytest.approx(dense.critical_bias_decay(), rel=1e-9)
-    cosines = one.geometry.mean_cosine(), other.geometry.mean_cosine()
-    assert cosines[0] == pytest.approx(cosines[1], abs=1e-8, nan_ok=True)
+    norms = np.sqrt(np.diag(one.geometry.feature_gram))
+    if norms.min() > 1e-4 * norms.max():
+        assert one.geometry.mean_cosine() == pytest.approx(other.geometry.mean_cosine(), abs=1e-7)
 
 
 def test_entries_without_the_matrix() -> None:

@@ -28,13 +28,13 @@ def critical_point(reduction: Reduction, threshold: float) -> CriticalPoint:
     ``1 = β² Σ_i ē_i²/(c² - Λ_i)`` holds :cite:p:`golub1973`.
     """
     touched = reduction.touched
-    if not touched.any():
+    if len(touched) == 0:
         return CriticalPoint(
             math.inf,
             "The mean label is zero, so the bias is zero and the mean direction is not learnt at any bias decay.",
         )
     spectrum = reduction.spectrum[touched]
-    mean = reduction.coordinates[touched]
+    mean = reduction.mean[touched]
     c = threshold / reduction.labels.scale
     if spectrum.max() >= c:
         return CriticalPoint(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,29 +42,56 @@ class Minimiser:
 def minimise(reduction: Reduction, threshold: float, bias_decay: float) -> Minimiser:
     """Minimise the convex problem; `threshold` is c in units of the labels."""
     labels = reduction.labels
-    shift, bias, iterations = _split(reduction, threshold, bias_decay)
-    left, singular, right = np.linalg.svd(
-        labels.centered + np.outer(shift, labels.root_priors), full_matrices=False
-    )
+    found = _decompose(reduction, threshold, bias_decay)
     # Singular values that exceed c by rounding only are not learnt.
-    excess = singular - threshold
-    learnt = excess > 8 * EPS * max(threshold, float(singular[0]))
-    shrunk = np.where(learnt, excess, 0.0)
-    rank = int(learnt.sum())
-    outputs = (left[:, :rank] * shrunk[:rank]) @ right[:rank]
-    dual = (left * np.minimum(singular, threshold)) @ right
+    excess = found.singular - threshold
+    largest = float(found.singular.max(initial=0.0))
+    order = np.argsort(-found.singular)
+    kept = order[excess[order] > 8 * EPS * max(threshold, largest)]
+    left, right, shrunk = found.left[:, kept], found.right[:, kept], excess[kept]
+    outputs = (left * shrunk) @ right.T
+    # The difference of labels and outputs would carry the rounding of the labels, which drowns a small c.
+    dual = (found.left * np.minimum(found.singular, threshold)) @ found.right.T
     loss, certificate = duality_gap(
-        labels, outputs, dual, float(shrunk.sum()), shift, bias, threshold, bias_decay
+        labels, outputs, dual, float(shrunk.sum()), found.shift, found.bias, threshold, bias_decay
     )
-    return Minimiser(loss, certificate, bias, left[:, :rank].copy(), shrunk, right[:rank].copy(), iterations)
+    singular = np.zeros(min(labels.centered.shape))
+    singular[: len(kept)] = shrunk
+    return Minimiser(loss, certificate, found.bias, left, singular, right.T, found.iterations)
 
 
-def _split(reduction: Reduction, threshold: float, bias_decay: float) -> tuple[FloatArray, FloatArray, int]:
-    """Split the mean label into what the features learn and what the bias takes, and count the steps."""
-    mean = reduction.labels.mean
-    if bias_decay == 0.0:
-        return np.zeros_like(mean), mean.copy(), 0
-    if math.isinf(bias_decay):
-        return mean.copy(), np.zeros_like(mean), 0
-    split = split_mean(reduction.spectrum, reduction.coordinates, threshold, bias_decay)
-    return reduction.basis @ split.shift, reduction.basis @ split.bias, split.iterations
+@dataclass(frozen=True, eq=False)
+class _Decomposition:
+    """Singular triplets of ``A_c + x uᵀ`` (columns), and the split of the mean label, ``shift + bias = ē``."""
+
+    left: FloatArray
+    singular: FloatArray
+    right: FloatArray
+    shift: FloatArray
+    bias: FloatArray
+    iterations: int
+
+
+def _decompose(reduction: Reduction, threshold: float, bias_decay: float) -> _Decomposition:
+    """Find the optimal shift x, and update the decomposition of the centred labels by it."""
+    r, t = reduction, np.flatnonzero(reduction.mean)
+    if bias_decay == 0.0 or len(t) == 0:
+        zero = np.zeros_like(r.labels.mean)
+        bias = r.labels.mean.copy() if bias_decay == 0.0 else zero
+        return _Decomposition(r.left, r.spectrum, r.right, zero, bias, 0)
+    split = split_mean(r.spectrum[t], r.mean[t], threshold, bias_decay)
+    # A_c + x uᵀ = [left_t Q] σ [(right_t diag(d) Q + u wᵀ)/σ]ᵀ on the touched triplets; the others stay.
+    updated = r.right[:, t] @ (r.spectrum[t, None] * split.vectors) + np.outer(
+        r.labels.root_priors, split.weights
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        updated = np.where(split.singular > 0, updated / split.singular, 0.0)
+    inert = np.setdiff1d(np.arange(len(r.spectrum)), t)
+    return _Decomposition(
+        left=np.column_stack([r.left[:, t] @ split.vectors, r.left[:, inert]]),
+        singular=np.concatenate([split.singular, r.spectrum[inert]]),
+        right=np.column_stack([updated, r.right[:, inert]]),
+        shift=r.left[:, t] @ split.shift,
+        bias=r.left[:, t] @ split.bias,
+        iterations=split.iterations,
+    )

@@ -8,6 +8,7 @@ derivative is ``diag(φ + λ_b + Γ w²) + diag(w) Γ diag(w)``: no product of m
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ import scipy.linalg
 
 from encollapse._typing import FloatArray
 from encollapse.ufm.reduction import EPS
+from encollapse.ufm.secular import secular_svd
 
 MAX_ITERATIONS = 200
 _STALLED = 5
@@ -25,41 +27,45 @@ class BiasSplit:
     """The mean label split into what the features learn and what the bias takes: ``shift + bias = ē``.
 
     Both parts are kept, because either may be many orders of magnitude below the other.
+
+    Attributes
+    ----------
+    shift, bias : (n,)
+        ``x`` and b in the coordinates of the mean label.
+    vectors, singular, weights : (n, n), (n,), (n,)
+        Left singular vectors Q and singular values σ of ``[diag(spectrum) | shift]``, and ``w = Qᵀ shift``.
+    iterations : int
+        Newton steps taken.
     """
 
     shift: FloatArray
     bias: FloatArray
+    vectors: FloatArray
+    singular: FloatArray
+    weights: FloatArray
     iterations: int
-    residual: float
 
 
 def split_mean(spectrum: FloatArray, mean: FloatArray, threshold: float, bias_decay: float) -> BiasSplit:
-    """Minimise f for ``0 < bias_decay < ∞`` in the coordinates of :class:`Reduction`.
+    """Minimise f in the coordinates that the mean label touches.
 
     Parameters
     ----------
     spectrum, mean : (n,)
-        Singular values of the centred labels, and the coordinates of the mean label.
+        Distinct singular values of the centred labels, descending, and the nonzero coordinates of the
+        mean label, n at least 1.
     threshold : float
         c, in the same units.
     bias_decay : float
-        ``λ_b``.
-
-    Returns
-    -------
-    BiasSplit
-        With the norm of the gradient that remains, ``residual``; the duality gap is
-        ``residual² / (2 λ_b)``.
+        ``λ_b``, infinity included; at 0 the answer is no shift and nothing needs solving.
     """
-    if not mean.any():
-        return BiasSplit(np.zeros_like(mean), np.zeros_like(mean), 0, 0.0)
+    if np.isinf(bias_decay):
+        return BiasSplit(mean, np.zeros_like(mean), *rank_one_svd(spectrum, mean), iterations=0)
     bias = mean / (1.0 + bias_decay)
     shift = mean * (bias_decay / (1.0 + bias_decay))
     state = _State.at(spectrum, shift, bias, threshold, bias_decay)
-    best, stalled = state, 0
-    for iteration in range(MAX_ITERATIONS):
-        if state.residual <= 4 * EPS * state.magnitude or stalled >= _STALLED:
-            return BiasSplit(best.shift, best.bias, iteration, best.residual)
+    best, stalled, iteration = state, 0, 0
+    while iteration < MAX_ITERATIONS and stalled < _STALLED and state.residual > 4 * EPS * state.magnitude:
         step = state.newton_step()
         slope = float(step @ state.gradient)
         length = 1.0
@@ -74,7 +80,8 @@ def split_mean(spectrum: FloatArray, mean: FloatArray, threshold: float, bias_de
         stalled = 0 if state.residual < 0.5 * best.residual else stalled + 1
         if state.residual < best.residual:
             best = state
-    return BiasSplit(best.shift, best.bias, MAX_ITERATIONS, best.residual)
+        iteration += 1
+    return BiasSplit(best.shift, best.bias, best.vectors, best.singular, best.weights, iteration)
 
 
 @dataclass(frozen=True)
@@ -124,16 +131,18 @@ class _State:
         hessian = w[:, None] * differences * w[None, :]
         diagonal = self.ratio + self.bias_decay + differences @ w**2
         hessian[np.diag_indices_from(hessian)] += diagonal
-        step = scipy.linalg.solve(hessian, -(self.vectors.T @ self.gradient), assume_a="sym")
-        return np.asarray(self.vectors @ step)
+        downhill = -(self.vectors.T @ self.gradient)
+        return np.asarray(self.vectors @ scipy.linalg.solve(hessian, downhill, assume_a="sym"))
 
 
 def rank_one_svd(spectrum: FloatArray, shift: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Left singular vectors Q and singular values σ of ``[diag(spectrum) | shift]``, and ``w = Qᵀ shift``.
 
-    Shapes (n, n), (n,) and (n,). Working on this matrix instead of ``Λ + x xᵀ``, and taking w from the right
-    singular vectors as ``σ_i v_i`` instead of from the product, keeps what is far below the largest accurate.
+    Shapes (n, n), (n,) and (n,). A dense decomposition, which loses what is far below the largest singular
+    value, is only the fallback.
     """
+    with contextlib.suppress(np.linalg.LinAlgError):
+        return secular_svd(spectrum, shift)
     vectors, singular, right = np.linalg.svd(np.column_stack([np.diag(spectrum), shift]), full_matrices=False)
     return vectors, singular, singular * right[:, -1]
 

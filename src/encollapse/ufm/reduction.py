@@ -6,13 +6,14 @@ the spectrum of ``A_c`` and the coordinates of ``ē`` in its left singular basis
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from encollapse import _checks
-from encollapse._typing import FloatArray
+from encollapse._typing import FloatArray, IntArray
 from encollapse.ufm.labels import WeightedLabels
 
 EPS = float(np.finfo(np.float64).eps)
@@ -20,48 +21,85 @@ EPS = float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True, eq=False)
 class Reduction:
-    """Spectrum of the centred labels, and the mean label in its eigenbasis.
+    """Singular triplets of the centred labels, with as few of them as possible touched by the mean label.
+
+    Inside a degenerate eigenspace only the direction of the mean label's projection matters, so the
+    triplets are rotated until one of them carries all of it; the others are inert whatever the bias is.
 
     Attributes
     ----------
     labels : WeightedLabels
         What was decomposed; all numbers are in its units.
-    basis : (q, n)
-        Orthonormal: the left singular vectors of the centred labels with singular values above rounding
-        and, where the mean has a part outside their span, the direction of that part.
+    left, right : (q, n), (K, n)
+        Singular vectors, as columns.
     spectrum : (n,)
-        The singular values, then 0 for that extra direction.
-    coordinates : (n,)
-        ``basisᵀ mean``.
+        Singular values, descending, then perhaps 0 for the direction of the mean label outside their span,
+        whose right vector is zero.
+    mean : (n,)
+        Coordinates ``leftᵀ ē``; exactly 0 in all but one triplet of a degenerate eigenspace.
     """
 
     labels: WeightedLabels
-    basis: FloatArray
+    left: FloatArray
+    right: FloatArray
     spectrum: FloatArray
-    coordinates: FloatArray
+    mean: FloatArray
 
     @classmethod
     def of(cls, labels: WeightedLabels) -> Reduction:
         """Decompose the labels."""
-        mean = labels.mean
-        left, values, _ = np.linalg.svd(labels.centered, full_matrices=False)
-        kept = values > values[0] * max(labels.centered.shape) * EPS
-        basis, spectrum = left[:, kept], values[kept]
-        coordinates = basis.T @ mean
-        outside = mean - basis @ coordinates
-        outside -= basis @ (basis.T @ outside)
+        left, spectrum, rows = np.linalg.svd(labels.centered, full_matrices=False)
+        # Taking the mean off leaves its rounding behind, however small the rest is.
+        size = max(float(spectrum[0]), float(np.linalg.norm(labels.mean)))
+        kept = spectrum > size * max(labels.centered.shape) * EPS
+        left, spectrum, right = left[:, kept], spectrum[kept], rows[kept].T
+        # A_c u = 0 holds up to rounding, which vectors of small singular values magnify.
+        right = right - np.outer(labels.root_priors, labels.root_priors @ right)
+        mean = left.T @ labels.mean
+        left, right, mean = _gather(left, right, spectrum, mean)
+        outside = labels.mean - left @ mean
+        for _ in range(2):
+            outside -= left @ (left.T @ outside)
         length = float(np.linalg.norm(outside))
-        if length > 64 * EPS * float(np.linalg.norm(mean)) and basis.shape[1] < len(mean):
-            basis = np.column_stack([basis, outside / length])
-            spectrum = np.append(spectrum, 0.0)
-            coordinates = np.append(coordinates, length)
-        return cls(labels, *(_checks.read_only(v) for v in (basis, spectrum, coordinates)))
+        if length > 64 * EPS * float(np.linalg.norm(labels.mean)) and left.shape[1] < len(labels.mean):
+            left = np.column_stack([left, outside / length])
+            right = np.column_stack([right, np.zeros(len(right))])
+            spectrum, mean = np.append(spectrum, 0.0), np.append(mean, length)
+        return cls(labels, *(_checks.read_only(v) for v in (left, right, spectrum, mean)))
 
     @cached_property
-    def touched(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """Which coordinates of the mean label are above rounding, shape (n,)."""
-        norm = float(np.linalg.norm(self.labels.mean))
-        floor = 1e3 * EPS * np.sqrt(max(self.labels.centered.shape))
-        if norm <= floor:
-            return np.zeros(len(self.spectrum), dtype=bool)
-        return np.asarray(np.abs(self.coordinates) > floor * norm)
+    def touched(self) -> IntArray:
+        """Indices of the triplets that the mean label touches by more than rounding.
+
+        Solving needs no such judgement and uses every coordinate that is not exactly 0.
+        """
+        size = float(np.linalg.norm(self.labels.mean))
+        floor = 64 * EPS * np.sqrt(max(self.labels.centered.shape))
+        # The largest label is of size 1 here, so a mean within rounding of 1 is zero.
+        return np.flatnonzero(np.abs(self.mean) > floor * size) if size > floor else np.empty(0, np.int64)
+
+
+def _gather(
+    left: FloatArray, right: FloatArray, spectrum: FloatArray, mean: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Rotate each cluster of equal singular values so that its first triplet takes all of the mean label."""
+    if len(spectrum) == 0:
+        return left, right, mean
+    apart = -np.diff(spectrum) > 8 * EPS * spectrum[0]
+    starts = np.concatenate([[0], np.flatnonzero(apart) + 1, [len(spectrum)]])
+    left, right, mean = left.copy(), right.copy(), mean.copy()
+    for first, end in itertools.pairwise(starts):
+        if end - first < 2:
+            continue
+        part = mean[first:end]
+        size = float(np.linalg.norm(part))
+        # A Householder reflection that maps the projection onto the first axis.
+        axis = part.copy()
+        axis[0] += np.copysign(size, part[0])
+        square = float(axis @ axis)
+        if square > 0:
+            for block in (left, right):
+                block[:, first:end] -= np.outer(block[:, first:end] @ axis, 2.0 * axis / square)
+        mean[first:end] = 0.0
+        mean[first] = -np.copysign(size, part[0])
+    return left, right, mean
