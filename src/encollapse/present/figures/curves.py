@@ -19,7 +19,7 @@ from encollapse.study.trials import number_label
 
 _STUB = 0.16  # half the length, in decades, of the line that stands for the value at 0 or ∞
 
-_CRITICAL = "critical"
+_CRITICAL = "_critical"
 _SAME = 0.02  # decades within which two critical bias decays are drawn as one
 
 
@@ -100,10 +100,10 @@ def draw_critical(axes: Axes, decay: float, height: float, colour: str) -> None:
     """Mark a critical bias decay on its line; its value is written once, by the first family that has it."""
     x = math.log10(decay)
     axes.plot(x, height, marker="D", color=colour, markersize=5, linestyle="none", zorder=3.5)
-    known = [float(np.asarray(line.get_xdata())[0]) for line in axes.lines if line.get_gid() == _CRITICAL]
+    known = [float(np.asarray(line.get_xdata())[0]) for line in axes.lines if line.get_label() == _CRITICAL]
     if any(abs(x - other) < _SAME for other in known):
         return
-    axes.axvline(x, color=colour, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1, gid=_CRITICAL)
+    axes.axvline(x, color=colour, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1, label=_CRITICAL)
     axes.annotate(
         f"$\\lambda_b^*$ = {number_label(decay)}",
         (x, 1.0),

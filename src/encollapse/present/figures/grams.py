@@ -41,6 +41,8 @@ def gram_matrices(family: Family, *, columns: int = 4) -> Drawing | None:
             for row, (kind, gram) in enumerate(zip(("predicted", "measured"), pair, strict=True)):
                 axes = grid[row][column]
                 image = axes.imshow(gram, cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation="none")
+                # Without it, equal pictures would share an identifier in the page.
+                image.set_gid(f"{kind}-{column}")
                 axes.set_xticks([])
                 axes.set_yticks([])
                 for spine in axes.spines.values():

@@ -1,0 +1,255 @@
+"""The command line: what it prints, its exit codes, and its manners."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import encollapse as ec
+from encollapse import cli
+from reference.study_folder import study_of, write_folder
+
+PREDICT = ["predict", "-e", "one-hot", "--classes", "4", "--samples-per-class", "5"]
+DECAYS = ["--weight-decay", "5e-3", "--feature-decay", "2e-3"]
+
+Capture = pytest.CaptureFixture[str]
+
+
+def answer(capsys: Capture, *arguments: str) -> Any:
+    code = cli.run([*arguments, "--json"])
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    return json.loads(printed.out)
+
+
+def test_predict_gives_the_ground_truth(capsys: Capture) -> None:
+    found = answer(capsys, *PREDICT, *DECAYS, "--bias-decay", "0.06")
+    assert found["critical_bias_decay"] == pytest.approx(0.0291076, abs=1e-6)
+    assert found["mean_cosine"] == pytest.approx(-0.1380208, abs=1e-6)
+    assert found["bias"] == pytest.approx([0.1178511] * 4, abs=1e-6)
+    assert found["loss"] == pytest.approx(0.0262176, abs=1e-6)
+    assert found["certificate"]["holds"] is True
+
+
+def test_predict_takes_infinity_counts_and_options(capsys: Capture) -> None:
+    arguments = ["predict", "-e", "label_smoothing", "-o", "smoothing=0.2", "--counts", "100,50,20"]
+    found = answer(capsys, *arguments, *DECAYS, "--bias-decay", "inf")
+    problem = ec.ufm.Problem(
+        ec.encodings.label_smoothing(3, 0.2),
+        [100, 50, 20],
+        weight_decay=5e-3,
+        feature_decay=2e-3,
+        bias_decay=math.inf,
+    )
+    solution = ec.ufm.solve(problem)
+    assert found["bias_decay"] == "inf"
+    assert found["loss"] == solution.loss
+    np.testing.assert_array_equal(found["feature_gram"], solution.geometry.feature_gram)
+
+
+def test_predict_reads_an_encoding_file(capsys: Capture, tmp_path: Path) -> None:
+    path = ec.encodings.random(5, 3, seed=7).save(tmp_path / "code.json")
+    found = answer(capsys, "predict", "--encoding", str(path), "--samples-per-class", "11", *DECAYS)
+    assert found["num_classes"] == 5
+
+
+def test_predict_path_shows_the_transition(capsys: Capture) -> None:
+    found = answer(capsys, *PREDICT, *DECAYS, "--path")
+    rows = found["path"]
+    assert rows[0]["bias_decay"] == 0.0
+    assert rows[0]["mean_cosine"] == pytest.approx(-1 / 3, abs=1e-12)
+    assert rows[-1]["bias_decay"] == "inf"
+    assert rows[-1]["mean_cosine"] == pytest.approx(0.0, abs=1e-12)
+    assert found["critical_bias_decay"] in [row["bias_decay"] for row in rows]
+
+
+def test_tables_of_predictions(capsys: Capture) -> None:
+    assert cli.run([*PREDICT, *DECAYS]) == 0
+    printed = capsys.readouterr().out
+    for part in ("certificate", "loss", "threshold c", "critical λ_b", "singular values", "cosines of means"):
+        assert part in printed
+    assert "−0.333333 for every pair" in printed
+    assert cli.run([*PREDICT, *DECAYS, "--path"]) == 0
+    assert "critical" in capsys.readouterr().out
+
+
+def test_encodings_are_listed_with_what_they_need(capsys: Capture) -> None:
+    found = {entry["name"]: entry for entry in answer(capsys, "encodings")}
+    assert tuple(found) == ec.encodings.names()
+    assert found["random"]["needs"] == ["code_dim"]
+    for name, entry in found.items():
+        assert ec.encodings.by_name(name, 5, **entry["example"]).num_classes == 5
+    assert cli.run(["encodings"]) == 0
+    assert "--option code_dim=6" in capsys.readouterr().out
+
+
+def test_measure_finds_the_exact_minimiser(capsys: Capture, tmp_path: Path) -> None:
+    problem = ec.ufm.Problem(
+        ec.encodings.one_hot(5), 13, weight_decay=5e-3, feature_decay=2e-3, bias_decay=0.1
+    )
+    weight, means, bias = ec.ufm.solve(problem).parameters(7)
+    labels = np.repeat(np.arange(5), 13)
+    for name, value in (("h", means.T[labels]), ("y", labels), ("w", weight), ("b", bias)):
+        np.save(tmp_path / f"{name}.npy", value)
+    files = [str(tmp_path / f"{name}.npy") for name in "hywb"]
+    command = [
+        "measure",
+        files[0],
+        "--labels",
+        files[1],
+        "--weight",
+        files[2],
+        "--bias",
+        files[3],
+        "-e",
+        "one-hot",
+    ]
+    found = answer(capsys, *command)
+    assert found["nc1_trace_ratio"] == pytest.approx(0.0, abs=1e-20)
+    assert found["accuracy"] == 1.0
+    assert cli.run(command) == 0
+    assert "nc2_etf" in capsys.readouterr().out
+
+
+def test_train_study_and_report(capsys: Capture, tmp_path: Path) -> None:
+    found = answer(
+        capsys, "train", "digits", "-e", "one-hot", "--counts", ",".join(["5"] * 10), *DECAYS,
+        "--bias-decay", "inf", "--epochs", "1", "--finish", "0", "--out", str(tmp_path / "run"),
+    )  # fmt: skip
+    assert found["settings"]["bias_decay"] == "inf"
+    assert found["comparison"]["gram_error"] > 0
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+
+    file = tmp_path / "tiny.toml"
+    file.write_text(
+        'name = "tiny"\ntitle = "Tiny"\n[[runs]]\ndataset = { name = "digits", counts = 9999 }\n'
+        'encoding = "one-hot"\nweight_decay = 5e-3\nthreshold = 0.3\nbias_decay = 0\n[[runs]]\nepochs = 1\n'
+        'train = { finish = 0 }\ndataset = { name = "digits", counts = 5 }\nencoding = "one-hot"\n'
+        "weight_decay = 5e-3\nthreshold = 0.3\nbias_decay = 0\n"
+    )
+    out = tmp_path / "out"
+    assert cli.run(["study", str(file), "--out", str(out), "--executor", "inline", "--json"]) == 1
+    printed = capsys.readouterr()
+    summary = json.loads(printed.out)
+    assert (summary["done"], summary["failed"], summary["missing"]) == (1, 1, 0)
+    assert "[2/2] done" in printed.err
+    assert answer(capsys, "report", str(out)) == {"page": str(out / "report" / "index.html")}
+    assert "fewer than 9999" in (out / "report" / "index.html").read_text()
+
+
+def test_report_prints_where_the_page_is(capsys: Capture, tmp_path: Path) -> None:
+    write_folder(tmp_path, study_of())
+    assert cli.run(["report", str(tmp_path)]) == 0
+    printed = "".join(capsys.readouterr().out.split())
+    assert printed == str(tmp_path / "report" / "index.html")
+
+
+def test_built_in_studies_are_listed(capsys: Capture) -> None:
+    assert [entry["name"] for entry in answer(capsys, "study", "--list")] == list(ec.study.names())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message", "hint"),
+    [
+        (["predict"], 2, "Missing option", "encollapse predict --help"),
+        (["nonsense"], 2, "No such command 'nonsense'", "encollapse --help"),
+        ([*PREDICT, *DECAYS, "--bias-decay", "x"], 2, "--bias-decay", "encollapse predict --help"),
+        ([*PREDICT, *DECAYS, "--bias-decay", "-1"], 2, "bias_decay: expected a number 0 or above", ""),
+        ([*PREDICT, *DECAYS, "--bias-decay", "nan"], 2, "bias_decay: expected a number, got NaN", ""),
+        ([*PREDICT, *DECAYS, "--counts", "1,2,3,4"], 2, "counts: give either", ""),
+        (
+            ["predict", "-e", "one-hot", "--samples-per-class", "3", *DECAYS],
+            2,
+            "classes: not known",
+            "give --classes",
+        ),
+        (["predict", "-e", "one-hot", "--counts", "3,x", *DECAYS], 2, "counts: expected whole numbers", ""),
+        (
+            ["predict", "-e", "one-hot", "--counts", "3,0", *DECAYS],
+            2,
+            "counts: class 1 has 0 samples",
+            "leave empty",
+        ),
+        (
+            ["predict", "-e", "foo", "--counts", "3,4", *DECAYS],
+            2,
+            "no encoding is called 'foo'",
+            "there are one-hot",
+        ),
+        (["predict", "-e", "no.json", "--counts", "3,4", *DECAYS], 2, "no.json", "check the path"),
+        (
+            ["predict", "-e", "one-hot", "-o", "x", "--counts", "3,4", *DECAYS],
+            2,
+            "option: expected NAME=VALUE",
+            "",
+        ),
+        (
+            ["predict", "-e", "one-hot", "-o", "x=1", "--counts", "3,4", *DECAYS],
+            2,
+            "has no such option",
+            "it has",
+        ),
+        (["measure", "no.npy", "--labels", "no.npy"], 2, "there is no file 'no.npy'", ""),
+        (["study"], 2, "NAME: missing", "--list"),
+        (["study", "nope"], 2, "no built-in study is called 'nope'", "there are digits-accuracy"),
+        (["study", "no.toml"], 2, "no.toml: there is no such file", "check the path"),
+        (["report", "no-folder"], 2, "holds no study results", "encollapse study"),
+        (["train", "nope", "-e", "one-hot", *DECAYS], 2, "no data set is called 'nope'", "there are digits"),
+    ],
+)
+def test_errors_are_one_line_and_a_hint(
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: list[str],
+    code: int,
+    message: str,
+    hint: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(arguments) == code
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    lines = printed.err.splitlines()
+    assert len(lines) <= 2
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+    assert hint in printed.err
+    assert all(line.startswith("hint: ") for line in lines[1:])
+
+
+def test_an_executor_that_is_not_there_is_a_failure(capsys: Capture, tmp_path: Path) -> None:
+    assert cli.run(["study", "digits-transition", "--out", str(tmp_path), "--executor", "dask"]) == 1
+    assert "error: executor: this release has 'process' and 'inline'" in capsys.readouterr().err
+
+
+def test_debug_anywhere_shows_the_traceback() -> None:
+    with pytest.raises(ec.errors.ArgumentError, match="NAME: missing"):
+        cli.run(["study", "--debug"])
+
+
+def test_version_and_exit_code_of_a_real_process() -> None:
+    command = [sys.executable, "-m", "encollapse.cli"]
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"encollapse {ec.__version__}\n")
+    done = subprocess.run([*command, "study", "nope"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_no_help_loads_torch_or_what_draws() -> None:
+    probe = (
+        "import sys\nfrom encollapse import cli\n"
+        "for c in ['encodings', 'predict', 'train', 'measure', 'study', 'report']:\n"
+        "    assert cli.run([c, '--help']) == 0\n"
+        "assert cli.run(['--help']) == 0\n"
+        "print('loaded', [m for m in ('torch', 'matplotlib', 'pandas', 'sklearn', 'jinja2') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert "loaded []" in done.stdout
+    assert done.stdout.count("$ encollapse ") >= 8  # examples
