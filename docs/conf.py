@@ -65,4 +65,3 @@ html_theme_options = {
     "show_toc_level": 2,
 }
 html_sidebars = {"**": ["sidebar-nav-bs"]}
-

@@ -1,0 +1,82 @@
+"""Every Python snippet of the README and the documentation runs, and every command it names exists."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [code for tag, code in FENCE.findall(page.read_text(encoding="utf-8")) if tag == language]
+
+
+def test_there_is_something_to_run() -> None:
+    assert sum(len(blocks(page, "python")) for page in PAGES) >= 8
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_python_snippets_run(page: Path, tmp_path: Path) -> None:
+    """A page's snippets run one after the other in one fresh interpreter, as a reader would."""
+    script = tmp_path / "page.py"
+    script.write_text("\n".join(blocks(page, "python")), encoding="utf-8")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def named_commands() -> set[str]:
+    text = "\n".join(code for page in PAGES for code in blocks(page, "sh"))
+    return set(re.findall(r"^encollapse ([a-z]+)", text, re.MULTILINE))
+
+
+def test_commands_in_the_documentation_exist() -> None:
+    names = named_commands()
+    assert {"encodings", "predict", "train", "study", "report"} <= names
+    for name in sorted(names):
+        done = subprocess.run(
+            [sys.executable, "-m", "encollapse.cli", name, "--help"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{name}: {done.stderr}"
+        assert "Usage" in done.stdout
+
+
+def test_make_targets_in_the_readme_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make (\w+)", "\n".join(blocks(ROOT / "README.md", "sh")), re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_study_files_in_the_documentation_are_valid(tmp_path: Path) -> None:
+    import encollapse as ec
+
+    files = blocks(ROOT / "docs" / "studies.md", "toml")
+    assert files
+    for i, text in enumerate(files):
+        path = tmp_path / f"study{i}.toml"
+        path.write_text(text, encoding="utf-8")
+        assert len(ec.study.load(path).trials) > 0
+        assert tomllib.loads(text)["name"]
+
+
+def test_every_citation_has_an_entry() -> None:
+    entries = set(re.findall(r"^@\w+\{(\w+),", (ROOT / "docs" / "references.bib").read_text(), re.MULTILINE))
+    cited: dict[str, Path] = {}
+    sources = [*(ROOT / "src").rglob("*.py"), *(ROOT / "examples").glob("*.py"), *PAGES]
+    for path in sources:
+        text = path.read_text(encoding="utf-8")
+        for keys in re.findall(r":cite:[pt]:`([^`]+)`|\{cite:[pt]\}`([^`]+)`", text):
+            for key in "".join(keys).split(","):
+                cited[key.strip()] = path
+    missing = {key: str(path.relative_to(ROOT)) for key, path in cited.items() if key not in entries}
+    assert not missing
