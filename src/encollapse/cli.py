@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 import encollapse
-from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseError, FileFormatError
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from encollapse.encodings import Encoding
+from encollapse._terminal import complain, explain, parse_counts, parse_encoding, show
+from encollapse.errors import ArgumentError
 
 app = typer.Typer(
     name="encollapse",
@@ -65,7 +60,7 @@ def encodings(as_json: Json = False) -> None:
     """
     from encollapse.present import console, records
 
-    _show(console.encodings_table, records.encodings_record, as_json)
+    show(console.encodings_table, records.encodings_record, as_json)
 
 
 @app.command()
@@ -97,11 +92,11 @@ def predict(
     from encollapse import ufm
     from encollapse.present import console, records
 
-    sizes = _counts(counts)
+    sizes = parse_counts(counts)
     if (sizes is None) == (samples_per_class is None):
         raise ArgumentError("counts: give either --counts or --samples-per-class, and not both")
     problem = ufm.Problem(
-        _encoding(encoding, option, classes if classes is not None or sizes is None else len(sizes)),
+        parse_encoding(encoding, option, classes if classes is not None or sizes is None else len(sizes)),
         samples_per_class if sizes is None else sizes,
         weight_decay=weight_decay,
         feature_decay=feature_decay,
@@ -110,10 +105,10 @@ def predict(
     )
     if path:
         line = ufm.bias_path(problem, console.transition_grid(problem.critical_bias_decay()))
-        _show(lambda: console.path_table(line), lambda: records.path_record(line), as_json)
+        show(lambda: console.path_table(line), lambda: records.path_record(line), as_json)
         return
     solution = ufm.solve(problem, throw=False)
-    _show(lambda: console.solution_table(solution), lambda: records.solution_record(solution), as_json)
+    show(lambda: console.solution_table(solution), lambda: records.solution_record(solution), as_json)
     if not solution.status.success:
         raise typer.Exit(1)
 
@@ -149,11 +144,11 @@ def train(
     from encollapse import data
     from encollapse.present import console
 
-    loaded = data.load(dataset, counts=_counts(counts), holdout=holdout)
+    loaded = data.load(dataset, counts=parse_counts(counts), holdout=holdout)
     given: dict[str, Any] = {"epochs": epochs, "finish": finish, "tolerance": tolerance}
     run = encollapse.train.fit(
         loaded,
-        _encoding(encoding, option, loaded.num_classes),
+        parse_encoding(encoding, option, loaded.num_classes),
         weight_decay=weight_decay,
         feature_decay=feature_decay,
         bias_decay=bias_decay,
@@ -165,7 +160,7 @@ def train(
     )
     if out is not None:
         run.save(out)
-    _show(lambda: console.run_table(run), run.to_dict, as_json)
+    show(lambda: console.run_table(run), run.to_dict, as_json)
 
 
 @app.command()
@@ -200,11 +195,11 @@ def measure(
         classified,
         weight=None if weight is None else measuring.load_array(weight),
         bias=None if bias is None else measuring.load_array(bias),
-        encoding=None if encoding is None else _encoding(encoding, option, number),
+        encoding=None if encoding is None else parse_encoding(encoding, option, number),
         num_classes=classes,
         convention=convention,
     )
-    _show(lambda: console.collapse_table(result), result.to_dict, as_json)
+    show(lambda: console.collapse_table(result), result.to_dict, as_json)
 
 
 @app.command()
@@ -237,14 +232,14 @@ def study(
 
     if names:
         known = [studies.load(known) for known in studies.names()]
-        _show(lambda: console.studies_table(known), lambda: records.studies_record(known), as_json)
+        show(lambda: console.studies_table(known), lambda: records.studies_record(known), as_json)
         return
     if name is None:
         raise ArgumentError("NAME: missing; give a built-in study (see --list) or a .toml file")
     chosen = studies.load(name)
     folder = Path("runs") / chosen.name if out is None else out
     results = studies.run(chosen, out=folder, workers=workers, executor=executor)
-    _show(lambda: console.results_table(results), lambda: records.results_record(results), as_json)
+    show(lambda: console.results_table(results), lambda: records.results_record(results), as_json)
     if results.failed:
         raise typer.Exit(1)
 
@@ -266,7 +261,7 @@ def report(
     from encollapse import present
 
     page = present.report(folder, out=out)
-    _show(lambda: str(page), lambda: {"page": str(page)}, as_json)
+    show(lambda: str(page), lambda: {"page": str(page)}, as_json)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -290,85 +285,10 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if debug:
             raise
-        return _explain(error)
+        return explain(error)
     if code == _INTERRUPTED:
-        _complain("interrupted", "finished trials of a study are stored; the same command goes on from there")
+        complain("interrupted", "finished trials of a study are stored; the same command goes on from there")
     return int(code or 0)
-
-
-def _explain(error: Exception) -> int:
-    """Say on standard error what went wrong and what to do; return the exit code."""
-    usage = getattr(error, "format_message", None)
-    if usage is not None:
-        context = getattr(error, "ctx", None)
-        command = "encollapse" if context is None else context.command_path
-        _complain(usage().rstrip("."), f"{command} --help")
-        return int(getattr(error, "exit_code", 2))
-    if isinstance(error, FileNotFoundError) and error.filename is not None:
-        text, hint = f"{error.filename}: there is no such file", "check the path"
-    elif isinstance(error, EncollapseError | FileNotFoundError):
-        text, _, hint = str(error).partition("; ")
-    else:
-        text = f"{type(error).__name__}: {error}"
-        hint = "run again with --debug for the traceback"
-    _complain(text, hint)
-    bad_usage = (ArgumentError, ArgumentTypeError, FileFormatError, FileNotFoundError)
-    return 2 if isinstance(error, bad_usage) else 1
-
-
-def _complain(text: str, hint: str) -> None:
-    typer.echo(f"error: {' '.join(text.split())}", err=True)
-    if hint:
-        typer.echo(f"hint: {' '.join(hint.split())}", err=True)
-
-
-def _show(table: Callable[[], RenderableType], record: Callable[[], Any], as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(record(), indent=2, ensure_ascii=False, allow_nan=False))
-        return
-    from rich.console import Console
-
-    Console(highlight=False, soft_wrap=False).print(table())
-
-
-def _encoding(name: str, options: list[str] | None, num_classes: int | None) -> Encoding:
-    from encollapse import encodings as catalogue
-
-    if name.endswith((".json", ".npz")):
-        if options:
-            raise ArgumentError("option: an encoding from a file has no options; leave --option out")
-        return catalogue.Encoding.load(name)
-    if num_classes is None:
-        raise ArgumentError("classes: not known; give --classes, or one number a class in --counts")
-    return catalogue.by_name(name, num_classes, **_options(options))
-
-
-def _options(given: list[str] | None) -> Mapping[str, Any]:
-    found: dict[str, Any] = {}
-    for text in given or ():
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise ArgumentError(f"option: expected NAME=VALUE, got {text!r}; for example smoothing=0.2")
-        found[name.replace("-", "_")] = _value(value)
-    return found
-
-
-def _value(text: str) -> Any:
-    for read in (int, float):
-        try:
-            return read(text)
-        except ValueError:
-            continue
-    return text
-
-
-def _counts(text: str | None) -> list[int] | None:
-    if text is None:
-        return None
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ArgumentError(f"counts: expected whole numbers with commas between, got {text!r}") from None
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def encodings_table() -> RenderableType:
     """Every encoding of the catalogue with an example of how to ask for it."""
     table = _table("encoding", "what it is", "options")
     for name, entry in CATALOGUE.items():
-        options = " ".join(f"--option {o}={v:g}" for o, v in entry.example.items())
+        options = " ".join(f"--option {o}={_option(v)}" for o, v in entry.example.items())
         table.add_row(Text(name, style="bold"), entry.summary.replace("`", ""), options or "none needed")
     return table
 
@@ -56,9 +56,10 @@ def solution_table(solution: ufm.Solution) -> RenderableType:
     return _pairs(pairs)
 
 
-def transition_grid(critical: float) -> list[float]:
+def transition_grid(critical: float | None) -> list[float]:
     """Bias decays that show a transition: half decades from 0.001 to 1000, the critical one, 0 and ∞."""
-    return sorted({0.0, *(10.0 ** (e / 2) for e in range(-6, 7)), critical, math.inf})
+    known = {0.0, *(10.0 ** (e / 2) for e in range(-6, 7)), math.inf}
+    return sorted(known if critical is None else known | {critical})
 
 
 def studies_table(studies: Sequence[Study]) -> RenderableType:
@@ -176,6 +177,10 @@ def _pairs(pairs: Sequence[tuple[str, Any]]) -> Table:
     for name, value in pairs:
         table.add_row(name, value if isinstance(value, Text) else Text(str(value)))
     return table
+
+
+def _option(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _counts(counts: np.ndarray[Any, Any]) -> str:

@@ -117,10 +117,14 @@ def _certificate_group(family: Family) -> Group:
             short(certificate["gap"]),
             certificate["kind"].replace("_", " "),
             "holds" if certificate["holds"] else "does not hold",
-            number_label(float(prediction["critical_bias_decay"])),
+            _critical(prediction["critical_bias_decay"]),
         )
         rows.append(tuple(Cell(text) for text in texts))
     return Group(family.label, tuple(rows))
+
+
+def _critical(value: float | str | None) -> str:
+    return number_label(None if value is None else float(value))
 
 
 def error_meanings() -> list[tuple[str, str]]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
-from pydantic_core import ErrorDetails
 
 from encollapse import data
 from encollapse.encodings.catalogue import CATALOGUE
 from encollapse.errors import FileFormatError
+from encollapse.study.spec_errors import block_name, message, place, suggest
 
 DEFAULTS: dict[str, Any] = {"model": ["mlp"], "features": ["linear"], "seeds": [0]}
 """Values of keys that neither a block nor ``[defaults]`` gives."""
@@ -52,7 +50,7 @@ class DatasetSpec(_Strict):
     @classmethod
     def _known(cls, value: str) -> str:
         if value not in data.names() and not value.endswith(".npz"):
-            known = _suggest(value, list(data.names()))
+            known = suggest(value, list(data.names()))
             raise ValueError(f"no data set is called {value!r}{known}; a path must end in .npz")
         return value
 
@@ -75,7 +73,7 @@ class EncodingSpec(_Strict):
     def _known(cls, value: str) -> str:
         name = value.replace("_", "-")
         if name not in CATALOGUE:
-            raise ValueError(f"no encoding is called {value!r}{_suggest(name, CATALOGUE)}")
+            raise ValueError(f"no encoding is called {value!r}{suggest(name, CATALOGUE)}")
         return name
 
     @field_validator("options")
@@ -144,6 +142,16 @@ class StudyFile(_Strict):
     runs: Annotated[list[Block], Field(min_length=1)]
 
 
+_KEYS = {
+    "": list(StudyFile.model_fields),
+    "runs": list(Block.model_fields),
+    "dataset": list(DatasetSpec.model_fields),
+    "imbalance": list(Imbalance.model_fields),
+    "encoding": list(EncodingSpec.model_fields),
+}
+"""Keys of each table of a study file, for suggestions."""
+
+
 def read(text: str, source: str) -> tuple[StudyFile, list[dict[str, Any]]]:
     """Parse and check a study file; return it with its blocks merged with defaults, as plain values.
 
@@ -160,14 +168,14 @@ def read(text: str, source: str) -> tuple[StudyFile, list[dict[str, Any]]]:
         study = StudyFile.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        raise FileFormatError(f"{source}: {_place(first, raw)}: {_message(first)}") from None
+        raise FileFormatError(f"{source}: {place(first, raw)}: {message(first, _KEYS)}") from None
     return study, [_merge(study, i, source) for i in range(len(study.runs))]
 
 
 def _merge(study: StudyFile, index: int, source: str) -> dict[str, Any]:
     own = _given(study.runs[index])
     shared = _given(study.defaults)
-    where = f"{source}: {_block_name(index)}"
+    where = f"{source}: {block_name(index)}"
     for table, name in ((own, where), (shared, f"{source}: [defaults]")):
         if "threshold" in table and "feature_decay" in table:
             raise FileFormatError(f"{name}: threshold and feature_decay exclude each other; keep one")
@@ -189,81 +197,3 @@ def _merge(study: StudyFile, index: int, source: str) -> dict[str, Any]:
 
 def _given(block: Block) -> dict[str, Any]:
     return block.model_dump(exclude_none=True)
-
-
-def _block_name(index: int) -> str:
-    return f"[[runs]] block {index + 1}"
-
-
-def _place(error: ErrorDetails, raw: Mapping[str, Any]) -> str:
-    """Where in the file: the block in words, then the key as the file writes it."""
-    location = list(error["loc"])
-    if not location:
-        return "the file"
-    if location[0] == "runs" and len(location) > 1 and isinstance(location[1], int):
-        head, rest = [_block_name(location[1])], location[2:]
-        value: Any = raw["runs"][location[1]]
-    else:
-        head, rest, value = [], location, raw
-    words = ""
-    for part in rest:
-        if isinstance(part, int):
-            if isinstance(value, list):
-                words += f"[{part}]"
-                value = value[part]
-        elif isinstance(value, Mapping) and (part in value or error["type"] == "missing"):
-            words += f".{part}" if words else str(part)
-            value = value.get(part)
-    return ": ".join([*head, words or "the block"])
-
-
-def _message(error: ErrorDetails) -> str:
-    kind, value = error["type"], error["input"]
-    if kind == "extra_forbidden":
-        key = str(error["loc"][-1])
-        return f"no such key{_suggest(key, _keys_at(error))}"
-    if kind == "missing":
-        return "missing; add it"
-    if kind == "value_error":
-        return str(error["msg"]).removeprefix("Value error, ")
-    if kind == "string_pattern_mismatch":
-        return f"expected letters, digits, '.', '_' and '-', got {value!r}"
-    if kind == "too_short":
-        return "expected at least one value, got []"
-    if kind == "model_type":
-        return f"expected a name or a table, got {value!r}"
-    if "counts" in error["loc"]:
-        return f"expected a whole number above 0, or a list of them (one a class), got {value!r}"
-    text = str(error["msg"])
-    for theirs, ours in _WORDING.items():
-        text = text.replace(theirs, ours)
-    return f"{text[0].lower()}{text[1:]}, got {value!r}"
-
-
-_WORDING = {
-    "Input should be": "expected",
-    "greater than or equal to 0": "a number of 0 or above",
-    "greater than or equal to 1": "a whole number of 1 or above",
-    "greater than 0": "a number above 0",
-    "a valid integer": "a whole number",
-    "a valid ": "a ",
-    "a finite number": "a finite number above 0",
-}
-
-
-def _keys_at(error: ErrorDetails) -> list[str]:
-    parents = [str(p) for p in error["loc"][:-1] if not isinstance(p, int)]
-    if "imbalance" in parents:
-        return list(Imbalance.model_fields)
-    if "dataset" in parents:
-        return list(DatasetSpec.model_fields)
-    if "encoding" in parents:
-        return list(EncodingSpec.model_fields)
-    return list(Block.model_fields if parents else StudyFile.model_fields)
-
-
-def _suggest(word: str, known: Mapping[str, Any] | list[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; there are {', '.join(known)}"

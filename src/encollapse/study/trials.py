@@ -98,8 +98,10 @@ def parse_settings(text: str) -> dict[str, Any]:
     return settings
 
 
-def number_label(value: float) -> str:
-    """A regularisation as people read it: ``0``, ``0.429``, ``∞``."""
+def number_label(value: float | None) -> str:
+    """A regularisation as people read it: ``0``, ``0.4286``, ``∞``; a dash where there is none."""
+    if value is None:
+        return "–"
     return "∞" if math.isinf(value) else f"{value:.4g}"
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
-import encollapse
-
-_PACKAGES = ("numpy", "scipy", "torch", "lightning-fabric", "scikit-learn")
+_PACKAGES = ("encollapse", "numpy", "scipy", "torch", "lightning-fabric", "scikit-learn")
 
 
 def installed() -> dict[str, str]:
     """Versions of encollapse, Python and the packages that decide the numbers, and the platform."""
-    found = {"encollapse": encollapse.__version__, "python": platform.python_version()}
+    found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
             found[package] = metadata.version(package)

@@ -59,9 +59,10 @@ def _draw_theory(axes: Axes, axis: BiasAxis, family: Family, colour: str) -> lis
     if path is None:
         return []
     curves.draw_theory(axes, axis, decays, path.mean_cosine, colour)
-    at_critical = family.path([path.critical])
-    if at_critical is not None and axis.holds(path.critical):
-        curves.draw_critical(axes, path.critical, float(at_critical.mean_cosine[0]), colour)
+    critical = family.critical
+    at_critical = None if critical is None or not axis.holds(critical) else family.path([critical])
+    if critical is not None and at_critical is not None:
+        curves.draw_critical(axes, critical, float(at_critical.mean_cosine[0]), colour)
     return [
         _row(family, "predicted", decay, "", cosine)
         for decay, cosine in zip(decays.tolist(), path.mean_cosine.tolist(), strict=True)

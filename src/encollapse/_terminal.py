@@ -1,0 +1,95 @@
+"""Manners of the command line: options as text, results as tables or JSON, errors as a line and a hint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseError, FileFormatError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from encollapse.encodings import Encoding
+
+
+def explain(error: Exception) -> int:
+    """Say on standard error what went wrong and what to do; return the exit code."""
+    usage = getattr(error, "format_message", None)
+    if usage is not None:
+        context = getattr(error, "ctx", None)
+        command = "encollapse" if context is None else context.command_path
+        complain(usage().rstrip("."), f"{command} --help")
+        return int(getattr(error, "exit_code", 2))
+    if isinstance(error, FileNotFoundError) and error.filename is not None:
+        text, hint = f"{error.filename}: there is no such file", "check the path"
+    elif isinstance(error, EncollapseError | FileNotFoundError):
+        text, _, hint = str(error).partition("; ")
+    else:
+        text = f"{type(error).__name__}: {error}"
+        hint = "run again with --debug for the traceback"
+    complain(text, hint)
+    bad_usage = (ArgumentError, ArgumentTypeError, FileFormatError, FileNotFoundError)
+    return 2 if isinstance(error, bad_usage) else 1
+
+
+def complain(text: str, hint: str) -> None:
+    """Print an error in one line, and a hint in the next, on standard error."""
+    typer.echo(f"error: {' '.join(text.split())}", err=True)
+    if hint:
+        typer.echo(f"hint: {' '.join(hint.split())}", err=True)
+
+
+def show(table: Callable[[], RenderableType], record: Callable[[], Any], as_json: bool) -> None:
+    """Print a table, or its record as JSON; only what is asked for is made."""
+    if as_json:
+        typer.echo(json.dumps(record(), indent=2, ensure_ascii=False, allow_nan=False))
+        return
+    from rich.console import Console
+
+    Console(highlight=False, soft_wrap=False).print(table())
+
+
+def parse_encoding(name: str, options: list[str] | None, num_classes: int | None) -> Encoding:
+    """Read an encoding from a file, or make one of the catalogue with NAME=VALUE options."""
+    from encollapse import encodings as catalogue
+
+    if name.endswith((".json", ".npz")):
+        if options:
+            raise ArgumentError("option: an encoding from a file has no options; leave --option out")
+        return catalogue.Encoding.load(name)
+    if num_classes is None:
+        raise ArgumentError("classes: not known; give --classes, or one number a class in --counts")
+    return catalogue.by_name(name, num_classes, **_options(options))
+
+
+def _options(given: list[str] | None) -> Mapping[str, Any]:
+    found: dict[str, Any] = {}
+    for text in given or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise ArgumentError(f"option: expected NAME=VALUE, got {text!r}; for example smoothing=0.2")
+        found[name.replace("-", "_")] = _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    for read in (int, float):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return text
+
+
+def parse_counts(text: str | None) -> list[int] | None:
+    """Read ``100,50,20``."""
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ArgumentError(f"counts: expected whole numbers with commas between, got {text!r}") from None
