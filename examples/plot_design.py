@@ -3,9 +3,9 @@ A simplex in spite of class imbalance
 =====================================
 
 With one-hot labels, the geometry that a last layer collapses to follows the class counts. Rare classes lose their
-angles first: below a certain count their means merge, which is known as minority collapse. An encoding can be
-*designed* instead, so that the minimiser is a simplex equiangular tight frame whatever the counts are. The derivation
-is on the page :doc:`/design`.
+angles first: below a certain count their means merge, which is known as minority collapse :cite:p:`fang2021`. An
+encoding can be *designed* instead, so that the minimiser is a simplex equiangular tight frame whatever the counts
+are. The derivation is on the page :doc:`/design`.
 """
 
 import matplotlib.pyplot as plt

@@ -64,7 +64,7 @@ def design(
     Returns
     -------
     Encoding
-        With the U that makes Z as near as possible to symmetric: from ``code_dim = K`` on ``Z = |Z|`` (and zeros
+        With the U nearest to V cut or padded to `code_dim` rows: from ``code_dim = K`` on, ``Z = |Z|`` (and zeros
         below), so entry k of a codeword speaks of class k as a one-hot label's would.
 
     Raises
