@@ -5,11 +5,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from encollapse import _checks
 from encollapse.encodings.affine import label_smoothing, one_hot, one_vs_rest, scaled_one_hot
+from encollapse.encodings.circular import circular
 from encollapse.encodings.encoding import Encoding
+from encollapse.encodings.error_correcting import error_correcting
+from encollapse.encodings.hadamard import hadamard
+from encollapse.encodings.hierarchical import hierarchical
+from encollapse.encodings.multi_label import multi_label
 from encollapse.encodings.ordinal import ordinal
 from encollapse.encodings.random_code import random
+from encollapse.encodings.similarity import from_similarity
 from encollapse.encodings.simplex import simplex
+from encollapse.encodings.spherical import spherical
 from encollapse.errors import ArgumentError, ArgumentTypeError
 
 
@@ -17,20 +25,61 @@ from encollapse.errors import ArgumentError, ArgumentTypeError
 class Entry:
     """A catalogue entry: the function that makes the encoding, and options that make a good example."""
 
-    make: Callable[..., Encoding]
+    function: Callable[..., Encoding]
     example: dict[str, Any] = field(default_factory=dict)
+    """Options of an example that do for any number of classes."""
+    describe: Callable[[int], dict[str, Any]] | None = None
+    """Options of an example that describe each class, such as a tree, made for a number of classes."""
 
     @property
     def summary(self) -> str:
         """First line of the docstring, without citation marks."""
-        line = (inspect.getdoc(self.make) or "").splitlines()[0]
+        line = (inspect.getdoc(self.function) or "").splitlines()[0]
         return line.split(" :cite")[0].rstrip(".").replace("``", "")
 
     @property
     def options(self) -> dict[str, inspect.Parameter]:
         """Parameters beyond the number of classes and the class names."""
-        parameters = inspect.signature(self.make).parameters
+        parameters = inspect.signature(self.function).parameters
         return {n: p for n, p in parameters.items() if n not in ("num_classes", "classes")}
+
+    def example_for(self, num_classes: int) -> dict[str, Any]:
+        """Options of an example with `num_classes` classes."""
+        return self.example | (self.describe(num_classes) if self.describe is not None else {})
+
+    def make(self, num_classes: int, **options: Any) -> Encoding:
+        """Make the encoding; where the options settle the number of classes, it has to be `num_classes`."""
+        if "num_classes" in inspect.signature(self.function).parameters:
+            return self.function(num_classes, **options)
+        wanted = _checks.integer(num_classes, "num_classes", minimum=2)
+        encoding = self.function(**options)
+        if encoding.num_classes != wanted:
+            given = next(iter(self.options))
+            raise ArgumentError(
+                f"{given}: it describes {encoding.num_classes} classes, but there are {wanted}; one has to change"
+            )
+        return encoding
+
+
+def _example_tree(num_classes: int) -> dict[str, Any]:
+    """Classes by twos, and those by twos again, named by their numbers."""
+    level: list[Any] = [str(k) for k in range(num_classes)]
+    while len(level) > 2:
+        level = [level[i : i + 2] if i + 1 < len(level) else level[i] for i in range(0, len(level), 2)]
+    return {"tree": level}
+
+
+def _example_similarity(num_classes: int) -> dict[str, Any]:
+    return {"S": [[0.75 ** abs(k - j) for j in range(num_classes)] for k in range(num_classes)]}
+
+
+def _example_label_sets(num_classes: int) -> dict[str, Any]:
+    """The set of ones in the binary digits of each class number."""
+    digits = max(1, (num_classes - 1).bit_length())
+    return {
+        "label_sets": [[j for j in range(digits) if k >> j & 1] for k in range(num_classes)],
+        "num_labels": digits,
+    }
 
 
 CATALOGUE: dict[str, Entry] = {
@@ -39,8 +88,15 @@ CATALOGUE: dict[str, Entry] = {
     "label-smoothing": Entry(label_smoothing, {"smoothing": 0.2}),
     "scaled-one-hot": Entry(scaled_one_hot, {"on": 5.0, "off": -1.0}),
     "one-vs-rest": Entry(one_vs_rest),
+    "hadamard": Entry(hadamard),
+    "error-correcting": Entry(error_correcting, {"code_dim": 7}),
     "ordinal": Entry(ordinal),
+    "circular": Entry(circular),
+    "spherical": Entry(spherical, {"code_dim": 3}),
     "random": Entry(random, {"code_dim": 6}),
+    "hierarchical": Entry(hierarchical, describe=_example_tree),
+    "from-similarity": Entry(from_similarity, describe=_example_similarity),
+    "multi-label": Entry(multi_label, describe=_example_label_sets),
 }
 
 
@@ -52,12 +108,14 @@ def names() -> tuple[str, ...]:
 def by_name(name: str, num_classes: int, **options: Any) -> Encoding:
     """Make an encoding of the catalogue; ``by_name("random", 10, code_dim=6)``.
 
-    Underscores and dashes in `name` are the same.
+    Underscores and dashes in `name` are the same. For encodings whose options describe each class
+    (``by_name("hierarchical", 4, tree=[["cat", "dog"], ["car", "truck"]])``), `num_classes` has to be what they say.
 
     Raises
     ------
     ArgumentError
-        If the name is unknown, or an option is unknown or missing; the text lists what exists.
+        If the name is unknown, an option is unknown or missing (the text lists what exists), or the options
+        describe another number of classes.
     """
     if not isinstance(name, str):
         raise ArgumentTypeError(f"name: expected a string, got {name!r}")

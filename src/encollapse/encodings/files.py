@@ -12,6 +12,7 @@ import numpy as np
 from encollapse import _files
 from encollapse.encodings.affine import AffineOneHot
 from encollapse.encodings.encoding import Encoding
+from encollapse.encodings.multi_label import MultiLabel
 from encollapse.encodings.simplex import Simplex
 from encollapse.errors import ArgumentError, FileFormatError
 
@@ -71,6 +72,13 @@ def _to_record(encoding: Encoding) -> dict[str, Any]:
             "num_classes": encoding.num_classes,
             "code_dim": encoding.code_dim,
         }
+    if isinstance(encoding, MultiLabel):
+        return record | {
+            "family": "multi-label",
+            "num_labels": encoding.num_labels,
+            "label_sets": [sorted(labels) for labels in encoding.label_sets],
+            "classes": list(encoding.classes),
+        }
     return record | {"family": "dense", "codewords": encoding.codewords.tolist()}
 
 
@@ -86,6 +94,8 @@ def _from_record(record: Any) -> Encoding:
         )
     if family == "simplex":
         return Simplex(record["num_classes"], record["code_dim"], classes=classes)
+    if family == "multi-label":
+        return MultiLabel(record["label_sets"], record["num_labels"], classes=classes)
     if family == "dense":
         return Encoding(record["codewords"], name=record["name"], classes=classes)
     raise ArgumentError(f"the family {family!r} is unknown to this release")

@@ -1,0 +1,132 @@
+"""Samples that carry any number of labels: each set of labels is a class."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from encollapse import _checks
+from encollapse._typing import IntArray
+from encollapse.encodings.encoding import Encoding
+from encollapse.errors import ArgumentError, ArgumentTypeError
+
+
+class MultiLabel(Encoding):
+    """Indicator vectors of sets of labels, made by :func:`multi_label`."""
+
+    def __init__(self, label_sets: Any, num_labels: int, *, classes: Sequence[str] | None = None) -> None:
+        size = _checks.integer(num_labels, "num_labels", minimum=1)
+        distinct = list(dict.fromkeys(_read(label_sets, size)))
+        if len(distinct) < 2:
+            raise ArgumentError(
+                f"label_sets: expected at least two distinct sets of labels, got {len(distinct)}"
+            )
+        self._label_sets = tuple(distinct)
+        self._position = {labels: k for k, labels in enumerate(distinct)}
+        codewords = np.zeros((size, len(distinct)))
+        for k, labels in enumerate(distinct):
+            codewords[list(labels), k] = 1.0
+        names = [f"{{{','.join(map(str, labels))}}}" for labels in distinct]
+        super().__init__(codewords, name="multi-label", classes=names if classes is None else classes)
+
+    @property
+    def num_labels(self) -> int:
+        """Number of labels that a sample may carry; the length of a codeword."""
+        return self._code_dim
+
+    @property
+    def label_sets(self) -> tuple[frozenset[int], ...]:
+        """The set of labels that each class stands for, in the order of the classes."""
+        return tuple(frozenset(labels) for labels in self._label_sets)
+
+    def index(self, label_sets: Any) -> IntArray:
+        """Class of each set of labels: N sets -> labels (N,), for :meth:`encode`, training and measurement.
+
+        Raises
+        ------
+        ArgumentError
+            If a set is not one of :attr:`label_sets`, or is no set of labels at all.
+        """
+        labels = np.empty(len(sets := _read(label_sets, self._code_dim)), dtype=np.int64)
+        for i, members in enumerate(sets):
+            k = self._position.get(members)
+            if k is None:
+                raise ArgumentError(
+                    f"label_sets[{i}]: no class stands for {set(members) or '{}'}; make the encoding from all sets "
+                    "that occur"
+                )
+            labels[i] = k
+        return labels
+
+
+def multi_label(label_sets: Any, num_labels: int, *, classes: Sequence[str] | None = None) -> MultiLabel:
+    """Indicator vectors of sets of labels, each distinct set being a class; ``code_dim = num_labels``.
+
+    Entry j of a codeword is 1 if the set contains label j, and 0 otherwise. For the unrestricted feature model only
+    the distinct targets and how often each occurs matter, so multi-label data are ordinary classes with their
+    counts; neural collapse of such data is described in :cite:t:`li2024`. The inner product of two codewords
+    is the number of labels that their sets share.
+
+    Parameters
+    ----------
+    label_sets : iterable of iterables of int
+        Sets of labels from 0 to ``num_labels - 1``, one a sample (repeated sets are the same class) or one a
+        class. A set may be empty. Classes are numbered by first appearance.
+    num_labels : int
+        Number of labels.
+    classes : sequence of str, optional
+        Names of the classes. Default: the sets as text, ``"{0,2}"``.
+
+    Returns
+    -------
+    MultiLabel
+        An encoding that also has ``label_sets``, the set of each class, and ``index``, which turns sets of labels
+        into class labels (N,).
+
+    Raises
+    ------
+    ArgumentError
+        If a label is out of range or repeated within a set, or fewer than two sets are distinct.
+    ArgumentTypeError
+        If an entry is not a collection of whole numbers.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> tags = [{0, 2}, {1}, {0, 2}, set()]
+    >>> encoding = ec.encodings.multi_label(tags, 3)
+    >>> encoding.classes
+    ('{0,2}', '{1}', '{}')
+    >>> encoding.index(tags)
+    array([0, 1, 0, 2])
+    """
+    return MultiLabel(label_sets, num_labels, classes=classes)
+
+
+def _read(label_sets: Any, num_labels: int) -> list[tuple[int, ...]]:
+    """Sets of labels as sorted tuples, which can be counted and written to files."""
+    return [
+        _members(s, f"label_sets[{i}]", num_labels) for i, s in enumerate(_each(label_sets, "label_sets"))
+    ]
+
+
+def _members(labels: Any, name: str, num_labels: int) -> tuple[int, ...]:
+    members = sorted(
+        _checks.integer(label, name, minimum=0, maximum=num_labels - 1, why="labels below num_labels")
+        for label in _each(labels, name)
+    )
+    for one, following in itertools.pairwise(members):
+        if one == following:
+            raise ArgumentError(f"{name}: the label {one} occurs twice; give each label once")
+    return tuple(members)
+
+
+def _each(values: Any, name: str) -> Iterable[Any]:
+    if isinstance(values, str | bytes | dict) or not isinstance(values, Iterable):
+        raise ArgumentTypeError(
+            f"{name}: expected a collection such as a list or a set, got {values!r} of type {type(values).__name__}"
+        )
+    return values

@@ -1,0 +1,99 @@
+"""Codewords spread over a sphere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from encollapse import _checks
+from encollapse._typing import FloatArray
+from encollapse.encodings.circular import circle
+from encollapse.encodings.encoding import Encoding
+from encollapse.encodings.simplex import simplex
+from encollapse.errors import ArgumentError, UnsupportedError
+
+MAX_POINTS = 5_000
+"""Above this many classes each step of the search takes seconds, and the search is refused."""
+
+
+def spherical(
+    num_classes: int, code_dim: int, seed: int = 0, *, classes: Sequence[str] | None = None
+) -> Encoding:
+    """Unit codewords whose smallest angle is as large as possible, also where classes outnumber dimensions.
+
+    The problem of Tammes; networks whose features have fewer dimensions than there are classes tend to such
+    codes :cite:p:`jiang2024`.
+
+    ===================  ====================================================  ==========================
+    classes              codewords                                             smallest angle
+    ===================  ====================================================  ==========================
+    K ≤ q + 1            regular simplex, padded with zeros                    cos = -1/(K - 1), optimal
+    q + 2 ≤ K ≤ 2q       K - q simplices in orthogonal subspaces               90°, optimal
+    q = 2                circle                                                360°/K, optimal
+    other                several searches, the best one made exact             best found
+    ===================  ====================================================  ==========================
+
+    The first two are optimal by :cite:t:`rankin1955`; at K = 2q they are the cross-polytope. All closed forms have a
+    zero mean codeword. The search (see ``spreading.py``) has reached every proven optimum it was tried on, to 1e-9
+    in the angle: up to 14 and 24 points in 3 dimensions, the 24-cell (K = 24, q = 4: 60°), the 600-cell (120, 4:
+    36°) and, from most seeds, the 240 minimal vectors of E8 (240, 8: 60°). Beyond about a hundred classes, expect good
+    rather than best angles. It takes 0.5 to 5 seconds up to K = 250, about 15 at K = 1000 and q = 64.
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of classes K, at least 2, and at most 5,000 where a search is needed.
+    code_dim : int
+        Length q of a codeword; 1 does for two classes only.
+    seed : int
+        Seed of the starting points. The same arguments give the same codewords on the same machine and libraries;
+        elsewhere the search may end in another arrangement with nearly the same angle.
+    classes : sequence of str, optional
+        Names of the classes.
+
+    Raises
+    ------
+    ArgumentError
+        If `code_dim` is 1 with more than two classes, which would then share codewords.
+    UnsupportedError
+        If a search with more than 5,000 classes would be needed.
+    """
+    k = _checks.integer(num_classes, "num_classes", minimum=2)
+    q = _checks.integer(code_dim, "code_dim", minimum=1)
+    seed = _checks.integer(seed, "seed", minimum=0)
+    if q == 1 and k > 2:
+        raise ArgumentError(
+            f"code_dim: in one dimension only two unit codewords differ, got {k} classes; use 2 or more"
+        )
+    return Encoding(_points(k, q, seed), name="spherical", classes=classes)
+
+
+def _points(k: int, q: int, seed: int) -> FloatArray:
+    if k == 2 or (q > 1 and k <= 2 * q):
+        return orthogonal_simplices(k, q)
+    if q == 2:
+        return circle(k)
+    if k > MAX_POINTS:
+        raise UnsupportedError(
+            f"num_classes: spherical searches for up to {MAX_POINTS} classes, got {k} in {q} dimensions; take code_dim "
+            f"{(k + 1) // 2} or more, where a closed form is known, or random"
+        )
+    from encollapse.encodings.spreading import spread
+
+    return np.ascontiguousarray(spread(k, q, np.random.default_rng(seed)).T)
+
+
+def orthogonal_simplices(num_points: int, dim: int) -> FloatArray:
+    """Regular simplices in orthogonal subspaces, together `num_points` ≤ 2 · `dim` points, (dim, num_points).
+
+    One simplex up to ``dim + 1`` points; beyond, as few as fit, of dimensions as equal as possible.
+    """
+    parts = max(1, num_points - dim)
+    points = np.zeros((dim, num_points))
+    row = column = 0
+    for share in np.array_split(np.arange(num_points), parts):
+        size = len(share)
+        points[row : row + size - 1, column : column + size] = simplex(size).codewords
+        row, column = row + size - 1, column + size
+    return points
