@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -45,7 +45,17 @@ class Certificate:
     lower_bound: float
     holds: bool
 
+    def in_units(self, unit: float) -> Certificate:
+        """Return the same evidence with loss and bound multiplied by `unit`."""
+        return replace(self, gap=self.gap * unit, lower_bound=self.lower_bound * unit)
+
     def __str__(self) -> str:
+        if self.kind == "theorem" and self.holds:
+            return (
+                f"global minimum, by a theorem whose conditions hold (computed gap {self.relative_gap:.1e})"
+            )
+        if self.kind == "stationary" and self.holds:
+            return f"stationary point; the global minimum is at most a share of {self.relative_gap:.1e} lower"
         if self.kind == "duality_gap":
             verdict = "global minimum, proved" if self.holds else "NOT proved"
             return f"{verdict}: relative duality gap {self.relative_gap:.1e}"
@@ -99,7 +109,9 @@ def duality_gap(
     return loss, certify(loss, min(bound, loss), EPS * labels.energy)
 
 
-def certify(loss: float, lower_bound: float, rounding: float) -> Certificate:
+def certify(
+    loss: float, lower_bound: float, rounding: float, *, tolerance: float = RELATIVE_TOLERANCE
+) -> Certificate:
     """Make the certificate of a loss and a lower bound; `rounding` is the level at which a loss counts as zero."""
     gap = loss - lower_bound
     relative = gap / max(loss, rounding, np.finfo(np.float64).tiny)
@@ -108,7 +120,7 @@ def certify(loss: float, lower_bound: float, rounding: float) -> Certificate:
         gap=gap,
         relative_gap=relative,
         lower_bound=lower_bound,
-        holds=relative <= RELATIVE_TOLERANCE,
+        holds=relative <= tolerance,
     )
 
 

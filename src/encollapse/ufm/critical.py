@@ -12,9 +12,9 @@ from encollapse.ufm.reduction import Reduction
 
 @dataclass(frozen=True)
 class CriticalPoint:
-    """The smallest ``λ_b`` above which ``Z u ≠ 0``, and the reason in words."""
+    """The smallest ``λ_b`` above which ``Z u ≠ 0`` (None: not known), and the reason in words."""
 
-    bias_decay: float
+    bias_decay: float | None
     reason: str
 
 

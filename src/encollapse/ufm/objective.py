@@ -1,17 +1,23 @@
 """The objective itself, for anybody's parameters."""
 
+import functools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from encollapse import _checks
 from encollapse._typing import ArrayLike
 from encollapse.errors import ArgumentError
+from encollapse.ufm.layers import check_layers, is_layers, split_cost
 from encollapse.ufm.problem import Problem
 
 
 def objective(
-    problem: Problem, weight: ArrayLike, class_means: ArrayLike, bias: ArrayLike | None = None
+    problem: Problem,
+    weight: ArrayLike | Sequence[ArrayLike],
+    class_means: ArrayLike,
+    bias: ArrayLike | None = None,
 ) -> float:
     """Value of the UFM objective F where every sample sits at its class mean.
 
@@ -19,8 +25,9 @@ def objective(
     ----------
     problem : Problem
         Encoding, counts and regularisation.
-    weight : (q, d)
-        Last linear layer.
+    weight : (q, d), or a list of matrices
+        Last linear layer. With several weight layers either all of them, ``[W_1, …, W_M]`` in the order in which
+        they act, or their product, which is then taken at its cheapest split into layers.
     class_means : (d, K)
         Features, one column a class.
     bias : (q,), optional
@@ -29,7 +36,8 @@ def objective(
     Returns
     -------
     float
-        F; infinity where ``bias_decay`` is infinite and the bias is not zero.
+        F; infinity where ``bias_decay`` is infinite and the bias is not zero, and where ``features="relu"`` and an
+        entry of the class means is below 0.
 
     Raises
     ------
@@ -37,19 +45,23 @@ def objective(
         If a shape does not fit the problem, or an entry is not finite.
     """
     q, k = problem.code_dim, problem.num_classes
-    w = _checks.array(weight, "weight", (q, None), axes="(code_dim, feature_dim)")
+    if is_layers(weight):
+        layers = check_layers(weight, problem.depth, q)
+        w = functools.reduce(lambda product, layer: np.asarray(layer @ product), layers)
+        pairs = zip(problem.weight_decays, layers, strict=True)
+        decay = 0.5 * sum(value * float(np.sum(layer**2)) for value, layer in pairs)
+    else:
+        w = _checks.array(weight, "weight", (q, None), axes="(code_dim, feature_dim)")
+        decay = split_cost(w, problem.weight_decays)
     m = _checks.array(class_means, "class_means", (None, k), axes="(feature_dim, num_classes)")
     if w.shape[1] != m.shape[0]:
         raise ArgumentError(
             f"class_means: expected shape ({w.shape[1]}, {k}) to go with the weight of shape {w.shape}, got {m.shape}"
         )
     b = np.zeros(q) if bias is None else _checks.array(bias, "bias", (q,), axes="(code_dim,)")
+    if (problem.features == "relu" and (m < 0).any()) or (math.isinf(problem.bias_decay) and b.any()):
+        return math.inf
     residual = w @ m + b[:, None] - problem.encoding.codewords
     fit = 0.5 * float(np.sum(residual**2 @ problem.priors))
-    decay = 0.5 * problem.weight_decay * float(np.sum(w**2))
     decay += 0.5 * problem.feature_decay * float(np.sum(m**2 @ problem.counts))
-    if not b.any():
-        return fit + decay
-    return (
-        math.inf if math.isinf(problem.bias_decay) else fit + decay + 0.5 * problem.bias_decay * float(b @ b)
-    )
+    return fit + decay + (0.5 * problem.bias_decay * float(b @ b) if b.any() else 0.0)

@@ -28,14 +28,14 @@ class BiasPath:
     mean_cosine : (n,)
         Average cosine between the uncentred class means: ``-1/(K - 1)`` for a simplex equiangular tight
         frame, 0 for an orthogonal frame; NaN where nothing is learnt.
-    critical : float
-        Critical bias decay of the problem.
+    critical : float or None
+        Critical bias decay of the problem; None where it is not known.
     """
 
     bias_decays: FloatArray
     solutions: tuple[Solution, ...]
     mean_cosine: FloatArray
-    critical: float
+    critical: float | None
 
 
 def bias_path(problem: Problem, bias_decays: Iterable[float]) -> BiasPath:

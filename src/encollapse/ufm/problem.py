@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,11 +13,13 @@ import numpy as np
 from encollapse import _checks
 from encollapse._typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import Encoding
-from encollapse.errors import ArgumentTypeError, UnsupportedError
+from encollapse.errors import ArgumentError, ArgumentTypeError, UnsupportedError
 from encollapse.ufm.blocks import Kinds, affine_form
 from encollapse.ufm.critical import CriticalPoint, critical_point
+from encollapse.ufm.critical_cases import deep_critical, limited_critical, relu_critical
 from encollapse.ufm.labels import WeightedLabels
 from encollapse.ufm.reduction import Reduction
+from encollapse.ufm.shrinkage import Shrinkage
 
 _WHY_POSITIVE = "at 0 the features or the classifier grow without bound and there is no minimiser"
 
@@ -37,18 +40,29 @@ class Problem:
         One codeword for each class.
     counts : int or (num_classes,) ints
         Samples per class; one number means balanced data.
-    weight_decay, feature_decay : float
-        ``λ_W`` and ``λ_H``, above 0. `feature_decay` multiplies the sum over all samples.
+    weight_decay : float or sequence of floats
+        ``λ_W``, above 0. With `depth` above 1, one number serves every layer, or one is given for each, in the
+        order in which they act on the features (the first layer's first).
+    feature_decay : float
+        ``λ_H``, above 0; it multiplies the sum over all samples.
     bias_decay : float
         ``λ_b`` from 0 to ``math.inf``; infinity means no bias.
     feature_dim : int, optional
         Dimension d of the features; None means wide enough for the rank never to bind.
     loss : {"mse"}
         Loss between outputs and codewords.
-    depth : {1}
-        Number of weight layers on top of the features.
-    features : {"linear"}
-        Sign constraint of the features.
+    depth : int
+        Number M of weight layers on top of the features: outputs ``W_M ··· W_1 h + b``.
+    features : {"linear", "relu"}
+        Sign constraint of the features: none, or no entry below 0.
+
+    Attributes
+    ----------
+    weight_decay : float
+        What was given, or the geometric mean of the layers' decays: the classifier as a whole and the features
+        depend on nothing else.
+    weight_decays : tuple of float
+        One for each layer.
 
     Raises
     ------
@@ -67,13 +81,14 @@ class Problem:
     loss: str
     depth: int
     features: str
+    weight_decays: tuple[float, ...] = field(init=False)
 
     def __init__(
         self,
         encoding: Encoding,
         counts: int | ArrayLike,
         *,
-        weight_decay: float,
+        weight_decay: float | Sequence[float],
         feature_decay: float,
         bias_decay: float = 0.0,
         feature_dim: int | None = None,
@@ -88,19 +103,23 @@ class Problem:
             )
         self._set("encoding", encoding)
         self._set("counts", _checks.read_only(_checks.class_counts(counts, encoding.num_classes)))
-        self._set("weight_decay", _checks.positive(weight_decay, "weight_decay", why=_WHY_POSITIVE))
+        self._set("depth", _checks.integer(depth, "depth", minimum=1))
+        decays = _layer_decays(weight_decay, self.depth)
+        self._set("weight_decays", decays)
+        self._set("weight_decay", decays[0] if len(set(decays)) == 1 else _geometric_mean(decays))
         self._set("feature_decay", _checks.positive(feature_decay, "feature_decay", why=_WHY_POSITIVE))
         self._set("bias_decay", _checks.nonnegative(bias_decay, "bias_decay", allow_infinity=True))
         wide = feature_dim is None
         self._set("feature_dim", None if wide else _checks.integer(feature_dim, "feature_dim", minimum=1))
         self._set("loss", _checks.choice(loss, "loss", ("mse", "cross_entropy")))
-        self._set("depth", _checks.integer(depth, "depth", minimum=1))
         self._set("features", _checks.choice(features, "features", ("linear", "relu")))
-        for name, known in (("loss", "mse"), ("features", "linear"), ("depth", 1)):
-            if getattr(self, name) != known:
-                raise UnsupportedError(
-                    f"{name}: this release solves {known!r} only, got {getattr(self, name)!r}"
-                )
+        self._refuse_unsolved()
+
+    def _refuse_unsolved(self) -> None:
+        if self.loss != "mse":
+            raise UnsupportedError(f"loss: this release solves 'mse' only, got {self.loss!r}")
+        if self.features == "relu" and self.depth > 1:
+            raise UnsupportedError(f"depth: with features='relu' only depth=1 is solved, got {self.depth}")
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -150,9 +169,24 @@ class Problem:
 
     @property
     def threshold(self) -> float:
-        """``c = √(N λ_W λ_H)``: singular values of the weighted labels below it are not learnt."""
+        """Singular values of the weighted labels up to it are not learnt: ``c = √(N λ_W λ_H)`` at one weight layer."""
+        if self.depth > 1:
+            return self.shrinkage.threshold
         # Separate roots: the product itself can leave the range of float64.
         return math.sqrt(self.num_samples) * math.sqrt(self.weight_decay) * math.sqrt(self.feature_decay)
+
+    @cached_property
+    def shrinkage(self) -> Shrinkage:
+        """What the layers do to one singular value: ``κ = (p/2)(N λ_H Π λ_l)^{1/p}`` with ``p = depth + 1`` factors."""
+        if self.depth == 1:
+            return Shrinkage(2, self.threshold)
+        return Shrinkage(self.depth + 1, 0.5 * (self.depth + 1) * self.common_decay)
+
+    @property
+    def common_decay(self) -> float:
+        """``(N λ_H Π λ_l)^{1/p}``: the decay that all ``p = depth + 1`` factors could have instead of their own."""
+        decays = (self.num_samples, self.feature_decay, *self.weight_decays)
+        return math.exp(math.fsum(map(math.log, decays)) / (self.depth + 1))
 
     @cached_property
     def kinds(self) -> Kinds | None:
@@ -171,17 +205,51 @@ class Problem:
         return Reduction.of(WeightedLabels.of(self.encoding.codewords, self.priors))
 
     @cached_property
-    def _critical(self) -> CriticalPoint:
-        return critical_point(self.reduction, self.threshold)
+    def dense_reduction(self) -> Reduction:
+        """The decomposition of the (q, K) labels, whatever their structure."""
+        if self.kinds is None:
+            return self.reduction
+        return Reduction.of(WeightedLabels.of(self.encoding.codewords, self.priors))
 
-    def critical_bias_decay(self) -> float:
+    @property
+    def rank_limit(self) -> int:
+        """Largest rank of the outputs: the least of `code_dim`, `num_classes` and `feature_dim`."""
+        full = min(self.code_dim, self.num_classes)
+        return full if self.feature_dim is None else min(full, self.feature_dim)
+
+    @cached_property
+    def _critical(self) -> CriticalPoint:
+        if self.features == "relu":
+            form = affine_form(self.encoding)
+            return relu_critical(self.threshold, self.num_classes, form, self.is_balanced)
+        if self.depth > 1:
+            labels = self.dense_reduction.labels
+            return deep_critical(self.dense_reduction, self.shrinkage.in_units(labels.scale), self.rank_limit)
+        point = critical_point(self.reduction, self.threshold)
+        if self.feature_dim is None or self.feature_dim >= min(self.code_dim, self.num_classes):
+            return point
+        return limited_critical(point, self._centred_rank(), self.feature_dim)
+
+    def _centred_rank(self) -> int:
+        """How many singular values of the centred labels are learnt."""
+        labels = self.reduction.labels
+        rank = int(np.count_nonzero(self.reduction.spectrum * labels.scale > self.threshold))
+        form = affine_form(self.encoding)
+        if self.kinds is not None and form is not None:
+            learnt = abs(form[0]) * self.kinds.root_priors > self.threshold
+            rank += int((self.kinds.sizes[learnt] - 1).sum())
+        return rank
+
+    def critical_bias_decay(self) -> float | None:
         """Smallest ``λ_b`` above which the mean direction is learnt (``Z u ≠ 0``).
 
         Returns
         -------
-        float
+        float or None
             0.0 if any positive bias decay will do, ``inf`` if none will, a finite number in between.
-            Exact, from the optimality conditions; :meth:`explain` gives the reason in words.
+            Exact, from the optimality conditions. None where it is not known: several weight layers, a
+            `feature_dim` that binds, or non-negative features, outside the cases that are proved.
+            :meth:`explain` gives the reason in words.
         """
         return self._critical.bias_decay
 
@@ -191,8 +259,30 @@ class Problem:
 
     def with_bias_decay(self, bias_decay: float) -> Problem:
         """Return the same problem at another bias decay; it shares the decomposition."""
-        other = replace(self, bias_decay=bias_decay)
-        for name in ("kinds", "reduction", "_critical"):
+        changes: dict[str, Any] = {"bias_decay": bias_decay, "weight_decay": self.weight_decays}
+        other = replace(self, **changes)
+        for name in ("kinds", "reduction", "dense_reduction", "shrinkage", "_critical"):
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
         return other
+
+
+def _layer_decays(weight_decay: Any, depth: int) -> tuple[float, ...]:
+    listed = isinstance(weight_decay, list | tuple) or (
+        isinstance(weight_decay, np.ndarray) and weight_decay.ndim > 0
+    )
+    if not listed:
+        return (_checks.positive(weight_decay, "weight_decay", why=_WHY_POSITIVE),) * depth
+    if len(weight_decay) != depth:
+        raise ArgumentError(
+            f"weight_decay: expected one number, or one for each of the {depth} layers of depth={depth}, "
+            f"got {len(weight_decay)}"
+        )
+    return tuple(
+        _checks.positive(value, f"weight_decay[{i}]", why=_WHY_POSITIVE)
+        for i, value in enumerate(weight_decay)
+    )
+
+
+def _geometric_mean(values: Sequence[float]) -> float:
+    return math.exp(math.fsum(map(math.log, values)) / len(values))

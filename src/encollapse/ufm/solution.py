@@ -10,6 +10,7 @@ from encollapse._typing import FloatArray
 from encollapse.geometry import ClassGeometry
 from encollapse.ufm.certificate import Certificate
 from encollapse.ufm.factors import Factors
+from encollapse.ufm.layers import split
 from encollapse.ufm.problem import Problem
 
 
@@ -26,8 +27,16 @@ class Status(enum.Enum):
         "regularisation span too many orders of magnitude; rescale them and solve again."
     )
     RANK_BINDS = (
-        "feature_dim is below the rank of the minimiser, and this release does not solve rank-limited "
-        "problems. Raise feature_dim; the loss given is that of wide features, a lower bound."
+        "feature_dim is below the rank of the minimiser, and for this loss rank-limited problems are not solved. Raise "
+        "feature_dim; the loss given is that of wide features, a lower bound."
+    )
+    STATIONARY = (
+        "Solved to a stationary point, the lowest of several starts; this problem is not convex, and the point is not "
+        "proved to be the global minimum. certificate.gap says how far below the minimum could lie."
+    )
+    NOT_STATIONARY = (
+        "The minimiser stopped where first-order conditions do not hold yet, so the result is not a solution. The "
+        "labels or the regularisation span too many orders of magnitude; rescale them and solve again."
     )
 
     @property
@@ -37,13 +46,15 @@ class Status(enum.Enum):
 
     @property
     def success(self) -> bool:
-        """Whether the solution is the proved global minimiser."""
-        return self in (Status.OPTIMAL, Status.COLLAPSED)
+        """Whether the solve did all that it can: a proved global minimum, or a stationary point that says so."""
+        return self in (Status.OPTIMAL, Status.COLLAPSED, Status.STATIONARY)
 
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """The global minimiser, up to the rotation of the feature space that the objective leaves free.
+    """The minimiser, up to the rotation of the feature space that the objective leaves free.
+
+    It is the global one unless the certificate is of kind ``stationary``.
 
     Attributes
     ----------
@@ -60,7 +71,10 @@ class Solution:
     status : Status
         How the solve ended; ``status.message`` says what to do.
     iterations : int
-        Newton steps taken.
+        Steps of the minimiser, over all starts.
+    unique : bool
+        False where another geometry is known to reach the same loss (equal singular values of which a limited
+        `feature_dim` holds only some, say): then this is one of them.
     seconds : float
         Wall time of the solve.
     """
@@ -74,6 +88,7 @@ class Solution:
     iterations: int
     seconds: float
     factors: Factors = field(repr=False)
+    unique: bool = True
 
     def __repr__(self) -> str:
         return (
@@ -88,9 +103,10 @@ class Solution:
 
     @cached_property
     def geometry(self) -> ClassGeometry:
-        """The predicted class geometry, which is unique.
+        """The predicted class geometry; ``classifier_gram`` is that of all weight layers multiplied.
 
-        ``MᵀM = √(N λ_W/λ_H) diag(n)^{-1/2} |Z| diag(n)^{-1/2}`` and ``WWᵀ = √(N λ_H/λ_W) (ZZᵀ)^{1/2}``, theory §1.
+        With one weight layer and linear features it is ``MᵀM = √(N λ_W/λ_H) diag(n)^{-1/2} |Z| diag(n)^{-1/2}`` and
+        ``WWᵀ = √(N λ_H/λ_W) (ZZᵀ)^{1/2}``, theory §1.
         """
         p = self.problem
         return ClassGeometry(
@@ -103,6 +119,8 @@ class Solution:
                 "weight_decay": p.weight_decay,
                 "feature_decay": p.feature_decay,
                 "bias_decay": p.bias_decay,
+                "depth": p.depth,
+                "features": p.features,
                 "certificate": self.certificate.kind,
             },
         )
@@ -115,13 +133,14 @@ class Solution:
         Parameters
         ----------
         feature_dim : int, optional
-            Dimension d of the features; default that of the problem, else ``min(q, K)``.
+            Dimension d of the features; default that of the problem, else ``min(q, K)`` or the rank if larger.
         seed : int
-            Seed of the rotation.
+            Seed of the rotation. (Features without negative entries are not rotated, only padded.)
 
         Returns
         -------
         weight (q, d), class_means (d, K), bias (q,)
+            With several weight layers, `weight` is their product; see :meth:`layers`.
 
         Raises
         ------
@@ -130,6 +149,15 @@ class Solution:
         MemoryLimitError
             If the dense parameters would exceed the memory limit.
         """
-        default = self.problem.feature_dim or len(self.singular_values)
+        default = self.problem.feature_dim or max(len(self.singular_values), self.rank)
         weight, means = self.factors.parameters(default if feature_dim is None else feature_dim, seed)
         return weight, means, self.bias.copy()
+
+    def layers(self, feature_dim: int | None = None, seed: int = 0) -> tuple[FloatArray, ...]:
+        """Each weight layer ``(W_1, …, W_M)`` of the minimiser, in the order in which they act on the features.
+
+        Arguments as for :meth:`parameters`, whose `weight` is their product. All but the last are
+        (feature_dim, feature_dim); the layers are balanced, ``λ_{l+1} W_{l+1}ᵀ W_{l+1} = λ_l W_l W_lᵀ``.
+        """
+        weight, _, _ = self.parameters(feature_dim, seed)
+        return split(weight, self.problem.weight_decays, seed)

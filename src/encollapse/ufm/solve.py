@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from encollapse import _checks
 from encollapse._typing import FloatArray
 from encollapse.errors import ArgumentTypeError, SolverError
-from encollapse.ufm.blocks import minimise_blocks
+from encollapse.ufm.blocks import affine_form, minimise_blocks
 from encollapse.ufm.certificate import Certificate
-from encollapse.ufm.factors import Factors, balanced_factors
+from encollapse.ufm.factors import DenseFactors, Factors, balanced_factors
 from encollapse.ufm.mse import minimise
 from encollapse.ufm.problem import Problem
+from encollapse.ufm.relu_model import ReluModel
+from encollapse.ufm.relu_solve import minimise_relu
 from encollapse.ufm.solution import Solution, Status
+from encollapse.ufm.spectral import SpectralModel
+from encollapse.ufm.spectral_solve import minimise_spectral
 
 
 def solve(problem: Problem, *, throw: bool = True) -> Solution:
-    """Find the global minimiser of an unrestricted feature model, with a certificate.
+    """Find the minimiser of an unrestricted feature model, with a certificate.
 
-    For a given bias the optimal outputs are a singular-value soft-thresholding of ``A - b uᵀ``, and over the
-    bias alone the problem is smooth and strongly convex, so one decomposition and a few Newton steps give
-    the global minimum of the non-convex problem :cite:p:`massion2026,cai2010`. The certificate does not
-    trust that: it computes a lower bound from the result.
+    With one weight layer, linear features and room for the rank it is the global one. For a given bias the
+    optimal outputs are a singular-value soft-thresholding of ``A - b uᵀ``, and over the bias alone the problem is
+    smooth and strongly convex, so one decomposition and a few Newton steps give the global minimum of the
+    non-convex problem :cite:p:`massion2026,cai2010`. The certificate does not trust that: it computes a lower
+    bound from the result.
+
+    Several weight layers, a `feature_dim` below the rank, and features without negative entries are global where that
+    is proved (``certificate.kind`` is ``theorem`` or ``duality_gap``), else the lowest stationary point of several
+    starts (``stationary``) with a lower bound.
 
     Parameters
     ----------
@@ -48,6 +60,8 @@ def solve(problem: Problem, *, throw: bool = True) -> Solution:
         raise ArgumentTypeError(f"problem: expected a Problem, got {type(problem).__name__}")
     start = time.perf_counter()
     solution = _METHODS[select_method(problem)](problem)
+    if solution.status is Status.RANK_BINDS and problem.loss == "mse":
+        solution = _spectral(problem, solution.certificate.lower_bound)
     solution = replace(solution, seconds=time.perf_counter() - start)
     if throw and not solution.status.success:
         raise SolverError(
@@ -60,8 +74,14 @@ def select_method(problem: Problem) -> str:
     """Name of the method that :func:`solve` takes for a problem.
 
     ``"blocks"``: structured labels with few distinct class counts, at any number of classes. ``"dense"``: any
-    labels, by a singular value decomposition of the (q, K) label matrix.
+    labels, by a singular value decomposition of the (q, K) label matrix. ``"spectral"``: several weight layers;
+    it also follows where ``"dense"`` or ``"blocks"`` find a rank that `feature_dim` cannot hold. ``"relu"``: features
+    without negative entries.
     """
+    if problem.features == "relu":
+        return "relu"
+    if problem.depth > 1:
+        return "spectral"
     return "dense" if problem.kinds is None else "blocks"
 
 
@@ -71,17 +91,12 @@ def _dense(problem: Problem) -> Solution:
     unit = labels.scale**2
     singular = found.singular * labels.scale
     rank = found.left.shape[1]
-    certificate = replace(
-        found.certificate,
-        gap=found.certificate.gap * unit,
-        lower_bound=found.certificate.lower_bound * unit,
-    )
     return _solution(
         problem,
         loss=found.loss * unit,
         bias=found.bias * labels.scale,
         singular_values=singular,
-        certificate=certificate,
+        certificate=found.certificate.in_units(unit),
         iterations=found.iterations,
         factors=balanced_factors(
             found.left, singular[:rank], found.right, labels.root_priors, problem.balance
@@ -110,6 +125,66 @@ def _blocks(problem: Problem) -> Solution:
     )
 
 
+def _spectral(problem: Problem, known_bound: float = 0.0) -> Solution:
+    reduction = problem.dense_reduction
+    labels = reduction.labels
+    unit = labels.scale**2
+    model = SpectralModel(
+        reduction, problem.shrinkage.in_units(labels.scale), problem.rank_limit, problem.bias_decay
+    )
+    found = minimise_spectral(model, known_bound=known_bound / unit)
+    singular = found.singular * labels.scale
+    learnt = singular[: found.left.shape[1]]
+    # All p factors bear the same decay, (N λ_H Π λ_l)^{1/p} s^{2/p}; for the features it is N λ_H x².
+    share = problem.common_decay / (problem.num_samples * problem.feature_decay)
+    features = math.sqrt(share) * learnt ** (1.0 / (problem.depth + 1))
+    return _solution(
+        problem,
+        loss=found.loss * unit,
+        bias=found.bias * labels.scale,
+        singular_values=singular,
+        certificate=found.certificate.in_units(unit),
+        iterations=found.iterations,
+        factors=DenseFactors(
+            found.left * (learnt / features), features[:, None] * found.right / labels.root_priors
+        ),
+        unique=found.unique,
+    )
+
+
+def _relu(problem: Problem) -> Solution:
+    labels = problem.dense_reduction.labels
+    unit, root = labels.scale**2, math.sqrt(problem.weight_decay)
+    form = affine_form(problem.encoding) if problem.is_balanced else None
+    affine = None
+    if form is not None:
+        contrast = abs(form[0]) / math.sqrt(problem.num_classes)
+        affine = contrast / labels.scale, float(np.linalg.norm(labels.mean))
+    linear = minimise(problem.dense_reduction, problem.threshold / labels.scale, problem.bias_decay)
+    found = minimise_relu(
+        ReluModel(labels, problem.threshold / labels.scale, problem.bias_decay),
+        # Gram matrices of non-negative vectors may need more dimensions than their rank.
+        problem.feature_dim or 2 * problem.num_classes,
+        affine=affine,
+        known_bound=linear.certificate.lower_bound,
+    )
+    singular = np.zeros(min(problem.code_dim, problem.num_classes))
+    values = np.linalg.svd(found.weight @ found.features, compute_uv=False)[: len(found.features)]
+    singular[: len(values)] = values * labels.scale
+    return _solution(
+        problem,
+        loss=found.loss * unit,
+        bias=found.bias * labels.scale,
+        singular_values=singular,
+        certificate=found.certificate.in_units(unit),
+        iterations=found.iterations,
+        factors=DenseFactors(
+            found.weight * (labels.scale / root), root * found.features / labels.root_priors, rotatable=False
+        ),
+        unique=found.unique,
+    )
+
+
 def _solution(
     problem: Problem,
     *,
@@ -119,10 +194,13 @@ def _solution(
     certificate: Certificate,
     iterations: int,
     factors: Factors,
+    unique: bool = True,
 ) -> Solution:
     """Add the status: what the evidence amounts to."""
     status = Status.OPTIMAL if factors.rank else Status.COLLAPSED
-    if not certificate.holds:
+    if certificate.kind == "stationary":
+        status = Status.STATIONARY if certificate.holds else Status.NOT_STATIONARY
+    elif not certificate.holds:
         status = Status.NOT_CERTIFIED
     if problem.feature_dim is not None and problem.feature_dim < factors.rank:
         status = Status.RANK_BINDS
@@ -137,7 +215,13 @@ def _solution(
         iterations=iterations,
         seconds=0.0,
         factors=factors,
+        unique=unique,
     )
 
 
-_METHODS: dict[str, Callable[[Problem], Solution]] = {"dense": _dense, "blocks": _blocks}
+_METHODS: dict[str, Callable[[Problem], Solution]] = {
+    "dense": _dense,
+    "blocks": _blocks,
+    "spectral": _spectral,
+    "relu": _relu,
+}
