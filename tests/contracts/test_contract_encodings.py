@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ def own_matrix(k: int) -> Encoding:
 
 
 MAKERS: dict[str, Callable[[int], Encoding]] = {
-    name: lambda k, name=name, entry=entry: ec.encodings.by_name(name, k, **entry.example)  # type: ignore[misc]
+    name: cache(lambda k, name=name, entry=entry: ec.encodings.by_name(name, k, **entry.example_for(k)))
     for name, entry in CATALOGUE.items()
 }
 MAKERS["custom"] = own_matrix

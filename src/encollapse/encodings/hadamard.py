@@ -93,14 +93,14 @@ def _build(order: int) -> FloatArray:
     if recipe.kind == "trivial":
         return np.array([[1.0, 1.0], [1.0, -1.0]])[:order, :order]
     if recipe.kind == "product":
-        return np.kron(_build(recipe.parts[0]), _build(recipe.parts[1]))
+        return np.asarray(np.kron(_build(recipe.parts[0]), _build(recipe.parts[1])), dtype=np.float64)
     conference = _conference(recipe.parts[0])
     identity = np.eye(len(conference))
     if recipe.kind == "paley-1":
-        return identity + conference
+        return np.asarray(identity + conference)
     # The symmetric case: each zero of the diagonal and each ±1 becomes a 2 × 2 block.
     off_diagonal, diagonal = np.array([[1.0, 1.0], [1.0, -1.0]]), np.array([[1.0, -1.0], [-1.0, -1.0]])
-    return np.kron(conference, off_diagonal) + np.kron(identity, diagonal)
+    return np.asarray(np.kron(conference, off_diagonal) + np.kron(identity, diagonal), dtype=np.float64)
 
 
 def _conference(field_order: int) -> FloatArray:

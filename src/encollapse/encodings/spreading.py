@@ -31,24 +31,29 @@ _CONTACT_TOLERANCES = (1e-5, 1e-4, 1e-3)
 """How far below the largest inner product a pair still counts as a contact; each is tried."""
 
 _NEWTON_STEPS = 10
+_SAME = 1e-5
+_AGREEING = 4
+"""The search ends when this many starts agree on the best cosine to `_SAME`."""
 
 
 def spread(num_points: int, dim: int, generator: np.random.Generator) -> FloatArray:
     """Best arrangement found, rows of unit length, (num_points, dim)."""
-    best = min(_searches(num_points, dim, generator), key=largest_cosine)
-    return best if best.size > _NEWTON_LIMIT else _made_exact(best)
-
-
-def _searches(num_points: int, dim: int, generator: np.random.Generator) -> Iterator[FloatArray]:
+    found: list[tuple[float, FloatArray]] = []
     for start in range(num_starts(num_points)):
         # Symmetry under x -> -x survives the search, and most of the best codes known have it; a gentle first β
         # finds symmetric arrangements, a sharper one irregular ones. Six starts try every combination.
         antipodal, softest = start % 2 == 0, (4.0, 32.0, 1.0)[start % 3]
-        yield _anneal(_start(num_points, dim, generator, antipodal=antipodal), softest)
+        points = _anneal(_start(num_points, dim, generator, antipodal=antipodal), softest)
+        found.append((largest_cosine(points), points))
+        smallest = min(largest for largest, _ in found)
+        if len(found) >= 6 and sum(largest < smallest + _SAME for largest, _ in found) >= _AGREEING:
+            break
+    best = min(found, key=lambda pair: pair[0])[1]
+    return best if best.size > _NEWTON_LIMIT else _made_exact(best)
 
 
 def num_starts(num_points: int) -> int:
-    """Searches that are made: fewer for more points, since each costs more."""
+    """Most searches that are made: fewer for more points, since each costs more."""
     return int(np.clip(720 // num_points, 1, 24))
 
 

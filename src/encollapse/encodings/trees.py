@@ -80,11 +80,11 @@ def _from_nested(tree: list[Any] | tuple[Any, ...]) -> Tree:
         return Tree(
             parents, depths, [leaves[i] for i in order], [str(k) for k in range(len(order))], named=False
         )
-    odd = next((leaf for leaf in found if not isinstance(leaf, str) and not _is_number(leaf)), None)
-    if odd is None:
+    odd = [leaf for leaf in found if not isinstance(leaf, str) and not _is_number(leaf)]
+    if not odd:
         raise ArgumentTypeError("tree: some leaves are names and others are numbers; use one kind")
     raise ArgumentTypeError(
-        f"tree: expected class names or labels as leaves, got {odd!r} of type {type(odd).__name__}"
+        f"tree: expected class names or labels as leaves, got {odd[0]!r} of type {type(odd[0]).__name__}"
     )
 
 
