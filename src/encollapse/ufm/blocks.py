@@ -81,7 +81,7 @@ class BlockFactors:
 
     encoding: Encoding
     kinds: Kinds
-    sign: float
+    sign: float | FloatArray
     contrast: FloatArray
     left: FloatArray
     singular: FloatArray

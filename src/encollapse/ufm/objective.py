@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from encollapse import _checks
-from encollapse._typing import ArrayLike
+from encollapse._typing import ArrayLike, FloatArray
 from encollapse.errors import ArgumentError
 from encollapse.ufm.layers import check_layers, is_layers, split_cost
+from encollapse.ufm.losses import LOSSES
 from encollapse.ufm.problem import Problem
 
 
@@ -61,7 +62,14 @@ def objective(
     b = np.zeros(q) if bias is None else _checks.array(bias, "bias", (q,), axes="(code_dim,)")
     if (problem.features == "relu" and (m < 0).any()) or (math.isinf(problem.bias_decay) and b.any()):
         return math.inf
-    residual = w @ m + b[:, None] - problem.encoding.codewords
-    fit = 0.5 * float(np.sum(residual**2 @ problem.priors))
+    fit = float(_losses(problem, w @ m + b[:, None]) @ problem.priors)
     decay += 0.5 * problem.feature_decay * float(np.sum(m**2 @ problem.counts))
     return fit + decay + (0.5 * problem.bias_decay * float(b @ b) if b.any() else 0.0)
+
+
+def _losses(problem: Problem, outputs: FloatArray) -> FloatArray:
+    """Loss of each class at outputs (q, K)."""
+    if problem.loss == "mse":
+        return np.asarray(0.5 * np.sum((outputs - problem.encoding.codewords) ** 2, axis=0))
+    loss = LOSSES[problem.loss]
+    return loss.value(outputs, loss.targets(problem.encoding.codewords), np.ones_like(outputs))

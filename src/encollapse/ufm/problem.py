@@ -13,14 +13,22 @@ import numpy as np
 from encollapse import _checks
 from encollapse._typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import Encoding
+from encollapse.encodings.affine import AffineOneHot
 from encollapse.errors import ArgumentError, ArgumentTypeError, UnsupportedError
 from encollapse.ufm.blocks import Kinds, affine_form
 from encollapse.ufm.critical import CriticalPoint, critical_point
 from encollapse.ufm.critical_cases import deep_critical, limited_critical, relu_critical
 from encollapse.ufm.labels import WeightedLabels
+from encollapse.ufm.losses import LOSSES
 from encollapse.ufm.reduction import Reduction
 from encollapse.ufm.shrinkage import Shrinkage
+from encollapse.ufm.tables import BlockTable, DenseTable
 
+_NO_CRITICAL = (
+    "Only MSE has a closed form for the bias decay at which the mean direction starts to be learnt: under another loss "
+    "what the bias takes up depends on the outputs of every class. At a bias decay of 0 it is not learnt; bias_path "
+    "shows where it starts."
+)
 _WHY_POSITIVE = "at 0 the features or the classifier grow without bound and there is no minimiser"
 
 
@@ -32,7 +40,8 @@ class Problem:
 
         ``F = 1/(2N) Σ_k Σ_i |W h_ki + b - e_k|² + λ_W/2 |W|² + λ_H/2 |H|² + λ_b/2 |b|²``
 
-    where class k has `counts[k]` samples and the codeword ``e_k`` :cite:p:`massion2026`.
+    where class k has `counts[k]` samples and the codeword ``e_k`` :cite:p:`massion2026`. With another `loss` its mean
+    over the samples takes the place of the first term.
 
     Parameters
     ----------
@@ -49,8 +58,9 @@ class Problem:
         ``λ_b`` from 0 to ``math.inf``; infinity means no bias.
     feature_dim : int, optional
         Dimension d of the features; None means wide enough for the rank never to bind.
-    loss : {"mse"}
-        Loss between outputs and codewords.
+    loss : {"mse", "cross_entropy"}
+        Loss between outputs and codewords. Cross-entropy, as in ``torch.nn.functional.cross_entropy``, asks for
+        codewords that are distributions: entries of 0 or above with sum 1.
     depth : int
         Number M of weight layers on top of the features: outputs ``W_M ··· W_1 h + b``.
     features : {"linear", "relu"}
@@ -111,15 +121,29 @@ class Problem:
         self._set("bias_decay", _checks.nonnegative(bias_decay, "bias_decay", allow_infinity=True))
         wide = feature_dim is None
         self._set("feature_dim", None if wide else _checks.integer(feature_dim, "feature_dim", minimum=1))
-        self._set("loss", _checks.choice(loss, "loss", ("mse", "cross_entropy")))
+        self._set("loss", _checks.choice(loss, "loss", ("mse", *LOSSES)))
         self._set("features", _checks.choice(features, "features", ("linear", "relu")))
         self._refuse_unsolved()
 
     def _refuse_unsolved(self) -> None:
         if self.loss != "mse":
-            raise UnsupportedError(f"loss: this release solves 'mse' only, got {self.loss!r}")
+            self._refuse_unsolved_loss()
         if self.features == "relu" and self.depth > 1:
             raise UnsupportedError(f"depth: with features='relu' only depth=1 is solved, got {self.depth}")
+
+    def _refuse_unsolved_loss(self) -> None:
+        for name, known in (("depth", 1), ("features", "linear")):
+            value = getattr(self, name)
+            if value != known:
+                raise UnsupportedError(
+                    f"{name}: with loss={self.loss!r} only {known!r} is solved, got {value!r}"
+                )
+        mean = self.table.mean(self.table.targets)
+        if self.bias_decay == 0 and not LOSSES[self.loss].bounded(mean):
+            raise ArgumentError(
+                f"bias_decay: at 0 there is no minimiser, as an output that no class asks for lets its bias fall "
+                f"without end under loss={self.loss!r}; give a bias_decay above 0, or drop that output"
+            )
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -211,6 +235,23 @@ class Problem:
             return self.reduction
         return Reduction.of(WeightedLabels.of(self.encoding.codewords, self.priors))
 
+    @cached_property
+    def table(self) -> DenseTable | BlockTable:
+        """The outputs under a loss other than MSE, kinds of classes together.
+
+        Raises
+        ------
+        ArgumentError
+            If the codewords are no targets of the loss.
+        """
+        loss = LOSSES[self.loss]
+        if self.kinds is None or not isinstance(self.encoding, AffineOneHot):
+            return DenseTable.of(loss.targets(self.encoding.codewords), self.priors)
+        column = np.full((self.num_classes, 1), self.encoding.offset)
+        column[0] += self.encoding.scale
+        on, off = loss.targets(column)[:2, 0]
+        return BlockTable.of(self.encoding, self.kinds, float(on), float(off))
+
     @property
     def rank_limit(self) -> int:
         """Largest rank of the outputs: the least of `code_dim`, `num_classes` and `feature_dim`."""
@@ -219,6 +260,8 @@ class Problem:
 
     @cached_property
     def _critical(self) -> CriticalPoint:
+        if self.loss != "mse":
+            return CriticalPoint(None, _NO_CRITICAL)
         if self.features == "relu":
             form = affine_form(self.encoding)
             return relu_critical(self.threshold, self.num_classes, form, self.is_balanced)
@@ -247,8 +290,8 @@ class Problem:
         -------
         float or None
             0.0 if any positive bias decay will do, ``inf`` if none will, a finite number in between.
-            Exact, from the optimality conditions. None where it is not known: several weight layers, a
-            `feature_dim` that binds, or non-negative features, outside the cases that are proved.
+            Exact, from the optimality conditions. None where it is not known: another loss than MSE, several
+            weight layers, a `feature_dim` that binds, or non-negative features, outside the cases that are proved.
             :meth:`explain` gives the reason in words.
         """
         return self._critical.bias_decay
@@ -261,7 +304,7 @@ class Problem:
         """Return the same problem at another bias decay; it shares the decomposition."""
         changes: dict[str, Any] = {"bias_decay": bias_decay, "weight_decay": self.weight_decays}
         other = replace(self, **changes)
-        for name in ("kinds", "reduction", "dense_reduction", "shrinkage", "_critical"):
+        for name in ("kinds", "table", "reduction", "dense_reduction", "shrinkage", "_critical"):
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
         return other

@@ -1,4 +1,4 @@
-"""The exact global minimiser of the unrestricted feature model under MSE."""
+"""The exact global minimiser of the unrestricted feature model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from encollapse._typing import FloatArray
 from encollapse.errors import ArgumentTypeError, SolverError
 from encollapse.ufm.blocks import affine_form, minimise_blocks
 from encollapse.ufm.certificate import Certificate
+from encollapse.ufm.composite import Composite
+from encollapse.ufm.convex import minimise_composite
 from encollapse.ufm.factors import DenseFactors, Factors, balanced_factors
+from encollapse.ufm.losses import LOSSES
 from encollapse.ufm.mse import minimise
 from encollapse.ufm.problem import Problem
 from encollapse.ufm.relu_model import ReluModel
@@ -32,6 +35,9 @@ def solve(problem: Problem, *, throw: bool = True) -> Solution:
     smooth and strongly convex, so one decomposition and a few Newton steps give the global minimum of the
     non-convex problem :cite:p:`massion2026,cai2010`. The certificate does not trust that: it computes a lower
     bound from the result.
+
+    Under another loss the convex problem is solved by descent on its factors and proximal steps, until the duality
+    gap closes to 1e-8.
 
     Several weight layers, a `feature_dim` below the rank, and features without negative entries are global where that
     is proved (``certificate.kind`` is ``theorem`` or ``duality_gap``), else the lowest stationary point of several
@@ -76,8 +82,10 @@ def select_method(problem: Problem) -> str:
     ``"blocks"``: structured labels with few distinct class counts, at any number of classes. ``"dense"``: any
     labels, by a singular value decomposition of the (q, K) label matrix. ``"spectral"``: several weight layers;
     it also follows where ``"dense"`` or ``"blocks"`` find a rank that `feature_dim` cannot hold. ``"relu"``: features
-    without negative entries.
+    without negative entries. ``"convex"``: another loss than MSE.
     """
+    if problem.loss != "mse":
+        return "convex"
     if problem.features == "relu":
         return "relu"
     if problem.depth > 1:
@@ -185,6 +193,22 @@ def _relu(problem: Problem) -> Solution:
     )
 
 
+def _convex(problem: Problem) -> Solution:
+    table = problem.table
+    composite = Composite(table, LOSSES[problem.loss], problem.threshold, problem.bias_decay)
+    found = minimise_composite(composite)
+    point = found.point
+    return _solution(
+        problem,
+        loss=found.loss,
+        bias=table.every_bias(found.bias),
+        singular_values=table.spectrum(point.singular, point.contrast),
+        certificate=found.certificate,
+        iterations=found.iterations,
+        factors=table.factors(point.left, point.singular, point.right, point.contrast, problem.balance),
+    )
+
+
 def _solution(
     problem: Problem,
     *,
@@ -224,4 +248,5 @@ _METHODS: dict[str, Callable[[Problem], Solution]] = {
     "blocks": _blocks,
     "spectral": _spectral,
     "relu": _relu,
+    "convex": _convex,
 }
