@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseError, FileFormatError
+from encollapse.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    EncollapseError,
+    EncollapseWarning,
+    FileFormatError,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -36,11 +44,28 @@ def explain(error: Exception) -> int:
     return 2 if isinstance(error, bad_usage) else 1
 
 
-def complain(text: str, hint: str) -> None:
+def complain(text: str, hint: str, *, kind: str = "error") -> None:
     """Print an error in one line, and a hint in the next, on standard error."""
-    typer.echo(f"error: {' '.join(text.split())}", err=True)
+    typer.echo(f"{kind}: {' '.join(text.split())}", err=True)
     if hint:
         typer.echo(f"hint: {' '.join(hint.split())}", err=True)
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Show our warnings as a line and a hint too."""
+    with warnings.catch_warnings():
+        default = warnings.showwarning
+
+        def show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, EncollapseWarning):
+                text, _, hint = str(message).partition("; ")
+                complain(text, hint, kind="warning")
+            else:
+                default(message, category, *where, **more)
+
+        warnings.showwarning = show_warning
+        yield
 
 
 def show(table: Callable[[], RenderableType], record: Callable[[], Any], as_json: bool) -> None:
@@ -83,6 +108,15 @@ def _value(text: str) -> Any:
         except ValueError:
             continue
     return text
+
+
+def parse_target(text: str) -> Any:
+    """Read a Gram matrix from a file; any other text is the name of a frame."""
+    if not text.endswith((".npy", ".npz", ".safetensors")):
+        return text
+    from encollapse.measure import load_array
+
+    return load_array(text)
 
 
 def parse_counts(text: str | None) -> list[int] | None:

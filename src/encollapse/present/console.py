@@ -14,7 +14,7 @@ from rich.text import Text
 
 from encollapse import ufm
 from encollapse.encodings.catalogue import CATALOGUE
-from encollapse.geometry import Comparison
+from encollapse.geometry import ClassGeometry, Comparison, compare
 from encollapse.present.wording import count, fixed, short
 from encollapse.study.results import Results
 from encollapse.study.study import Study
@@ -52,6 +52,28 @@ def solution_table(solution: ufm.Solution) -> RenderableType:
         ("bias", "none" if math.isinf(problem.bias_decay) else _vector(solution.bias)),
         ("cosines of means", _cosines(geometry.cosines()[np.ix_(geometry.present, geometry.present)])),
         ("  centred", _cosines(geometry.cosines(centered=True)[np.ix_(geometry.present, geometry.present)])),
+    ]
+    return _pairs(pairs)
+
+
+def design_table(solution: ufm.Solution, target: ClassGeometry, saved: str) -> RenderableType:
+    """A designed encoding by its minimiser: what it is, and the proof that it has the target's geometry."""
+    problem = solution.problem
+    lengths = np.linalg.norm(problem.encoding.codewords, axis=0)
+    success, error = solution.status.success, compare(target, solution.geometry).gram_error
+    proof = f"solved again, it has the target's Gram matrix to a relative error of {short(error)}"
+    pairs: list[tuple[str, Any]] = [
+        ("encoding", f"{problem.code_dim} outputs for {problem.num_classes} classes, saved as {saved}"),
+        ("counts", _counts(problem.counts)),
+        ("decays", _decays(problem)),
+        ("rank of target", f"{solution.rank}"),
+        ("codeword lengths", _vector(lengths)),
+        ("|b|", "no bias" if math.isinf(problem.bias_decay) else f"{np.linalg.norm(solution.bias):.6g}"),
+        ("threshold c", f"{problem.threshold:.6g}"),
+        ("singular values", _vector(solution.singular_values)),
+        ("cosines of means", _cosines(solution.geometry.cosines())),
+        ("round trip", Text(proof, style="" if success else "bold red")),
+        ("certificate", str(solution.certificate)),
     ]
     return _pairs(pairs)
 

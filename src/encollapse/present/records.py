@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from encollapse import ufm
 from encollapse.encodings.catalogue import CATALOGUE
+from encollapse.geometry import ClassGeometry, compare
 from encollapse.study.results import ERRORS, Results
 from encollapse.study.study import Study
 from encollapse.study.trials import plain
@@ -66,6 +69,22 @@ def solution_record(solution: ufm.Solution) -> dict[str, Any]:
         "feature_gram": geometry.feature_gram,
     }
     return _record(record)
+
+
+def design_record(solution: ufm.Solution, target: ClassGeometry, saved: str) -> dict[str, Any]:
+    """A designed encoding with its minimiser, and how far that is from the target."""
+    codewords = solution.problem.encoding.codewords
+    design = {
+        "path": saved,
+        "code_dim": solution.problem.code_dim,
+        "rank": solution.rank,
+        "codewords": codewords,
+        "codeword_lengths": np.linalg.norm(codewords, axis=0),
+        "bias_length": np.linalg.norm(solution.bias),
+        "target_gram": target.feature_gram,
+        "gram_error": compare(target, solution.geometry).gram_error,
+    }
+    return _record(design) | {"solution": solution_record(solution)}
 
 
 def path_record(path: ufm.BiasPath) -> dict[str, Any]:

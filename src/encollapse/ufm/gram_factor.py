@@ -62,8 +62,8 @@ def factor(gram: FloatArray, precision: float) -> FloatArray:
 def _refuse_indefinite(gram: FloatArray) -> None:
     values = np.linalg.eigvalsh(gram)
     raise ArgumentError(
-        "target_gram: expected a positive semidefinite matrix, for no class means have other inner products; its most "
-        f"negative eigenvalue is {values[0]:.6g} (the largest is {values[-1]:.6g}); use the nearest one, "
+        "target_gram: expected a positive semidefinite matrix, as inner products form, but its smallest eigenvalue is "
+        f"{values[0]:.6g} (the largest is {values[-1]:.6g}); use the nearest one, "
         "encollapse.encodings.from_similarity(G).gram()"
     )
 
