@@ -279,6 +279,25 @@ def test_lost_digits_are_warned_about() -> None:
     assert relative_error(found, 1e-10 * np.eye(5)) < 1e-4
 
 
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_no_digits_are_lost_in_silence(seed: int) -> None:
+    """Sizes over 14 decades, class means over 6, counts over 6: an error above 1e-9 has been warned about."""
+    rng = np.random.default_rng(seed)
+    k = int(rng.integers(2, 14))
+    lengths = 10 ** rng.uniform(-3, 3, k)
+    shape = random_gram(rng, k, int(rng.integers(1, k + 1))) * np.outer(lengths, lengths)
+    counts = np.rint(10 ** rng.uniform(0, 6, k)).astype(int)
+    decays = {"weight_decay": float(10 ** rng.uniform(-7, -4)), "feature_decay": 1e-6}
+    target = ec.ufm.scale_target(shape, counts, like="unit_outputs", **decays) * 10 ** rng.uniform(-10, 4)
+    bias_decay = float(rng.choice([0.1, 10.0, math.inf]))
+    with warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always")
+        encoding = ec.ufm.design(target, counts, bias_decay=bias_decay, **decays)
+    found = minimiser(encoding, counts, bias_decay, **decays).geometry.feature_gram
+    assert relative_error(found, target) < 1e-9 or any("float64" in str(w.message) for w in raised)
+
+
 def test_classes_that_would_share_a_codeword_are_warned_about() -> None:
     means = np.array([[1.0, 2.0, 1.0, 0.0, 5.0], [3.0, 1.0, 3.0, 1.0, 0.0]])
     with pytest.warns(EncollapseWarning, match="classes 0 and 2"):
