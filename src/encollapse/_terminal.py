@@ -102,7 +102,7 @@ def _options(given: list[str] | None) -> Mapping[str, Any]:
 
 
 def _value(text: str) -> Any:
-    for read in (int, float):
+    for read in (json.loads, float):
         try:
             return read(text)
         except ValueError:

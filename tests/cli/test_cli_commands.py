@@ -83,9 +83,20 @@ def test_encodings_are_listed_with_what_they_need(capsys: Capture) -> None:
     assert tuple(found) == ec.encodings.names()
     assert found["random"]["needs"] == ["code_dim"]
     for name, entry in found.items():
-        assert ec.encodings.by_name(name, 5, **entry["example"]).num_classes == 5
+        example = entry["example"]
+        made = ec.encodings.by_name(name, example["num_classes"], **example["options"])
+        assert made.num_classes == example["num_classes"]
     assert cli.run(["encodings"]) == 0
     assert "--option code_dim=6" in capsys.readouterr().out
+
+
+def test_options_may_be_lists(capsys: Capture) -> None:
+    tree = '[["0","1"],["2","3"]]'
+    found = answer(
+        capsys, "predict", "-e", "hierarchical", "-o", f"tree={tree}", "--counts", "7,7,7,7", *DECAYS
+    )
+    cosines = np.array(found["cosines"])
+    assert cosines[0, 1] > cosines[0, 2] + 0.1
 
 
 def test_measure_finds_the_exact_minimiser(capsys: Capture, tmp_path: Path) -> None:

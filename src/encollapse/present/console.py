@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from rich.text import Text
 from encollapse import ufm
 from encollapse.encodings.catalogue import CATALOGUE
 from encollapse.geometry import ClassGeometry, Comparison, compare
+from encollapse.present.records import EXAMPLE_CLASSES
 from encollapse.present.wording import count, fixed, short
 from encollapse.study.results import Results
 from encollapse.study.study import Study
@@ -24,14 +27,15 @@ if TYPE_CHECKING:
     from encollapse.measure import Collapse
     from encollapse.train import Run
 
+_LONG = 40  # characters above which an example is left to --json
 _SHOWN = 10  # entries of a vector before it is cut
 
 
 def encodings_table() -> RenderableType:
     """Every encoding of the catalogue with an example of how to ask for it."""
-    table = _table("encoding", "what it is", "options")
+    table = _table("encoding", "what it is", f"options, say for {EXAMPLE_CLASSES} classes")
     for name, entry in CATALOGUE.items():
-        options = " ".join(f"--option {o}={_option(v)}" for o, v in entry.example.items())
+        options = " ".join(f"--option {_option(o, v)}" for o, v in entry.example_for(EXAMPLE_CLASSES).items())
         table.add_row(Text(name, style="bold"), entry.summary.replace("`", ""), options or "none needed")
     return table
 
@@ -201,8 +205,11 @@ def _pairs(pairs: Sequence[tuple[str, Any]]) -> Table:
     return table
 
 
-def _option(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _option(name: str, value: Any) -> str:
+    if isinstance(value, float):
+        return f"{name}={value:g}"
+    text = json.dumps(value, separators=(",", ":"))
+    return shlex.quote(f"{name}={text}") if len(text) <= _LONG else f"{name}=[...] (see --json)"
 
 
 def _counts(counts: np.ndarray[Any, Any]) -> str:

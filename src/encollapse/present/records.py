@@ -14,6 +14,9 @@ from encollapse.study.results import ERRORS, Results
 from encollapse.study.study import Study
 from encollapse.study.trials import plain
 
+EXAMPLE_CLASSES = 4
+"""Number of classes of the examples in the list of encodings."""
+
 
 def encodings_record() -> list[dict[str, Any]]:
     """Encodings of the catalogue with their options."""
@@ -25,7 +28,7 @@ def encodings_record() -> list[dict[str, Any]]:
                 o: plain(None if p.default is p.empty else p.default) for o, p in entry.options.items()
             },
             "needs": [o for o, p in entry.options.items() if p.default is p.empty],
-            "example": plain(entry.example),
+            "example": {"num_classes": EXAMPLE_CLASSES, "options": plain(entry.example_for(EXAMPLE_CLASSES))},
         }
         for name, entry in CATALOGUE.items()
     ]

@@ -98,6 +98,9 @@ def parse_settings(text: str) -> dict[str, Any]:
     return settings
 
 
+_LONG = 24  # characters above which the value of an option, such as a tree, is left out of a label
+
+
 def number_label(value: float | None) -> str:
     """A regularisation as people read it: ``0``, ``0.4286``, ``∞``; a dash where there is none."""
     if value is None:
@@ -106,7 +109,8 @@ def number_label(value: float | None) -> str:
 
 
 def _options_label(options: Mapping[str, Any]) -> str:
-    return f" ({', '.join(f'{k}={v}' for k, v in options.items())})" if options else ""
+    shown = [f"{k}={v}" if len(str(v)) <= _LONG else f"{k}=…" for k, v in options.items()]
+    return f" ({', '.join(shown)})" if options else ""
 
 
 def encoding_label(settings: Mapping[str, Any]) -> str:
