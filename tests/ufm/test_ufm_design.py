@@ -288,7 +288,7 @@ def test_no_digits_are_lost_in_silence(seed: int) -> None:
     lengths = 10 ** rng.uniform(-3, 3, k)
     shape = random_gram(rng, k, int(rng.integers(1, k + 1))) * np.outer(lengths, lengths)
     counts = np.rint(10 ** rng.uniform(0, 6, k)).astype(int)
-    decays = {"weight_decay": float(10 ** rng.uniform(-7, -4)), "feature_decay": 1e-6}
+    decays: dict[str, Any] = {"weight_decay": float(10 ** rng.uniform(-7, -4)), "feature_decay": 1e-6}
     target = ec.ufm.scale_target(shape, counts, like="unit_outputs", **decays) * 10 ** rng.uniform(-10, 4)
     bias_decay = float(rng.choice([0.1, 10.0, math.inf]))
     with warnings.catch_warnings(record=True) as raised:
