@@ -203,3 +203,13 @@ def test_large_common_offset_keeps_the_small_directions() -> None:
         ec.encodings.Encoding(np.eye(5) + 1e6), 7, weight_decay=1e-3, feature_decay=1e-3, bias_decay=0.1
     )
     assert ec.ufm.solve(problem).certificate.holds
+
+
+def test_residual_that_rises_while_the_value_falls_is_no_end() -> None:
+    """Small bias decays lead Newton through kinks where the gradient grows for many steps."""
+    codewords = [[4.158486396397088, 4.096958533934265], [21.152042791903085, 21.032192501620866]]
+    problem = ec.ufm.Problem(
+        ec.encodings.Encoding(codewords), [29, 773], weight_decay=5e-3, feature_decay=1e-6, bias_decay=1e-4
+    )
+    solution = ec.ufm.solve(problem)
+    assert solution.certificate.relative_gap < 1e-12

@@ -76,8 +76,10 @@ def split_mean(spectrum: FloatArray, mean: FloatArray, threshold: float, bias_de
             if descends or trial.residual < 0.5 * state.residual or length < 1e-10:
                 break
             length *= 0.5
+        # The residual may rise for many steps while the value falls; only both at rest is the end.
+        moved = trial.value < state.value - 4 * EPS * abs(state.value)
         shift, bias, state = trial.shift, trial.bias, trial
-        stalled = 0 if state.residual < 0.5 * best.residual else stalled + 1
+        stalled = 0 if moved or state.residual < 0.5 * best.residual else stalled + 1
         if state.residual < best.residual:
             best = state
         iteration += 1
