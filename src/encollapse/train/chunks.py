@@ -1,6 +1,6 @@
 """Whole sets in pieces that fit in memory."""
 
-CHUNK = 2048
+CHUNK = 512
 
 
 def chunks(total: int, size: int = CHUNK) -> list[slice]:

@@ -34,6 +34,9 @@ INITIAL_SIZE = 0.3
 """Root mean square of the initial features and norm of the initial weight, in training units."""
 
 LBFGS_MEMORY = 50
+KEEP_ACTIVATIONS = 16384
+"""Samples up to which L-BFGS keeps all activations in memory."""
+
 LEAST_GAIN = 1e-10
 """Relative decrease of the loss below which a round of L-BFGS counts as stalled."""
 
@@ -205,17 +208,16 @@ def _initial(settings: Settings, inputs: Tensor, encoding: Encoding) -> Classifi
 
 
 def _all_features(network: _FabricModule, inputs: Tensor) -> Tensor:
-    """Features of the whole set; beyond one chunk, activations are computed again for the gradient."""
-    parts = chunks(len(inputs))
-    if len(parts) == 1 or not torch.is_grad_enabled():
-        return torch.cat([network.features(inputs[part]) for part in parts])
-    again = partial(checkpoint, network.features, use_reentrant=False, preserve_rng_state=False)
-    return torch.cat([again(inputs[part]) for part in parts])
+    """Features of the whole set; of a large one, activations are not kept but computed again for the gradient."""
+    forward = network.features
+    if torch.is_grad_enabled() and len(inputs) > KEEP_ACTIVATIONS:
+        forward = partial(checkpoint, network.features, use_reentrant=False, preserve_rng_state=False)
+    return torch.cat([forward(inputs[part]) for part in chunks(len(inputs))])
 
 
 def _require_finite(seen: Observation, epoch: int, settings: Settings) -> None:
     if not (math.isfinite(seen.loss) and math.isfinite(seen.stationarity.value)):
         raise TrainingError(
             f"learning_rate: the loss is no longer finite after {epoch} epochs at "
-            f"learning_rate={settings.learning_rate:g}; use a lower one (the default is 5e-3)"
+            f"learning_rate={settings.learning_rate:g}; use a lower one (the default is 1e-2)"
         )
