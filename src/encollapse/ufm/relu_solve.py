@@ -18,9 +18,14 @@ from encollapse.ufm.relu_model import ReluModel
 STATIONARY_TOLERANCE = 1e-6
 """Projected gradient, relative to ``c² |X|``, up to which first-order conditions count as met."""
 
-_STARTS = 12
-_FEW_STARTS = 3
-_MANY_VARIABLES = 2000
+GAP_TOLERANCE = 1e-8
+"""Relative gap up to which the doubly nonnegative bound, itself the result of an iteration, proves the minimum."""
+
+_STARTS = ((500, 12), (2000, 3))
+"""Random starts up to a number of variables; one above."""
+
+_OPERATIONS = 1e11
+"""Arithmetic that one descent may take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,15 +105,15 @@ def _descend(
 ) -> ReluMinimiser:
     generator = np.random.default_rng(seed)
     shape = (feature_dim, model.num_classes)
-    few = feature_dim * model.num_classes > _MANY_VARIABLES
+    count = next((n for most, n in _STARTS if feature_dim * model.num_classes <= most), 1)
     size = math.sqrt(max(float(np.linalg.norm(model.targets, 2)) / model.threshold - 1.0, 0.1))
-    for _ in range(_FEW_STARTS if few else _STARTS):
+    for _ in range(count):
         share = generator.uniform(0.2, 1.0)
         starts.append(share * size * np.abs(generator.standard_normal(shape)) / math.sqrt(feature_dim))
     best, best_value, steps = np.zeros(shape), model.at(np.zeros((shape[1], shape[1])))[0], 0
     for start in starts:
-        features, count = _bounded_descent(model, start)
-        steps += count
+        features, iterations = _bounded_descent(model, start)
+        steps += iterations
         value = model.at(features.T @ features)[0]
         if value < best_value:
             best, best_value = features, value
@@ -117,6 +122,8 @@ def _descend(
 
 
 def _bounded_descent(model: ReluModel, start: FloatArray) -> tuple[FloatArray, int]:
+    d, k = start.shape
+    most = int(np.clip(_OPERATIONS / (10 * k**3 + 4 * d * k**2), 100, 8000))
     scale = 1.0 / model.at(np.zeros((model.num_classes, model.num_classes)))[0]
 
     def function(flat: FloatArray) -> tuple[float, FloatArray]:
@@ -130,7 +137,7 @@ def _bounded_descent(model: ReluModel, start: FloatArray) -> tuple[FloatArray, i
         jac=True,
         method="L-BFGS-B",
         bounds=[(0.0, None)] * start.size,
-        options={"maxiter": 5000, "maxfun": 8000, "ftol": 1e-16, "gtol": 1e-11, "maxcor": 30},
+        options={"maxiter": most, "maxfun": most, "ftol": 1e-16, "gtol": 1e-11, "maxcor": 30},
     )
     return np.asarray(found.x.reshape(start.shape)), int(found.nit)
 
@@ -148,7 +155,7 @@ def _assemble(
     weight, bias = model.classifier(features)
     loss = model.loss(features)
     bound = min(max(relu_lower_bound(model, features.T @ features), known_bound), loss)
-    certificate = certify(loss, bound, EPS * model.labels.energy)
+    certificate = certify(loss, bound, EPS * model.labels.energy, tolerance=GAP_TOLERANCE)
     if not certificate.holds:
         certificate = replace(certificate, kind="stationary", holds=at_rest)
     return ReluMinimiser(loss, certificate, weight, bias, features, steps, unique=True)

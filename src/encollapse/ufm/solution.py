@@ -36,7 +36,8 @@ class Status(enum.Enum):
     )
     NOT_STATIONARY = (
         "The minimiser stopped where first-order conditions do not hold yet, so the result is not a solution. The "
-        "labels or the regularisation span too many orders of magnitude; rescale them and solve again."
+        "labels or the regularisation span too many orders of magnitude, or the problem is too large for it; rescale "
+        "the one, or make the other smaller."
     )
 
     @property
