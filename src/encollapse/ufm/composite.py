@@ -99,19 +99,21 @@ class Composite:
             return nothing, np.zeros_like(t.outputs)
         return nothing, self.loss.intercept(t.mean(t.targets), t.outputs, self.bias_decay)
 
-    def shrink(self, point: Spectral, bias: FloatArray, threshold: float | None = None) -> Spectral:
-        """One proximal gradient step in Z; it never raises the objective and finds the rank.
+    def shrink(
+        self, matrix: FloatArray, contrast: FloatArray, bias: FloatArray, threshold: float | None = None
+    ) -> Spectral:
+        """One proximal gradient step in Z; it never raises the objective and finds the rank :cite:p:`cai2010`.
 
         The second derivative of the fit in Z is at most that of the loss, as ``π_k/u_k² = 1``, so the step is one
         over it; `threshold` replaces c.
         """
         t = self.table
         c = self.threshold if threshold is None else threshold
-        matrix, contrast, _ = self.pull(self.gradient(t.forward(point.matrix, point.contrast, bias)))
+        to_matrix, to_contrast, _ = self.pull(self.gradient(t.forward(matrix, contrast, bias)))
         step = 1.0 / self.loss.smoothness
-        left, singular, right = np.linalg.svd(point.matrix - step * matrix, full_matrices=False)
+        left, singular, right = np.linalg.svd(matrix - step * to_matrix, full_matrices=False)
         kept = singular > c * step
-        moved = point.contrast - step * contrast / np.maximum(t.contrasts, 1.0)
+        moved = contrast - step * to_contrast / np.maximum(t.contrasts, 1.0)
         shrunk = np.sign(moved) * np.maximum(np.abs(moved) - c * step, 0.0)
         return Spectral(
             left[:, kept].copy(),

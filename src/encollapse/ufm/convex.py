@@ -8,18 +8,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from encollapse._typing import FloatArray
-from encollapse.ufm.certificate import Certificate
+from encollapse.ufm.certificate import EPS, Certificate
 from encollapse.ufm.composite import RELATIVE_TOLERANCE, Composite, Spectral
-from encollapse.ufm.factored import Factored, TrustRegion, approach
+from encollapse.ufm.factored import Factored, approach, conjugate_gradients
 
 _FALL = 10.0
 _FIRST_LEVEL = 0.01  # share of the critical threshold above which quasi-Newton steps start
-_LOOSE = 1e-2
+_LOOSE = 0.1
 _APPROACH = 40  # quasi-Newton steps before the first Newton step
-_ROUNDS = 40
-_NEWTON_STEPS = 6  # between two proximal steps
+_NEWTON_STEPS = 200  # for each threshold
+_ACCURACY = 0.1  # of the conjugate gradients, relative
+_FINEST = 1e-9
+_SHORTENINGS = 12
 _AIM = 0.05 * RELATIVE_TOLERANCE
-_STALLED = 6  # rounds without a better gap
+_STALLED = 30  # steps without a better gap or a lower loss
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +34,14 @@ class Found:
     certificate: Certificate
     iterations: int
 
+    @property
+    def gap(self) -> float:
+        """Relative duality gap."""
+        return self.certificate.relative_gap
+
 
 def minimise_composite(composite: Composite, warm: tuple[Spectral, FloatArray] | None = None) -> Found:
-    """Alternate descent on factors with proximal steps, which find the rank, until the duality gap closes.
+    """Newton steps in the factors of Z and proximal steps in turn, until the duality gap closes.
 
     Parameters
     ----------
@@ -45,56 +52,111 @@ def minimise_composite(composite: Composite, warm: tuple[Spectral, FloatArray] |
     """
     zero, bias = composite.start()
     nothing = _found(composite, zero, bias, 0)
-    if composite.shrink(zero, bias).is_zero or nothing.certificate.relative_gap <= _AIM:
+    if nothing.gap <= _AIM or composite.shrink(zero.matrix, zero.contrast, bias).is_zero:
         return nothing
-    newton = TrustRegion()
+    newton = _Newton()
     if warm is None:
         *higher, _ = levels = _levels(composite, zero, bias)
         first = replace(composite, threshold=levels[0])
-        wide = Factored(first, min(composite.table.shape))
-        x = approach(wide, wide.pack(_spread_start(first, zero, bias), bias), _APPROACH)
-        warm = wide.unpack(x)
+        wide = Factored(first, _spread_start(first, zero, bias), bias)
+        matrix, contrast, bias = wide.product(approach(wide, _APPROACH))
+        point = first.shrink(matrix, contrast, bias)
         for threshold in higher:
-            found = _close(replace(composite, threshold=threshold), *warm, newton, _LOOSE)
-            warm = (found.point, found.bias)
-    return _close(composite, *warm, newton, _AIM)
+            found = newton.close(replace(composite, threshold=threshold), point, bias, loosely=True)
+            point, bias = found.point, found.bias
+        warm = point, bias
+    return newton.close(composite, *warm)
+
+
+class _Newton:
+    """Newton's method inside a ball whose radius is kept from one threshold to the next."""
+
+    def __init__(self) -> None:
+        self.radius = math.inf
+        self.steps = 0
+        self._size = math.inf
+        self._accuracy = _ACCURACY
+
+    def close(
+        self, composite: Composite, point: Spectral, bias: FloatArray, *, loosely: bool = False
+    ) -> Found:
+        """Step until the gap closes, or loosely until it is a share of what the nuclear norm costs."""
+        now = best = _found(composite, point, bias, self.steps)
+        waited = 0
+        for _ in range(_NEWTON_STEPS):
+            enough = _AIM * now.loss
+            if loosely:
+                enough = _LOOSE * composite.threshold * now.point.nuclear_norm(composite.table)
+            if now.certificate.gap <= enough or waited > _STALLED:
+                break
+            after = self._step(composite, now)
+            if after is None:
+                break
+            progress = after.gap < 0.9 * best.gap or after.loss < now.loss - 1e-3 * now.certificate.gap
+            waited = 0 if progress else waited + 1
+            now = after
+            best = now if now.gap <= best.gap else best
+        return best
+
+    def _step(self, composite: Composite, now: Found) -> Found | None:
+        """Move along a straight line in Z, where the objective is convex, then take a proximal step.
+
+        The factors serve to find the direction only: along them the objective bends with ``dL dRᵀ``, which a small c
+        punishes.
+        """
+        factored = Factored(composite, now.point, now.bias)
+        _, gradient = factored.value_and_gradient(factored.start)
+        size = float(np.linalg.norm(gradient))
+        # What a proximal step leaves can hide a slow direction: without progress, solve more exactly.
+        self._accuracy = min(_ACCURACY, 3 * self._accuracy) if size < 0.5 * self._size else 0.1 * self._accuracy
+        self._size = size
+        self.radius = min(self.radius, float(np.linalg.norm(factored.start)))
+        tolerance = max(min(self._accuracy, math.sqrt(size)), _FINEST) * size
+        step, predicted, on_edge = conjugate_gradients(
+            factored.second_derivative(), gradient, tolerance, self.radius
+        )
+        self.steps += 1
+        predicted *= composite.threshold
+        matrix, contrast, turn = factored.tangent(step)
+        rounding = 64 * EPS * now.loss
+        share = 1.0
+        for _ in range(_SHORTENINGS):
+            bias = now.bias + share * turn
+            point = composite.shrink(
+                now.point.matrix + share * matrix, now.point.contrast + share * contrast, bias
+            )
+            gained = now.loss - composite.value(point, bias)
+            if predicted <= rounding:
+                # Values no longer tell.
+                return _found(composite, point, bias, self.steps)
+            if gained > 1e-4 * share * predicted:
+                self._adapt(float(np.linalg.norm(step)), share, gained / predicted, on_edge)
+                return _found(composite, point, bias, self.steps)
+            share *= 0.25
+        return None
+
+    def _adapt(self, length: float, share: float, ratio: float, on_edge: bool) -> None:
+        if share < 1.0:
+            self.radius = 2.0 * share * length
+        elif ratio < 0.25:
+            self.radius = 0.5 * length
+        elif on_edge and ratio > 0.75:
+            self.radius *= 3.0
 
 
 def _levels(composite: Composite, zero: Spectral, bias: FloatArray) -> list[float]:
     """Falling thresholds that end at c: outputs grow like log(1/c), and a Newton step reaches so far only."""
-    full = composite.shrink(zero, bias, threshold=0.0)
+    full = composite.shrink(zero.matrix, zero.contrast, bias, threshold=0.0)
     largest = max([*full.singular[:1], *np.abs(full.contrast)]) * composite.loss.smoothness
     steps = max(0, math.ceil(math.log(largest * _FIRST_LEVEL / composite.threshold, _FALL)))
     return [composite.threshold * _FALL**i for i in range(steps, -1, -1)]
 
 
-def _close(composite: Composite, point: Spectral, bias: FloatArray, newton: TrustRegion, aim: float) -> Found:
-    """Alternate proximal steps and descent from a point until the relative gap is at most `aim`."""
-    best: Found | None = None
-    waited = 0
-    for _ in range(_ROUNDS):
-        point = composite.shrink(point, bias)
-        found = _found(composite, point, bias, newton.steps)
-        gap = math.inf if best is None else best.certificate.relative_gap
-        waited = 0 if found.certificate.relative_gap < 0.7 * gap else waited + 1
-        if best is None or found.certificate.relative_gap <= gap:
-            best = found
-        if best.certificate.relative_gap <= aim or waited > _STALLED:
-            break
-        factored = Factored(composite, len(point.singular))
-        x = factored.pack(point, bias)
-        x = newton.descend(factored, x, iterations=_NEWTON_STEPS, tolerance=1e-12)
-        point, bias = factored.unpack(x)
-    assert best is not None
-    return best
-
-
 def _spread_start(composite: Composite, zero: Spectral, bias: FloatArray) -> Spectral:
     """First proximal step, with a little of every direction so that none is lost as a saddle."""
-    full = composite.shrink(zero, bias, threshold=0.0)
+    full = composite.shrink(zero.matrix, zero.contrast, bias, threshold=0.0)
     step = composite.threshold / composite.loss.smoothness
-    peak = max([*full.singular[:1], *np.abs(full.contrast)])
-    floor = 1e-3 * peak
+    floor = 1e-3 * max([*full.singular[:1], *np.abs(full.contrast)])
     contrast = np.sign(full.contrast) * np.maximum(np.abs(full.contrast) - step, floor)
     return replace(
         full,
