@@ -70,7 +70,7 @@ def test_wrong_bits_are_corrected() -> None:
         np.testing.assert_array_equal(encoding.decode(outputs), np.arange(12))
 
 
-@pytest.mark.parametrize(("k", "q"), [(3, 2), (5, 15), (7, 9), (11, 7), (24, 12), (30, 17), (100, 20)])
+@pytest.mark.parametrize(("k", "q"), [(3, 2), (5, 15), (7, 9), (11, 7), (24, 12)])
 def test_rows_ask_distinct_questions(k: int, q: int) -> None:
     rows = ec.encodings.error_correcting(k, q).codewords
     assert (np.abs(rows.sum(axis=1)) < k).all()
@@ -78,10 +78,10 @@ def test_rows_ask_distinct_questions(k: int, q: int) -> None:
         assert abs(a @ b) < k
 
 
-@settings(max_examples=30, deadline=None)
-@given(data=st.data(), k=st.integers(2, 40))
+@settings(max_examples=12, deadline=None)
+@given(data=st.data(), k=st.integers(2, 23))
 def test_no_code_beats_the_bounds(data: st.DataObject, k: int) -> None:
-    q = data.draw(st.integers((k - 1).bit_length(), 20))
+    q = data.draw(st.integers((k - 1).bit_length(), 13))
     code = ec.encodings.error_correcting(k, q, seed=data.draw(st.integers(0, 5))).codewords
     d = slow_distance(code)
     assert 1 <= d <= distance_bound(k, q) <= q

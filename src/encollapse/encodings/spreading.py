@@ -31,6 +31,7 @@ _CONTACT_TOLERANCES = (1e-5, 1e-4, 1e-3)
 """How far below the largest inner product a pair still counts as a contact; each is tried."""
 
 _NEWTON_STEPS = 10
+_COMBINATIONS = 6
 _SAME = 1e-5
 _AGREEING = 4
 """The search ends when this many starts agree on the best cosine to `_SAME`."""
@@ -45,10 +46,11 @@ def spread(num_points: int, dim: int, generator: np.random.Generator) -> FloatAr
         antipodal, softest = start % 2 == 0, (4.0, 32.0, 1.0)[start % 3]
         points = _anneal(_start(num_points, dim, generator, antipodal=antipodal), softest)
         found.append((largest_cosine(points), points))
-        smallest = min(largest for largest, _ in found)
-        if len(found) >= 6 and sum(largest < smallest + _SAME for largest, _ in found) >= _AGREEING:
+        limit = min(largest for largest, _ in found) + _SAME
+        if len(found) >= _COMBINATIONS and sum(largest < limit for largest, _ in found) >= _AGREEING:
             break
-    best = min(found, key=lambda pair: pair[0])[1]
+    # Several arrangements may share the best angle: the first is taken, so that rounding does not choose.
+    best = next(points for largest, points in found if largest < limit)
     return best if best.size > _NEWTON_LIMIT else _made_exact(best)
 
 
