@@ -38,7 +38,8 @@ def spherical(
     zero mean codeword. The search (see ``spreading.py``) has reached every proven optimum it was tried on, to 1e-9
     in the angle: up to 14 and 24 points in 3 dimensions, the 24-cell (K = 24, q = 4: 60°), the 600-cell (120, 4:
     36°) and, from most seeds, the 240 minimal vectors of E8 (240, 8: 60°). Beyond about a hundred classes, expect good
-    rather than best angles. It takes 0.2 to 7 seconds up to K = 250, about 5 at K = 1000 and q = 64 (81°, against 56° at random).
+    rather than best angles. It takes 0.2 to 7 seconds up to K = 250, about 5 at K = 1000 and q = 64
+    (81°, against 56° at random).
 
     Parameters
     ----------
