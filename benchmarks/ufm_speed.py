@@ -1,0 +1,168 @@
+"""What an exact solution costs, against one singular value decomposition and against iterating on (W, M, b).
+
+Every figure is a ratio to a yardstick measured in the same run, so that it holds on another machine.
+
+    python benchmarks/ufm_speed.py
+"""
+
+import argparse
+import math
+import resource
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+import encollapse as ec
+
+Array = NDArray[np.float64]
+
+
+def best(call: Callable[[], object], repeats: int) -> float:
+    """Shortest wall time of several calls."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def dense_problem(k: int, bias_decay: float, t: float = 0.1) -> ec.ufm.Problem:
+    """Random square codewords, counts from 1 to 1000, threshold at `t` of the largest singular value."""
+    rng = np.random.default_rng(0)
+    encoding = ec.encodings.Encoding(rng.standard_normal((k, k)))
+    counts = rng.integers(1, 1000, k)
+    weighted = encoding.codewords * np.sqrt(counts / counts.sum())
+    decay = t * float(np.linalg.norm(weighted, 2)) / math.sqrt(counts.sum())
+    return ec.ufm.Problem(encoding, counts, weight_decay=decay, feature_decay=decay, bias_decay=bias_decay)
+
+
+def report_dense(repeats: int) -> None:
+    print("dense labels, q = K, random, imbalanced; yardstick: numpy.linalg.svd of the same matrix")
+    for k in (100, 300, 1000):
+        for bias_decay in (0.0, 0.1, 10.0, math.inf):
+            problem = dense_problem(k, bias_decay)
+            labels = problem.encoding.codewords * np.sqrt(problem.priors)
+            svd = best(lambda labels=labels: np.linalg.svd(labels), repeats)  # type: ignore[misc]
+
+            def fresh(p: ec.ufm.Problem = problem) -> ec.ufm.Solution:
+                p.__dict__.pop("reduction", None)  # the decomposition is part of the price
+                return ec.ufm.solve(p)
+
+            seconds = best(fresh, repeats)
+            gap = fresh().certificate.relative_gap
+            print(
+                f"  K = {k:<5} λ_b = {bias_decay:<5g} svd {svd:7.3f} s   solve {seconds:7.3f} s   "
+                f"ratio {seconds / svd:5.2f}   relative gap {gap:.0e}"
+            )
+
+
+def report_structured() -> None:
+    print("structured labels, K = 1,000,000")
+    makers: dict[str, Callable[[int], ec.encodings.Encoding]] = {
+        "one-hot": ec.encodings.one_hot,
+        "label-smoothing": lambda k: ec.encodings.label_smoothing(k, 0.1),
+        "one-vs-rest": ec.encodings.one_vs_rest,
+        "simplex": ec.encodings.simplex,
+    }
+    k = 1_000_000
+    for name, make in makers.items():
+        for distinct in (1, 50):
+            counts = np.arange(k) % distinct + 1
+            decay = 0.2 / math.sqrt(k) / math.sqrt(int(counts.sum()))
+
+            def run(
+                make: Callable[[int], ec.encodings.Encoding] = make,
+                counts: NDArray[np.int64] = counts,
+                decay: float = decay,
+            ) -> float:
+                problem = ec.ufm.Problem(
+                    make(k), counts, weight_decay=decay, feature_decay=decay, bias_decay=0.3
+                )
+                return ec.ufm.solve(problem).geometry.cosine(0, k - 1)
+
+            print(f"  {name:<16} {distinct:>2} distinct counts   {best(run, 3):6.3f} s")
+    print(f"  peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+
+
+def report_path(repeats: int) -> None:
+    print("path of 200 bias decays, losses and biases; yardstick: one dense solve")
+    for k in (100, 300):
+        problem = dense_problem(k, 0.1)
+
+        def fresh(p: ec.ufm.Problem = problem) -> ec.ufm.Solution:
+            p.__dict__.pop("reduction", None)
+            return ec.ufm.solve(p)
+
+        single = best(fresh, repeats)
+        grid = np.geomspace(1e-4, 1e4, 200)
+        path = best(lambda p=problem, g=grid: ec.ufm.bias_path(p, g), 1)  # type: ignore[misc]
+        print(
+            f"  K = {k:<5} one solve {single:6.3f} s   path {path:7.3f} s   "
+            f"ratio {path / single:5.1f} (200 would be no sharing)"
+        )
+
+
+def iterate(problem: ec.ufm.Problem, method: str) -> tuple[float, float]:
+    """What people do today: descend on (W, M, b) from a random start. Returns (seconds, relative excess)."""
+    rng = np.random.default_rng(1)
+    q, k = problem.code_dim, problem.num_classes
+    d = min(q, k)
+    priors, counts, codewords = problem.priors, problem.counts, problem.encoding.codewords
+
+    def value_and_gradient(v: Array) -> tuple[float, Array]:
+        w, m, b = v[: q * d].reshape(q, d), v[q * d : q * d + d * k].reshape(d, k), v[q * d + d * k :]
+        residual = w @ m + b[:, None] - codewords
+        weighted = residual * priors
+        value = 0.5 * float((weighted * residual).sum()) + 0.5 * problem.bias_decay * float(b @ b)
+        value += 0.5 * problem.weight_decay * float((w**2).sum())
+        value += 0.5 * problem.feature_decay * float((counts * m**2).sum())
+        gradient = [
+            weighted @ m.T + problem.weight_decay * w,
+            w.T @ weighted + problem.feature_decay * counts * m,
+            weighted.sum(axis=1) + problem.bias_decay * b,
+        ]
+        return value, np.concatenate([g.ravel() for g in gradient])
+
+    start = time.perf_counter()
+    point = 0.1 * rng.standard_normal(q * d + d * k + q)
+    if method == "L-BFGS":
+        options = {"maxiter": 2000, "maxfun": 4000, "ftol": 1e-15, "gtol": 1e-10}
+        value = float(minimize(value_and_gradient, point, jac=True, method="L-BFGS-B", options=options).fun)
+    else:
+        velocity, value = np.zeros_like(point), math.inf
+        for _ in range(3000):
+            value, gradient = value_and_gradient(point)
+            velocity = 0.9 * velocity - 0.1 * gradient
+            point = point + velocity
+    seconds = time.perf_counter() - start
+    exact = ec.ufm.solve(problem).loss
+    return seconds, value / exact - 1
+
+
+def report_descent() -> None:
+    print("descent on (W, M, b), K = 60, one-hot as a dense matrix; the exact solve for comparison")
+    problem = ec.ufm.Problem(
+        ec.encodings.Encoding(np.eye(60)), 20, weight_decay=5e-3, feature_decay=1.5e-5 * 60, bias_decay=0.2
+    )
+    print(f"  exact               {best(lambda: ec.ufm.solve(problem), 5):8.4f} s   certified")
+    for method in ("L-BFGS", "gradient descent"):
+        seconds, excess = iterate(problem, method)
+        print(f"  {method:<18}  {seconds:8.4f} s   above the minimum by {excess:.1e} (relative)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    report_dense(arguments.repeats)
+    report_structured()
+    report_path(arguments.repeats)
+    report_descent()
+
+
+if __name__ == "__main__":
+    main()
