@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 
@@ -54,6 +55,10 @@ class Spectral:
         return float(self.singular.sum() + table.contrasts @ np.abs(self.contrast))
 
 
+Start: TypeAlias = tuple[Spectral, FloatArray]
+"""A point and its bias, in the coordinates of a table."""
+
+
 @dataclass(frozen=True, eq=False)
 class Composite:
     """The convex problem in the coordinates of a table; `threshold` is c."""
@@ -90,7 +95,7 @@ class Composite:
         outputs = self.table.forward(point.matrix, point.contrast, bias)
         return self.fit(outputs) + self.threshold * point.nuclear_norm(self.table) + self.penalty(bias)
 
-    def start(self) -> tuple[Spectral, FloatArray]:
+    def start(self) -> Start:
         """Return the point where nothing is learnt and its best bias."""
         t = self.table
         n, m = t.shape

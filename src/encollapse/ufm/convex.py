@@ -9,7 +9,7 @@ import numpy as np
 
 from encollapse._typing import FloatArray
 from encollapse.ufm.certificate import EPS, Certificate
-from encollapse.ufm.composite import RELATIVE_TOLERANCE, Composite, Spectral
+from encollapse.ufm.composite import RELATIVE_TOLERANCE, Composite, Spectral, Start
 from encollapse.ufm.factored import Factored, approach, conjugate_gradients
 
 _FALL = 10.0
@@ -40,32 +40,35 @@ class Found:
         return self.certificate.relative_gap
 
 
-def minimise_composite(composite: Composite, warm: tuple[Spectral, FloatArray] | None = None) -> Found:
+def minimise_composite(composite: Composite, near: Start | None = None) -> Found:
     """Newton steps in the factors of Z and proximal steps in turn, until the duality gap closes.
 
     Parameters
     ----------
     composite : Composite
         The problem.
-    warm : (Spectral, (p,)), optional
-        A point near the minimum.
+    near : Start, optional
+        A point that may be near the minimum, from a problem with the same table.
     """
     zero, bias = composite.start()
     nothing = _found(composite, zero, bias, 0)
     if nothing.gap <= _AIM or composite.shrink(zero.matrix, zero.contrast, bias).is_zero:
         return nothing
+    if near is not None and not near[0].is_zero:
+        start = near[1] if composite.has_bias else bias
+        found = _Newton().close(composite, near[0], start)
+        if found.certificate.holds:
+            return found
     newton = _Newton()
-    if warm is None:
-        *higher, _ = levels = _levels(composite, zero, bias)
-        first = replace(composite, threshold=levels[0])
-        wide = Factored(first, _spread_start(first, zero, bias), bias)
-        matrix, contrast, bias = wide.product(approach(wide, _APPROACH))
-        point = first.shrink(matrix, contrast, bias)
-        for threshold in higher:
-            found = newton.close(replace(composite, threshold=threshold), point, bias, loosely=True)
-            point, bias = found.point, found.bias
-        warm = point, bias
-    return newton.close(composite, *warm)
+    *higher, _ = levels = _levels(composite, zero, bias)
+    first = replace(composite, threshold=levels[0])
+    wide = Factored(first, _spread_start(first, zero, bias), bias)
+    matrix, contrast, bias = wide.product(approach(wide, _APPROACH))
+    point = first.shrink(matrix, contrast, bias)
+    for threshold in higher:
+        found = newton.close(replace(composite, threshold=threshold), point, bias, loosely=True)
+        point, bias = found.point, found.bias
+    return newton.close(composite, point, bias)
 
 
 class _Newton:
@@ -108,10 +111,14 @@ class _Newton:
         _, gradient = factored.value_and_gradient(factored.start)
         size = float(np.linalg.norm(gradient))
         # What a proximal step leaves can hide a slow direction: without progress, solve more exactly.
-        self._accuracy = min(_ACCURACY, 3 * self._accuracy) if size < 0.5 * self._size else 0.1 * self._accuracy
+        self._accuracy = (
+            min(_ACCURACY, 3 * self._accuracy) if size < 0.5 * self._size else 0.1 * self._accuracy
+        )
         self._size = size
         self.radius = min(self.radius, float(np.linalg.norm(factored.start)))
-        tolerance = max(min(self._accuracy, math.sqrt(size)), _FINEST) * size
+        # No finer than what closes the gap, which is of first order in the gradient.
+        finest = max(0.1 * _AIM / now.gap, _FINEST)
+        tolerance = max(min(self._accuracy, math.sqrt(size)), finest) * size
         step, predicted, on_edge = conjugate_gradients(
             factored.second_derivative(), gradient, tolerance, self.radius
         )

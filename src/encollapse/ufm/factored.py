@@ -129,9 +129,7 @@ class Factored:
         else:
             outside[:] = 0.0
         signs = np.sign(self.point.contrast)
-        return outside - c * (u @ v), np.where(
-            signs == 0, np.clip(contrast / self._many, -c, c), -c * signs
-        )
+        return outside - c * (u @ v), np.where(signs == 0, np.clip(contrast / self._many, -c, c), -c * signs)
 
     def _split(self, x: FloatArray) -> list[FloatArray]:
         parts = np.split(x, self._ends[:-1])

@@ -53,6 +53,8 @@ def bias_path(problem: Problem, bias_decays: Iterable[float]) -> BiasPath:
     if not grid:
         raise ArgumentError("bias_decays: expected at least one value, got none")
     critical = problem.critical_bias_decay()
-    solutions = tuple(solve(problem.with_bias_decay(value)) for value in grid)
+    solutions: list[Solution] = []
+    for value in grid:
+        solutions.append(solve(problem.with_bias_decay(value), near=solutions[-1] if solutions else None))
     cosines = np.array([solution.geometry.mean_cosine() for solution in solutions])
-    return BiasPath(_checks.read_only(np.array(grid)), solutions, _checks.read_only(cosines), critical)
+    return BiasPath(_checks.read_only(np.array(grid)), tuple(solutions), _checks.read_only(cosines), critical)

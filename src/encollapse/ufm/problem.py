@@ -29,6 +29,7 @@ _NO_CRITICAL = (
     "what the bias takes up depends on the outputs of every class. At a bias decay of 0 it is not learnt; bias_path "
     "shows where it starts."
 )
+_FEW_KINDS = 0.8
 _WHY_POSITIVE = "at 0 the features or the classifier grow without bound and there is no minimiser"
 
 
@@ -245,12 +246,14 @@ class Problem:
             If the codewords are no targets of the loss.
         """
         loss = LOSSES[self.loss]
-        if self.kinds is None or not isinstance(self.encoding, AffineOneHot):
+        kinds = Kinds.of(self.counts)
+        # Cost grows with the cube of the kinds, so even a few equal counts pay.
+        if not isinstance(self.encoding, AffineOneHot) or len(kinds.sizes) > _FEW_KINDS * self.num_classes:
             return DenseTable.of(loss.targets(self.encoding.codewords), self.priors)
         column = np.full((self.num_classes, 1), self.encoding.offset)
         column[0] += self.encoding.scale
         on, off = loss.targets(column)[:2, 0]
-        return BlockTable.of(self.encoding, self.kinds, float(on), float(off))
+        return BlockTable.of(self.encoding, kinds, float(on), float(off))
 
     @property
     def rank_limit(self) -> int:

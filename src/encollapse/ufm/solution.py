@@ -9,6 +9,7 @@ from functools import cached_property
 from encollapse._typing import FloatArray
 from encollapse.geometry import ClassGeometry
 from encollapse.ufm.certificate import Certificate
+from encollapse.ufm.composite import Start
 from encollapse.ufm.factors import Factors
 from encollapse.ufm.layers import split
 from encollapse.ufm.problem import Problem
@@ -78,6 +79,8 @@ class Solution:
         `feature_dim` holds only some, say): then this is one of them.
     seconds : float
         Wall time of the solve.
+    near : Start, optional
+        What a solve of a similar problem can start from, under another loss than MSE.
     """
 
     problem: Problem
@@ -90,6 +93,7 @@ class Solution:
     seconds: float
     factors: Factors = field(repr=False)
     unique: bool = True
+    near: Start | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         return (

@@ -11,7 +11,7 @@ import numpy as np
 
 from encollapse import _checks
 from encollapse._typing import FloatArray
-from encollapse.errors import ArgumentTypeError, SolverError
+from encollapse.errors import ArgumentError, ArgumentTypeError, SolverError
 from encollapse.ufm.blocks import affine_form, minimise_blocks
 from encollapse.ufm.certificate import Certificate
 from encollapse.ufm.composite import Composite
@@ -27,7 +27,7 @@ from encollapse.ufm.spectral import SpectralModel
 from encollapse.ufm.spectral_solve import minimise_spectral
 
 
-def solve(problem: Problem, *, throw: bool = True) -> Solution:
+def solve(problem: Problem, *, throw: bool = True, near: Solution | None = None) -> Solution:
     """Find the minimiser of an unrestricted feature model, with a certificate.
 
     With one weight layer, linear features and room for the rank it is the global one. For a given bias the
@@ -49,6 +49,9 @@ def solve(problem: Problem, *, throw: bool = True) -> Solution:
         What to solve.
     throw : bool
         Raise if the certificate does not hold; otherwise hand the object back as it is.
+    near : Solution, optional
+        Of a problem that differs in the regularisation only: where to start from, under another loss than MSE. It
+        changes the time taken and not the result.
 
     Raises
     ------
@@ -65,7 +68,8 @@ def solve(problem: Problem, *, throw: bool = True) -> Solution:
     if not isinstance(problem, Problem):
         raise ArgumentTypeError(f"problem: expected a Problem, got {type(problem).__name__}")
     start = time.perf_counter()
-    solution = _METHODS[select_method(problem)](problem)
+    method = select_method(problem)
+    solution = _convex(problem, near) if method == "convex" else _METHODS[method](problem)
     if solution.status is Status.RANK_BINDS and problem.loss == "mse":
         solution = _spectral(problem, solution.certificate.lower_bound)
     solution = replace(solution, seconds=time.perf_counter() - start)
@@ -193,12 +197,15 @@ def _relu(problem: Problem) -> Solution:
     )
 
 
-def _convex(problem: Problem) -> Solution:
+def _convex(problem: Problem, near: Solution | None = None) -> Solution:
     table = problem.table
     composite = Composite(table, LOSSES[problem.loss], problem.threshold, problem.bias_decay)
-    found = minimise_composite(composite)
+    start = None if near is None else near.near
+    if start is not None and (start[0].left.shape[0], start[0].right.shape[1]) != table.shape:
+        raise ArgumentError("near: expected the solution of a problem with the same encoding and counts")
+    found = minimise_composite(composite, start)
     point = found.point
-    return _solution(
+    solution = _solution(
         problem,
         loss=found.loss,
         bias=table.every_bias(found.bias),
@@ -207,6 +214,7 @@ def _convex(problem: Problem) -> Solution:
         iterations=found.iterations,
         factors=table.factors(point.left, point.singular, point.right, point.contrast, problem.balance),
     )
+    return replace(solution, near=(point, found.bias))
 
 
 def _solution(
