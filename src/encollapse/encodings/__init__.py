@@ -5,6 +5,7 @@ from encollapse.encodings.catalogue import by_name, names
 from encollapse.encodings.circular import circular
 from encollapse.encodings.encoding import Encoding
 from encollapse.encodings.error_correcting import error_correcting
+from encollapse.encodings.from_targets import from_targets
 from encollapse.encodings.hadamard import hadamard
 from encollapse.encodings.hierarchical import hierarchical
 from encollapse.encodings.multi_label import MultiLabel, multi_label
@@ -21,6 +22,7 @@ __all__ = [
     "circular",
     "error_correcting",
     "from_similarity",
+    "from_targets",
     "hadamard",
     "hierarchical",
     "label_smoothing",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
-from encollapse import _checks
+from encollapse import _checks, _memory
 from encollapse._typing import FloatArray
 from encollapse.errors import ArgumentError
+from encollapse.geometry.block_matrix import LazyMatrix
 
 GeometryFields = dict[str, Any]
 
@@ -46,9 +48,11 @@ class DenseFactors:
         return int(self.weight.shape[1])
 
     def geometry_fields(self) -> GeometryFields:
-        """Return the Gram matrices and the outputs."""
+        """Return the Gram matrices and the outputs; a (K, K) matrix above the memory limit only on demand."""
+        k = self.means.shape[1]
+        gram = LazyMatrix((k, k), partial(np.matmul, self.means.T, self.means))
         return {
-            "feature_gram": self.means.T @ self.means,
+            "feature_gram": gram if 8 * k * k > _memory.DENSE_LIMIT_BYTES else gram.build(),
             "classifier_gram": self.weight @ self.weight.T,
             "class_outputs": self.weight @ self.means,
         }
