@@ -19,6 +19,8 @@ _APPROACH = 40  # quasi-Newton steps before the first Newton step
 _NEWTON_STEPS = 200  # for each threshold
 _ACCURACY = 0.1  # of the conjugate gradients, relative
 _FINEST = 1e-9
+_SETTLING = 4
+_SETTLED = 1e-8
 _SHORTENINGS = 12
 _AIM = 0.05 * RELATIVE_TOLERANCE
 _STALLED = 30  # steps without a better gap or a lower loss
@@ -85,6 +87,7 @@ class _Newton:
     ) -> Found:
         """Step until the gap closes, or loosely until it is a share of what the nuclear norm costs."""
         now = best = _found(composite, point, bias, self.steps)
+        self._size, self._accuracy = math.inf, _ACCURACY
         waited = 0
         for _ in range(_NEWTON_STEPS):
             enough = _AIM * now.loss
@@ -92,28 +95,41 @@ class _Newton:
                 enough = _LOOSE * composite.threshold * now.point.nuclear_norm(composite.table)
             if now.certificate.gap <= enough or waited > _STALLED:
                 break
-            after = self._step(composite, now)
+            after = self._step(composite, now, _pruned(now)) if waited % 4 == 3 else None
+            after = after or self._step(composite, now, now)
             if after is None:
                 break
             progress = after.gap < 0.9 * best.gap or after.loss < now.loss - 1e-3 * now.certificate.gap
             waited = 0 if progress else waited + 1
             now = after
             best = now if now.gap <= best.gap else best
-        return best
+        return best if loosely or best.gap > _AIM else self._settle(composite, best)
 
-    def _step(self, composite: Composite, now: Found) -> Found | None:
-        """Move along a straight line in Z, where the objective is convex, then take a proximal step.
+    def _settle(self, composite: Composite, now: Found) -> Found:
+        """Where the bound closes before the point is exact (it may be of second order), step on."""
+        for _ in range(_SETTLING):
+            factored = Factored(composite, now.point, now.bias)
+            _, gradient = factored.value_and_gradient(factored.start)
+            if np.linalg.norm(gradient) <= _SETTLED * np.linalg.norm(factored.start):
+                break
+            after = self._step(composite, now, now)
+            if after is None or after.gap > _AIM:
+                break
+            now = after
+        return now
 
-        The factors serve to find the direction only: along them the objective bends with ``dL dRᵀ``, which a small c
-        punishes.
+    def _step(self, composite: Composite, now: Found, base: Found) -> Found | None:
+        """Move from `base` along a straight line in Z, then take a proximal step; None unless that is below `now`.
+
+        The objective is convex in Z. The factors serve to find the direction only: along them it bends with
+        ``dL dRᵀ``, which a small c punishes.
         """
-        factored = Factored(composite, now.point, now.bias)
+        factored = Factored(composite, base.point, base.bias)
         _, gradient = factored.value_and_gradient(factored.start)
         size = float(np.linalg.norm(gradient))
         # What a proximal step leaves can hide a slow direction: without progress, solve more exactly.
-        self._accuracy = (
-            min(_ACCURACY, 3 * self._accuracy) if size < 0.5 * self._size else 0.1 * self._accuracy
-        )
+        faster = size < 0.5 * self._size
+        self._accuracy = min(_ACCURACY, 3 * self._accuracy) if faster else max(_FINEST, 0.1 * self._accuracy)
         self._size = size
         self.radius = min(self.radius, float(np.linalg.norm(factored.start)))
         # No finer than what closes the gap, which is of first order in the gradient.
@@ -128,9 +144,9 @@ class _Newton:
         rounding = 64 * EPS * now.loss
         share = 1.0
         for _ in range(_SHORTENINGS):
-            bias = now.bias + share * turn
+            bias = base.bias + share * turn
             point = composite.shrink(
-                now.point.matrix + share * matrix, now.point.contrast + share * contrast, bias
+                base.point.matrix + share * matrix, base.point.contrast + share * contrast, bias
             )
             gained = now.loss - composite.value(point, bias)
             if predicted <= rounding:
@@ -149,6 +165,18 @@ class _Newton:
             self.radius = 0.5 * length
         elif on_edge and ratio > 0.75:
             self.radius *= 3.0
+
+
+def _pruned(now: Found) -> Found:
+    """The same point without its smallest singular values, which a Newton step alone cannot bring to 0."""
+    singular = now.point.singular
+    if not singular.size:
+        return now
+    kept = singular > 10 * singular[-1]
+    point = replace(
+        now.point, left=now.point.left[:, kept], singular=singular[kept], right=now.point.right[kept]
+    )
+    return replace(now, point=point)
 
 
 def _levels(composite: Composite, zero: Spectral, bias: FloatArray) -> list[float]:
