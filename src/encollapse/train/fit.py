@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from encollapse import _checks, data, encodings
-from encollapse._typing import IntArray
 from encollapse.data import Dataset, Split
 from encollapse.encodings import Encoding
-from encollapse.errors import ArgumentError, ArgumentTypeError, MissingDependencyError, UnsupportedError
+from encollapse.errors import ArgumentError, ArgumentTypeError, MissingDependencyError
 from encollapse.geometry import Comparison, compare
 from encollapse.measure import Collapse
 from encollapse.train import models
@@ -130,11 +129,20 @@ def fit(
         history_every=history_every,
         progress=progress,
     )
+    problem = Problem(
+        encoding,
+        dataset.counts,
+        weight_decay=settings.weight_decay,
+        feature_decay=settings.feature_decay,
+        bias_decay=settings.bias_decay,
+        feature_dim=settings.feature_dim,
+        features=settings.features,
+    )
     trained = train(dataset, encoding, settings, _fabric(settings.device))
     seen = trained.observation
     measured = seen.collapse(torch.tensor(dataset.train.labels), encoding)
     missing: dict[str, str] = {}
-    prediction = _predict(encoding, dataset.counts, settings, missing)
+    prediction = solve(problem, throw=False)
     comparison = _compare(prediction, measured, missing)
     if dataset.test is None:
         missing["test_accuracy"] = "the data set has no hold-out"
@@ -151,7 +159,7 @@ def fit(
         status=trained.status,
         stationarity=seen.stationarity.value,
         loss=seen.loss,
-        relative_excess=None if comparison is None or prediction is None else seen.loss / prediction.loss - 1,
+        relative_excess=None if "relative_excess" in missing else seen.loss / prediction.loss - 1,
         test_accuracy=None if dataset.test is None else _accuracy(trained.classifier, dataset.test, encoding),
         seconds=trained.seconds,
         missing=missing,
@@ -193,29 +201,14 @@ def _fabric(device: str) -> Fabric:
         ) from None
 
 
-def _predict(
-    encoding: Encoding, counts: IntArray, settings: Settings, missing: dict[str, str]
-) -> Solution | None:
-    try:
-        problem = Problem(
-            encoding,
-            counts,
-            weight_decay=settings.weight_decay,
-            feature_decay=settings.feature_decay,
-            bias_decay=settings.bias_decay,
-            feature_dim=settings.feature_dim,
-            features=settings.features,
-        )
-    except UnsupportedError as error:
-        missing["prediction"] = str(error)
+def _compare(prediction: Solution, measured: Collapse, missing: dict[str, str]) -> Comparison | None:
+    if not prediction.status.success:
+        missing["comparison"] = missing["relative_excess"] = prediction.status.message
         return None
-    return solve(problem, throw=False)
-
-
-def _compare(prediction: Solution | None, measured: Collapse, missing: dict[str, str]) -> Comparison | None:
-    if prediction is None or not prediction.status.success:
-        reason = "there is no prediction" if prediction is None else prediction.status.message
-        missing["comparison"] = missing["relative_excess"] = reason
+    if not prediction.unique:
+        missing["comparison"] = (
+            "several geometries reach the predicted minimum; relative_excess says how near it is"
+        )
         return None
     return compare(prediction.geometry, measured.geometry)
 

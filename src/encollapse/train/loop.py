@@ -96,11 +96,14 @@ def train(dataset: Dataset, encoding: Encoding, settings: Settings, fabric: Fabr
         "bias_decay": settings.bias_decay,
     }
 
-    def minibatch_step(rows: Tensor) -> None:
+    def minibatch_step(rows: Tensor, done: float) -> None:
+        adam.param_groups[0]["lr"] = settings.learning_rate * one_cycle(done)
         adam.zero_grad()
+        share = warm_up(done)
+        eased = decays | {name: share * decays[name] for name in ("weight_decay", "feature_decay")}
         features = network.features(inputs[rows])
         fabric.backward(
-            objective(head(features), features, codewords32[rows], head.weight, head.bias, **decays)
+            objective(head(features), features, codewords32[rows], head.weight, head.bias, **eased)
         )
         adam.step()
 
@@ -130,6 +133,7 @@ def train(dataset: Dataset, encoding: Encoding, settings: Settings, fabric: Fabr
     total = settings.epochs + settings.finish
     history: list[dict[str, Any]] = []
     status = Status.BUDGET
+    last_loss = math.inf
     epoch = 0
     with Progress(f"{dataset.name}, {encoding.name}", total, enabled=settings.progress) as bar:
         while True:
@@ -139,15 +143,15 @@ def train(dataset: Dataset, encoding: Encoding, settings: Settings, fabric: Fabr
             _require_finite(seen, epoch, settings)
             history.append({"epoch": epoch, "phase": phase, **seen.row(labels, encoding)})
             bar.update(epoch, f"stationarity {seen.stationarity.value:.1e}")
-            if seen.stationarity.value <= settings.tolerance and epoch > 0:
+            if epoch >= settings.epochs and seen.stationarity.value <= settings.tolerance:
                 status = Status.STATIONARY
-                break
-            before = history[-2] if phase == "lbfgs" else None
-            if before and before["phase"] == "lbfgs" and seen.loss > before["loss"] * (1 - LEAST_GAIN):
-                status = Status.STALLED
                 break
             if epoch == total:
                 break
+            if phase == "lbfgs" and seen.loss > last_loss * (1 - LEAST_GAIN):
+                status = Status.STALLED
+                break
+            last_loss = seen.loss
 
             # Train until the next look.
             if epoch < settings.epochs:
@@ -156,9 +160,9 @@ def train(dataset: Dataset, encoding: Encoding, settings: Settings, fabric: Fabr
                     order = torch.randperm(num_samples, generator=shuffle).to(fabric.device)
                     batches = chunks(num_samples, settings.batch_size)
                     for step, batch in enumerate(batches):
-                        done = (now + step / len(batches)) / settings.epochs
-                        adam.param_groups[0]["lr"] = settings.learning_rate * one_cycle(done)
-                        minibatch_step(order[batch])
+                        minibatch_step(order[batch], (now + step / len(batches)) / settings.epochs)
+                if until == settings.epochs and settings.finish > 0:
+                    adopt_best_head()
             else:
                 until = min(epoch + settings.history_every, total)
                 lbfgs.param_groups[0]["max_iter"] = until - epoch
@@ -181,6 +185,15 @@ def one_cycle(done: float) -> float:
     if done < rise:
         return 0.04 + 0.96 * done / rise
     return 0.5 * (1 + math.cos(math.pi * (done - rise) / (1 - rise)))
+
+
+def warm_up(done: float) -> float:
+    """Share of the weight and feature decay in force once a fraction `done` of Adam's steps is over.
+
+    It rises from 0 to 1 over the first half. A network that cannot tell the classes apart yet sees them through noise;
+    under the full decay it may then fall to the saddle at zero, or lose the classes with few samples.
+    """
+    return min(1.0, 2 * done)
 
 
 def _initial(settings: Settings, inputs: Tensor, encoding: Encoding) -> Classifier:

@@ -50,11 +50,11 @@ class Run:
         The trained network, on the CPU, in evaluation mode.
     collapse : Collapse
         Collapse of the training set's features under ``head``.
-    prediction : Solution or None
-        The global minimum of the unrestricted feature model with the same codewords, counts and decays.
-        Computed after the training, which does not know it. None where the theory has no method (see `missing`).
+    prediction : Solution
+        The minimum of the unrestricted feature model with the same codewords, counts and decays. Computed after the
+        training, which does not know it.
     comparison : Comparison or None
-        Measured geometry against predicted geometry.
+        Measured geometry against predicted geometry; None where the prediction is not solved or not unique.
     history : tuple of dict
         One plain mapping for each look during training: ``epoch`` (passes over the data so far), ``phase``
         (``"start"``, ``"adam"`` or ``"lbfgs"``), ``loss``, ``stationarity`` with its parts ``descent`` and
@@ -83,7 +83,7 @@ class Run:
 
     model: Classifier
     collapse: Collapse
-    prediction: Solution | None
+    prediction: Solution
     comparison: Comparison | None
     history: tuple[dict[str, Any], ...]
     settings: Settings
@@ -132,7 +132,7 @@ class Run:
             "message": self.message,
             "stationarity": self.stationarity,
             "loss": self.loss,
-            "predicted_loss": None if self.prediction is None else self.prediction.loss,
+            "predicted_loss": self.prediction.loss,
             "relative_excess": self.relative_excess,
             "test_accuracy": self.test_accuracy,
             "seconds": self.seconds,

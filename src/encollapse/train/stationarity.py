@@ -25,7 +25,8 @@ class Stationarity:
         ``max(0, |R|_op/c - 1)``, where R (q, K) holds the mean residual ``e_k - W m_k - b`` of each class times
         ``√π_k``, and ``c = √(N λ_W λ_H)``. Growing W and the features together along the top singular vectors of R,
         in a direction of feature space that neither uses, lowers F if and only if this is positive: it is the negative
-        curvature of a saddle, which networks pass slowly because the gradient vanishes there too.
+        curvature of a saddle, which networks pass slowly because the gradient vanishes there too. 0 where the head
+        uses every direction already.
     """
 
     descent: float
@@ -77,12 +78,17 @@ def stationarity(
         total = total + (residual.mean(0) + bias_decay * bias).square().sum() / (1.0 + bias_decay)
     size = float(targets.square().sum(1).mean())
     descent = float(total) / size if size > 0 else float(total)
-    if rectified:
+    if rectified or not math.isfinite(descent):
         return Stationarity(descent, 0.0)
-    counts = torch.bincount(labels).clamp(min=1).to(residual.dtype)
-    sums = residual.new_zeros(len(counts), residual.shape[1]).index_add_(0, labels, residual)
-    weighted = sums / (n * counts).sqrt()[:, None]
+    if int(torch.linalg.matrix_rank(weight, rtol=1e-3)) == weight.shape[1]:
+        return Stationarity(descent, 0.0)
     threshold = math.sqrt(n * feature_decay) * math.sqrt(weight_decay)
-    if not bool(weighted.isfinite().all()):
-        return Stationarity(descent, math.inf)
-    return Stationarity(descent, max(0.0, float(torch.linalg.matrix_norm(weighted, 2)) / threshold - 1.0))
+    excess = float(torch.linalg.matrix_norm(_class_residual(residual, labels), 2)) / threshold - 1.0
+    return Stationarity(descent, max(0.0, excess))
+
+
+def _class_residual(residual: Tensor, labels: Tensor) -> Tensor:
+    """Mean residual of each class times ``√π_k``, shape (q, K), from residuals (N, q) and labels (N,)."""
+    counts = torch.bincount(labels).to(residual.dtype)
+    sums = residual.new_zeros(len(counts), residual.shape[1]).index_add_(0, labels, residual)
+    return (sums / (len(labels) * counts.clamp(min=1)).sqrt()[:, None]).T
