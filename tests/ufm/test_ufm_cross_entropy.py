@@ -94,20 +94,26 @@ def test_balanced_label_smoothing_has_its_closed_form(
 
 
 @pytest.mark.parametrize(("majority", "minority"), [(100, 4), (30, 7)])
-@pytest.mark.parametrize("bias_decay", [0.0, math.inf])
-def test_minority_classes_merge_at_the_threshold(majority: int, minority: int, bias_decay: float) -> None:
-    """Two groups of classes: apart just below √(λ_W λ_H) = √n_B / N, merged just above."""
+@pytest.mark.parametrize("bias_decay", [0.0, 0.1, math.inf])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_minority_classes_merge_at_the_threshold(
+    majority: int, minority: int, bias_decay: float, smoothing: float
+) -> None:
+    """Two groups: apart just below √(λ_W λ_H) = (1 - δ) √n_B / N, merged just above."""
     counts = [majority] * 5 + [minority] * 3
     total = sum(counts)
-    cosines = []
-    for factor in (0.99, 1.01):
-        root = factor * math.sqrt(minority) / total
-        problem = problem_of(ec.encodings.one_hot(8), counts, root * math.sqrt(total), bias_decay)
-        geometry = ec.ufm.solve(problem).geometry
+    ranks, cosines = [], []
+    for factor in (0.9999, 1.0001):
+        c = factor * (1 - smoothing) * math.sqrt(minority / total)
+        problem = problem_of(ec.encodings.label_smoothing(8, smoothing), counts, c, bias_decay)
+        solution = ec.ufm.solve(problem)
+        ranks.append(solution.rank)
+        geometry = solution.geometry
         cosines.append(geometry.cosine(6, 7) if geometry.norm(6) > 1e-9 else 1.0)
         assert geometry.cosine(0, 1) < 0
-    assert cosines[0] < 1 - 1e-4
-    assert cosines[1] == pytest.approx(1.0, abs=1e-8)
+    assert ranks[0] == ranks[1] + 2  # the contrasts of three classes
+    assert cosines[0] < 1 - 1e-6
+    assert cosines[1] == pytest.approx(1.0, abs=1e-12)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

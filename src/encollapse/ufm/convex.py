@@ -133,7 +133,7 @@ class _Newton:
         self._size = size
         self.radius = min(self.radius, float(np.linalg.norm(factored.start)))
         # No finer than what closes the gap, which is of first order in the gradient.
-        finest = max(0.1 * _AIM / now.gap, _FINEST)
+        finest = max(0.1 * _AIM / max(now.gap, _AIM), _FINEST)
         tolerance = max(min(self._accuracy, math.sqrt(size)), finest) * size
         step, predicted, on_edge = conjugate_gradients(
             factored.second_derivative(), gradient, tolerance, self.radius

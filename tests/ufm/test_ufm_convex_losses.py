@@ -1,0 +1,182 @@
+"""Losses as objects: laws of every loss, and a second loss that the solver has never seen."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.optimize import check_grad, minimize
+from scipy.special import expit, xlogy
+
+from encollapse.errors import ArgumentError
+from encollapse.ufm.composite import Composite
+from encollapse.ufm.convex import minimise_composite
+from encollapse.ufm.losses import ConvexLoss, CrossEntropy, Curvature
+from encollapse.ufm.tables import DenseTable
+
+Array = NDArray[np.float64]
+
+
+class Logistic:
+    """One-vs-rest logistic loss ``Σ_i log(1 + exp(o_i)) - p_i o_i`` with each p_i from 0 to 1."""
+
+    name = "logistic"
+    smoothness = 0.25
+
+    def targets(self, codewords: Array) -> Array:
+        """Return the codewords if they are probabilities."""
+        if codewords.min() < 0 or codewords.max() > 1:
+            raise ArgumentError("encoding: expected entries from 0 to 1")
+        return codewords
+
+    def bounded(self, mean_target: Array) -> bool:
+        """Whether a free bias has a minimiser."""
+        return bool(((mean_target > 0) & (mean_target < 1)).all())
+
+    def value(self, outputs: Array, targets: Array, copies: Array) -> Array:
+        """Loss of each column."""
+        return np.asarray((copies * (np.logaddexp(0, outputs) - targets * outputs)).sum(axis=0))
+
+    def gradient(self, outputs: Array, targets: Array, copies: Array) -> Array:
+        """Derivative for each output."""
+        return np.asarray(np.where(targets == 1, -expit(-outputs), expit(outputs) - targets))
+
+    def curvature(self, outputs: Array, targets: Array, copies: Array) -> Curvature:
+        """Second derivative, which is diagonal."""
+        diagonal = expit(outputs) * expit(-outputs)
+        return lambda change: diagonal * change
+
+    def conjugate(self, dual: Array, targets: Array, copies: Array) -> Array:
+        """Negative entropy of each output on its own."""
+        x = dual + targets
+        inside = ((x >= -1e-15) & (x <= 1 + 1e-15)).all(axis=0)
+        x = np.clip(x, 0, 1)
+        entropy = (copies * (xlogy(x, x) + xlogy(1 - x, 1 - x))).sum(axis=0)
+        return np.asarray(np.where(inside, entropy, np.inf))
+
+    def recentred(
+        self,
+        gradient: Array,
+        targets: Array,
+        copies: Array,
+        mean: Callable[[Array], Array],
+        spread: Callable[[Array], Array],
+        wanted: Array,
+    ) -> Array | None:
+        """Shrink the probabilities of an output, or those of its complement, to the wanted mean."""
+        x = gradient + targets
+        present, excess = mean(x), mean(gradient) - wanted
+        if ((present - excess < 0) | (present - excess > 1)).any():
+            return None
+        down = spread(np.clip(excess / present, 0, 1))
+        up = spread(np.clip(-excess / (1 - present), 0, 1))
+        return gradient - x * down + (1 - x) * up
+
+    def intercept(self, mean_target: Array, copies: Array, decay: float) -> Array:
+        """Each bias on its own."""
+        if decay == 0:
+            return np.asarray(np.log(mean_target / (1 - mean_target)))
+        low, high = np.full_like(mean_target, -800.0), np.full_like(mean_target, 800.0)
+        for _ in range(200):
+            middle = (low + high) / 2
+            above = expit(middle) + decay * middle > mean_target
+            low, high = np.where(above, low, middle), np.where(above, middle, high)
+        return (low + high) / 2
+
+
+LOSSES: list[ConvexLoss] = [CrossEntropy(), Logistic()]
+
+
+def sample(loss: ConvexLoss, seed: int, q: int = 5, k: int = 7) -> tuple[Array, Array]:
+    """Outputs and targets."""
+    rng = np.random.default_rng(seed)
+    codewords = rng.dirichlet(np.full(q, 0.7), k).T
+    codewords[:, 0] = np.eye(q)[3]
+    return 4 * rng.standard_normal((q, k)), loss.targets(codewords)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+def test_derivatives_conjugate_and_smoothness(loss: ConvexLoss) -> None:
+    outputs, targets = sample(loss, 3)
+    ones = np.ones_like(outputs)
+    rng = np.random.default_rng(5)
+
+    def value(flat: Array) -> float:
+        return float(loss.value(flat.reshape(outputs.shape), targets, ones).sum())
+
+    def slope(flat: Array) -> Array:
+        return loss.gradient(flat.reshape(outputs.shape), targets, ones).ravel()
+
+    assert check_grad(value, slope, outputs.ravel(), seed=1) < 1e-5
+    change = rng.standard_normal(outputs.shape)
+    bent = loss.curvature(outputs, targets, ones)(change)
+    difference = slope((outputs + 1e-5 * change).ravel()) - slope((outputs - 1e-5 * change).ravel())
+    np.testing.assert_allclose(bent.ravel(), difference / 2e-5, atol=1e-8)
+    assert (np.abs((bent * change).sum(axis=0)) <= loss.smoothness * (change**2).sum(axis=0)).all()
+    # Fenchel-Young: equality at the gradient, inequality elsewhere in the domain.
+    gradient = loss.gradient(outputs, targets, ones)
+    at = loss.value(outputs, targets, ones)
+    np.testing.assert_allclose(
+        loss.conjugate(gradient, targets, ones), (gradient * outputs).sum(axis=0) - at, atol=1e-12
+    )
+    for share in (0.0, 0.3, 0.9):
+        other = loss.conjugate(share * gradient, targets, ones)
+        assert (at + other >= share * (gradient * outputs).sum(axis=0) - 1e-12).all()
+    assert np.isinf(loss.conjugate(gradient + 2.0, targets, ones)).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+def test_recentring_reaches_the_mean_within_the_domain(loss: ConvexLoss) -> None:
+    outputs, targets = sample(loss, 7)
+    table = DenseTable.of(targets, np.array([1.0, 2, 3, 5, 7, 11, 13]) / 42)
+    gradient = loss.gradient(outputs, targets, table.copies)
+    wanted = 0.01 * np.array([1.0, -2.0, 3.0, -1.0, -1.0])
+    moved = loss.recentred(gradient, targets, table.copies, table.mean, table.spread, wanted)
+    assert moved is not None
+    np.testing.assert_allclose(table.mean(moved), wanted, atol=1e-15)
+    assert np.isfinite(loss.conjugate(moved, targets, table.copies)).all()
+    beyond = np.array([4.0, -4.0, 0.0, 0.0, 0.0])
+    assert loss.recentred(gradient, targets, table.copies, table.mean, table.spread, beyond) is None
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+@pytest.mark.parametrize("decay", [0.0, 1e-6, 0.3, 1e6])
+def test_intercept_is_stationary(loss: ConvexLoss, decay: float) -> None:
+    mean, copies = np.array([0.55, 0.2, 0.05, 0.01, 0.005]), np.array([1.0, 1, 2, 3, 24])
+    bias = loss.intercept(mean, copies, decay)
+    slope = loss.gradient(bias[:, None], mean[:, None], copies[:, None])[:, 0] + decay * bias
+    np.testing.assert_allclose(slope, 0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("bias_decay", [0.0, 0.1, math.inf])
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+def test_the_solver_needs_the_protocol_only(loss: ConvexLoss, bias_decay: float) -> None:
+    """Certified, and not below what brute force over (W, M, b) finds."""
+    _, targets = sample(loss, 11)
+    q, k = targets.shape
+    priors = np.array([1.0, 2, 3, 5, 7, 11, 13]) / 42
+    c = 0.03
+    composite = Composite(DenseTable.of(targets, priors), loss, c, bias_decay)
+    found = minimise_composite(composite)
+    assert found.certificate.holds
+    assert len(found.point.singular) > 0
+    u, ones = np.sqrt(priors), np.ones((q, k))
+
+    def objective(flat: Array) -> tuple[float, Array]:
+        w, m = flat[: q * q].reshape(q, q), flat[q * q : q * (q + k)].reshape(q, k)
+        b = flat[q * (q + k) :] * (not math.isinf(bias_decay))
+        decay = 0.0 if math.isinf(bias_decay) else bias_decay
+        outputs = w @ m / u + b[:, None]
+        slope = loss.gradient(outputs, targets, ones)
+        value = float(priors @ loss.value(outputs, targets, ones))
+        value += 0.5 * c * float((w**2).sum() + (m**2).sum()) + 0.5 * decay * float(b @ b)
+        parts = [(slope * u) @ m.T + c * w, w.T @ (slope * u) + c * m]
+        bias_slope = (slope @ priors + decay * b) * (not math.isinf(bias_decay))
+        return value, np.concatenate([part.ravel() for part in [*parts, bias_slope]])
+
+    start = np.random.default_rng(2).standard_normal(q * (q + k + 1))
+    options = {"maxiter": 20_000, "maxfun": 40_000, "ftol": 1e-16, "gtol": 1e-11}
+    best = minimize(objective, start, jac=True, method="L-BFGS-B", options=options).fun
+    assert best >= found.loss * (1 - 1e-9)
+    assert best == pytest.approx(found.loss, rel=1e-7)
