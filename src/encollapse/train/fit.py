@@ -47,13 +47,13 @@ def fit(
 ) -> Run:
     """Train a network to the minimum of the UFM objective, measure its collapse, compare with the theory.
 
-    The objective regularises the head and, explicitly, the *features*; the backbone is free. Training has
-    two phases: `epochs` of Adam on minibatches with a one-cycle learning rate
-    :cite:p:`kingma2015,smith2019`, then up to `finish` iterations of L-BFGS on the whole backbone and the
-    whole training set :cite:p:`liu1989`, with the head solved for exactly at each of them (variable
-    projection, :cite:p:`golub2003`). The second is what reaches the minimum: near the critical bias decay
-    the loss is quartic in the mean direction, where first-order steps converge like 1/steps. Neither knows
-    anything of the predicted minimum, which is computed afterwards.
+    The objective regularises the head and, explicitly, the *features*; the backbone is free. Training has two phases.
+    `epochs` of Adam on minibatches come first, with a one-cycle learning rate and with weight and feature decay eased
+    in over the first half :cite:p:`kingma2015,smith2019`. Then come up to `finish` iterations of L-BFGS on the whole
+    backbone and the whole training set :cite:p:`liu1989`, with the head solved for exactly at each of them (variable
+    projection, :cite:p:`golub2003`). They are what reaches the minimum: near the critical bias decay the loss is
+    quartic in the mean direction, where first-order steps converge like 1/steps. Neither phase knows anything of the
+    predicted minimum, which is computed afterwards.
 
     Parameters
     ----------
@@ -72,9 +72,9 @@ def fit(
     features : {"linear", "relu"}
         Features as the last linear layer gives them, or their positive part.
     epochs : int, optional
-        Passes of Adam over the data; 0 for none. Default 15 for the mlp, 30 for the cnn.
+        Passes of Adam over the data; 0 for none. Default 20 for the mlp, 30 for the cnn.
     finish : int, optional
-        Most iterations of L-BFGS, each about one pass over the data; 0 for none. Default 1000 for the mlp,
+        Most iterations of L-BFGS, each about one pass over the data; 0 for none. Default 700 for the mlp,
         of which a few hundred are usually needed, and 10 for the cnn, whose passes are expensive.
     learning_rate : float
         Peak of Adam's one-cycle schedule, in units in which codewords have size one and both decays are

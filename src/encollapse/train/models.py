@@ -142,7 +142,7 @@ class Entry:
     finish: int
 
 
-CATALOGUE: dict[str, Entry] = {"mlp": Entry(mlp, 15, 1000), "cnn": Entry(cnn, 30, 10)}
+CATALOGUE: dict[str, Entry] = {"mlp": Entry(mlp, 20, 700), "cnn": Entry(cnn, 30, 10)}
 
 
 def names() -> tuple[str, ...]:
