@@ -85,6 +85,9 @@ def predict(
     feature_dim: Annotated[
         int | None, typer.Option(help="Dimension of the features; default wide enough.")
     ] = None,
+    loss: Annotated[str, typer.Option(help="mse or cross_entropy.")] = "mse",
+    depth: Annotated[int, typer.Option(help="Weight layers on top of the features.")] = 1,
+    features: Annotated[str, typer.Option(help="linear, or relu: no entry below 0.")] = "linear",
     path: Annotated[
         bool, typer.Option("--path", help="Print the transition over λ_b from 0 to ∞ instead.")
     ] = False,
@@ -97,6 +100,7 @@ def predict(
     $ encollapse predict -e one-hot --classes 10 --samples-per-class 100 --weight-decay 5e-3 --feature-decay 1e-5
     $ encollapse predict -e label-smoothing -o smoothing=0.2 --counts 100,50,20 --weight-decay 5e-3 --feature-decay 1e-5
     $ encollapse predict -e one-hot --classes 4 --samples-per-class 5 --weight-decay 5e-3 --feature-decay 2e-3 --path
+    $ encollapse predict -e one-hot --counts 500,500,20 --weight-decay 5e-4 --feature-decay 1e-5 --loss cross_entropy
     """
     from encollapse import ufm
     from encollapse.present import console, records
@@ -111,6 +115,9 @@ def predict(
         feature_decay=feature_decay,
         bias_decay=bias_decay,
         feature_dim=feature_dim,
+        loss=loss,
+        depth=depth,
+        features=features,
     )
     if path:
         line = ufm.bias_path(problem, console.transition_grid(problem.critical_bias_decay()))

@@ -52,6 +52,21 @@ def test_predict_takes_infinity_counts_and_options(capsys: Capture) -> None:
     np.testing.assert_array_equal(found["feature_gram"], solution.geometry.feature_gram)
 
 
+def test_predict_takes_loss_depth_and_sign_of_the_features(capsys: Capture) -> None:
+    kinds: list[tuple[list[str], dict[str, Any]]] = [
+        (["--loss", "cross_entropy"], {"loss": "cross_entropy"}),
+        (["--depth", "3"], {"depth": 3}),
+        (["--features", "relu"], {"features": "relu"}),
+    ]
+    small = ["--weight-decay", "5e-3", "--feature-decay", "1e-4"]
+    for flags, options in kinds:
+        found = answer(capsys, *PREDICT, *small, *flags)
+        problem = ec.ufm.Problem(ec.encodings.one_hot(4), 5, weight_decay=5e-3, feature_decay=1e-4, **options)
+        assert found["loss"] == pytest.approx(ec.ufm.solve(problem).loss, rel=1e-9)
+    assert cli.run([*PREDICT, *small, "--loss", "hinge"]) == 2
+    assert "loss" in capsys.readouterr().err
+
+
 def test_predict_reads_an_encoding_file(capsys: Capture, tmp_path: Path) -> None:
     path = ec.encodings.random(5, 3, seed=7).save(tmp_path / "code.json")
     found = answer(capsys, "predict", "--encoding", str(path), "--samples-per-class", "11", *DECAYS)
