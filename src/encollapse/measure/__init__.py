@@ -1,7 +1,10 @@
 """Measurement: from features, or from a network and a loader, to collapse metrics and a `ClassGeometry`.
 
-This package needs torch; importing ``encollapse`` alone does not load it.
+This package needs torch; importing ``encollapse`` alone does not load it. The adapters to torchmetrics,
+Lightning and transformers load with their framework when they are asked for.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from encollapse.errors import MissingDependencyError
 
@@ -12,6 +15,7 @@ except ImportError as _error:
         "encollapse.measure needs torch; install it with: pip install 'encollapse[torch]'"
     ) from _error
 
+from encollapse.measure import adapters as _adapters
 from encollapse.measure.capturing import Captured, capture
 from encollapse.measure.files import load_array, load_features, load_labels
 from encollapse.measure.from_features import collapse
@@ -19,10 +23,18 @@ from encollapse.measure.moments import ClassMoments
 from encollapse.measure.network import measure_model
 from encollapse.measure.result import Collapse
 
+if TYPE_CHECKING:
+    from encollapse.measure.adapters.lightning_callback import CollapseCallback
+    from encollapse.measure.adapters.metric import NeuralCollapse
+    from encollapse.measure.adapters.trainer_callback import CollapseTrainerCallback
+
 __all__ = [
     "Captured",
     "ClassMoments",
     "Collapse",
+    "CollapseCallback",
+    "CollapseTrainerCallback",
+    "NeuralCollapse",
     "capture",
     "collapse",
     "load_array",
@@ -30,3 +42,9 @@ __all__ = [
     "load_labels",
     "measure_model",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _adapters.NAMES:
+        return _adapters.load(name)
+    raise AttributeError(f"module 'encollapse.measure' has no attribute {name!r}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ import torch
 from encollapse._typing import IntArray
 from encollapse.encodings import Encoding
 from encollapse.geometry.statistics import ClassStatistics
+from encollapse.measure import distributed
 from encollapse.measure.classifier import Classifier
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -126,6 +128,25 @@ class Tally:
             decided = self._rule(features)
             self._right += int((decided == labels).sum())
             self._agree += int((decided == by_mean).sum())
+
+    @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """Samples, and how many of them: nearest mean is right, classifier is right, both agree."""
+        return self._samples, self._near, self._right, self._agree
+
+    def add_counts(self, counts: Sequence[int]) -> None:
+        """Take in the counts of another tally of the same rules."""
+        samples, near, right, agree = counts
+        self._samples += samples
+        self._near += near
+        self._right += right
+        self._agree += agree
+
+    def all_reduce(self, group: Any = None) -> None:
+        """Add up the counts of all processes of a torch.distributed group."""
+        carrier = torch.tensor(self.counts, device=distributed.carrier_device(group))
+        self._samples = self._near = self._right = self._agree = 0
+        self.add_counts(distributed.total(carrier, group).tolist())
 
     def decisions(self) -> Decisions:
         """Return the shares of all samples counted."""

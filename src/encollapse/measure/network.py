@@ -16,6 +16,7 @@ from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.geometry.metrics import Convention, as_convention
 from encollapse.measure.capturing import capture, find_layer
 from encollapse.measure.classifier import Classifier, require_encoding
+from encollapse.measure.distributed import is_running
 from encollapse.measure.feature_store import DEFAULT_BUDGET, FeatureStore
 from encollapse.measure.inputs import float64_device
 from encollapse.measure.moments import ClassMoments
@@ -36,6 +37,7 @@ def measure_model(
     progress: bool = True,
     convention: str | Convention = "default",
     memory_budget: int = DEFAULT_BUDGET,
+    distributed: bool = False,
 ) -> Collapse:
     """Measure the collapse of the features that enter the last layer of a network.
 
@@ -67,6 +69,10 @@ def measure_model(
         Averaging and scaling choices; see :class:`encollapse.geometry.metrics.Convention`.
     memory_budget : int
         Bytes of features to keep in memory.
+    distributed : bool
+        Measure the samples of all processes of the default torch.distributed group together: every process
+        calls this with its own share of the data, at least one sample, and gets the same result. Without a
+        running group it makes no difference.
 
     Raises
     ------
@@ -96,6 +102,9 @@ def measure_model(
             raise ArgumentError(
                 "loader: yielded no samples; a generator can be used only once, and a loader must not be empty"
             )
+        merged = distributed and is_running()
+        if merged:
+            moments.all_reduce()
         linear = reader.head if isinstance(reader.head, nn.Linear) else None
         classifier = Classifier.of(
             None if linear is None else linear.weight,
@@ -104,7 +113,8 @@ def measure_model(
             moments.num_classes,
             moments.feature_dim,
         )
-        return finish(store, np.concatenate(labels), moments, classifier, chosen, {"head": reader.name})
+        source = {"head": reader.name}
+        return finish(store, np.concatenate(labels), moments, classifier, chosen, source, merged=merged)
 
 
 class _Reader:
