@@ -4,13 +4,14 @@ import importlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 NAMESPACE = sys.argv[1] if __name__ == "__main__" else "lightning.pytorch"
-pl = importlib.import_module(NAMESPACE)
+pl: Any = importlib.import_module(NAMESPACE)
 
 from encollapse.measure import CollapseCallback, NeuralCollapse, measure_model  # noqa: E402 (after the namespace)
 
@@ -25,7 +26,7 @@ def data() -> TensorDataset:
     return TensorDataset(inputs, labels)
 
 
-class Network(pl.LightningModule):
+class Network(pl.LightningModule):  # type: ignore[misc]  # whichever of the two names
     """Two layers, cross-entropy, and a metric as users log it."""
 
     def __init__(self) -> None:
@@ -37,7 +38,8 @@ class Network(pl.LightningModule):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Outputs of the head."""
-        return self.head(self.body(inputs))
+        outputs: torch.Tensor = self.head(self.body(inputs))
+        return outputs
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
         """Cross-entropy of a batch."""

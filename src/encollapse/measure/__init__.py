@@ -22,6 +22,7 @@ from encollapse.measure.from_features import collapse
 from encollapse.measure.moments import ClassMoments
 from encollapse.measure.network import measure_model
 from encollapse.measure.result import Collapse
+from encollapse.measure.shards.measuring import measure_shards
 
 if TYPE_CHECKING:
     from encollapse.measure.adapters.lightning_callback import CollapseCallback
@@ -41,6 +42,7 @@ __all__ = [
     "load_features",
     "load_labels",
     "measure_model",
+    "measure_shards",
 ]
 
 

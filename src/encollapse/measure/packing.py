@@ -33,7 +33,7 @@ def unpack(packed: torch.Tensor, shape: MomentShape) -> ClassMoments:
     """Moments from :func:`pack`, on the device of the vector."""
     moments = shape.blank(packed.device)
     like = moments.state_dict()
-    pieces = packed.split([value.numel() for value in like.values()])
+    pieces = torch.split(packed, [value.numel() for value in like.values()])
     moments.load_state_dict(
         {n: piece.view(like[n].shape).to(like[n].dtype) for n, piece in zip(like, pieces, strict=True)}
     )

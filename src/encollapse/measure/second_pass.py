@@ -37,8 +37,8 @@ def finish(
     """
     chosen, device = as_convention(convention), moments.device
     statistics = moments.statistics()
-    if chosen.averaging == "class" and moments.covariance and not _balanced(statistics):
-        covariance = _class_averaged_covariance(source, labels, statistics, device)
+    if chosen.averaging == "class" and moments.covariance and not balanced(statistics):
+        covariance = class_averaged_covariance(source, labels, statistics, device)
         if merged:
             covariance = distributed.total(covariance)
         statistics = moments.statistics(class_averaged_covariance=covariance.cpu().numpy())
@@ -54,12 +54,13 @@ def finish(
     return assemble(statistics, classifier, chosen, tally.decisions(), provenance)
 
 
-def _balanced(statistics: ClassStatistics) -> bool:
+def balanced(statistics: ClassStatistics) -> bool:
+    """Whether all present classes have as many samples."""
     counts = statistics.counts[statistics.present]
     return bool((counts == counts[0]).all())
 
 
-def _class_averaged_covariance(
+def class_averaged_covariance(
     source: RowSource, labels: IntArray, statistics: ClassStatistics, device: torch.device
 ) -> torch.Tensor:
     """Average over present classes of their covariances; one pass knows the pooled one only."""

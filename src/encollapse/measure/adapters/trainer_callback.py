@@ -57,7 +57,8 @@ class CollapseTrainerCallback(TrainerCallback):
     ) -> None:
         if not isinstance(trainer, Trainer):
             raise ArgumentTypeError(f"trainer: expected a transformers.Trainer, got {type(trainer).__name__}")
-        self._trainer, self._data = trainer, _checks.choice(data, "data", ("train", "eval"))
+        self._trainer: Any = trainer
+        self._data = _checks.choice(data, "data", ("train", "eval"))
         self._every = _checks.integer(every, "every", minimum=1)
         self._metrics, self._prefix, self._split = chosen_metrics(metrics), prefix, split or split_labels
         self._options: dict[str, Any] = {"progress": False} | options
@@ -69,7 +70,7 @@ class CollapseTrainerCallback(TrainerCallback):
         if epoch % self._every and epoch < args.num_train_epochs:
             return
         trainer = self._trainer
-        dataset = trainer.train_dataset if self._data == "train" else trainer.eval_dataset
+        dataset: Any = trainer.train_dataset if self._data == "train" else trainer.eval_dataset
         if dataset is None:
             raise ArgumentError(f"data: the Trainer has no {self._data} data set")
         batches = map(self._split, trainer.get_test_dataloader(dataset))
