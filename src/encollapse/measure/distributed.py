@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
 from encollapse.errors import ArgumentError
-from encollapse.measure.moment_state import MomentState
+from encollapse.measure.moment_state import MomentState, reanchored
 
 _NOBODY = torch.iinfo(torch.int64).max
 
@@ -38,20 +37,16 @@ def all_reduce(state: MomentState, group: Any = None) -> MomentState:
     # Both are differences of nearby points, so the sums keep their digits at any degree of collapse.
     offsets = (local.anchors - anchors) + local.offsets
     weight = (local.counts.double() / counts.clamp(min=1))[:, None]
-    centre = total(weight * offsets, group)
-    moved = (
-        torch.where(local.counts[:, None] > 0, offsets - centre, 0.0) * local.counts.double().sqrt()[:, None]
-    )
-    scatter = None if local.scatter is None else total(local.scatter + moved.T @ moved, group)
+    centres = anchors + total(weight * offsets, group)
+    moved = reanchored(local, centres)
     resolution = torch.tensor([local.resolution], dtype=torch.float64, device=carrier)
     dist.all_reduce(resolution, op=dist.ReduceOp.MAX, group=group)
-    return replace(
-        local,
+    return MomentState(
         counts=counts,
-        anchors=anchors,
-        offsets=centre,
-        traces=total(local.traces + moved.square().sum(dim=1), group),
-        scatter=scatter,
+        anchors=centres,
+        sums=total(moved.sums, group),
+        squares=total(moved.squares, group),
+        scatter=None if moved.scatter is None else total(moved.scatter, group),
         resolution=float(resolution),
     ).to(state.counts.device)
 
