@@ -22,7 +22,8 @@ from encollapse.measure.from_features import collapse
 from encollapse.measure.moments import ClassMoments
 from encollapse.measure.network import measure_model
 from encollapse.measure.result import Collapse
-from encollapse.measure.shards.measuring import measure_shards
+from encollapse.measure.shards.executing import process_pool
+from encollapse.measure.shards.measuring import count_classes, measure_shards
 
 if TYPE_CHECKING:
     from encollapse.measure.adapters.lightning_callback import CollapseCallback
@@ -38,11 +39,13 @@ __all__ = [
     "NeuralCollapse",
     "capture",
     "collapse",
+    "count_classes",
     "load_array",
     "load_features",
     "load_labels",
     "measure_model",
     "measure_shards",
+    "process_pool",
 ]
 
 

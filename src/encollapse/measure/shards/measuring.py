@@ -120,6 +120,18 @@ def measure_shards(
     return assemble(statistics, classifier, chosen, decisions, {"shards": len(shards)})
 
 
+def count_classes(
+    features: str | Path | Iterable[str | Path],
+    labels: ArrayLike | str | Path | None = None,
+    *,
+    key: str | None = None,
+    label_key: str | None = None,
+) -> int:
+    """Return the largest label of the files plus one; see :func:`measure_shards`."""
+    shards = find_shards(features, labels, key=key, label_key=label_key)
+    return _num_classes(None, None, shards, sum(shard.num_rows for shard in shards))
+
+
 def _shown(results: Iterator[T], pieces: list[tuple[Span, ...]], show: bool, text: str) -> Iterator[T]:
     return tracked(results, len(pieces), show=show, text=text)
 
@@ -135,7 +147,7 @@ def _num_classes(given: int | None, encoding: Encoding | None, shards: list[Shar
     if encoding is not None:
         return encoding.num_classes
     tops = [int(s.labels.read(0, s.num_rows).max()) for s in shards if s.num_rows]
-    return plausible_classes(max(tops) + 1, num_rows)
+    return plausible_classes(max(tops, default=-1) + 1, num_rows)
 
 
 def _as_statistics(centers: ArrayLike, num_classes: int, feature_dim: int) -> ClassStatistics:
