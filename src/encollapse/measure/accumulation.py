@@ -126,7 +126,7 @@ class _Block:
             if not stray.any():
                 return
             single = self._rows.dtype == torch.float32
-            moved, rest = nearer_anchors(self._anchors[stray], offsets[stray], single=single)
+            moved, _ = nearer_anchors(self._anchors[stray], offsets[stray], single=single)
             if torch.equal(moved, self._anchors[stray]):
                 return
             move_anchors(state, classes[stray], offsets[stray], single=single)

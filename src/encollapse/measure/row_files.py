@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,7 +36,11 @@ def open_rows(path: Path, key: str | None) -> RowFile:
     FileFormatError
         If the file is torn, or does not hold a matrix.
     """
-    kinds = {".npz": _Streamed, ".safetensors": _Sliced, ".parquet": parquet.ParquetRows}
+    kinds: dict[str, Callable[[Path, str | None], RowFile]] = {
+        ".npz": _Streamed,
+        ".safetensors": _Sliced,
+        ".parquet": parquet.ParquetRows,
+    }
     return kinds.get(path.suffix, _Mapped)(path, key)
 
 
@@ -71,7 +75,7 @@ class _Sliced:
         from safetensors import SafetensorError, safe_open
 
         try:
-            self._archive = safe_open(path, framework="pt")
+            self._archive: Any = safe_open(path, framework="pt")
             self._slice = self._archive.get_slice(pick(path, list(self._archive.keys()), key))
         except SafetensorError as error:
             raise not_an_array(path, error) from None

@@ -11,6 +11,7 @@ from encollapse._typing import IntArray
 from encollapse.geometry.metrics import Convention, as_convention
 from encollapse.geometry.statistics import ClassStatistics
 from encollapse.measure import distributed
+from encollapse.measure.accumulation import exact_products
 from encollapse.measure.assembly import assemble
 from encollapse.measure.classifier import Classifier
 from encollapse.measure.decisions import NearestMean, Tally, classifier_rule
@@ -70,7 +71,10 @@ def class_averaged_covariance(
     start = 0
     for block in source.blocks(device):
         own = torch.from_numpy(labels[start : start + len(block)]).to(device)
-        residuals = (block - means[own]) * scale[own][:, None]
-        total += residuals.T @ residuals
+        # Taken from the means in float64: means rounded to float32 would move every residual alike.
+        residuals = ((block - means[own]) * scale[own][:, None]).to(block.dtype)
+        with exact_products(device):
+            add_gram(total, residuals)
         start += len(block)
-    return total
+    upper = total.triu_()
+    return upper + upper.triu(1).T

@@ -41,7 +41,7 @@ def cosine_figure(details: ClassDetails) -> Drawing | None:
         low = min(float(known.min(initial=0.0)), simplex)
         high = max(float(known.max(initial=0.0)), simplex)
         edges = np.linspace(low - 0.02, high + 0.02, min(60, 8 + len(known) // 4) + 1)
-        right.hist(known, edges, color=BLUE, alpha=0.85)
+        right.hist(known, edges.tolist(), color=BLUE, alpha=0.85)
         right.axvline(simplex, color=VERMILLION, linewidth=1.2)
         right.annotate(
             f"simplex: {fixed(simplex, 3)}",
