@@ -33,8 +33,9 @@ def sample(
 
 def two_passes(features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     scatter, traces = torch.zeros(D, D, dtype=torch.float64), torch.zeros(K + 1, dtype=torch.float64)
-    for k in labels.unique():
+    for k in range(K):
         rows = features[labels == k].double()
+        assert len(rows)
         rows -= rows.mean(dim=0)
         scatter += rows.T @ rows
         traces[k] = rows.square().sum() / len(rows)
@@ -73,7 +74,8 @@ def test_many_classes_merging_and_mixed_dtypes() -> None:
     mixed = ClassMoments(997, D).update(features[:4000].double(), labels[:4000])
     mixed.update(features[4000:], labels[4000:])
     for other in (merged, mixed):
-        np.testing.assert_allclose(other.means, whole.means, rtol=1e-9, atol=1e-9)
+        # These classes mix all means, so their spread is 10 and its digits are those of float32.
+        np.testing.assert_allclose(other.means, whole.means, atol=1e-6)
         np.testing.assert_allclose(other.within_trace, whole.within_trace, rtol=1e-5)
 
 

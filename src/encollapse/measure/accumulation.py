@@ -93,6 +93,8 @@ class _Block:
         self._residuals = torch.sub(self._rows, residuals, out=residuals)
         norms = torch.linalg.vector_norm(residuals, dim=1)
         self._largest = norms.max()
+        if self._largest == 0:  # or all squares are below the range of the dtype
+            self._largest = residuals.abs().max()
         squares = norms.double().square()
         if norms.dtype == torch.float32:
             small = (norms < _SMALL).nonzero().flatten()

@@ -45,8 +45,9 @@ def assemble(
         "convention": chosen.name,
         "encoding": None if encoding is None else encoding.name,
     }
+    fields: dict[str, Any] = {name: values.get(name) for name in VALUES} | decisions.values
     return Collapse(
-        **{name: values.get(name) for name in VALUES} | decisions.values,
+        **fields,
         missing=missing | decisions.missing,
         num_samples=statistics.num_samples,
         num_classes=statistics.num_classes,

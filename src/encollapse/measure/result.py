@@ -49,8 +49,6 @@ class Collapse:
         What :func:`encollapse.compare` compares with a prediction.
     convention : str
         Which averaging and scaling choices were used.
-    route : str
-        How the features were read: ``"one pass"`` or ``"projected"``.
     source : MetricInputs, optional
         The statistics behind the values, for `details`, `per_class` and `nearest_pairs`.
     """
@@ -82,7 +80,6 @@ class Collapse:
     geometry: ClassGeometry = field(repr=False)
     missing: dict[str, str] = field(default_factory=dict, repr=False)
     convention: str = "default"
-    route: str = "one pass"
     source: MetricInputs | None = field(default=None, repr=False)
 
     @cached_property

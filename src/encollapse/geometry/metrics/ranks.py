@@ -56,7 +56,7 @@ def one_vs_rest_margin(statistics: ClassStatistics, convention: Convention = DEF
     centred = directed_means(statistics, convention.averaging)
     units = centred.deviations / centred.norms[:, None]
     if len(units) < units.shape[1]:  # a rotation into fewer dimensions keeps all distances
-        units = np.linalg.qr(units.T, mode="r").T
+        units = np.asarray(np.linalg.qr(units.T, mode="r")).T
     return min(_distance_to_hull(units, k) for k in range(len(units)))
 
 
