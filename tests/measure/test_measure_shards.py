@@ -71,7 +71,7 @@ def agree(found: Collapse, wanted: Collapse, rtol: float = 1e-9) -> None:
     assert found.to_dict()["counts"] == wanted.to_dict()["counts"]
     for name, value in wanted.values.items():
         if value is not None:
-            np.testing.assert_allclose(found.values[name], value, rtol=rtol, atol=1e-12, err_msg=name)
+            assert found.values[name] == pytest.approx(value, rel=rtol, abs=1e-12), name
 
 
 @pytest.fixture(autouse=True)
@@ -157,7 +157,7 @@ def test_one_pass(tmp_path: Path) -> None:
     both = measure_shards(folder, weight=WEIGHT, bias=BIAS, num_classes=K)
     means = np.full((K, D), np.nan)
     for k in set(LABELS.tolist()):
-        means[k] = FEATURES[LABELS == k].astype(np.float64).mean(axis=0)
+        means[k] = FEATURES[k == LABELS].astype(np.float64).mean(axis=0)
     once = measure_shards(folder, weight=WEIGHT, bias=BIAS, num_classes=K, centers=means)
     assert (once.nc4_agreement, once.ncc_accuracy) == (both.nc4_agreement, both.ncc_accuracy)
     agree(once, both)

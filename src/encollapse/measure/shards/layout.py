@@ -29,7 +29,7 @@ class Labels:
 
     def read(self, start: int, stop: int) -> IntArray:
         """Labels of rows `start` to `stop` of the shard, as int64."""
-        values = self.values if self.path is None else load_array(self.path, self.key)
+        values: Any = self.values if self.path is None else load_array(self.path, self.key)
         return _checks.class_labels(values[self.first + start : self.first + stop], 2**62, str(self.path))
 
     def count(self) -> int:

@@ -157,4 +157,5 @@ def _as_statistics(centers: ArrayLike, num_classes: int, feature_dim: int) -> Cl
         raise ArgumentError(
             "centers: every row has entries that are not finite; give at least one class mean"
         )
-    return ClassStatistics(means, present.astype(np.int64), np.where(present, 0.0, np.nan))
+    counts = np.asarray(present, dtype=np.int64)
+    return ClassStatistics(means, counts, np.where(present, 0.0, np.nan))
