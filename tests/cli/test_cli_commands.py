@@ -142,6 +142,71 @@ def test_measure_finds_the_exact_minimiser(capsys: Capture, tmp_path: Path) -> N
     assert "nc2_etf" in capsys.readouterr().out
 
 
+def shards(folder: Path) -> tuple[Path, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Three shards with their labels inside; class 2 is noisier than the others, 0 and 1 are neighbours."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, 41)
+    means = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 9.0]])
+    features = means[labels] + np.array([0.01, 0.01, 4.0])[labels][:, None] * random.standard_normal((41, 2))
+    folder.mkdir()
+    for number, (x, y) in enumerate(zip(np.array_split(features, 3), np.array_split(labels, 3), strict=True)):
+        np.savez(folder / f"{number}.npz", features=x, labels=y)
+    return folder, features, labels
+
+
+def test_measure_reads_a_folder_of_shards(capsys: Capture, tmp_path: Path) -> None:
+    folder, features, labels = shards(tmp_path / "shards")
+    found = answer(capsys, "measure", str(folder), "--per-class")
+    wanted = ec.measure.collapse(features, labels)
+    assert found["cdnv"] == pytest.approx(wanted.cdnv, rel=1e-9)
+    assert [entry["class"] for entry in found["classes"]] == [0, 1, 2]
+    for k, entry in enumerate(found["classes"]):
+        own = features[labels == k]
+        spread = np.sqrt(((own - own.mean(axis=0)) ** 2).sum(axis=1).mean())
+        assert entry["spread"] == pytest.approx(spread, rel=1e-6)
+        assert entry["norm"] == pytest.approx(
+            np.linalg.norm(own.mean(axis=0) - features.mean(axis=0)), rel=1e-6
+        )
+    assert [entry["nearest"] for entry in found["classes"]][:2] == [1, 0]
+    assert found["closest_pairs"][0]["classes"] == [0, 1]
+    gap = np.linalg.norm(features[labels == 0].mean(axis=0) - features[labels == 1].mean(axis=0))
+    assert found["closest_pairs"][0]["distance"] == pytest.approx(gap, rel=1e-6)
+    other = answer(capsys, "measure", str(folder), "--convention", "class-averaged", "--classes", "4")
+    assert other["convention"] == "class-averaged"
+    assert other["counts"][3] == 0
+    assert "classes" not in other
+
+
+def test_measure_prints_a_table_and_writes_a_page(capsys: Capture, tmp_path: Path) -> None:
+    folder, _, _ = shards(tmp_path / "shards")
+    page = tmp_path / "page.html"
+    assert cli.run(["measure", str(folder), "--per-class", "-e", "one-hot", "--html", str(page)]) == 0
+    printed = capsys.readouterr()
+    for part in ("41 samples", "Within-class spread", "closest pairs", "no weight was given"):
+        assert part in printed.out
+    assert str(page) in printed.err
+    text = page.read_text()
+    assert "The closest class means are those of 0 and 1" in text
+    assert "The noisiest class is 2" in text
+    assert text.count("<svg") == 2
+    assert "http://" not in text.replace("http://www.w3.org", "").replace("http://purl.org", "")
+    assert cli.run(["measure", str(folder), "--html", "page.pdf"]) == 2
+    assert "expected a file ending in .html" in capsys.readouterr().err
+
+
+def test_measure_says_what_is_wrong(capsys: Capture, tmp_path: Path) -> None:
+    np.save(tmp_path / "h.npy", np.zeros((3, 2)))
+    np.save(tmp_path / "y.npy", np.array([0, 1]))
+    for arguments, text in (
+        (["nowhere"], "no file or folder 'nowhere'"),
+        ([str(tmp_path / "h.npy")], "h.labels.npy"),
+        ([str(tmp_path / "h.npy"), "--labels", str(tmp_path / "y.npy")], "2 labels for 3 rows"),
+        ([str(tmp_path / "h.npy"), "--convention", "no"], "none is called 'no'"),
+    ):
+        assert cli.run(["measure", *arguments]) == 2
+        assert text in capsys.readouterr().err
+
+
 def test_train_study_and_report(capsys: Capture, tmp_path: Path) -> None:
     found = answer(
         capsys, "train", "digits", "-e", "one-hot", "--counts", ",".join(["5"] * 10), *DECAYS,

@@ -1,4 +1,4 @@
-"""Moments of real processes, merged."""
+"""Moments of real processes, merged; and passes that were interrupted."""
 
 import os
 from pathlib import Path
@@ -6,33 +6,48 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.multiprocessing.spawn import spawn
 
 from encollapse.errors import ArgumentError
 from encollapse.measure import ClassMoments
 
-K, D, WORLD = 5, 7, 2
+K, D, WORLD = 5, 7, 3
 
 
 def data() -> tuple[torch.Tensor, torch.Tensor]:
-    """Class 3 is absent everywhere, class 0 on rank 1."""
+    """Class 3 is absent everywhere, class 0 on all ranks but the first; spread 1e-4 about means of size 10."""
     generator = torch.Generator().manual_seed(0)
-    labels = torch.tensor([0, 0, 1, 4, 1, 2, 2, 4, 1])
-    features = 10 + 1e-4 * torch.randn(9, D, generator=generator, dtype=torch.float64)
+    labels = torch.tensor([0, 0, 1, 4, 1, 2, 2, 4, 1, 2, 2])
+    features = 10 + 1e-4 * torch.randn(11, D, generator=generator, dtype=torch.float64)
     return features + labels[:, None], labels
+
+
+SHARES = {"uneven": (4, 1, 6), "gap": (5, 0, 6), "lonely": (0, 0, 11)}
 
 
 def work(rank: int, folder: str) -> None:
     os.environ["USE_LIBUV"] = "0"
+    torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORLD)
     features, labels = data()
-    shared = ClassMoments(K, D)
-    shared.update(features[rank * 4 : 4 + rank * 5], labels[rank * 4 : 4 + rank * 5])
-    shared.all_reduce().save(Path(folder) / f"shared-{rank}.safetensors")
-    lonely = ClassMoments(K, D, covariance=False)
+    for name, share in SHARES.items():
+        start = sum(share[:rank])
+        rows = slice(start, start + share[rank])
+        moments = ClassMoments(K, D, covariance=name != "lonely")
+        if share[rank]:
+            moments.update(features[rows], labels[rows])
+        moments.all_reduce().save(Path(folder) / f"{name}-{rank}.safetensors")
+    ClassMoments(K, D).all_reduce().save(Path(folder) / f"nothing-{rank}.safetensors")
+    narrow = ClassMoments(K, D)
     if rank == 1:
-        lonely.update(features.float(), labels)
-    lonely.all_reduce().save(Path(folder) / f"lonely-{rank}.safetensors")
+        narrow.update(features.float(), labels)
+    narrow.all_reduce().save(Path(folder) / f"narrow-{rank}.safetensors")
+    pair = dist.new_group([0, 2])
+    if rank != 1:
+        moments = ClassMoments(K, D).update(features[rank : rank + 2], labels[rank : rank + 2])
+        moments.all_reduce(pair).save(Path(folder) / f"pair-{rank}.safetensors")
     try:
         ClassMoments(K, D + rank).all_reduce()
     except ArgumentError as error:
@@ -40,26 +55,109 @@ def work(rank: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
-def test_two_processes_know_what_one_would(tmp_path: Path) -> None:
+def assert_same(found: ClassMoments, wanted: ClassMoments, rtol: float = 1e-10) -> None:
+    assert torch.equal(found.counts, wanted.counts)
+    np.testing.assert_allclose(found.means, wanted.means, rtol=1e-14)
+    # Relative to the spread itself: sums of squares of 1e-4 about means of 10 keep ten digits.
+    np.testing.assert_allclose(found.within_trace, wanted.within_trace, rtol=rtol)
+    assert (found.within_covariance is None) == (wanted.within_covariance is None)
+    if found.within_covariance is not None and wanted.within_covariance is not None:
+        scale = float(wanted.within_covariance.abs().max())
+        np.testing.assert_allclose(found.within_covariance, wanted.within_covariance, atol=rtol * scale)
+
+
+def test_three_processes_know_what_one_would(tmp_path: Path) -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
     spawn(work, args=(str(tmp_path),), nprocs=WORLD)  # type: ignore[no-untyped-call]
     features, labels = data()
-    whole = ClassMoments(K, D).update(features, labels)
-    ranks = [ClassMoments.load(tmp_path / f"shared-{rank}.safetensors") for rank in range(WORLD)]
-    for name, value in ranks[0].state_dict().items():
-        assert torch.equal(value, ranks[1].state_dict()[name]), name
-    assert ranks[0].counts.tolist() == [2, 3, 2, 0, 2]
-    np.testing.assert_allclose(ranks[0].means, whole.means, rtol=1e-14)
-    np.testing.assert_allclose(ranks[0].within_trace, whole.within_trace, rtol=1e-9)
-    assert ranks[0].within_covariance is not None
-    assert whole.within_covariance is not None
-    np.testing.assert_allclose(ranks[0].within_covariance, whole.within_covariance, atol=1e-9 * 1e-8)
+
+    def load(name: str, rank: int) -> ClassMoments:
+        return ClassMoments.load(tmp_path / f"{name}-{rank}.safetensors")
+
+    for name in SHARES:
+        whole = ClassMoments(K, D, covariance=name != "lonely").update(features, labels)
+        ranks = [load(name, rank) for rank in range(WORLD)]
+        for other in ranks[1:]:
+            for entry, value in ranks[0].state_dict().items():
+                assert torch.equal(value, other.state_dict()[entry]), (name, entry)
+        assert_same(ranks[0], whole)
     for rank in range(WORLD):
-        lonely = ClassMoments.load(tmp_path / f"lonely-{rank}.safetensors")
-        assert lonely.num_samples == 9
-        assert lonely.statistics().resolution == torch.finfo(torch.float32).eps
+        assert load("nothing", rank).num_samples == 0
+        narrow = load("narrow", rank)
+        assert narrow.num_samples == 11
+        assert narrow.statistics().resolution == torch.finfo(torch.float32).eps
         assert "different shapes" in (tmp_path / f"error-{rank}").read_text()
+    both = ClassMoments(K, D).update(features[:4], labels[:4])
+    for rank in (0, 2):
+        assert_same(load("pair", rank), both)
 
 
 def test_without_a_process_group_nothing_happens() -> None:
     features, labels = data()
-    assert ClassMoments(K, D).update(features, labels).all_reduce().num_samples == 9
+    assert ClassMoments(K, D).update(features, labels).all_reduce().num_samples == 11
+
+
+@st.composite
+def parted(draw: st.DrawFn) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], list[int]]:
+    """Up to four parts of a data set, empty ones among them, and an order."""
+    sizes = draw(st.lists(st.integers(0, 11), min_size=2, max_size=4).filter(any))
+    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    spread = draw(st.sampled_from([1e-6, 1.0]))
+    parts = []
+    for size in sizes:
+        labels = generator.integers(0, K, size)
+        features = 10 + labels[:, None] + spread * generator.standard_normal((size, D))
+        parts.append((torch.from_numpy(features), torch.from_numpy(labels)))
+    return parts, draw(st.permutations(range(len(sizes))))
+
+
+@given(parted())
+@settings(max_examples=60, deadline=None)
+def test_merging_is_associative_and_knows_no_order(
+    case: tuple[list[tuple[torch.Tensor, torch.Tensor]], list[int]],
+) -> None:
+    parts, order = case
+
+    def one(index: int) -> ClassMoments:
+        return ClassMoments(K, D).update(*parts[index])
+
+    count = len(parts)
+    left = one(0)
+    for index in range(1, count):
+        left.merge(one(index))
+    right = one(count - 1)
+    for index in reversed(range(count - 1)):
+        right = one(index).merge(right)
+    shuffled = one(order[0])
+    for index in order[1:]:
+        shuffled.merge(one(index))
+    whole = ClassMoments(K, D).update(torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts]))
+    # Anchors differ between the orders, but differences of samples are exact, so the spread keeps its digits.
+    for other in (right, shuffled, whole):
+        assert torch.equal(left.counts, other.counts)
+        np.testing.assert_allclose(left.means, other.means, rtol=1e-14)
+        scale = float(whole.within_trace.nan_to_num().max())
+        np.testing.assert_allclose(left.within_trace, other.within_trace, rtol=1e-10, atol=1e-10 * scale)
+
+
+def test_an_interrupted_pass_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    features, labels = data()
+    batches = list(zip(torch.split(features, 2), torch.split(labels, 2), strict=True))
+    whole = ClassMoments(K, D)
+    for batch in batches:
+        whole.update(*batch)
+    first = ClassMoments(K, D)
+    for batch in batches[:3]:
+        first.update(*batch)
+    path = first.save(tmp_path / "half.safetensors")
+    resumed = ClassMoments.load(path)
+    for batch in batches[3:]:
+        resumed.update(*batch)
+    handed = ClassMoments(K, D)
+    handed.load_state_dict(first.state_dict())
+    for batch in batches[3:]:
+        handed.update(*batch)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+        assert torch.equal(value, handed.state_dict()[name]), name
+    assert resumed.collapse().to_dict() == whole.collapse().to_dict()

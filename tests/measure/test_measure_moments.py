@@ -227,13 +227,13 @@ def test_damaged_states_are_refused(tmp_path: Path) -> None:
     good = ClassMoments(K, D).update(*sample(10))
     state = good.state_dict()
     damaged: list[tuple[dict[str, Any], str]] = [
-        ({k: v for k, v in state.items() if k != "traces"}, "entries"),
+        ({k: v for k, v in state.items() if k != "squares"}, "entries"),
         (state | {"extra": torch.zeros(1)}, "entries"),
         (state | {"counts": state["counts"].double()}, "counts"),
         (state | {"counts": -state["counts"]}, "counts"),
         (state | {"anchors": torch.zeros(K, D + 1, dtype=torch.float64)}, r"anchors.*\(5, 7\)"),
-        (state | {"offsets": torch.full_like(state["offsets"], torch.nan)}, "offsets.*finite"),
-        (state | {"traces": [1, 2]}, "traces"),
+        (state | {"sums": torch.full_like(state["sums"], torch.nan)}, "sums.*finite"),
+        (state | {"squares": [1, 2]}, "squares"),
     ]
     for broken, text in damaged:
         with pytest.raises(ArgumentError, match=text):

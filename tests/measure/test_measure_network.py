@@ -1,9 +1,11 @@
 """`measure_model` measures what `collapse` measures on the same features, and disturbs nothing."""
 
+import copy
 import gc
 import io
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -280,3 +282,58 @@ def test_labels_of_any_whole_dtype(net: Net) -> None:
     for dtype in (np.int64, np.int32, np.uint8):
         assert measure_model(net, [(x, y.numpy().astype(dtype)) for x, y in loader]).values == plain.values
     assert measure_model(net, [(x, y.to(torch.int16)) for x, y in loader]).values == plain.values
+
+
+@dataclass
+class Output:
+    logits: torch.Tensor
+    loss: float = 0.0
+
+
+class Wrapped(nn.Module):
+    """Takes keyword arguments and returns what some libraries return."""
+
+    def __init__(self, net: Net, kind: str) -> None:
+        super().__init__()
+        self.net, self.kind = net, kind
+
+    def forward(self, pixels: torch.Tensor, mask: torch.Tensor | None = None) -> Any:
+        logits = self.net(pixels)
+        return {"logits": logits} if self.kind == "dict" else Output(logits)
+
+
+@pytest.mark.parametrize("kind", ["dict", "dataclass"])
+def test_outputs_and_batches_of_other_libraries(net: Net, kind: str) -> None:
+    loader = batches()
+    dicts = [{"pixels": x, "mask": None, "labels": y} for x, y in loader]
+    assert_same(measure_model(Wrapped(net, kind), dicts).values, expected(net, loader))
+    named = [{"pixels": x, "species": y} for x, y in loader]
+    assert_same(measure_model(Wrapped(net, kind), named, label_key="species").values, expected(net, loader))
+    with pytest.raises(ArgumentError, match=r"loader: batch 0 .*label_key"):
+        measure_model(Wrapped(net, kind), named)
+
+
+def test_mixed_precision(net: Net) -> None:
+    loader = batches()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        measured = measure_model(net, loader)
+    assert measured.geometry.provenance["resolution"] in (2.0**-7, 2.0**-23)
+    full = measure_model(net, loader)
+    assert measured.nc1_trace_ratio == pytest.approx(full.nc1_trace_ratio or 0, rel=0.05)
+    half = measure_model(copy.deepcopy(net).bfloat16(), [(x.bfloat16(), y) for x, y in loader])
+    assert half.nc1_trace_ratio == pytest.approx(full.nc1_trace_ratio or 0, rel=0.05)
+
+
+def test_hooks_and_gradients_of_the_user_survive(net: Net) -> None:
+    calls: list[int] = []
+    net.classify.register_forward_pre_hook(lambda *_: calls.append(1))
+    net(torch.randn(3, 4)).sum().backward()
+    gradients = [None if p.grad is None else p.grad.clone() for p in net.parameters()]
+    calls.clear()
+    measure_model(net, batches())
+    assert len(calls) == len(batches())
+    assert len(net.classify._forward_pre_hooks) == 1
+    for p, before in zip(net.parameters(), gradients, strict=True):
+        assert (p.grad is None) == (before is None)
+        assert before is None or p.grad is None or torch.equal(p.grad, before)
+        assert p.requires_grad

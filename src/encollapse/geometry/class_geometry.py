@@ -24,7 +24,7 @@ class ClassGeometry:
 
     Parameters
     ----------
-    feature_gram : (K, K) array or BlockMatrix
+    feature_gram : (K, K) array, BlockMatrix or LazyMatrix
         Inner products ``MᵀM`` of the uncentred class means.
     counts : (K,) ints
         Samples of each class; 0 marks a class that was not seen.
@@ -49,7 +49,7 @@ class ClassGeometry:
 
     def __init__(
         self,
-        feature_gram: ArrayLike | BlockMatrix,
+        feature_gram: ArrayLike | BlockMatrix | LazyMatrix,
         counts: ArrayLike,
         classifier_gram: ArrayLike | BlockMatrix | LazyMatrix | None = None,
         class_outputs: ArrayLike | BlockMatrix | LazyMatrix | None = None,

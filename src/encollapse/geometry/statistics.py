@@ -15,6 +15,7 @@ from encollapse.errors import ArgumentError
 Averaging = Literal["sample", "class"]
 """Weights of the classes in an average: by their samples, or all alike."""
 
+_GRAM_ENTRIES = 2**22
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -168,6 +169,12 @@ class CenteredMeans:
     def norms(self) -> FloatArray:
         """Lengths of the deviations, shape (P,)."""
         return np.asarray(np.linalg.norm(self.deviations, axis=1))
+
+    @cached_property
+    def gram(self) -> FloatArray | None:
+        """Inner products of the deviations (P, P), kept as several metrics need them; None for many classes."""
+        few = len(self.deviations) ** 2 <= _GRAM_ENTRIES
+        return _checks.read_only(self.deviations @ self.deviations.T) if few else None
 
     @property
     def weighted(self) -> FloatArray:

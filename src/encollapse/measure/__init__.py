@@ -1,7 +1,10 @@
 """Measurement: from features, or from a network and a loader, to collapse metrics and a `ClassGeometry`.
 
-This package needs torch; importing ``encollapse`` alone does not load it.
+This package needs torch; importing ``encollapse`` alone does not load it. The adapters to torchmetrics,
+Lightning and transformers load with their framework when they are asked for.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from encollapse.errors import MissingDependencyError
 
@@ -12,21 +15,55 @@ except ImportError as _error:
         "encollapse.measure needs torch; install it with: pip install 'encollapse[torch]'"
     ) from _error
 
+from encollapse.measure import adapters as _adapters
 from encollapse.measure.capturing import Captured, capture
 from encollapse.measure.files import load_array, load_features, load_labels
 from encollapse.measure.from_features import collapse
+from encollapse.measure.kernel import kernel_nc1
+from encollapse.measure.layers import measure_layers
 from encollapse.measure.moments import ClassMoments
 from encollapse.measure.network import measure_model
+from encollapse.measure.out_of_distribution import auroc, nc5, nci_scores, neco_scores
+from encollapse.measure.regression import RegressionCollapse, regression_collapse
 from encollapse.measure.result import Collapse
+from encollapse.measure.shards.executing import process_pool
+from encollapse.measure.shards.measuring import count_classes, measure_shards
+from encollapse.measure.tags import tag_angles
+
+if TYPE_CHECKING:
+    from encollapse.measure.adapters.lightning_callback import CollapseCallback
+    from encollapse.measure.adapters.metric import NeuralCollapse
+    from encollapse.measure.adapters.trainer_callback import CollapseTrainerCallback
 
 __all__ = [
     "Captured",
     "ClassMoments",
     "Collapse",
+    "CollapseCallback",
+    "CollapseTrainerCallback",
+    "NeuralCollapse",
+    "RegressionCollapse",
+    "auroc",
     "capture",
     "collapse",
+    "count_classes",
+    "kernel_nc1",
     "load_array",
     "load_features",
     "load_labels",
+    "measure_layers",
     "measure_model",
+    "measure_shards",
+    "nc5",
+    "nci_scores",
+    "neco_scores",
+    "process_pool",
+    "regression_collapse",
+    "tag_angles",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _adapters.NAMES:
+        return _adapters.load(name)
+    raise AttributeError(f"module 'encollapse.measure' has no attribute {name!r}")

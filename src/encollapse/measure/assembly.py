@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from encollapse._memory import require_room
+from encollapse._typing import FloatArray
+from encollapse.geometry.block_matrix import LazyMatrix
 from encollapse.geometry.class_geometry import ClassGeometry
 from encollapse.geometry.metrics import Convention, MetricInputs, as_convention, evaluate
 from encollapse.geometry.statistics import ClassStatistics
@@ -26,15 +28,15 @@ def assemble(
     """Compute every metric, and the geometry that predictions are compared with."""
     chosen = as_convention(convention)
     encoding = classifier.encoding
-    values, missing = evaluate(
-        MetricInputs(
-            statistics=statistics,
-            weight=classifier.weight,
-            bias=classifier.bias,
-            mean_codeword=None if encoding is None else encoding.mean(statistics.priors),
-            convention=chosen,
-        )
+    inputs = MetricInputs(
+        statistics=statistics,
+        weight=classifier.weight,
+        bias=classifier.bias,
+        mean_codeword=None if encoding is None else encoding.mean(statistics.priors),
+        convention=chosen,
+        encoding=encoding,
     )
+    values, missing = evaluate(inputs)
     source = {
         "source": "measured",
         "num_samples": statistics.num_samples,
@@ -43,12 +45,14 @@ def assemble(
         "convention": chosen.name,
         "encoding": None if encoding is None else encoding.name,
     }
+    fields: dict[str, Any] = {name: values.get(name) for name in VALUES} | decisions.values
     return Collapse(
-        **{name: values.get(name) for name in VALUES} | decisions.values,
+        **fields,
         missing=missing | decisions.missing,
         num_samples=statistics.num_samples,
         num_classes=statistics.num_classes,
         convention=chosen.name,
+        source=inputs,
         geometry=geometry_of(statistics, classifier, source | dict(provenance or {})),
     )
 
@@ -56,16 +60,17 @@ def assemble(
 def geometry_of(
     statistics: ClassStatistics, classifier: Classifier, provenance: Mapping[str, Any]
 ) -> ClassGeometry:
-    """Gram matrices of the measured means and classifier."""
-    size = statistics.num_classes
-    require_room("feature_gram", size, size, instead="measure fewer classes at a time")
-    means = np.nan_to_num(statistics.means)
-    weight = classifier.weight
+    """Gram matrices of the measured means and classifier, each built when it is first read."""
+    means, weight = statistics.means, classifier.weight
+
+    def product(rows: FloatArray, columns: FloatArray) -> LazyMatrix:
+        return LazyMatrix((len(rows), len(columns)), partial(np.matmul, rows, columns.T))
+
     return ClassGeometry(
-        feature_gram=means @ means.T,
+        feature_gram=product(means, means),
         counts=statistics.counts,
-        classifier_gram=None if weight is None else weight @ weight.T,
-        class_outputs=None if weight is None else weight @ means.T,
+        classifier_gram=None if weight is None else product(weight, weight),
+        class_outputs=None if weight is None else product(weight, means),
         bias=classifier.bias,
         within=statistics.within_trace,
         provenance=provenance,

@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
 from encollapse._typing import IntArray
-from encollapse.encodings import Encoding
 from encollapse.geometry.statistics import ClassStatistics
+from encollapse.measure import distributed
+from encollapse.measure.accumulation import exact_products
 from encollapse.measure.classifier import Classifier
 
-_EPS = float(np.finfo(np.float64).eps)
 _CHUNK_ENTRIES = 2**22
 
 _BY_CLASSIFIER = ("nc4_agreement", "accuracy")
 
 Rule = Callable[[torch.Tensor], IntArray]
 """Classes (n,) that a classifier decides for features (n, d)."""
+
+
+class LinearScores:
+    """Scores ``x aₖ + bₖ`` of features x, and for each score how far rounding may have moved it.
+
+    float32 features are scored in float32; a decision between scores that rounding could have swapped has
+    to be made again from float64.
+    """
+
+    def __init__(self, rows: torch.Tensor, offsets: torch.Tensor) -> None:
+        self._rows, self._offsets = rows, offsets
+        self._single = (rows.float(), offsets.float())
+        self._reach = float(torch.linalg.norm(rows, dim=1).max())
+        self._shift = float(offsets.abs().max())
+
+    def __call__(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scores (n, K) and their errors (n,)."""
+        rows, offsets = self._single if features.dtype == torch.float32 else (self._rows, self._offsets)
+        with exact_products(features.device):
+            scores = torch.addmm(offsets, features, rows.T)
+        eps = torch.finfo(features.dtype).eps
+        growth = features.shape[1] if features.dtype == torch.float64 else 16 * features.shape[1] ** 0.5
+        reach = torch.linalg.vector_norm(features, dim=1) * self._reach
+        return scores, eps * (growth * reach + 2 * self._shift)
 
 
 class NearestMean:
@@ -38,9 +63,10 @@ class NearestMean:
         self._classes = centred.classes
         self._means = move(statistics.means[centred.classes])
         self._centre = move(centred.global_mean)
-        self._deviations = move(centred.deviations)
-        self._half_squares = 0.5 * self._deviations.square().sum(dim=1)
-        self._reach = float(centred.norms.max())
+        deviations = move(centred.deviations)
+        half_squares = 0.5 * deviations.square().sum(dim=1)
+        self._about_centre = LinearScores(deviations, -half_squares)
+        self._about_origin = LinearScores(deviations, -half_squares - deviations @ self._centre)
 
     def __call__(self, features: torch.Tensor) -> IntArray:
         """Classes (n,) of features (n, d)."""
@@ -49,14 +75,16 @@ class NearestMean:
         return np.asarray(self._classes[torch.cat(chosen).cpu().numpy()])
 
     def _choose(self, features: torch.Tensor) -> torch.Tensor:
-        points = features - self._centre
-        scores = points @ self._deviations.T - self._half_squares
-        best, chosen = scores.max(dim=1)
-        error = 4 * _EPS * features.shape[1] * self._reach * (torch.linalg.norm(points, dim=1) + self._reach)
-        close = scores >= (best - 2 * error)[:, None]
-        unsure = (close.sum(dim=1) > 1).nonzero().flatten()
+        if features.dtype == torch.float64:
+            chosen, unsure, close = _best(*self._about_centre(features - self._centre))
+        else:
+            chosen, unsure, close = _best(*self._about_origin(features))
+            if len(unsure):  # float32 could not tell; float64 about the centre leaves few in doubt
+                doubtful = features[unsure].double()
+                chosen[unsure], among, close = _best(*self._about_centre(doubtful - self._centre))
+                unsure = unsure[among]
         if len(unsure):
-            chosen[unsure] = self._settle(features[unsure], close[unsure])
+            chosen[unsure] = self._settle(features[unsure].double(), close)
         return chosen
 
     def _settle(self, features: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
@@ -66,6 +94,14 @@ class NearestMean:
             row, mean = pairs.T
             distances[row, mean] = (features[row] - self._means[mean]).square().sum(dim=1)
         return distances.argmin(dim=1)
+
+
+def _best(scores: torch.Tensor, errors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Place of the largest score (n,), the rows (m,) in which that is in doubt, and their candidates (m, K)."""
+    best, chosen = scores.max(dim=1)
+    close = scores >= (best - 2 * errors)[:, None]
+    unsure = (close.sum(dim=1) > 1).nonzero().flatten()
+    return chosen, unsure, close[unsure]
 
 
 def classifier_rule(classifier: Classifier, num_classes: int, device: torch.device) -> Rule | str:
@@ -81,20 +117,28 @@ def classifier_rule(classifier: Classifier, num_classes: int, device: torch.devi
         return f"the classifier has {len(classifier.weight)} outputs for {num_classes} classes; give the encoding"
     weight = torch.tensor(classifier.weight, device=device)
     bias = torch.tensor(classifier.bias, device=device)
+    # The rule of one-hot codewords is the largest output, whatever else an encoding decodes by.
+    if encoding is None or encoding.name == "one-hot":
+        return _largest_output(weight, bias)
 
     def decide(features: torch.Tensor) -> IntArray:
-        outputs = (features @ weight.T + bias).cpu().numpy()
-        return _decode(outputs, encoding)
+        return encoding.decode((features.double() @ weight.T + bias).cpu().numpy())
 
     return decide
 
 
-def _decode(
-    outputs: np.ndarray[tuple[int, ...], np.dtype[np.float64]], encoding: Encoding | None
-) -> IntArray:
-    if encoding is not None:
-        return encoding.decode(outputs)
-    return np.asarray(outputs.argmax(axis=1), dtype=np.int64)
+def _largest_output(weight: torch.Tensor, bias: torch.Tensor) -> Rule:
+    scores = LinearScores(weight, bias)
+
+    def decide(features: torch.Tensor) -> IntArray:
+        if features.dtype == torch.float64:
+            return scores(features)[0].argmax(dim=1).cpu().numpy()
+        chosen, unsure, _ = _best(*scores(features))
+        if len(unsure):
+            chosen[unsure] = scores(features[unsure].double())[0].argmax(dim=1)
+        return chosen.cpu().numpy()
+
+    return decide
 
 
 @dataclass(frozen=True)
@@ -118,7 +162,7 @@ class Tally:
         self._samples = self._near = self._right = self._agree = 0
 
     def add(self, features: torch.Tensor, labels: IntArray) -> None:
-        """Count a batch: features (n, d) float64, labels (n,)."""
+        """Count a batch: features (n, d) float32 or float64, labels (n,)."""
         by_mean = self._nearest_mean(features)
         self._samples += len(labels)
         self._near += int((by_mean == labels).sum())
@@ -126,6 +170,25 @@ class Tally:
             decided = self._rule(features)
             self._right += int((decided == labels).sum())
             self._agree += int((decided == by_mean).sum())
+
+    @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """Samples, and how many of them: nearest mean is right, classifier is right, both agree."""
+        return self._samples, self._near, self._right, self._agree
+
+    def add_counts(self, counts: Sequence[int]) -> None:
+        """Take in the counts of another tally of the same rules."""
+        samples, near, right, agree = counts
+        self._samples += samples
+        self._near += near
+        self._right += right
+        self._agree += agree
+
+    def all_reduce(self, group: Any = None) -> None:
+        """Add up the counts of all processes of a torch.distributed group."""
+        carrier = torch.tensor(self.counts, device=distributed.carrier_device(group))
+        self._samples = self._near = self._right = self._agree = 0
+        self.add_counts(distributed.total(carrier, group).tolist())
 
     def decisions(self) -> Decisions:
         """Return the shares of all samples counted."""

@@ -10,14 +10,14 @@ from typing import IO
 import numpy as np
 import torch
 
-from encollapse.measure.inputs import require_finite, rows_per_block, to_float64
+from encollapse.measure.inputs import rows_per_block, to_working
 
 DEFAULT_BUDGET = 2**30
 """Bytes of features that are kept in memory."""
 
 
 class FeatureStore:
-    """Batches of features (n, d) in the dtype they came in, read back in order as float64 blocks.
+    """Batches of features (n, d) in the dtype they came in, read back in order, block by block.
 
     Use it in a with block: on the way out the file is gone. It has no name in the file system, so it does
     not outlive the process either.
@@ -69,15 +69,19 @@ class FeatureStore:
         self._spilled.append((self._end, batch.shape, batch.dtype))
         self._end += size
 
-    def blocks(self, device: torch.device) -> Iterator[torch.Tensor]:
-        """Finite float64 blocks on `device`, in the order of the samples."""
-        row = 0
+    def blocks(self, device: torch.device, *, double: bool = False) -> Iterator[torch.Tensor]:
+        """Blocks on `device`, in the order of the samples; see :meth:`FeatureRows.blocks`."""
+        kept: list[torch.Tensor] = []
         for batch in self._batches():
-            for block in torch.split(batch, rows_per_block(batch.shape[1])):
-                converted = to_float64(block, device)
-                require_finite(converted, "features", first_row=row)
-                row += len(block)
-                yield converted
+            step = rows_per_block(batch.shape[1])
+            kept.append(batch)
+            # Small batches are joined, as small products are slow.
+            if sum(map(len, kept)) >= step:
+                for block in torch.split(torch.cat(kept) if len(kept) > 1 else batch, step):
+                    yield to_working(block, device, double=double)
+                kept.clear()
+        if kept:
+            yield to_working(torch.cat(kept), device, double=double)
 
     def _batches(self) -> Iterator[torch.Tensor]:
         yield from self._in_memory

@@ -1,4 +1,4 @@
-"""Arrays from files: ``.npy``, ``.npz`` and ``.safetensors``. Nothing in a file is ever executed."""
+"""Arrays from files: ``.npy``, ``.npz``, ``.safetensors``, ``.parquet``. Nothing in a file is ever executed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import numpy as np
 from encollapse import _checks, _files
 from encollapse._typing import ArrayLike, IntArray
 from encollapse.errors import ArgumentError, FileFormatError
+from encollapse.measure import parquet
 
-_SUFFIXES = (".npy", ".npz", ".safetensors")
+SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet")
+"""What files of arrays may be called."""
 
 
 def load_array(path: str | Path, key: str | None = None) -> ArrayLike:
@@ -20,9 +22,12 @@ def load_array(path: str | Path, key: str | None = None) -> ArrayLike:
     Parameters
     ----------
     path : str or Path
-        A ``.npy`` file (memory-mapped, not read at once), an ``.npz`` archive or a ``.safetensors`` file.
+        A ``.npy`` file (memory-mapped, not read at once), an ``.npz`` archive, a ``.safetensors`` file or a
+        ``.parquet`` table.
     key : str, optional
-        Which array of an archive; not needed where it holds only one.
+        Which array of an archive, or which column; not needed where there is only one. Without it, a table
+        gives its only list column as a matrix, otherwise its only column, otherwise all floating-point
+        columns as a matrix.
 
     Returns
     -------
@@ -38,13 +43,39 @@ def load_array(path: str | Path, key: str | None = None) -> ArrayLike:
     FileFormatError
         If the file does not hold what its name says, or holds Python objects.
     """
-    source = _files.with_suffix(path, "path", _SUFFIXES)
+    source = _files.with_suffix(path, "path", SUFFIXES)
     if not source.is_file():
         raise FileNotFoundError(f"path: there is no file {str(path)!r}")
     if source.suffix == ".npy" and key is not None:
         raise ArgumentError(f"key: {source} holds a single array without a name; leave key out")
-    read = {".npy": _read_npy, ".npz": _read_npz, ".safetensors": _read_safetensors}[source.suffix]
-    return read(source, key)
+    read = {
+        ".npy": _read_npy,
+        ".npz": _read_npz,
+        ".safetensors": _read_safetensors,
+        ".parquet": _read_parquet,
+    }
+    return read[source.suffix](source, key)
+
+
+def array_names(path: Path) -> list[str]:
+    """Names of the arrays or columns in a file; none for ``.npy``."""
+    if path.suffix == ".parquet":
+        return parquet.column_names(path)
+    try:
+        if path.suffix == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                return [name.removesuffix(".npy") for name in archive.namelist()]
+        if path.suffix == ".safetensors":
+            from safetensors import SafetensorError, safe_open
+
+            try:
+                with safe_open(path, framework="pt") as tensors:
+                    return list(tensors.keys())
+            except SafetensorError as error:
+                raise not_an_array(path, error) from None
+    except zipfile.BadZipFile as error:
+        raise not_an_array(path, error) from None
+    return []
 
 
 def load_features(path: str | Path, key: str | None = None) -> ArrayLike:
@@ -65,7 +96,7 @@ def _read_npy(source: Path, key: str | None) -> ArrayLike:
     try:
         array = np.load(source, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise _not_an_array(source, error) from None
+        raise not_an_array(source, error) from None
     if not isinstance(array, np.ndarray):
         raise FileFormatError(f"{source}: not an .npy file but an archive; rename it to .npz")
     return array
@@ -77,11 +108,11 @@ def _read_npz(source: Path, key: str | None) -> ArrayLike:
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise FileFormatError(f"{source}: not an .npz archive but a single array; rename it to .npy")
         with archive:
-            return np.asarray(archive[_pick(source, archive.files, key)])
+            return np.asarray(archive[pick(source, archive.files, key)])
     except (ArgumentError, FileFormatError):
         raise
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise _not_an_array(source, error) from None
+        raise not_an_array(source, error) from None
 
 
 def _read_safetensors(source: Path, key: str | None) -> ArrayLike:
@@ -89,12 +120,24 @@ def _read_safetensors(source: Path, key: str | None) -> ArrayLike:
 
     try:
         with safe_open(source, framework="pt") as archive:
-            return archive.get_tensor(_pick(source, list(archive.keys()), key))
+            return archive.get_tensor(pick(source, list(archive.keys()), key))
     except SafetensorError as error:
-        raise _not_an_array(source, error) from None
+        raise not_an_array(source, error) from None
 
 
-def _pick(source: Path, names: list[str], key: str | None) -> str:
+def _read_parquet(source: Path, key: str | None) -> ArrayLike:
+    names = parquet.column_names(source)
+    if key is None and len(names) == 1:
+        key = names[0]
+    if key is not None and not parquet.is_list_column(source, pick(source, names, key)):
+        return parquet.read_column(source, key)
+    rows = parquet.ParquetRows(source, key)
+    blocks = list(rows.blocks(0, rows.num_rows, max(rows.num_rows, 1)))
+    return np.concatenate(blocks) if blocks else np.empty((0, rows.feature_dim), np.float32)
+
+
+def pick(source: Path, names: list[str], key: str | None) -> str:
+    """Return the name of the array that is asked for, or of the only one."""
     if not names:
         raise FileFormatError(f"{source}: holds no array")
     if key is None and len(names) == 1:
@@ -105,6 +148,7 @@ def _pick(source: Path, names: list[str], key: str | None) -> str:
     return key
 
 
-def _not_an_array(source: Path, error: Exception) -> FileFormatError:
+def not_an_array(source: Path, error: Exception) -> FileFormatError:
+    """Return the error that says why a file is not what its name says."""
     reason = "it holds Python objects, which are not read" if "pickle" in str(error).lower() else str(error)
     return FileFormatError(f"{source}: cannot be read as {source.suffix}: {reason}")

@@ -82,7 +82,11 @@ def _num_classes(given: int | None, encoding: Encoding | None, labels: ArrayLike
     checked = _checks.class_labels(labels, 2**62)
     if not len(checked):
         raise ArgumentError(f"labels: got 0 labels for {num_rows} rows of features")
-    count = int(checked.max()) + 1
+    return plausible_classes(int(checked.max()) + 1, num_rows)
+
+
+def plausible_classes(count: int, num_rows: int) -> int:
+    """Return a number of classes that was inferred from labels, if it can be meant."""
     if count > max(_MANY_CLASSES, num_rows):
         raise ArgumentError(
             f"labels: the largest is {count - 1}, with only {num_rows} samples; pass num_classes={count} if "

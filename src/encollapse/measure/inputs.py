@@ -1,4 +1,4 @@
-"""Features and labels as they come in: checked once, then handed on in float64 blocks."""
+"""Features and labels as they come in: checked once, then handed on in blocks of float32 or float64."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from encollapse.errors import ArgumentError, ArgumentTypeError
 BLOCK_ENTRIES = 2**22
 """Entries of a block of features that is worked on at once (32 MiB in float64)."""
 
+SINGLE_FROM_DIM = 64
+SINGLE_FROM_ENTRIES = 2**16
+"""Features of fewer dimensions, and blocks of fewer entries, are worked on in float64: it costs no time."""
+
 _EPS = float(np.finfo(np.float64).eps)
+_SINGLE_EPS = float(np.finfo(np.float32).eps)
 
 
 class RowSource(Protocol):
@@ -27,7 +32,7 @@ class RowSource(Protocol):
         ...
 
     def blocks(self, device: torch.device) -> Iterator[torch.Tensor]:
-        """Finite float64 blocks (rows, feature_dim) on `device`, in the order of the samples."""
+        """Blocks (rows, feature_dim) on `device`, float32 or float64, in the order of the samples."""
         ...
 
 
@@ -37,7 +42,7 @@ class FeatureRows:
     Raises
     ------
     ArgumentError
-        If the shape is not ``(N, d)`` with ``d`` at least 1, and while reading if an entry is not finite.
+        If the shape is not ``(N, d)`` with ``d`` at least 1.
     ArgumentTypeError
         If the dtype is not a real floating-point one.
     """
@@ -63,27 +68,40 @@ class FeatureRows:
         """Where the features are."""
         return self._rows.device if isinstance(self._rows, torch.Tensor) else torch.device("cpu")
 
-    def blocks(self, device: torch.device) -> Iterator[torch.Tensor]:
-        """Finite float64 blocks on `device`, in the order of the samples."""
-        step = rows_per_block(self.feature_dim)
+    def blocks(
+        self, device: torch.device, rows: int | None = None, *, double: bool = False
+    ) -> Iterator[torch.Tensor]:
+        """Blocks on `device`, in the order of the samples, of :func:`working_dtype` or all float64.
+
+        They may share memory with the features: do not write to them. Entries are not checked.
+        """
+        step = rows_per_block(self.feature_dim) if rows is None else rows
         for start in range(0, self.num_rows, step):
-            block = to_float64(self._rows[start : start + step], device)
-            require_finite(block, self._name, first_row=start)
-            yield block
+            yield to_working(self._rows[start : start + step], device, double=double)
 
 
 def rows_per_block(feature_dim: int) -> int:
-    """Rows of a block of about ``BLOCK_ENTRIES`` entries."""
-    return max(1, BLOCK_ENTRIES // feature_dim)
+    """Rows of a block of about ``BLOCK_ENTRIES`` entries, more where a (d, d) total costs as much as they."""
+    return max(1, BLOCK_ENTRIES // feature_dim, feature_dim // 4)
 
 
-def to_float64(rows: Any, device: torch.device) -> torch.Tensor:
-    """Return rows, a tensor or a numpy array, as a float64 tensor on `device`."""
+def working_dtype(resolution: float, rows: int, feature_dim: int) -> torch.dtype:
+    """Return float32 for features of at most that precision in blocks worth the speed, otherwise float64."""
+    worth = feature_dim >= SINGLE_FROM_DIM and rows * feature_dim >= SINGLE_FROM_ENTRIES
+    return torch.float32 if worth and resolution >= _SINGLE_EPS else torch.float64
+
+
+def to_working(rows: Any, device: torch.device, *, double: bool = False) -> torch.Tensor:
+    """Return rows, a tensor or a numpy array, on `device` in the dtype to compute in."""
+    dtype = torch.float64 if double else working_dtype(_resolution(rows, "features"), *rows.shape)
     if isinstance(rows, torch.Tensor):
         reachable = rows.cpu() if rows.device.type == "mps" else rows
-        return reachable.to(device=device, dtype=torch.float64)
+        return reachable.to(device=device, dtype=dtype)
+    native = np.float32 if dtype == torch.float32 else np.float64
     # torch can share neither read-only nor negatively strided memory: a copy it is.
-    return torch.from_numpy(np.array(rows, dtype=np.float64, order="C")).to(device)
+    shareable = rows.flags.writeable and rows.dtype == native and rows.flags.c_contiguous
+    usable = rows if shareable else np.array(rows, dtype=native, order="C")
+    return torch.from_numpy(usable).to(device)
 
 
 def require_finite(block: torch.Tensor, name: str, *, first_row: int = 0) -> None:

@@ -13,7 +13,7 @@ from encollapse.errors import ArgumentError, FileFormatError
 from encollapse.measure import moment_state
 from encollapse.measure.moment_state import MomentState
 
-_FORMAT = {"format": "encollapse.moments", "version": "1"}
+_FORMAT = {"format": "encollapse.moments", "version": "2"}
 
 
 def to_tensors(state: MomentState) -> dict[str, torch.Tensor]:
@@ -21,8 +21,8 @@ def to_tensors(state: MomentState) -> dict[str, torch.Tensor]:
     tensors = {
         "counts": state.counts,
         "anchors": state.anchors,
-        "offsets": state.offsets,
-        "traces": state.traces,
+        "sums": state.sums,
+        "squares": state.squares,
         "resolution": torch.tensor(state.resolution, dtype=torch.float64),
     }
     if state.scatter is not None:
@@ -50,13 +50,13 @@ def from_tensors(tensors: Mapping[str, Any], like: MomentState) -> MomentState:
             )
         if not torch.isfinite(value).all():
             raise ArgumentError(f"state: {name} has entries that are not finite")
-    if any((tensors[name] < 0).any() for name in ("counts", "traces", "resolution")):
-        raise ArgumentError("state: counts, traces and resolution must be 0 or above")
+    if any((tensors[name] < 0).any() for name in ("counts", "squares", "resolution")):
+        raise ArgumentError("state: counts, squares and resolution must be 0 or above")
     return MomentState(
         counts=tensors["counts"].clone(),
         anchors=tensors["anchors"].clone(),
-        offsets=tensors["offsets"].clone(),
-        traces=tensors["traces"].clone(),
+        sums=tensors["sums"].clone(),
+        squares=tensors["squares"].clone(),
         scatter=tensors["scatter"].clone() if "scatter" in tensors else None,
         resolution=float(tensors["resolution"]),
     ).to(like.counts.device)

@@ -1,19 +1,22 @@
-"""The moments of labelled features as plain values: update, merge, and what they amount to.
+"""The moments of labelled features as plain values: what they amount to, and how two sets are joined.
 
 Collapse means spreads that vanish beside means of size one, where ``Σ h hᵀ - n m mᵀ`` loses everything.
-Here each class has an anchor, its first sample; only differences to it are ever added up, and scatters
-about two means are joined by the rule of Chan, Golub and LeVeque :cite:p:`chan1983`,
-
-    S = S_a + S_b + (n_a n_b / n) (m_b - m_a)(m_b - m_a)ᵀ,
-
-in which no term is negative. Everything is float64.
+Here each class has an anchor near its mean, and only differences to it are ever added up. What they amount
+to about the mean is what they are about the anchor, less ``n δ δᵀ`` with ``δ`` the mean minus the anchor.
+Anchors are kept so near to their means (:mod:`encollapse.measure.accumulation`) that this costs no digits.
+Two sets are joined by moving each from its own means to the common ones, after Chan, Golub and LeVeque
+:cite:p:`chan1983`: every term that is added is about means, so that none is negative. All totals are float64.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
+
+_PANELS = 4
+_ROWS = 2**13
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,22 +29,28 @@ class MomentState:
         Samples of each class.
     anchors : (K, d)
         A provisional centre of each class; zero for a class without samples.
-    offsets : (K, d)
-        Class mean minus anchor.
-    traces : (K,)
-        ``Σ_i |h_i - m|²`` of each class.
+    sums : (K, d)
+        ``Σ_i (h_i - anchor)`` of each class.
+    squares : (K,)
+        ``Σ_i |h_i - anchor|²`` of each class.
     scatter : (d, d), optional
-        ``Σ (h_i - m_k)(h_i - m_k)ᵀ`` pooled over classes; None where it is not kept.
+        ``Σ (h_i - anchor)(h_i - anchor)ᵀ`` pooled over classes, None where it is not kept. Only the entries
+        on and above the diagonal count.
     resolution : float
         The coarsest machine epsilon among the dtypes that came in; 0 before anything has.
     """
 
     counts: torch.Tensor
     anchors: torch.Tensor
-    offsets: torch.Tensor
-    traces: torch.Tensor
+    sums: torch.Tensor
+    squares: torch.Tensor
     scatter: torch.Tensor | None
     resolution: float = 0.0
+
+    @property
+    def offsets(self) -> torch.Tensor:
+        """Class mean minus anchor (K, d); zero for a class without samples."""
+        return self.sums / self.counts.clamp(min=1)[:, None]
 
     @property
     def means(self) -> torch.Tensor:
@@ -50,15 +59,36 @@ class MomentState:
         means[self.counts == 0] = torch.nan
         return means
 
+    @property
+    def traces(self) -> torch.Tensor:
+        """``Σ_i |h_i - m|²`` of each class about its mean (K,)."""
+        return (self.squares - self.counts * self.offsets.square().sum(dim=1)).clamp(min=0.0)
+
+    def within_scatter(self) -> torch.Tensor | None:
+        """``Σ (h_i - m_k)(h_i - m_k)ᵀ`` about the class means, symmetric (d, d)."""
+        if self.scatter is None:
+            return None
+        total = self.scatter.clone()
+        _add_offsets(total, self.counts, self.offsets, sign=-1)
+        upper = total.triu_()
+        return upper + upper.triu(1).T
+
     def to(self, device: torch.device) -> MomentState:
         """Return the same moments on another device."""
-        return MomentState(
-            counts=self.counts.to(device),
-            anchors=self.anchors.to(device),
-            offsets=self.offsets.to(device),
-            traces=self.traces.to(device),
-            scatter=None if self.scatter is None else self.scatter.to(device),
-            resolution=self.resolution,
+        return self._each(lambda tensor: tensor.to(device))
+
+    def copy(self) -> MomentState:
+        """Return the same moments in tensors of their own."""
+        return self._each(torch.Tensor.clone)
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> MomentState:
+        return replace(
+            self,
+            counts=change(self.counts),
+            anchors=change(self.anchors),
+            sums=change(self.sums),
+            squares=change(self.squares),
+            scatter=None if self.scatter is None else change(self.scatter),
         )
 
 
@@ -71,80 +101,101 @@ def empty(num_classes: int, feature_dim: int, *, device: torch.device, covarianc
     return MomentState(
         counts=torch.zeros(num_classes, dtype=torch.int64, device=device),
         anchors=zeros(num_classes, feature_dim),
-        offsets=zeros(num_classes, feature_dim),
-        traces=zeros(num_classes),
+        sums=zeros(num_classes, feature_dim),
+        squares=zeros(num_classes),
         scatter=zeros(feature_dim, feature_dim) if covariance else None,
     )
 
 
-def update(
-    state: MomentState, features: torch.Tensor, labels: torch.Tensor, resolution: float
-) -> MomentState:
-    """Moments after a batch: features (n, d) finite float64, labels (n,) int64 from 0 to K - 1."""
-    state = replace(state, resolution=max(state.resolution, resolution))
-    if not len(labels):
-        return state
-    classes, place = torch.unique(labels, return_inverse=True)
-    known = _take(state, classes)
-    merged = merge(known, _of_batch(features, place, known))
-    return _put(state, classes, merged)
-
-
 def merge(a: MomentState, b: MomentState) -> MomentState:
-    """Moments of two disjoint sets of samples together."""
+    """Moments of two disjoint sets of samples together; neither is changed."""
+    if not b.counts.any():
+        return replace(a.copy(), resolution=max(a.resolution, b.resolution))
+    if not a.counts.any():
+        return replace(b.copy(), resolution=max(a.resolution, b.resolution))
     counts = a.counts + b.counts
     share = b.counts.double() / counts.clamp(min=1)  # whole numbers would divide to float32
-    delta = (b.anchors - a.anchors) + (b.offsets - a.offsets)
-    both = (a.counts * share)[:, None]
     fresh = (a.counts == 0)[:, None]
-    scatter = None
-    if a.scatter is not None and b.scatter is not None:
-        weighted = both.sqrt() * delta
-        scatter = a.scatter + b.scatter + weighted.T @ weighted
-    return MomentState(
-        counts=counts,
-        anchors=torch.where(fresh, b.anchors, a.anchors),
-        offsets=torch.where(fresh, b.offsets, a.offsets + share[:, None] * delta),
-        traces=a.traces + b.traces + (both * delta.square()).sum(dim=1),
-        scatter=scatter,
-        resolution=max(a.resolution, b.resolution),
-    )
-
-
-def _of_batch(features: torch.Tensor, place: torch.Tensor, known: MomentState) -> MomentState:
-    """Moments of a batch about the anchors of `known`, or about its own first samples for new classes."""
-    num_classes, num_rows = len(known.counts), len(features)
-    counts = torch.bincount(place, minlength=num_classes)
-    rows = torch.arange(num_rows, device=features.device)
-    first = torch.full_like(counts, num_rows).scatter_reduce(0, place, rows, "amin")
-    anchors = torch.where((known.counts == 0)[:, None], features[first], known.anchors)
-    shifted = features - anchors[place]
-    offsets = torch.zeros_like(anchors).index_add_(0, place, shifted) / counts[:, None]
-    residuals = shifted - offsets[place]
+    start = torch.where(fresh, b.anchors, a.anchors)
+    delta = (b.anchors - start) + b.offsets
+    offsets = torch.where(fresh, delta, a.offsets + share[:, None] * (delta - a.offsets))
+    resolution = max(a.resolution, b.resolution)
+    anchors, _ = nearer_anchors(start, offsets, single=resolution > _DOUBLE)
+    first, second = reanchored(a, anchors), reanchored(b, anchors)
     return MomentState(
         counts=counts,
         anchors=anchors,
-        offsets=offsets,
-        traces=torch.zeros_like(known.traces).index_add_(0, place, residuals.square().sum(dim=1)),
-        scatter=None if known.scatter is None else residuals.T @ residuals,
+        sums=first.sums + second.sums,
+        squares=first.squares + second.squares,
+        scatter=None if first.scatter is None or second.scatter is None else first.scatter + second.scatter,
+        resolution=resolution,
     )
 
 
-def _take(state: MomentState, classes: torch.Tensor) -> MomentState:
+def reanchored(state: MomentState, anchors: torch.Tensor) -> MomentState:
+    """Return the same moments about other anchors (K, d); states about the same anchors add up entry by entry."""
+    used = (state.counts > 0)[:, None]
+    old = state.offsets
+    new = torch.where(used, (state.anchors - anchors) + old, 0.0)
+    scatter = None
+    if state.scatter is not None:
+        scatter = state.scatter.clone()
+        _add_offsets(scatter, state.counts, old, sign=-1)
+        _add_offsets(scatter, state.counts, new, sign=1)
     return replace(
         state,
-        counts=state.counts[classes],
-        anchors=state.anchors[classes],
-        offsets=state.offsets[classes],
-        traces=state.traces[classes],
+        anchors=anchors,
+        sums=state.counts[:, None] * new,
+        squares=state.traces + state.counts * new.square().sum(dim=1),
+        scatter=scatter,
     )
 
 
-def _put(state: MomentState, classes: torch.Tensor, part: MomentState) -> MomentState:
-    return replace(
-        part,
-        counts=state.counts.index_copy(0, classes, part.counts),
-        anchors=state.anchors.index_copy(0, classes, part.anchors),
-        offsets=state.offsets.index_copy(0, classes, part.offsets),
-        traces=state.traces.index_copy(0, classes, part.traces),
-    )
+def nearer_anchors(
+    anchors: torch.Tensor, offsets: torch.Tensor, *, single: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return anchors moved to the means ``anchor + offset``, and what is left of the offsets.
+
+    With `single` the anchors are float32 numbers, so that float32 features can be taken from them.
+    """
+    moved = anchors + offsets
+    if single:
+        moved = torch.where(moved.abs() < _LARGEST_SINGLE, moved.float().double(), moved)
+    return moved, offsets - (moved - anchors)
+
+
+def move_anchors(state: MomentState, classes: torch.Tensor, offsets: torch.Tensor, *, single: bool) -> None:
+    """Move the anchors of some classes by about `offsets`, in place; the moments stay what they are."""
+    counts, start, old = state.counts[classes], state.anchors[classes], state.offsets[classes]
+    moved, _ = nearer_anchors(start, offsets, single=single)
+    new = old - (moved - start)
+    if state.scatter is not None:
+        _add_offsets(state.scatter, counts, old, sign=-1)
+        _add_offsets(state.scatter, counts, new, sign=1)
+    state.squares[classes] = state.traces[classes] + counts * new.square().sum(dim=1)
+    state.sums[classes] = counts[:, None] * new
+    state.anchors[classes] = moved
+
+
+def add_gram(total: torch.Tensor, rows: torch.Tensor, *, sign: int = 1) -> None:
+    """``total += sign · rowsᵀ rows`` in place, for the entries on and above the diagonal.
+
+    In panels of columns: what lies below the diagonal, three eighths of the work, is left out. And in blocks
+    of rows, as rounding within a product grows with their number.
+    """
+    width = max(64, -(-rows.shape[1] // _PANELS))
+    for block in torch.split(rows, _ROWS):
+        for start in range(0, rows.shape[1], width):
+            panel = block[:, start : start + width].T @ block[:, start:]
+            total[start : start + width, start:].add_(panel, alpha=sign)
+
+
+def _add_offsets(total: torch.Tensor, counts: torch.Tensor, offsets: torch.Tensor, *, sign: int) -> None:
+    """``total += sign · Σ n δ δᵀ`` in place."""
+    used = (counts > 0) & offsets.any(dim=1)
+    weights, rows = counts[used].double().sqrt()[:, None], offsets[used]
+    add_gram(total, weights * rows, sign=sign)
+
+
+_DOUBLE = torch.finfo(torch.float64).eps
+_LARGEST_SINGLE = torch.finfo(torch.float32).max

@@ -13,7 +13,8 @@ from encollapse._typing import ArrayLike, FloatArray
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.geometry.metrics import Convention
 from encollapse.geometry.statistics import ClassStatistics
-from encollapse.measure import distributed, moment_files, moment_state
+from encollapse.measure import distributed, inputs, moment_files, moment_state
+from encollapse.measure.accumulation import add_block
 from encollapse.measure.assembly import assemble
 from encollapse.measure.classifier import Classifier
 from encollapse.measure.decisions import no_decisions
@@ -23,12 +24,16 @@ if TYPE_CHECKING:
     from encollapse.encodings import Encoding
     from encollapse.measure.result import Collapse
 
+_CACHED_ENTRIES = 2**19
+"""Entries of a block that is read several times but multiplied with nothing: it should stay in the cache."""
+
 
 class ClassMoments:
     """Counts, means and within-class scatter, gathered in one pass and safe at any degree of collapse.
 
-    Only differences to a provisional centre of each class are added up, in float64, so that spreads of
-    1e-8 about means of size 10 are still right (see :mod:`encollapse.measure.moment_state`).
+    Only differences to a provisional centre of each class are added up, to float64 totals, so that spreads
+    of 1e-8 about means of size 10 are still right (see :mod:`encollapse.measure.accumulation`). Batches of
+    a thousand rows or more are worth their while, as every one is added to a (d, d) total.
 
     Parameters
     ----------
@@ -100,7 +105,8 @@ class ClassMoments:
     @property
     def within_covariance(self) -> torch.Tensor | None:
         """Pooled within-class covariance (divided by N), (d, d); None with ``covariance=False``."""
-        return None if self._state.scatter is None else self._state.scatter / self.num_samples
+        scatter = self._state.within_scatter()
+        return None if scatter is None else scatter / self.num_samples
 
     def __repr__(self) -> str:
         return (
@@ -132,13 +138,19 @@ class ClassMoments:
                 f"got {rows.feature_dim}"
             )
         targets = torch.from_numpy(labels_for(labels, self.num_classes, rows.num_rows)).to(self.device)
-        state, start = self._state, 0
-        for block in rows.blocks(self.device):
+        step = inputs.rows_per_block(rows.feature_dim) if self.covariance else self._short_block()
+        state = self._state.copy() if rows.num_rows > step else self._state
+        start = 0
+        for block in rows.blocks(self.device, step):
             stop = start + len(block)
-            state = moment_state.update(state, block, targets[start:stop], rows.resolution)
+            state = add_block(state, block, targets[start:stop], rows.resolution, first_row=start)
             start = stop
         self._state = state
         return self
+
+    def _short_block(self) -> int:
+        """Rows that stay in the cache while they are read several times."""
+        return max(1, _CACHED_ENTRIES // self.feature_dim)
 
     def merge(self, other: ClassMoments) -> ClassMoments:
         """Take in the samples of other moments, which stay as they are.

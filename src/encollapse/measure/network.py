@@ -16,6 +16,7 @@ from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.geometry.metrics import Convention, as_convention
 from encollapse.measure.capturing import capture, find_layer
 from encollapse.measure.classifier import Classifier, require_encoding
+from encollapse.measure.distributed import is_running
 from encollapse.measure.feature_store import DEFAULT_BUDGET, FeatureStore
 from encollapse.measure.inputs import float64_device
 from encollapse.measure.moments import ClassMoments
@@ -23,6 +24,8 @@ from encollapse.measure.progress import tracked
 from encollapse.measure.result import Collapse
 from encollapse.measure.running import placed, run, run_to_last_linear, undisturbed
 from encollapse.measure.second_pass import finish
+
+_LABEL_KEYS = ("labels", "label", "target", "targets")
 
 
 def measure_model(
@@ -36,6 +39,8 @@ def measure_model(
     progress: bool = True,
     convention: str | Convention = "default",
     memory_budget: int = DEFAULT_BUDGET,
+    distributed: bool = False,
+    label_key: str | None = None,
 ) -> Collapse:
     """Measure the collapse of the features that enter the last layer of a network.
 
@@ -48,8 +53,9 @@ def measure_model(
     model : torch.nn.Module
         The network. A tensor as input is passed as it is, a tuple or list as positional arguments, a
         mapping as keyword arguments.
-    loader : iterable of (inputs, labels)
-        Batches, as a ``torch.utils.data.DataLoader`` yields them; a generator will do.
+    loader : iterable of (inputs, labels) or of mappings
+        Batches, as a ``torch.utils.data.DataLoader`` yields them; a generator will do. From a mapping the
+        labels are taken out, and the rest is passed as keyword arguments.
     head : str or torch.nn.Module, optional
         The last layer, whose inputs are the features. Default: the last ``torch.nn.Linear`` that the
         first batch runs through; its name is in ``geometry.provenance["head"]``. Metrics of the
@@ -67,6 +73,13 @@ def measure_model(
         Averaging and scaling choices; see :class:`encollapse.geometry.metrics.Convention`.
     memory_budget : int
         Bytes of features to keep in memory.
+    distributed : bool
+        Measure the samples of all processes of the default torch.distributed group together: every process
+        calls this with its own share of the data, at least one sample, and gets the same result. Without a
+        running group it makes no difference.
+    label_key : str, optional
+        Where the labels are in batches that are mappings. Default: ``"labels"``, ``"label"``, ``"target"``
+        or ``"targets"``, whichever there is.
 
     Raises
     ------
@@ -83,7 +96,7 @@ def measure_model(
         reader = _Reader(model, head, place)
         labels: list[IntArray] = []
         moments: ClassMoments | None = None
-        for inputs, targets in tracked(_pairs(loader), _length(loader), show=progress):
+        for inputs, targets in tracked(labelled_batches(loader, label_key), _length(loader), show=progress):
             features, classes = reader.read(inputs, targets)
             if moments is None:
                 count = _num_classes(num_classes, encoding, reader.head)
@@ -96,6 +109,9 @@ def measure_model(
             raise ArgumentError(
                 "loader: yielded no samples; a generator can be used only once, and a loader must not be empty"
             )
+        merged = distributed and is_running()
+        if merged:
+            moments.all_reduce()
         linear = reader.head if isinstance(reader.head, nn.Linear) else None
         classifier = Classifier.of(
             None if linear is None else linear.weight,
@@ -104,7 +120,8 @@ def measure_model(
             moments.num_classes,
             moments.feature_dim,
         )
-        return finish(store, np.concatenate(labels), moments, classifier, chosen, {"head": reader.name})
+        source = {"head": reader.name}
+        return finish(store, np.concatenate(labels), moments, classifier, chosen, source, merged=merged)
 
 
 class _Reader:
@@ -148,19 +165,34 @@ class _Reader:
         return rows, checked
 
 
-def _pairs(loader: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+def labelled_batches(loader: Iterable[Any], label_key: str | None) -> Iterator[tuple[Any, Any]]:
+    """Yield inputs and labels of each batch, checked for their form."""
     if not isinstance(loader, Iterable):
         raise ArgumentTypeError(
             f"loader: expected batches of (inputs, labels) to iterate over, got {type(loader).__name__}"
         )
     for number, batch in enumerate(loader):
-        if not isinstance(batch, tuple | list) or len(batch) != 2:
-            size = f" of {len(batch)}" if isinstance(batch, tuple | list | Mapping) else ""
+        if isinstance(batch, Mapping):
+            yield _split(batch, label_key, number)
+        elif isinstance(batch, tuple | list) and len(batch) == 2:
+            yield batch[0], batch[1]
+        else:
+            size = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
             raise ArgumentError(
                 f"loader: expected pairs (inputs, labels), but batch {number} is a "
                 f"{type(batch).__name__}{size}; wrap the loader in a generator that yields pairs"
             )
-        yield batch[0], batch[1]
+
+
+def _split(batch: Mapping[Any, Any], label_key: str | None, number: int) -> tuple[dict[Any, Any], Any]:
+    wanted = _LABEL_KEYS if label_key is None else (label_key,)
+    found = [key for key in wanted if key in batch]
+    if len(found) != 1:
+        raise ArgumentError(
+            f"loader: batch {number} is a dict of {len(batch)} with the keys {list(batch)}, of which "
+            f"{len(found)} are among {wanted}; name the one that holds the labels by label_key"
+        )
+    return {key: value for key, value in batch.items() if key != found[0]}, batch[found[0]]
 
 
 def _length(loader: Iterable[Any]) -> int | None:

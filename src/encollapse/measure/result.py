@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from encollapse.errors import ArgumentError
 from encollapse.geometry.class_geometry import ClassGeometry
-from encollapse.geometry.metrics import METRICS
+from encollapse.geometry.metrics import DETAILS, METRICS, MetricInputs, evaluate, nearest_pairs, per_class
 
 _DECISIONS = {
     "nc4_agreement": "share of samples: classifier decides as the nearest class mean",
@@ -18,6 +20,17 @@ _DECISIONS = {
 
 MEANINGS = {metric.name: metric.meaning for metric in METRICS} | _DECISIONS
 """A line on each value, for tables."""
+
+
+@dataclass(frozen=True)
+class Details:
+    """Further metrics by name, and the reasons for those that are None."""
+
+    values: dict[str, float | None]
+    missing: dict[str, str]
+
+    def __getitem__(self, name: str) -> float | None:
+        return self.values[name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +49,8 @@ class Collapse:
         What :func:`encollapse.compare` compares with a prediction.
     convention : str
         Which averaging and scaling choices were used.
+    source : MetricInputs, optional
+        The statistics behind the values, for `details`, `per_class` and `nearest_pairs`.
     """
 
     nc1_pinv: float | None
@@ -65,6 +80,37 @@ class Collapse:
     geometry: ClassGeometry = field(repr=False)
     missing: dict[str, str] = field(default_factory=dict, repr=False)
     convention: str = "default"
+    source: MetricInputs | None = field(default=None, repr=False)
+
+    @cached_property
+    def details(self) -> Details:
+        """Further metrics, computed when first asked for: see :data:`encollapse.geometry.metrics.DETAILS`.
+
+        Raises
+        ------
+        ArgumentError
+            If this result does not carry its statistics.
+        """
+        values, missing = evaluate(self._inputs(), DETAILS)
+        return Details({metric.name: values.get(metric.name) for metric in DETAILS}, missing)
+
+    def per_class(self) -> list[dict[str, float | int | None]]:
+        """One row for each class with samples, the least collapsed first.
+
+        ``label``, ``count``, ``spread`` (root of the trace of its covariance), ``norm`` (length of its centred
+        mean), ``nearest`` (the class whose mean is nearest), ``distance`` (to it) and ``cdnv``, the largest
+        ``(v_k + v_l)/(2|m_k - m_l|²)`` over the other classes; None where there is no other class.
+        """
+        return per_class(self._inputs().statistics)
+
+    def nearest_pairs(self, count: int = 10) -> list[tuple[int, int, float]]:
+        """Classes k < l and the distance of their means, for the `count` closest pairs, closest first."""
+        return nearest_pairs(self._inputs().statistics, count)
+
+    def _inputs(self) -> MetricInputs:
+        if self.source is None:
+            raise ArgumentError("collapse: this result does not carry its statistics, so it has no details")
+        return self.source
 
     @property
     def values(self) -> dict[str, float | None]:

@@ -7,13 +7,16 @@ from typing import Any
 
 import torch
 
-from encollapse._typing import FloatArray, IntArray
+from encollapse._typing import IntArray
 from encollapse.geometry.metrics import Convention, as_convention
 from encollapse.geometry.statistics import ClassStatistics
+from encollapse.measure import distributed
+from encollapse.measure.accumulation import exact_products
 from encollapse.measure.assembly import assemble
 from encollapse.measure.classifier import Classifier
 from encollapse.measure.decisions import NearestMean, Tally, classifier_rule
 from encollapse.measure.inputs import RowSource
+from encollapse.measure.moment_state import add_gram
 from encollapse.measure.moments import ClassMoments
 from encollapse.measure.result import Collapse
 
@@ -25,13 +28,21 @@ def finish(
     classifier: Classifier,
     convention: str | Convention,
     provenance: Mapping[str, Any] | None = None,
+    *,
+    merged: bool = False,
 ) -> Collapse:
-    """Collapse of samples that `moments` has seen and `source` gives again in the same order."""
+    """Collapse of samples that `moments` has seen and `source` gives again in the same order.
+
+    With `merged`, the samples of all processes of the torch.distributed group together; `moments` must
+    have been merged already.
+    """
     chosen, device = as_convention(convention), moments.device
     statistics = moments.statistics()
-    if chosen.averaging == "class" and moments.covariance and not _balanced(statistics):
-        covariance = _class_averaged_covariance(source, labels, statistics, device)
-        statistics = moments.statistics(class_averaged_covariance=covariance)
+    if chosen.averaging == "class" and moments.covariance and not balanced(statistics):
+        covariance = class_averaged_covariance(source, labels, statistics, device)
+        if merged:
+            covariance = distributed.total(covariance)
+        statistics = moments.statistics(class_averaged_covariance=covariance.cpu().numpy())
     tally = Tally(
         NearestMean(statistics, device), classifier_rule(classifier, statistics.num_classes, device)
     )
@@ -39,17 +50,20 @@ def finish(
     for block in source.blocks(device):
         tally.add(block, labels[start : start + len(block)])
         start += len(block)
+    if merged:
+        tally.all_reduce()
     return assemble(statistics, classifier, chosen, tally.decisions(), provenance)
 
 
-def _balanced(statistics: ClassStatistics) -> bool:
+def balanced(statistics: ClassStatistics) -> bool:
+    """Whether all present classes have as many samples."""
     counts = statistics.counts[statistics.present]
     return bool((counts == counts[0]).all())
 
 
-def _class_averaged_covariance(
+def class_averaged_covariance(
     source: RowSource, labels: IntArray, statistics: ClassStatistics, device: torch.device
-) -> FloatArray:
+) -> torch.Tensor:
     """Average over present classes of their covariances; one pass knows the pooled one only."""
     means = torch.tensor(statistics.means, device=device)
     scale = torch.tensor(1.0 / (statistics.num_present * statistics.counts.clip(min=1)), device=device).sqrt()
@@ -57,7 +71,10 @@ def _class_averaged_covariance(
     start = 0
     for block in source.blocks(device):
         own = torch.from_numpy(labels[start : start + len(block)]).to(device)
-        residuals = (block - means[own]) * scale[own][:, None]
-        total += residuals.T @ residuals
+        # Taken from the means in float64: means rounded to float32 would move every residual alike.
+        residuals = ((block - means[own]) * scale[own][:, None]).to(block.dtype)
+        with exact_products(device):
+            add_gram(total, residuals)
         start += len(block)
-    return total.cpu().numpy()
+    upper = total.triu_()
+    return upper + upper.triu(1).T

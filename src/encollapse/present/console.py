@@ -24,7 +24,6 @@ from encollapse.study.study import Study
 from encollapse.study.trials import number_label
 
 if TYPE_CHECKING:
-    from encollapse.measure import Collapse
     from encollapse.train import Run
 
 _LONG = 40  # characters above which an example is left to --json
@@ -121,19 +120,6 @@ def comparison_table(comparison: Comparison) -> RenderableType:
         table.add_row(row.name, short(row.value), row.reason or row.meaning)
     table.columns[1].justify = "right"
     return Group(table, *(Text(f"note: {note}") for note in comparison.notes))
-
-
-def collapse_table(collapse: Collapse) -> RenderableType:
-    """Every collapse metric, with what it means or why it is missing."""
-    from encollapse.measure.result import MEANINGS
-
-    table = _table(f"{collapse.num_samples} samples, {collapse.num_classes} classes", "value", "")
-    for name, value in collapse.values.items():
-        known = value is not None
-        note = MEANINGS[name] if known else f"none: {collapse.missing.get(name, 'not computed')}"
-        table.add_row(name, f"{value:.6g}" if known else "–", note, style="" if known else "dim")
-    table.columns[1].justify = "right"
-    return Group(table, Text(f"convention: {collapse.convention}", style="dim"))
 
 
 def run_table(run: Run) -> RenderableType:

@@ -6,16 +6,13 @@ import datetime
 import shlex
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-import encollapse
 from encollapse import _files
 from encollapse.errors import ArgumentError
-from encollapse.present import summary, tables
+from encollapse.present import pages, summary, tables
 from encollapse.present.families import Family, families
 from encollapse.present.figures import Drawing, bias_curves, error_overview, gram_matrices, transition
-from encollapse.present.wording import symbols
 from encollapse.study.results import Results, open_results
 
 _TEMPLATE = "report.html.j2"
@@ -61,16 +58,9 @@ def _drawings(members: list[Family]) -> list[Drawing]:
 
 
 def _page(results: Results, members: list[Family], drawings: list[Drawing]) -> str:
-    environment = Environment(
-        loader=PackageLoader("encollapse.present", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["symbols"] = symbols
     study = results.study
-    return environment.get_template(_TEMPLATE).render(
+    return pages.render(
+        _TEMPLATE,
         study=study,
         facts=_facts(results),
         finding=summary.finding(results, members),
@@ -84,7 +74,6 @@ def _page(results: Results, members: list[Family], drawings: list[Drawing]) -> s
         settings=summary.shared_settings(results),
         versions=summary.versions(results),
         command=f"encollapse study {shlex.quote(study.origin)} --out {shlex.quote(results.path.name)}",
-        version=encollapse.__version__,
     )
 
 

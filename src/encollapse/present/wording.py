@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from encollapse.study.trials import number_label
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-_SUBSCRIPT = re.compile(r"(?<=[\wλπᵀ|])_(b|W|H|k|F|meas|pred)(?![A-Za-z])")
+_SUBSCRIPT = re.compile(r"(?<=[\wλπᵀ|])_(b|B|W|T|H|k|l|F|meas|pred)(?![A-Za-z])")
 
 
 def power(value: float | None) -> str:

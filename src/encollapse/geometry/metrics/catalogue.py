@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from encollapse._typing import FloatArray
-from encollapse.geometry.metrics import frames, labels, layer_balance, self_duality, separation, variability
+from encollapse.geometry.metrics import (
+    frames,
+    labels,
+    layer_balance,
+    mse_decomposition,
+    ranks,
+    self_duality,
+    separation,
+    variability,
+)
 from encollapse.geometry.metrics.convention import DEFAULT, Convention
 from encollapse.geometry.metrics.undefined import Undefined
 from encollapse.geometry.statistics import ClassStatistics
+
+
+class HasCodewords(Protocol):
+    """An encoding, as far as metrics need to know."""
+
+    @property
+    def codewords(self) -> FloatArray:
+        """Codewords (q, K), one column a class."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +50,8 @@ class MetricInputs:
         Mean codeword of the encoding under the measured class frequencies.
     convention : Convention
         Averaging and scaling choices.
+    encoding : object with ``codewords`` (q, K), optional
+        The encoding, whose codewords are read only for the split of the squared error.
     """
 
     statistics: ClassStatistics
@@ -38,6 +59,7 @@ class MetricInputs:
     bias: FloatArray | None = None
     mean_codeword: FloatArray | None = None
     convention: Convention = DEFAULT
+    encoding: HasCodewords | None = None
 
     def require_weight(self) -> FloatArray:
         """Return the weight, or raise `Undefined`."""
@@ -56,6 +78,14 @@ class MetricInputs:
         if self.mean_codeword is None:
             raise Undefined("no encoding was given")
         return self.mean_codeword
+
+    def decomposition(self) -> mse_decomposition.MseDecomposition:
+        """Split the squared error, or raise `Undefined`."""
+        if self.encoding is None:
+            raise Undefined("no encoding was given")
+        return mse_decomposition.mse_decomposition(
+            self.statistics, self.require_weight(), self.require_bias(), self.encoding.codewords
+        )
 
 
 @dataclass(frozen=True)
@@ -165,11 +195,98 @@ METRICS: tuple[Metric, ...] = (
 """Every metric that needs no sample beyond the statistics, in the order of tables."""
 
 
-def evaluate(inputs: MetricInputs) -> tuple[dict[str, float], dict[str, str]]:
-    """Compute every metric: values by name, and the reasons for those without a value."""
+DETAILS: tuple[Metric, ...] = (
+    Metric(
+        "nc1_quotient",
+        "tr(Σ_W Σ_B⁺), not divided by K",
+        lambda i: variability.nc1_quotient(i.statistics, i.convention),
+    ),
+    Metric(
+        "nc2_general_frame",
+        "uncentred means against an orthogonal frame of their own lengths",
+        lambda i: frames.nc2_general_frame(i.statistics),
+    ),
+    Metric(
+        "nc2_etf_weight",
+        "classifier against a simplex ETF",
+        lambda i: frames.nc2_etf_weight(i.require_weight(), i.convention),
+    ),
+    Metric(
+        "nc2_nearest_etf",
+        "distance of the centred means to the nearest simplex ETF",
+        lambda i: ranks.nearest_etf(i.statistics),
+    ),
+    Metric(
+        "gnc2_riesz",
+        "coefficient of variation of 1/|û_k - û_l|",
+        lambda i: frames.gnc2_riesz(i.statistics, i.convention),
+    ),
+    Metric(
+        "one_vs_rest_margin",
+        "least distance of a direction to the hull of the others",
+        lambda i: ranks.one_vs_rest_margin(i.statistics, i.convention),
+    ),
+    Metric(
+        "effective_rank",
+        "exp of the entropy of the singular values of the means",
+        lambda i: ranks.effective_rank(i.statistics, i.convention),
+    ),
+    Metric(
+        "stable_rank",
+        "Σσ²/max σ² of the means",
+        lambda i: ranks.stable_rank(i.statistics, i.convention),
+    ),
+    Metric(
+        "numerical_rank",
+        "singular values of the means above rounding",
+        lambda i: ranks.numerical_rank(i.statistics, i.convention),
+    ),
+    Metric(
+        "nc3_cosine",
+        "mean 1 - cos(w_k, m_k - μ)",
+        lambda i: self_duality.nc3_cosine(i.statistics, i.require_weight(), i.convention),
+    ),
+    Metric(
+        "cosine_margin",
+        "least cos(w_k, m_k) - max cos(w_l, m_k)",
+        lambda i: labels.cosine_margin(i.statistics, i.require_weight()),
+    ),
+    Metric(
+        "nc0_row_sum",
+        "|Wᵀ1| / |W|",
+        lambda i: labels.row_sum(i.require_weight()),
+    ),
+    Metric(
+        "mean_output",
+        "|W μ + b|, units of the outputs",
+        lambda i: labels.mean_output(i.statistics, i.require_weight(), i.require_bias()),
+    ),
+    Metric(
+        "mse_nc1",
+        "squared error by the spread within classes",
+        lambda i: i.decomposition().nc1,
+    ),
+    Metric(
+        "mse_nc23",
+        "squared error of the least squares at the means",
+        lambda i: i.decomposition().nc23,
+    ),
+    Metric(
+        "mse_perpendicular",
+        "squared error by the distance from the least squares",
+        lambda i: i.decomposition().perpendicular,
+    ),
+)
+"""Further metrics, computed when they are asked for."""
+
+
+def evaluate(
+    inputs: MetricInputs, metrics: Sequence[Metric] = METRICS
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Compute the metrics: values by name, and the reasons for those without a value."""
     values: dict[str, float] = {}
     missing: dict[str, str] = {}
-    for metric in METRICS:
+    for metric in metrics:
         try:
             with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
                 value = metric.compute(inputs)

@@ -24,23 +24,40 @@ class Convention:
         Divide ``tr(Σ_W Σ_B⁺)`` by the number of present classes.
     center_weight : bool
         Take the mean row off the weight before the NC3 metrics.
+    between : {"sample", "class"}, optional
+        Weights of the classes in ``Σ_B`` for NC1 by pinv and by the ratio of traces, where a code weights
+        them unlike its global mean. Default: as `averaging`.
+    between_per_dim : bool
+        Divide the sum in ``Σ_B`` by the feature dimension d in place of K, for NC1 by pinv and by traces.
     """
 
     name: str
     averaging: Averaging = "sample"
     nc1_per_class: bool = True
     center_weight: bool = False
+    between: Averaging | None = None
+    between_per_dim: bool = False
 
     def __post_init__(self) -> None:
         _checks.choice(self.averaging, "averaging", ("sample", "class"))
+        if self.between is not None:
+            _checks.choice(self.between, "between", ("sample", "class"))
 
 
 DEFAULT = Convention("default")
 
 PRESETS: dict[str, Convention] = {
-    preset.name: preset for preset in (DEFAULT, Convention("class-averaged", averaging="class"))
+    preset.name: preset
+    for preset in (
+        DEFAULT,
+        Convention("class-averaged", averaging="class"),
+        Convention("papyan2020", averaging="class"),
+        Convention("zhu2021", between="class"),
+        Convention("zhou2022", between="class"),
+        Convention("wu2024", between="class", between_per_dim=True),
+    )
 }
-"""Conventions that can be asked for by name."""
+"""Conventions that can be asked for by name; what the published ones choose is in ``docs/measuring.md``."""
 
 
 def as_convention(value: str | Convention) -> Convention:

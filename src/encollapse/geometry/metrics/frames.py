@@ -1,11 +1,13 @@
-"""NC2: how far the class means are from a simplex equiangular tight frame, or from an orthogonal one."""
+"""NC2: how far the class means are from a simplex equiangular tight frame, or from another frame."""
+
+from collections.abc import Iterator
 
 import numpy as np
 
-from encollapse._typing import FloatArray
-from encollapse.geometry.frames import frame_distance, orthogonal_gram, simplex_etf_gram
+from encollapse import _checks
+from encollapse._typing import ArrayLike, FloatArray
+from encollapse.geometry.metrics import pairs
 from encollapse.geometry.metrics.convention import DEFAULT, Convention
-from encollapse.geometry.metrics.separation import squared_distances
 from encollapse.geometry.metrics.undefined import Undefined, centered_means, directed_means, distinct_means
 from encollapse.geometry.statistics import CenteredMeans, ClassStatistics
 
@@ -21,7 +23,8 @@ def nc2_equiangular(statistics: ClassStatistics, convention: Convention = DEFAUL
 
     0 where all angles are alike, whichever angle that is.
     """
-    return float(_pair_cosines(statistics, convention).std())
+    centred = directed_means(statistics, convention.averaging)
+    return pairs.mean_and_deviation(lambda: _cosine_tiles(centred), lambda c: c.clip(-1.0, 1.0))[1]
 
 
 def nc2_max_angle(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
@@ -30,24 +33,55 @@ def nc2_max_angle(statistics: ClassStatistics, convention: Convention = DEFAULT)
     0 where the angles are the widest that K directions can have. The absolute value is inside the mean:
     the signed mean vanishes for centred unit vectors whatever their angles.
     """
-    cosines = _pair_cosines(statistics, convention)
-    return float(np.abs(cosines + 1.0 / (statistics.num_present - 1)).mean())
+    centred = directed_means(statistics, convention.averaging)
+    widest = -1.0 / (statistics.num_present - 1)
+    return pairs.mean_and_deviation(
+        lambda: _cosine_tiles(centred), lambda c: np.abs(c.clip(-1.0, 1.0) - widest)
+    )[0]
 
 
 def nc2_etf(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
     """``|G/|G| - T/|T||_F`` of the centred means against a simplex ETF :cite:p:`zhu2021`."""
     centred = distinct_means(statistics, convention.averaging)
-    return frame_distance(_scaled_gram(centred.deviations), simplex_etf_gram(statistics.num_present))
+    return _from_simplex(centred.deviations)
 
 
 def nc2_etf_uncentered(statistics: ClassStatistics) -> float:
     """``|G/|G| - T/|T||_F`` of the uncentred means against a simplex ETF :cite:p:`massion2026`."""
-    return frame_distance(_uncentered_gram(statistics), simplex_etf_gram(statistics.num_present))
+    return _from_simplex(_uncentered(statistics))
 
 
 def nc2_orthogonal(statistics: ClassStatistics) -> float:
     """``|G/|G| - I/|I||_F`` of the uncentred means against an orthogonal frame :cite:p:`massion2026`."""
-    return frame_distance(_uncentered_gram(statistics), orthogonal_gram(statistics.num_present))
+    return pairs.shape_distance(_uncentered(statistics), 1.0, 0.0)
+
+
+def nc2_general_frame(statistics: ClassStatistics, lengths: ArrayLike | None = None) -> float:
+    """``|G/|G| - D/|D||_F`` of the uncentred means against ``D = diag(s_k)``, orthogonal of other lengths.
+
+    `lengths` (P,) are the squared lengths ``s_k`` of the present classes; by default the measured ones, so
+    that only the angles count, as imbalanced data make the lengths differ.
+    """
+    means = _uncentered(statistics)
+    squares = (
+        np.einsum("pd,pd->p", means, means)
+        if lengths is None
+        else _checks.array(lengths, "lengths", (len(means),), axes="(num_present,)")
+    )
+    if not squares.any():
+        raise Undefined("every length of the frame is zero")
+    return pairs.shape_distance(means, squares / squares.max(), 0.0)
+
+
+def nc2_etf_weight(weight: FloatArray, convention: Convention = DEFAULT) -> float:
+    """``|WWᵀ/|WWᵀ| - T/|T||_F`` of a weight (K, d) against a simplex ETF :cite:p:`zhu2021`.
+
+    Raw rows, or rows about their mean where the convention says ``center_weight``.
+    """
+    rows = weight - weight.mean(axis=0) if convention.center_weight else weight
+    if len(rows) < 2 or not rows.any():
+        raise Undefined("the weight is zero" if len(rows) > 1 else "one row has no angles")
+    return _from_simplex(rows)
 
 
 def gnc2_log(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
@@ -56,34 +90,49 @@ def gnc2_log(statistics: ClassStatistics, convention: Convention = DEFAULT) -> f
     0 where the directions are spread evenly over the sphere; unlike the angles of a simplex ETF this can
     be had for more classes than dimensions :cite:p:`liu2023,wu2024`.
     """
+    tiles = _direction_tiles(statistics, convention)
+    return pairs.mean_and_deviation(lambda: tiles, lambda squares: -0.5 * np.log(squares))[1]
+
+
+def gnc2_riesz(
+    statistics: ClassStatistics, convention: Convention = DEFAULT, *, exponent: float = 1.0
+) -> float:
+    """Coefficient of variation over pairs of the Riesz kernel ``|û_k - û_l|^-s`` :cite:p:`liu2023`."""
+    power = -0.5 * _checks.positive(exponent, "exponent")
+    tiles = _direction_tiles(statistics, convention)
+    mean, deviation = pairs.mean_and_deviation(lambda: tiles, lambda squares: squares**power)
+    return deviation / mean
+
+
+def _direction_tiles(statistics: ClassStatistics, convention: Convention) -> Iterator[pairs.Tile]:
     centred = directed_means(statistics, convention.averaging)
-    units = _units(centred)
-    distances = squared_distances(units, 0, len(units))[np.triu_indices(len(units), 1)]
     # A direction is known as well as its deviation is, and that is known to `rounding`.
-    if (distances <= (centred.rounding / centred.norms.min()) ** 2).any():
-        raise Undefined("two centred class means have the same direction")
-    return float((-0.5 * np.log(distances)).std())
+    least = (centred.rounding / centred.norms.min()) ** 2
+    gram = None if centred.gram is None else centred.gram / np.outer(centred.norms, centred.norms)
+    for tile in pairs.distance_tiles(_units(centred), gram):
+        if (pairs.pair_entries(tile) <= least).any():
+            raise Undefined("two centred class means have the same direction")
+        yield tile
+
+
+def _cosine_tiles(centred: CenteredMeans) -> Iterator[pairs.Tile]:
+    if centred.gram is None:
+        yield from pairs.gram_tiles(_units(centred))
+    else:
+        yield 0, len(centred.norms), centred.gram / np.outer(centred.norms, centred.norms)
 
 
 def _units(centred: CenteredMeans) -> FloatArray:
     return np.asarray(centred.deviations / centred.norms[:, None])
 
 
-def _pair_cosines(statistics: ClassStatistics, convention: Convention) -> FloatArray:
-    units = _units(directed_means(statistics, convention.averaging))
-    cosines = np.clip(units @ units.T, -1.0, 1.0)
-    return np.asarray(cosines[np.triu_indices(len(units), 1)])
+def _from_simplex(points: FloatArray) -> float:
+    return pairs.shape_distance(points, 1.0, -1.0 / (len(points) - 1))
 
 
-def _uncentered_gram(statistics: ClassStatistics) -> FloatArray:
+def _uncentered(statistics: ClassStatistics) -> FloatArray:
     centered_means(statistics, "sample")
-    means = statistics.means[statistics.present]
+    means = np.asarray(statistics.means[statistics.present])
     if not means.any():
         raise Undefined("every class mean is zero")
-    return _scaled_gram(means)
-
-
-def _scaled_gram(points: FloatArray) -> FloatArray:
-    # Shapes have no scale, and squares of tiny or huge lengths would leave the range of float64.
-    scaled = points / np.abs(points).max()
-    return np.asarray(scaled @ scaled.T)
+    return means

@@ -8,6 +8,8 @@ every convention: at a minimiser ``W μ + b - ē = -λ_b b``, and ``b = ē`` whe
 import numpy as np
 
 from encollapse._typing import FloatArray
+from encollapse.geometry.metrics.pairs import TILE_ENTRIES
+from encollapse.geometry.metrics.undefined import Undefined
 from encollapse.geometry.statistics import ClassStatistics
 
 
@@ -25,3 +27,37 @@ def label_centering(
     """
     mean = statistics.centered("sample").global_mean
     return float(np.linalg.norm(weight @ mean + bias - mean_codeword))
+
+
+def mean_output(statistics: ClassStatistics, weight: FloatArray, bias: FloatArray) -> float:
+    """``|W μ + b|``: the mean output. Where labels are not centred it need not vanish, see `label_centering`."""
+    return float(np.linalg.norm(weight @ statistics.centered("sample").global_mean + bias))
+
+
+def row_sum(weight: FloatArray) -> float:
+    """NC0: ``|Wᵀ 1| / |W|_F``, 0 where the rows of the classifier (q, d) add up to zero."""
+    size = float(np.linalg.norm(weight))
+    if size == 0.0:
+        raise Undefined("the weight is zero")
+    return float(np.linalg.norm(weight.sum(axis=0)) / size)
+
+
+def cosine_margin(statistics: ClassStatistics, weight: FloatArray) -> float:
+    """Least over classes of ``cos(w_k, m_k) - max_l≠k cos(w_l, m_k)``, at the uncentred means."""
+    present = statistics.present
+    if len(weight) != statistics.num_classes or len(present) < 2:
+        raise Undefined("one output a class and at least two classes with samples are needed")
+    rows, means = weight[present], statistics.means[present]
+    lengths, norms = np.linalg.norm(rows, axis=1), np.linalg.norm(means, axis=1)
+    if not (lengths.all() and norms.all()):
+        raise Undefined("a class mean or a row of the classifier is zero")
+    least, step = np.inf, max(1, TILE_ENTRIES // len(rows))
+    for start in range(0, len(rows), step):
+        cosines = (means[start : start + step] / norms[start : start + step, None]) @ (
+            rows / lengths[:, None]
+        ).T
+        own = np.arange(len(cosines)), start + np.arange(len(cosines))
+        true = cosines[own]
+        cosines[own] = -np.inf
+        least = min(least, float((true - cosines.max(axis=1)).min()))
+    return float(least)

@@ -16,9 +16,31 @@ def balance(statistics: ClassStatistics, weight: FloatArray) -> float:
     """
     present = statistics.present
     means = np.asarray(statistics.means[present])
-    residual = balance_residual(
-        means @ means.T, weight @ weight.T, weight @ means.T, statistics.counts[present]
-    )
+    counts = statistics.counts[present]
+    if len(means) > means.shape[1]:
+        residual = _in_feature_space(weight.T @ weight, np.sqrt(counts)[:, None] * means)
+    else:
+        residual = balance_residual(means @ means.T, weight @ weight.T, weight @ means.T, counts)
     if residual is None:
         raise Undefined("the weight or every class mean is zero")
     return residual
+
+
+def _in_feature_space(classifier: FloatArray, means: FloatArray) -> float | None:
+    """Compute the same from ``X = WᵀW`` and ``Y = MᵀM`` (d, d): ``|W A Wᵀ|² = tr(A X A X)``.
+
+    No array of (K, K) entries is formed, and it is quicker for more classes than dimensions.
+    """
+    between = means.T @ means
+    sizes = float(np.trace(classifier)), float(np.trace(between))
+    if min(sizes) <= 0:
+        return None
+    x, y = classifier / sizes[0], between / sizes[1]
+    difference = x - y
+
+    def relative(matrix: FloatArray) -> float:
+        product = difference @ matrix
+        square = float(np.einsum("ij,ji->", product, product))
+        return float(np.sqrt(max(square, 0.0)) / np.linalg.norm(matrix @ matrix))
+
+    return max(relative(x), relative(y))

@@ -3,6 +3,7 @@
 import numpy as np
 
 from encollapse._typing import FloatArray
+from encollapse.geometry.metrics import pairs
 from encollapse.geometry.metrics.convention import DEFAULT, Convention
 from encollapse.geometry.metrics.undefined import Undefined, directed_means, distinct_means
 from encollapse.geometry.statistics import CenteredMeans, ClassStatistics
@@ -14,13 +15,20 @@ def nc3_alignment(statistics: ClassStatistics, weight: FloatArray, convention: C
     Needs one row of `weight` (K, d) for each class; absent classes are left out of both factors.
     """
     centred = distinct_means(statistics, convention.averaging)
-    outputs = _rows(statistics, weight, centred, convention) @ centred.deviations.T
-    scale = np.linalg.norm(outputs)
-    if scale == 0.0:
+    rows, means = _rows(statistics, weight, centred, convention), centred.deviations
+    # |W Mc|² = tr(WᵀW McᵀMc) costs less than the product itself where K > d.
+    small = len(rows) <= rows.shape[1]
+    square = np.square(rows @ means.T).sum() if small else np.sum((rows.T @ rows) * (means.T @ means))
+    if square <= 0.0:
         raise Undefined("the classifier maps every centred class mean to zero")
     k = statistics.num_present
-    target = (np.eye(k) - 1.0 / k) / np.sqrt(k - 1.0)
-    return float(np.linalg.norm(outputs / scale - target))
+    total, step = 0.0, max(1, pairs.TILE_ENTRIES // k)
+    for start in range(0, k, step):
+        outputs = rows[start : start + step] @ means.T / np.sqrt(square) + 1.0 / (k * np.sqrt(k - 1.0))
+        own = np.arange(len(outputs))
+        outputs[own, start + own] -= 1.0 / np.sqrt(k - 1.0)
+        total += float(np.square(outputs).sum())
+    return float(np.sqrt(total))
 
 
 def nc3_self_duality(
@@ -48,6 +56,20 @@ def unc3(statistics: ClassStatistics, weight: FloatArray, convention: Convention
         raise Undefined(f"the classifier's row of class {centred.classes[lengths.argmin()]} is zero")
     products = np.einsum("kd,kd->k", rows / lengths[:, None], centred.deviations / centred.norms[:, None])
     return float(products.std())
+
+
+def nc3_cosine(statistics: ClassStatistics, weight: FloatArray, convention: Convention = DEFAULT) -> float:
+    """Mean over classes of ``1 - cos(w_k, m_k - μ)``: 0 where all are aligned, whatever their lengths.
+
+    Needs one row of `weight` (K, d) for each class :cite:p:`zhou2022`.
+    """
+    centred = directed_means(statistics, convention.averaging)
+    rows = _rows(statistics, weight, centred, convention)
+    lengths = np.linalg.norm(rows, axis=1)
+    if (lengths == 0.0).any():
+        raise Undefined(f"the classifier's row of class {centred.classes[lengths.argmin()]} is zero")
+    difference = rows / lengths[:, None] - centred.deviations / centred.norms[:, None]
+    return float(0.5 * np.square(difference).sum(axis=1).mean())
 
 
 def _rows(

@@ -11,11 +11,12 @@ _TILE_ENTRIES = 2**20
 _CLOSE = 1e-3
 
 
-def cdnv(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
-    """Mean over unordered pairs of classes of ``(v_k + v_l) / (2 |m_k - m_l|²)`` :cite:p:`galanti2022`.
+def cdnv(statistics: ClassStatistics, convention: Convention = DEFAULT, *, exponent: float = 1.0) -> float:
+    """Mean over unordered pairs of classes of ``(v_k + v_l) / (2 |m_k - m_l|^2p)`` :cite:p:`galanti2022`.
 
-    ``v_k`` is the trace of the covariance of class k. The average is over pairs of present classes in
-    every convention. Memory stays near one tile of about a million entries whatever K and d.
+    ``v_k`` is the trace of the covariance of class k, ``p`` the `exponent`, 1 in the paper. The average is
+    over pairs of present classes in every convention. Memory stays near one tile of about a million
+    entries whatever K and d.
     """
     centred = distinct_means(statistics, convention.averaging)
     variances = statistics.within_trace[statistics.present]
@@ -24,28 +25,35 @@ def cdnv(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float
     total = 0.0
     for start in range(0, size - 1, rows):
         stop = min(start + rows, size)
-        distances = squared_distances(centred.deviations, start, stop)
-        first, second = np.arange(start, stop)[:, None], np.arange(start, size)[None, :]
-        pairs = second > first
-        close = pairs & (distances <= centred.rounding**2)
-        if close.any():
-            k, l = (int(centred.classes[i]) for i in np.argwhere(close)[0] + start)  # noqa: E741
+        distances = squared_distances(centred.deviations, start, stop, centred.gram)
+        distances[:, : stop - start][np.tril_indices(stop - start)] = np.inf
+        if distances.min() <= centred.rounding**2:
+            close = np.argwhere(distances <= centred.rounding**2)[0]
+            k, l = (int(centred.classes[i]) for i in close + start)  # noqa: E741
             raise Undefined(f"the means of classes {k} and {l} coincide")
-        sums = variances[start:stop, None] + variances[None, start:]
-        total += float((sums[pairs] / distances[pairs]).sum())
+        if exponent != 1.0:
+            distances **= exponent
+        np.divide(1.0, distances, out=distances)
+        total += float(
+            variances[start:stop] @ distances.sum(axis=1) + distances.sum(axis=0) @ variances[start:]
+        )
     return total / (size * (size - 1))
 
 
-def squared_distances(points: FloatArray, start: int, stop: int) -> FloatArray:
+def squared_distances(
+    points: FloatArray, start: int, stop: int, gram: FloatArray | None = None
+) -> FloatArray:
     """``|p_k - p_l|²`` for rows ``start <= k < stop`` and columns ``l >= start``, each to full precision.
 
     ``|a|² + |b|² - 2<a, b>`` loses digits where a and b are close, so those few pairs are computed again
-    from the difference itself. The points should be near the origin: centre them first.
+    from the difference itself. The points should be near the origin: centre them first. A `gram` (P, P) of
+    their inner products is used where it is at hand.
     """
     a, b = points[start:stop], points[start:]
     squares = np.einsum("pd,pd->p", b, b)
     sizes = squares[: stop - start, None] + squares[None, :]
-    distances = np.asarray(sizes - 2.0 * a @ b.T)
+    products = a @ b.T if gram is None else gram[start:stop, start:]
+    distances = np.asarray(sizes - 2.0 * products)
     close = np.argwhere(distances < _CLOSE * sizes)
     chunk = max(1, _TILE_ENTRIES // a.shape[1])
     for i in range(0, len(close), chunk):

@@ -3,10 +3,12 @@
 import numpy as np
 
 from encollapse._typing import FloatArray
+from encollapse.geometry.metrics import factorised
 from encollapse.geometry.metrics.convention import DEFAULT, Convention
 from encollapse.geometry.metrics.undefined import Undefined, centered_means, distinct_means
-from encollapse.geometry.statistics import ClassStatistics
+from encollapse.geometry.statistics import CenteredMeans, ClassStatistics
 
+_FAR_ABOVE_ROUNDING = 1e6
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -15,25 +17,30 @@ def nc1_pinv(statistics: ClassStatistics, convention: Convention = DEFAULT) -> f
 
     With the weighted centred means ``Mc = U S Vᵀ`` (``Σ_B = Mc Mcᵀ``) this is ``Σ_j u_jᵀ Σ_W u_j / s_j²``,
     taken over the known rank ``min(K - 1, d)``: a cut-off in pinv either drops small class directions or
-    inverts the spurious K-th one. Only directions below the float64 rounding of the means are left out.
+    inverts the spurious K-th one. Cholesky factors of ``Σ_B`` on its range give it where they are well
+    conditioned, and otherwise the singular vectors, of which only
+    those below the float64 rounding of the means are left out.
     """
     covariance = within_covariance(statistics, convention)
     centred = distinct_means(statistics, convention.averaging)
-    rank = min(statistics.num_present - 1, statistics.feature_dim)
-    _, lengths, directions = np.linalg.svd(centred.weighted, full_matrices=False)
-    tolerance = _EPS * max(centred.deviations.shape) * lengths[0] + statistics.mean_rounding
-    lengths = lengths[:rank][lengths[:rank] > tolerance]
-    if not len(lengths):
-        raise Undefined("all class means coincide up to rounding")
-    directions = directions[: len(lengths)]
-    spread = np.einsum("rd,rd->r", directions @ covariance, directions)
-    total = float((spread.clip(min=0.0) / lengths**2).sum())
+    total = _quotient_trace(covariance, centred, statistics.mean_rounding, convention)
     return total / statistics.num_present if convention.nc1_per_class else total
+
+
+def nc1_quotient(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
+    """``tr(Σ_W Σ_B⁺)`` over the ``min(K - 1, d)`` between-class directions, never divided by K.
+
+    What codes compute that take the top K - 1 eigenvectors of ``Σ_B`` :cite:p:`papyan2020`.
+    """
+    centred = distinct_means(statistics, convention.averaging)
+    covariance = within_covariance(statistics, convention)
+    return _quotient_trace(covariance, centred, statistics.mean_rounding, convention)
 
 
 def nc1_trace_ratio(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
     """``tr Σ_W / tr Σ_B`` :cite:p:`tirer2023`."""
-    between = distinct_means(statistics, convention.averaging).between_trace
+    centred = distinct_means(statistics, convention.averaging)
+    between = float(_between_weights(centred, convention) @ centred.norms**2)
     return within_trace(statistics, convention) / between
 
 
@@ -56,21 +63,87 @@ def vci(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
     Let ``Σ_B = Mc Mcᵀ`` and ``S = Mcᵀ Σ_W⁻¹ Mc`` with eigenvalues ``s_i``. By the Woodbury identity
     ``Mcᵀ (Σ_W + Mc Mcᵀ)⁻¹ Mc = S (I + S)⁻¹``, hence ``tr(Σ_T⁻¹ Σ_B) = Σ s_i/(1 + s_i)`` and, over the
     ``r = min(d, K - 1)`` largest, the index is the mean of ``1/(1 + s_i)``: no difference of nearly equal
-    numbers is left. Eigenvalues of ``Σ_W`` below its rounding are raised to it, which sends the
+    numbers is left. Cholesky factors give it where they are well conditioned. Otherwise eigenvalues of
+    ``Σ_W`` below its rounding are raised to it, which sends the
     directions without any spread to ``1/(1 + s) = 0`` as the pseudo-inverse does.
     """
     covariance = within_covariance(statistics, convention)
     centred = centered_means(statistics, convention.averaging)
     rank = min(statistics.num_present - 1, statistics.feature_dim)
-    spreads, axes = np.linalg.eigh(covariance)
-    if spreads[-1] <= 0.0:
+    largest = float(np.abs(covariance).sum(axis=0).max())
+    if largest <= 0.0:
         if centred.coincide:
             raise Undefined("all features are the same")
         return 0.0
+    scaled, means = covariance / largest, centred.weighted / np.sqrt(largest)
+    within = factorised.factor(scaled)
+    if within is not None:
+        value = _share_within(scaled, within, means, centred)
+        if value is not None:
+            return value / rank
+    spreads, axes = np.linalg.eigh(scaled)
     spreads = np.maximum(spreads, _EPS * statistics.feature_dim * spreads[-1])
-    whitened = centred.weighted @ (axes / np.sqrt(spreads))
+    whitened = means @ (axes / np.sqrt(spreads))
     ratios = np.linalg.svd(whitened, compute_uv=False)[:rank] ** 2
     return float((1.0 / (1.0 + ratios)).mean())
+
+
+def _quotient_trace(
+    covariance: FloatArray, centred: CenteredMeans, mean_rounding: float, convention: Convention
+) -> float:
+    """``tr(Σ_W Σ_B⁺)``, by triangular factors where Σ_B is well conditioned on its range."""
+    weights = _between_weights(centred, convention)
+    peak = float(centred.norms.max())
+    weighted = np.sqrt(weights)[:, None] * (centred.deviations / peak)
+    # Weighted as the global mean is, deviations add up to zero: one direction fewer.
+    dependent = np.allclose(weights / weights.sum(), centred.weights, rtol=1e-12, atol=0.0)
+    rank = min(len(weighted) - dependent, weighted.shape[1])
+    if peak > _FAR_ABOVE_ROUNDING * mean_rounding:
+        if rank == weighted.shape[1]:
+            lower = factorised.factor(weighted.T @ weighted)
+            if lower is not None:
+                half = factorised.solve(lower, covariance / peak**2)
+                return float(np.trace(factorised.solve(lower, half.T)))
+        else:
+            rows = (
+                factorised.without_null_direction(weighted, np.sqrt(centred.weights))
+                if dependent
+                else weighted
+            )
+            lower = factorised.factor(rows @ rows.T)
+            if lower is not None:
+                # Σ_B⁺ = Bᵀ B with B = (R Rᵀ)⁻¹ R for the rows R of full rank.
+                inverse = factorised.solve(lower, factorised.solve(lower, rows), transposed=True)
+                return float(np.einsum("rd,rd->", inverse @ (covariance / peak**2), inverse))
+    _, lengths, directions = np.linalg.svd(weighted * peak, full_matrices=False)
+    tolerance = _EPS * max(centred.deviations.shape) * lengths[0] + mean_rounding
+    lengths = lengths[:rank][lengths[:rank] > tolerance]
+    if not len(lengths):
+        raise Undefined("all class means coincide up to rounding")
+    directions = directions[: len(lengths)]
+    spread = np.einsum("rd,rd->r", directions @ covariance, directions)
+    return float((spread.clip(min=0.0) / lengths**2).sum())
+
+
+def _between_weights(centred: CenteredMeans, convention: Convention) -> FloatArray:
+    """Weights of the classes in ``Σ_B``."""
+    size, dim = centred.deviations.shape
+    weights = np.full(size, 1.0 / size) if convention.between == "class" else centred.weights
+    return np.asarray(weights * (size / dim)) if convention.between_per_dim else weights
+
+
+def _share_within(
+    covariance: FloatArray, within: FloatArray, means: FloatArray, centred: CenteredMeans
+) -> float | None:
+    """``Σ 1/(1 + s_i)`` over the between-class directions from Cholesky factors, None where those fail."""
+    if len(means) > means.shape[1]:
+        # All d directions: tr((Σ_W + Σ_B)⁻¹ Σ_W), a sum of squares.
+        total = factorised.factor(covariance + means.T @ means)
+        return None if total is None else float(np.square(factorised.solve(total, within)).sum())
+    rows = factorised.without_null_direction(means, np.sqrt(centred.weights))
+    whitened = factorised.solve(within, rows.T)
+    total = factorised.factor(np.eye(len(rows)) + whitened.T @ whitened)
+    return None if total is None else float(np.square(factorised.solve(total, np.eye(len(rows)))).sum())
 
 
 def floor(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:

@@ -1,0 +1,127 @@
+"""Speed of the measurement beside the products of matrices that it cannot do without.
+
+Every case is timed in turns with its yardsticks, in one run, and the least times are compared: the machine
+may be busy with other things, which spoils times but, of the least of several, hardly ratios.
+
+    python benchmarks/measure_speed.py --cases A B C --repeats 5 --threads 2
+
+Yardsticks, all on float32 features X of shape (N, d):
+
+covariance GEMM   ``Xᵀ X``
+two-pass NC1      a rendering of how rhubarbwu's neural-collapse package accumulates NC1: a pass for the class
+                  means, a pass that adds up ``(h - m)ᵀ(h - m)`` batch by batch, then ``torch.linalg.pinv`` of
+                  the between-class covariance, all in float32
+two GEMMs         ``X Mᵀ`` and ``X Wᵀ`` for NC4
+reading           ``X.sum()``
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+
+import torch
+
+from encollapse.measure import ClassMoments
+from encollapse.measure.classifier import Classifier
+from encollapse.measure.decisions import NearestMean, Tally, classifier_rule
+from encollapse.measure.inputs import FeatureRows
+
+CASES = {"A": (50_000, 512, 10), "B": (20_000, 768, 1000), "C": (200_000, 2048, 100)}
+
+
+def two_pass_nc1(features: torch.Tensor, labels: torch.Tensor, num_classes: int, batch: int = 4096) -> float:
+    """NC1 as existing packages compute it, float32 throughout."""
+    sums = torch.zeros(num_classes, features.shape[1])
+    for rows, own in zip(features.split(batch), labels.split(batch), strict=True):  # type: ignore[no-untyped-call]
+        sums.index_add_(0, own, rows)
+    counts = torch.bincount(labels, minlength=num_classes)
+    means = sums / counts.clamp(min=1)[:, None]
+    within = torch.zeros(features.shape[1], features.shape[1])
+    for rows, own in zip(features.split(batch), labels.split(batch), strict=True):  # type: ignore[no-untyped-call]
+        residuals = rows - means[own]
+        within += residuals.T @ residuals
+    within /= len(features)
+    centred = means - means.mean(dim=0)
+    between = centred.T @ centred / num_classes
+    return float(torch.trace(within @ torch.linalg.pinv(between)) / num_classes)
+
+
+def least_times(work: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Least wall seconds of each, taken in turns."""
+    best = dict.fromkeys(work, float("inf"))
+    for _ in range(repeats):
+        for name, call in work.items():
+            start = time.perf_counter()
+            call()
+            best[name] = min(best[name], time.perf_counter() - start)
+    return best
+
+
+def measure_case(case: str, repeats: int, scale: int) -> None:
+    num_samples, dim, num_classes = CASES[case]
+    num_samples //= scale
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, num_classes, (num_samples,), generator=generator)
+    means = torch.randn(num_classes, dim, generator=generator)
+    features = torch.randn(num_samples, dim, generator=generator).mul_(0.3).add_(means[labels])
+    weight = torch.randn(num_classes, dim, generator=generator)
+
+    def suite(*, covariance: bool = True) -> ClassMoments:
+        moments = ClassMoments(num_classes, dim, covariance=covariance).update(features, labels)
+        moments.collapse(weight=weight)
+        return moments
+
+    statistics = suite().statistics()
+    device = torch.device("cpu")
+
+    def nc4() -> None:
+        rule = classifier_rule(Classifier.of(weight, None, None, num_classes, dim), num_classes, device)
+        tally = Tally(NearestMean(statistics, device), rule)
+        targets, start = labels.numpy(), 0
+        for block in FeatureRows(features).blocks(device):
+            tally.add(block, targets[start : start + len(block)])
+            start += len(block)
+
+    times = least_times(
+        {
+            "covariance GEMM": lambda: features.T @ features,
+            "reading": features.sum,
+            "two GEMMs": lambda: (features @ means.T, features @ weight.T),
+            "two-pass NC1": lambda: two_pass_nc1(features, labels, num_classes),
+            "suite": suite,
+            "moments": lambda: ClassMoments(num_classes, dim).update(features, labels),
+            "no covariance": lambda: ClassMoments(num_classes, dim, covariance=False).update(
+                features, labels
+            ),
+            "nc4": nc4,
+        },
+        repeats,
+    )
+    print(f"case {case}: N = {num_samples:,}, d = {dim}, K = {num_classes}")
+    for name, seconds in times.items():
+        print(f"  {name:<40} {seconds:8.3f} s")
+    for text, part, whole in (
+        ("suite but NC4 / covariance GEMM", "suite", "covariance GEMM"),
+        ("its one pass alone / covariance GEMM", "moments", "covariance GEMM"),
+        ("suite but NC4 / (3.2 × two-pass NC1)", "suite", "two-pass NC1"),
+        ("NC4 / its two GEMMs", "nc4", "two GEMMs"),
+        ("reading / covariance=False", "reading", "no covariance"),
+    ):
+        ratio = times[part] / times[whole] / (3.2 if "3.2" in text else 1.0)
+        print(f"  {text:<40} {ratio:8.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--scale", type=int, default=1, help="divide N by this, for a quick look")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    for case in arguments.cases:
+        measure_case(case, arguments.repeats, arguments.scale)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""`NeuralCollapse`: class moments as a torchmetrics metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+from torchmetrics import Metric
+
+from encollapse.encodings import Encoding
+from encollapse.geometry.metrics import METRICS, Convention, as_convention
+from encollapse.measure.adapters.head import SharedHead
+from encollapse.measure.adapters.logged import chosen_metrics
+from encollapse.measure.moments import ClassMoments
+from encollapse.measure.packing import MomentShape, merge_packed, pack, unpack
+from encollapse.measure.result import Collapse
+
+
+class NeuralCollapse(Metric):
+    """Collapse metrics of features that arrive in batches; a dict of scalars, NaN where there is no value.
+
+    :meth:`collapse` gives the whole :class:`Collapse` with the reasons. What needs the samples twice (NC4) is
+    not among the metrics. The state stays float64 whatever the metric is cast to.
+
+    Parameters
+    ----------
+    num_classes, feature_dim, covariance
+        As for :class:`ClassMoments`.
+    head : torch.nn.Linear, optional
+        The layer on top of the features, read whenever values are computed; copies of the metric share it.
+    encoding : Encoding, optional
+        What its outputs are trained towards.
+    metrics : sequence of str, optional
+        Which values to compute; default all of them.
+    convention : str or Convention
+        Averaging and scaling choices.
+    **kwargs
+        For ``torchmetrics.Metric``.
+    """
+
+    is_differentiable: ClassVar[bool] = False  # type: ignore[misc]  # torchmetrics declares it per instance
+    full_state_update: ClassVar[bool] = False  # type: ignore[misc]
+    moments: torch.Tensor
+
+    def __init__(
+        self,
+        num_classes: int,
+        feature_dim: int,
+        *,
+        head: nn.Linear | None = None,
+        encoding: Encoding | None = None,
+        covariance: bool = True,
+        metrics: Sequence[str] | None = None,
+        convention: str | Convention = "default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._names = chosen_metrics(metrics, tuple(metric.name for metric in METRICS))
+        self._shape = MomentShape(num_classes, feature_dim, covariance)
+        self._head, self._encoding, self._convention = SharedHead(head), encoding, as_convention(convention)
+        merge = partial(merge_packed, shape=self._shape)
+        self.add_state("moments", pack(self._shape.blank()), dist_reduce_fx=merge)
+
+    def update(self, features: torch.Tensor, labels: torch.Tensor) -> None:
+        """Take in features (n, d) and labels (n,)."""
+        self.moments = pack(unpack(self.moments, self._shape).update(features, labels))
+
+    def compute(self) -> dict[str, torch.Tensor]:
+        """Return the value of each metric, NaN where it has none."""
+        moments = unpack(self.moments, self._shape)
+        found = self._collapse(moments).values if moments.num_samples else {}
+        values = ((name, found.get(name)) for name in self._names)
+        return {n: torch.tensor(math.nan if v is None else v, dtype=torch.float64) for n, v in values}
+
+    def collapse(self) -> Collapse:
+        """Everything that was measured, by all processes together."""
+        with self.sync_context():
+            return self._collapse(unpack(self.moments, self._shape))
+
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """Take in the samples of another metric."""
+        super().merge_state(incoming_state)
+        self._computed = None  # torchmetrics would go on giving the value from before
+
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Draw the values, or those of several steps, as every torchmetrics metric does."""
+        return self._plot(val, ax)
+
+    def _collapse(self, moments: ClassMoments) -> Collapse:
+        return moments.collapse(*self._head.parameters(), self._encoding, self._convention)
+
+    def _apply(self, fn: Callable[..., Any], exclude_state: Sequence[str] = ()) -> nn.Module:
+        """Follow to another device, but stay float64."""
+        super()._apply(fn, (*exclude_state, "moments"))
+        place = fn(torch.empty(0, device=self.moments.device)).device
+        self.moments = self.moments.to(place)
+        self._defaults["moments"] = self._defaults["moments"].to(place)  # type: ignore[union-attr]
+        return self

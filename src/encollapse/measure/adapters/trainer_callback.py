@@ -1,0 +1,96 @@
+"""`CollapseTrainerCallback`: measure a network while the Trainer of transformers trains it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from transformers import Trainer, TrainerCallback
+
+from encollapse import _checks
+from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.measure.adapters.logged import chosen_metrics, entries
+from encollapse.measure.network import measure_model
+from encollapse.measure.result import Collapse
+
+
+class CollapseTrainerCallback(TrainerCallback):
+    """Measure the collapse at the end of epochs and log it wherever the Trainer logs.
+
+    Use it as ``trainer.add_callback(CollapseTrainerCallback(trainer))``. The network runs once more over the
+    data, in evaluation mode and without gradients, and is left as it was; in a distributed run the samples
+    of all processes are measured together.
+
+    Parameters
+    ----------
+    trainer : transformers.Trainer
+        Whose model, data and log to use.
+    data : {"train", "eval"}
+        Which of its data sets to measure on; both are read in order, without shuffling.
+    every : int
+        Epochs from one measurement to the next. The last epoch is always measured.
+    metrics : sequence of str, optional
+        Which values of :class:`Collapse` to log; default all that have a value.
+    prefix : str
+        What comes before the names in the log.
+    split : callable, optional
+        Takes a batch apart into (inputs, labels). Default: the entry ``labels`` and the rest.
+    **options
+        For :func:`measure_model`, such as ``head``, ``encoding``, ``num_classes`` or ``convention``.
+
+    Attributes
+    ----------
+    results : dict
+        The :class:`Collapse` after every number of epochs that was measured.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        data: str = "train",
+        *,
+        every: int = 1,
+        metrics: Sequence[str] | None = None,
+        prefix: str = "collapse/",
+        split: Callable[[Any], tuple[Any, Any]] | None = None,
+        **options: Any,
+    ) -> None:
+        if not isinstance(trainer, Trainer):
+            raise ArgumentTypeError(f"trainer: expected a transformers.Trainer, got {type(trainer).__name__}")
+        self._trainer: Any = trainer
+        self._data = _checks.choice(data, "data", ("train", "eval"))
+        self._every = _checks.integer(every, "every", minimum=1)
+        self._metrics, self._prefix, self._split = chosen_metrics(metrics), prefix, split or split_labels
+        self._options: dict[str, Any] = {"progress": False} | options
+        self.results: dict[int, Collapse] = {}
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Measure, where this epoch is due."""
+        epoch = round(state.epoch)
+        if epoch % self._every and epoch < args.num_train_epochs:
+            return
+        trainer = self._trainer
+        dataset: Any = trainer.train_dataset if self._data == "train" else trainer.eval_dataset
+        if dataset is None:
+            raise ArgumentError(f"data: the Trainer has no {self._data} data set")
+        batches = map(self._split, trainer.get_test_dataloader(dataset))
+        with trainer.compute_loss_context_manager():
+            result = measure_model(trainer.model, batches, distributed=True, **self._options)
+        self.results[epoch] = result
+        trainer.log(entries(result, self._metrics, self._prefix))
+
+
+def split_labels(batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+    """Take the labels out of a batch of transformers.
+
+    Raises
+    ------
+    ArgumentError
+        If it has no entry ``labels``.
+    """
+    if "labels" not in batch:
+        raise ArgumentError(
+            f"data: a batch has no 'labels', only {', '.join(map(repr, batch))}; give split=..., which "
+            "takes a batch apart into (inputs, labels)"
+        )
+    return {name: value for name, value in batch.items() if name != "labels"}, batch["labels"]

@@ -1,0 +1,59 @@
+"""Collapse from a kernel alone: inner products of features, no coordinates and no covariance."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from encollapse import _checks
+from encollapse._typing import ArrayLike
+from encollapse.errors import ArgumentError
+from encollapse.geometry.metrics import factorised
+
+
+def kernel_nc1(kernel: ArrayLike, labels: ArrayLike) -> dict[str, float]:
+    """NC1 from the kernel ``H Hᵀ`` of N samples: ``nc1_pinv`` and ``nc1_trace_ratio`` of the default convention.
+
+    Worth its while where N is below the feature dimension, or where only a kernel is known (an
+    infinitely wide network, say). Differences of kernel entries lose digits as features collapse:
+    a spread within classes below ``1e-8`` of the features cannot be seen.
+
+    Parameters
+    ----------
+    kernel : (N, N)
+        Symmetric and positive semidefinite.
+    labels : (N,) ints
+
+    Raises
+    ------
+    ArgumentError
+        If shapes disagree, the kernel is not symmetric, or the class means are not affinely independent.
+    """
+    gram = _checks.array(kernel, "kernel", (None, None), axes="(num_samples, num_samples)")
+    if gram.shape[0] != gram.shape[1] or not np.allclose(
+        gram, gram.T, rtol=1e-6, atol=1e-9 * np.abs(gram).max()
+    ):
+        raise ArgumentError(f"kernel: expected a symmetric square matrix, got shape {gram.shape}")
+    targets = _checks.class_labels(labels, 2**62)
+    if len(targets) != len(gram):
+        raise ArgumentError(f"labels: got {len(targets)} labels for {len(gram)} rows of the kernel")
+    classes, place, counts = np.unique(targets, return_inverse=True, return_counts=True)
+    if len(classes) < 2:
+        raise ArgumentError("labels: at least two classes with samples are needed")
+    priors = counts / len(gram)
+    members = (np.arange(len(classes))[:, None] == place) / counts[:, None]
+    about_mean = members - 1.0 / len(gram)  # Mc = about_mean H
+    weighted = factorised.without_null_direction(np.sqrt(priors)[:, None] * about_mean, np.sqrt(priors))
+    between = weighted @ gram @ weighted.T
+    residuals = gram - gram @ members.T @ np.eye(len(classes))[:, place]  # H Rᵀ
+    spread = weighted @ residuals  # (K - 1, N): means against residuals
+    lower = factorised.factor((between + between.T) / 2)
+    if lower is None:
+        raise ArgumentError(
+            "kernel: the class means are (nearly) affinely dependent, so Σ_B has no safe inverse"
+        )
+    half = factorised.solve(lower, factorised.solve(lower, spread), transposed=True)
+    within = float(np.trace(gram) - (counts * np.einsum("kn,nm,km->k", members, gram, members)).sum())
+    return {
+        "nc1_pinv": float(np.square(half).sum()) / len(gram) / len(classes),
+        "nc1_trace_ratio": max(within, 0.0) / len(gram) / float(np.trace(between)),
+    }

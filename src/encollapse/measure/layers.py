@@ -1,0 +1,91 @@
+"""Several layers of a network in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from encollapse import _checks
+from encollapse.errors import ArgumentError
+from encollapse.geometry.metrics import Convention, as_convention
+from encollapse.measure.capturing import capture, find_layer
+from encollapse.measure.inputs import float64_device
+from encollapse.measure.moments import ClassMoments
+from encollapse.measure.network import labelled_batches
+from encollapse.measure.result import Collapse
+from encollapse.measure.running import placed, run, undisturbed
+
+
+def measure_layers(
+    model: nn.Module,
+    loader: Iterable[Any],
+    layers: Sequence[str | nn.Module],
+    num_classes: int,
+    *,
+    maps: Literal["flatten", "mean"] = "flatten",
+    covariance: bool = True,
+    device: torch.device | str | None = None,
+    convention: str | Convention = "default",
+    label_key: str | None = None,
+) -> dict[str, Collapse]:
+    """Measure the collapse of what enters each of several layers; the network runs once.
+
+    Only moments are kept, so what needs the samples a second time (nc4_agreement, ncc_accuracy, accuracy)
+    is missing.
+
+    Parameters
+    ----------
+    model, loader, device, convention, label_key
+        As for :func:`encollapse.measure.measure_model`.
+    layers : sequence of str or torch.nn.Module
+        Layers whose inputs are measured.
+    num_classes : int
+        K.
+    maps : {"flatten", "mean"}
+        Inputs of more than two axes, such as maps of convolutions ``(n, channels, height, width)``, are
+        flattened or averaged over all axes after the second.
+    covariance : bool
+        Keep a (d, d) covariance for each layer; False leaves out nc1_pinv and vci and saves their memory.
+
+    Returns
+    -------
+    dict
+        A :class:`Collapse` for each layer, by its name, in the order asked for.
+    """
+    classes = _checks.integer(num_classes, "num_classes", minimum=1)
+    _checks.choice(maps, "maps", ("flatten", "mean"))
+    chosen = as_convention(convention)
+    named = dict(find_layer(model, layer) for layer in layers)
+    if not named:
+        raise ArgumentError("layers: name at least one")
+    moments: dict[str, ClassMoments] = {}
+    with placed(model, device) as place, undisturbed(model, place):
+        for inputs, targets in labelled_batches(loader, label_key):
+            with ExitStack() as stack:
+                captured = {n: stack.enter_context(capture(model, m)) for n, m in named.items()}
+                run(model, inputs, place)
+            for name, found in captured.items():
+                if len(found) != 1:
+                    raise ArgumentError(
+                        f"layers: {name!r} ran {len(found)} times in one batch, and must run once"
+                    )
+                rows = _as_rows(found[0], maps)
+                if name not in moments:
+                    home = "cpu" if place.type == "mps" else place
+                    moments[name] = ClassMoments(
+                        classes, rows.shape[1], device=float64_device(home), covariance=covariance
+                    )
+                moments[name].update(rows, targets)
+    if not moments:
+        raise ArgumentError("loader: yielded no samples")
+    return {name: moments[name].collapse(convention=chosen) for name in named}
+
+
+def _as_rows(values: torch.Tensor, maps: str) -> torch.Tensor:
+    if values.ndim <= 2:
+        return values.reshape(len(values), -1)
+    return values.flatten(1) if maps == "flatten" else values.double().flatten(2).mean(dim=2)

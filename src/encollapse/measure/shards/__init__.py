@@ -1,0 +1,1 @@
+"""Features in many files, more than memory holds, measured in blocks and over any executor."""

@@ -1,0 +1,187 @@
+"""Which files are shards, and where the labels of each are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from encollapse import _checks
+from encollapse._typing import ArrayLike, IntArray
+from encollapse.errors import ArgumentError, FileFormatError
+from encollapse.measure.files import SUFFIXES, array_names, load_array
+from encollapse.measure.parquet import LABEL_NAMES
+from encollapse.measure.row_files import RowFile, open_rows
+
+_FEATURES = "features"
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Labels of one shard: rows of a file from `first` on, or an array."""
+
+    path: Path | None = None
+    key: str | None = None
+    first: int = 0
+    values: IntArray | None = None
+
+    def read(self, start: int, stop: int) -> IntArray:
+        """Labels of rows `start` to `stop` of the shard, as int64."""
+        values: Any = self.values if self.path is None else load_array(self.path, self.key)
+        return _checks.class_labels(values[self.first + start : self.first + stop], 2**62, str(self.path))
+
+    def count(self) -> int:
+        """How many labels the file has in all."""
+        return len(load_array(self.path, self.key))  # type: ignore[arg-type]  # asked of files only
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """A file of features with its labels; small, so that it travels to other processes."""
+
+    path: Path
+    key: str | None
+    num_rows: int
+    feature_dim: int
+    splittable: bool
+    labels: Labels
+
+    def open(self) -> RowFile:
+        """Open the features."""
+        return open_rows(self.path, self.key)
+
+
+def find_shards(
+    source: str | Path | Iterable[str | Path],
+    labels: ArrayLike | str | Path | None = None,
+    *,
+    key: str | None = None,
+    label_key: str | None = None,
+) -> list[Shard]:
+    """Shards in natural order of their names (2 before 10), checked against each other and their labels.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder or file.
+    ArgumentError, FileFormatError
+        If there are no shards, labels are missing or do not fit, widths differ, or a file is torn.
+    """
+    label_path = Path(labels) if isinstance(labels, str | Path) else None
+    paths = _paths(source, label_path)
+    shards = [_look_at(path, key) for path in paths]
+    for shard in shards[1:]:
+        if shard.feature_dim != shards[0].feature_dim:
+            raise FileFormatError(
+                f"{shard.path}: has {shard.feature_dim} features a sample, {shards[0].path} has "
+                f"{shards[0].feature_dim}; all shards must agree"
+            )
+    if label_path is not None and not label_path.exists():
+        raise FileNotFoundError(f"labels: there is no file {str(label_path)!r}")
+    if label_path is not None and label_path.is_dir():
+        return [_with(shard, _beside(shard.path, label_path, "", label_key), shard.path) for shard in shards]
+    if labels is None:
+        return [_with(shard, _own_labels(shard.path, label_key), shard.path) for shard in shards]
+    return _from_one(shards, labels, label_path, label_key)
+
+
+def _paths(source: str | Path | Iterable[str | Path], labels: Path | None) -> list[Path]:
+    if not isinstance(source, str | Path):
+        paths = [Path(path) for path in source]
+    elif Path(source).is_dir():
+        found = (p for p in Path(source).iterdir() if p.is_file() and not p.name.startswith("."))
+        paths = sorted((p for p in found if _is_shard(p, labels)), key=_natural)
+    else:
+        paths = [Path(source)]
+    if not paths:
+        raise ArgumentError(f"features: {str(source)!r} holds no shards ({', '.join(SUFFIXES)})")
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(f"features: there is no file or folder {str(path)!r}")
+        if path.suffix not in SUFFIXES:
+            raise ArgumentError(
+                f"features: expected files ending in {', '.join(SUFFIXES)}, got {str(path)!r}"
+            )
+    return paths
+
+
+def _is_shard(path: Path, labels: Path | None) -> bool:
+    stem, ending = path.stem, path.suffix
+    if ending not in SUFFIXES or stem.endswith(".labels") or stem in LABEL_NAMES:
+        return False
+    return labels is None or path.resolve() != labels.resolve()
+
+
+def _natural(path: Path) -> list[Any]:
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", path.name)]
+
+
+def _look_at(path: Path, key: str | None) -> Shard:
+    names = array_names(path)
+    if key is None and len(names) > 1 and _FEATURES in names:
+        key = _FEATURES
+    elif key is None and path.suffix != ".parquet":
+        others = [name for name in names if name not in LABEL_NAMES]
+        key = others[0] if len(others) == 1 else None
+    rows = open_rows(path, key)
+    return Shard(path, key, rows.num_rows, rows.feature_dim, rows.splittable, Labels())
+
+
+def _own_labels(path: Path, key: str | None) -> Labels:
+    names = array_names(path)
+    for name in LABEL_NAMES if key is None else (key,):
+        if name in names:
+            return Labels(path, name)
+    return _beside(path, path.parent, ".labels", key)
+
+
+def _beside(path: Path, folder: Path, ending: str, key: str | None) -> Labels:
+    for suffix in SUFFIXES:
+        candidate = folder / f"{path.stem}{ending}{suffix}"
+        if candidate.is_file() and candidate != path:
+            return Labels(candidate, _label_key(candidate, key))
+    inside = " nor an array 'labels' inside it" if ending and path.suffix != ".npy" else ""
+    raise ArgumentError(
+        f"labels: none for {path}: there is no {folder / (path.stem + ending)}.npy (or .npz, .safetensors, "
+        f".parquet){inside}; add it, or give one file with the labels of all shards"
+    )
+
+
+def _label_key(path: Path, key: str | None) -> str | None:
+    names = array_names(path)
+    known = [name for name in LABEL_NAMES if name in names]
+    return known[0] if key is None and len(names) > 1 and known else key if names else None
+
+
+def _with(shard: Shard, labels: Labels, path: Path) -> Shard:
+    count = labels.count()
+    if count != shard.num_rows:
+        raise FileFormatError(
+            f"{labels.path}: has {count} labels for the {shard.num_rows} rows of features in {path}"
+        )
+    return replace(shard, labels=labels)
+
+
+def _from_one(shards: Sequence[Shard], labels: Any, path: Path | None, key: str | None) -> list[Shard]:
+    total = sum(shard.num_rows for shard in shards)
+    whole = (
+        Labels(values=_checks.class_labels(labels, 2**62))
+        if path is None
+        else Labels(path, _label_key(path, key))
+    )
+    count = whole.count() if whole.values is None else len(whole.values)
+    if count != total:
+        named = "labels" if path is None else str(path)
+        raise ArgumentError(
+            f"labels: {named} has {count} labels for {total} rows of features in {len(shards)} shards"
+        )
+    first, placed = 0, []
+    for shard in shards:
+        own = replace(whole, first=first)
+        if whole.values is not None:  # only its own part travels with a shard
+            own = Labels(values=whole.values[first : first + shard.num_rows])
+        placed.append(replace(shard, labels=own))
+        first += shard.num_rows
+    return placed

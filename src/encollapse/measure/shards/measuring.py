@@ -1,0 +1,161 @@
+"""`measure_shards`: collapse of features in many files, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from encollapse import _checks
+from encollapse._typing import ArrayLike
+from encollapse.encodings import Encoding
+from encollapse.errors import ArgumentError
+from encollapse.geometry.metrics import Convention, as_convention
+from encollapse.geometry.statistics import ClassStatistics
+from encollapse.measure.assembly import assemble
+from encollapse.measure.classifier import Classifier, require_encoding
+from encollapse.measure.decisions import Decisions, Tally, no_decisions
+from encollapse.measure.from_features import plausible_classes
+from encollapse.measure.packing import MomentShape, unpack
+from encollapse.measure.progress import tracked
+from encollapse.measure.result import Collapse
+from encollapse.measure.second_pass import balanced
+from encollapse.measure.shards.executing import in_order
+from encollapse.measure.shards.layout import Shard, find_shards
+from encollapse.measure.shards.spans import Rules, Span, covariance_of, cut, decisions_of, moments_of
+
+T = TypeVar("T")
+
+
+def measure_shards(
+    features: str | Path | Iterable[str | Path],
+    labels: ArrayLike | str | Path | None = None,
+    *,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    encoding: Encoding | None = None,
+    num_classes: int | None = None,
+    convention: str | Convention = "default",
+    covariance: bool = True,
+    centers: ArrayLike | None = None,
+    second_pass: bool = True,
+    executor: Executor | None = None,
+    key: str | None = None,
+    label_key: str | None = None,
+    progress: bool = True,
+) -> Collapse:
+    """Measure the collapse of features in a folder of files, which may be larger than memory.
+
+    The files are read in blocks, twice: for the moments, then, with the class means known, for the
+    comparison with the nearest class mean. Neither the order in which workers finish nor their number
+    changes a bit of the result.
+
+    Parameters
+    ----------
+    features : folder, file, or list of files
+        Features (N, d), one row a sample: ``.npy`` (memory-mapped), ``.npz``, ``.safetensors``, ``.parquet``
+        (a list column, or a column a feature). A folder is read in natural order of names, 2 before 10.
+    labels : file, folder, array or None
+        None: the labels of ``part-1.npy`` are in ``part-1.labels.npy`` (or .npz, ...), or in the array or
+        column ``labels`` or ``label`` of the shard itself. A folder: files of the same names. A file or an
+        array: the labels of all shards, one after the other.
+    weight, bias, encoding, num_classes, convention
+        As for :func:`collapse`.
+    covariance : bool
+        Gather the (d, d) within-class covariance, which ``nc1_pinv`` and ``vci`` need.
+    centers : (K, d), optional
+        Class means to decide by, such as those of an earlier pass; one pass over the files is then enough.
+    second_pass : bool
+        Read the files again for ``nc4_agreement``, ``ncc_accuracy`` and ``accuracy``, unless `centers` are given.
+    executor : concurrent.futures.Executor, optional
+        Where pieces of work run: a process pool, Dask's ``Client.get_executor()``; default in this process.
+    key, label_key : str, optional
+        Names of the arrays, where a file holds several.
+    progress : bool
+        Show a progress bar where standard error is a terminal and the work takes more than two seconds.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file or folder is not there.
+    ArgumentError, FileFormatError
+        If labels are missing or do not fit, widths differ, a file is torn or an entry is not finite; the text
+        names the file.
+    """
+    chosen = as_convention(convention)
+    require_encoding(encoding)
+    shards = find_shards(features, labels, key=key, label_key=label_key)
+    num_rows, dim = sum(shard.num_rows for shard in shards), shards[0].feature_dim
+    if not num_rows:
+        raise ArgumentError("features: no samples; at least one row is needed")
+    size = _num_classes(num_classes, encoding, shards, num_rows)
+    shape = MomentShape(size, dim, bool(covariance))
+    classifier = Classifier.of(weight, bias, encoding, size, dim)
+    given = None if centers is None else Rules(_as_statistics(centers, size, dim), classifier)
+    pieces = cut(shards, size)
+    twice = second_pass and given is None
+
+    total, counts = shape.blank(), np.zeros(4, dtype=np.int64)
+    found = in_order(executor, moments_of, pieces, shape, given)
+    for packed, part in _shown(found, pieces, progress, "measuring (1 of 2)" if twice else "measuring"):
+        total.merge(unpack(torch.from_numpy(packed), shape))
+        if given is not None:
+            counts += part
+    statistics = total.statistics()
+    if chosen.averaging == "class" and covariance and not balanced(statistics):
+        shares = in_order(executor, covariance_of, pieces, statistics)
+        averaged = sum(_shown(shares, pieces, progress, "averaging over classes"))
+        statistics = total.statistics(class_averaged_covariance=np.asarray(averaged))
+    rules = given or Rules(statistics, classifier)
+    if twice:
+        for part in _shown(
+            in_order(executor, decisions_of, pieces, rules), pieces, progress, "measuring (2 of 2)"
+        ):
+            counts += part
+    decisions = _decisions(rules.tally(), counts) if counts.any() else no_decisions("second_pass=False")
+    return assemble(statistics, classifier, chosen, decisions, {"shards": len(shards)})
+
+
+def count_classes(
+    features: str | Path | Iterable[str | Path],
+    labels: ArrayLike | str | Path | None = None,
+    *,
+    key: str | None = None,
+    label_key: str | None = None,
+) -> int:
+    """Return the largest label of the files plus one; see :func:`measure_shards`."""
+    shards = find_shards(features, labels, key=key, label_key=label_key)
+    return _num_classes(None, None, shards, sum(shard.num_rows for shard in shards))
+
+
+def _shown(results: Iterator[T], pieces: list[tuple[Span, ...]], show: bool, text: str) -> Iterator[T]:
+    return tracked(results, len(pieces), show=show, text=text)
+
+
+def _decisions(tally: Tally, counts: np.ndarray[Any, Any]) -> Decisions:
+    tally.add_counts([int(count) for count in counts])
+    return tally.decisions()
+
+
+def _num_classes(given: int | None, encoding: Encoding | None, shards: list[Shard], num_rows: int) -> int:
+    if given is not None:
+        return _checks.integer(given, "num_classes", minimum=1)
+    if encoding is not None:
+        return encoding.num_classes
+    tops = [int(s.labels.read(0, s.num_rows).max()) for s in shards if s.num_rows]
+    return plausible_classes(max(tops, default=-1) + 1, num_rows)
+
+
+def _as_statistics(centers: ArrayLike, num_classes: int, feature_dim: int) -> ClassStatistics:
+    means = _checks.array(centers, "centers", (num_classes, feature_dim), axes="(K, d)", finite=False)
+    present = np.isfinite(means).all(axis=1)
+    if not present.any():
+        raise ArgumentError(
+            "centers: every row has entries that are not finite; give at least one class mean"
+        )
+    counts = np.asarray(present, dtype=np.int64)
+    return ClassStatistics(means, counts, np.where(present, 0.0, np.nan))

@@ -1,0 +1,135 @@
+"""Pieces of work: runs of rows in shards, what is done with them, and how they are cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from encollapse._typing import ArrayLike, FloatArray, IntArray
+from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.geometry.statistics import ClassStatistics
+from encollapse.measure.classifier import Classifier
+from encollapse.measure.decisions import NearestMean, Tally, classifier_rule
+from encollapse.measure.inputs import FeatureRows, rows_per_block
+from encollapse.measure.packing import MomentShape, pack
+from encollapse.measure.second_pass import class_averaged_covariance
+from encollapse.measure.shards.layout import Shard
+
+_ENTRIES = 2**26
+"""Entries of features in a piece of work: 256 MiB in float32."""
+
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, eq=False)
+class Span:
+    """Rows `start` to `stop` of a shard."""
+
+    shard: Shard
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """What decides for a class: the nearest of the means in `statistics`, and a classifier."""
+
+    statistics: ClassStatistics
+    classifier: Classifier
+
+    def tally(self) -> Tally:
+        """A count that starts at nothing."""
+        size = self.statistics.num_classes
+        return Tally(NearestMean(self.statistics, _CPU), classifier_rule(self.classifier, size, _CPU))
+
+
+class SpanRows:
+    """Rows of several spans as one source of features, with their labels."""
+
+    def __init__(self, spans: Sequence[Span]) -> None:
+        self._spans = spans
+        self.num_rows = sum(span.stop - span.start for span in spans)
+        parts = [span.shard.labels.read(span.start, span.stop) for span in spans]
+        self.labels: IntArray = np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+    def blocks(self, device: torch.device) -> Iterator[torch.Tensor]:
+        """Float64 blocks, in the order of the samples."""
+        for _, block in self.raw():
+            yield from (rows.double() for rows in FeatureRows(block).blocks(device))
+
+    def raw(self) -> Iterator[tuple[str, ArrayLike]]:
+        """Blocks in the dtype of the files, each with where it is from."""
+        for span in self._spans:
+            step = rows_per_block(span.shard.feature_dim)
+            first = span.start
+            for block in span.shard.open().blocks(span.start, span.stop, step):
+                yield f"{span.shard.path} from row {first} on", block
+                first += len(block)
+
+
+def cut(shards: Sequence[Shard], num_classes: int) -> list[tuple[Span, ...]]:
+    """Pieces of work of similar size, in order.
+
+    Each has enough rows that merging its moments, of size K d + d², costs little beside reading it; a file
+    is taken apart where reading may start anywhere.
+    """
+    feature_dim = shards[0].feature_dim
+    rows = max(_ENTRIES // feature_dim, 2 * (num_classes + feature_dim))
+    pieces: list[tuple[Span, ...]] = []
+    current: list[Span] = []
+    held = 0
+    for shard in shards:
+        step = rows if shard.splittable else max(shard.num_rows, 1)
+        for start in range(0, shard.num_rows, step):
+            span = Span(shard, start, min(start + step, shard.num_rows))
+            if current and held + span.stop - span.start > rows:
+                pieces.append(tuple(current))
+                current, held = [], 0
+            current.append(span)
+            held += span.stop - span.start
+    if current:
+        pieces.append(tuple(current))
+    return pieces
+
+
+def moments_of(
+    spans: Sequence[Span], shape: MomentShape, rules: Rules | None
+) -> tuple[FloatArray, tuple[int, ...]]:
+    """Packed moments of the spans and, with `rules`, the counts of decisions."""
+    source, moments, start = SpanRows(spans), shape.blank(), 0
+    tally = None if rules is None else rules.tally()
+    for place, block in source.raw():
+        labels = source.labels[start : start + len(block)]
+        try:
+            moments.update(block, labels)
+        except (ArgumentError, ArgumentTypeError) as error:
+            raise type(error)(f"{place}: {error}") from None
+        start += len(block)
+        if tally is not None:
+            _count(tally, block, labels)
+    return pack(moments).numpy(), () if tally is None else tally.counts
+
+
+def decisions_of(spans: Sequence[Span], rules: Rules) -> tuple[int, ...]:
+    """Counts of decisions over the spans."""
+    source, tally, start = SpanRows(spans), rules.tally(), 0
+    for _, block in source.raw():
+        _count(tally, block, source.labels[start : start + len(block)])
+        start += len(block)
+    return tally.counts
+
+
+def covariance_of(spans: Sequence[Span], statistics: ClassStatistics) -> FloatArray:
+    """Share of the spans in the class-averaged covariance."""
+    source = SpanRows(spans)
+    return class_averaged_covariance(source, source.labels, statistics, _CPU).numpy()
+
+
+def _count(tally: Tally, block: ArrayLike, labels: IntArray) -> None:
+    start = 0
+    for rows in FeatureRows(block).blocks(_CPU):
+        tally.add(rows.double(), labels[start : start + len(rows)])
+        start += len(rows)

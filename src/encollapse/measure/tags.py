@@ -1,0 +1,55 @@
+"""Multi-label collapse: whether samples of several tags lie along the sum of the means of their tags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from encollapse import _checks
+from encollapse._typing import ArrayLike
+from encollapse.errors import ArgumentError
+
+
+def tag_angles(features: ArrayLike, tags: Sequence[Iterable[int]]) -> dict[tuple[int, ...], float]:
+    """Angle in degrees between the mean of each set of tags and the sum of the means of its single tags.
+
+    0 for every set is the tag-wise average property of multi-label collapse :cite:p:`li2024`. Means are
+    about the plain average of the single-tag means. Sets with a tag that never comes alone are left out.
+
+    Parameters
+    ----------
+    features : (N, d)
+    tags : sequence of N sets of ints
+
+    Raises
+    ------
+    ArgumentError
+        If the numbers of samples disagree, a set is empty, or fewer than two tags come alone.
+    """
+    rows = _checks.array(features, "features", (None, None), axes="(num_samples, feature_dim)")
+    sets = [tuple(sorted({int(tag) for tag in own})) for own in tags]
+    if len(sets) != len(rows):
+        raise ArgumentError(f"tags: got {len(sets)} sets for {len(rows)} rows of features")
+    if () in sets:
+        raise ArgumentError(f"tags: the set at index {sets.index(())} is empty; drop such samples first")
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for i, own in enumerate(sets):
+        groups.setdefault(own, []).append(i)
+    means = {own: rows[index].mean(axis=0) for own, index in groups.items()}
+    single = {own[0]: mean for own, mean in means.items() if len(own) == 1}
+    if len(single) < 2:
+        raise ArgumentError(f"tags: at least two tags must come alone, got {len(single)}")
+    centre = np.mean(list(single.values()), axis=0)
+    angles = {}
+    for own, mean in means.items():
+        if len(own) < 2 or not all(tag in single for tag in own):
+            continue
+        total = np.sum([single[tag] - centre for tag in own], axis=0)
+        found = mean - centre
+        lengths = np.linalg.norm(total), np.linalg.norm(found)
+        if all(lengths):
+            a, b = total / lengths[0], found / lengths[1]
+            # arccos loses half the digits at small angles
+            angles[own] = float(np.degrees(2 * np.arctan2(np.linalg.norm(a - b), np.linalg.norm(a + b))))
+    return angles

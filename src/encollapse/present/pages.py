@@ -1,0 +1,23 @@
+"""Self-contained HTML pages from templates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+import encollapse
+from encollapse.present.wording import symbols
+
+
+def render(template: str, **values: Any) -> str:
+    """Return the page that a template makes of values."""
+    environment = Environment(
+        loader=PackageLoader("encollapse.present", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["symbols"] = symbols
+    return environment.get_template(template).render(version=encollapse.__version__, **values)

@@ -1,0 +1,130 @@
+"""Further metrics against slow formulas, constructed values and identities."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+import encollapse as ec
+from encollapse.geometry import simplex_etf_gram
+from encollapse.measure import collapse
+from reference.collapse_reference import Array, moments, shape_distance
+
+K, D, N = 5, 7, 130
+
+
+def sample(seed: int = 0) -> tuple[Array, np.ndarray[tuple[int], np.dtype[np.int64]], Array, Array]:
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(K, N, p=[0.4, 0.3, 0.15, 0.1, 0.05]).astype(np.int64)
+    features = rng.standard_normal((K, D))[labels] + 0.5 + 0.4 * rng.standard_normal((N, D))
+    return features, labels, rng.standard_normal((K, D)), rng.standard_normal(K)
+
+
+def test_details_equal_their_formulas() -> None:
+    features, labels, weight, bias = sample()
+    found = collapse(features, labels, weight=weight, bias=bias, encoding=ec.encodings.one_hot(K)).details
+    assert found.missing == {}
+    s = moments(features, labels)
+    units = s.centred / np.linalg.norm(s.centred, axis=1)[:, None]
+    rows = weight / np.linalg.norm(weight, axis=1)[:, None]
+    kernels = [1 / np.linalg.norm(units[i] - units[j]) for i, j in combinations(range(K), 2)]
+    singular = np.linalg.svd(s.centred * np.sqrt(np.array(s.weights))[:, None])[1][: K - 1]
+    shares = singular / singular.sum()
+    cosines = rows @ (s.means / np.linalg.norm(s.means, axis=1)[:, None]).T
+    margins = [cosines[k, k] - max(cosines[j, k] for j in range(K) if j != k) for k in range(K)]
+    gram = s.means @ s.means.T
+    expected = {
+        "nc1_quotient": np.trace(s.within @ np.linalg.pinv(s.between, rcond=1e-10)),
+        "nc2_general_frame": shape_distance(gram, np.diag(np.diag(gram))),
+        "nc2_etf_weight": shape_distance(weight @ weight.T, simplex_etf_gram(K)),
+        "gnc2_riesz": np.std(kernels) / np.mean(kernels),
+        "effective_rank": np.exp(-np.sum(shares * np.log(shares))),
+        "stable_rank": np.sum(singular**2) / singular[0] ** 2,
+        "numerical_rank": K - 1,
+        "nc3_cosine": np.mean([1 - rows[k] @ units[k] for k in range(K)]),
+        "cosine_margin": min(margins),
+        "nc0_row_sum": np.linalg.norm(weight.sum(axis=0)) / np.linalg.norm(weight),
+        "mean_output": np.linalg.norm(weight @ features.mean(axis=0) + bias),
+    }
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(float(value), rel=1e-9), name
+
+
+def test_the_squared_error_splits_exactly() -> None:
+    features, labels, weight, bias = sample(1)
+    encoding = ec.encodings.random(K, 3)
+    measured = collapse(features, labels, weight=weight[:3], bias=bias[:3], encoding=encoding)
+    targets = encoding.encode(labels)
+    error = 0.5 * np.mean(np.sum((features @ weight[:3].T + bias[:3] - targets) ** 2, axis=1))
+    parts = [measured.details[f"mse_{part}"] for part in ("nc1", "nc23", "perpendicular")]
+    assert sum(p for p in parts if p is not None) == pytest.approx(error, rel=1e-12)
+    extended = np.hstack([features, np.ones((N, 1))])
+    least = np.linalg.lstsq(extended, targets, rcond=None)[0]
+    best = collapse(features, labels, weight=least[:-1].T, bias=least[-1], encoding=encoding).details
+    assert best["mse_perpendicular"] == pytest.approx(0, abs=1e-20)
+    assert parts[0] is not None
+    assert best["mse_nc1"] == pytest.approx(parts[0], rel=1e-9)
+
+
+def test_a_simplex_is_the_nearest_etf_and_the_best_code() -> None:
+    labels = np.repeat(np.arange(K), 2)
+    values, vectors = np.linalg.eigh(simplex_etf_gram(K))
+    frame = vectors * np.sqrt(values.clip(min=0))
+    rotated = frame @ np.linalg.qr(np.random.default_rng(0).standard_normal((D, K)))[0].T
+    found = collapse(3 * rotated[labels] + 1, labels).details
+    assert found["nc2_nearest_etf"] == pytest.approx(0, abs=1e-7)
+    assert found["one_vs_rest_margin"] == pytest.approx(K / (K - 1), rel=1e-12)
+    assert found["effective_rank"] == pytest.approx(K - 1, rel=1e-12)
+    assert found["mse_nc1"] is None
+    assert found.missing["mse_nc1"] == "no encoding was given"
+
+
+def test_the_nearest_etf_is_nearest() -> None:
+    """No rotation found at random, nor by Procrustes, is nearer."""
+    features, labels, *_ = sample(2)
+    found = collapse(features, labels).details["nc2_nearest_etf"]
+    s = moments(features, labels)
+    points = s.means - s.means.mean(axis=0)
+    points /= np.linalg.norm(points)
+    values, vectors = np.linalg.eigh(simplex_etf_gram(K))
+    frame = np.hstack([vectors * np.sqrt(values.clip(min=0)), np.zeros((K, D - K))])
+    frame /= np.linalg.norm(frame)
+    left, _, right = np.linalg.svd(frame.T @ points)
+    assert found == pytest.approx(float(np.linalg.norm(points - frame @ left @ right)), rel=1e-7)
+
+
+def test_which_class_and_which_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels, *_ = sample(3)
+    labels = labels + (labels >= 2)  # class 2 of 6 is absent
+    s = moments(features, labels)
+    measured = collapse(features, labels, num_classes=6)
+    distances = {
+        (s.classes[i], s.classes[j]): float(np.linalg.norm(s.means[i] - s.means[j]))
+        for i, j in combinations(range(K), 2)
+    }
+    expected = sorted(((k, l, d) for (k, l), d in distances.items()), key=lambda p: p[2])  # noqa: E741
+    for entries in (2**20, 7):
+        monkeypatch.setattr("encollapse.geometry.metrics.pairs.TILE_ENTRIES", entries)
+        pairs = measured.nearest_pairs(4)
+        assert [p[:2] for p in pairs] == [p[:2] for p in expected[:4]]
+        assert [p[2] for p in pairs] == pytest.approx([p[2] for p in expected[:4]])
+        rows = measured.per_class()
+        assert sorted(r["label"] or 0 for r in rows) == [0, 1, 3, 4, 5]
+        assert [r["cdnv"] for r in rows] == sorted((r["cdnv"] or 0 for r in rows), reverse=True)
+        for row in rows:
+            i = s.classes.index(int(row["label"] or 0))
+            others = {j: np.linalg.norm(s.means[i] - s.means[j]) for j in range(K) if j != i}
+            assert row["nearest"] == s.classes[min(others, key=lambda j: others[j])]
+            assert row["spread"] == pytest.approx(np.sqrt(np.trace(s.covariances[i])))
+            worst = max(
+                (np.trace(s.covariances[i]) + np.trace(s.covariances[j])) / (2 * d**2)
+                for j, d in others.items()
+            )
+            assert row["cdnv"] == pytest.approx(worst)
+
+
+def test_one_class_has_no_pairs() -> None:
+    measured = collapse([[1.0, 2.0], [1.5, 2.0]], [0, 0])
+    assert measured.nearest_pairs() == []
+    assert measured.per_class()[0]["nearest"] is None
+    assert "only class 0" in measured.details.missing["effective_rank"]

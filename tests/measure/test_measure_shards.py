@@ -1,0 +1,258 @@
+"""Folders of shards: every format and executor gives what one array gives."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import encollapse as ec
+from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
+from encollapse.measure import Collapse, collapse, load_array, load_labels, measure_shards
+from encollapse.measure.shards import spans
+from encollapse.measure.shards.executing import process_pool
+from encollapse.measure.shards.layout import find_shards
+
+K, D, SIZES = 5, 7, (11, 0, 3, 17, 2)
+RNG = np.random.default_rng(0)
+LABELS = RNG.integers(0, K, sum(SIZES))
+LABELS[LABELS == 3] = 1
+FEATURES = (2 * np.eye(K, D)[LABELS] + RNG.standard_normal((len(LABELS), D))).astype(np.float32)
+WEIGHT, BIAS = RNG.standard_normal((K, D)), RNG.standard_normal(K)
+
+
+def parts() -> list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+    cuts = np.cumsum(SIZES)[:-1]
+    return list(zip(np.split(FEATURES, cuts), np.split(LABELS, cuts), strict=True))
+
+
+def npy(path: Path, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> None:
+    np.save(path.with_suffix(".npy"), x)
+    np.save(path.with_suffix(".labels.npy"), y)
+
+
+def npz(path: Path, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> None:
+    np.savez_compressed(path.with_suffix(".npz"), features=x, labels=y, extra=x[:, :1])
+
+
+def by_column(path: Path, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> None:
+    np.savez(path.with_suffix(".npz"), features=np.asfortranarray(x), labels=y)
+
+
+def safetensors(path: Path, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> None:
+    save_file({"h": torch.from_numpy(x), "labels": torch.from_numpy(y)}, path.with_suffix(".safetensors"))
+
+
+def list_column(path: Path, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> None:
+    rows = pa.array(list(x), pa.list_(pa.float32(), D)) if len(x) else pa.array([], pa.list_(pa.float32(), D))
+    pq.write_table(pa.table({"label": y, "h": rows}), path.with_suffix(".parquet"), row_group_size=4)
+
+
+def columns(path: Path, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> None:
+    table = {f"h{j}": x[:, j] for j in range(D)} | {"label": y}
+    pq.write_table(pa.table(table), path.with_suffix(".parquet"), row_group_size=4)
+
+
+def write(folder: Path, kind: Callable[..., None]) -> Path:
+    folder.mkdir(exist_ok=True)
+    for number, (x, y) in enumerate(parts()):
+        kind(folder / f"part-{number + 8}", x, y)  # 8, 9, 10, ...: natural order is not alphabetical
+    return folder
+
+
+def agree(found: Collapse, wanted: Collapse, rtol: float = 1e-9) -> None:
+    assert found.missing == wanted.missing
+    assert found.to_dict()["counts"] == wanted.to_dict()["counts"]
+    for name, value in wanted.values.items():
+        if value is not None:
+            assert found.values[name] == pytest.approx(value, rel=rtol, abs=1e-12), name
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spans, "_ENTRIES", 5 * D)
+
+
+@pytest.mark.parametrize("kind", [npy, npz, by_column, safetensors, list_column, columns])
+def test_every_format(tmp_path: Path, kind: Callable[..., None]) -> None:
+    folder = write(tmp_path, kind)
+    found = measure_shards(folder, weight=WEIGHT, bias=BIAS, num_classes=K)
+    agree(found, collapse(FEATURES, LABELS, weight=WEIGHT, bias=BIAS, num_classes=K))
+    assert found.geometry.provenance["shards"] == len(SIZES)
+    files = [*sorted(folder.glob("part-8.*")), *sorted(folder.glob("part-11.*"))]
+    some = [path for path in files if ".labels" not in path.name]
+    rows = [*range(11), *range(14, 31)]
+    agree(measure_shards(some, num_classes=K), collapse(FEATURES[rows], LABELS[rows], num_classes=K))
+
+
+def test_parquet_reads_as_an_array(tmp_path: Path) -> None:
+    list_column(tmp_path / "a", FEATURES, LABELS)
+    columns(tmp_path / "b", FEATURES, LABELS)
+    for name in ("a.parquet", "b.parquet"):
+        np.testing.assert_array_equal(load_array(tmp_path / name), FEATURES)
+        np.testing.assert_array_equal(load_labels(tmp_path / name, "label"), LABELS)
+    np.testing.assert_array_equal(load_array(tmp_path / "b.parquet", "h2"), FEATURES[:, 2])
+
+
+def test_labels_in_one_file_an_array_or_a_folder(tmp_path: Path) -> None:
+    folder = write(tmp_path / "h", npy)
+    for path in folder.glob("*.labels.npy"):
+        (tmp_path / "y").mkdir(exist_ok=True)
+        path.rename(tmp_path / "y" / path.name.replace(".labels", ""))
+    np.save(folder / "all.npy", LABELS)  # inside the folder, and yet no shard
+    np.savez(tmp_path / "all.npz", other=LABELS[:1], labels=LABELS)
+    wanted = collapse(FEATURES, LABELS)
+    agree(measure_shards(folder, folder / "all.npy"), wanted)
+    (folder / "all.npy").unlink()
+    agree(measure_shards(folder, str(tmp_path / "all.npz")), wanted)
+    agree(measure_shards(folder, LABELS), wanted)
+    agree(measure_shards(folder, tmp_path / "y"), wanted)
+
+
+@pytest.mark.parametrize("convention", ["default", "class-averaged"])
+def test_executors_change_no_bit(tmp_path: Path, convention: str) -> None:
+    folder = write(tmp_path, npy)
+    alone = measure_shards(folder, weight=WEIGHT, convention=convention)
+    with ThreadPoolExecutor(3) as pool:
+        threads = measure_shards(folder, weight=WEIGHT, convention=convention, executor=pool)
+    assert threads.to_dict() == alone.to_dict()
+    agree(alone, collapse(FEATURES, LABELS, weight=WEIGHT, convention=convention))
+
+
+@pytest.mark.slow
+def test_processes_change_no_bit(tmp_path: Path) -> None:
+    folder = write(tmp_path, safetensors)
+    alone = measure_shards(folder, weight=WEIGHT, encoding=ec.encodings.simplex(K, K))
+    with process_pool(1) as pool:
+        found = measure_shards(folder, weight=WEIGHT, encoding=ec.encodings.simplex(K, K), executor=pool)
+        assert found.to_dict() == alone.to_dict()
+        (folder / "part-10.safetensors").write_bytes(b"\1" * 80)
+        with pytest.raises(FileFormatError, match=r"part-10\.safetensors: cannot be read"):
+            measure_shards(folder, executor=pool)
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_changes_no_bit(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    folder = write(tmp_path, npy)
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, processes=True
+        ) as cluster,
+        distributed.Client(cluster) as client,
+        client.get_executor() as pool,
+    ):
+        found = measure_shards(folder, weight=WEIGHT, bias=BIAS, executor=pool)
+    assert found.to_dict() == measure_shards(folder, weight=WEIGHT, bias=BIAS).to_dict()
+
+
+def test_one_pass(tmp_path: Path) -> None:
+    folder = write(tmp_path, npy)
+    both = measure_shards(folder, weight=WEIGHT, bias=BIAS, num_classes=K)
+    means = np.full((K, D), np.nan)
+    for k in set(LABELS.tolist()):
+        means[k] = FEATURES[k == LABELS].astype(np.float64).mean(axis=0)
+    once = measure_shards(folder, weight=WEIGHT, bias=BIAS, num_classes=K, centers=means)
+    assert (once.nc4_agreement, once.ncc_accuracy) == (both.nc4_agreement, both.ncc_accuracy)
+    agree(once, both)
+    none = measure_shards(folder, weight=WEIGHT, second_pass=False, covariance=False)
+    assert none.nc4_agreement is None
+    assert none.nc1_pinv is None
+    assert none.cdnv == pytest.approx(both.cdnv, rel=1e-12)
+
+
+def test_pieces_cover_every_row_once(tmp_path: Path) -> None:
+    shards = find_shards(write(tmp_path, npy))
+    assert [shard.path.stem for shard in shards] == [f"part-{number}" for number in range(8, 13)]
+    rows = [
+        (s.shard.path, i) for piece in spans.cut(shards, 1) for s in piece for i in range(s.start, s.stop)
+    ]
+    assert rows == [(shard.path, i) for shard in shards for i in range(shard.num_rows)]
+    sizes = [sum(s.stop - s.start for s in piece) for piece in spans.cut(shards, 1)]
+    assert sizes == [14, 16, 3]  # at most 2 (K + d) rows, taken together or apart
+
+
+def test_bad_folders(tmp_path: Path) -> None:
+    folder = write(tmp_path / "h", npy)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        measure_shards(tmp_path / "nowhere")
+    with pytest.raises(ArgumentError, match=r"features.*no shards.*\.parquet"):
+        measure_shards(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"labels.*nowhere"):
+        measure_shards(folder, tmp_path / "nowhere.npy")
+    with pytest.raises(ArgumentError, match=r"labels has 2 labels for 33 rows of features in 5 shards"):
+        measure_shards(folder, np.array([0, 1]))
+    with pytest.raises(ArgumentTypeError, match=r"executor.*get_executor"):
+        measure_shards(folder, executor="process")  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"centers.*\(5, 7\)"):
+        measure_shards(folder, centers=np.zeros((K, D + 1)), num_classes=K)
+    (folder / "part-10.labels.npy").unlink()
+    with pytest.raises(ArgumentError, match=r"labels: none for .*part-10\.npy.*part-10\.labels\.npy"):
+        measure_shards(folder)
+    np.save(folder / "part-10.labels.npy", LABELS[:2])
+    with pytest.raises(FileFormatError, match=r"part-10\.labels\.npy: has 2 labels for the 3 rows"):
+        measure_shards(folder)
+
+
+def test_bad_shards(tmp_path: Path) -> None:
+    folder = write(tmp_path, npy)
+    whole = (folder / "part-11.npy").read_bytes()
+    (folder / "part-11.npy").write_bytes(whole[:-9])
+    with pytest.raises(FileFormatError, match=r"part-11\.npy: cannot be read as \.npy"):
+        measure_shards(folder)
+    np.save(folder / "part-11.npy", np.zeros((17, D + 1), np.float32))
+    with pytest.raises(FileFormatError, match=r"part-11\.npy: has 8 features a sample.*part-8\.npy has 7"):
+        measure_shards(folder)
+    broken = np.zeros((17, D))
+    broken[5, 2] = np.nan
+    np.save(folder / "part-11.npy", broken)
+    with pytest.raises(ArgumentError, match=r"part-11\.npy from row 0 on: .*finite.*nan"):
+        measure_shards(folder)
+    np.save(folder / "part-11.npy", np.zeros((17, D), np.int64))
+    with pytest.raises(ArgumentTypeError, match=r"part-11\.npy.*int64"):
+        measure_shards(folder)
+    np.save(folder / "part-11.npy", np.zeros(17))
+    with pytest.raises(FileFormatError, match=r"part-11\.npy: expected features of shape \(N, d\)"):
+        measure_shards(folder)
+
+
+@pytest.mark.parametrize("kind", [npz, safetensors, list_column])
+def test_torn_files_are_named(tmp_path: Path, kind: Callable[..., None]) -> None:
+    folder = write(tmp_path, kind)
+    torn = next(folder.glob("part-11.*"))
+    torn.write_bytes(torn.read_bytes()[:-60])
+    with pytest.raises(FileFormatError, match=rf"{torn.name}: cannot be read as {torn.suffix}"):
+        measure_shards(folder)
+
+
+def test_a_flipped_bit_in_an_archive_is_noticed(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", features=FEATURES, labels=LABELS)
+    data = bytearray((tmp_path / "a.npz").read_bytes())
+    data[data.index(FEATURES[20].tobytes())] ^= 1
+    (tmp_path / "a.npz").write_bytes(data)
+    with pytest.raises(FileFormatError, match=r"a\.npz: cannot be read"):
+        measure_shards(tmp_path)
+
+
+def test_parquet_says_what_is_wrong(tmp_path: Path) -> None:
+    ragged = pa.table({"h": pa.array([[1.0, 2.0], [3.0]]), "label": [0, 1]})
+    pq.write_table(ragged, tmp_path / "a.parquet")
+    with pytest.raises(FileFormatError, match=r"row 1 has 1 features, row 0 has 2"):
+        measure_shards(tmp_path)
+    pq.write_table(pa.table({"h": [1.0, None], "label": [0, 1]}), tmp_path / "a.parquet")
+    with pytest.raises(FileFormatError, match="empty cells"):
+        measure_shards(tmp_path)
+    pq.write_table(pa.table({"h": ["x"], "label": [0]}), tmp_path / "a.parquet")
+    with pytest.raises(FileFormatError, match="no column of floating-point numbers"):
+        measure_shards(tmp_path)
+    two = pa.table({"a": pa.array([[1.0]]), "b": pa.array([[1.0]]), "label": [0]})
+    pq.write_table(two, tmp_path / "a.parquet")
+    with pytest.raises(ArgumentError, match=r"several list columns.*a, b"):
+        measure_shards(tmp_path)
+    assert measure_shards(tmp_path, key="b").num_samples == 1
