@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import Any
 
-_PATIENCE_SECONDS = 2.0
+PATIENCE_SECONDS = 2.0
 
 
 class Progress:
@@ -32,7 +32,7 @@ class Progress:
 
     def update(self, done: int, note: str) -> None:
         """Move the bar to `done` of the total, with a word on how things stand."""
-        if not self._enabled or time.monotonic() - self._start < _PATIENCE_SECONDS:
+        if not self._enabled or time.monotonic() - self._start < PATIENCE_SECONDS:
             return
         if self._bar is None:
             self._bar = self._make()
