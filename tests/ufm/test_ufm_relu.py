@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import encollapse as ec
 from encollapse.ufm.relu_bound import relu_lower_bound
+from encollapse.ufm.relu_descent import bounded_descent, polish, projected_gradient
 from encollapse.ufm.relu_model import ReluModel
 from reference.ufm_layers_reference import brute_force_layers, layered_objective, sized_problem
 
@@ -183,7 +184,7 @@ def test_derivatives_of_the_eliminated_problem(seed: int, bias_decay: float) -> 
     ).reduction.labels
     model = ReluModel(labels, 0.2, bias_decay)
     features = rng.standard_normal((7, 5))
-    gram, (value, gradient, hessian) = features.T @ features, model.derivatives(features.T @ features)
+    gram, (value, gradient, (outer, inner)) = features.T @ features, model.derivatives(features.T @ features)
     assert value > 0
     direction = rng.standard_normal((5, 5))
     direction += direction.T
@@ -191,10 +192,24 @@ def test_derivatives_of_the_eliminated_problem(seed: int, bias_decay: float) -> 
     assert (ahead[0] - behind[0]) / 2e-6 == pytest.approx(
         float(np.sum(gradient * direction)), rel=1e-6, abs=1e-8
     )
-    along = rng.standard_normal(5)
-    ahead, behind = model.at(gram + 1e-6 * np.diag(along)), model.at(gram - 1e-6 * np.diag(along))
-    curve = np.diag(ahead[1] - behind[1]) / 2e-6
-    np.testing.assert_allclose(curve, hessian @ along, rtol=1e-5, atol=1e-8)
+    change = (ahead[1] - behind[1]) / 2e-6
+    expected = 0.5 * (outer @ direction @ inner + inner @ direction @ outer)
+    np.testing.assert_allclose(change, expected, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("bias_decay", [0.0, 0.4, math.inf])
+def test_newton_steps_end_at_rest(bias_decay: float) -> None:
+    """From where the limited-memory method stops, each step squares the distance."""
+    rng = np.random.default_rng(11)
+    encoding = ec.encodings.Encoding(rng.standard_normal((3, 5)))
+    labels = ec.ufm.Problem(encoding, [2, 3, 5, 7, 11], weight_decay=1, feature_decay=1).reduction.labels
+    model = ReluModel(labels, 0.1, bias_decay)
+    rough, _ = bounded_descent(model, np.abs(rng.standard_normal((4, 5))))
+    fine, steps = polish(model, rough)
+    assert 1 <= steps <= 12
+    assert (fine >= 0).all()
+    assert np.linalg.norm(projected_gradient(model, fine)) < 1e-13
+    assert model.loss(fine) <= model.loss(rough) * (1 + 1e-12)
 
 
 def test_imbalanced_one_hot_is_certified() -> None:

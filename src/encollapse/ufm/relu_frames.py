@@ -65,36 +65,36 @@ def best_orthogonal_frame(model: ReluModel) -> FloatArray:
     """Diagonal γ (K,) of the Γ that minimises J among diagonal matrices: convex, by projected Newton steps."""
     c = model.threshold
     gamma = np.maximum(np.sqrt(np.diag(model.gram)) / c - 1.0, 0.1)
-    value, full, hessian = model.derivatives(np.diag(gamma))
+    value, full, factors = model.derivatives(np.diag(gamma))
     for _ in range(_MAX_ITERATIONS):
         gradient = np.diag(full)
         free = (gamma > 0) | (gradient < 0)
         if np.linalg.norm(gradient[free]) <= 4 * EPS * c**2 or not free.any():
             break
         step = np.zeros_like(gamma)
-        inner = hessian[np.ix_(free, free)]
+        inner = (factors[0] * factors[1])[np.ix_(free, free)]
         # Directions in which J is linear to rounding still need a finite step.
         ridge = 1e-12 * float(np.abs(inner).max()) * np.eye(len(inner))
         step[free] = -np.linalg.solve(inner + ridge, gradient[free])
         moved = _search(model, gamma, step, value, float(np.linalg.norm(gradient[free])))
         if moved is None:
             break
-        gamma, value, full, hessian = moved
+        gamma, value, full, factors = moved
     return gamma
 
 
 def _search(
     model: ReluModel, gamma: FloatArray, step: FloatArray, value: float, residual: float
-) -> tuple[FloatArray, float, FloatArray, FloatArray] | None:
+) -> tuple[FloatArray, float, FloatArray, tuple[FloatArray, FloatArray]] | None:
     length = 1.0
     while length > 1e-10:
         trial = np.maximum(gamma + length * step, 0.0)
-        trial_value, full, hessian = model.derivatives(np.diag(trial))
+        trial_value, full, factors = model.derivatives(np.diag(trial))
         gradient = np.diag(full)
         left = float(np.linalg.norm(gradient[(trial > 0) | (gradient < 0)]))
         if trial_value < value - 1e-14 * abs(value) or (
             left < 0.5 * residual and trial_value <= value * (1 + 1e-13)
         ):
-            return trial, trial_value, full, hessian
+            return trial, trial_value, full, factors
         length *= 0.5
     return None

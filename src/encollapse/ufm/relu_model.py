@@ -75,14 +75,17 @@ class ReluModel:
         value, gradient, _ = self.derivatives(gram)
         return value, gradient
 
-    def derivatives(self, gram: FloatArray) -> tuple[float, FloatArray, FloatArray]:
-        """J, its gradient, and its second derivative with respect to the diagonal of Γ, all (K, K) but the first."""
+    def derivatives(self, gram: FloatArray) -> tuple[float, FloatArray, tuple[FloatArray, FloatArray]]:
+        """J, its gradient (K, K), and the pair (P, Q) of (K, K) that gives the gradient's change along V.
+
+        That is ``½ (P V Q + Q V P)`` for a symmetric V; ``P ∘ Q`` is the second derivative in the diagonal of Γ.
+        """
         identity = np.eye(self.num_classes)
         resolvent = np.linalg.inv(identity + self._both_sides(gram))
         resolvent = 0.5 * (resolvent + resolvent.T)
         pull = self._both_sides(resolvent @ self.gram @ resolvent)
         value = 0.5 * float(np.sum(self.gram * resolvent)) + 0.5 * self.threshold**2 * float(np.trace(gram))
-        return value, 0.5 * (self.threshold**2 * identity - pull), self._both_sides(resolvent) * pull
+        return value, 0.5 * (self.threshold**2 * identity - pull), (self._both_sides(resolvent), pull)
 
     def classifier(self, features: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Best classifier times √λ_W, shape (q, d), and best bias, shape (q,), for ``X = features``."""

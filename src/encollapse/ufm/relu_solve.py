@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import minimize
 
 from encollapse._typing import FloatArray
 from encollapse.ufm.certificate import Certificate, certify
 from encollapse.ufm.reduction import EPS
 from encollapse.ufm.relu_bound import relu_lower_bound
+from encollapse.ufm.relu_descent import bounded_descent, polish, projected_gradient
 from encollapse.ufm.relu_frames import balanced_affine_features, best_orthogonal_frame
 from encollapse.ufm.relu_model import ReluModel
 
@@ -23,9 +23,6 @@ GAP_TOLERANCE = 1e-8
 
 _STARTS = ((500, 12), (2000, 3))
 """Random starts up to a number of variables; one above."""
-
-_OPERATIONS = 1e11
-"""Arithmetic that one descent may take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,41 +109,20 @@ def _descend(
         starts.append(share * size * np.abs(generator.standard_normal(shape)) / math.sqrt(feature_dim))
     best, best_value, steps = np.zeros(shape), model.at(np.zeros((shape[1], shape[1])))[0], 0
     for start in starts:
-        features, iterations = _bounded_descent(model, start)
+        features, iterations = bounded_descent(model, start)
         steps += iterations
         value = model.at(features.T @ features)[0]
         if value < best_value:
             best, best_value = features, value
+    best, iterations = polish(model, best)
+    steps += iterations
     rows = best[np.linalg.norm(best, axis=1) > 1e-9 * max(float(np.linalg.norm(best)), 1e-300)]
     return _assemble(model, rows, known_bound, steps, at_rest=_at_rest(model, rows))
 
 
-def _bounded_descent(model: ReluModel, start: FloatArray) -> tuple[FloatArray, int]:
-    d, k = start.shape
-    most = int(np.clip(_OPERATIONS / (10 * k**3 + 4 * d * k**2), 100, 8000))
-    scale = 1.0 / model.at(np.zeros((model.num_classes, model.num_classes)))[0]
-
-    def function(flat: FloatArray) -> tuple[float, FloatArray]:
-        features = flat.reshape(start.shape)
-        value, gradient = model.at(features.T @ features)
-        return value * scale, (2.0 * scale * features @ gradient).ravel()
-
-    found = minimize(
-        function,
-        start.ravel(),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(0.0, None)] * start.size,
-        options={"maxiter": most, "maxfun": most, "ftol": 1e-16, "gtol": 1e-11, "maxcor": 30},
-    )
-    return np.asarray(found.x.reshape(start.shape)), int(found.nit)
-
-
 def _at_rest(model: ReluModel, features: FloatArray) -> bool:
-    gradient = features @ model.at(features.T @ features)[1]
-    projected = np.where(features > 0, gradient, np.minimum(gradient, 0.0))
     allowed = STATIONARY_TOLERANCE * model.threshold**2 * float(np.linalg.norm(features))
-    return float(np.linalg.norm(projected)) <= allowed
+    return float(np.linalg.norm(projected_gradient(model, features))) <= allowed
 
 
 def _assemble(
