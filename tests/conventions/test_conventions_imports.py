@@ -32,6 +32,26 @@ def test_theory_imports_no_optional_dependency(statement: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_measurement_loads_no_framework_until_it_is_asked_for() -> None:
+    frameworks = ("torchmetrics", "lightning", "pytorch_lightning", "transformers", "pyarrow", "distributed")
+    probe = f"import encollapse.measure, sys; print([m for m in {frameworks!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_framework_that_is_not_there_is_named() -> None:
+    probe = (
+        "import sys; sys.modules['torchmetrics'] = sys.modules['transformers'] = None\n"
+        "import encollapse.measure as measure\n"
+        "for name in ('NeuralCollapse', 'CollapseTrainerCallback'):\n"
+        "    try:\n        getattr(measure, name)\n    except ImportError as error:\n        print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()
+    assert "pip install torchmetrics" in first
+    assert "pip install transformers" in second
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["predict", "--help"], ["train", "--help"]])
 def test_command_line_help_does_not_load_torch(arguments: list[str]) -> None:
     probe = (

@@ -1,5 +1,8 @@
 """float32 features by float32 products: as right as their own digits allow, in any order and from any start."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -93,6 +96,23 @@ def test_settings_of_the_caller_do_not_spoil_digits() -> None:
     assert plain is not None
     assert cast is not None
     assert torch.equal(plain, cast)
+
+
+def test_settings_made_backend_by_backend() -> None:
+    """torch refuses to read such settings by its older call."""
+    script = (
+        "import torch; from encollapse.measure import ClassMoments\n"
+        "torch.backends.cuda.matmul.fp32_precision = 'tf32'\n"
+        "torch.backends.mkldnn.matmul.fp32_precision = 'bf16'\n"
+        "g = torch.Generator().manual_seed(0)\n"
+        "x, y = torch.randn(4000, 67, generator=g), torch.arange(4000) % 3\n"
+        "m, e = ClassMoments(3, 67).update(x, y), ClassMoments(3, 67).update(x.double(), y)\n"
+        "assert (m.within_covariance - e.within_covariance).norm() < 1e-5 * e.within_covariance.norm()\n"
+        "assert torch.backends.cuda.matmul.fp32_precision == 'tf32'\n"
+        "assert torch.backends.mkldnn.matmul.fp32_precision == 'bf16'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("scale", [1e-25, 1e25])

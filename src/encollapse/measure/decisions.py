@@ -42,7 +42,7 @@ class LinearScores:
         with exact_products(features.device):
             scores = torch.addmm(offsets, features, rows.T)
         eps = torch.finfo(features.dtype).eps
-        growth = features.shape[1] if features.dtype == torch.float64 else 16 * features.shape[1] ** 0.5
+        growth = 4 + (4 * features.shape[1] if eps < 1e-15 else 16 * features.shape[1] ** 0.5)
         reach = torch.linalg.vector_norm(features, dim=1) * self._reach
         return scores, eps * (growth * reach + 2 * self._shift)
 

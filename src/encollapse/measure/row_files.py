@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -75,7 +75,7 @@ class _Sliced:
         from safetensors import SafetensorError, safe_open
 
         try:
-            self._archive: Any = safe_open(path, framework="pt")
+            self._archive = cast(Any, safe_open(path, framework="pt"))
             self._slice = self._archive.get_slice(pick(path, list(self._archive.keys()), key))
         except SafetensorError as error:
             raise not_an_array(path, error) from None
