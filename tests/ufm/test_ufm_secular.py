@@ -19,7 +19,7 @@ def test_vectors_are_orthonormal_and_reproduce_the_matrix(seed: int, n: int, dec
     shift = rng.standard_normal(n) * 10 ** rng.uniform(-decades, 0, n)
     vectors, singular, weights = secular_svd(spectrum, shift)
     matrix = np.column_stack([np.diag(spectrum), shift])
-    size = np.linalg.norm(matrix, 2)
+    size = float(np.linalg.norm(matrix, 2))
     np.testing.assert_allclose(vectors.T @ vectors, np.eye(n), atol=1e-13 * n)
     np.testing.assert_allclose(
         singular, np.linalg.svd(matrix, compute_uv=False), atol=1e-14 * size * n, rtol=0
@@ -44,12 +44,12 @@ def test_small_singular_values_keep_their_digits() -> None:
 @given(seed=st.integers(0, 2**32 - 1))
 def test_divided_differences_from_their_definition(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    c = 10 ** rng.uniform(-2, 2)
+    c = float(10 ** rng.uniform(-2, 2))
     singular = c * 10 ** rng.uniform(-1, 1, 7)
     table = divided_differences(singular, c)
 
     def phi(t: float) -> float:
-        return min(1.0, c / np.sqrt(t))
+        return min(1.0, c / float(np.sqrt(t)))
 
     for i in range(7):
         for j in range(7):
