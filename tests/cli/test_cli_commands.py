@@ -285,7 +285,7 @@ def test_built_in_studies_are_listed(capsys: Capture) -> None:
             "has no such option",
             "it has",
         ),
-        (["measure", "no.npy", "--labels", "no.npy"], 2, "there is no file 'no.npy'", ""),
+        (["measure", "no.npy", "--labels", "no.npy"], 2, "there is no file or folder 'no.npy'", ""),
         (["study"], 2, "NAME: missing", "--list"),
         (["study", "nope"], 2, "no built-in study is called 'nope'", "there are digits-accuracy"),
         (["study", "no.toml"], 2, "no.toml: there is no such file", "check the path"),
