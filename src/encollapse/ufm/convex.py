@@ -19,11 +19,13 @@ _APPROACH = 40  # quasi-Newton steps before the first Newton step
 _NEWTON_STEPS = 200  # for each threshold
 _ACCURACY = 0.1  # of the conjugate gradients, relative
 _FINEST = 1e-9
+_SMALL = 0.01  # of the largest singular value
+_RESIZED = 16
 _SETTLING = 4
 _SETTLED = 1e-8
 _SHORTENINGS = 12
 _AIM = 0.05 * RELATIVE_TOLERANCE
-_STALLED = 30  # steps without a better gap or a lower loss
+_STALLED = 30  # steps without a better gap, a lower loss or a smaller gradient
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +90,7 @@ class _Newton:
         """Step until the gap closes, or loosely until it is a share of what the nuclear norm costs."""
         now = best = _found(composite, point, bias, self.steps)
         self._size, self._accuracy = math.inf, _ACCURACY
-        waited = 0
+        waited, smallest = 0, math.inf
         for _ in range(_NEWTON_STEPS):
             enough = _AIM * now.loss
             if loosely:
@@ -96,14 +98,21 @@ class _Newton:
             if now.certificate.gap <= enough or waited > _STALLED:
                 break
             after = self._step(composite, now, _pruned(now)) if waited % 4 == 3 else None
-            after = after or self._step(composite, now, now)
-            if after is None:
-                break
+            after = after or self._step(composite, now, _resized(composite, now))
+            after = after or self._retreat(composite, now)
             progress = after.gap < 0.9 * best.gap or after.loss < now.loss - 1e-3 * now.certificate.gap
+            progress = progress or self._size < 0.9 * smallest
+            smallest = min(smallest, self._size)
             waited = 0 if progress else waited + 1
             now = after
             best = now if now.gap <= best.gap else best
         return best if loosely or best.gap > _AIM else self._settle(composite, best)
+
+    def _retreat(self, composite: Composite, now: Found) -> Found:
+        """A plain proximal step, which cannot fail, and a smaller ball."""
+        self.radius *= 0.1
+        point = composite.shrink(now.point.matrix, now.point.contrast, now.bias)
+        return _found(composite, point, now.bias, self.steps)
 
     def _settle(self, composite: Composite, now: Found) -> Found:
         """Where the bound closes before the point is exact (it may be of second order), step on."""
@@ -165,6 +174,38 @@ class _Newton:
             self.radius = 0.5 * length
         elif on_edge and ratio > 0.75:
             self.radius *= 3.0
+
+
+def _resized(composite: Composite, now: Found) -> Found:
+    """The same point with its smallest singular values at their best sizes, to second order.
+
+    A direction is born with next to nothing, and the nuclear norm bends with one over the singular value: a Newton
+    step in the tangent space can neither grow it nor bring it to 0.
+    """
+    point, t = now.point, composite.table
+    small = np.flatnonzero(point.singular < _SMALL * point.singular.max(initial=0.0))[-_RESIZED:]
+    if not small.size:
+        return now
+    outputs = t.forward(point.matrix, point.contrast, now.bias)
+    matrix, _, _ = composite.pull(composite.gradient(outputs))
+    curvature = composite.loss.curvature(outputs, t.targets, t.copies)
+    still, nothing = np.zeros_like(point.contrast), np.zeros_like(now.bias)
+    left, right = point.left[:, small], point.right[small]
+    slope = composite.threshold + np.einsum("ij,ij->j", left, matrix @ right.T)
+    bending = np.empty((len(small), len(small)))
+    for j in range(len(small)):
+        bent, _, _ = composite.pull(curvature(t.forward(np.outer(left[:, j], right[j]), still, nothing)))
+        bending[j] = np.einsum("ij,ij->j", left, bent @ right.T)
+    step = np.linalg.lstsq(bending, -slope, rcond=None)[0]
+    for share in (1.0, 0.25, 0.0625):
+        singular = point.singular.copy()
+        singular[small] = np.maximum(singular[small] + share * step, 0.0)
+        kept = singular > 0
+        moved = replace(point, left=point.left[:, kept], singular=singular[kept], right=point.right[kept])
+        loss = composite.value(moved, now.bias)
+        if loss < now.loss:
+            return replace(now, point=moved, loss=loss)
+    return now
 
 
 def _pruned(now: Found) -> Found:
