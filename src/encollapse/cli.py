@@ -40,7 +40,7 @@ EncodingName = Annotated[
 ]
 EncodingOptions = Annotated[
     list[str] | None,
-    typer.Option("--option", "-o", metavar="NAME=VALUE", help="Option of the encoding; may be repeated."),
+    typer.Option("--option", "-O", metavar="NAME=VALUE", help="Option of the encoding; may be repeated."),
 ]
 WeightDecay = Annotated[float, typer.Option(help="λ_W, regularisation of the last layer's weight.")]
 FeatureDecay = Annotated[
@@ -59,17 +59,29 @@ def _common(
 
 
 @app.command()
-def encodings(as_json: Json = False) -> None:
-    """List the encodings, with an example of each.
+def encodings(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME|FILE", help="Show this one; default: list them all.")
+    ] = None,
+    classes: Annotated[int, typer.Option(help="Number of classes of the one shown.")] = 10,
+    option: EncodingOptions = None,
+    as_json: Json = False,
+) -> None:
+    """List the encodings with an example of each, or show one: its angles, distances and Gram matrix.
 
     [bold]Examples[/bold]
 
     $ encollapse encodings
-    $ encollapse encodings --json
+    $ encollapse encodings hadamard --classes 12
+    $ encollapse encodings spherical --classes 24 -O code_dim=4 --json
     """
-    from encollapse.present import console, records
+    from encollapse.present import console, encoding_card, records
 
-    show(console.encodings_table, records.encodings_record, as_json)
+    if name is None:
+        show(console.encodings_table, records.encodings_record, as_json)
+        return
+    shown = parse_encoding(name, option, classes)
+    show(lambda: encoding_card.encoding_table(shown), lambda: encoding_card.encoding_record(shown), as_json)
 
 
 @app.command()
@@ -91,6 +103,12 @@ def predict(
     path: Annotated[
         bool, typer.Option("--path", help="Print the transition over λ_b from 0 to ∞ instead.")
     ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="With --path: draw it into this .svg, .png or .pdf, its data beside."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Predict the geometry that a last layer collapses to, exactly, with a certificate.
@@ -98,8 +116,9 @@ def predict(
     [bold]Examples[/bold]
 
     $ encollapse predict -e one-hot --classes 10 --samples-per-class 100 --weight-decay 5e-3 --feature-decay 1e-5
-    $ encollapse predict -e label-smoothing -o smoothing=0.2 --counts 100,50,20 --weight-decay 5e-3 --feature-decay 1e-5
+    $ encollapse predict -e label-smoothing -O smoothing=0.2 --counts 100,50,20 --weight-decay 5e-3 --feature-decay 1e-5
     $ encollapse predict -e one-hot --classes 4 --samples-per-class 5 --weight-decay 5e-3 --feature-decay 2e-3 --path
+    $ encollapse predict -e ordinal --counts 90,60,30 --weight-decay 5e-3 --feature-decay 2e-4 --path -o turn.svg
     $ encollapse predict -e one-hot --counts 500,500,20 --weight-decay 5e-4 --feature-decay 1e-5 --loss cross_entropy
     """
     from encollapse import ufm
@@ -108,6 +127,8 @@ def predict(
     sizes = parse_counts(counts)
     if (sizes is None) == (samples_per_class is None):
         raise ArgumentError("counts: give either --counts or --samples-per-class, and not both")
+    if out is not None and not path:
+        raise ArgumentError("out: a figure is drawn of the transition; add --path")
     problem = ufm.Problem(
         parse_encoding(encoding, option, classes if classes is not None or sizes is None else len(sizes)),
         samples_per_class if sizes is None else sizes,
@@ -120,6 +141,10 @@ def predict(
         features=features,
     )
     if path:
+        if out is not None:
+            from encollapse.present import figures
+
+            figures.path_figure(problem).save_as(out)
         line = ufm.bias_path(problem, console.transition_grid(problem.critical_bias_decay()))
         show(lambda: console.path_table(line), lambda: records.path_record(line), as_json)
         return

@@ -1,5 +1,6 @@
 """The command line: what it prints, its exit codes, and its manners."""
 
+import csv
 import json
 import math
 import subprocess
@@ -37,7 +38,7 @@ def test_predict_gives_the_ground_truth(capsys: Capture) -> None:
 
 
 def test_predict_takes_infinity_counts_and_options(capsys: Capture) -> None:
-    arguments = ["predict", "-e", "label_smoothing", "-o", "smoothing=0.2", "--counts", "100,50,20"]
+    arguments = ["predict", "-e", "label_smoothing", "-O", "smoothing=0.2", "--counts", "100,50,20"]
     found = answer(capsys, *arguments, *DECAYS, "--bias-decay", "inf")
     problem = ec.ufm.Problem(
         ec.encodings.label_smoothing(3, 0.2),
@@ -83,6 +84,44 @@ def test_predict_path_shows_the_transition(capsys: Capture) -> None:
     assert found["critical_bias_decay"] in [row["bias_decay"] for row in rows]
 
 
+def test_predict_draws_the_transition_with_its_data(capsys: Capture, tmp_path: Path) -> None:
+    critical = 0.3 / 0.7  # t / (1 - t) at t = 0.3
+    decays = ["--weight-decay", "5e-3", "--feature-decay", str(0.3**2 / (4 * 20 * 5e-3))]
+    for suffix in ("svg", "png", "pdf"):
+        assert cli.run([*PREDICT, *decays, "--path", "-o", str(tmp_path / f"turn.{suffix}")]) == 0
+        assert (tmp_path / f"turn.{suffix}").stat().st_size > 5_000
+        with (tmp_path / "turn.csv").open() as file:
+            rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+        assert rows[0]["bias_decay"] == 0.0
+        assert rows[0]["bias_norm"] == pytest.approx(0.5)  # the norm of the label mean
+        assert math.isinf(rows[-1]["bias_decay"])
+        for row in rows:
+            turned = row["mean_cosine"] > -1 / 3 + 1e-9
+            assert turned == (row["bias_decay"] > critical * (1 + 1e-9))
+    capsys.readouterr()
+    assert cli.run([*PREDICT, *decays, "-o", str(tmp_path / "turn.svg")]) == 2
+    assert "--path" in capsys.readouterr().err
+    assert cli.run([*PREDICT, *decays, "--path", "-o", str(tmp_path / "turn.gif")]) == 2
+    assert ".svg or .png or .pdf" in capsys.readouterr().err
+
+
+def test_one_encoding_is_shown(capsys: Capture, tmp_path: Path) -> None:
+    found = answer(capsys, "encodings", "simplex", "--classes", "5")
+    assert (found["num_classes"], found["code_dim"], found["rank"], found["rank_centered"]) == (5, 4, 4, 4)
+    assert found["mean_norm"] == pytest.approx(0.0, abs=1e-12)
+    assert np.array(found["cosines"])[0, 1:] == pytest.approx([-0.25] * 4)
+    assert found["least_distance"] == pytest.approx(math.sqrt(2.5))
+    path = ec.encodings.Encoding([[3.0, 0.0, 0.0], [0.0, 4.0, 0.0]]).save(tmp_path / "own.json")
+    own = answer(capsys, "encodings", str(path))
+    assert own["closest"] == [0, 2]
+    assert own["least_distance"] == 3.0
+    assert own["cosines"][0][2] is None  # the third codeword is zero
+    assert cli.run(["encodings", "circular", "--classes", "7"]) == 0
+    printed = capsys.readouterr().out
+    assert "7 codewords of length 2" in printed
+    assert cli.run(["encodings", "circle"]) == 2
+
+
 def test_tables_of_predictions(capsys: Capture) -> None:
     assert cli.run([*PREDICT, *DECAYS]) == 0
     printed = capsys.readouterr().out
@@ -108,7 +147,7 @@ def test_encodings_are_listed_with_what_they_need(capsys: Capture) -> None:
 def test_options_may_be_lists(capsys: Capture) -> None:
     tree = '[["0","1"],["2","3"]]'
     found = answer(
-        capsys, "predict", "-e", "hierarchical", "-o", f"tree={tree}", "--counts", "7,7,7,7", *DECAYS
+        capsys, "predict", "-e", "hierarchical", "-O", f"tree={tree}", "--counts", "7,7,7,7", *DECAYS
     )
     cosines = np.array(found["cosines"])
     assert cosines[0, 1] > cosines[0, 2] + 0.1
@@ -274,13 +313,13 @@ def test_built_in_studies_are_listed(capsys: Capture) -> None:
         ),
         (["predict", "-e", "no.json", "--counts", "3,4", *DECAYS], 2, "no.json", "check the path"),
         (
-            ["predict", "-e", "one-hot", "-o", "x", "--counts", "3,4", *DECAYS],
+            ["predict", "-e", "one-hot", "-O", "x", "--counts", "3,4", *DECAYS],
             2,
             "option: expected NAME=VALUE",
             "",
         ),
         (
-            ["predict", "-e", "one-hot", "-o", "x=1", "--counts", "3,4", *DECAYS],
+            ["predict", "-e", "one-hot", "-O", "x=1", "--counts", "3,4", *DECAYS],
             2,
             "has no such option",
             "it has",

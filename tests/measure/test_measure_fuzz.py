@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from encollapse.errors import EncollapseError
@@ -47,6 +47,7 @@ def laid_out(rows: np.ndarray[Any, Any], layout: str) -> np.ndarray[Any, Any]:
     whole=st.sampled_from(WHOLE),
     big=st.booleans(),
 )
+@example(seed=0, size=1, dim=1, classes=1, dtype="f8", layout="reversed", whole="i1", big=False)
 def test_a_right_answer(
     seed: int, size: int, dim: int, classes: int, dtype: str, layout: str, whole: str, big: bool
 ) -> None:

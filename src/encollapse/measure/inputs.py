@@ -99,7 +99,9 @@ def to_working(rows: Any, device: torch.device, *, double: bool = False) -> torc
         return reachable.to(device=device, dtype=dtype)
     native = np.float32 if dtype == torch.float32 else np.float64
     # torch can share neither read-only nor negatively strided memory: a copy it is.
+    # A single reversed row counts as contiguous all the same.
     shareable = rows.flags.writeable and rows.dtype == native and rows.flags.c_contiguous
+    shareable = shareable and min(rows.strides) >= 0
     usable = rows if shareable else np.array(rows, dtype=native, order="C")
     return torch.from_numpy(usable).to(device)
 

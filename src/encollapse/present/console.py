@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from encollapse import ufm
 from encollapse.encodings.catalogue import CATALOGUE
 from encollapse.geometry import ClassGeometry, Comparison, compare
+from encollapse.present.cells import align_right, cosine_range, fact_table, plain_table, vector
 from encollapse.present.records import EXAMPLE_CLASSES
 from encollapse.present.wording import count, fixed, short
 from encollapse.study.results import Results
@@ -27,12 +26,11 @@ if TYPE_CHECKING:
     from encollapse.train import Run
 
 _LONG = 40  # characters above which an example is left to --json
-_SHOWN = 10  # entries of a vector before it is cut
 
 
 def encodings_table() -> RenderableType:
     """Every encoding of the catalogue with an example of how to ask for it."""
-    table = _table("encoding", "what it is", f"options, say for {EXAMPLE_CLASSES} classes")
+    table = plain_table("encoding", "what it is", f"options, say for {EXAMPLE_CLASSES} classes")
     for name, entry in CATALOGUE.items():
         options = " ".join(f"--option {_option(o, v)}" for o, v in entry.example_for(EXAMPLE_CLASSES).items())
         table.add_row(Text(name, style="bold"), entry.summary.replace("`", ""), options or "none needed")
@@ -51,12 +49,15 @@ def solution_table(solution: ufm.Solution) -> RenderableType:
         ("loss", f"{solution.loss:.12g}"),
         ("threshold c", f"{problem.threshold:.6g}"),
         ("critical λ_b", f"{number_label(critical)}: {problem.explain()}"),
-        ("singular values", _vector(solution.singular_values)),
-        ("bias", "none" if math.isinf(problem.bias_decay) else _vector(solution.bias)),
-        ("cosines of means", _cosines(geometry.cosines()[np.ix_(geometry.present, geometry.present)])),
-        ("  centred", _cosines(geometry.cosines(centered=True)[np.ix_(geometry.present, geometry.present)])),
+        ("singular values", vector(solution.singular_values)),
+        ("bias", "none" if math.isinf(problem.bias_decay) else vector(solution.bias)),
+        ("cosines of means", cosine_range(geometry.cosines()[np.ix_(geometry.present, geometry.present)])),
+        (
+            "  centred",
+            cosine_range(geometry.cosines(centered=True)[np.ix_(geometry.present, geometry.present)]),
+        ),
     ]
-    return _pairs(pairs)
+    return fact_table(pairs)
 
 
 def design_table(solution: ufm.Solution, target: ClassGeometry, saved: str) -> RenderableType:
@@ -70,15 +71,15 @@ def design_table(solution: ufm.Solution, target: ClassGeometry, saved: str) -> R
         ("counts", _counts(problem.counts)),
         ("decays", _decays(problem)),
         ("rank of target", f"{solution.rank}"),
-        ("codeword lengths", _vector(lengths)),
+        ("codeword lengths", vector(lengths)),
         ("|b|", "no bias" if math.isinf(problem.bias_decay) else f"{np.linalg.norm(solution.bias):.6g}"),
         ("threshold c", f"{problem.threshold:.6g}"),
-        ("singular values", _vector(solution.singular_values)),
-        ("cosines of means", _cosines(solution.geometry.cosines())),
+        ("singular values", vector(solution.singular_values)),
+        ("cosines of means", cosine_range(solution.geometry.cosines())),
         ("round trip", Text(proof, style="" if success else "bold red")),
         ("certificate", str(solution.certificate)),
     ]
-    return _pairs(pairs)
+    return fact_table(pairs)
 
 
 def transition_grid(critical: float | None) -> list[float]:
@@ -89,7 +90,7 @@ def transition_grid(critical: float | None) -> list[float]:
 
 def studies_table(studies: Sequence[Study]) -> RenderableType:
     """Built-in studies with what they ask."""
-    table = _table("study", "trials", "what it asks")
+    table = plain_table("study", "trials", "what it asks")
     for study in studies:
         table.add_row(Text(study.name, style="bold", no_wrap=True), str(len(study.trials)), study.title)
     table.columns[1].justify = "right"
@@ -98,7 +99,7 @@ def studies_table(studies: Sequence[Study]) -> RenderableType:
 
 def path_table(path: ufm.BiasPath) -> RenderableType:
     """The transition: mean cosine and bias along the bias decay."""
-    table = _table("λ_b", "mean cosine", "|bias|", "minimum", "")
+    table = plain_table("λ_b", "mean cosine", "|bias|", "minimum", "")
     for decay, cosine, solution in zip(path.bias_decays, path.mean_cosine, path.solutions, strict=True):
         mark = "critical" if decay == path.critical else ""
         cells = (
@@ -109,13 +110,13 @@ def path_table(path: ufm.BiasPath) -> RenderableType:
             mark,
         )
         table.add_row(*cells, style="bold" if mark else "")
-    _right(table, 4)
+    align_right(table, 4)
     return table
 
 
 def comparison_table(comparison: Comparison) -> RenderableType:
     """Every error of a comparison, with what it means or why it is missing."""
-    table = _table("prediction against measurement", "error", "")
+    table = plain_table("prediction against measurement", "error", "")
     for row in comparison.rows:
         table.add_row(row.name, short(row.value), row.reason or row.meaning)
     table.columns[1].justify = "right"
@@ -143,7 +144,7 @@ def run_table(run: Run) -> RenderableType:
     if run.test_accuracy is not None:
         pairs.append(("test accuracy", f"{run.test_accuracy:.4f}"))
     pairs.append(("seconds", f"{run.seconds:.1f}"))
-    parts: list[RenderableType] = [_pairs(pairs)]
+    parts: list[RenderableType] = [fact_table(pairs)]
     if run.comparison is not None:
         parts += ["", comparison_table(run.comparison)]
     missing = [Text(f"{name}: none, {reason}", style="dim") for name, reason in run.missing.items()]
@@ -167,28 +168,7 @@ def results_table(results: Results) -> RenderableType:
             ("failed", Text(f"{result.label}: {(result.error or '').strip().splitlines()[-1]}", style="red"))
         )
     pairs.append(("folder", str(results.path)))
-    return _pairs(pairs)
-
-
-def _table(*heads: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for head in heads:
-        table.add_column(head, overflow="fold")
-    return table
-
-
-def _right(table: Table, columns: int) -> None:
-    for column in table.columns[:columns]:
-        column.justify = "right"
-
-
-def _pairs(pairs: Sequence[tuple[str, Any]]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in pairs:
-        table.add_row(name, value if isinstance(value, Text) else Text(str(value)))
-    return table
+    return fact_table(pairs)
 
 
 def _option(name: str, value: Any) -> str:
@@ -207,22 +187,3 @@ def _counts(counts: np.ndarray[Any, Any]) -> str:
 def _decays(problem: ufm.Problem) -> str:
     bias = number_label(problem.bias_decay)
     return f"λ_W = {problem.weight_decay:g}, λ_H = {problem.feature_decay:g}, λ_b = {bias}"
-
-
-def _vector(values: np.ndarray[Any, Any]) -> str:
-    if len(values) > 1 and np.ptp(values) <= 1e-12 * np.abs(values).max(initial=0.0):
-        return f"{values[0]:.6g} ({len(values)} times)"
-    text = "  ".join(f"{value:.6g}" for value in values[:_SHOWN])
-    return text if len(values) <= _SHOWN else f"{text}  … ({len(values)} in all)"
-
-
-def _cosines(cosines: np.ndarray[Any, Any]) -> str:
-    pairs = cosines[np.triu_indices(len(cosines), 1)]
-    known = pairs[~np.isnan(pairs)]
-    if not len(known):
-        return "undefined: every class mean is zero"
-    low, high = float(known.min()), float(known.max())
-    undefined = f"; undefined for {count(len(pairs) - len(known), 'pair')}" if len(known) < len(pairs) else ""
-    if high - low < 1e-9:
-        return f"{fixed(low, 6)} for every pair{undefined}"
-    return f"mean {fixed(float(known.mean()), 6)}, from {fixed(low, 6)} to {fixed(high, 6)}{undefined}"

@@ -96,7 +96,7 @@ def draw_reference(axes: Axes, height: float, name: str | None) -> None:
         )
 
 
-def draw_critical(axes: Axes, decay: float, height: float, colour: str) -> None:
+def draw_critical(axes: Axes, decay: float, height: float, colour: str, *, value: bool = True) -> None:
     """Mark a critical bias decay on its line; its value is written once, by the first family that has it."""
     x = math.log10(decay)
     axes.plot(x, height, marker="D", color=colour, markersize=5, linestyle="none", zorder=3.5)
@@ -104,6 +104,8 @@ def draw_critical(axes: Axes, decay: float, height: float, colour: str) -> None:
     if any(abs(x - other) < _SAME for other in known):
         return
     axes.axvline(x, color=colour, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1, label=_CRITICAL)
+    if not value:
+        return
     axes.annotate(
         f"$\\lambda_b^*$ = {number_label(decay)}",
         (x, 1.0),

@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from encollapse import _files
 from encollapse.present.style import house_style
 
+_DATE = {".svg": "Date", ".pdf": "CreationDate"}  # left out, so that equal data give equal files
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -44,6 +46,21 @@ class Drawing:
         _files.write_text(folder / f"{self.name}.csv", self.csv())
         with _files.atomic(folder / f"{self.name}.png") as temporary, house_style(self.name):
             self.figure.savefig(temporary, dpi=200)
+
+    def save_as(self, path: str | Path) -> Path:
+        """Write the picture into one file, by its suffix, and its numbers beside it as ``.csv``.
+
+        Raises
+        ------
+        ArgumentError
+            If the suffix is none of .svg, .png and .pdf.
+        """
+        target = _files.with_suffix(path, "out", (".svg", ".png", ".pdf"))
+        with _files.atomic(target) as temporary, house_style(self.name):
+            metadata = {"Software": None} if target.suffix == ".png" else {_DATE[target.suffix]: None}
+            self.figure.savefig(temporary, dpi=200, metadata=metadata)
+        _files.write_text(target.with_suffix(".csv"), self.csv())
+        return target
 
     def csv(self) -> str:
         """The numbers of the figure as CSV text; floats are written so that they can be read back exactly."""
