@@ -72,7 +72,7 @@ def _facts(encoding: Encoding) -> dict[str, Any]:
 def _floor(codewords: FloatArray) -> float:
     """Size of rounding in centred codewords: what is smaller is zero."""
     size = float(np.linalg.norm(codewords))
-    return size * max(codewords.shape) * float(np.finfo(np.float64).eps)
+    return float(size * max(codewords.shape) * np.finfo(np.float64).eps)
 
 
 def _angles(codewords: FloatArray) -> FloatArray:
