@@ -1,8 +1,11 @@
 """Training real networks: they reach the exact minimum, reproducibly, and say so when they do not."""
 
+import inspect
 import json
 import math
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import encollapse as ec
 from encollapse.data import Dataset, Split
 from encollapse.errors import ArgumentError, ArgumentTypeError, TrainingError
 from encollapse.train import Run, Status, fit
+from encollapse.train.settings import KEYWORDS
 
 WEIGHT_DECAY = 5e-3
 T = 0.3
@@ -257,6 +261,45 @@ def test_arguments_out_of_range_are_named(name: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"feature_decay": None}, "feature_decay: missing"),
+        ({"decay": "plain"}, "feature_decay: decay='plain'"),
+        ({"decay": "lasso"}, "decay: expected one of"),
+        ({"loss": "hinge"}, "loss: expected one of"),
+        ({"optimizer": "adamw"}, "optimizer: 'adamw' is Adam with decoupled decay"),
+        ({"decay": "decoupled", "feature_decay": None, "optimizer": "adam"}, "optimizer: decay='decoupled'"),
+        ({"decay": "decoupled", "feature_decay": None, "finish": 3}, "finish: L-BFGS minimises a loss"),
+        ({"optimizer": "lbfgs", "epochs": 3}, "epochs: optimizer='lbfgs'"),
+        ({"nesterov": True}, "nesterov: needs optimizer='sgd'"),
+        ({"optimizer": "sgd", "momentum": 1.0}, "momentum: expected a number below 1"),
+        ({"warm_up": 1.5}, "warm_up: expected a number below 1"),
+        ({"schedule": "zigzag"}, "schedule: expected one of"),
+        ({"precision": "8-bit"}, "precision: expected one of"),
+        ({"devices": 0}, "devices: expected at least 1"),
+        ({"classifier": "random"}, "classifier: expected one of"),
+        ({"classifier": np.ones((10, 3))}, "classifier: has 3 columns for feature_dim=64"),
+        ({"history_every": "often"}, "history_every: expected one of 'log'"),
+        ({"history_every": [3, -1]}, r"history_every\[1\]: expected at least 0"),
+        ({"checkpoint_seconds": -1.0}, "checkpoint_seconds: expected a number"),
+    ],
+)
+def test_settings_that_exclude_each_other_say_so(options: dict[str, Any], named: str) -> None:
+    with pytest.raises(ArgumentError, match=named):
+        fit(SMALL, "one-hot", **GOOD | options)
+
+
+def test_the_keywords_of_fit_are_known_without_loading_torch() -> None:
+    signature = inspect.signature(fit).parameters.values()
+    assert tuple(p.name for p in signature if p.kind is p.KEYWORD_ONLY) == KEYWORDS
+    probe = (
+        "import encollapse.train.settings, sys; print([m for m in ('torch', 'sklearn') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("dataset", np.ones((3, 3))),
@@ -266,6 +309,9 @@ def test_arguments_out_of_range_are_named(name: str, value: Any) -> None:
         ("batch_size", True),
         ("seed", "0"),
         ("progress", "yes"),
+        ("keep_frames", 1),
+        ("model_options", "wide"),
+        ("checkpoint", 7),
     ],
 )
 def test_arguments_of_the_wrong_type_are_named(name: str, value: Any) -> None:

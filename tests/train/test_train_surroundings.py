@@ -83,7 +83,8 @@ def test_without_torch_the_package_says_what_to_install() -> None:
         "import sys; sys.modules['torch'] = None\n"
         "import encollapse as ec\n"
         "from encollapse.errors import MissingDependencyError\n"
-        "try:\n    ec.train\n"
+        "import encollapse.train.settings\n"
+        "try:\n    ec.train.fit\n"
         "except MissingDependencyError as error:\n    print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)

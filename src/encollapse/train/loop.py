@@ -19,7 +19,7 @@ from encollapse.train import models
 from encollapse.train.chunks import CHUNK, chunks
 from encollapse.train.head import best_head
 from encollapse.train.models import Classifier
-from encollapse.train.objective import objective
+from encollapse.train.objectives import objective
 from encollapse.train.observe import Observation, observe
 from encollapse.train.progress import Progress
 from encollapse.train.run import Status
@@ -60,6 +60,8 @@ def train(dataset: Dataset, encoding: Encoding, settings: Settings, fabric: Fabr
     TrainingError
         If the loss stops being finite.
     """
+    assert isinstance(settings.history_every, int)
+    assert settings.feature_decay is not None
     start = time.perf_counter()
     num_samples = len(dataset.train)
     labels = torch.tensor(dataset.train.labels)

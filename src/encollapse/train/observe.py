@@ -12,9 +12,9 @@ from encollapse.encodings import Encoding
 from encollapse.measure import Collapse, collapse
 from encollapse.train.chunks import chunks
 from encollapse.train.models import Classifier
-from encollapse.train.objective import objective
+from encollapse.train.objectives import objective
 from encollapse.train.settings import Settings
-from encollapse.train.stationarity import Stationarity, stationarity
+from encollapse.train.stationary import Stationarity, stationarity
 from encollapse.train.units import Units
 
 ROW_METRICS = (
@@ -88,6 +88,7 @@ def observe(
     bias = None
     if classifier.head.bias is not None:
         bias = units.codeword * classifier.head.bias.detach().cpu().double()
+    assert settings.feature_decay is not None
     decays = {
         "weight_decay": settings.weight_decay,
         "feature_decay": settings.feature_decay,

@@ -1,67 +1,184 @@
-"""`Settings`: everything that decides a training run besides its data and its encoding."""
+"""`Settings`: everything that decides a training run besides its data and its encoding. Loads without PyTorch."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from encollapse import _checks
-from encollapse.errors import ArgumentTypeError
-from encollapse.train import models
+from encollapse.errors import ArgumentError, ArgumentTypeError
 
+DECAYS = ("ufm", "plain", "decoupled")
+LOSSES = ("mse", "cross_entropy")
+OPTIMIZERS = ("adam", "adamw", "sgd", "lbfgs")
+SCHEDULES = ("one_cycle", "cosine", "step", "constant")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+CLASSIFIERS = ("trained", "fixed")
 DEVICES = ("auto", "cpu", "gpu", "cuda", "mps")
 
+_FIXED_SIZE = "give a matrix (q, d), or one of " + ", ".join(map(repr, CLASSIFIERS))
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Settings:
-    """Checked settings of :func:`encollapse.train.fit`, where each is explained."""
+    """Checked settings of :func:`encollapse.train.fit`, where each is explained; its keywords are these fields."""
 
     weight_decay: float
-    feature_decay: float
+    feature_decay: float | None
     bias_decay: float
-    model: str
+    decay: str
+    loss: str
+    model: Any
+    model_options: Mapping[str, Any]
     feature_dim: int
     features: str
+    classifier: Any
+    optimizer: str
+    learning_rate: float
+    momentum: float
+    nesterov: bool
+    schedule: str
+    warm_up: float
     epochs: int
     finish: int
-    learning_rate: float
     batch_size: int
     tolerance: float
     seed: int
     device: str
-    history_every: int
+    devices: int
+    precision: str
+    history_every: int | str | tuple[int, ...]
+    keep_frames: bool
+    checkpoint: Path | None
+    checkpoint_seconds: float
+    keep_checkpoint: bool
     progress: bool
 
     def __post_init__(self) -> None:
         why = "at 0 the features or the classifier grow without bound"
         self._set("weight_decay", _checks.positive(self.weight_decay, "weight_decay", why=why))
-        self._set("feature_decay", _checks.positive(self.feature_decay, "feature_decay", why=why))
+        _checks.choice(self.decay, "decay", DECAYS)
+        self._check_feature_decay(why)
         self._set("bias_decay", _checks.nonnegative(self.bias_decay, "bias_decay", allow_infinity=True))
-        _checks.choice(self.model, "model", models.names())
+        _checks.choice(self.loss, "loss", LOSSES)
+        if not isinstance(self.model_options, Mapping):
+            raise ArgumentTypeError(f"model_options: expected a mapping, got {self.model_options!r}")
+        self._set("model_options", dict(self.model_options))
         _checks.choice(self.features, "features", ("linear", "relu"))
         self._set("feature_dim", _checks.integer(self.feature_dim, "feature_dim", minimum=1))
-        self._set("epochs", _checks.integer(self.epochs, "epochs", minimum=0))
-        self._set("finish", _checks.integer(self.finish, "finish", minimum=0))
-        self._set("learning_rate", _checks.positive(self.learning_rate, "learning_rate"))
+        self._check_classifier()
+        self._check_optimizer()
         self._set("batch_size", _checks.integer(self.batch_size, "batch_size", minimum=1))
         self._set("tolerance", _checks.nonnegative(self.tolerance, "tolerance"))
         # PyTorch's generators take seeds below 2⁶⁴.
         self._set("seed", _checks.integer(self.seed, "seed", minimum=0, maximum=2**63 - 1))
         _checks.choice(self.device, "device", DEVICES)
-        self._set("history_every", _checks.integer(self.history_every, "history_every", minimum=1))
-        if not isinstance(self.progress, bool):
-            raise ArgumentTypeError(f"progress: expected True or False, got {self.progress!r}")
+        self._set("devices", _checks.integer(self.devices, "devices", minimum=1))
+        _checks.choice(self.precision, "precision", PRECISIONS)
+        self._set("history_every", _history_every(self.history_every))
+        self._check_checkpoint()
+        for name in ("nesterov", "keep_frames", "keep_checkpoint", "progress"):
+            if not isinstance(getattr(self, name), bool):
+                raise ArgumentTypeError(f"{name}: expected True or False, got {getattr(self, name)!r}")
+        if self.nesterov and not (self.optimizer == "sgd" and self.momentum > 0):
+            raise ArgumentError("nesterov: needs optimizer='sgd' and a momentum above 0; leave it out")
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
+
+    def _check_feature_decay(self, why: str) -> None:
+        if self.decay == "ufm":
+            if self.feature_decay is None:
+                raise ArgumentError("feature_decay: missing; decay='ufm' regularises the features explicitly")
+            self._set("feature_decay", _checks.positive(self.feature_decay, "feature_decay", why=why))
+        elif self.feature_decay is not None:
+            raise ArgumentError(
+                f"feature_decay: decay={self.decay!r} regularises parameters and no features, "
+                f"got {self.feature_decay!r}; leave it out, or use decay='ufm'"
+            )
+
+    def _check_classifier(self) -> None:
+        if isinstance(self.classifier, str):
+            _checks.choice(self.classifier, "classifier", CLASSIFIERS)
+            return
+        matrix = _checks.array(self.classifier, "classifier", (None, None), axes="(code_dim, feature_dim)")
+        if matrix.shape[1] != self.feature_dim:
+            raise ArgumentError(
+                f"classifier: has {matrix.shape[1]} columns for feature_dim={self.feature_dim}; {_FIXED_SIZE}"
+            )
+        self._set("classifier", _checks.read_only(matrix))
+
+    def _check_optimizer(self) -> None:
+        _checks.choice(self.optimizer, "optimizer", OPTIMIZERS)
+        _checks.choice(self.schedule, "schedule", SCHEDULES)
+        for name in ("epochs", "finish"):
+            self._set(name, _checks.integer(getattr(self, name), name, minimum=0))
+        self._set("learning_rate", _checks.positive(self.learning_rate, "learning_rate"))
+        for name in ("momentum", "warm_up"):
+            self._set(name, _checks.nonnegative(getattr(self, name), name))
+            if getattr(self, name) >= 1:
+                raise ArgumentError(f"{name}: expected a number below 1, got {getattr(self, name)}")
+        if self.optimizer == "lbfgs" and self.epochs > 0:
+            raise ArgumentError(
+                f"epochs: optimizer='lbfgs' makes no passes over minibatches, got {self.epochs}; give finish instead"
+            )
+        if self.decay != "decoupled" and self.optimizer == "adamw":
+            raise ArgumentError(
+                f"optimizer: 'adamw' is Adam with decoupled decay, and decay={self.decay!r} is in the loss; "
+                "use decay='decoupled' or optimizer='adam'"
+            )
+        if self.decay == "decoupled" and self.optimizer in ("adam", "lbfgs"):
+            raise ArgumentError(
+                f"optimizer: decay='decoupled' is a step of its own, which {self.optimizer!r} does not take; "
+                "use 'adamw' or 'sgd', or decay='plain'"
+            )
+        if self.decay == "decoupled" and self.finish > 0:
+            raise ArgumentError(
+                f"finish: L-BFGS minimises a loss, and decoupled decay belongs to none, got {self.finish}; "
+                "give finish=0, or decay='plain'"
+            )
+
+    def _check_checkpoint(self) -> None:
+        if self.checkpoint is not None:
+            if not isinstance(self.checkpoint, str | Path):
+                raise ArgumentTypeError(f"checkpoint: expected a path, got {self.checkpoint!r}")
+            self._set("checkpoint", Path(self.checkpoint))
+        self._set("checkpoint_seconds", _checks.nonnegative(self.checkpoint_seconds, "checkpoint_seconds"))
 
     @property
     def has_bias(self) -> bool:
         """Whether the head has a bias: not where the bias decay is infinite."""
         return not math.isinf(self.bias_decay)
 
+    @property
+    def fixed_classifier(self) -> bool:
+        """Whether the head's weight is given and not trained."""
+        return not (isinstance(self.classifier, str) and self.classifier == "trained")
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON, where an infinite bias decay is the string ``"inf"``."""
         values = asdict(self)
-        return values | {"bias_decay": self.bias_decay if self.has_bias else "inf"}
+        values |= {"bias_decay": self.bias_decay if self.has_bias else "inf"}
+        values |= {"model": self.model if isinstance(self.model, str) else type(self.model).__name__}
+        values |= {"classifier": self.classifier if isinstance(self.classifier, str) else "given"}
+        values |= {"checkpoint": None if self.checkpoint is None else str(self.checkpoint)}
+        if isinstance(self.history_every, tuple):
+            values["history_every"] = list(self.history_every)
+        return values
+
+
+KEYWORDS = tuple(field.name for field in fields(Settings))
+"""Keywords of :func:`encollapse.train.fit`."""
+
+
+def _history_every(value: Any) -> int | str | tuple[int, ...]:
+    if isinstance(value, str):
+        return _checks.choice(value, "history_every", ("log",))
+    if isinstance(value, Sequence):
+        return tuple(
+            sorted({_checks.integer(v, f"history_every[{i}]", minimum=0) for i, v in enumerate(value)})
+        )
+    return _checks.integer(value, "history_every", minimum=1)
