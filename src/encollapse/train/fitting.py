@@ -260,7 +260,7 @@ def _settings(encoding: Encoding, **given: Any) -> Settings:
         "optimizer": optimizer,
     }
     settings = Settings(**given | {name: value for name, value in defaults.items() if given[name] is None})
-    plain = {
+    plain: dict[str, Any] = {
         "decay": "ufm",
         "loss": "mse",
         "classifier": "trained",
