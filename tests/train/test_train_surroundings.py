@@ -1,4 +1,4 @@
-"""What stands around the training: models, progress on a terminal, missing packages."""
+"""What stands around the training: progress on a terminal, missing packages."""
 
 import io
 import subprocess
@@ -6,49 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 
 import encollapse as ec
-from encollapse.errors import ArgumentError, MissingDependencyError
-from encollapse.train import Backbone, Classifier, fit, models, names
+from encollapse.errors import MissingDependencyError
+from encollapse.train import fit
 from encollapse.train.progress import Progress
-
-
-@pytest.mark.parametrize("name", names())
-@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 7, 5)])
-def test_models_map_images_to_features_and_outputs(name: str, shape: tuple[int, ...]) -> None:
-    inputs = torch.rand(11, *shape)
-    classifier = models.build(name, inputs, feature_dim=13, code_dim=3, bias=True)
-    outputs, features = classifier(inputs), classifier.features(inputs)
-    assert (outputs.shape, features.shape) == ((11, 3), (11, 13))
-    torch.testing.assert_close(outputs, features @ classifier.head.weight.T + classifier.head.bias)
-
-
-def test_inputs_are_standardised_so_that_their_units_do_not_matter() -> None:
-    inputs = torch.rand(11, 7)
-    torch.manual_seed(0)
-    plain = models.build("mlp", inputs, feature_dim=5, code_dim=3, bias=True)
-    torch.manual_seed(0)
-    scaled = models.build("mlp", 255 * inputs + 40, feature_dim=5, code_dim=3, bias=True)
-    torch.testing.assert_close(plain(inputs), scaled(255 * inputs + 40), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("features", ["linear", "relu"])
-def test_rescaling_multiplies_features_and_outputs(features: str) -> None:
-    backbone = Backbone(torch.nn.Flatten(), 7, 5, features=features)
-    classifier = Classifier(backbone, 5, 3)
-    inputs = torch.rand(11, 7)
-    with torch.no_grad():
-        before, outputs = classifier.features(inputs), classifier(inputs) - classifier.head.bias
-        bias = classifier.head.bias.clone()
-        classifier.rescale_(features=2.0, weight=0.25, bias=3.0)
-        torch.testing.assert_close(classifier.features(inputs), 2 * before)
-        torch.testing.assert_close(classifier(inputs), 0.5 * outputs + 3 * bias)
-
-
-def test_backbones_refuse_unknown_features() -> None:
-    with pytest.raises(ArgumentError, match="features"):
-        Backbone(torch.nn.Flatten(), 7, 5, features="tanh")
 
 
 class Terminal(io.StringIO):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from encollapse import _checks, data, encodings
+from encollapse import data, encodings
 from encollapse._typing import ArrayLike
 from encollapse.data import Dataset, Split
 from encollapse.encodings import Encoding
@@ -245,17 +245,18 @@ def fit(
 
 def _settings(encoding: Encoding, **given: Any) -> Settings:
     """Fill in the defaults that depend on other settings."""
-    entry = models.CATALOGUE[_checks.choice(given["model"], "model", models.names())]
+    given["model_options"] = models.check_options(given["model"], given["model_options"])
+    default_epochs, default_finish = models.lengths(given["model"])
     decoupled = given["decay"] == "decoupled"
     optimizer = given["optimizer"]
     if optimizer is None:
         optimizer = "adamw" if decoupled else "adam"
-    epochs = 0 if optimizer == "lbfgs" else DECOUPLED_EPOCHS if decoupled else entry.epochs
+    epochs = 0 if optimizer == "lbfgs" else DECOUPLED_EPOCHS if decoupled else default_epochs
     rate = LEARNING_RATES["ufm" if given["decay"] == "ufm" else "other"].get(optimizer, 1e-3)
     defaults = {
         "feature_dim": max(64, min(encoding.code_dim, encoding.num_classes)),
         "epochs": epochs,
-        "finish": 0 if decoupled else entry.finish,
+        "finish": 0 if decoupled else default_finish,
         "learning_rate": rate,
         "optimizer": optimizer,
     }
@@ -272,7 +273,6 @@ def _settings(encoding: Encoding, **given: Any) -> Settings:
         "precision": "32-true",
         "keep_frames": False,
         "checkpoint": None,
-        "model_options": {},
     }
     plain |= {"warm_up": 0.0}
     for name, value in plain.items():

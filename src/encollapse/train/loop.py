@@ -77,7 +77,7 @@ def train(dataset: Dataset, encoding: Encoding, settings: Settings, fabric: Fabr
     inputs = torch.tensor(dataset.train.inputs, device=fabric.device)
     codewords = targets / units.codeword
     codewords32 = codewords.float().to(fabric.device)
-    classifier = _initial(settings, torch.tensor(dataset.train.inputs), encoding)
+    classifier = _initial(settings, torch.tensor(dataset.train.inputs), encoding).eval()
 
     # Two optimisers, one for each phase. The second sees only the backbone: it has the best head at every step.
     adam = torch.optim.Adam(classifier.parameters(), lr=settings.learning_rate)
@@ -158,11 +158,14 @@ def train(dataset: Dataset, encoding: Encoding, settings: Settings, fabric: Fabr
             # Train until the next look.
             if epoch < settings.epochs:
                 until = min(epoch + settings.history_every, settings.epochs)
+                classifier.train()
                 for now in range(epoch, until):
                     order = torch.randperm(num_samples, generator=shuffle).to(fabric.device)
                     batches = chunks(num_samples, settings.batch_size)
                     for step, batch in enumerate(batches):
                         minibatch_step(order[batch], (now + step / len(batches)) / settings.epochs)
+                # Outside the minibatches a network is a function of one sample: batch statistics stand still.
+                classifier.eval()
                 if until == settings.epochs and settings.finish > 0:
                     adopt_best_head()
             else:
@@ -173,7 +176,7 @@ def train(dataset: Dataset, encoding: Encoding, settings: Settings, fabric: Fabr
                 adopt_best_head()
             epoch = until
 
-    classifier.cpu().eval()
+    classifier.cpu()
     classifier.rescale_(features=units.feature, weight=units.weight, bias=units.codeword)
     return Trained(classifier, seen, tuple(history), status, time.perf_counter() - start)
 
@@ -210,15 +213,11 @@ def _initial(settings: Settings, inputs: Tensor, encoding: Encoding) -> Classifi
             code_dim=encoding.code_dim,
             bias=settings.has_bias,
             features=settings.features,
+            options=settings.model_options,
         )
     finally:
         torch.set_rng_state(state)
-    with torch.no_grad():
-        classifier.backbone.last.bias.zero_()
-        features = classifier.backbone(inputs[:CHUNK])
-        size = float(features.square().sum(1).mean().sqrt())
-        norm = float(classifier.head.weight.norm())
-    classifier.rescale_(features=INITIAL_SIZE / max(size, 1e-6), weight=INITIAL_SIZE / norm, bias=0.0)
+    classifier.initialise_(inputs[:CHUNK], INITIAL_SIZE)
     return classifier
 
 

@@ -1,0 +1,40 @@
+"""Networks to train: backbones of our own, anybody's module by import path, and a linear head on top.
+
+What this package says of a model by name (options, phase lengths) needs no torch; the networks load it on first use.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from encollapse.train.models.catalogue import check_options, lengths, names, recognised
+
+if TYPE_CHECKING:
+    from encollapse.train.models.building import build
+    from encollapse.train.models.classifier import Backbone, Classifier
+    from encollapse.train.models.counting import Cost, cost
+
+_LAZY = {
+    "Backbone": "classifier",
+    "Classifier": "classifier",
+    "Cost": "counting",
+    "build": "building",
+    "cost": "counting",
+}
+
+__all__ = [
+    "Backbone",
+    "Classifier",
+    "Cost",
+    "build",
+    "check_options",
+    "cost",
+    "lengths",
+    "names",
+    "recognised",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"encollapse.train.models.{_LAZY[name]}"), name)
+    raise AttributeError(f"module 'encollapse.train.models' has no attribute {name!r}")

@@ -1,0 +1,93 @@
+"""From a name and some inputs to a classifier."""
+
+import copy
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from encollapse.errors import ArgumentError
+from encollapse.train.models.catalogue import check_options
+from encollapse.train.models.classifier import Backbone, Classifier
+from encollapse.train.models.imported import Trunk, imported
+from encollapse.train.models.resnet import resnet
+from encollapse.train.models.trunks import cnn, mlp
+
+MAKERS: dict[str, Callable[..., tuple[nn.Module, int]]] = {
+    "mlp": mlp,
+    "cnn": cnn,
+    "resnet8": partial(resnet, name="resnet8", stages=3, blocks=1),
+    "resnet18": partial(resnet, name="resnet18", stages=4, blocks=2),
+}
+
+PROBE = 4
+"""Samples with which a foreign module is tried."""
+
+
+def build(
+    model: str | nn.Module,
+    inputs: Tensor,
+    *,
+    feature_dim: int,
+    code_dim: int,
+    bias: bool,
+    features: str = "linear",
+    options: Mapping[str, Any] | None = None,
+    fixed_weight: Tensor | None = None,
+) -> Classifier:
+    """Make a classifier for `inputs` (N, ...), whose mean and spread it standardises.
+
+    Parameters
+    ----------
+    model : str or nn.Module
+        A name of :func:`encollapse.train.models.names`, an import path, or a module, of which a copy is trained.
+    inputs : (N, ...) tensor
+        Training inputs.
+    feature_dim, code_dim : int
+        Sizes of the head.
+    bias : bool
+        Whether the head has a bias.
+    features : {"linear", "relu"}
+        Features as the last layer of the backbone gives them, or their positive part.
+    options : mapping, optional
+        Options of the model. For an import path: keyword arguments of the class. For it and for a module also
+        ``last_layer`` (default True: a linear layer of ours maps the activations to `feature_dim` features; False:
+        they are the features) and ``features_method`` (the method of the module that returns its activations).
+    fixed_weight : (q, d) tensor, optional
+        A head's weight that is not trained.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If the model is unknown, an option cannot be used, or the model cannot take such inputs.
+    """
+    given = check_options(model, options)
+    spread = float(inputs.std())
+    gain = 1.0 / spread if spread > 0 else 1.0
+    standard = partial(Backbone, features=features, shift=float(inputs.mean()), gain=gain)
+    if isinstance(model, str) and model in MAKERS:
+        trunk, width = MAKERS[model](inputs.shape[1:], **given)
+        backbone = standard(trunk, width, feature_dim)
+    else:
+        backbone = _foreign(model, inputs[:PROBE], feature_dim, given, standard)
+    return Classifier(backbone, feature_dim, code_dim, bias=bias, fixed_weight=fixed_weight)
+
+
+def _foreign(
+    model: str | nn.Module,
+    few: Tensor,
+    feature_dim: int,
+    options: dict[str, Any],
+    standard: Callable[..., Backbone],
+) -> Backbone:
+    last_layer, method = options.pop("last_layer", True), options.pop("features_method", None)
+    module = imported(model, options) if isinstance(model, str) else copy.deepcopy(model)
+    trunk = Trunk(module, method)
+    width = trunk.width(few)
+    if not last_layer and width != feature_dim:
+        raise ArgumentError(
+            f"feature_dim: the features of {type(module).__name__} have {width} entries, got {feature_dim}; "
+            f"pass feature_dim={width}, or leave last_layer=False out"
+        )
+    return standard(trunk, width, feature_dim, last_layer=last_layer)

@@ -1,0 +1,169 @@
+"""What is known of a model by its name alone: its options and its phase lengths. Needs no torch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from encollapse import _checks
+from encollapse.errors import ArgumentError, ArgumentTypeError
+
+ACTIVATIONS = ("relu", "gelu", "tanh")
+IMPORTED = "PACKAGE.MODULE:CLASS"
+
+
+def _whole_numbers(value: Any, name: str) -> list[int]:
+    if not isinstance(value, list | tuple) or not value:
+        raise ArgumentTypeError(f"{name}: expected a list of one whole number or more, got {value!r}")
+    return [_checks.integer(entry, name, minimum=1) for entry in value]
+
+
+def _flag(value: Any, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise ArgumentTypeError(f"{name}: expected True or False, got {value!r}")
+    return value
+
+
+def _name(value: Any, name: str) -> str | None:
+    if not isinstance(value, str | None):
+        raise ArgumentTypeError(f"{name}: expected the name of a method, got {value!r}")
+    return value
+
+
+_size = partial(_checks.integer, minimum=1)
+_depth = partial(_checks.integer, minimum=0)
+
+
+def _one_of(*options: str) -> Callable[[Any, str], Any]:
+    return partial(_checks.choice, options=options)
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a model: its default, and the check that a given value passes."""
+
+    default: Any
+    check: Callable[[Any, str], Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of a model: its options, and the default lengths of the two phases of training.
+
+    An iteration of L-BFGS costs about as much as an epoch of Adam. Where convolutions make both expensive,
+    more of the work is left to Adam, which then gets further in the same time.
+    """
+
+    options: Mapping[str, Option]
+    epochs: int
+    finish: int
+
+
+_RESIDUAL = {
+    "normalisation": Option("group", _one_of("group", "batch", "none")),
+    "stem_stride": Option(1, partial(_checks.integer, minimum=1, maximum=4)),
+}
+
+CATALOGUE: dict[str, Entry] = {
+    "mlp": Entry(
+        {
+            "width": Option(128, _size),
+            "depth": Option(3, _depth),
+            "activation": Option("relu", _one_of(*ACTIVATIONS)),
+            "normalisation": Option("none", _one_of("none", "batch", "layer")),
+        },
+        epochs=20,
+        finish=700,
+    ),
+    "cnn": Entry(
+        {
+            "channels": Option([16, 32], _whole_numbers),
+            "hidden": Option(128, _size),
+            "activation": Option("relu", _one_of(*ACTIVATIONS)),
+            "normalisation": Option("none", _one_of("none", "batch", "group")),
+        },
+        epochs=30,
+        finish=10,
+    ),
+    "resnet8": Entry({"width": Option(16, _size), **_RESIDUAL}, epochs=30, finish=10),
+    "resnet18": Entry({"width": Option(64, _size), **_RESIDUAL}, epochs=30, finish=10),
+}
+
+OF_IMPORTED = Entry({}, epochs=30, finish=10)
+OF_MODULES = Entry(
+    {"last_layer": Option(True, _flag), "features_method": Option(None, _name)}, epochs=30, finish=10
+)
+
+
+def names() -> tuple[str, ...]:
+    """Names of models that :func:`encollapse.train.fit` knows, besides import paths."""
+    return tuple(CATALOGUE)
+
+
+def is_import_path(name: Any) -> bool:
+    """Whether `name` has the form ``package.module:Class`` or ``file.py:Class``."""
+    return isinstance(name, str) and name.count(":") == 1 and all(name.split(":"))
+
+
+def recognised(name: Any) -> bool:
+    """Whether `name` is in the catalogue or has the form of an import path, which is not followed here."""
+    return isinstance(name, str) and (name in CATALOGUE or is_import_path(name))
+
+
+def is_module(model: Any) -> bool:
+    """Whether `model` is a torch.nn.Module itself."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(model, torch.nn.Module)
+
+
+def check_options(model: Any, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """All options of the model, checked, with the defaults of those not given.
+
+    Options of an import path are arguments of the class and go to it unchecked; a module itself has `last_layer` and
+    `features_method` alone.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If the model is unknown, it has no such option, or an option has a value that it cannot take.
+    """
+    if not isinstance(options, Mapping | None):
+        raise ArgumentTypeError(f"model_options: expected a mapping, got {options!r}")
+    given = dict(options or {})
+    known = _entry(model).options
+    if is_import_path(model):
+        return given
+    for option in given:
+        if option not in known:
+            name = repr(model) if isinstance(model, str) else type(model).__name__
+            raise ArgumentError(f"model_options: {name} has no option {option!r}; it has {', '.join(known)}")
+    return {
+        option: about.check(given[option], f"model_options.{option}") if option in given else about.default
+        for option, about in known.items()
+    }
+
+
+def lengths(model: Any) -> tuple[int, int]:
+    """Default phase lengths of the model: epochs of Adam, and most iterations of L-BFGS.
+
+    Raises
+    ------
+    ArgumentError
+        If the model is unknown.
+    """
+    entry = _entry(model)
+    return entry.epochs, entry.finish
+
+
+def _entry(model: Any) -> Entry:
+    if is_module(model):
+        return OF_MODULES
+    if not recognised(model):
+        raise ArgumentError(
+            f"model: expected one of {', '.join(map(repr, CATALOGUE))}, or the import path of a "
+            f"torch.nn.Module as {IMPORTED}, got {model!r}"
+        )
+    return CATALOGUE.get(model, OF_IMPORTED)
