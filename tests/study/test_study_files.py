@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import encollapse as ec
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
-from encollapse.study.resolve import feature_decay_of, geometric_counts, problem_of
+from encollapse.study.resolve import dataset_of, encoding_of, feature_decay_of, imbalanced_counts, problem_of
 from encollapse.study.study import Study, parse
 from encollapse.study.trials import Trial, canonical_json, parse_settings
 
@@ -79,10 +79,23 @@ def test_feature_decay_follows_from_the_threshold() -> None:
 
 
 def test_geometric_counts_have_the_ends_asked_for_and_a_constant_ratio() -> None:
-    counts = geometric_counts(10, 170, 5)
+    counts = imbalanced_counts({"kind": "geometric", "first": 170, "last": 5}, np.full(10, 999))
     assert (counts[0], counts[-1]) == (170, 5)
     exact = 170 * (5 / 170) ** (np.arange(10) / 9)
     assert np.abs(counts - exact).max() <= 0.5
+
+
+def test_exponential_counts_start_from_what_the_smallest_class_has() -> None:
+    available = np.array([90, 70, 83, 77, 99])
+    counts = imbalanced_counts({"kind": "exponential", "ratio": 16.0}, available)
+    assert np.abs(counts - 70 / 2.0 ** np.arange(5)).max() <= 0.5
+    assert imbalanced_counts({"kind": "exponential", "ratio": 1e9, "first": 11}, available)[-1] == 1
+
+
+@pytest.mark.parametrize(("fraction", "few"), [(0.4, 3), (0.01, 1), (0.99, 6)])
+def test_step_counts_give_the_last_classes_fewer(fraction: float, few: int) -> None:
+    rule = {"kind": "step", "majority": 11, "minority": 3, "fraction": fraction}
+    assert imbalanced_counts(rule, np.full(7, 99)).tolist() == [11] * (7 - few) + [3] * few
 
 
 def shuffled(value: Any, generator: random.Random) -> Any:
@@ -131,9 +144,39 @@ def test_definition_round_trip() -> None:
         ("bias_deca = 1", r"bias_deca: no such key; did you mean 'bias_decay'\?"),
         ("weight_decay = 0", r"weight_decay: expected a number above 0, got 0"),
         ("weight_decay = inf", r"weight_decay: expected a finite number above 0"),
-        ("feature_decay = 1.0\nthreshold = 1.0", r"block 1: threshold and feature_decay exclude each other"),
+        ("feature_decay = 1.0\nthreshold = 1.0", r"block 1: threshold: .*exclude each other"),
         ("seeds = [-1]", r"seeds\[0\]: expected .* got -1"),
         ("seeds = true", r"seeds: expected a whole number, got True"),
+        (
+            "train = { learning_rates = 1.0 }",
+            r"train: .* no option 'learning_rates'; did you mean 'learning_rate'",
+        ),
+        ("train = { seed = 3 }", r"train: seed has a key of its own; write seeds in the block"),
+        ("train = { history_every = 3 }", r"write measure = \{ every = ... \} in the block"),
+        ("train = { finish = [] }", r"train: expected at least one value"),
+        ("measure = { evry = 3 }", r"measure\.evry: no such key; did you mean 'every'\?"),
+        (
+            'measure = { convention = "zhu" }',
+            r"measure\.convention: no convention .* did you mean 'zhu2021'\?",
+        ),
+        ('zip = ["bias_decay"]', r"zip: expected at least two axes"),
+        ('zip = ["bias_decay", "nothing"]', r"zip: the block has no axis 'nothing'; it has: dataset, model"),
+        (
+            'bias_decay = [0, 1]\nseeds = [1, 2, 3]\nzip = ["bias_decay", "seeds"]',
+            r"zip: bias_decay has 2 values and seeds has 3; axes that advance together need as many",
+        ),
+        ('zip = [["bias_decay", "seeds"], ["encoding", "seeds"]]', r"zip: seeds is named twice"),
+        ('model = { name = "mlp", option = 3 }', r"model\.option: no such key; did you mean 'options'\?"),
+        (
+            'dataset = { name = "no.npz" }',
+            r"dataset: there is no file 'no.npz'; paths start at the study file",
+        ),
+        ('[[runs]]\nencoding = { file = "no.json" }', r"block 2: encoding: there is no file 'no.json'"),
+        ('[[runs]]\nencoding = { file = "no.txt" }', r"block 2: encoding\.file: expected a file ending in"),
+        (
+            '[[runs]]\nencoding = { name = "one-hot", file = "a.json" }',
+            r"block 2: encoding: expected either a name or a file",
+        ),
         ('dataset = { name = "digits", count = 3 }', r"dataset\.count: no such key; did you mean 'counts'\?"),
         (
             'dataset = { name = "digits", counts = [3, 0] }',
@@ -146,7 +189,7 @@ def test_definition_round_trip() -> None:
         ),
         (
             'dataset = { name = "digits", imbalance = { kind = "geo", first = 3, last = 1 } }',
-            "expected 'geometric'",
+            r"expected tag.*'geometric'.*'exponential'.*'step'",
         ),
         ('features = "rel"', r"features: expected 'linear' or 'relu', got 'rel'"),
         ("epochs = 1.5", r"epochs: expected a whole number, got 1\.5"),
@@ -163,8 +206,148 @@ def test_definition_round_trip() -> None:
     ],
 )
 def test_bad_keys_are_named_with_file_and_block(addition: str, message: str) -> None:
-    with pytest.raises(FileFormatError, match=f"^a.toml: .*{message}"):
+    with pytest.raises(FileFormatError, match=rf"^a\.toml(:\d+)?: .*{message}"):
         study(HEAD + DEFAULTS + RUN + addition + "\n")
+
+
+LINES = '''name = "a"
+title = "t"
+description = """
+bias_decay = -3 is no key here
+"""
+[defaults]
+dataset = "digits"
+weight_decay = 1e-3
+{0}threshold = 0.3
+[[runs]]
+encoding = "one-hot" # bias_decay = -1
+bias_decay = 0
+[[runs]]
+encoding = [
+  "one-hot",
+  {{ name = "random", options = {{ {1} = 3 }} }},
+]
+bias_decay = [
+  0,
+  {2},
+]
+{3}
+[runs.dataset]
+name = "digits"
+{4} = 3
+'''
+RIGHT = ["", "code_dim", "1", "", "counts"]
+
+
+@pytest.mark.parametrize(
+    ("position", "wrong", "line", "key"),
+    [
+        (0, "epochs = -1\n", 9, r"epochs: expected"),
+        (1, "dim", 16, r"\[\[runs\]\] block 2: encoding"),
+        (2, "-2", 18, r"\[\[runs\]\] block 2: bias_decay\[1\]: expected"),
+        (3, "zip = ['bias_decay', 'seeds']", 22, r"zip: bias_decay has 2 values and seeds has 1"),
+        (4, "count", 25, r"dataset\.count: no such key"),
+    ],
+)
+def test_errors_name_the_line(position: int, wrong: str, line: int, key: str) -> None:
+    assert len(study(LINES.format(*RIGHT)).trials) == 5
+    written = list(RIGHT)
+    written[position] = wrong
+    with pytest.raises(FileFormatError, match=rf"^a\.toml:{line}: .*{key}"):
+        study(LINES.format(*written))
+
+
+def settings_of(block: str) -> list[Any]:
+    return [trial.settings for trial in study(HEAD + DEFAULTS + "[[runs]]\n" + block).trials]
+
+
+def test_any_key_may_be_an_axis() -> None:
+    found = settings_of(
+        'encoding = { name = "label-smoothing", options = { smoothing = [0.1, 0.2, 0.3] } }\n'
+        "train = { learning_rate = [1e-2, 1e-3], finish = 7 }\n"
+        'dataset = { name = "digits", counts = { grid = [5, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]] } }\n'
+        'model = [{ name = "mlp", options = { width = [32, 64] } }, "cnn"]\n'
+    )
+    assert len(found) == 3 * 2 * 2 * 3
+    assert {s["encoding"]["options"]["smoothing"] for s in found} == {0.1, 0.2, 0.3}
+    assert {s["train"]["learning_rate"] for s in found} == {1e-2, 1e-3}
+    assert {s["train"]["finish"] for s in found} == {7}
+    assert {str(s["dataset"]["counts"]) for s in found} == {"5", str(list(range(1, 11)))}
+    assert {(s["model"], s.get("model_options", {}).get("width")) for s in found} == {
+        ("mlp", 32),
+        ("mlp", 64),
+        ("cnn", None),
+    }
+
+
+def test_lists_that_options_take_are_values_and_can_be_axes_when_said() -> None:
+    deep, flat = "[['0', '1'], ['2', '3']]", "['0', '1', '2', '3']"
+    one = settings_of(f"encoding = {{ name = 'hierarchical', options = {{ tree = {deep} }} }}\n")
+    assert [s["encoding"]["options"]["tree"] for s in one] == [[["0", "1"], ["2", "3"]]]
+    two = settings_of(
+        f"encoding = {{ name = 'hierarchical', options = {{ tree = {{ grid = [{deep}, {flat}] }} }} }}\n"
+    )
+    assert [s["encoding"]["options"]["tree"] for s in two] == [[["0", "1"], ["2", "3"]], ["0", "1", "2", "3"]]
+    said = settings_of(
+        'encoding = "one-hot"\nmodel = { name = "cnn", options = { channels = { value = [3, 5] } } }\n'
+    )
+    assert [s["model_options"] for s in said] == [{"channels": [3, 5]}]
+
+
+def test_zipped_axes_advance_together_and_the_others_multiply() -> None:
+    found = settings_of(
+        "encoding = 'one-hot'\n"
+        "zip = [['bias_decay', 'train.learning_rate'], ['weight_decay', 'seeds']]\n"
+        "bias_decay = [0, 1, inf]\ntrain = { learning_rate = [1e-1, 1e-2, 1e-3] }\n"
+        "weight_decay = [1e-3, 2e-3]\nseeds = [5, 7]\nepochs = [1, 2]\n"
+    )
+    assert len(found) == 3 * 2 * 2
+    pairs = {(s["bias_decay"], s["train"]["learning_rate"]) for s in found}
+    assert pairs == {(0.0, 1e-1), (1.0, 1e-2), (math.inf, 1e-3)}
+    assert {(s["weight_decay"], s["seed"]) for s in found} == {(1e-3, 5), (2e-3, 7)}
+
+
+def test_what_only_trainings_have_does_not_multiply_the_theory() -> None:
+    found = settings_of(
+        "encoding = 'one-hot'\nmodel = ['ufm', 'mlp']\nseeds = [0, 1, 2]\nepochs = [1, 2]\n"
+        "measure = { every = 3, frames = true }\n"
+    )
+    assert [s["model"] for s in found].count("ufm") == 1
+    assert [s["model"] for s in found].count("mlp") == 6
+    assert {canonical_json(s.get("measure")) for s in found} == {"null", '{"every":3,"frames":true}'}
+
+
+def test_an_encoding_file_is_known_by_its_content(tmp_path: Path) -> None:
+    def ids() -> list[str]:
+        return [trial.id for trial in ec.study.load(tmp_path / "a.toml").trials]
+
+    (tmp_path / "a.toml").write_text(HEAD + DEFAULTS + '[[runs]]\nencoding = { file = "my.json" }\n')
+    code = ec.encodings.random(10, 7, seed=3)
+    code.save(tmp_path / "my.json")
+    (first,) = ids()
+    settings = ec.study.load(tmp_path / "a.toml").trials[0].settings
+    np.testing.assert_array_equal(encoding_of(settings, 10).codewords, code.codewords)
+    (tmp_path / "deeper").mkdir()
+    for name in ("a.toml", "my.json"):
+        (tmp_path / "deeper" / name).write_bytes((tmp_path / name).read_bytes())
+    assert ec.study.load(tmp_path / "deeper" / "a.toml").trials[0].id == first
+    ec.encodings.random(10, 7, seed=4).save(tmp_path / "my.json")
+    assert ids() != [first]
+    with pytest.raises(FileFormatError, match=r"my\.json: changed while the study was running"):
+        encoding_of(settings, 10)
+
+
+def test_a_data_file_is_known_by_its_content(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(
+        HEAD + DEFAULTS.replace('"digits"', '"mine.npz"') + '[[runs]]\nencoding = "one-hot"\n'
+    )
+    ids = []
+    for shift in (0.0, 1.0):
+        np.savez(tmp_path / "mine.npz", inputs=np.eye(6) + shift, labels=np.arange(6) % 3)
+        trial = ec.study.load(tmp_path / "a.toml").trials[0]
+        assert dataset_of(trial.settings).counts.tolist() == [2, 2, 2]
+        ids.append(trial.id)
+    assert ids[0] != ids[1]
 
 
 @pytest.mark.parametrize(
@@ -178,7 +361,10 @@ def test_bad_keys_are_named_with_file_and_block(addition: str, message: str) -> 
             HEAD + DEFAULTS.replace("threshold = 0.3\n", "") + RUN,
             "feature_decay: missing; give it, or threshold",
         ),
-        (HEAD + DEFAULTS + "feature_decay = 1.0\n" + RUN, r"\[defaults\]: threshold and feature_decay"),
+        (
+            HEAD + DEFAULTS + "feature_decay = 1.0\n" + RUN,
+            r"\[defaults\]: threshold: threshold and feature_decay",
+        ),
     ],
 )
 def test_incomplete_files_are_refused(text: str, message: str) -> None:

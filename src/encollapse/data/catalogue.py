@@ -20,6 +20,11 @@ def names() -> tuple[str, ...]:
     return tuple(CATALOGUE)
 
 
+def recognised(name_or_path: str | Path) -> bool:
+    """Whether :func:`load` takes it: a name, or a path of a kind that it reads. Nothing is opened."""
+    return name_or_path in CATALOGUE or Path(name_or_path).suffix == ".npz"
+
+
 def load(
     name_or_path: str | Path, *, counts: ArrayLike | None = None, holdout: float = 0.0, seed: int = 0
 ) -> Dataset:

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from encollapse.data import Dataset
 from encollapse.geometry import ClassGeometry
-from encollapse.study.resolve import dataset_of, encoding_of, feature_decay_of
-from encollapse.study.trials import plain
+from encollapse.study.found import Found
+from encollapse.study.resolve import dataset_of, problem_of
+from encollapse.study.theory import minimise
+from encollapse.study.trials import THEORY, plain
 from encollapse.study.versions import installed
-from encollapse.ufm import Solution
+from encollapse.ufm import Problem, Solution
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ def execute(settings: Mapping[str, Any]) -> Outcome:
     started, clock = now(), time.perf_counter()
     record, error, predicted, measured = None, None, None, None
     try:
-        record, predicted, measured = _train(settings)
+        record, predicted, measured = _found(settings)
     except Exception:
         error = traceback.format_exc()
     seconds = time.perf_counter() - clock
@@ -53,41 +56,47 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _train(settings: Mapping[str, Any]) -> tuple[dict[str, Any], ClassGeometry | None, ClassGeometry]:
+def _found(settings: Mapping[str, Any]) -> tuple[dict[str, Any], ClassGeometry | None, ClassGeometry]:
+    dataset = dataset_of(settings)
+    problem = problem_of(settings, dataset.counts)
+    found = minimise(problem, dataset) if settings["model"] == THEORY else _train(settings, dataset, problem)
+    record = {**found.record, "classes": dataset.classes, "counts": dataset.counts}
+    record |= {
+        "feature_decay": problem.feature_decay,
+        "threshold_c": problem.threshold,
+        "threshold_t": problem.threshold * math.sqrt(problem.num_classes),
+        "label_mean": problem.mean_codeword,
+        "mean_cosine": found.measured.mean_cosine(),
+        "prediction": None if found.prediction is None else _prediction(found.prediction),
+    }
+    predicted = None if found.prediction is None else found.prediction.geometry
+    return plain(record), predicted, found.measured
+
+
+def _train(settings: Mapping[str, Any], dataset: Dataset, problem: Problem) -> Found:
     from encollapse import train
 
-    dataset = dataset_of(settings)
-    encoding = encoding_of(settings, dataset.num_classes)
-    num_samples = int(dataset.counts.sum())
-    feature_decay = feature_decay_of(settings, dataset.num_classes, num_samples)
-    optional = {"epochs": settings["epochs"]} if "epochs" in settings else {}
+    measure = settings.get("measure", {})
+    optional = {key: settings[key] for key in ("epochs", "model_options") if key in settings}
+    optional |= {option: measure[key] for key, option in _OF_MEASURE.items() if key in measure}
     run = train.fit(
         dataset,
-        encoding,
+        problem.encoding,
         model=settings["model"],
         features=settings["features"],
-        weight_decay=settings["weight_decay"],
-        feature_decay=feature_decay,
-        bias_decay=settings["bias_decay"],
+        weight_decay=problem.weight_decay,
+        feature_decay=problem.feature_decay,
+        bias_decay=problem.bias_decay,
         seed=settings["seed"],
         progress=False,
         **optional,
         **settings.get("train", {}),
     )
-    c = math.sqrt(num_samples * settings["weight_decay"] * feature_decay)
-    record = run.to_dict() | {
-        "classes": dataset.classes,
-        "counts": dataset.counts,
-        "feature_decay": feature_decay,
-        "threshold_c": c,
-        "threshold_t": c * math.sqrt(dataset.num_classes),
-        "label_mean": encoding.mean(dataset.counts / num_samples),
-        "mean_cosine": run.collapse.geometry.mean_cosine(),
-        "converged": run.converged,
-        "prediction": None if run.prediction is None else _prediction(run.prediction),
-    }
-    predicted = None if run.prediction is None else run.prediction.geometry
-    return plain(record), predicted, run.collapse.geometry
+    return Found(run.to_dict() | {"converged": run.converged}, run.collapse.geometry, run.prediction)
+
+
+_OF_MEASURE = {"every": "history_every", "frames": "keep_frames"}
+"""Options of the training that the table `measure` gives."""
 
 
 def _prediction(solution: Solution) -> dict[str, Any]:

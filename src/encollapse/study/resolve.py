@@ -10,27 +10,44 @@ import numpy as np
 
 from encollapse import data, encodings, ufm
 from encollapse._typing import IntArray
+from encollapse.study.located import require_content
+from encollapse.study.trials import OF_THEORY
 
 
 def dataset_of(settings: Mapping[str, Any]) -> data.Dataset:
     """Load the data set that a trial names, with the class counts it asks for."""
     spec = settings["dataset"]
-    options = spec.get("options", {})
+    source = require_content(spec) if "file" in spec else spec["name"]
+    options = dict(spec.get("options", {}))
+    options |= {key: spec[key] for key in ("holdout", "seed", "label_noise") if key in spec}
     counts = spec.get("counts")
     if "imbalance" in spec:
-        num_classes = data.load(spec["name"], **options).num_classes
-        counts = geometric_counts(num_classes, spec["imbalance"]["first"], spec["imbalance"]["last"])
-    return data.load(spec["name"], counts=counts, **options)
+        whole = data.load(source, **options)
+        counts = imbalanced_counts(spec["imbalance"], whole.counts)
+    return data.load(source, counts=counts, **options)
 
 
-def geometric_counts(num_classes: int, first: int, last: int) -> IntArray:
-    """Class counts (K,) in geometric progression from `first` to `last`, rounded to whole numbers."""
+def imbalanced_counts(rule: Mapping[str, Any], available: IntArray) -> IntArray:
+    """Class counts (K,) by a rule of a study file, given how many samples (K,) there are.
+
+    ``geometric`` falls from `first` to `last`; ``exponential`` likewise from `first` (default: what the
+    smallest class has) to `first` over `ratio`; ``step`` gives `majority` samples to the first classes and
+    `minority` to the others, which are `fraction` of them, rounded, but at least one and not all.
+    """
+    num_classes = len(available)
+    if rule["kind"] == "step":
+        few = min(max(round(rule.get("fraction", 0.5) * num_classes), 1), num_classes - 1)
+        return np.repeat([rule["majority"], rule["minority"]], [num_classes - few, few]).astype(np.int64)
+    first = rule.get("first", int(available.min()))
+    last = rule["last"] if rule["kind"] == "geometric" else max(first / rule["ratio"], 1.0)
     return np.rint(np.geomspace(first, last, num_classes)).astype(np.int64)
 
 
 def encoding_of(settings: Mapping[str, Any], num_classes: int) -> encodings.Encoding:
     """Make the encoding that a trial names."""
     spec = settings["encoding"]
+    if "file" in spec:
+        return encodings.Encoding.load(require_content(spec))
     return encodings.by_name(spec["name"], num_classes, **spec.get("options", {}))
 
 
@@ -52,4 +69,5 @@ def problem_of(settings: Mapping[str, Any], counts: IntArray) -> ufm.Problem:
         feature_decay=feature_decay_of(settings, len(counts), num_samples),
         bias_decay=settings["bias_decay"],
         features=settings["features"],
+        **{key: value for key, value in settings.get("train", {}).items() if key in OF_THEORY},
     )

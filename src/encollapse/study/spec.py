@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from encollapse import data
 from encollapse.encodings.catalogue import CATALOGUE
 from encollapse.errors import FileFormatError
+from encollapse.geometry.metrics.convention import PRESETS
+from encollapse.study import axes
+from encollapse.study.located import locate_dataset, locate_encoding
 from encollapse.study.spec_errors import block_name, message, place, suggest
+from encollapse.study.spec_lines import line_of
+from encollapse.study.train_options import ELSEWHERE, OPTIONS
+from encollapse.study.zips import check_zips
 
-DEFAULTS: dict[str, Any] = {"model": ["mlp"], "features": ["linear"], "seeds": [0]}
+DEFAULTS: dict[str, Any] = {"model": [{"name": "mlp"}], "features": ["linear"], "seeds": [0]}
 """Values of keys that neither a block nor ``[defaults]`` gives."""
 
 NEEDED = ("dataset", "encoding", "weight_decay", "bias_decay")
 
 
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list) else [value]
+def _expand(takes_list: axes.TakesList = lambda path: False) -> BeforeValidator:
+    return BeforeValidator(lambda value: axes.values(value, takes_list))
 
 
 def _as_table(value: Any) -> Any:
@@ -30,56 +45,89 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Imbalance(_Strict):
-    """Class counts given by a rule: geometric from `first` for class 0 to `last` for class K - 1."""
+Whole = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Geometric(_Strict):
+    """Class counts in geometric progression from `first` for class 0 to `last` for class K - 1."""
 
     kind: Literal["geometric"]
-    first: Annotated[int, Field(ge=1)]
-    last: Annotated[int, Field(ge=1)]
+    first: Whole
+    last: Whole
+
+
+class Exponential(_Strict):
+    """Class counts that fall exponentially, `ratio` being the first class over the last."""
+
+    kind: Literal["exponential"]
+    ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)]
+    first: Whole | None = None
+
+
+class Step(_Strict):
+    """`majority` samples of the first classes and `minority` of the rest, which are a `fraction` of all."""
+
+    kind: Literal["step"]
+    majority: Whole
+    minority: Whole
+    fraction: Fraction = 0.5
+
+
+Imbalance = Annotated[Geometric | Exponential | Step, Field(discriminator="kind")]
 
 
 class DatasetSpec(_Strict):
-    """A data set by name, how many samples to keep of each class, and options of its loader."""
+    """A data set by name or path, how many samples to keep of each class, and options of its loader."""
 
     name: Annotated[str, Field(min_length=1)]
-    counts: Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=1)]] | None = None
+    counts: Whole | list[Whole] | None = None
     imbalance: Imbalance | None = None
+    label_noise: dict[str, Any] | Fraction | None = None
+    holdout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    seed: Annotated[int, Field(ge=0)] | None = None
     options: dict[str, Any] = {}
 
     @field_validator("name")
     @classmethod
     def _known(cls, value: str) -> str:
-        if value not in data.names() and not value.endswith(".npz"):
+        if not data.recognised(value):
             known = suggest(value, list(data.names()))
-            raise ValueError(f"no data set is called {value!r}{known}; a path must end in .npz")
+            raise ValueError(f"no data set is called {value!r}{known}; a file must end in .npz")
         return value
 
     @field_validator("imbalance")
     @classmethod
-    def _one_rule(cls, value: Imbalance | None, info: Any) -> Imbalance | None:
+    def _one_rule(cls, value: Any, info: ValidationInfo) -> Any:
         if value is not None and info.data.get("counts") is not None:
             raise ValueError("counts and imbalance exclude each other; keep one")
         return value
 
 
 class EncodingSpec(_Strict):
-    """An encoding of the catalogue by name, with its options."""
+    """An encoding of the catalogue by name, with its options, or one from a file."""
 
-    name: str
+    name: str | None = None
     options: dict[str, Any] = {}
+    file: Annotated[str, Field(pattern=r"\.(json|npz)$")] | None = None
 
     @field_validator("name")
     @classmethod
-    def _known(cls, value: str) -> str:
+    def _known(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         name = value.replace("_", "-")
         if name not in CATALOGUE:
-            raise ValueError(f"no encoding is called {value!r}{suggest(name, CATALOGUE)}")
+            raise ValueError(
+                f"no encoding is called {value!r}{suggest(name, CATALOGUE)}; "
+                'one from a file is { file = "my.json" }'
+            )
         return name
 
     @field_validator("options")
     @classmethod
-    def _known_options(cls, value: dict[str, Any], info: Any) -> dict[str, Any]:
-        entry = CATALOGUE.get(info.data.get("name", ""))
+    def _known_options(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        entry = CATALOGUE.get(info.data.get("name") or "")
         if entry is None:
             return value
         unknown = [o for o in value if o not in entry.options]
@@ -88,48 +136,96 @@ class EncodingSpec(_Strict):
             raise ValueError(f"the encoding has no option {unknown[0]!r}; it has: {known}")
         return value
 
-    def missing_option(self) -> str | None:
-        """Name of an option that the encoding needs and the file does not give."""
+    def fault(self) -> str | None:
+        """What is missing or too much, if anything."""
+        if (self.name is None) == (self.file is None):
+            return "expected either a name or a file"
+        if self.name is None:
+            return "an encoding from a file has no options; leave them out" if self.options else None
         options = CATALOGUE[self.name].options
-        return next((n for n, p in options.items() if p.default is p.empty and n not in self.options), None)
+        for option, parameter in options.items():
+            if parameter.default is parameter.empty and option not in self.options:
+                return (
+                    f"the encoding {self.name!r} needs the option {option!r}; write "
+                    f'{{ name = "{self.name}", options = {{ {option} = ... }} }}'
+                )
+        return None
+
+
+class ModelSpec(_Strict):
+    """A network by name, with its options."""
+
+    name: Annotated[str, Field(min_length=1)]
+    options: dict[str, Any] = {}
+
+
+class Measure(_Strict):
+    """What is looked at during training, and by which convention the end is measured."""
+
+    every: Whole | None = None
+    convention: str | None = None
+    frames: bool | None = None
+
+    @field_validator("convention")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        if value is not None and value not in PRESETS:
+            raise ValueError(f"no convention is called {value!r}{suggest(value, PRESETS)}")
+        return value
+
+
+def _encoding_takes_list(path: axes.Path) -> bool:
+    return path[:1] == ("options",) and any(
+        isinstance(entry.example_for(2).get(path[-1]), list) for entry in CATALOGUE.values() if entry.describe
+    )
+
+
+def _dataset_takes_list(path: axes.Path) -> bool:
+    return path == ("counts",)
 
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Dataset = Annotated[DatasetSpec, BeforeValidator(_as_table)]
 Coding = Annotated[EncodingSpec, BeforeValidator(_as_table)]
-Bias = Annotated[float, Field(ge=0)]
+Model = Annotated[ModelSpec, BeforeValidator(_as_table)]
+NotNegative = Annotated[float, Field(ge=0)]
 
 
 class Block(_Strict):
     """One ``[[runs]]`` table. A list stands for a grid axis; the block is the product of its axes."""
 
-    dataset: Annotated[list[Dataset], BeforeValidator(_as_list), Field(min_length=1)] | None = None
-    model: Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)] | None = None
-    encoding: Annotated[list[Coding], BeforeValidator(_as_list), Field(min_length=1)] | None = None
-    weight_decay: Annotated[list[Positive], BeforeValidator(_as_list), Field(min_length=1)] | None = None
-    feature_decay: Annotated[list[Positive], BeforeValidator(_as_list), Field(min_length=1)] | None = None
-    threshold: Annotated[list[Positive], BeforeValidator(_as_list), Field(min_length=1)] | None = None
-    bias_decay: Annotated[list[Bias], BeforeValidator(_as_list), Field(min_length=1)] | None = None
-    features: (
-        Annotated[list[Literal["linear", "relu"]], BeforeValidator(_as_list), Field(min_length=1)] | None
-    ) = None
-    epochs: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_as_list)] | None = None
-    seeds: Annotated[
-        list[Annotated[int, Field(ge=0)]] | None, BeforeValidator(_as_list), Field(min_length=1)
-    ] = None
+    dataset: Annotated[list[Dataset], _expand(_dataset_takes_list)] | None = None
+    model: Annotated[list[Model], _expand()] | None = None
+    encoding: Annotated[list[Coding], _expand(_encoding_takes_list)] | None = None
+    weight_decay: Annotated[list[Positive], _expand()] | None = None
+    feature_decay: Annotated[list[Positive], _expand()] | None = None
+    threshold: Annotated[list[Positive], _expand()] | None = None
+    bias_decay: Annotated[list[NotNegative], _expand()] | None = None
+    features: Annotated[list[Literal["linear", "relu"]], _expand()] | None = None
+    epochs: Annotated[list[Annotated[int, Field(ge=0)]], _expand()] | None = None
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], _expand()] | None = None
     train: dict[str, Any] | None = None
+    measure: Measure | None = None
+    zip: list[str] | list[list[str]] | None = None
 
     @field_validator("encoding")
     @classmethod
     def _complete(cls, value: list[EncodingSpec] | None) -> list[EncodingSpec] | None:
         for spec in value or ():
-            missing = spec.missing_option()
-            if missing is not None:
-                raise ValueError(
-                    f"the encoding {spec.name!r} needs the option {missing!r}; write "
-                    f'{{ name = "{spec.name}", options = {{ {missing} = ... }} }}'
-                )
+            fault = spec.fault()
+            if fault is not None:
+                raise ValueError(fault)
         return value
+
+    @field_validator("train")
+    @classmethod
+    def _options(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        for option in value or ():
+            if option in ELSEWHERE:
+                raise ValueError(f"{option} has a key of its own; write {ELSEWHERE[option]} in the block")
+            if option not in OPTIONS:
+                raise ValueError(f"the training has no option {option!r}{suggest(option, OPTIONS)}")
+        return None if value is None else {k: axes.values(v, lambda path: False) for k, v in value.items()}
 
 
 class StudyFile(_Strict):
@@ -146,8 +242,10 @@ _KEYS = {
     "": list(StudyFile.model_fields),
     "runs": list(Block.model_fields),
     "dataset": list(DatasetSpec.model_fields),
-    "imbalance": list(Imbalance.model_fields),
+    "imbalance": sorted({*Geometric.model_fields, *Exponential.model_fields, *Step.model_fields}),
     "encoding": list(EncodingSpec.model_fields),
+    "model": list(ModelSpec.model_fields),
+    "measure": list(Measure.model_fields),
 }
 """Keys of each table of a study file, for suggestions."""
 
@@ -155,10 +253,13 @@ _KEYS = {
 def read(text: str, source: str) -> tuple[StudyFile, list[dict[str, Any]]]:
     """Parse and check a study file; return it with its blocks merged with defaults, as plain values.
 
+    Every axis of a merged block is a list. Files that a block names are looked for beside the study file, and
+    stand in it with what identifies their content.
+
     Raises
     ------
     FileFormatError
-        Naming the file, the block and the key, what is wrong with it and what to write.
+        Naming the file, the line, the block and the key, what is wrong with it and what to write.
     """
     try:
         raw = tomllib.loads(text)
@@ -168,30 +269,51 @@ def read(text: str, source: str) -> tuple[StudyFile, list[dict[str, Any]]]:
         study = StudyFile.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        raise FileFormatError(f"{source}: {place(first, raw)}: {message(first, _KEYS)}") from None
-    return study, [_merge(study, i, source) for i in range(len(study.runs))]
+        where = _lined(source, text, list(first["loc"]))
+        raise FileFormatError(f"{where}: {place(first, raw)}: {message(first, _KEYS)}") from None
+    return study, [_merge(study, i, source, text) for i in range(len(study.runs))]
 
 
-def _merge(study: StudyFile, index: int, source: str) -> dict[str, Any]:
-    own = _given(study.runs[index])
-    shared = _given(study.defaults)
-    where = f"{source}: {block_name(index)}"
-    for table, name in ((own, where), (shared, f"{source}: [defaults]")):
+def _lined(source: str, text: str, path: list[str | int]) -> str:
+    line = line_of(text, path)
+    return source if line is None else f"{source}:{line}"
+
+
+def _merge(study: StudyFile, index: int, source: str, text: str) -> dict[str, Any]:
+    own, shared = _given(study.runs[index]), _given(study.defaults)
+
+    def refuse(key: str, problem: str, table: dict[str, Any] | None = None) -> FileFormatError:
+        """Make the error for a key of this block, or of the defaults where the key comes from there."""
+        in_defaults = key in shared and (table is shared or key not in own)
+        path: list[str | int] = ["defaults", key] if in_defaults else ["runs", index, key]
+        name = "[defaults]" if in_defaults else block_name(index)
+        return FileFormatError(f"{_lined(source, text, path)}: {name}: {key}: {problem}")
+
+    for table in (own, shared):
         if "threshold" in table and "feature_decay" in table:
-            raise FileFormatError(f"{name}: threshold and feature_decay exclude each other; keep one")
+            raise refuse("threshold", "threshold and feature_decay exclude each other; keep one", table)
     if "threshold" in own or "feature_decay" in own:
         shared.pop("threshold", None)
         shared.pop("feature_decay", None)
     merged = DEFAULTS | shared | own
-    if "train" in own and "train" in shared:
-        merged["train"] = shared["train"] | own["train"]
+    for key in ("train", "measure"):
+        if key in own and key in shared:
+            merged[key] = shared[key] | own[key]
     for key in NEEDED:
         if key not in merged:
-            raise FileFormatError(f"{where}: {key}: missing; give it here or in [defaults]")
+            raise refuse(key, "missing; give it here or in [defaults]")
     if "threshold" not in merged and "feature_decay" not in merged:
-        raise FileFormatError(
-            f"{where}: feature_decay: missing; give it, or threshold (t = c√K, from which it is derived)"
-        )
+        raise refuse("feature_decay", "missing; give it, or threshold (t = c√K, from which it is derived)")
+    base = Path(source).parent
+    for key, locate in (("dataset", locate_dataset), ("encoding", locate_encoding)):
+        try:
+            merged[key] = [locate(entry, base) for entry in merged[key]]
+        except (FileFormatError, FileNotFoundError) as error:
+            raise refuse(key, str(error)) from None
+    try:
+        check_zips(merged)
+    except ValueError as error:
+        raise refuse("zip", str(error)) from None
     return merged
 
 

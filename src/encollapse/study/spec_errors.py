@@ -22,18 +22,25 @@ def place(error: ErrorDetails, raw: Mapping[str, Any]) -> str:
     if location[0] == "runs" and len(location) > 1 and isinstance(location[1], int):
         head, rest = [block_name(location[1])], location[2:]
         value: Any = raw["runs"][location[1]]
+    elif location[0] == "defaults" and len(location) > 1:
+        head, rest, value = ["[defaults]"], location[1:], raw["defaults"]
     else:
         head, rest, value = [], location, raw
     words = ""
     for part in rest:
         if isinstance(part, int):
-            if isinstance(value, list):
+            if isinstance(value, list) and not any(_has_axis(entry) for entry in value):
                 words += f"[{part}]"
                 value = value[part]
         elif isinstance(value, Mapping) and (part in value or error["type"] == "missing"):
             words += f".{part}" if words else str(part)
             value = value.get(part)
     return ": ".join([*head, words or "the block"])
+
+
+def _has_axis(entry: Any) -> bool:
+    """Whether one entry of a list may stand for several, so that numbers of entries say nothing."""
+    return isinstance(entry, Mapping) and any(isinstance(v, list | Mapping) for v in entry.values())
 
 
 def message(error: ErrorDetails, keys: Mapping[str, list[str]]) -> str:
@@ -46,6 +53,8 @@ def message(error: ErrorDetails, keys: Mapping[str, list[str]]) -> str:
         return "missing; add it"
     if kind == "value_error":
         return str(error["msg"]).removeprefix("Value error, ")
+    if kind == "string_pattern_mismatch" and error["loc"][-1] == "file":
+        return f"expected a file ending in .json or .npz, got {value!r}"
     if kind == "string_pattern_mismatch":
         return f"expected letters, digits, '.', '_' and '-', got {value!r}"
     if kind == "too_short":
@@ -73,7 +82,9 @@ _WORDING = {
 
 def _keys_at(error: ErrorDetails, keys: Mapping[str, list[str]]) -> list[str]:
     parents = [str(part) for part in error["loc"][:-1] if not isinstance(part, int)]
-    table = next((name for name in ("imbalance", "dataset", "encoding") if name in parents), None)
+    table = next(
+        (name for name in ("imbalance", "dataset", "encoding", "model", "measure") if name in parents), None
+    )
     return keys[table or ("runs" if parents else "")]
 
 

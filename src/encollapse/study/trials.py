@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import math
 from collections.abc import Mapping
@@ -12,17 +11,14 @@ from typing import Any
 
 import numpy as np
 
-_AXES = (
-    "dataset",
-    "model",
-    "features",
-    "encoding",
-    "weight_decay",
-    "feature_decay",
-    "threshold",
-    "epochs",
-    "bias_decay",
-)
+from encollapse.study.zips import points
+
+THEORY = "ufm"
+"""The model that is no network: its features are free, and the exact minimiser stands for the training."""
+
+_OF_TRAINING = ("epochs", "measure", "model_options")
+OF_THEORY = ("loss", "feature_dim")
+"""Options of `train` that also change the minimum."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +29,8 @@ class Trial:
 
     @property
     def id(self) -> str:
-        """Sixteen hexadecimal digits, a hash of the settings."""
-        return hashlib.sha256(canonical_json(self.settings).encode()).hexdigest()[:16]
+        """Sixteen hexadecimal digits, a hash of the settings and of the content of the files they name."""
+        return hashlib.sha256(canonical_json(identity(self.settings)).encode()).hexdigest()[:16]
 
     @property
     def label(self) -> str:
@@ -42,16 +38,39 @@ class Trial:
         return trial_label(self.settings)
 
 
+def identity(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without the places of files: what is in them counts, not where they are."""
+    return {
+        key: {k: v for k, v in value.items() if k != "file"} if key in ("dataset", "encoding") else value
+        for key, value in settings.items()
+    }
+
+
 def expand(block: Mapping[str, Any]) -> list[Trial]:
-    """Every trial of a merged block: the product of its lists, seeds innermost."""
-    axes = [name for name in _AXES if name in block]
-    trials = []
-    for values in itertools.product(*(block[name] for name in axes), block["seeds"]):
-        settings = dict(zip([*axes, "seed"], values, strict=True))
-        if block.get("train"):
-            settings["train"] = block["train"]
-        trials.append(Trial(_canonical(settings)))
-    return trials
+    """Every trial of a merged block: zipped axes together, the others as a product, seeds innermost."""
+    return [Trial(_settings(point, block.get("measure", {}))) for point in points(block)]
+
+
+def _settings(point: dict[str, Any], measure: Mapping[str, Any]) -> dict[str, Any]:
+    model, seed = point["model"], point["seeds"]
+    own = ("model", "seeds")
+    settings = {k: v for k, v in point.items() if k not in own and not k.startswith("train.")} | {
+        "model": model["name"],
+        "model_options": model.get("options"),
+        "seed": seed,
+        "train": {key.removeprefix("train."): v for key, v in point.items() if key.startswith("train.")},
+        "measure": {key: value for key, value in measure.items() if value not in _UNSAID},
+    }
+    if settings["model"] == THEORY:  # what only a training has does not make another trial
+        settings = {key: value for key, value in settings.items() if key not in _OF_TRAINING}
+        settings["train"] = {k: v for k, v in settings["train"].items() if k in OF_THEORY}
+        settings["seed"] = 0
+    canonical: dict[str, Any] = _canonical(settings)
+    return canonical
+
+
+_UNSAID = ("default", False)
+"""Values of `measure` that mean the same as leaving the key out."""
 
 
 def _canonical(value: Any) -> Any:
@@ -119,24 +138,41 @@ def encoding_label(settings: Mapping[str, Any]) -> str:
     return f"{spec['name']}{_options_label(spec.get('options', {}))}"
 
 
+def model_label(settings: Mapping[str, Any]) -> str:
+    """Name of the network with its options."""
+    return f"{settings['model']}{_options_label(settings.get('model_options', {}))}"
+
+
 def dataset_label(settings: Mapping[str, Any]) -> str:
-    """Name of the data set with what is particular about its class counts."""
+    """Name of the data set with what is particular about its class counts and labels."""
     spec = settings["dataset"]
-    name = f"{spec['name']}{_options_label(spec.get('options', {}))}"
-    if "imbalance" in spec:
-        rule = spec["imbalance"]
-        return f"{name}, {rule['first']}→{rule['last']} a class"
+    parts = [f"{spec['name']}{_options_label(spec.get('options', {}))}"]
     counts = spec.get("counts")
-    if isinstance(counts, int):
-        return f"{name}, {counts} a class"
-    if counts:
-        return f"{name}, {max(counts)}…{min(counts)} a class"
-    return name
+    if "imbalance" in spec:
+        parts.append(_imbalance_label(spec["imbalance"]))
+    elif isinstance(counts, int):
+        parts.append(f"{counts} a class")
+    elif counts:
+        parts.append(f"{max(counts)}…{min(counts)} a class")
+    noise = spec.get("label_noise")
+    if noise:
+        fraction = noise.get("fraction") if isinstance(noise, Mapping) else noise
+        parts.append(f"label noise {fraction}")
+    return ", ".join(parts)
+
+
+def _imbalance_label(rule: Mapping[str, Any]) -> str:
+    if rule["kind"] == "exponential":
+        return f"exponential ratio {rule['ratio']:g}"
+    first, last = (
+        rule[k] for k in (("majority", "minority") if rule["kind"] == "step" else ("first", "last"))
+    )
+    return f"{first}→{last} a class" if rule["kind"] == "geometric" else f"{first} or {last} a class"
 
 
 def trial_label(settings: Mapping[str, Any]) -> str:
-    """Data set, encoding, bias regularisation and seed in one line."""
+    """Data set, network, encoding, bias regularisation and seed in one line."""
     return (
-        f"{dataset_label(settings)} · {encoding_label(settings)} · "
+        f"{dataset_label(settings)} · {model_label(settings)} · {encoding_label(settings)} · "
         f"λ_b = {number_label(settings['bias_decay'])} · seed {settings['seed']}"
     )
