@@ -1,5 +1,6 @@
 """Study files: what they expand to, and what they refuse."""
 
+import inspect
 import math
 import random
 from pathlib import Path
@@ -14,6 +15,7 @@ import encollapse as ec
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
 from encollapse.study.resolve import dataset_of, encoding_of, feature_decay_of, imbalanced_counts, problem_of
 from encollapse.study.study import Study, parse
+from encollapse.study.train_options import ELSEWHERE, OF_THE_ENGINE, OPTIONS
 from encollapse.study.trials import Trial, canonical_json, parse_settings
 
 HEAD = 'name = "a"\ntitle = "t"\n'
@@ -166,6 +168,12 @@ def test_definition_round_trip() -> None:
             r"zip: bias_decay has 2 values and seeds has 3; axes that advance together need as many",
         ),
         ('zip = [["bias_decay", "seeds"], ["encoding", "seeds"]]', r"zip: seeds is named twice"),
+        ('model = "mpl"', r"model: no model is called 'mpl'; did you mean 'mlp'\?"),
+        (
+            'model = { name = "mlp", options = { depths = 3 } }',
+            r"model\.options: model_options: 'mlp' has no option 'depths'",
+        ),
+        ('model = { name = "ufm", options = { depth = 3 } }', r"'ufm' is no network and has no options"),
         ('model = { name = "mlp", option = 3 }', r"model\.option: no such key; did you mean 'options'\?"),
         (
             'dataset = { name = "no.npz" }',
@@ -315,6 +323,28 @@ def test_what_only_trainings_have_does_not_multiply_the_theory() -> None:
     assert [s["model"] for s in found].count("ufm") == 1
     assert [s["model"] for s in found].count("mlp") == 6
     assert {canonical_json(s.get("measure")) for s in found} == {"null", '{"every":3,"frames":true}'}
+
+
+def test_decay_of_parameters_needs_no_feature_decay_and_ignores_it() -> None:
+    bare = DEFAULTS.replace("threshold = 0.3\n", "")
+    made = study(HEAD + bare + RUN + 'train = { decay = ["plain", "decoupled"] }\n')
+    assert [s.settings["train"]["decay"] for s in made.trials] == ["plain", "decoupled"]
+    with pytest.raises(FileFormatError, match="feature_decay: missing"):
+        study(HEAD + bare + RUN + 'train = { decay = ["plain", "ufm"] }\n')
+    both = settings_of("encoding = 'one-hot'\nthreshold = [0.2, 0.3]\ntrain = { decay = ['ufm', 'plain'] }\n")
+    assert [(s["train"]["decay"], s.get("threshold")) for s in both] == [
+        ("ufm", 0.2),
+        ("plain", None),
+        ("ufm", 0.3),
+    ]
+
+
+def test_every_keyword_of_fit_has_one_place() -> None:
+    from encollapse.train import fit
+
+    places = [*OPTIONS, *ELSEWHERE, *OF_THE_ENGINE]
+    assert len(places) == len(set(places))
+    assert set(places) == set(inspect.signature(fit).parameters) - {"dataset", "encoding"}
 
 
 def test_an_encoding_file_is_known_by_its_content(tmp_path: Path) -> None:

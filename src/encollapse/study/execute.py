@@ -13,11 +13,11 @@ from typing import Any
 from encollapse.data import Dataset
 from encollapse.geometry import ClassGeometry
 from encollapse.study.found import Found
-from encollapse.study.resolve import dataset_of, problem_of
+from encollapse.study.resolve import dataset_of, encoding_of, feature_decay_of, problem_of
 from encollapse.study.theory import minimise
 from encollapse.study.trials import THEORY, plain
 from encollapse.study.versions import installed
-from encollapse.ufm import Problem, Solution
+from encollapse.ufm import Solution
 
 
 @dataclass(frozen=True)
@@ -58,35 +58,39 @@ def now() -> str:
 
 def _found(settings: Mapping[str, Any]) -> tuple[dict[str, Any], ClassGeometry | None, ClassGeometry]:
     dataset = dataset_of(settings)
-    problem = problem_of(settings, dataset.counts)
-    found = minimise(problem, dataset) if settings["model"] == THEORY else _train(settings, dataset, problem)
-    record = {**found.record, "classes": dataset.classes, "counts": dataset.counts}
-    record |= {
+    if settings["model"] == THEORY:
+        found = minimise(problem_of(settings, dataset.counts), dataset)
+    else:
+        found = _train(settings, dataset)
+    problem = found.prediction.problem
+    record = found.record | {
+        "classes": dataset.classes,
+        "counts": dataset.counts,
         "feature_decay": problem.feature_decay,
         "threshold_c": problem.threshold,
         "threshold_t": problem.threshold * math.sqrt(problem.num_classes),
         "label_mean": problem.mean_codeword,
         "mean_cosine": found.measured.mean_cosine(),
-        "prediction": None if found.prediction is None else _prediction(found.prediction),
+        "prediction": _prediction(found.prediction),
     }
-    predicted = None if found.prediction is None else found.prediction.geometry
-    return plain(record), predicted, found.measured
+    return plain(record), found.prediction.geometry, found.measured
 
 
-def _train(settings: Mapping[str, Any], dataset: Dataset, problem: Problem) -> Found:
+def _train(settings: Mapping[str, Any], dataset: Dataset) -> Found:
     from encollapse import train
 
     measure = settings.get("measure", {})
     optional = {key: settings[key] for key in ("epochs", "model_options") if key in settings}
     optional |= {option: measure[key] for key, option in _OF_MEASURE.items() if key in measure}
+    if settings.get("train", {}).get("decay", "ufm") == "ufm":
+        optional["feature_decay"] = feature_decay_of(settings, dataset.num_classes, len(dataset.train))
     run = train.fit(
         dataset,
-        problem.encoding,
+        encoding_of(settings, dataset.num_classes),
         model=settings["model"],
         features=settings["features"],
-        weight_decay=problem.weight_decay,
-        feature_decay=problem.feature_decay,
-        bias_decay=problem.bias_decay,
+        weight_decay=settings["weight_decay"],
+        bias_decay=settings["bias_decay"],
         seed=settings["seed"],
         progress=False,
         **optional,

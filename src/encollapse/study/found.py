@@ -11,8 +11,8 @@ from encollapse.ufm import Solution
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The record of a trial, what was measured on it, and the prediction for it where there is one."""
+    """The record of a trial, what was measured on it, and the prediction for it."""
 
     record: dict[str, Any]
     measured: ClassGeometry
-    prediction: Solution | None
+    prediction: Solution

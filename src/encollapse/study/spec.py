@@ -25,7 +25,10 @@ from encollapse.study.located import locate_dataset, locate_encoding
 from encollapse.study.spec_errors import block_name, message, place, suggest
 from encollapse.study.spec_lines import line_of
 from encollapse.study.train_options import ELSEWHERE, OPTIONS
+from encollapse.study.trials import THEORY
 from encollapse.study.zips import check_zips
+from encollapse.train import models
+from encollapse.train.settings import DECAYS
 
 DEFAULTS: dict[str, Any] = {"model": [{"name": "mlp"}], "features": ["linear"], "seeds": [0]}
 """Values of keys that neither a block nor ``[defaults]`` gives."""
@@ -155,14 +158,32 @@ class EncodingSpec(_Strict):
 class ModelSpec(_Strict):
     """A network by name, with its options."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: str
     options: dict[str, Any] = {}
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value != THEORY and not models.recognised(value):
+            known = suggest(value, [*models.names(), THEORY])
+            raise ValueError(f"no model is called {value!r}{known}; a class of your own is 'module:Class'")
+        return value
+
+    @field_validator("options")
+    @classmethod
+    def _known_options(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        name = info.data.get("name")
+        if name == THEORY and value:
+            raise ValueError(f"{THEORY!r} is no network and has no options; leave them out")
+        if name is not None and name != THEORY:
+            models.check_options(name, value)
+        return value
 
 
 class Measure(_Strict):
     """What is looked at during training, and by which convention the end is measured."""
 
-    every: Whole | None = None
+    every: Whole | Literal["log"] | Annotated[list[Whole], Field(min_length=1)] | None = None
     convention: str | None = None
     frames: bool | None = None
 
@@ -177,6 +198,12 @@ class Measure(_Strict):
 def _encoding_takes_list(path: axes.Path) -> bool:
     return path[:1] == ("options",) and any(
         isinstance(entry.example_for(2).get(path[-1]), list) for entry in CATALOGUE.values() if entry.describe
+    )
+
+
+def _model_takes_list(path: axes.Path) -> bool:
+    return path[:1] == ("options",) and any(
+        isinstance(models.check_options(name).get(path[-1]), list) for name in models.names()
     )
 
 
@@ -195,7 +222,7 @@ class Block(_Strict):
     """One ``[[runs]]`` table. A list stands for a grid axis; the block is the product of its axes."""
 
     dataset: Annotated[list[Dataset], _expand(_dataset_takes_list)] | None = None
-    model: Annotated[list[Model], _expand()] | None = None
+    model: Annotated[list[Model], _expand(_model_takes_list)] | None = None
     encoding: Annotated[list[Coding], _expand(_encoding_takes_list)] | None = None
     weight_decay: Annotated[list[Positive], _expand()] | None = None
     feature_decay: Annotated[list[Positive], _expand()] | None = None
@@ -302,7 +329,8 @@ def _merge(study: StudyFile, index: int, source: str, text: str) -> dict[str, An
     for key in NEEDED:
         if key not in merged:
             raise refuse(key, "missing; give it here or in [defaults]")
-    if "threshold" not in merged and "feature_decay" not in merged:
+    decays = merged.get("train", {}).get("decay", DECAYS[:1])
+    if DECAYS[0] in decays and "threshold" not in merged and "feature_decay" not in merged:
         raise refuse("feature_decay", "missing; give it, or threshold (t = c√K, from which it is derived)")
     base = Path(source).parent
     for key, locate in (("dataset", locate_dataset), ("encoding", locate_encoding)):

@@ -17,8 +17,9 @@ THEORY = "ufm"
 """The model that is no network: its features are free, and the exact minimiser stands for the training."""
 
 _OF_TRAINING = ("epochs", "measure", "model_options")
+_OF_FEATURES = ("feature_decay", "threshold")
 OF_THEORY = ("loss", "feature_dim")
-"""Options of `train` that also change the minimum."""
+"""Options of `train` that also change the minimum of the theory."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ def _settings(point: dict[str, Any], measure: Mapping[str, Any]) -> dict[str, An
         settings = {key: value for key, value in settings.items() if key not in _OF_TRAINING}
         settings["train"] = {k: v for k, v in settings["train"].items() if k in OF_THEORY}
         settings["seed"] = 0
+    if settings["train"].get("decay", "ufm") != "ufm":  # the features are not regularised then
+        settings = {key: value for key, value in settings.items() if key not in _OF_FEATURES}
     canonical: dict[str, Any] = _canonical(settings)
     return canonical
 
