@@ -64,7 +64,7 @@ def nci_scores(
     mean: ArrayLike,
     l1_weight: float = 0.0,
 ) -> FloatArray:
-    """``<w_c, h - μ>/|h - μ| + α |h|_1`` of each row (N,), c the decided class :cite:p:`liu2024`.
+    """``<w_c, h - μ>/|h - μ| + α |h|_1`` of each row (N,), c the decided class :cite:p:`liu2025`.
 
     Higher is more like the training data: its features lie along the row of the class they are taken for.
 

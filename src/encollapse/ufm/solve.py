@@ -33,7 +33,7 @@ def solve(problem: Problem, *, throw: bool = True, near: Solution | None = None)
     With one weight layer, linear features and room for the rank it is the global one. For a given bias the
     optimal outputs are a singular-value soft-thresholding of ``A - b uᵀ``, and over the bias alone the problem is
     smooth and strongly convex, so one decomposition and a few Newton steps give the global minimum of the
-    non-convex problem :cite:p:`massion2026,cai2010`. The certificate does not trust that: it computes a lower
+    non-convex problem :cite:p:`hong2023,cai2010`. The certificate does not trust that: it computes a lower
     bound from the result.
 
     Under another loss the convex problem is solved by descent on its factors and proximal steps, until the duality

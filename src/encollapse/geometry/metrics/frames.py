@@ -41,7 +41,7 @@ def nc2_max_angle(statistics: ClassStatistics, convention: Convention = DEFAULT)
 
 
 def nc2_etf(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
-    """``|G/|G| - T/|T||_F`` of the centred means against a simplex ETF :cite:p:`zhu2021`."""
+    """``|G/|G| - T/|T||_F`` of the centred means against a simplex ETF, the form of :cite:t:`zhu2021`."""
     centred = distinct_means(statistics, convention.averaging)
     return _from_simplex(centred.deviations)
 

@@ -9,7 +9,7 @@ from encollapse.geometry.statistics import ClassStatistics
 
 
 def balance(statistics: ClassStatistics, weight: FloatArray) -> float:
-    """Residual of ``WᵀW ∝ Σ n_k m_k m_kᵀ``, which holds at every minimiser :cite:p:`massion2026`.
+    """Residual of ``WᵀW ∝ Σ n_k m_k m_kᵀ``, which holds at every minimiser of the UFM with linear features.
 
     See :func:`encollapse.geometry.balance.balance_residual`; the factor ``λ_H/λ_W`` is not known to a
     measurement, so the traces are made equal and the shape alone is tested.

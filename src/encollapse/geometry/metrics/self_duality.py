@@ -61,7 +61,7 @@ def unc3(statistics: ClassStatistics, weight: FloatArray, convention: Convention
 def nc3_cosine(statistics: ClassStatistics, weight: FloatArray, convention: Convention = DEFAULT) -> float:
     """Mean over classes of ``1 - cos(w_k, m_k - μ)``: 0 where all are aligned, whatever their lengths.
 
-    Needs one row of `weight` (K, d) for each class :cite:p:`zhou2022`.
+    Needs one row of `weight` (K, d) for each class. Half the mean squared distance of the unit vectors.
     """
     centred = directed_means(statistics, convention.averaging)
     rows = _rows(statistics, weight, centred, convention)
