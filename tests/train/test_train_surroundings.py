@@ -10,7 +10,7 @@ import pytest
 import encollapse as ec
 from encollapse.errors import MissingDependencyError
 from encollapse.train import fit
-from encollapse.train.progress import Progress
+from encollapse.train.progress import Progress, listening
 
 
 class Terminal(io.StringIO):
@@ -58,3 +58,15 @@ def test_without_fabric_fit_says_what_to_install(monkeypatch: pytest.MonkeyPatch
     data = ec.data.Dataset("tiny", ec.data.Split(np.eye(4), np.array([0, 1, 0, 1])))
     with pytest.raises(MissingDependencyError, match=r"pip install 'encollapse\[study\]'"):
         fit(data, "one-hot", weight_decay=0.1, feature_decay=0.1)
+
+
+def test_whoever_listens_hears_how_far_a_training_is() -> None:
+    heard: list[tuple[int, int, str]] = []
+    with listening(lambda *news: heard.append(news)):
+        with Progress("work", 7, enabled=False) as bar:
+            bar.update(3, "half way")
+        with listening(None), Progress("work", 7, enabled=False) as bar:
+            bar.update(4, "unheard")
+    with Progress("work", 7, enabled=False) as bar:
+        bar.update(5, "unheard")
+    assert heard == [(3, 7, "half way")]

@@ -1,13 +1,31 @@
-"""A progress bar that appears only where somebody would want one."""
+"""How far a training is: a bar where somebody would want one, and word to whoever listens."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
 
 PATIENCE_SECONDS = 2.0
+
+Listener = Callable[[int, int, str], None]
+"""Called with what is done, the total, and a word on how things stand."""
+
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def listening(listener: Listener | None) -> Iterator[None]:
+    """Tell `listener` of every step of the trainings of this block, whether a bar is shown or not."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
 
 
 class Progress:
@@ -32,6 +50,9 @@ class Progress:
 
     def update(self, done: int, note: str) -> None:
         """Move the bar to `done` of the total, with a word on how things stand."""
+        listener = _listener.get()
+        if listener is not None:
+            listener(done, self._total, note)
         if not self._enabled or time.monotonic() - self._start < PATIENCE_SECONDS:
             return
         if self._bar is None:
