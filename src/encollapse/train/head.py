@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+Sum = Callable[[Tensor], Tensor]
+
+
+def _alone(value: Tensor) -> Tensor:
+    return value
+
 
 @torch.no_grad()
 def best_head(
-    features: Tensor, targets: Tensor, *, weight_decay: float, bias_decay: float
+    features: Tensor, targets: Tensor, *, weight_decay: float, bias_decay: float, total: Sum = _alone
 ) -> tuple[Tensor, Tensor | None]:
-    """Weight (q, d) and bias (q,) that minimise the objective for fixed features: a ridge regression.
+    """Weight (q, d) and bias (q,) that minimise the squared loss for fixed features: a ridge regression.
 
     Solved in float64 on the CPU, whatever the features' type and device. Without a bias (`bias_decay` infinite) the
     second value is None.
@@ -23,14 +30,29 @@ def best_head(
         One row a sample.
     weight_decay, bias_decay : float
         ``λ_W`` above 0 and ``λ_b`` of 0 or above.
+    total : callable
+        Sums a tensor over all processes that hold a part of the samples.
     """
     columns, wanted = features.cpu().double(), targets.cpu().double()
     decays = [weight_decay] * columns.shape[1]
     if not math.isinf(bias_decay):
         columns = torch.cat([columns, columns.new_ones(len(columns), 1)], 1)
         decays.append(bias_decay)
-    gram = columns.T @ columns / len(columns) + torch.diag(columns.new_tensor(decays))
-    solution = torch.linalg.solve(gram, columns.T @ wanted / len(columns))
+    count = total(columns.new_tensor(len(columns)))
+    gram = total(columns.T @ columns) / count + torch.diag(columns.new_tensor(decays))
+    solution = torch.linalg.solve(gram, total(columns.T @ wanted) / count)
     if math.isinf(bias_decay):
         return solution.T.contiguous(), None
     return solution[:-1].T.contiguous(), solution[-1]
+
+
+@torch.no_grad()
+def best_bias(
+    features: Tensor, targets: Tensor, weight: Tensor, *, bias_decay: float, total: Sum = _alone
+) -> Tensor | None:
+    """Bias (q,) that minimises the squared loss for fixed features and weight: ``(1 + λ_b) b = mean(e - W h)``."""
+    if math.isinf(bias_decay):
+        return None
+    left_over = targets.cpu().double() - features.cpu().double() @ weight.cpu().double().T
+    count = total(left_over.new_tensor(len(left_over)))
+    return total(left_over.sum(0)) / count / (1.0 + bias_decay)

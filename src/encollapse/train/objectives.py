@@ -1,6 +1,63 @@
-"""The objective of the unrestricted feature model on a minibatch."""
+"""The objective of the unrestricted feature model, and what plain weight decay minimises in its place."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import torch
 from torch import Tensor
+
+from encollapse.train.losses import LOSSES, Loss
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A loss with its regularisation.
+
+    Attributes
+    ----------
+    loss : Loss
+        Between outputs and targets.
+    num_samples : int
+        Number N of samples in the whole training set.
+    weight_decay, feature_decay, bias_decay : float
+        ``λ_W``, ``λ_H`` and ``λ_b``; the last may be infinite where there is no bias.
+    parameter_decay : float
+        λ of the parameters of the backbone; 0 but for plain weight decay.
+    """
+
+    loss: Loss
+    num_samples: int
+    weight_decay: float
+    feature_decay: float
+    bias_decay: float
+    parameter_decay: float = 0.0
+
+    def samples(self, outputs: Tensor, features: Tensor, targets: Tensor, count: int) -> Tensor:
+        """Sum over samples of ``ℓ + (N λ_H/2)|h|²``, divided by `count`: all terms but those of parameters."""
+        total = self.loss.values(outputs, targets).sum()
+        if self.feature_decay > 0:
+            total = total + 0.5 * self.num_samples * self.feature_decay * features.square().sum()
+        return total / count
+
+    def penalty(
+        self, weight: Tensor, bias: Tensor | None, parameters: Iterable[Tensor] = ()
+    ) -> Tensor:
+        """``λ_W/2 |W|² + λ_b/2 |b|² + λ/2 Σ|θ|²`` over the given parameters of the backbone."""
+        total = 0.5 * self.weight_decay * weight.square().sum()
+        if bias is not None and self.bias_decay > 0:
+            total = total + 0.5 * self.bias_decay * bias.square().sum()
+        if self.parameter_decay > 0:
+            squares = [parameter.square().sum() for parameter in parameters]
+            total = total + 0.5 * self.parameter_decay * torch.stack(squares).sum().to(total)
+        return total
+
+    def eased(self, share: float) -> Objective:
+        """The same with a share of the weight and feature decay."""
+        return replace(
+            self, weight_decay=share * self.weight_decay, feature_decay=share * self.feature_decay
+        )
 
 
 def objective(
@@ -14,6 +71,7 @@ def objective(
     weight_decay: float,
     feature_decay: float,
     bias_decay: float,
+    loss: str = "mse",
 ) -> Tensor:
     """Value of ``F`` estimated from a minibatch; exact when the batch is the whole set :cite:p:`massion2026`.
 
@@ -36,10 +94,8 @@ def objective(
         Number N of samples in the whole training set.
     weight_decay, feature_decay, bias_decay : float
         ``λ_W``, ``λ_H`` and ``λ_b``.
+    loss : {"mse", "cross_entropy"}
+        What takes the place of the first term.
     """
-    fit = 0.5 * (outputs - targets).square().sum(1).mean()
-    size = 0.5 * num_samples * feature_decay * features.square().sum(1).mean()
-    total = fit + size + 0.5 * weight_decay * weight.square().sum()
-    if bias is not None and bias_decay > 0:
-        total = total + 0.5 * bias_decay * bias.square().sum()
-    return total
+    whole = Objective(LOSSES[loss], num_samples, weight_decay, feature_decay, bias_decay)
+    return whole.samples(outputs, features, targets, len(outputs)) + whole.penalty(weight, bias)

@@ -14,7 +14,7 @@ class Units:
     into ``ρ²`` times itself with other decays. With ``ρ`` the root mean square of the codewords, and ``ω``
     and ``η`` such that ``λ_W' = N λ_H'``, learning rates and initial sizes mean the same for every encoding
     and every split of the regularisation: only ``λ_W' = N λ_H' = c/ρ`` and ``λ_b`` are left. Minimisers
-    correspond one to one.
+    correspond one to one. A loss that is not homogeneous, such as cross-entropy, has ``ρ = 1``.
 
     Attributes
     ----------
@@ -40,3 +40,8 @@ class Units:
         root = math.sqrt(num_samples * feature_decay) / math.sqrt(weight_decay)
         threshold = math.sqrt(num_samples * feature_decay) * math.sqrt(weight_decay)
         return cls(size, math.sqrt(size * root), math.sqrt(size / root), threshold / size)
+
+    @classmethod
+    def plain(cls) -> Units:
+        """The user's own: where the backbone's parameters are regularised, no layer can be rescaled for free."""
+        return cls(1.0, 1.0, 1.0, 0.0)
