@@ -55,6 +55,7 @@ def test_one_hot_networks_reach_the_minimum_along_the_transition(bias_decay: flo
     # Nothing lies below the minimum, and float32 features cannot be further above it than the tolerance.
     assert run.relative_excess is not None
     assert -1e-9 < run.relative_excess < 1e-3
+    assert run.stationarity is not None
     assert run.stationarity <= run.settings.tolerance
 
 
@@ -169,6 +170,7 @@ def test_rectified_features_are_not_negative_and_meet_their_own_theory() -> None
     run = trained(features="relu", bias_decay=0.0, finish=400)
     with torch.no_grad():
         assert float(run.model.features(torch.tensor(SMALL.train.inputs)).min()) >= 0
+    assert run.prediction is not None
     assert run.prediction.problem.features == "relu"
     assert run.relative_excess is not None
     assert -1e-9 < run.relative_excess < 0.05

@@ -123,6 +123,14 @@ def comparison_table(comparison: Comparison) -> RenderableType:
     return Group(table, *(Text(f"note: {note}") for note in comparison.notes))
 
 
+DECAYS = {
+    "ufm": "last layer and features (UFM decay)",
+    "plain": "every parameter, in the loss (plain weight decay)",
+    "decoupled": "every parameter, by each step (decoupled weight decay)",
+}
+"""What each kind of weight decay acts on."""
+
+
 def run_table(run: Run) -> RenderableType:
     """A trained network: how the training ended, and the comparison with the prediction."""
     pairs: list[tuple[str, Any]] = [
@@ -130,19 +138,22 @@ def run_table(run: Run) -> RenderableType:
             "network",
             f"{run.settings.model} on {run.dataset}, {run.encoding} labels, seed {run.settings.seed}",
         ),
+        ("regularised", DECAYS[run.settings.decay]),
         ("training", Text(run.message, style="" if run.converged else "yellow")),
         ("loss", f"{run.loss:.8g}"),
     ]
-    if run.prediction is not None:
+    pairs.append(("compared with", run.prediction_note))
+    if run.predicted_loss is not None:
         excess = (
             "" if run.relative_excess is None else f", exceeded by a fraction of {short(run.relative_excess)}"
         )
-        pairs += [
-            ("predicted", f"{run.prediction.loss:.8g}{excess}"),
-            ("certificate", str(run.prediction.certificate)),
-        ]
+        pairs.append(("predicted", f"{run.predicted_loss:.8g}{excess}"))
+    if run.prediction is not None:
+        pairs.append(("certificate", str(run.prediction.certificate)))
     if run.test_accuracy is not None:
         pairs.append(("test accuracy", f"{run.test_accuracy:.4f}"))
+    if run.test_nc4_agreement is not None:
+        pairs.append(("test NC4 agreement", f"{run.test_nc4_agreement:.4f}"))
     pairs.append(("seconds", f"{run.seconds:.1f}"))
     parts: list[RenderableType] = [fact_table(pairs)]
     if run.comparison is not None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from encollapse.data import Dataset
+from encollapse.errors import UnsupportedError
 from encollapse.geometry import ClassGeometry
 from encollapse.study.found import Found
 from encollapse.study.resolve import dataset_of, encoding_of, feature_decay_of, problem_of
@@ -96,6 +97,8 @@ def _train(settings: Mapping[str, Any], dataset: Dataset) -> Found:
         **optional,
         **settings.get("train", {}),
     )
+    if run.prediction is None:
+        raise UnsupportedError(run.prediction_note)
     return Found(run.to_dict() | {"converged": run.converged}, run.collapse.geometry, run.prediction)
 
 

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import nn
 
 from encollapse import data, encodings
 from encollapse._typing import ArrayLike
-from encollapse.data import Dataset, Split
+from encollapse.data import Dataset
 from encollapse.encodings import Encoding
-from encollapse.errors import ArgumentError, ArgumentTypeError, MissingDependencyError, UnsupportedError
-from encollapse.geometry import Comparison, compare
-from encollapse.measure import Collapse
+from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.geometry import ClassGeometry, compare
 from encollapse.train import models
-from encollapse.train.chunks import chunks
-from encollapse.train.loop import train
-from encollapse.train.models import Classifier
+from encollapse.train.fixed import frame_of_encoding
+from encollapse.train.loop import Trained, train
+from encollapse.train.predicting import Prediction, predict, require_distributions
 from encollapse.train.run import Run
 from encollapse.train.settings import Settings
-from encollapse.ufm import Problem, Solution, solve
+from encollapse.train.task import Work
+from encollapse.train.workers import launch
 
-LEARNING_RATES = {"ufm": {"adam": 1e-2, "sgd": 1e-1}, "other": {"adam": 1e-3, "adamw": 1e-3, "sgd": 1e-3}}
+LEARNING_RATES = {"ufm": {"adam": 1e-2, "sgd": 1e-1}, "other": {"adam": 1e-3, "adamw": 1e-3, "sgd": 1e-2}}
 DECOUPLED_EPOCHS = 200
 
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+ROW_ERRORS = ("gram_error", "shape_error", "bias_error", "outputs_error")
+"""Errors of :class:`encollapse.Comparison` that a row of the history has."""
 
 
 def fit(
@@ -40,7 +39,7 @@ def fit(
     bias_decay: float = 0.0,
     decay: str = "ufm",
     loss: str = "mse",
-    model: str | nn.Module = "mlp",
+    model: str = "mlp",
     model_options: Mapping[str, Any] | None = None,
     feature_dim: int | None = None,
     features: str = "linear",
@@ -93,11 +92,11 @@ def fit(
         What is regularised. ``"ufm"``: head and features, as in the theory. ``"plain"``: ``λ/2`` times the square of
         every parameter is added to the loss. ``"decoupled"``: every step shrinks every parameter by the factor
         ``1 - learning_rate · λ``, apart from the loss :cite:p:`loshchilov2019`. The last two have no UFM minimum of
-        their own; the comparison is then with the nearest one, see :attr:`Run.prediction_kind`.
+        their own; the comparison is then with the nearest one, see ``Run.prediction_kind``.
     loss : {"mse", "cross_entropy"}
         Loss between outputs and codewords. Cross-entropy asks for codewords that are distributions.
-    model : str or torch.nn.Module
-        Backbone: a name of :func:`encollapse.train.names`.
+    model : str
+        Backbone: a name of :func:`encollapse.train.names`, or the import path of a module, ``package.module:Class``.
     model_options : mapping, optional
         Options of the model.
     feature_dim : int, optional
@@ -106,7 +105,8 @@ def fit(
         Features as the last linear layer gives them, or their positive part.
     classifier : {"trained", "fixed"} or (q, d) array
         Whether the head's weight is trained, or fixed: at a frame made from the encoding, or at the given one. The
-        bias, where there is one, is trained all the same.
+        bias, where there is one, is trained all the same. The frame has the left singular vectors and the singular
+        values of the centred codewords, the largest scaled to 1: a simplex ETF for one-hot :cite:p:`zhu2021`.
     optimizer : {"adam", "adamw", "sgd", "lbfgs"}, optional
         Optimiser of the passes over minibatches; default ``"adam"``, and ``"adamw"`` under decoupled decay.
         ``"lbfgs"`` makes no such passes.
@@ -140,11 +140,11 @@ def fit(
     precision : {"32-true", "bf16-mixed", "16-mixed"}
         Of the first phase. L-BFGS and every measurement run in float32 and, after the features, float64.
     history_every : int, "log" or sequence of int
-        Passes between two rows of the history; or rows at powers of two; or the passes after which to add one. The
-        start and the end always have a row. With a number, training can end at these rows alone; otherwise every
-        10 passes.
+        Passes between two rows of the history; or ``"log"``, rows at powers of √2; or the passes after which to add
+        one. The start and the end always have a row. With a number, training can end at these rows alone; otherwise
+        every 10 passes.
     keep_frames : bool
-        Keep class means, weight and bias of every row of the history, as :attr:`Run.frames`.
+        Keep class means, weight and bias of every row of the history, as ``Run.frames``.
     checkpoint : path, optional
         File in which the state of the training is kept, and from which it goes on if it exists: exactly as if it had
         not been interrupted. Deleted at the end, unless `keep_checkpoint`.
@@ -205,39 +205,48 @@ def fit(
         keep_checkpoint=keep_checkpoint,
         progress=progress,
     )
-    assert settings.feature_decay is not None
-    problem = Problem(
-        encoding,
-        dataset.counts,
-        weight_decay=settings.weight_decay,
-        feature_decay=settings.feature_decay,
-        bias_decay=settings.bias_decay,
-        feature_dim=settings.feature_dim,
-        features=settings.features,
-    )
-    trained = train(dataset, encoding, settings, _fabric(settings.device))
+    fixed = _fixed_weight(settings, encoding)
+    if settings.loss == "cross_entropy":
+        require_distributions(encoding, dataset.counts)
+    work = Work(f"{dataset.name}, {encoding.name}", dataset.train, dataset.test, encoding, fixed)
+    trained = launch(train, settings, work, settings)
     seen = trained.observation
     measured = seen.collapse(torch.tensor(dataset.train.labels), encoding)
-    missing: dict[str, str] = {}
-    prediction = solve(problem, throw=False)
-    comparison = _compare(prediction, measured, missing)
+    prediction = predict(seen, settings, work)
+    missing = dict(prediction.missing)
+    comparison = None
+    if prediction.geometry is not None:
+        comparison = compare(prediction.geometry, measured.geometry)
+    last = trained.history[-1]
     if dataset.test is None:
         missing["test_accuracy"] = "the data set has no hold-out"
+    if seen.stationarity is None:
+        missing["stationarity"] = (
+            "decoupled decay is a rule for steps and belongs to no loss that could be stationary"
+        )
     return Run(
         model=trained.classifier,
         collapse=measured,
-        prediction=prediction,
+        prediction=prediction.solution,
+        prediction_kind=prediction.kind,
+        prediction_note=prediction.note,
+        predicted=prediction.geometry,
         comparison=comparison,
-        history=trained.history,
+        history=tuple(
+            row | errors for row, errors in zip(trained.history, _errors(trained, prediction), strict=True)
+        ),
+        frames=trained.frames if settings.keep_frames else (),
         settings=settings,
         dataset=dataset.name,
         encoding=encoding.name,
         data=dataset.provenance,
         status=trained.status,
-        stationarity=seen.stationarity.value,
+        stationarity=seen.judged,
         loss=seen.loss,
-        relative_excess=None if "relative_excess" in missing else seen.loss / prediction.loss - 1,
-        test_accuracy=None if dataset.test is None else _accuracy(trained.classifier, dataset.test, encoding),
+        predicted_loss=prediction.loss,
+        relative_excess=prediction.relative_excess,
+        test_accuracy=last.get("test_accuracy"),
+        test_nc4_agreement=last.get("test_nc4_agreement"),
         seconds=trained.seconds,
         missing=missing,
     )
@@ -260,25 +269,7 @@ def _settings(encoding: Encoding, **given: Any) -> Settings:
         "learning_rate": rate,
         "optimizer": optimizer,
     }
-    settings = Settings(**given | {name: value for name, value in defaults.items() if given[name] is None})
-    plain: dict[str, Any] = {
-        "decay": "ufm",
-        "loss": "mse",
-        "classifier": "trained",
-        "optimizer": "adam",
-        "schedule": "one_cycle",
-    }
-    plain |= {
-        "devices": 1,
-        "precision": "32-true",
-        "keep_frames": False,
-        "checkpoint": None,
-    }
-    plain |= {"warm_up": 0.0}
-    for name, value in plain.items():
-        if getattr(settings, name) is not value and getattr(settings, name) != value:
-            raise UnsupportedError(f"{name}: {getattr(settings, name)!r} is not there yet; use {value!r}")
-    return settings
+    return Settings(**given | {name: value for name, value in defaults.items() if given[name] is None})
 
 
 def _resolve(dataset: Dataset | str | Path, encoding: Encoding | str) -> tuple[Dataset, Encoding]:
@@ -301,36 +292,35 @@ def _resolve(dataset: Dataset | str | Path, encoding: Encoding | str) -> tuple[D
     return dataset, encoding
 
 
-def _fabric(device: str) -> Fabric:
-    try:
-        from lightning_fabric import Fabric
-    except ImportError:
-        raise MissingDependencyError(
-            "encollapse.train needs Lightning Fabric, which is not installed: pip install 'encollapse[study]'"
-        ) from None
-    try:
-        return Fabric(accelerator=device, devices=1)
-    except (RuntimeError, ValueError) as error:
+def _fixed_weight(settings: Settings, encoding: Encoding) -> torch.Tensor | None:
+    """The head's weight (q, d) where it is not trained."""
+    if not settings.fixed_classifier:
+        return None
+    if isinstance(settings.classifier, str):
+        return torch.tensor(frame_of_encoding(encoding, settings.feature_dim))
+    if len(settings.classifier) != encoding.code_dim:
         raise ArgumentError(
-            f"device: {device!r} is not available here ({error}); use 'auto' or 'cpu'"
-        ) from None
-
-
-def _compare(prediction: Solution, measured: Collapse, missing: dict[str, str]) -> Comparison | None:
-    if not prediction.status.success:
-        missing["comparison"] = missing["relative_excess"] = prediction.status.message
-        return None
-    if not prediction.unique:
-        missing["comparison"] = (
-            "several geometries reach the predicted minimum; relative_excess says how near it is"
+            f"classifier: has {len(settings.classifier)} rows for codewords of length {encoding.code_dim}; "
+            "give a row for each output"
         )
-        return None
-    return compare(prediction.geometry, measured.geometry)
+    return torch.tensor(settings.classifier)
 
 
-@torch.no_grad()
-def _accuracy(classifier: Classifier, split: Split, encoding: Encoding) -> float:
-    """Share of samples whose output is nearest to the codeword of their class."""
-    inputs = torch.tensor(split.inputs)
-    outputs = torch.cat([classifier(inputs[part]) for part in chunks(len(inputs))])
-    return float((encoding.decode(outputs) == split.labels).mean())
+def _errors(trained: Trained, prediction: Prediction) -> list[dict[str, float | None]]:
+    """Errors of each row of the history against the prediction."""
+    rows: list[dict[str, float | None]] = []
+    for frame in trained.frames:
+        if prediction.geometry is None:
+            rows.append(dict.fromkeys(ROW_ERRORS))
+            continue
+        means = frame.class_means.astype(float)
+        measured = ClassGeometry(
+            means.T @ means,
+            prediction.geometry.counts,
+            classifier_gram=frame.weight @ frame.weight.T,
+            class_outputs=frame.weight @ means,
+            bias=frame.bias,
+        )
+        errors = compare(prediction.geometry, measured)
+        rows.append({name: getattr(errors, name) for name in ROW_ERRORS})
+    return rows

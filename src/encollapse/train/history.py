@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from encollapse._typing import FloatArray
 from encollapse.train.effective import effective_decays
+from encollapse.train.frames import Frame
 from encollapse.train.holdout import hold_out
 from encollapse.train.observe import Observation
 from encollapse.train.settings import Settings
@@ -16,28 +14,6 @@ from encollapse.train.task import Task
 
 CHECK_EVERY = 10
 """Passes between two checks of whether the training may end, where the history does not say when."""
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """The network's class geometry after `epoch` passes, in the user's units.
-
-    Attributes
-    ----------
-    epoch : int
-        Passes over the data.
-    class_means : (d, K) array
-        Mean features of the classes, uncentred.
-    weight : (q, d) array
-        Weight of the head.
-    bias : (q,) array
-        Its bias; zeros without one.
-    """
-
-    epoch: int
-    class_means: FloatArray
-    weight: FloatArray
-    bias: FloatArray
 
 
 @dataclass(frozen=True)
@@ -104,5 +80,5 @@ def row_of(task: Task, seen: Observation, epoch: int, phase: str) -> dict[str, A
 def frame_of(task: Task, seen: Observation, epoch: int) -> Frame:
     """The class geometry of an observation."""
     means = seen.class_means(task.labels, task.work.encoding.num_classes)
-    bias = np.zeros(len(seen.weight)) if seen.bias is None else seen.bias.numpy()
-    return Frame(epoch, means.numpy(), seen.weight.numpy(), bias)
+    bias = seen.weight.new_zeros(len(seen.weight)) if seen.bias is None else seen.bias
+    return Frame(epoch, *(value.float().numpy() for value in (means, seen.weight, bias)))

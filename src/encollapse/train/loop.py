@@ -11,7 +11,8 @@ import torch
 
 from encollapse.errors import TrainingError
 from encollapse.train.checkpoint import Checkpoints, optimiser_state, restore_optimiser
-from encollapse.train.history import CHECK_EVERY, Frame, Timetable, frame_of, row_of
+from encollapse.train.frames import Frame
+from encollapse.train.history import CHECK_EVERY, Timetable, frame_of, row_of
 from encollapse.train.models import Classifier
 from encollapse.train.observe import Observation, observe
 from encollapse.train.phases import Minibatches, WholeSet

@@ -41,9 +41,7 @@ class Objective:
             total = total + 0.5 * self.num_samples * self.feature_decay * features.square().sum()
         return total / count
 
-    def penalty(
-        self, weight: Tensor, bias: Tensor | None, parameters: Iterable[Tensor] = ()
-    ) -> Tensor:
+    def penalty(self, weight: Tensor, bias: Tensor | None, parameters: Iterable[Tensor] = ()) -> Tensor:
         """``λ_W/2 |W|² + λ_b/2 |b|² + λ/2 Σ|θ|²`` over the given parameters of the backbone."""
         total = 0.5 * self.weight_decay * weight.square().sum()
         if bias is not None and self.bias_decay > 0:
@@ -55,9 +53,7 @@ class Objective:
 
     def eased(self, share: float) -> Objective:
         """The same with a share of the weight and feature decay."""
-        return replace(
-            self, weight_decay=share * self.weight_decay, feature_decay=share * self.feature_decay
-        )
+        return replace(self, weight_decay=share * self.weight_decay, feature_decay=share * self.feature_decay)
 
 
 def objective(

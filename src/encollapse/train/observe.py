@@ -51,7 +51,9 @@ class Observation:
     def class_means(self, labels: Tensor, num_classes: int) -> Tensor:
         """Mean of each class's features, shape (d, K); zero for a class without samples."""
         counts = torch.bincount(labels, minlength=num_classes).clamp(min=1)
-        sums = self.features.new_zeros(num_classes, self.features.shape[1]).index_add_(0, labels, self.features)
+        sums = self.features.new_zeros(num_classes, self.features.shape[1]).index_add_(
+            0, labels, self.features
+        )
         return (sums / counts[:, None]).T
 
     def collapse(self, labels: Tensor, encoding: Encoding) -> Collapse:

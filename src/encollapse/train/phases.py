@@ -105,7 +105,7 @@ class WholeSet:
         self._task.classifier.eval()
         group = self._optimiser.param_groups[0]
         group["max_iter"], group["max_eval"] = iterations, 10 * iterations
-        self._optimiser.step(self._loss)  # type: ignore[arg-type]
+        self._optimiser.step(self._loss)  # type: ignore[no-untyped-call]
         self.adopt_head()
 
     @torch.no_grad()

@@ -12,8 +12,9 @@ from typing import Any
 from torch import nn
 
 from encollapse import _files
-from encollapse.geometry import Comparison
+from encollapse.geometry import ClassGeometry, Comparison
 from encollapse.measure import Collapse
+from encollapse.train.frames import Frame
 from encollapse.train.models import Classifier
 from encollapse.train.settings import Settings
 from encollapse.ufm import Solution
@@ -29,6 +30,7 @@ class Status(enum.Enum):
         "Stalled: L-BFGS no longer lowers the loss, at the accuracy of float32, while the stationarity "
         "is still above the tolerance. Raise tolerance if the errors are small enough, or use a wider model."
     )
+    COMPLETED = "Completed: every epoch was run. Decoupled decay belongs to no loss, so none says how near the end is."
     BUDGET = (
         "Stopped by the budget before the stationarity fell below the tolerance. Raise epochs or finish, or raise "
         "tolerance if the errors are small enough."
@@ -50,15 +52,30 @@ class Run:
         The trained network, on the CPU, in evaluation mode.
     collapse : Collapse
         Collapse of the training set's features under ``head``.
-    prediction : Solution
+    prediction : Solution or None
         The minimum of the unrestricted feature model with the same codewords, counts and decays. Computed after the
-        training, which does not know it.
+        training, which does not know it. None where the classifier is fixed, or no such model fits.
+    prediction_kind : {"minimum", "effective", "fixed_classifier", "none"}
+        What the network is compared with. ``"minimum"``: the minimum of the very objective that was minimised.
+        ``"effective"``: features were not regularised (plain or decoupled decay), so the objective has no counterpart
+        in the theory; the feature decay (and under decoupled decay the weight decay) was read off the trained network.
+        ``"fixed_classifier"``: the minimum over features and bias for the fixed weight.
+    prediction_note : str
+        The same in a sentence with its numbers, and what does not follow.
+    predicted : ClassGeometry or None
+        The predicted geometry, the one that `comparison` is against.
     comparison : Comparison or None
         Measured geometry against predicted geometry; None where the prediction is not solved or not unique.
     history : tuple of dict
         One plain mapping for each look during training: ``epoch`` (passes over the data so far), ``phase``
-        (``"start"``, ``"adam"`` or ``"lbfgs"``), ``loss``, ``stationarity`` with its parts ``descent`` and
-        ``escape``, ``mean_cosine``, ``accuracy`` and collapse metrics.
+        (``"start"``, the optimiser's name or ``"lbfgs"``), ``loss`` and its terms (``loss_fit``, ``loss_weight``,
+        ``loss_features``, ``loss_bias``, ``loss_backbone``), ``stationarity`` with its parts ``descent`` and
+        ``escape``, ``mean_cosine``, every value of :class:`encollapse.measure.Collapse`, ``gram_error``,
+        ``shape_error``, ``bias_error`` and ``outputs_error`` against the prediction, with a hold-out
+        ``test_accuracy``, ``test_nc4_agreement`` and ``test_ncc_accuracy``, and under plain and decoupled decay
+        ``effective_weight_decay`` and ``effective_feature_decay``.
+    frames : tuple of Frame
+        Class means, weight and bias at each row of the history, if they were asked for.
     settings : Settings
         Exact settings of the training.
     dataset, encoding : str
@@ -67,14 +84,18 @@ class Run:
         Provenance of the data set.
     status : Status
         How the training ended; ``status.message`` says what to do.
-    stationarity : float
+    stationarity : float or None
         Final value of :class:`encollapse.train.Stationarity`; its two parts are in the last row of the history.
+        None under decoupled decay.
     loss : float
         Final objective on the whole training set, in float64.
+    predicted_loss : float or None
+        The predicted minimum.
     relative_excess : float or None
-        ``loss / predicted minimum - 1``.
-    test_accuracy : float or None
-        Accuracy on the hold-out by nearest codeword; None without a hold-out.
+        UFM objective of the network over the predicted minimum, less 1, both at the decays of the prediction.
+    test_accuracy, test_nc4_agreement : float or None
+        On the hold-out: accuracy by nearest codeword, and how often that decision is the nearest class mean of the
+        training features; None without a hold-out.
     seconds : float
         Wall time of the training itself.
     missing : mapping
@@ -83,18 +104,24 @@ class Run:
 
     model: Classifier
     collapse: Collapse
-    prediction: Solution
+    prediction: Solution | None
+    prediction_kind: str
+    prediction_note: str
+    predicted: ClassGeometry | None
     comparison: Comparison | None
     history: tuple[dict[str, Any], ...]
+    frames: tuple[Frame, ...]
     settings: Settings
     dataset: str
     encoding: str
     data: Mapping[str, Any]
     status: Status
-    stationarity: float
+    stationarity: float | None
     loss: float
+    predicted_loss: float | None
     relative_excess: float | None
     test_accuracy: float | None
+    test_nc4_agreement: float | None
     seconds: float
     missing: Mapping[str, str]
 
@@ -117,8 +144,8 @@ class Run:
         error = None if self.comparison is None else self.comparison.gram_error
         return (
             f"Run({self.dataset!r}, {self.encoding!r}, model={self.settings.model!r}, status={self.status.name}, "
-            f"stationarity={self.stationarity:.2g}, "
-            f"gram_error={'none' if error is None else f'{error:.2g}'}, seconds={self.seconds:.2g})"
+            f"stationarity={_short(self.stationarity)}, "
+            f"gram_error={_short(error)}, seconds={self.seconds:.2g})"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -132,9 +159,12 @@ class Run:
             "message": self.message,
             "stationarity": self.stationarity,
             "loss": self.loss,
-            "predicted_loss": self.prediction.loss,
+            "prediction_kind": self.prediction_kind,
+            "prediction_note": self.prediction_note,
+            "predicted_loss": self.predicted_loss,
             "relative_excess": self.relative_excess,
             "test_accuracy": self.test_accuracy,
+            "test_nc4_agreement": self.test_nc4_agreement,
             "seconds": self.seconds,
             "missing": dict(self.missing),
             "collapse": self.collapse.to_dict(),
@@ -152,3 +182,7 @@ class Run:
             save_file(self.model.state_dict(), temporary)
         _files.write_text(target / "run.json", json.dumps(self.to_dict(), indent=1) + "\n")
         return target
+
+
+def _short(value: float | None) -> str:
+    return "none" if value is None else f"{value:.2g}"

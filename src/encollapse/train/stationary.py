@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-
 from typing import TYPE_CHECKING
 
 import torch
@@ -30,10 +29,10 @@ class Stationarity:
         relative loss that descent can still gain.
     escape : float
         ``max(0, |R|_op/c - 1)``, where R (q, K) holds the mean residual ``e_k - W m_k - b`` of each class (under
-        cross-entropy: codeword less softmax) times ``√π_k``, and ``c = √(N λ_W λ_H)``. Growing W and the features together along the top singular vectors of R,
-        in a direction of feature space that neither uses, lowers F if and only if this is positive: it is the negative
-        curvature of a saddle, which networks pass slowly because the gradient vanishes there too. 0 where the head
-        uses every direction already.
+        cross-entropy, codeword less softmax) times ``√π_k``, and ``c = √(N λ_W λ_H)``. Growing W and the features
+        together along the top singular vectors of R, in a direction of feature space that neither uses, lowers F if
+        and only if this is positive: it is the negative curvature of a saddle, which networks pass slowly because the
+        gradient vanishes there too. 0 where the head uses every direction already.
     """
 
     descent: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -71,12 +71,12 @@ class Task:
             settings.bias_decay,
             decay if settings.decay == "plain" else 0.0,
         )
-        self.objective = self.users_objective
-        if settings.decay == "ufm":
-            shared = self.units.decay
-            self.objective = Objective(
-                self.loss, self.num_samples, shared, shared / self.num_samples, settings.bias_decay
-            )
+        units = self.units
+        self.objective = replace(
+            self.users_objective,
+            weight_decay=self.users_objective.weight_decay * (units.weight / units.codeword) ** 2,
+            feature_decay=self.users_objective.feature_decay * (units.feature / units.codeword) ** 2,
+        )
 
     @property
     def head(self) -> nn.Linear:
@@ -110,7 +110,14 @@ class Task:
     def _units(self) -> Units:
         if self.settings.feature_decay is None:
             return Units.plain()
-        size = 1.0 if self.settings.loss == "cross_entropy" else float(self.targets.square().sum(1).mean().sqrt())
+        fixed = self.work.fixed_weight
+        size = (
+            1.0
+            if self.settings.loss == "cross_entropy"
+            else float(self.targets.square().sum(1).mean().sqrt())
+        )
+        if fixed is not None:
+            return Units.around(size, float(torch.linalg.matrix_norm(fixed, 2)) or 1.0)
         return Units.of(
             size,
             self.num_samples,

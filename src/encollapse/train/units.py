@@ -23,7 +23,7 @@ class Units:
     weight, feature : float
         ``ω`` and ``η``.
     decay : float
-        ``c/ρ``: the weight decay in training units, and N times the feature decay.
+        ``c/ρ``: the weight decay in training units, and N times the feature decay; 0 where the two differ.
     """
 
     codeword: float
@@ -40,6 +40,12 @@ class Units:
         root = math.sqrt(num_samples * feature_decay) / math.sqrt(weight_decay)
         threshold = math.sqrt(num_samples * feature_decay) * math.sqrt(weight_decay)
         return cls(size, math.sqrt(size * root), math.sqrt(size / root), threshold / size)
+
+    @classmethod
+    def around(cls, codeword_size: float, weight_size: float) -> Units:
+        """Units for a classifier that is given: its size is one."""
+        size = codeword_size if codeword_size > 0 else 1.0
+        return cls(size, weight_size, size / weight_size, 0.0)
 
     @classmethod
     def plain(cls) -> Units:

@@ -40,11 +40,11 @@ class Workers:
         return self.rank == 0
 
     def share(self, rows: Tensor) -> Tensor:
-        """This process's part of some rows."""
+        """Part of some rows that this process takes."""
         return rows if self.count == 1 else torch.tensor_split(rows, self.count)[self.rank]
 
     def span(self, total: int) -> slice:
-        """This process's part of `total` rows in their order."""
+        """Part of `total` rows, in their order, that this process takes."""
         return slice(total * self.rank // self.count, total * (self.rank + 1) // self.count)
 
     def sum(self, value: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ class Workers:
         held = [p for p in parameters if p.requires_grad]
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in held]
         total = self.sum(torch.cat([g.reshape(-1) for g in gradients]))
-        for parameter, part in zip(held, total.split([p.numel() for p in held]), strict=True):
+        for parameter, part in zip(held, torch.split(total, [p.numel() for p in held]), strict=True):
             parameter.grad = part.view_as(parameter).clone()
 
     def agree(self, value: T) -> T:
