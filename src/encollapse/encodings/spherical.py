@@ -22,8 +22,8 @@ def spherical(
 ) -> Encoding:
     """Unit codewords spread so that the smallest angle is large, for any number of classes and dimensions.
 
-    The problem of Tammes; networks whose features have fewer dimensions than there are classes tend to such
-    codes :cite:p:`jiang2024`.
+    The problem of Tammes; networks whose features have fewer dimensions than there are classes tend to the
+    closely related softmax codes :cite:p:`jiang2024`.
 
     ===================  ====================================================  ==========================
     classes              codewords                                             smallest angle

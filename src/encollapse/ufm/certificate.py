@@ -36,7 +36,8 @@ class Certificate:
     lower_bound : float
         A value that no choice of features, classifier and bias goes below.
     holds : bool
-        Whether the evidence proves what the kind says, to ``RELATIVE_TOLERANCE``.
+        Whether the evidence proves what the kind says: a relative gap of at most ``RELATIVE_TOLERANCE`` (1e-8 where
+        descent closes the gap: cross-entropy, non-negative features), or a gradient that vanishes.
     """
 
     kind: CertificateKind
