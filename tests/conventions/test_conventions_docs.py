@@ -1,5 +1,6 @@
 """Every Python snippet of the README and the documentation runs, and every command it names exists."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -80,3 +81,19 @@ def test_every_citation_has_an_entry() -> None:
                 cited[key.strip()] = path
     missing = {key: str(path.relative_to(ROOT)) for key, path in cited.items() if key not in entries}
     assert not missing
+
+
+PACKAGES = ("encodings", "ufm", "geometry", "measure", "train", "data", "study", "present")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_name_is_in_the_api_pages(package: str) -> None:
+    listed: dict[str, set[str]] = {}
+    module = ""
+    for line in (ROOT / "docs" / "api" / "index.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith(".. currentmodule:: "):
+            module = line.split()[-1]
+        elif found := re.fullmatch(r"   ([\w.]+)", line):
+            listed.setdefault(module, set()).add(found[1].rpartition(".")[2])
+    public = importlib.import_module(f"encollapse.{package}").__all__
+    assert not set(public) - listed[f"encollapse.{package}"]
