@@ -40,7 +40,7 @@ def test_mnist5k_has_500_images_a_class() -> None:
 
 
 def test_names_are_what_load_takes() -> None:
-    assert ec.data.names() == ("digits", "mnist5k")
+    assert ec.data.names() == ("digits", "mnist5k", "mnist", "fashion-mnist", "gaussian-mixture")
 
 
 def test_arrays_are_read_only_and_survive_pickling() -> None:

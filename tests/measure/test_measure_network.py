@@ -16,10 +16,10 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import encollapse as ec
+from encollapse._progress import tracked
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.measure import collapse, measure_model
 from encollapse.measure.feature_store import FeatureStore
-from encollapse.measure.progress import tracked
 
 K, D, Q = 5, 7, 3
 
@@ -263,13 +263,13 @@ def test_progress_is_shown_on_a_terminal_when_work_is_long(monkeypatch: pytest.M
         yield from range(4)
 
     for show, limit, shown in ((True, 0.0, True), (True, 1e9, False), (False, 0.0, False)):
-        monkeypatch.setattr("encollapse.measure.progress._WORTH_SHOWING_SECONDS", limit)
+        monkeypatch.setattr("encollapse._progress._WORTH_SHOWING_SECONDS", limit)
         stream = Terminal()
         monkeypatch.setattr(sys, "stderr", stream)
         assert list(tracked(slow(), 4, show=show)) == [0, 1, 2, 3]
         assert list(tracked(slow(), None, show=show)) == [0, 1, 2, 3]
         assert ("measuring" in stream.getvalue()) == shown
-    monkeypatch.setattr("encollapse.measure.progress._WORTH_SHOWING_SECONDS", 0.0)
+    monkeypatch.setattr("encollapse._progress._WORTH_SHOWING_SECONDS", 0.0)
     quiet = io.StringIO()
     monkeypatch.setattr(sys, "stderr", quiet)
     assert list(tracked(slow(), 4, show=True)) == [0, 1, 2, 3]

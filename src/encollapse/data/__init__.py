@@ -1,6 +1,23 @@
-"""Labelled data in plain numpy: a small catalogue that needs no download, and ``.npz`` files."""
+"""Labelled data in plain numpy: a catalogue, files of one's own, OpenML, torch datasets, and seeded changes to them."""
 
-from encollapse.data.catalogue import load, names, recognised
+from encollapse.data.catalogue import Description, describe, load, names, options_of, recognised
 from encollapse.data.dataset import Dataset, Split
+from encollapse.data.from_torch import from_torch
+from encollapse.data.imbalance import class_counts
+from encollapse.data.label_noise import with_label_noise
+from encollapse.data.mixtures import gaussian_mixture
 
-__all__ = ["Dataset", "Split", "load", "names", "recognised"]
+__all__ = [
+    "Dataset",
+    "Description",
+    "Split",
+    "class_counts",
+    "describe",
+    "from_torch",
+    "gaussian_mixture",
+    "load",
+    "names",
+    "options_of",
+    "recognised",
+    "with_label_noise",
+]

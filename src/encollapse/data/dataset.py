@@ -25,6 +25,10 @@ class Split:
         One sample a row, kept as float32. Finite.
     labels : (N,) ints
         Class of each sample, 0 or above, kept as int64.
+    clean_labels : (N,) ints, optional
+        The true classes where `labels` were changed on purpose; None where they were not.
+    rows : (N,) ints, optional
+        Which sample of the source each one is; default 0, 1, ...
 
     Raises
     ------
@@ -34,6 +38,8 @@ class Split:
 
     inputs: NDArray[Any]
     labels: IntArray
+    clean_labels: IntArray | None = None
+    rows: IntArray = field(default=None)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
         raw = _checks.to_numpy(self.inputs, "inputs")
@@ -49,20 +55,26 @@ class Split:
                 f"inputs: every entry must be finite in float32, but sample {row} has one that is not; "
                 "remove or rescale such samples"
             )
-        labels = _checks.class_labels(self.labels, np.iinfo(np.int64).max)
-        if len(labels) != len(inputs):
-            raise ArgumentError(
-                f"labels: expected one for each of the {len(inputs)} inputs, got {len(labels)}"
-            )
         object.__setattr__(self, "inputs", _checks.read_only(inputs))
-        object.__setattr__(self, "labels", _checks.read_only(labels))
+        given = {"labels": self.labels, "clean_labels": self.clean_labels}
+        given["rows"] = np.arange(len(inputs)) if self.rows is None else self.rows
+        for name, values in given.items():
+            if values is None:
+                continue
+            checked = _checks.class_labels(values, np.iinfo(np.int64).max, name)
+            if len(checked) != len(inputs):
+                raise ArgumentError(
+                    f"{name}: expected one for each of the {len(inputs)} inputs, got {len(checked)}"
+                )
+            object.__setattr__(self, name, _checks.read_only(checked))
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, indices: ArrayLike) -> Split:
         """Return the samples at `indices`, in that order."""
-        return Split(self.inputs[indices], self.labels[indices])
+        clean = None if self.clean_labels is None else self.clean_labels[indices]
+        return Split(self.inputs[indices], self.labels[indices], clean, self.rows[indices])
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from encollapse import _checks
+from encollapse._progress import tracked
 from encollapse._typing import IntArray
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError, ArgumentTypeError
@@ -20,7 +21,6 @@ from encollapse.measure.distributed import is_running
 from encollapse.measure.feature_store import DEFAULT_BUDGET, FeatureStore
 from encollapse.measure.inputs import float64_device
 from encollapse.measure.moments import ClassMoments
-from encollapse.measure.progress import tracked
 from encollapse.measure.result import Collapse
 from encollapse.measure.running import placed, run, run_to_last_linear, undisturbed
 from encollapse.measure.second_pass import finish

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from encollapse import _checks
+from encollapse._progress import tracked
 from encollapse._typing import ArrayLike
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError
@@ -21,7 +22,6 @@ from encollapse.measure.classifier import Classifier, require_encoding
 from encollapse.measure.decisions import Decisions, Tally, no_decisions
 from encollapse.measure.from_features import plausible_classes
 from encollapse.measure.packing import MomentShape, unpack
-from encollapse.measure.progress import tracked
 from encollapse.measure.result import Collapse
 from encollapse.measure.second_pass import balanced
 from encollapse.measure.shards.executing import in_order

@@ -1,0 +1,132 @@
+"""Class counts by a rule: how many training samples each class keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from encollapse import _checks
+from encollapse._typing import FloatArray, IntArray
+from encollapse.errors import ArgumentError, ArgumentTypeError
+
+KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "step": (("minority",), ("majority", "fraction")),
+    "exponential": (("ratio",), ("first",)),
+    "geometric": (("first", "last"), ()),
+    "explicit": (("counts",), ()),
+}
+"""For each kind the options that it needs, and those that it may have."""
+
+
+def check(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the rule with its numbers checked.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If the kind is unknown, or an option is missing, unknown or out of range.
+    """
+    if not isinstance(spec, Mapping):
+        raise ArgumentTypeError(
+            f"imbalance: expected a mapping such as {{'kind': 'exponential', 'ratio': 100}}, got {spec!r}"
+        )
+    given = dict(spec)
+    kind = _checks.choice(given.pop("kind", None), "imbalance.kind", tuple(KINDS))
+    needed, allowed = KINDS[kind]
+    for name in needed:
+        if name not in given:
+            raise ArgumentError(f"imbalance: kind {kind!r} needs {name!r}; give {', '.join(needed)}")
+    for name in given:
+        if name not in needed + allowed:
+            known = ", ".join(needed + allowed)
+            raise ArgumentError(f"imbalance: kind {kind!r} has no option {name!r}; it has {known}")
+    return {"kind": kind} | {name: _CHECKS[name](value, f"imbalance.{name}") for name, value in given.items()}
+
+
+def class_counts(spec: Mapping[str, Any], available: IntArray) -> IntArray:
+    """Class counts (K,) of a rule, where `available` (K,) samples are there.
+
+    Every kind puts the large classes first. Counts are rounded to whole numbers, to 1 at least.
+
+    ``step``
+        ``majority`` samples in the first classes and ``minority`` in the last ones, which are the share ``fraction`` of
+        all classes (default one half), rounded, but one class at least and not all :cite:p:`buda2018`.
+    ``exponential``
+        ``first · ratio^(-k/(K-1))``: a long tail with ``ratio`` between the first class and the last
+        :cite:p:`cui2019`.
+    ``geometric``
+        The same progression given by its ends, ``first`` and ``last``.
+    ``explicit``
+        ``counts``, one number a class.
+
+    ``majority``, and ``first`` beside ``ratio``, may be left out: then it is the largest that the data allow.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If the rule cannot be used, or the explicit counts are not one for each class.
+    """
+    rule = check(spec)
+    num_classes = len(available)
+    if rule["kind"] == "explicit":
+        return _checks.class_counts(rule["counts"], num_classes, "imbalance.counts")
+    if rule["kind"] == "geometric":
+        return _rounded(np.geomspace(rule["first"], rule["last"], num_classes))
+    if rule["kind"] == "exponential":
+        shares = rule["ratio"] ** (-np.arange(num_classes) / (num_classes - 1))
+        return _rounded(rule.get("first", _largest(shares, available)) * shares)
+    rare = min(max(1, round(rule.get("fraction", 0.5) * num_classes)), num_classes - 1)
+    major = np.arange(num_classes) < num_classes - rare
+    largest = rule.get("majority", _largest(major.astype(float), available))
+    if rule["minority"] > largest:
+        raise ArgumentError(
+            f"imbalance.minority: expected at most the majority of {largest:g}, got {rule['minority']}"
+        )
+    return _rounded(np.where(major, largest, rule["minority"]))
+
+
+def _largest(shares: FloatArray, available: IntArray) -> float:
+    """The largest class such that no class, each with its share of it, is asked for more than there is."""
+    asked = shares > 0
+    return float(np.floor((available[asked] / shares[asked]).min()))
+
+
+def _rounded(counts: FloatArray) -> IntArray:
+    return np.maximum(np.rint(counts).astype(np.int64), 1)
+
+
+def _samples(value: Any, name: str) -> int:
+    return _checks.integer(value, name, minimum=1)
+
+
+def _ratio(value: Any, name: str) -> float:
+    ratio = _checks.positive(value, name)
+    if ratio < 1:
+        raise ArgumentError(f"{name}: expected the largest class over the smallest, 1 or above, got {ratio}")
+    return ratio
+
+
+def _fraction(value: Any, name: str) -> float:
+    fraction = _checks.positive(value, name)
+    if fraction >= 1:
+        raise ArgumentError(f"{name}: expected a share between 0 and 1, got {fraction}")
+    return fraction
+
+
+def _counts(value: Any, name: str) -> list[int]:
+    if isinstance(value, str) or not hasattr(value, "__len__"):
+        raise ArgumentTypeError(f"{name}: expected one number a class, got {value!r}")
+    return [int(count) for count in _checks.class_counts(value, len(value), name)]
+
+
+_CHECKS: dict[str, Callable[[Any, str], Any]] = {
+    "minority": _samples,
+    "majority": _samples,
+    "first": _samples,
+    "last": _samples,
+    "ratio": _ratio,
+    "fraction": _fraction,
+    "counts": _counts,
+}
