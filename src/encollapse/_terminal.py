@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -88,15 +88,16 @@ def parse_encoding(name: str, options: list[str] | None, num_classes: int | None
         return catalogue.Encoding.load(name)
     if num_classes is None:
         raise ArgumentError("classes: not known; give --classes, or one number a class in --counts")
-    return catalogue.by_name(name, num_classes, **_options(options))
+    return catalogue.by_name(name, num_classes, **parse_options(options))
 
 
-def _options(given: list[str] | None) -> Mapping[str, Any]:
+def parse_options(given: list[str] | None, what: str = "option") -> dict[str, Any]:
+    """Read ``["smoothing=0.2", ...]``; values are JSON where they can be, else text."""
     found: dict[str, Any] = {}
     for text in given or ():
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise ArgumentError(f"option: expected NAME=VALUE, got {text!r}; for example smoothing=0.2")
+            raise ArgumentError(f"{what}: expected NAME=VALUE, got {text!r}; for example seed=3")
         found[name.replace("-", "_")] = _value(value)
     return found
 

@@ -353,9 +353,11 @@ def test_errors_are_one_line_and_a_hint(
     assert all(line.startswith("hint: ") for line in lines[1:])
 
 
-def test_an_executor_that_is_not_there_is_a_failure(capsys: Capture, tmp_path: Path) -> None:
-    assert cli.run(["study", "digits-transition", "--out", str(tmp_path), "--executor", "dask"]) == 1
-    assert "error: executor: this release has 'process' and 'inline'" in capsys.readouterr().err
+def test_an_executor_that_is_not_there_is_bad_usage(capsys: Capture, tmp_path: Path) -> None:
+    assert cli.run(["study", "digits-transition", "--out", str(tmp_path), "--executor", "threads"]) == 2
+    assert (
+        "error: executor: expected one of 'process', 'inline', 'dask', 'submitit'" in capsys.readouterr().err
+    )
 
 
 def test_debug_anywhere_shows_the_traceback() -> None:

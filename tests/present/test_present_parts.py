@@ -13,7 +13,7 @@ from encollapse.present.console import transition_grid
 from encollapse.present.families import by_panel, families
 from encollapse.present.figures.axis import BiasAxis
 from encollapse.present.figures.grams import chosen_trials
-from encollapse.study.progress import duration
+from encollapse.study.live import duration
 from reference.study_folder import study_of, write_folder
 
 POSITIVE = st.floats(1e-9, 1e9)
@@ -68,7 +68,9 @@ def test_negative_zero_is_not_written() -> None:
     assert wording.fixed(-1 / 9, 3) == "−0.111"
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(8.4, "8 s"), (125, "2 min 05 s"), (11400, "3 h 10 min")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(8.44, "8.4 s"), (9.96, "10 s"), (125, "2 min 05 s"), (11400, "3 h 10 min")]
+)
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 

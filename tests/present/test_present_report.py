@@ -173,7 +173,7 @@ def test_a_study_without_a_grid_leaves_sections_out(tmp_path: Path) -> None:
 def test_failed_and_missing_trials_are_listed(tmp_path: Path) -> None:
     study = study_of()
     store = write_folder(tmp_path, study)
-    store.write(failed(study.trials[0], "Traceback\nValueError: <script>alert(1)</script>"))
+    store.keep(failed(study.trials[0], "Traceback\nValueError: <script>alert(1)</script>"))
     with sqlite3.connect(store.file) as connection:
         connection.execute("DELETE FROM trials WHERE id = ?", (study.trials[1].id,))
     page = Page(ec.present.report(tmp_path))
@@ -190,7 +190,7 @@ def test_a_study_that_failed_altogether_still_has_a_page(tmp_path: Path) -> None
     store.write_definition(study.name, study.definition())
     with pytest.raises(ArgumentError, match=r"no trial in .* has finished; run the study first"):
         ec.present.report(tmp_path)
-    store.write(failed(study.trials[0], "Traceback\nOSError: gone"))
+    store.keep(failed(study.trials[0], "Traceback\nOSError: gone"))
     page = Page(ec.present.report(tmp_path))
     assert "OSError: gone" in page.text
     assert "<svg" not in page.source

@@ -7,7 +7,7 @@ import numpy as np
 import encollapse as ec
 from encollapse._typing import IntArray
 from encollapse.geometry import ClassGeometry
-from encollapse.study.arrays import save_geometries
+from encollapse.study.artefacts import Arrays, to_arrays
 from encollapse.study.execute import _prediction, now
 from encollapse.study.resolve import problem_of
 from encollapse.study.store import Row, Store
@@ -45,7 +45,8 @@ def write_folder(path: Path, study: Study, *, noise: float = 1e-3, counts: tuple
     store.create()
     store.write_definition(study.name, study.definition())
     for index, trial in enumerate(study.trials):
-        store.write(_done(store, trial, noise * (index + 1), np.array(counts), index))
+        row, arrays = _done(trial, noise * (index + 1), np.array(counts), index)
+        store.keep(row, [], arrays)
     return store
 
 
@@ -54,7 +55,7 @@ def failed(trial: Trial, error: str) -> Row:
     return Row(trial.id, trial.settings, "failed", None, error, 0.5, now(), now(), {"encollapse": "0"})
 
 
-def _done(store: Store, trial: Trial, noise: float, counts: IntArray, seed: int) -> Row:
+def _done(trial: Trial, noise: float, counts: IntArray, seed: int) -> tuple[Row, Arrays]:
     problem = problem_of(trial.settings, counts)
     solution = ec.ufm.solve(problem)
     generator = np.random.default_rng(seed)
@@ -68,7 +69,7 @@ def _done(store: Store, trial: Trial, noise: float, counts: IntArray, seed: int)
         class_outputs=weight @ means,
         bias=bias,
     )
-    save_geometries(store.geometry_path(trial.id), solution.geometry, measured)
+    arrays = to_arrays(solution.geometry, "predicted") | to_arrays(measured, "measured")
     record = {
         "dataset": "digits",
         "settings": {"model": "mlp", "seed": trial.settings["seed"]},
@@ -86,4 +87,5 @@ def _done(store: Store, trial: Trial, noise: float, counts: IntArray, seed: int)
         "converged": True,
         "prediction": _prediction(solution),
     }
-    return Row(trial.id, trial.settings, "done", plain(record), None, 1.5, now(), now(), {"encollapse": "0"})
+    row = Row(trial.id, trial.settings, "done", plain(record), None, 1.5, now(), now(), {"encollapse": "0"})
+    return row, arrays

@@ -53,7 +53,9 @@ def test_running_again_runs_what_is_missing_only(tmp_path: Path, capfd: pytest.C
     )
 
 
-def test_a_failing_trial_is_recorded_and_tried_again(tmp_path: Path) -> None:
+def test_a_failing_trial_is_recorded_and_tried_again_when_asked(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     text = TINY.format(decays="[0]", seeds="[0]")
     broken = (
         text
@@ -69,9 +71,12 @@ def test_a_failing_trial_is_recorded_and_tried_again(tmp_path: Path) -> None:
     frame = results.to_frame()
     assert "counts: class 0" in frame[frame["status"] == "failed"]["error"].item()
     finished = results.done[0].row.finished
-    again = ec.study.run(study, out=tmp_path, executor="inline", progress=False)
-    assert len(again.failed) == 1
-    assert again.done[0].row.finished == finished
+    again = ec.study.run(study, out=tmp_path, executor="inline")
+    assert again.failed[0].row == failure.row
+    assert "(1 of them failed; --rerun-failed tries them again)" in capfd.readouterr().err
+    third = ec.study.run(study, out=tmp_path, executor="inline", rerun_failed=True, retries=2, progress=False)
+    assert third.failed[0].row.attempts == 3
+    assert third.done[0].row.finished == finished
 
 
 def test_run_refuses_what_is_not_a_study(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import encollapse as ec
 from encollapse.errors import ArgumentError, EncollapseError, FileFormatError
 from encollapse.geometry import ClassGeometry
-from encollapse.study.arrays import load_geometries, save_geometries
+from encollapse.study.artefacts import load_arrays, load_geometries, save_arrays, to_arrays
 from encollapse.study.store import Row, Store
 from reference.study_folder import failed, study_of, write_folder
 
@@ -34,8 +34,9 @@ def made_geometry() -> ClassGeometry:
 def test_geometries_come_back_exactly(tmp_path: Path, with_prediction: bool) -> None:
     measured = made_geometry()
     plain = ClassGeometry(feature_gram=np.eye(5), counts=np.full(5, 3))
-    save_geometries(tmp_path / "g.npz", plain if with_prediction else None, measured)
-    predicted, again = load_geometries(tmp_path / "g.npz")
+    arrays = to_arrays(measured, "measured") | (to_arrays(plain, "predicted") if with_prediction else {})
+    save_arrays(tmp_path / "g.safetensors", arrays)
+    predicted, again = load_geometries(tmp_path / "g.safetensors")
     for name in ("feature_gram", "counts", "classifier_gram", "class_outputs", "bias", "within"):
         np.testing.assert_array_equal(getattr(again, name), getattr(measured, name))
     if with_prediction:
@@ -47,10 +48,25 @@ def test_geometries_come_back_exactly(tmp_path: Path, with_prediction: bool) -> 
 
 
 def test_a_damaged_geometry_file_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "g.npz"
-    path.write_bytes(b"not an archive")
-    with pytest.raises(FileFormatError, match=r"g\.npz: not the geometries of a trial"):
+    path = tmp_path / "g.safetensors"
+    path.write_bytes(b"not what it seems")
+    with pytest.raises(FileFormatError, match=r"g\.safetensors: not what a trial wrote"):
         load_geometries(path)
+    save_arrays(path, {"other": np.eye(3)})
+    with pytest.raises(FileFormatError, match=r"g\.safetensors: not what a trial wrote"):
+        load_geometries(path)
+
+
+def test_arrays_come_back_whatever_their_layout_in_memory(tmp_path: Path) -> None:
+    wanted = {
+        "turned": np.arange(6.0).reshape(2, 3).T,
+        "every other": np.arange(7)[::2],
+        "one": np.array(2.5),
+    }
+    found = load_arrays(save_arrays(tmp_path / "a.safetensors", wanted))
+    assert set(found) == set(wanted)
+    for name, value in wanted.items():
+        np.testing.assert_array_equal(found[name], value)
 
 
 def test_rows_come_back_with_infinity_and_absent_values(tmp_path: Path) -> None:
@@ -60,20 +76,22 @@ def test_rows_come_back_with_infinity_and_absent_values(tmp_path: Path) -> None:
     row = Row(
         trial.id, trial.settings, "done", {"x": math.nan, "y": [1, 2.5]}, None, 2.0, "a", "b", {"numpy": "1"}
     )
-    store.write(row)
+    store.keep(row)
     again = store.rows()[trial.id]
     assert again.settings == trial.settings
     assert again.record == {"x": None, "y": [1, 2.5]}
     assert (again.seconds, again.started, again.finished, again.versions) == (2.0, "a", "b", {"numpy": "1"})
 
 
-def test_a_trial_counts_as_completed_only_with_its_geometries(tmp_path: Path) -> None:
+def test_a_trial_without_its_files_counts_as_lost(tmp_path: Path) -> None:
     study = study_of()
     store = write_folder(tmp_path, study)
-    done, gone, bad = study.trials[:3]
-    store.geometry_path(gone.id).unlink()
-    store.write(failed(bad, "Traceback: no"))
-    assert [store.completed(trial) for trial in (done, gone, bad)] == [True, False, False]
+    done, gone, also, bad = study.trials[:4]
+    store.arrays_path(gone.id).unlink()
+    store.history_path(also.id).unlink()
+    store.keep(failed(bad, "Traceback: no"))
+    statuses = store.statuses()
+    assert [statuses[trial.id] for trial in (done, gone, also, bad)] == ["done", "lost", "lost", "failed"]
 
 
 def test_a_folder_belongs_to_one_study(tmp_path: Path) -> None:
@@ -107,7 +125,7 @@ def test_open_gives_trials_in_the_order_of_the_study(tmp_path: Path) -> None:
     store = write_folder(tmp_path, study)
     with sqlite3.connect(store.file) as connection:
         connection.execute("DELETE FROM trials WHERE id = ?", (study.trials[1].id,))
-    store.write(failed(study.trials[0], "Traceback\nValueError: nothing"))
+    store.keep(failed(study.trials[0], "Traceback\nValueError: nothing"))
     results = ec.study.open(tmp_path)
     assert [result.id for result in results.trials] == [
         t.id for t in study.trials if t is not study.trials[1]

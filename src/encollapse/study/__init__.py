@@ -1,9 +1,21 @@
 """From a study file to stored results: trials, executors, resume."""
 
+from encollapse.study.plan import Group, Plan, plan
 from encollapse.study.results import Results, TrialResult
 from encollapse.study.results import open_results as open  # noqa: A004 (ec.study.open reads as what it does)
 from encollapse.study.runner import run
 from encollapse.study.study import Study, load, names
 from encollapse.study.trials import Trial
 
-__all__ = ["Results", "Study", "Trial", "TrialResult", "load", "names", "open", "run"]
+__all__ = [
+    "Plan",
+    "Results",
+    "Study",
+    "Trial",
+    "TrialResult",
+    "load",
+    "names",
+    "open",
+    "plan",
+    "run",
+]

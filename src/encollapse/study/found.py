@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from encollapse.encodings import Encoding
 from encollapse.geometry import ClassGeometry
+from encollapse.study.artefacts import Arrays
 from encollapse.ufm import Solution
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The record of a trial, what was measured on it, and the prediction for it."""
+    """The record of a trial, its encoding, what was measured, the prediction if there is one, and further arrays."""
 
     record: dict[str, Any]
+    encoding: Encoding
     measured: ClassGeometry
-    prediction: Solution
+    predicted: ClassGeometry | None
+    prediction: Solution | None
+    arrays: Arrays = field(default_factory=dict)

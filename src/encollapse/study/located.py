@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from encollapse import data
+from encollapse._files import atomic
 from encollapse.encodings import Encoding
 from encollapse.errors import FileFormatError
 
@@ -56,6 +57,31 @@ def require_content(spec: Mapping[str, Any]) -> Path:
     if "content" in spec and digest(path) != spec["content"]:
         raise FileFormatError(f"{path}: changed while the study was running; run the study again")
     return path
+
+
+def adopted(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Settings whose encoding file is the copy of it in the folder of a study; the same trial."""
+    spec = settings["encoding"]
+    if "file" not in spec:
+        return dict(settings)
+    copy = folder / "encodings" / f"{spec['content']}{Path(spec['file']).suffix}"
+    return {**settings, "encoding": {**spec, "file": str(copy.resolve())}}
+
+
+def adopt(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Copy the encoding file of a trial into the folder of a study, where it stays what it is.
+
+    Raises
+    ------
+    FileFormatError
+        If the file has changed since the study was loaded.
+    """
+    mine = adopted(settings, folder)
+    if "file" in mine["encoding"] and not Path(mine["encoding"]["file"]).exists():
+        content = require_content(settings["encoding"]).read_bytes()
+        with atomic(Path(mine["encoding"]["file"])) as temporary:
+            temporary.write_bytes(content)
+    return mine
 
 
 def _find(name: str, base: Path) -> Path:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.geometry import ClassGeometry
 from encollapse.geometry.comparison import MEANINGS
-from encollapse.study.arrays import load_geometries
+from encollapse.study.artefacts import Arrays, load_arrays, load_geometries, load_history
+from encollapse.study.frames import history_rows, trial_row, write
 from encollapse.study.store import Row, Store
 from encollapse.study.study import Study
-from encollapse.study.trials import Trial, dataset_label, encoding_label
+from encollapse.study.trials import Trial
 
 if TYPE_CHECKING:
     import pandas
@@ -28,7 +29,8 @@ class TrialResult:
 
     trial: Trial
     row: Row
-    geometry_path: Path
+    arrays_path: Path
+    history_path: Path
 
     @property
     def id(self) -> str:
@@ -75,7 +77,20 @@ class TrialResult:
 
     def geometries(self) -> tuple[ClassGeometry | None, ClassGeometry]:
         """Read (predicted, measured) from the trial's file; the first is None where there is no theory."""
-        return load_geometries(self.geometry_path)
+        return load_geometries(self.arrays_path)
+
+    def history(self) -> list[dict[str, Any]]:
+        """Read the rows of the training's history, from its first look to its last; empty where nothing was trained."""
+        return load_history(self.history_path)
+
+    def frames(self) -> Arrays:
+        """Read the class geometry along the training, where the study asked for it with ``measure.frames``.
+
+        ``epoch`` (F,), ``class_means`` (F, d, K), ``weight`` (F, q, d) and ``bias`` (F, q) in float32; empty otherwise.
+        """
+        prefix = "frames."
+        arrays = load_arrays(self.arrays_path)
+        return {name.removeprefix(prefix): v for name, v in arrays.items() if name.startswith(prefix)}
 
 
 @dataclass(frozen=True)
@@ -111,10 +126,39 @@ class Results:
         return max(known, key=lambda result: result.comparison_error(error) or 0.0, default=None)
 
     def to_frame(self) -> pandas.DataFrame:
-        """One row a stored trial, failed ones included: settings, errors, training and timing."""
+        """One row a stored trial, failed ones included: settings, every metric, comparison errors, timing.
+
+        Settings have dotted names such as ``train.learning_rate``; what the columns mean is in the documentation.
+        """
         import pandas
 
-        return pandas.DataFrame([_frame_row(result) for result in self.trials])
+        return pandas.DataFrame([trial_row(result) for result in self.trials])
+
+    def history_frame(self) -> pandas.DataFrame:
+        """One row a look at a training: ``trial``, ``epoch``, and every value that the history keeps."""
+        import pandas
+
+        return pandas.DataFrame(history_rows(self.done))
+
+    def export(self, folder: str | Path, *, format: str = "parquet") -> list[Path]:  # noqa: A002
+        """Write :meth:`to_frame` to ``trials`` and :meth:`history_frame` to ``history`` in a folder.
+
+        Parameters
+        ----------
+        folder : str or path
+            Made if it is not there.
+        format : {"parquet", "csv"}
+            Also the ending of the files.
+
+        Raises
+        ------
+        ArgumentError
+            If the format is another.
+        MissingDependencyError
+            If Parquet is asked for and pyarrow is not installed.
+        """
+        frames = {"trials": self.to_frame(), "history": self.history_frame()}
+        return [write(_one_type(frame), Path(folder) / name, format) for name, frame in frames.items()]
 
 
 def open_results(path: str | Path) -> Results:
@@ -131,10 +175,10 @@ def open_results(path: str | Path) -> Results:
         raise ArgumentTypeError(f"path: expected a folder, got {path!r}")
     store = Store(path)
     store.require()
-    study = Study.from_definition(store.read_definition())
+    study = Study.from_definition(store.read_definition()).at(store.path)
     rows = store.rows()
     stored = tuple(
-        TrialResult(trial, rows[trial.id], store.geometry_path(trial.id))
+        TrialResult(trial, rows[trial.id], store.arrays_path(trial.id), store.history_path(trial.id))
         for trial in study.trials
         if trial.id in rows
     )
@@ -142,31 +186,11 @@ def open_results(path: str | Path) -> Results:
     return Results(store.path, study, stored, missing)
 
 
-def _frame_row(result: TrialResult) -> dict[str, Any]:
-    settings = result.settings
-    row: dict[str, Any] = {
-        "trial": result.id,
-        "status": result.row.status,
-        "dataset": dataset_label(settings),
-        "model": settings["model"],
-        "features": settings["features"],
-        "encoding": encoding_label(settings),
-        "bias_decay": settings["bias_decay"],
-        "seed": settings["seed"],
-        "weight_decay": settings["weight_decay"],
-        "seconds": result.row.seconds,
-        "error": None if result.error is None else result.error.strip().splitlines()[-1],
+def _one_type(frame: pandas.DataFrame) -> pandas.DataFrame:
+    """Columns that hold values of several kinds as text, which every format can keep."""
+    mixed = {
+        str(name): column.map(str, na_action="ignore")
+        for name, column in frame.items()
+        if len({type(value) for value in column.dropna()}) > 1 and column.dtype == object
     }
-    if not result.done:
-        return row
-    record = result.record
-    kept = ("feature_decay", "threshold_t", "converged", "stationarity", "loss", "relative_excess")
-    return (
-        row
-        | {name: record[name] for name in kept}
-        | {name: result.comparison_error(name) for name in ERRORS}
-        | {
-            "mean_cosine_predicted": (record["prediction"] or {}).get("mean_cosine"),
-            "mean_cosine_measured": record["mean_cosine"],
-        }
-    )
+    return frame.assign(**mixed)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from encollapse.errors import ArgumentTypeError
-from encollapse.study.arrays import save_geometries
-from encollapse.study.execute import Outcome
+from encollapse.study.execute import Job, Outcome
 from encollapse.study.executors import outcomes
-from encollapse.study.progress import ProgressDisplay
+from encollapse.study.labels import labels_of
+from encollapse.study.live import ProgressDisplay
 from encollapse.study.results import Results, open_results
 from encollapse.study.store import Row, Store
 from encollapse.study.study import Study, load
 from encollapse.study.trials import Trial
+from encollapse.study.waiting import Waiting
 
 
 def run(
@@ -24,14 +27,19 @@ def run(
     workers: int | None = None,
     executor: str | Executor = "process",
     resume: bool = True,
+    rerun_failed: bool = False,
+    retries: int = 0,
+    max_seconds: float | None = None,
+    grace: float | None = None,
+    executor_options: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> Results:
     """Run the trials of a study that its folder does not hold yet, and return all results.
 
     Every trial is committed as it finishes: stopping the driver in any way, ``kill -9`` included, loses
     only trials that were still running, and calling again runs exactly those that are missing. A trial
-    that raises, or whose worker process dies twice, is stored with its traceback and does not stop the
-    others; it is tried again by the next call.
+    that raises is stored with its traceback and does not stop the others. A trial whose worker process dies
+    is run once more; if that one dies too, it is stored as lost, and run by the next call.
 
     Parameters
     ----------
@@ -40,20 +48,37 @@ def run(
     out : str or path
         Folder of the results; made if it is not there. One driver at a time.
     workers : int, optional
-        Processes, each with one thread; default one a CPU. Only for ``executor="process"``.
-    executor : {"process", "inline"} or concurrent.futures.Executor
-        ``"inline"`` runs the trials one after the other in this process.
+        Trials that run at a time; default one a CPU, for submitit no limit, and for a Dask cluster at an
+        address whatever it has.
+    executor : {"process", "inline", "dask", "submitit"} or concurrent.futures.Executor
+        ``"process"``: worker processes of one thread each. ``"inline"``: one trial after the other in this
+        process. ``"dask"``: the cluster at the option ``address``, or one of processes on this machine.
+        ``"submitit"``: jobs of a batch system.
     resume : bool
         False runs every trial again and replaces what is stored.
+    rerun_failed : bool
+        Run trials again that are stored as failed.
+    retries : int
+        How often a trial that failed is tried again before it is stored as failed.
+    max_seconds : float, optional
+        Time after which no trial is begun; the next call goes on from there.
+    grace : float, optional
+        Seconds after `max_seconds` for which trials that still run are waited for; default: until they end.
+    executor_options : mapping, optional
+        ``address`` and ``timeout`` for Dask; ``cluster`` and the parameters of submitit, such as
+        ``timeout_min`` and ``slurm_partition``.
     progress : bool
         Show progress on standard error: live in a terminal, a line a trial in a log.
 
     Raises
     ------
-    ArgumentError, ArgumentTypeError, UnsupportedError
+    ArgumentError, ArgumentTypeError
         If an argument cannot be used, or `out` holds a study of another name.
+    MissingDependencyError
+        If the executor needs a package that is not installed.
     EncollapseError
-        If another driver is running in `out`, or worker processes do not start.
+        If another driver is running in `out`, a result cannot be written, no scheduler answers at the
+        address, or worker processes do not start.
     """
     if isinstance(study, str | Path):
         study = load(study)
@@ -62,34 +87,57 @@ def run(
     store = Store(out)
     store.create()
     with store.driver_lock():
+        store.clean()
+        study = study.at(store.path, copy=True)
         store.write_definition(study.name, study.definition())
-        todo = [trial for trial in study.trials if not (resume and store.completed(trial))]
-        stored = len(study.trials) - len(todo)
+        settled = {"done"} if rerun_failed else {"done", "failed"}
+        statuses = store.statuses() if resume else {}
+        todo = [trial for trial in study.trials if statuses.get(trial.id) not in settled]
+        failed = sum(statuses.get(trial.id) == "failed" for trial in study.trials)
+        note = (
+            ""
+            if rerun_failed or not failed
+            else f" ({failed} of them failed; --rerun-failed tries them again)"
+        )
+        waiting = Waiting(todo, retries=retries, max_seconds=max_seconds, grace=grace)
+        display = ProgressDisplay(
+            study.name,
+            labels_of(study.trials),
+            len(study.trials),
+            len(study.trials) - len(todo),
+            shown=progress,
+            note=note,
+        )
         # The executor is checked even if nothing is left to run.
-        with (
-            closing(outcomes(todo, executor, workers)) as finished,
-            ProgressDisplay(study.name, len(study.trials), stored, shown=progress) as display,
-        ):
-            for trial, outcome in finished:
-                _keep(store, trial, outcome)
+        found = outcomes(
+            waiting,
+            executor,
+            workers,
+            job_of=lambda trial: Job(trial.settings, str(store.checkpoint_path(trial.id).resolve())),
+            watcher=display,
+            options=executor_options,
+            folder=store.path,
+        )
+        with closing(found), display:
+            for trial, outcome in found:
+                if outcome.error is not None and waiting.try_again(trial):
+                    display.again(trial, outcome)
+                    continue
+                store.keep(_row(trial, outcome, waiting.attempts(trial)), outcome.history, outcome.arrays)
                 display.add(trial, outcome)
     return open_results(store.path)
 
 
-def _keep(store: Store, trial: Trial, outcome: Outcome) -> None:
-    # Geometries first: a row that says "done" must never be without them.
-    if outcome.measured is not None:
-        save_geometries(store.geometry_path(trial.id), outcome.predicted, outcome.measured)
-    store.write(
-        Row(
-            trial.id,
-            trial.settings,
-            "failed" if outcome.record is None else "done",
-            outcome.record,
-            outcome.error,
-            outcome.seconds,
-            outcome.started,
-            outcome.finished,
-            outcome.versions,
-        )
+def _row(trial: Trial, outcome: Outcome, attempts: int) -> Row:
+    return Row(
+        trial.id,
+        trial.settings,
+        "done" if outcome.record is not None else "lost" if outcome.lost else "failed",
+        outcome.record,
+        outcome.error,
+        outcome.seconds,
+        outcome.started,
+        outcome.finished,
+        outcome.versions,
+        attempts,
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
 from encollapse.study import spec
+from encollapse.study.located import adopt, adopted
 from encollapse.study.trials import Trial, canonical_json, expand, parse_settings
 
 
@@ -40,6 +41,11 @@ class Study:
 
     def __repr__(self) -> str:
         return f"Study({self.name!r}, trials={len(self.trials)})"
+
+    def at(self, folder: Path, *, copy: bool = False) -> Study:
+        """Return the study with the encoding files that are kept in its folder, after copying them if asked to."""
+        place = adopt if copy else adopted
+        return replace(self, trials=tuple(Trial(place(trial.settings, folder)) for trial in self.trials))
 
     def definition(self) -> dict[str, Any]:
         """Plain values from which :meth:`from_definition` makes the study again."""

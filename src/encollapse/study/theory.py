@@ -56,12 +56,17 @@ def minimise(problem: Problem, dataset: Dataset) -> Found:
         "stationarity": None,
         "loss": solution.loss,
         "predicted_loss": solution.loss,
+        "prediction_kind": "minimum",
+        "prediction_note": "The exact minimiser itself, without a network.",
         "relative_excess": 0.0,
         "test_accuracy": None,
+        "test_nc4_agreement": None,
         "seconds": time.perf_counter() - clock,
-        "missing": {"stationarity": "nothing was trained", "test_accuracy": "nothing was trained"},
+        "missing": dict.fromkeys(
+            ("stationarity", "test_accuracy", "test_nc4_agreement"), "nothing was trained"
+        ),
         "collapse": measured.to_dict(),
         "comparison": None if comparison is None else comparison.to_dict(),
         "history": [],
     }
-    return Found(record, measured.geometry, solution)
+    return Found(record, problem.encoding, measured.geometry, solution.geometry, solution)

@@ -1,0 +1,177 @@
+"""What a study would do: its trials in groups, the predicted thresholds, and how long it may take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from encollapse.errors import EncollapseError
+from encollapse.study.cost import rough_seconds
+from encollapse.study.executors import cpus
+from encollapse.study.labels import labels_of
+from encollapse.study.resolve import dataset_of, problem_of
+from encollapse.study.results import Results, open_results
+from encollapse.study.store import FILE
+from encollapse.study.study import Study
+from encollapse.study.trials import Trial, canonical_json
+
+_WITHIN = ("bias_decay", "seed")
+"""What varies inside a group."""
+
+_EQUAL = 1e-9
+"""Relative distance from the critical bias decay that counts as none."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trials that differ in nothing but bias decay and seed.
+
+    Attributes
+    ----------
+    label : str
+        What tells the group from the others.
+    trials : tuple of Trial
+        At least one.
+    num_samples, num_classes : int or None
+        Sizes of the training set; None where it cannot be loaded.
+    threshold_c, threshold_t : float or None
+        ``c = √(N λ_W λ_H)`` and ``t = c√K``; None where the features are not regularised.
+    critical : float or None
+        Critical bias decay; None where the notion does not apply.
+    explanation : str
+        About the critical bias decay, in words.
+    seconds : float or None
+        Of one trial, as far as can be told.
+    source : str
+        Where `seconds` come from: ``"stored trials"``, ``"rough count"`` or ``"unknown"``.
+    problem : str or None
+        Why none of the trials can run.
+    """
+
+    label: str
+    trials: tuple[Trial, ...]
+    num_samples: int | None = None
+    num_classes: int | None = None
+    threshold_c: float | None = None
+    threshold_t: float | None = None
+    critical: float | None = None
+    explanation: str = ""
+    seconds: float | None = None
+    source: str = "unknown"
+    problem: str | None = None
+
+    @property
+    def bias_decays(self) -> list[float]:
+        """Distinct bias decays, ascending."""
+        return sorted({float(trial.settings["bias_decay"]) for trial in self.trials})
+
+    @property
+    def seeds(self) -> list[int]:
+        """Distinct seeds, ascending."""
+        return sorted({int(trial.settings["seed"]) for trial in self.trials})
+
+    def side(self, bias_decay: float) -> str:
+        """``"below"``, ``"at"`` or ``"above"`` the critical bias decay; ``""`` where there is none."""
+        if self.critical is None:
+            return ""
+        if math.isfinite(self.critical) and abs(bias_decay - self.critical) <= _EQUAL * self.critical:
+            return "at"
+        return "above" if bias_decay > self.critical else "below"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Groups of a study, how many of its trials a folder already holds, and how long the others may take."""
+
+    study: Study
+    groups: tuple[Group, ...]
+    stored: int
+    workers: int
+    seconds: float | None
+
+    @property
+    def sources(self) -> list[str]:
+        """Where the seconds come from, without repetition."""
+        return sorted({group.source for group in self.groups})
+
+
+def plan(study: Study, *, out: str | Path | None = None, workers: int | None = None) -> Plan:
+    """Work out what running a study would do; nothing is trained or written.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+    out : str or path, optional
+        Folder of its results: trials stored there need not run, and tell how long their like take.
+    workers : int, optional
+        Trials that run at a time; default one a CPU.
+    """
+    count = workers or cpus()
+    results = open_results(out) if out is not None and (Path(out) / FILE).is_file() else None
+    done = set() if results is None else {result.id for result in results.done}
+    gathered: dict[str, list[Trial]] = {}
+    for trial in study.trials:
+        gathered.setdefault(_kind(trial.settings, _WITHIN), []).append(trial)
+    firsts = {trials[0].id: _without(trials[0]) for trials in gathered.values()}
+    names = labels_of(list(firsts.values()), always=("encoding",))
+    groups = tuple(
+        _group(names[firsts[trials[0].id].id], tuple(trials), results) for trials in gathered.values()
+    )
+    total: float | None = 0.0
+    for group in groups:
+        left = sum(trial.id not in done for trial in group.trials)
+        if left and group.problem is None:
+            total = None if total is None or group.seconds is None else total + left * group.seconds
+    stored = sum(trial.id in done for trial in study.trials)
+    return Plan(study, groups, stored, count, None if total is None else total / count)
+
+
+def _kind(settings: Mapping[str, Any], left_out: tuple[str, ...]) -> str:
+    return canonical_json({key: value for key, value in settings.items() if key not in left_out})
+
+
+def _without(trial: Trial) -> Trial:
+    """The trial with the keys that vary inside a group at a fixed value."""
+    return Trial({**trial.settings, "bias_decay": 0.0, "seed": 0})
+
+
+def _group(label: str, trials: tuple[Trial, ...], results: Results | None) -> Group:
+    settings = trials[0].settings
+    try:
+        dataset = dataset_of(settings)
+        sizes: dict[str, Any] = {"num_samples": len(dataset.train), "num_classes": dataset.num_classes}
+        seconds = _stored_seconds(settings, results)
+        sizes["source"] = "unknown" if seconds is None else "stored trials"
+        if seconds is None:
+            seconds = rough_seconds(settings, len(dataset.train), dataset.train.inputs.shape[1:])
+            sizes["source"] = "unknown" if seconds is None else "rough count"
+        if settings.get("train", {}).get("decay", "ufm") != "ufm":
+            reason = "the features are not regularised: thresholds follow from the trained network"
+            return Group(label, trials, **sizes, seconds=seconds, explanation=reason)
+        problem = problem_of(settings, dataset.counts)
+        critical = problem.critical_bias_decay()
+        return Group(
+            label,
+            trials,
+            **sizes,
+            seconds=seconds,
+            threshold_c=problem.threshold,
+            threshold_t=problem.threshold * math.sqrt(problem.num_classes),
+            critical=critical,
+            explanation=problem.explain(),
+        )
+    except (EncollapseError, FileNotFoundError) as error:
+        return Group(label, trials, problem=str(error))
+
+
+def _stored_seconds(settings: Mapping[str, Any], results: Results | None) -> float | None:
+    """Median time of stored trials of the same kind: alike but for encoding, decays and seed."""
+    other = (*_WITHIN, "encoding", "weight_decay", "feature_decay", "threshold")
+    kind = _kind(settings, other)
+    found = [r.row.seconds for r in (results.done if results else ()) if _kind(r.settings, other) == kind]
+    return median(found) if found else None
