@@ -6,6 +6,7 @@ from encollapse.data.from_torch import from_torch
 from encollapse.data.imbalance import class_counts
 from encollapse.data.label_noise import with_label_noise
 from encollapse.data.mixtures import gaussian_mixture
+from encollapse.data.tables import standardised
 
 __all__ = [
     "Dataset",
@@ -19,5 +20,6 @@ __all__ = [
     "names",
     "options_of",
     "recognised",
+    "standardised",
     "with_label_noise",
 ]

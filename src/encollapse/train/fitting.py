@@ -205,6 +205,7 @@ def fit(
         keep_checkpoint=keep_checkpoint,
         progress=progress,
     )
+    dataset = models.prepared(model, settings.model_options, dataset, progress=settings.progress)
     fixed = _fixed_weight(settings, encoding)
     if settings.loss == "cross_entropy":
         require_distributions(encoding, dataset.counts)

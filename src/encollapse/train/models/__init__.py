@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from encollapse.train.models.building import build
     from encollapse.train.models.classifier import Backbone, Classifier
     from encollapse.train.models.counting import Cost, cost
+    from encollapse.train.models.frozen import prepared
 
 _LAZY = {
     "Backbone": "classifier",
@@ -19,6 +20,7 @@ _LAZY = {
     "Cost": "counting",
     "build": "building",
     "cost": "counting",
+    "prepared": "frozen",
 }
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "cost",
     "lengths",
     "names",
+    "prepared",
     "recognised",
 ]
 

@@ -21,6 +21,9 @@ MAKERS: dict[str, Callable[..., tuple[nn.Module, int]]] = {
     "resnet18": partial(resnet, name="resnet18", stages=4, blocks=2),
 }
 
+FROZEN = ("width", "depth", "activation", "normalisation")
+"""Options of the network that is trained on frozen features."""
+
 PROBE = 4
 """Samples with which a foreign module is tried."""
 
@@ -66,7 +69,10 @@ def build(
     spread = float(inputs.std())
     gain = 1.0 / spread if spread > 0 else 1.0
     standard = partial(Backbone, features=features, shift=float(inputs.mean()), gain=gain)
-    if isinstance(model, str) and model in MAKERS:
+    if model == "frozen":
+        trunk, width = mlp(inputs.shape[1:], **{name: given[name] for name in FROZEN})
+        backbone = standard(trunk, width, feature_dim)
+    elif isinstance(model, str) and model in MAKERS:
         trunk, width = MAKERS[model](inputs.shape[1:], **given)
         backbone = standard(trunk, width, feature_dim)
     else:

@@ -28,9 +28,19 @@ def _flag(value: Any, name: str) -> bool:
 
 
 def _name(value: Any, name: str) -> str | None:
-    if not isinstance(value, str | None):
-        raise ArgumentTypeError(f"{name}: expected the name of a method, got {value!r}")
+    return None if value is None else _text(value, name)
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise ArgumentTypeError(f"{name}: expected a text, got {value!r}")
     return value
+
+
+def _mapping(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ArgumentTypeError(f"{name}: expected a mapping, got {value!r}")
+    return dict(value)
 
 
 _size = partial(_checks.integer, minimum=1)
@@ -51,7 +61,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of a model: its options, and the default lengths of the two phases of training.
+    """What is known of a model: its options, the default lengths of the two phases of training, an option it needs.
 
     An iteration of L-BFGS costs about as much as an epoch of Adam. Where convolutions make both expensive,
     more of the work is left to Adam, which then gets further in the same time.
@@ -60,24 +70,21 @@ class Entry:
     options: Mapping[str, Option]
     epochs: int
     finish: int
+    needs: str = ""
 
 
+_DENSE = {
+    "width": Option(128, _size),
+    "activation": Option("relu", _one_of(*ACTIVATIONS)),
+    "normalisation": Option("none", _one_of("none", "batch", "layer")),
+}
 _RESIDUAL = {
     "normalisation": Option("group", _one_of("group", "batch", "none")),
     "stem_stride": Option(1, partial(_checks.integer, minimum=1, maximum=4)),
 }
 
 CATALOGUE: dict[str, Entry] = {
-    "mlp": Entry(
-        {
-            "width": Option(128, _size),
-            "depth": Option(3, _depth),
-            "activation": Option("relu", _one_of(*ACTIVATIONS)),
-            "normalisation": Option("none", _one_of("none", "batch", "layer")),
-        },
-        epochs=20,
-        finish=700,
-    ),
+    "mlp": Entry({**_DENSE, "depth": Option(3, _depth)}, epochs=20, finish=700),
     "cnn": Entry(
         {
             "channels": Option([16, 32], _whole_numbers),
@@ -90,6 +97,20 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "resnet8": Entry({"width": Option(16, _size), **_RESIDUAL}, epochs=30, finish=10),
     "resnet18": Entry({"width": Option(64, _size), **_RESIDUAL}, epochs=30, finish=10),
+    "frozen": Entry(
+        {
+            "extractor": Option(None, _text),
+            "arguments": Option({}, _mapping),
+            "features_method": Option(None, _name),
+            "weights": Option(None, _name),
+            "cache": Option(None, _name),
+            **_DENSE,
+            "depth": Option(0, _depth),
+        },
+        epochs=20,
+        finish=700,
+        needs="extractor",
+    ),
 }
 
 OF_IMPORTED = Entry({}, epochs=30, finish=10)
@@ -140,6 +161,11 @@ def check_options(model: Any, options: Mapping[str, Any] | None = None) -> dict[
         if option not in known:
             name = repr(model) if isinstance(model, str) else type(model).__name__
             raise ArgumentError(f"model_options: {name} has no option {option!r}; it has {', '.join(known)}")
+    needed = _entry(model).needs
+    if needed and needed not in given:
+        raise ArgumentError(
+            f"model_options: {model!r} needs {needed!r}: an import path {IMPORTED}, or a file of features"
+        )
     return {
         option: about.check(given[option], f"model_options.{option}") if option in given else about.default
         for option, about in known.items()
