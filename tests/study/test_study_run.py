@@ -13,6 +13,7 @@ import pytest
 import encollapse as ec
 from encollapse.errors import ArgumentTypeError
 from encollapse.study.study import parse
+from reference.study_survival import processes_of_group
 
 TINY = """
 name = "tiny"
@@ -115,19 +116,6 @@ def wait_for_rows(folder: Path, number: int) -> None:
                     return
         time.sleep(0.05)
     raise AssertionError("the study did not store a trial in time")
-
-
-def processes_of_group(group: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and os.getpgid(int(entry.name)) == group:
-                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-                if state != "Z":
-                    found.append(int(entry.name))
-        except (ProcessLookupError, FileNotFoundError):
-            continue
-    return found
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """From a study file to stored results: trials, executors, resume."""
 
-from encollapse.study.plan import Group, Plan, plan
+from encollapse.study.plan import Plan, plan
 from encollapse.study.results import Results, TrialResult
 from encollapse.study.results import open_results as open  # noqa: A004 (ec.study.open reads as what it does)
 from encollapse.study.runner import run

@@ -20,6 +20,7 @@ from encollapse.study.artefacts import Arrays, frame_arrays, to_arrays
 from encollapse.study.found import Found
 from encollapse.study.resolve import dataset_of, encoding_of, feature_decay_of, problem_of
 from encollapse.study.theory import minimise
+from encollapse.study.train_options import OF_THE_ENGINE
 from encollapse.study.trials import THEORY, Trial, plain
 from encollapse.study.versions import installed
 from encollapse.train.progress import listening
@@ -173,6 +174,7 @@ def _train(job: Job, dataset: Dataset) -> Found:
         **settings.get("train", {}),
     )
     record = run.to_dict() | {"converged": run.converged}
+    record["settings"] = {k: v for k, v in record["settings"].items() if k not in OF_THE_ENGINE}
     if "convention" in measure:
         record["collapse"] = _collapse(run, dataset, encoding, measure["convention"])
     return Found(
