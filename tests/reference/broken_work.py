@@ -2,6 +2,8 @@
 
 import os
 import signal
+import time
+from dataclasses import replace
 from pathlib import Path
 
 from encollapse.study.execute import Job, Outcome, Tell, now
@@ -13,7 +15,7 @@ def fine(job: Job, tell: Tell | None = None) -> Outcome:
         "comparison": None,
         "seed": job.settings["seed"],
         "pid": os.getpid(),
-        "threads": os.environ["OMP_NUM_THREADS"],
+        "threads": os.environ.get("OMP_NUM_THREADS"),
     }
     return Outcome(record, None, [], {}, 0.0, now(), now(), {})
 
@@ -31,4 +33,30 @@ def dies_once(job: Job, tell: Tell | None = None) -> Outcome:
     if job.settings["seed"] == 0 and not marker.exists():
         marker.touch()
         os.kill(os.getpid(), signal.SIGKILL)
+    return fine(job, tell)
+
+
+def fails_for_seed_1(job: Job, tell: Tell | None = None) -> Outcome:
+    """Fail as if an exception had been raised, for one seed, every time."""
+    outcome = fine(job, tell)
+    return replace(outcome, record=None, error="ValueError: no") if job.settings["seed"] == 1 else outcome
+
+
+def slow(job: Job, tell: Tell | None = None) -> Outcome:
+    """Take a third of a second."""
+    time.sleep(0.3)
+    return fine(job, tell)
+
+
+def endless(job: Job, tell: Tell | None = None) -> Outcome:
+    """Take longer than anybody waits."""
+    time.sleep(1000.0)
+    return fine(job, tell)
+
+
+def telling(job: Job, tell: Tell | None = None) -> Outcome:
+    """Say once how far it is."""
+    assert tell is not None
+    time.sleep(0.4)
+    tell(3, 7, "half way")
     return fine(job, tell)

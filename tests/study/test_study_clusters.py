@@ -1,0 +1,110 @@
+"""Trials on a real local Dask cluster and through submitit's local executors, killed workers included."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import encollapse as ec
+from encollapse.errors import ArgumentError, EncollapseError
+from encollapse.study.execute import Outcome, execute
+from encollapse.study.executors import outcomes
+from encollapse.study.study import Study, parse
+from encollapse.study.waiting import Waiting
+
+TOML = """
+name = "clusters"
+title = "Clusters"
+[[runs]]
+dataset = { name = "digits", counts = 7 }
+encoding = "one-hot"
+weight_decay = 5e-3
+threshold = 0.3
+bias_decay = [0, inf]
+epochs = 3
+train = { finish = 20 }
+seeds = [0, 1, 2]
+"""
+
+
+def study(text: str = TOML) -> Study:
+    return parse(text, "clusters.toml", origin="clusters.toml")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as made:
+        yield made
+
+
+@pytest.mark.slow
+def test_dask_gives_what_this_process_gives_and_survives_the_death_of_a_worker(
+    cluster: Any, tmp_path: Path
+) -> None:
+    from distributed import Client
+
+    waiting = Waiting(study().trials)
+    ended: dict[str, Outcome] = {}
+    with Client(cluster, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+        options = {"address": cluster.scheduler_address}
+        for trial, outcome in outcomes(waiting, "dask", None, options=options):
+            if not ended:
+                victims = list(client.run(os.getpid).values())
+                os.kill(victims[0], signal.SIGKILL)
+            ended[trial.id] = outcome
+    assert set(ended) == {trial.id for trial in study().trials}
+    assert [outcome.error for outcome in ended.values()] == [None] * 6
+
+    results = ec.study.run(
+        study(), out=tmp_path, executor="dask", executor_options=options, progress=False, workers=2
+    )
+    alone = {trial.id: outcome for trial, outcome in outcomes(Waiting(study().trials), "process", 2)}
+    for result in results.done:
+        expected = alone[result.id].record
+        assert expected is not None
+        assert result.record["loss"] == expected["loss"]
+    assert len(results.done) == len(alone) == 6
+
+
+def test_dask_without_a_scheduler_is_said() -> None:
+    pytest.importorskip("distributed")
+    options = {"address": "tcp://127.0.0.1:1", "timeout": 0.5}
+    with pytest.raises(
+        EncollapseError, match=r"address: no Dask scheduler answers at 'tcp://127\.0\.0\.1:1'"
+    ):
+        list(outcomes(Waiting(study().trials), "dask", None, options=options))
+    with pytest.raises(ArgumentError, match="dask has no option 'adress'; it has: address, timeout"):
+        outcomes(Waiting(study().trials), "dask", None, options={"adress": "x"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cluster_name", ["debug", "local"])
+def test_submitit_runs_trials_as_jobs(tmp_path: Path, cluster_name: str) -> None:
+    pytest.importorskip("submitit")
+    small = study(TOML.replace("seeds = [0, 1, 2]", "model = ['ufm', 'mlp']").replace("[0, inf]", "[0.5]"))
+    results = ec.study.run(
+        small,
+        out=tmp_path,
+        executor="submitit",
+        executor_options={"cluster": cluster_name, "timeout_min": 5},
+        progress=False,
+    )
+    assert len(results.done) == 2
+    assert (tmp_path / "submitit").is_dir()
+
+
+def test_submitit_names_a_parameter_that_it_does_not_take(tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    with pytest.raises(ArgumentError, match=r"executor_options: submitit does not take them \(.*nonsense"):
+        outcomes(
+            Waiting(study().trials),
+            "submitit",
+            None,
+            work=execute,
+            options={"cluster": "local", "nonsense": 3},
+            folder=tmp_path,
+        )
