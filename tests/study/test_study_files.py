@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import encollapse as ec
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
-from encollapse.study.resolve import dataset_of, encoding_of, feature_decay_of, imbalanced_counts, problem_of
+from encollapse.study.resolve import dataset_of, encoding_of, feature_decay_of, problem_of
 from encollapse.study.study import Study, parse
 from encollapse.study.train_options import ELSEWHERE, OF_THE_ENGINE, OPTIONS
 from encollapse.study.trials import Trial, canonical_json, parse_settings
@@ -80,24 +80,20 @@ def test_feature_decay_follows_from_the_threshold() -> None:
     assert feature_decay_of({"feature_decay": 0.25, "weight_decay": 1}, 7, 101) == 0.25
 
 
-def test_geometric_counts_have_the_ends_asked_for_and_a_constant_ratio() -> None:
-    counts = imbalanced_counts({"kind": "geometric", "first": 170, "last": 5}, np.full(10, 999))
-    assert (counts[0], counts[-1]) == (170, 5)
-    exact = 170 * (5 / 170) ** (np.arange(10) / 9)
-    assert np.abs(counts - exact).max() <= 0.5
-
-
-def test_exponential_counts_start_from_what_the_smallest_class_has() -> None:
-    available = np.array([90, 70, 83, 77, 99])
-    counts = imbalanced_counts({"kind": "exponential", "ratio": 16.0}, available)
-    assert np.abs(counts - 70 / 2.0 ** np.arange(5)).max() <= 0.5
-    assert imbalanced_counts({"kind": "exponential", "ratio": 1e9, "first": 11}, available)[-1] == 1
-
-
-@pytest.mark.parametrize(("fraction", "few"), [(0.4, 3), (0.01, 1), (0.99, 6)])
-def test_step_counts_give_the_last_classes_fewer(fraction: float, few: int) -> None:
-    rule = {"kind": "step", "majority": 11, "minority": 3, "fraction": fraction}
-    assert imbalanced_counts(rule, np.full(7, 99)).tolist() == [11] * (7 - few) + [3] * few
+def test_imbalance_and_label_noise_reach_the_data() -> None:
+    noisy = settings_of(
+        "encoding = 'one-hot'\n"
+        "dataset = { name = 'digits', imbalance = { kind = 'geometric', first = 64, last = 8 }, "
+        "label_noise = [0.25, { kind = 'pairwise', fraction = 0.5 }] }\n"
+    )
+    for settings, kind in zip(noisy, ("symmetric", "pairwise"), strict=True):
+        train = dataset_of(settings).train
+        assert train.clean_labels is not None
+        clean = np.bincount(train.clean_labels)
+        assert (clean[0], clean[-1]) == (64, 8)
+        changed = np.asarray(train.clean_labels != train.labels)
+        assert settings["dataset"]["label_noise"]["kind"] == kind
+        assert changed[train.clean_labels == 0].sum() == 64 * (0.25 if kind == "symmetric" else 0.5)
 
 
 def shuffled(value: Any, generator: random.Random) -> Any:
@@ -190,6 +186,19 @@ def test_definition_round_trip() -> None:
             'dataset = { name = "digits", counts = [3, 0] }',
             r"dataset\.counts: expected a whole number above 0",
         ),
+        (
+            'dataset = { name = "digits", label_noise = 2 }',
+            r"label_noise.*expected a share in \[0, 1\), got 2",
+        ),
+        (
+            'dataset = { name = "digits", label_noise = { fractions = 2 } }',
+            r"label_noise: .* no option 'fractions'",
+        ),
+        ('dataset = { name = "digits", options = { dims = 2 } }', r"no option 'dims'; it has none"),
+        (
+            'dataset = { name = "gaussian-mixture", options = { dims = 2 } }',
+            r"dataset\.options: the data set has no option 'dims'; did you mean 'dim'\?",
+        ),
         ('dataset = "digit"', r"dataset: no data set is called 'digit'; did you mean 'digits'\?"),
         (
             'dataset = { name = "digits", counts = 3, imbalance = { kind = "geometric", first = 3, last = 1 } }',
@@ -197,7 +206,7 @@ def test_definition_round_trip() -> None:
         ),
         (
             'dataset = { name = "digits", imbalance = { kind = "geo", first = 3, last = 1 } }',
-            r"expected tag.*'geometric'.*'exponential'.*'step'",
+            r"dataset\.imbalance: imbalance\.kind: expected one of 'step', 'exponential', 'geometric'",
         ),
         ('features = "rel"', r"features: expected 'linear' or 'relu', got 'rel'"),
         ("epochs = 1.5", r"epochs: expected a whole number, got 1\.5"),
@@ -378,6 +387,17 @@ def test_a_data_file_is_known_by_its_content(tmp_path: Path) -> None:
         assert dataset_of(trial.settings).counts.tolist() == [2, 2, 2]
         ids.append(trial.id)
     assert ids[0] != ids[1]
+
+
+def test_a_folder_of_data_may_lie_beside_the_study_file(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    np.savez(folder / "data.npz", inputs=np.eye(6), labels=np.arange(6) % 3)
+    (tmp_path / "a.toml").write_text(
+        HEAD + DEFAULTS.replace('"digits"', '"mine"') + '[[runs]]\nencoding = "one-hot"\n'
+    )
+    settings = ec.study.load(tmp_path / "a.toml").trials[0].settings
+    assert settings["dataset"]["file"] == str(folder)
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,8 @@ def _multiplications(settings: Mapping[str, Any], shape: Sequence[int]) -> float
             total += 9 * channels * after * height * width
             channels = after
         return float(total + options["hidden"] * (channels * height * width + feature_dim))
+    if name not in ("resnet8", "resnet18"):
+        return None
     stages, blocks = (3, 1) if name == "resnet8" else (4, 2)
     area = height * width / options["stem_stride"] ** 2
     # Halving the image and doubling the channels leaves the work of a stage as it is.

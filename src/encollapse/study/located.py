@@ -9,6 +9,7 @@ from typing import Any
 
 from encollapse import data
 from encollapse._files import atomic
+from encollapse.data.openml import PREFIX
 from encollapse.encodings import Encoding
 from encollapse.errors import FileFormatError
 
@@ -32,7 +33,7 @@ def locate_encoding(spec: Spec, base: Path) -> Spec:
 def locate_dataset(spec: Spec, base: Path) -> Spec:
     """Add to a data set that is a file or a folder its whole path, and to a file a digest of its content."""
     name = spec["name"]
-    if name in data.names() or not (Path(name).suffix or (base / name).exists()):
+    if name in data.names() or name.startswith(PREFIX):
         return spec
     path = _find(name, base)
     located = spec | {"file": str(path)}

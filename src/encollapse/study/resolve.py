@@ -13,34 +13,16 @@ from encollapse._typing import IntArray
 from encollapse.study.located import require_content
 from encollapse.study.trials import OF_THEORY
 
+_OF_LOAD = ("counts", "per_class", "imbalance", "label_noise", "holdout", "standardise", "seed")
+"""Keys of a data set that :func:`encollapse.data.load` takes for all of them."""
+
 
 def dataset_of(settings: Mapping[str, Any]) -> data.Dataset:
     """Load the data set that a trial names, with the class counts it asks for."""
     spec = settings["dataset"]
     source = require_content(spec) if "file" in spec else spec["name"]
-    options = dict(spec.get("options", {}))
-    options |= {key: spec[key] for key in ("holdout", "seed", "label_noise") if key in spec}
-    counts = spec.get("counts")
-    if "imbalance" in spec:
-        whole = data.load(source, **options)
-        counts = imbalanced_counts(spec["imbalance"], whole.counts)
-    return data.load(source, counts=counts, **options)
-
-
-def imbalanced_counts(rule: Mapping[str, Any], available: IntArray) -> IntArray:
-    """Class counts (K,) by a rule of a study file, given how many samples (K,) there are.
-
-    ``geometric`` falls from `first` to `last`; ``exponential`` likewise from `first` (default: what the
-    smallest class has) to `first` over `ratio`; ``step`` gives `majority` samples to the first classes and
-    `minority` to the others, which are `fraction` of them, rounded, but at least one and not all.
-    """
-    num_classes = len(available)
-    if rule["kind"] == "step":
-        few = min(max(round(rule.get("fraction", 0.5) * num_classes), 1), num_classes - 1)
-        return np.repeat([rule["majority"], rule["minority"]], [num_classes - few, few]).astype(np.int64)
-    first = rule.get("first", int(available.min()))
-    last = rule["last"] if rule["kind"] == "geometric" else max(first / rule["ratio"], 1.0)
-    return np.rint(np.geomspace(first, last, num_classes)).astype(np.int64)
+    given = {key: spec[key] for key in _OF_LOAD if key in spec}
+    return data.load(source, **given, **spec.get("options", {}))
 
 
 def encoding_of(settings: Mapping[str, Any], num_classes: int) -> encodings.Encoding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,8 +18,9 @@ from pydantic import (
 )
 
 from encollapse import data
+from encollapse.data import imbalance, label_noise
 from encollapse.encodings.catalogue import CATALOGUE
-from encollapse.errors import FileFormatError
+from encollapse.errors import ArgumentTypeError, FileFormatError
 from encollapse.geometry.metrics.convention import PRESETS
 from encollapse.study import axes
 from encollapse.study.located import locate_dataset, locate_encoding
@@ -28,6 +30,7 @@ from encollapse.study.train_options import ELSEWHERE, OPTIONS
 from encollapse.study.trials import THEORY
 from encollapse.study.zips import check_zips
 from encollapse.train import models
+from encollapse.train.models.catalogue import CATALOGUE as MODELS
 from encollapse.train.settings import DECAYS
 
 DEFAULTS: dict[str, Any] = {"model": [{"name": "mlp"}], "features": ["linear"], "seeds": [0]}
@@ -40,6 +43,14 @@ def _expand(takes_list: axes.TakesList = lambda path: False) -> BeforeValidator:
     return BeforeValidator(lambda value: axes.values(value, takes_list))
 
 
+def _checked(check: Callable[..., dict[str, Any]], *given: Any) -> dict[str, Any]:
+    """Call a check of another room, whose errors of type pydantic would let through."""
+    try:
+        return check(*given)
+    except ArgumentTypeError as error:
+        raise ValueError(str(error)) from None
+
+
 def _as_table(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
@@ -49,35 +60,6 @@ class _Strict(BaseModel):
 
 
 Whole = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-
-
-class Geometric(_Strict):
-    """Class counts in geometric progression from `first` for class 0 to `last` for class K - 1."""
-
-    kind: Literal["geometric"]
-    first: Whole
-    last: Whole
-
-
-class Exponential(_Strict):
-    """Class counts that fall exponentially, `ratio` being the first class over the last."""
-
-    kind: Literal["exponential"]
-    ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)]
-    first: Whole | None = None
-
-
-class Step(_Strict):
-    """`majority` samples of the first classes and `minority` of the rest, which are a `fraction` of all."""
-
-    kind: Literal["step"]
-    majority: Whole
-    minority: Whole
-    fraction: Fraction = 0.5
-
-
-Imbalance = Annotated[Geometric | Exponential | Step, Field(discriminator="kind")]
 
 
 class DatasetSpec(_Strict):
@@ -85,25 +67,46 @@ class DatasetSpec(_Strict):
 
     name: Annotated[str, Field(min_length=1)]
     counts: Whole | list[Whole] | None = None
-    imbalance: Imbalance | None = None
-    label_noise: dict[str, Any] | Fraction | None = None
+    per_class: Whole | None = None
+    imbalance: dict[str, Any] | None = None
+    label_noise: float | dict[str, Any] | None = None
     holdout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    standardise: bool | None = None
     seed: Annotated[int, Field(ge=0)] | None = None
     options: dict[str, Any] = {}
 
     @field_validator("name")
     @classmethod
-    def _known(cls, value: str) -> str:
-        if not data.recognised(value):
+    def _known(cls, value: str, info: ValidationInfo) -> str:
+        if not data.recognised(value) and not ((info.context or {})["base"] / value).is_dir():
             known = suggest(value, list(data.names()))
-            raise ValueError(f"no data set is called {value!r}{known}; a file must end in .npz")
+            raise ValueError(
+                f"no data set is called {value!r}{known}; give a name, openml:NAME, a file or a folder"
+            )
         return value
 
     @field_validator("imbalance")
     @classmethod
-    def _one_rule(cls, value: Any, info: ValidationInfo) -> Any:
-        if value is not None and info.data.get("counts") is not None:
-            raise ValueError("counts and imbalance exclude each other; keep one")
+    def _one_rule(cls, value: dict[str, Any] | None, info: ValidationInfo) -> dict[str, Any] | None:
+        for other in ("counts", "per_class"):
+            if value is not None and info.data.get(other) is not None:
+                raise ValueError(f"{other} and imbalance exclude each other; keep one")
+        return None if value is None else _checked(imbalance.check, value)
+
+    @field_validator("label_noise")
+    @classmethod
+    def _noise(cls, value: float | dict[str, Any] | None) -> dict[str, Any] | None:
+        return None if value is None else _checked(label_noise.check, value)
+
+    @field_validator("options")
+    @classmethod
+    def _known_options(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        name = info.data.get("name", "")
+        for option in value if name else ():
+            known = data.options_of(name)
+            if option not in known:
+                there = suggest(option, known) if known else "; it has none"
+                raise ValueError(f"the data set has no option {option!r}{there}")
         return value
 
 
@@ -176,7 +179,7 @@ class ModelSpec(_Strict):
         if name == THEORY and value:
             raise ValueError(f"{THEORY!r} is no network and has no options; leave them out")
         if name is not None and name != THEORY:
-            models.check_options(name, value)
+            _checked(models.check_options, name, value)
         return value
 
 
@@ -203,12 +206,15 @@ def _encoding_takes_list(path: axes.Path) -> bool:
 
 def _model_takes_list(path: axes.Path) -> bool:
     return path[:1] == ("options",) and any(
-        isinstance(models.check_options(name).get(path[-1]), list) for name in models.names()
+        isinstance(option.default, list)
+        for entry in MODELS.values()
+        for name, option in entry.options.items()
+        if name == path[-1]
     )
 
 
 def _dataset_takes_list(path: axes.Path) -> bool:
-    return path == ("counts",)
+    return path in (("counts",), ("imbalance", "counts"), ("label_noise", "matrix"))
 
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -269,7 +275,6 @@ _KEYS = {
     "": list(StudyFile.model_fields),
     "runs": list(Block.model_fields),
     "dataset": list(DatasetSpec.model_fields),
-    "imbalance": sorted({*Geometric.model_fields, *Exponential.model_fields, *Step.model_fields}),
     "encoding": list(EncodingSpec.model_fields),
     "model": list(ModelSpec.model_fields),
     "measure": list(Measure.model_fields),
@@ -288,12 +293,13 @@ def read(text: str, source: str) -> tuple[StudyFile, list[dict[str, Any]]]:
     FileFormatError
         Naming the file, the line, the block and the key, what is wrong with it and what to write.
     """
+    base = Path(source).parent
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise FileFormatError(f"{source}: not valid TOML: {error}") from None
     try:
-        study = StudyFile.model_validate(raw)
+        study = StudyFile.model_validate(raw, context={"base": base})
     except ValidationError as error:
         first = error.errors()[0]
         where = _lined(source, text, list(first["loc"]))

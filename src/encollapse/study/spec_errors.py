@@ -82,9 +82,7 @@ _WORDING = {
 
 def _keys_at(error: ErrorDetails, keys: Mapping[str, list[str]]) -> list[str]:
     parents = [str(part) for part in error["loc"][:-1] if not isinstance(part, int)]
-    table = next(
-        (name for name in ("imbalance", "dataset", "encoding", "model", "measure") if name in parents), None
-    )
+    table = next((name for name in ("dataset", "encoding", "model", "measure") if name in parents), None)
     return keys[table or ("runs" if parents else "")]
 
 

@@ -157,20 +157,22 @@ def dataset_label(settings: Mapping[str, Any]) -> str:
         parts.append(f"{counts} a class")
     elif counts:
         parts.append(f"{max(counts)}…{min(counts)} a class")
-    noise = spec.get("label_noise")
+    if "per_class" in spec:
+        parts.append(f"at most {spec['per_class']} a class")
+    noise = spec.get("label_noise", {})
     if noise:
-        fraction = noise.get("fraction") if isinstance(noise, Mapping) else noise
-        parts.append(f"label noise {fraction}")
+        parts.append(f"{noise['kind']} label noise {noise.get('fraction', '')}".rstrip())
     return ", ".join(parts)
 
 
 def _imbalance_label(rule: Mapping[str, Any]) -> str:
+    if rule["kind"] == "geometric":
+        return f"{rule['first']}→{rule['last']} a class"
+    if rule["kind"] == "step":
+        return f"{rule.get('majority', 'all')} or {rule['minority']} a class"
     if rule["kind"] == "exponential":
-        return f"exponential ratio {rule['ratio']:g}"
-    first, last = (
-        rule[k] for k in (("majority", "minority") if rule["kind"] == "step" else ("first", "last"))
-    )
-    return f"{first}→{last} a class" if rule["kind"] == "geometric" else f"{first} or {last} a class"
+        return f"long tail of ratio {rule['ratio']:g}"
+    return f"{max(rule['counts'])}…{min(rule['counts'])} a class"
 
 
 def trial_label(settings: Mapping[str, Any]) -> str:
