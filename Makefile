@@ -27,6 +27,7 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 test: lint
+	-@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then apt-get install -qq -y dataset-fashion-mnist >/dev/null; fi
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
 
 docs: $(STAMP)

@@ -267,6 +267,9 @@ def test_files_that_are_no_data_set_are_refused(tmp_path: Path) -> None:
         ec.data.load(table, label="c")
     with pytest.raises(FileFormatError, match="labels and no other column"):
         ec.data.load(parquet_of(tmp_path / "one.parquet", {"label": LABELS}))
+    ragged = parquet_of(tmp_path / "ragged.parquet", {"label": LABELS[:2], "pixels": [[1.0], [1.0, 2.0]]})
+    with pytest.raises(FileFormatError, match=r"pixels: expected lists of one length, got lengths \[1, 2\]"):
+        ec.data.load(ragged)
     (tmp_path / "text.parquet").write_text("hello")
     with pytest.raises(FileFormatError, match=r"text\.parquet"):
         ec.data.load(tmp_path / "text.parquet")
@@ -480,6 +483,7 @@ def test_pil_images_have_their_channels_put_first() -> None:
         (iter([(np.ones(2), 0)]), "map-style"),
         (Pairs([np.ones(2)]), "item 0 is no pair"),
         (Pairs([(np.ones(2), 0), (np.ones(3), 1)]), "item 1 has shape"),
+        (Pairs([(np.ones(2, np.uint8), 0), (np.ones(2), 1)]), "item 1 has shape .* and dtype float64"),
         (Pairs([(np.ones(2), 0), (np.ones(2), 0.5)]), "label of item 1 is 0.5"),
         (Pairs([]), "no items"),
     ],

@@ -160,14 +160,24 @@ def _parquet(path: Path, label: str | None) -> Arrays:
         raise ArgumentError(
             f"label: there is no column {chosen or ' or '.join(LABEL_COLUMNS)!r}; it has {', '.join(names)}"
         )
-    labels = table[chosen].to_numpy()
     columns = [name for name in names if name != chosen]
-    if len(columns) == 1 and pyarrow.types.is_list(table[columns[0]].type) | pyarrow.types.is_fixed_size_list(
-        table[columns[0]].type
-    ):
-        inputs = np.array([np.array(row) for row in table[columns[0]].to_pylist()])
-    elif columns:
-        inputs, _, _ = tables.numbers_of(table.select(columns).to_pandas(), "error")
-    else:
+    if not columns:
         raise ArgumentError("it has labels and no other column")
-    return {"inputs": inputs, "labels": labels}
+    return {"inputs": _inputs(table, columns), "labels": table[chosen].to_numpy()}
+
+
+def _inputs(table: Any, columns: list[str]) -> np.ndarray[Any, Any]:
+    """Numbers (N, p) from the columns of a pyarrow table: a single one of lists, or any others."""
+    import pyarrow.compute as compute
+    from pyarrow import types
+
+    kinds = [table[name].type for name in columns]
+    if len(columns) == 1 and (types.is_list(kinds[0]) or types.is_fixed_size_list(kinds[0])):
+        lists = table[columns[0]]
+        sizes = compute.unique(compute.list_value_length(lists)).to_pylist()
+        if len(sizes) != 1 or not sizes[0]:
+            raise ArgumentError(f"{columns[0]}: expected lists of one length, got lengths {sizes[:5]}")
+        return np.asarray(compute.list_flatten(lists).to_numpy()).reshape(-1, sizes[0])
+    if all(types.is_integer(kind) or types.is_floating(kind) for kind in kinds):
+        return np.column_stack([table[name].to_numpy() for name in columns])
+    return tables.numbers_of(table.select(columns).to_pandas(), "error")[0]

@@ -51,9 +51,8 @@ def from_torch(
         classes = getattr(dataset, "classes", None) or ()
     bytes_seen = train[0].dtype == np.uint8
     provenance = {"source": label, "inputs": "pixels divided by 255" if bytes_seen else "as they are"}
-    splits = [None if part is None else Split(_scaled(part[0]), part[1]) for part in (train, held)]
-    assert splits[0] is not None
-    return Dataset(label, splits[0], splits[1], tuple(classes), provenance)
+    kept = None if held is None else Split(_scaled(held[0]), held[1])
+    return Dataset(label, Split(_scaled(train[0]), train[1]), kept, tuple(classes), provenance)
 
 
 def _read(dataset: Any, name: str, progress: bool) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -73,9 +72,10 @@ def _read(dataset: Any, name: str, progress: bool) -> tuple[np.ndarray[Any, Any]
         sample = _sample(item[0], f"{name}[{i}]")
         if inputs is None:
             inputs = np.empty((len(dataset), *sample.shape), sample.dtype)
-        if sample.shape != inputs.shape[1:]:
+        if sample.shape != inputs.shape[1:] or sample.dtype != inputs.dtype:
             raise ArgumentError(
-                f"{name}: item {i} has shape {sample.shape}, the first one {inputs.shape[1:]}; resize them to one shape"
+                f"{name}: item {i} has shape {sample.shape} and dtype {sample.dtype}, the first one "
+                f"{inputs.shape[1:]} and {inputs.dtype}; bring them to one shape and dtype"
             )
         inputs[i] = sample
         target = _checks.to_numpy(item[1], f"{name}[{i}]")
