@@ -2,11 +2,11 @@
 
 from encollapse.data.catalogue import Description, describe, load, names, options_of, recognised
 from encollapse.data.dataset import Dataset, Split
-from encollapse.data.from_torch import from_torch
 from encollapse.data.imbalance import class_counts
 from encollapse.data.label_noise import with_label_noise
 from encollapse.data.mixtures import gaussian_mixture
 from encollapse.data.tables import standardised
+from encollapse.data.torch_datasets import from_torch
 
 __all__ = [
     "Dataset",
