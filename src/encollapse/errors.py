@@ -33,6 +33,10 @@ class MissingDependencyError(EncollapseError, ImportError):
     """An optional dependency is needed for this call; the text gives the command that installs it."""
 
 
+class DownloadError(EncollapseError, ConnectionError):
+    """Data could not be fetched; the text gives the reason and what to do without a network."""
+
+
 class FileFormatError(EncollapseError, ValueError):
     """A file does not hold what its name or the call promised."""
 

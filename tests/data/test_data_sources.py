@@ -14,7 +14,7 @@ import pytest
 
 import encollapse as ec
 from encollapse.data import Dataset, idx, tables
-from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
+from encollapse.errors import ArgumentError, ArgumentTypeError, DownloadError, FileFormatError
 
 FASHION = idx.INSTALLED["fashion-mnist"][0]
 RNG = np.random.default_rng(0)
@@ -351,7 +351,7 @@ def offline() -> bool:
 @pytest.mark.skipif(not offline(), reason="needs a machine without internet")
 def test_without_a_network_openml_says_why_and_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(
-        ConnectionError, match=r"openml:iris: OpenML cannot be reached.*; connect to the internet, or"
+        DownloadError, match=r"openml:iris: OpenML cannot be reached.*; connect to the internet, or"
     ):
         ec.data.load("openml:iris", folder=tmp_path)
 

@@ -150,7 +150,7 @@ def load(
         If a file is missing or not a data set; the text tells how to get a data set of the catalogue.
     MissingDependencyError
         If the package that ships the data is not installed.
-    ConnectionError
+    DownloadError
         If OpenML cannot be reached.
     """
     fraction = _checks.nonnegative(holdout, "holdout")
@@ -227,7 +227,7 @@ def describe(name_or_path: str | Path) -> Description:
 
     Raises
     ------
-    ArgumentError, ArgumentTypeError, FileNotFoundError, FileFormatError, MissingDependencyError, ConnectionError
+    ArgumentError, ArgumentTypeError, FileNotFoundError, FileFormatError, MissingDependencyError, DownloadError
         As :func:`load`, for data that are loaded.
     """
     name = str(name_or_path)

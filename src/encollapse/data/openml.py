@@ -13,7 +13,13 @@ import numpy as np
 from encollapse import _checks
 from encollapse.data import tables
 from encollapse.data.dataset import Dataset, Split
-from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError, MissingDependencyError
+from encollapse.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    DownloadError,
+    FileFormatError,
+    MissingDependencyError,
+)
 
 PREFIX = "openml:"
 
@@ -48,7 +54,7 @@ def openml(
 
     Raises
     ------
-    ConnectionError
+    DownloadError
         If OpenML cannot be reached and the data set is not in the cache.
     ArgumentError, ArgumentTypeError
         If there is no such data set, or an option cannot be used.
@@ -107,7 +113,7 @@ def _fetched(name: str, version: int | str, folder: str | None, target: str | No
             )
     # URLError and its likes are OSErrors, and so is a full disk: the reason is passed on.
     except (OSError, http.client.HTTPException) as error:
-        raise ConnectionError(
+        raise DownloadError(
             f"{PREFIX}{name}: OpenML cannot be reached and the data set is not in the cache ({error}); connect to the "
             "internet, or copy a scikit_learn_data folder from a machine that fetched it and give it as folder="
         ) from error
