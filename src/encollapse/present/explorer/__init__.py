@@ -1,0 +1,5 @@
+"""The explorer: a page on this machine where the frame is seen turning."""
+
+from encollapse.present.explorer.launch import explore, serving
+
+__all__ = ["explore", "serving"]

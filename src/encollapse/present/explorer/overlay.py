@@ -1,0 +1,210 @@
+"""The runs view: trained networks of one study folder, as points on the theory's line."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encollapse._typing import FloatArray
+from encollapse.errors import EncollapseError
+from encollapse.geometry import ClassGeometry
+from encollapse.present.explorer import turning
+from encollapse.present.explorer.picture import cosines, packed
+from encollapse.present.explorer.state import PREFIX, State, address, parse
+from encollapse.present.families import families
+from encollapse.study.results import ERRORS, Results, TrialResult, open_results
+from encollapse.study.trials import plain
+
+_CURVES = ("loss", "stationarity", "mean_cosine", "accuracy", "nc1_trace_ratio", "nc2_etf_uncentered")
+
+
+class RunsFolder:
+    """A study folder that is read and never written; nothing outside it is opened.
+
+    A trial is found by its identity among those of the study, so no text from the page becomes a path.
+
+    Raises
+    ------
+    FileNotFoundError, FileFormatError
+        If the folder holds no study results.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.root = Path(folder).resolve()
+        self._lock = threading.Lock()
+        self._norms: dict[tuple[str, str], float | None] = {}
+        self._results = open_results(self.root)
+
+    def results(self) -> Results:
+        """Results as they are now."""
+        with self._lock:
+            self._results = open_results(self.root)
+            return self._results
+
+    def summary(self) -> dict[str, Any]:
+        """The study and every trial: its point, its family, how it ended, and the controls that state its problem."""
+        found = self.results()
+        by_trial = {r.id: family.label for family in families(found.done) for r in family.trials}
+        return {
+            "name": found.study.name,
+            "title": found.study.title,
+            "folder": self.root.name,
+            "done": len(found.done),
+            "failed": len(found.failed),
+            "missing": len(found.missing),
+            "points": [self._point(result, by_trial[result.id]) for result in found.done],
+            "failures": [
+                {"id": r.id, "label": r.label, "error": (r.error or "").strip().splitlines()[-1:]}
+                for r in found.failed
+            ],
+        }
+
+    def _point(self, result: TrialResult, family: str) -> dict[str, Any]:
+        record, settings = result.record, result.settings
+        return {
+            "id": result.id,
+            "label": result.label,
+            "family": family,
+            "seed": settings.get("seed"),
+            "bias_decay": float(settings["bias_decay"]),
+            "cosine": record.get("mean_cosine"),
+            "bias": self._bias_norm(result),
+            "gram_error": (record.get("comparison") or {}).get("gram_error"),
+            "converged": record.get("converged"),
+            "address": address_of(result),
+        }
+
+    def _bias_norm(self, result: TrialResult) -> float | None:
+        key = (result.id, result.row.finished)
+        if key not in self._norms:
+            try:
+                _, measured = self.geometries(result)
+                self._norms[key] = (
+                    None if measured.bias is None else float(np.linalg.norm(measured.bias))
+                )
+            except (EncollapseError, OSError):
+                self._norms[key] = None
+        return self._norms[key]
+
+    def geometries(self, result: TrialResult) -> tuple[ClassGeometry | None, ClassGeometry]:
+        """Read (predicted, measured) of a trial, from inside the folder only.
+
+        Raises
+        ------
+        EncollapseError
+            If the file is reached through a link that leaves the folder.
+        """
+        if not result.geometry_path.resolve().is_relative_to(self.root):
+            raise EncollapseError("the geometries of this trial lie outside the study folder")
+        return result.geometries()
+
+    def trial(self, trial_id: str) -> dict[str, Any] | None:
+        """Everything about one trial; None if the study has none of that identity."""
+        found = next((r for r in self.results().trials if r.id == trial_id), None)
+        if found is None:
+            return None
+        settings = json.loads(json.dumps(plain(found.settings)))
+        shared = {"id": found.id, "label": found.label, "settings": settings, "seconds": found.row.seconds}
+        if not found.done:
+            return shared | {"error": found.error or "failed"}
+        record = found.record
+        return shared | {
+            "record": {
+                name: record.get(name)
+                for name in ("status", "message", "stationarity", "loss", "predicted_loss", "relative_excess")
+                + ("feature_decay", "threshold_t", "test_accuracy", "converged", "mean_cosine")
+            },
+            "errors": {name: found.comparison_error(name) for name in ERRORS},
+            "classes": [str(name) for name in record.get("classes") or []],
+            "history": history(record),
+            "frames": self._frames(found),
+            "address": address_of(found),
+            **self._grams(found),
+        }
+
+    def _grams(self, found: TrialResult) -> dict[str, Any]:
+        try:
+            predicted, measured = self.geometries(found)
+        except (EncollapseError, OSError) as error:
+            return {"measured": None, "predicted": None, "reason": str(error)}
+        return {
+            "measured": packed(cosines(measured.feature_gram)),
+            "predicted": None if predicted is None else packed(cosines(predicted.feature_gram)),
+            "reason": "" if predicted is not None else "The theory has no method for this trial.",
+        }
+
+    def _frames(self, found: TrialResult) -> list[dict[str, Any]]:
+        """Class means epoch by epoch, each turned to the one before; empty where they were not kept."""
+        kept = frames_of(found)
+        counts = np.asarray(found.record.get("counts") or [1], dtype=np.float64)
+        pictures: list[dict[str, Any]] = []
+        last: FloatArray | None = None
+        # From the end backwards: the last frame is the tidy one, which the earlier ones are turned to.
+        for frame in reversed(kept):
+            means, weight = np.asarray(frame["means"]).T, np.asarray(frame["weight"])
+            drawn = turning.picture(weight, means, counts / counts.sum(), previous=last)
+            last = drawn.means
+            pictures.append(
+                {
+                    "epoch": frame["epoch"],
+                    "means": np.round(drawn.means, 5).tolist(),
+                    "rows": np.round(drawn.rows, 5).tolist(),
+                }
+            )
+        return pictures[::-1]
+
+
+def frames_of(found: TrialResult) -> list[Mapping[str, Any]]:
+    """Class means (K, d) and weight (q, d) of a trial along its training; empty where it kept none."""
+    read = getattr(found, "frames", None)
+    frames = read() if callable(read) else read
+    return list(frames or [])
+
+
+def history(record: Mapping[str, Any]) -> dict[str, list[float | None]]:
+    """Curves along the training, by name; those that were never defined are left out."""
+    rows = record.get("history") or []
+    curves = {"epoch": [row.get("epoch") for row in rows]}
+    for name in _CURVES:
+        values = [row.get(name) for row in rows]
+        if any(value is not None for value in values):
+            curves[name] = values
+    return curves
+
+
+def address_of(result: TrialResult) -> dict[str, str] | None:
+    """The controls that state a trial's problem; None where the page has no control for it."""
+    settings, record = result.settings, result.record
+    spec, counts = settings["encoding"], list(record.get("counts") or [])
+    if not counts or "feature_decay" not in record:
+        return None
+    even = len(set(counts)) == 1
+    values = {
+        "encoding": str(spec["name"]),
+        "classes": str(len(counts)),
+        "weight_decay": repr(float(settings["weight_decay"])),
+        "feature_decay": repr(float(record["feature_decay"])),
+        "bias_decay": repr(float(settings["bias_decay"])),
+        "features": str(settings.get("features", "linear")),
+        **({"samples": str(counts[0])} if even else {"counts": "typed", "typed": ",".join(map(str, counts))}),
+        **{PREFIX + n: _option_text(v) for n, v in spec.get("options", {}).items()},
+    }
+    state, errors = parse(values)
+    return None if errors else address(state)
+
+
+def _option_text(value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "inf"
+    return json.dumps(plain(value))
+
+
+def same_problem(state: State, values: Mapping[str, str] | None) -> bool:
+    """Whether the controls of a trial state the same problem as the page, at any bias decay."""
+    return values is not None and parse(values)[0].problem_key == state.problem_key

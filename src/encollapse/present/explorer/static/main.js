@@ -1,0 +1,399 @@
+// The page: state in the address, one request a change, every picture from its answer.
+
+import { drawLine, drawMatrix, drawSpectrum, largest, pixels, placeAt, positionAt, xOf } from "./charts.js";
+import { buildControls, setSlider, showErrors, syncControls } from "./controls.js";
+import { Designer } from "./design.js";
+import { Frame } from "./frame.js";
+import { Runs } from "./runs.js";
+import { decayOf, decayText, positionOf, readAddress, store, value, writeAddress } from "./store.js";
+import { listenForTips, makeTermsReachable } from "./tips.js";
+import { $, Lane, el, get, save, still, symbols, unpack } from "./tools.js";
+import { makeTour } from "./tour.js";
+
+const SWEEP = 9000; // milliseconds of a whole play
+
+const shown = { picture: null, line: null, points: [], lineKey: "" };
+const frame = new Frame($("frame"), hoverMean);
+const lanes = {
+  picture: new Lane("/api/picture", receivePicture, true),
+  line: new Lane("/api/line", receiveLine),
+  snippets: new Lane("/api/snippets", receiveSnippets),
+};
+let designer = null;
+let runs = null;
+let playing = null;
+let snippet = "python";
+let copies = {};
+
+const painted = (what) => requestAnimationFrame(() => setTimeout(() => document.dispatchEvent(new CustomEvent("painted", { detail: what })), 0));
+
+// State
+
+/** Change one control. `soon` waits for the typing to pause. */
+let typing = null;
+function change(name, text, soon = false) {
+  clearTimeout(typing);
+  if (soon) {
+    typing = setTimeout(() => change(name, text), 180);
+    return;
+  }
+  if (name === "encoding" && text !== value("encoding")) {
+    for (const key of Object.keys(store.values)) if (key.startsWith("option.")) delete store.values[key];
+  }
+  store.values[name] = text;
+  refresh();
+}
+
+/** Ask for everything that the state needs. */
+function refresh({ lenient = false } = {}) {
+  const view = value("view");
+  syncControls({ classes: shown.picture?.classes });
+  syncDecay();
+  if (view === "design") designer.ask(lenient);
+  else if (view === "runs") writeAddress(store.values);
+  else {
+    const body = { values: store.values, previous: frame.previous, lenient };
+    lanes.picture.ask(body);
+    const key = lineKey();
+    if (key !== shown.lineKey || lenient) {
+      shown.lineKey = key;
+      lanes.line.ask({ values: store.values, lenient });
+    }
+  }
+}
+
+const ASIDE = new Set(["bias_decay", "quantity", "centred", "axes", "view", "target", "tree", "similarity", "size", "run"]);
+const lineKey = () => JSON.stringify(Object.entries(store.values).filter(([name]) => !ASIDE.has(name)).sort());
+
+const keep = (answer) => writeAddress(answer.address);
+
+function receivePicture(answer, body) {
+  showErrors(answer.errors ?? {});
+  if (!answer.picture) return;
+  shown.picture = answer.picture;
+  keep(answer);
+  if (body.lenient) adopt(answer);
+  drawPicture();
+  syncControls({ classes: answer.picture.classes });
+}
+
+/** After a lenient request the state is what could be read. */
+function adopt(answer) {
+  store.values = { ...answer.address };
+  syncControls({ classes: answer.picture?.classes });
+  syncDecay();
+}
+
+function receiveLine(answer) {
+  if (!answer.line) {
+    shown.lineKey = "";
+    return;
+  }
+  shown.line = answer.line;
+  shown.points = answer.points;
+  drawPath();
+}
+
+// Pictures
+
+function drawPicture() {
+  const { picture } = shown;
+  const { texts } = picture.numbers;
+  frame.show({ ...picture.frame, axes: value("axes") }, playing === null);
+  const features = unpack(picture.features);
+  const classifier = unpack(picture.classifier);
+  const products = value("quantity") === "products";
+  const meaning = products ? "product" : "cosine";
+  drawMatrix($("plot-features"), features, { meaning, most: products ? largest(features) : 1 });
+  drawMatrix($("plot-classifier"), classifier, { meaning, what: "rows", most: products ? largest(classifier) : 1 });
+  drawSpectrum($("plot-spectrum"), picture.spectrum);
+  const hidden = Math.round(100 * picture.frame.shown);
+  $("frame-note").textContent = picture.frame.empty ? "" : `${hidden} % of the length² is in view`;
+  $("frame").setAttribute("aria-label", `Class means in three dimensions; mean cosine ${texts.mean_cosine}. Arrow keys turn the view.`);
+  const learnt = picture.spectrum.learnt.filter((v) => v > 0).length;
+  $("spectrum-note").textContent = `${learnt} of ${picture.spectrum.learnt.length} · c = ${texts.threshold}`;
+  glance(texts);
+  const { certificate } = picture;
+  const verdict = $("verdict");
+  verdict.textContent = { proved: "global minimum, proved", stationary: "stationary point", open: "not proved" }[certificate.verdict];
+  verdict.className = `badge ${certificate.verdict}`;
+  $("certificate").textContent = certificate.words;
+  $("explanation").replaceChildren(...symbols(picture.numbers.explanation));
+  metrics(picture.metrics);
+  moveLine();
+  painted("picture");
+}
+
+const GLANCE = [["mean_cosine", "mean cosine", "mean_cosine"], ["bias_norm", "|b|", "bias_norm"], ["critical", "critical λ_b*", "critical"], ["t", "t = c√K", "t"], ["loss", "minimum", "loss_value"]];
+
+function glance(texts) {
+  const place = $("glance");
+  if (!place.children.length) {
+    place.append(...GLANCE.map(([name, title, tip]) => el("div", {}, el("dt", {}, el("span", { class: "term", tabIndex: 0, data: { tip } }, ...symbols(title))), el("dd", { id: `number-${name}` }))));
+  }
+  for (const [name] of GLANCE) $(`number-${name}`).textContent = texts[name];
+}
+
+function metrics(rows) {
+  const body = $("metrics");
+  if (body.children.length !== rows.length) {
+    body.replaceChildren(...rows.map((row) => el("tr", {}, el("td", { class: "name" }, el("span", { class: "term", tabIndex: 0, data: { tip: row.name } }, row.name)), el("td", { class: "value", id: `metric-${row.name}` }), el("td", { class: "meaning" }))));
+  }
+  rows.forEach((row, i) => {
+    const [, number, meaning] = body.children[i].children;
+    if (number.textContent !== row.text) number.textContent = row.text;
+    const words = row.reason || row.meaning;
+    if (meaning.textContent !== words) meaning.textContent = words;
+  });
+}
+
+function drawPath() {
+  const { line, points } = shown;
+  const critical = line.critical;
+  $("critical-note").replaceChildren(...symbols(critical === null ? "" : critical === "inf" ? "the mean direction is never learnt" : critical === 0 ? "turns from λ_b = 0 on" : `turns at λ_b* = ${shown.picture?.numbers.texts.critical ?? critical}`));
+  drawLine($("plot-line"), line, points, store.slider).then(() => {
+    moveLine();
+    painted("line");
+  });
+}
+
+/** Put the line of the present bias decay and its two beads over the chart: no redraw. */
+function moveLine() {
+  const div = $("plot-line");
+  const handle = $("present");
+  if (!shown.line || !div._fullLayout || !shown.picture) return;
+  const x = xOf(decayOf(value("bias_decay")), store.slider);
+  const { values } = shown.picture.numbers;
+  const place = pixels(div, x);
+  handle.style.left = `${place.left}px`;
+  handle.style.top = `${place.from}px`;
+  handle.style.height = `${place.height}px`;
+  handle.setAttribute("aria-valuenow", positionOf(decayOf(value("bias_decay"))));
+  handle.setAttribute("aria-valuetext", `λ_b = ${value("bias_decay")}`);
+  for (const [id, number, name] of [["bead-cosine", values.mean_cosine, "yaxis"], ["bead-bias", values.bias_norm, "yaxis2"]]) {
+    const bead = $(id);
+    bead.hidden = number === null;
+    if (number === null) continue;
+    const spot = pixels(div, x, number, name);
+    bead.style.left = `${spot.left}px`;
+    bead.style.top = `${spot.top}px`;
+  }
+}
+
+function hoverMean(k, event) {
+  const tip = $("tip");
+  if (k === null || !shown.picture) {
+    tip.hidden = true;
+    return;
+  }
+  tip.replaceChildren(el("b", {}, `Class ${k}`), `${shown.picture.counts[k]} samples`);
+  tip.hidden = false;
+  tip.style.left = `${Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8)}px`;
+  tip.style.top = `${event.clientY + 14}px`;
+}
+
+// The bias decay: slider, number, line, play
+
+function setPosition(position) {
+  store.values.bias_decay = decayText(position);
+  refresh();
+}
+
+function syncDecay() {
+  const text = value("bias_decay");
+  const decay = decayOf(text);
+  if (!Number.isNaN(decay) && decay >= 0) setSlider($("bias_decay_slider"), positionOf(decay));
+  const input = $("bias_decay");
+  if (input !== document.activeElement) input.value = text === "inf" ? "∞" : text;
+  $("bias_decay_slider").setAttribute("aria-valuetext", `λ_b = ${text}`);
+}
+
+function halt() {
+  if (playing !== null) cancelAnimationFrame(playing);
+  playing = null;
+  $("play").setAttribute("aria-pressed", "false");
+  $("play").firstElementChild.textContent = "▶";
+}
+
+function play() {
+  const last = store.slider.length - 1;
+  const at = positionOf(decayOf(value("bias_decay")));
+  const from = at >= last ? 0 : at;
+  const pace = still.matches ? 700 : 0;
+  const began = performance.now();
+  let before = -Infinity;
+  $("play").setAttribute("aria-pressed", "true");
+  $("play").firstElementChild.textContent = "❚❚";
+  const tick = () => {
+    const now = performance.now();
+    const position = Math.min(from + Math.round(((now - began) / SWEEP) * last), last);
+    if (now - before >= pace && !lanes.picture.busy) {
+      before = now;
+      setPosition(position);
+    }
+    if (position >= last && !lanes.picture.busy) halt();
+    else playing = requestAnimationFrame(tick);
+  };
+  playing = requestAnimationFrame(tick);
+}
+
+function listenToDecay() {
+  $("bias_decay_slider").addEventListener("input", (event) => {
+    halt();
+    setPosition(Number(event.target.value));
+  });
+  $("bias_decay").addEventListener("input", (event) => change("bias_decay", event.target.value.replace("∞", "inf"), true));
+  $("bias_decay").addEventListener("change", (event) => change("bias_decay", event.target.value.replace("∞", "inf")));
+  $("play").addEventListener("click", () => (playing === null ? play() : halt()));
+  const handle = $("present");
+  const chart = $("plot-line");
+  handle.addEventListener("pointerdown", (event) => {
+    halt();
+    handle.setPointerCapture(event.pointerId);
+    handle.dataset.held = "1";
+    event.preventDefault();
+    handle.focus({ preventScroll: true });
+  });
+  handle.addEventListener("pointermove", (event) => {
+    if (handle.dataset.held) setPosition(positionAt(placeAt(chart, event.clientX - chart.getBoundingClientRect().left), store.slider));
+  });
+  for (const end of ["pointerup", "pointercancel"]) handle.addEventListener(end, () => delete handle.dataset.held);
+  handle.addEventListener("keydown", (event) => {
+    const last = store.slider.length - 1;
+    const at = positionOf(decayOf(value("bias_decay")));
+    const to = { ArrowLeft: at - 5, ArrowDown: at - 5, ArrowRight: at + 5, ArrowUp: at + 5, PageDown: at - 100, PageUp: at + 100, Home: 0, End: last }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    setPosition(Math.min(Math.max(to, 0), last));
+  });
+}
+
+// Views, theme, copies
+
+function open(view) {
+  if (view !== value("view")) {
+    halt();
+    store.values.view = view;
+    if (view === "explore") delete store.values.view;
+  }
+  document.body.dataset.view = view;
+  for (const tab of document.querySelectorAll("[data-open]")) {
+    tab.setAttribute("aria-selected", String(tab.dataset.open === view));
+    tab.tabIndex = tab.dataset.open === view ? 0 : -1;
+  }
+  for (const name of ["explore", "design", "runs"]) $(`view-${name}`).hidden = name !== view;
+  $("strip").hidden = view === "runs";
+  runs.watch(view === "runs");
+}
+
+function listenToTabs() {
+  const tabs = [...document.querySelectorAll("[data-open]")];
+  tabs.forEach((tab, i) => {
+    tab.addEventListener("click", () => {
+      open(tab.dataset.open);
+      refresh();
+    });
+    tab.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
+      const next = tabs[(i + step + tabs.length) % tabs.length];
+      next.focus();
+      next.click();
+    });
+  });
+}
+
+function repaint() {
+  if (shown.picture) drawPicture();
+  if (shown.line) drawPath();
+  designer.draw();
+  runs.draw();
+}
+
+function listenToTools() {
+  $("theme").addEventListener("click", () => {
+    const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+    document.documentElement.dataset.theme = next;
+    localStorage.setItem("theme", next);
+    repaint();
+  });
+  for (const button of document.querySelectorAll("[data-set]")) {
+    button.addEventListener("click", () => {
+      store.values[button.dataset.set] = button.dataset.value;
+      syncSwitches();
+      refresh();
+    });
+  }
+  $("copy-open").addEventListener("click", () => {
+    $("copied").textContent = "";
+    lanes.snippets.ask({ values: store.values });
+    $("copy").showModal();
+  });
+  for (const button of document.querySelectorAll("[data-snippet]")) {
+    button.addEventListener("click", () => {
+      snippet = button.dataset.snippet;
+      receiveSnippets({ snippets: copies, file: copies.file });
+    });
+  }
+  $("copy-now").addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(copies[snippet] ?? "");
+      $("copied").textContent = "copied";
+    } catch {
+      getSelection().selectAllChildren($("snippet"));
+      $("copied").textContent = "selected: press Ctrl-C";
+    }
+  });
+  $("encoding-save").addEventListener("click", () => copies.file && save("encoding.json", copies.file));
+  for (const close of document.querySelectorAll("[data-close]")) close.addEventListener("click", () => close.closest("dialog").close());
+}
+
+function receiveSnippets(answer) {
+  if (answer.snippets) copies = { ...answer.snippets, file: answer.file };
+  $("snippet").textContent = answer.snippets ? copies[snippet] : "The controls hold a value that cannot be used; see the messages beside them.";
+  for (const button of document.querySelectorAll("[data-snippet]")) button.setAttribute("aria-pressed", String(button.dataset.snippet === snippet));
+}
+
+function syncSwitches() {
+  for (const button of document.querySelectorAll("[data-set]")) button.setAttribute("aria-pressed", String(value(button.dataset.set) === button.dataset.value));
+}
+
+/** Go to a state: of a trial, or of a design. */
+function visit(values) {
+  store.values = { ...values };
+  delete store.values.view;
+  open("explore");
+  syncSwitches();
+  refresh();
+}
+
+async function boot() {
+  const start = await get("/api/start");
+  store.start = start;
+  store.defaults = start.defaults;
+  store.slider = start.slider.map((v) => (v === "inf" ? Infinity : v));
+  store.values = readAddress();
+  designer = new Designer({ change, visit, painted, keep, adopt });
+  runs = new Runs({ visit, painted, hasRuns: start.runs });
+  buildControls(start, change);
+  listenForTips();
+  makeTermsReachable();
+  listenToDecay();
+  listenToTabs();
+  listenToTools();
+  makeTour({ open: (view) => { open(view); refresh(); }, sweep: () => { setPosition(0); play(); }, halt });
+  if (innerWidth <= 860) document.querySelector(".drawer").open = false;
+  open(["explore", "design", "runs"].includes(value("view")) ? value("view") : "explore");
+  syncSwitches();
+  refresh({ lenient: true });
+  addEventListener("popstate", () => {
+    store.values = readAddress();
+    open(["explore", "design", "runs"].includes(value("view")) ? value("view") : "explore");
+    syncSwitches();
+    refresh({ lenient: true });
+  });
+  new ResizeObserver(() => setTimeout(moveLine, 60)).observe($("plot-line"));
+  document.documentElement.dataset.ready = "1";
+}
+
+boot();

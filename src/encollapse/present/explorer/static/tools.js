@@ -1,0 +1,129 @@
+// Small helpers: elements, requests, numbers.
+
+export const $ = (id) => document.getElementById(id);
+
+/** Make an element; text is set as text, never as markup. */
+export function el(tag, properties = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name === "class") made.className = value;
+    else if (name === "data") Object.assign(made.dataset, value);
+    else if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (name in made && name !== "list") made[name] = value;
+    else made.setAttribute(name, value);
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+const client = crypto.randomUUID();
+let order = 0;
+
+async function post(path, body, signal) {
+  order += 1;
+  const response = await fetch(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ client, order, ...body }),
+    signal,
+  });
+  if (response.headers.get("content-type")?.startsWith("application/json")) return response.json();
+  return { errors: { address: await response.text() } };
+}
+
+/** Requests of one kind, of which only the last matters.
+ * Paced: one at a time, and the newest follows (sliders). Otherwise a new one ends the one before (long work). */
+export class Lane {
+  constructor(path, receive, paced = false) {
+    Object.assign(this, { path, receive, paced, next: null, busy: false, abort: null });
+  }
+
+  ask(body) {
+    if (!this.paced) {
+      this.abort?.abort();
+      this.abort = new AbortController();
+      return this.#send(body, this.abort.signal);
+    }
+    this.next = body;
+    return this.busy ? undefined : this.#pump();
+  }
+
+  async #pump() {
+    this.busy = true;
+    try {
+      while (this.next) {
+        const body = this.next;
+        this.next = null;
+        await this.#send(body);
+      }
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  async #send(body, signal) {
+    let answer;
+    try {
+      answer = await post(this.path, body, signal);
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      answer = { errors: { address: "The explorer has been stopped; start it again to go on." } };
+    }
+    if (!answer.superseded && !signal?.aborted) this.receive(answer, body);
+  }
+}
+
+export async function get(path) {
+  const response = await fetch(path);
+  return response.json();
+}
+
+/** Rows of a matrix that the server packed. */
+export function unpack({ shape, data }) {
+  const raw = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+  const flat = new Float64Array(raw.buffer);
+  return Array.from({ length: shape[0] }, (_, i) => flat.subarray(i * shape[1], (i + 1) * shape[1]));
+}
+
+export const still = matchMedia("(prefers-reduced-motion: reduce)");
+
+export function color(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+export const isDark = () => document.documentElement.dataset.theme === "dark";
+
+// Up to seven classes: Okabe and Ito. More: viridis, cut where it would vanish on the background.
+const FEW = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a6a00"];
+const FEW_DARK = ["#56b4e9", "#f0934c", "#2fc795", "#e29cc4", "#f2c14e", "#9ad4f5", "#d8cf6a"];
+const VIRIDIS = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"];
+
+export function classColor(k, number) {
+  if (number <= 7) return (isDark() ? FEW_DARK : FEW)[k];
+  const [from, to] = isDark() ? [0.22, 1] : [0, 0.84];
+  const place = (from + ((to - from) * k) / (number - 1)) * (VIRIDIS.length - 1);
+  const i = Math.min(Math.floor(place), VIRIDIS.length - 2);
+  const mix = (a, b) => Math.round(a + (b - a) * (place - i));
+  const part = (text, j) => parseInt(text.slice(1 + 2 * j, 3 + 2 * j), 16);
+  return `rgb(${[0, 1, 2].map((j) => mix(part(VIRIDIS[i], j), part(VIRIDIS[i + 1], j))).join(",")})`;
+}
+
+/** A number in few digits, with a real minus sign. */
+export function digits(value, count = 3) {
+  if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  if (value === "inf" || value === Infinity) return "∞";
+  const size = Math.abs(value);
+  const text = size !== 0 && (size < 1e-3 || size >= 1e5) ? value.toExponential(Math.max(count - 2, 1)) : String(+value.toPrecision(count));
+  return text.replaceAll("-", "−");
+}
+
+export function save(name, text) {
+  const url = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+  el("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
+}
+
+/** Text with the indices of symbols such as λ_b set as subscripts. */
+export function symbols(text) {
+  return text.split(/(?<=[λπ])_([bWH])/).map((part, i) => (i % 2 ? el("sub", {}, part) : part));
+}

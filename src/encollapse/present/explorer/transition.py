@@ -1,0 +1,112 @@
+"""Cosines and bias along the bias decay, and the slider that runs from 0 to infinity."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from encollapse import ufm
+from encollapse._typing import FloatArray
+from encollapse.present.explorer.problems import problem, refusals
+from encollapse.present.explorer.state import State
+
+LOWEST, HIGHEST = 1e-4, 1e3
+"""Ends of the logarithmic part of the slider."""
+
+STEPS = 1000
+"""Positions of the slider: 0 is a bias decay of 0, the last one infinity."""
+
+_FINE, _COARSE, _CHUNK = 61, 25, 8
+
+
+class Superseded(Exception):
+    """Nobody waits for the result any more: a later request has come."""
+
+
+def decay_at(position: int) -> float:
+    """Bias decay at a position of the slider."""
+    if position <= 0:
+        return 0.0
+    if position >= STEPS:
+        return math.inf
+    share = (position - 1) / (STEPS - 2)
+    # Three digits are what the slider resolves, and what an address should hold.
+    return float(f"{LOWEST * (HIGHEST / LOWEST) ** share:.3g}")
+
+
+def position_of(bias_decay: float) -> int:
+    """Position of the slider nearest to a bias decay; both ends are kept for 0 and infinity."""
+    if bias_decay == 0.0:
+        return 0
+    if math.isinf(bias_decay):
+        return STEPS
+    share = math.log(bias_decay / LOWEST) / math.log(HIGHEST / LOWEST)
+    return min(max(1 + round(share * (STEPS - 2)), 1), STEPS - 1)
+
+
+def grid(critical: float | None, number: int = _FINE) -> list[float]:
+    """Bias decays that draw a smooth line with a sharp corner at the critical one."""
+    decays = {0.0, math.inf, *np.geomspace(LOWEST, HIGHEST, number).tolist()}
+    if critical is not None and LOWEST < critical < HIGHEST:
+        decays |= {critical * factor for factor in (0.98, 1.0, 1.02, 1.06, 1.12)}
+    return sorted(decays)
+
+
+def line(state: State, wanted: Callable[[], bool] = lambda: True) -> dict[str, Any]:
+    """Solve along the bias decay: cosines and bias of each point, and where the critical point is.
+
+    Parameters
+    ----------
+    state : State
+        Its own bias decay plays no part.
+    wanted : callable
+        Asked between a few points; False ends the work.
+
+    Raises
+    ------
+    FieldError
+        If the state cannot be used.
+    Superseded
+        If the result is no longer wanted.
+    """
+    stated = problem(state)
+    plain = stated.loss == "mse" and stated.depth == 1 and stated.features == "linear"
+    critical = stated.critical_bias_decay()
+    decays = grid(critical, _FINE if plain else _COARSE)
+    values: list[tuple[float, float, float, float]] = []
+    for start in range(0, len(decays), _CHUNK):
+        if not wanted():
+            raise Superseded
+        with refusals():
+            path = ufm.bias_path(stated, decays[start : start + _CHUNK])
+        values += [
+            (*_spread(solution), float(np.linalg.norm(solution.bias))) for solution in path.solutions
+        ]
+    mean, least, most, bias = (list(column) for column in zip(*values, strict=True))
+    return {
+        "bias_decay": decays,
+        "mean": mean,
+        "least": least,
+        "most": most,
+        "bias": bias,
+        "critical": critical,
+        "explanation": stated.explain(),
+        "label_mean": float(np.linalg.norm(mean_codeword(stated))),
+    }
+
+
+def mean_codeword(stated: ufm.Problem) -> FloatArray:
+    """Mean codeword ``ē`` (q,) under the class frequencies."""
+    return stated.encoding.mean(stated.counts / stated.counts.sum())
+
+
+def _spread(solution: ufm.Solution) -> tuple[float, float, float]:
+    """Mean, least and largest cosine between class means; NaN where a mean is zero."""
+    cosines = solution.geometry.cosines()
+    pairs = cosines[~np.eye(len(cosines), dtype=bool)]
+    if np.isnan(pairs).all():
+        return math.nan, math.nan, math.nan
+    return solution.geometry.mean_cosine(), float(np.nanmin(pairs)), float(np.nanmax(pairs))
