@@ -4,7 +4,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test docs lint clean
+.PHONY: help demo test docs lint chromium clean
 
 help:
 	@echo "make demo   install, train the built-in study, write the report"
@@ -26,7 +26,14 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
+# The explorer's tests need a browser; where it cannot be installed they say so and skip.
+chromium:
+	@command -v chromium >/dev/null || ! command -v apt-get >/dev/null || sh -c '\
+	  run=; [ "$$(id -u)" = 0 ] || run="sudo -n"; \
+	  $$run apt-get update -qq && $$run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium' \
+	  >/dev/null 2>&1 || echo "chromium could not be installed; the tests of the explorer will say so"
+
+test: lint chromium
 	-@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then apt-get install -qq -y dataset-fashion-mnist >/dev/null; fi
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
 

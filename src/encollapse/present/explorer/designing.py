@@ -55,16 +55,21 @@ def target_of(state: State) -> tuple[FloatArray, tuple[str, ...], list[str]]:
 def _possible(wanted: FloatArray) -> tuple[FloatArray, list[str]]:
     """Nearest positive semidefinite matrix, with a note where it is another one."""
     if not np.allclose(wanted, wanted.T, rtol=0, atol=1e-8 * float(np.abs(wanted).max())):
-        raise FieldError("similarity", "the matrix is not symmetric; entry (k, l) and entry (l, k) have to agree")
+        raise FieldError(
+            "similarity", "the matrix is not symmetric; entry (k, l) and entry (l, k) have to agree"
+        )
     values, vectors = np.linalg.eigh((wanted + wanted.T) / 2)
     if values[-1] <= 0:
-        raise FieldError("similarity", "no class means have these inner products; the diagonal has to be positive")
+        raise FieldError(
+            "similarity", "no class means have these inner products; the diagonal has to be positive"
+        )
     if values[0] >= -_ROUNDING * values[-1]:
         return wanted, []
     nearest = (vectors * np.clip(values, 0, None)) @ vectors.T
     moved = float(np.abs(nearest - wanted).max())
     return nearest, [
-        f"No vectors have all of these inner products at once; the nearest ones are used (an entry moves by {moved:.2g})."
+        "No vectors have all of these inner products at once; the nearest ones are used, in which an entry moves by "
+        f"{moved:.2g}."
     ]
 
 
@@ -143,7 +148,7 @@ def design(state: State, previous: FloatArray | None = None) -> dict[str, Any]:
 def _designed(
     state: State, wanted: FloatArray, counts: IntArray, names: tuple[str, ...]
 ) -> tuple[Encoding, FloatArray, list[str]]:
-    decays = {"weight_decay": state.weight_decay, "feature_decay": state.feature_decay}
+    decays: dict[str, Any] = {"weight_decay": state.weight_decay, "feature_decay": state.feature_decay}
     with refusals(_RENAMED), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", EncollapseWarning)
         if state.size != "as_given":

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from encollapse.present.explorer.transition import Superseded
+from encollapse.present.explorer.transition import SupersededError
 
 _MOST_CLIENTS = 256
 
@@ -26,14 +26,12 @@ class Desk:
         self._latest: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._lock = threading.Lock()
 
-    async def run(
-        self, client: str, kind: str, order: int, work: Callable[[Callable[[], bool]], Any]
-    ) -> Any:
+    async def run(self, client: str, kind: str, order: int, work: Callable[[Callable[[], bool]], Any]) -> Any:
         """Run ``work(wanted)`` in a thread.
 
         Raises
         ------
-        Superseded
+        SupersededError
             If a later request of the same client and kind has come before the work began or ended.
         """
         key = (client, kind)
@@ -48,7 +46,7 @@ class Desk:
 
         def step() -> Any:
             if not wanted():
-                raise Superseded
+                raise SupersededError
             return work(wanted)
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, step)

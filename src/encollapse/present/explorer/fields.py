@@ -89,9 +89,7 @@ def sample_counts(field: str, text: str) -> str:
         raise FieldError(field, f"the text is longer than {_COUNTS_TEXT} characters")
     parts = [part for part in re.split(r"[,;\s]+", text.strip()) if part]
     if not 2 <= len(parts) <= MOST_CLASSES:
-        raise FieldError(
-            field, f"expected 2 to {MOST_CLASSES} numbers with commas between, got {len(parts)}"
-        )
+        raise FieldError(field, f"expected 2 to {MOST_CLASSES} numbers with commas between, got {len(parts)}")
     return ",".join(str(whole(field, part, least=1, most=_MOST_SAMPLES)) for part in parts)
 
 

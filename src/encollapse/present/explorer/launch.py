@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 
 
-def explore(
-    folder: str | Path | None = None, *, port: int | None = None, open_browser: bool = True
-) -> None:
+def explore(folder: str | Path | None = None, *, port: int | None = None, open_browser: bool = True) -> None:
     """Serve the explorer on the loopback address until Ctrl-C.
 
     Parameters

@@ -23,6 +23,21 @@ from encollapse.study.trials import plain
 
 _CURVES = ("loss", "stationarity", "mean_cosine", "accuracy", "nc1_trace_ratio", "nc2_etf_uncentered")
 
+_FACTS = (
+    "status",
+    "message",
+    "stationarity",
+    "loss",
+    "predicted_loss",
+    "relative_excess",
+    "feature_decay",
+    "threshold_t",
+    "test_accuracy",
+    "converged",
+    "mean_cosine",
+)
+"""What of a trial's record the settings table lists."""
+
 
 class RunsFolder:
     """A study folder that is read and never written; nothing outside it is opened.
@@ -85,9 +100,7 @@ class RunsFolder:
         if key not in self._norms:
             try:
                 _, measured = self.geometries(result)
-                self._norms[key] = (
-                    None if measured.bias is None else float(np.linalg.norm(measured.bias))
-                )
+                self._norms[key] = None if measured.bias is None else float(np.linalg.norm(measured.bias))
             except (EncollapseError, OSError):
                 self._norms[key] = None
         return self._norms[key]
@@ -115,11 +128,7 @@ class RunsFolder:
             return shared | {"error": found.error or "failed"}
         record = found.record
         return shared | {
-            "record": {
-                name: record.get(name)
-                for name in ("status", "message", "stationarity", "loss", "predicted_loss", "relative_excess")
-                + ("feature_decay", "threshold_t", "test_accuracy", "converged", "mean_cosine")
-            },
+            "record": {name: record.get(name) for name in _FACTS},
             "errors": {name: found.comparison_error(name) for name in ERRORS},
             "classes": [str(name) for name in record.get("classes") or []],
             "history": history(record),

@@ -51,7 +51,9 @@ def square(field: str, text: str) -> FloatArray:
     """Read a matrix with as many rows as columns."""
     values = matrix(field, text)
     if values.shape[0] != values.shape[1]:
-        raise FieldError(field, f"expected as many rows as columns, got {values.shape[0]} × {values.shape[1]}")
+        raise FieldError(
+            field, f"expected as many rows as columns, got {values.shape[0]} × {values.shape[1]}"
+        )
     return values
 
 
@@ -86,9 +88,7 @@ def _npy(field: str, content: bytes) -> FloatArray:
     try:
         version = np.lib.format.read_magic(file)
         header = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         )
         shape, _, dtype = header(file)
         # The header is believed only after its size: numpy would set the memory aside first.
@@ -112,7 +112,11 @@ def _rows_of_json(field: str, body: str) -> Any:
 
 
 def _codewords_of_record(field: str, record: dict[str, Any], body: str) -> Any:
-    for name, most in (("num_classes", MOST_CLASSES), ("code_dim", MOST_OUTPUTS), ("num_labels", MOST_OUTPUTS)):
+    for name, most in (
+        ("num_classes", MOST_CLASSES),
+        ("code_dim", MOST_OUTPUTS),
+        ("num_labels", MOST_OUTPUTS),
+    ):
         size = record.get(name, 0)
         if not isinstance(size, int) or size > most:
             raise FieldError(field, f"{name}: the page takes up to {most}, got {shown(str(size))}")
@@ -128,7 +132,9 @@ def _codewords_of_record(field: str, record: dict[str, Any], body: str) -> Any:
 
 def _require_room(field: str, entries: int) -> None:
     if entries > MOST_ENTRIES:
-        raise FieldError(field, f"the matrix has about {entries} entries; the page takes up to {MOST_ENTRIES}")
+        raise FieldError(
+            field, f"the matrix has about {entries} entries; the page takes up to {MOST_ENTRIES}"
+        )
 
 
 def _checked(field: str, rows: Any) -> FloatArray:

@@ -35,7 +35,7 @@ from encollapse.present.explorer.desk import Desk
 from encollapse.present.explorer.fields import FieldError
 from encollapse.present.explorer.guard import Guard
 from encollapse.present.explorer.problems import option_kind
-from encollapse.present.explorer.transition import Superseded
+from encollapse.present.explorer.transition import SupersededError
 
 STATIC = Path(__file__).parent / "static"
 
@@ -124,7 +124,7 @@ class _Explorer:
                 )
             except FieldError as error:
                 return _json({"errors": errors | {error.field: error.message}})
-            except Superseded:
+            except SupersededError:
                 return _json({"superseded": True})
             return _json({"errors": errors, "address": state.address(chosen), **result})
 
@@ -222,5 +222,3 @@ def _shown(value: Any) -> str:
 
 def _json(value: dict[str, Any], status: int = 200) -> JSONResponse:
     return JSONResponse(picture.finite(value), status_code=status, headers={"Cache-Control": "no-store"})
-
-

@@ -68,7 +68,7 @@ def command(state: State) -> str:
     else:
         words.append(state.encoding)
         for name, value in _options(state).items():
-            words += ["-o", f"{name}={json.dumps(value)}"]
+            words += ["--option", f"{name}={json.dumps(value)}"]
     counts = _sizes(counts_of(state, made.num_classes))
     if isinstance(counts, int):
         if state.encoding != OWN:

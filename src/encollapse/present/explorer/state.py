@@ -172,7 +172,8 @@ def _known_options(
 
 def address(state: State) -> dict[str, str]:
     """Write a state as the settings of an address; what is at its default is left out."""
-    neutral, values = State(), {}
+    neutral = State()
+    values: dict[str, str] = {}
     for field in fields(State):
         value = getattr(state, field.name)
         if field.name == "options":

@@ -22,7 +22,7 @@ STEPS = 1000
 _FINE, _COARSE, _CHUNK = 61, 25, 8
 
 
-class Superseded(Exception):
+class SupersededError(Exception):
     """Nobody waits for the result any more: a later request has come."""
 
 
@@ -69,7 +69,7 @@ def line(state: State, wanted: Callable[[], bool] = lambda: True) -> dict[str, A
     ------
     FieldError
         If the state cannot be used.
-    Superseded
+    SupersededError
         If the result is no longer wanted.
     """
     stated = problem(state)
@@ -79,12 +79,10 @@ def line(state: State, wanted: Callable[[], bool] = lambda: True) -> dict[str, A
     values: list[tuple[float, float, float, float]] = []
     for start in range(0, len(decays), _CHUNK):
         if not wanted():
-            raise Superseded
+            raise SupersededError
         with refusals():
             path = ufm.bias_path(stated, decays[start : start + _CHUNK])
-        values += [
-            (*_spread(solution), float(np.linalg.norm(solution.bias))) for solution in path.solutions
-        ]
+        values += [(*_spread(solution), float(np.linalg.norm(solution.bias))) for solution in path.solutions]
     mean, least, most, bias = (list(column) for column in zip(*values, strict=True))
     return {
         "bias_decay": decays,

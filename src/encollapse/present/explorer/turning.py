@@ -53,10 +53,11 @@ def picture(
     room = max(0, 3 - len(means))
     means, weight = np.pad(means, ((0, room), (0, 0))), np.pad(weight, ((0, 0), (0, room)))
     first = _mean_direction(means, priors) if axes == "turning" else None
-    rest = means if first is None else means - np.outer(first, first @ means)
+    # What is orthogonal to the first direction, so that no direction is drawn twice.
+    beside = np.eye(len(means)) if first is None else np.linalg.svd(first[:, None])[0][:, 1:]
     planar = axes == "turning"
     wanted = last[:, 1:] if planar else last
-    plane = _directions(rest, wanted)
+    plane = beside @ _directions(beside.T @ means, wanted)
     plane = plane @ _procrustes(means.T @ plane, wanted)
     if planar:
         column = np.zeros((len(means), 1)) if first is None else first[:, None]

@@ -10,6 +10,7 @@ import { listenForTips, makeTermsReachable } from "./tips.js";
 import { $, Lane, el, get, save, still, symbols, unpack } from "./tools.js";
 import { makeTour } from "./tour.js";
 
+const TYPING = 180; // milliseconds after which typing has paused
 const SWEEP = 9000; // milliseconds of a whole play
 
 const shown = { picture: null, line: null, points: [], lineKey: "" };
@@ -29,14 +30,17 @@ const painted = (what) => requestAnimationFrame(() => setTimeout(() => document.
 
 // State
 
-/** Change one control. `soon` waits for the typing to pause. */
-let typing = null;
+/** Change one control. `soon` waits for the typing to pause; what waits is taken along by any other change. */
+const typed = { timer: null, values: {} };
 function change(name, text, soon = false) {
-  clearTimeout(typing);
+  clearTimeout(typed.timer);
   if (soon) {
-    typing = setTimeout(() => change(name, text), 180);
+    typed.values[name] = text;
+    typed.timer = setTimeout(() => change(name, text), TYPING);
     return;
   }
+  Object.assign(store.values, typed.values);
+  typed.values = {};
   if (name === "encoding" && text !== value("encoding")) {
     for (const key of Object.keys(store.values)) if (key.startsWith("option.")) delete store.values[key];
   }
@@ -222,16 +226,18 @@ function play() {
   const pace = still.matches ? 700 : 0;
   const began = performance.now();
   let before = -Infinity;
+  let reached = -1;
   $("play").setAttribute("aria-pressed", "true");
   $("play").firstElementChild.textContent = "❚❚";
   const tick = () => {
     const now = performance.now();
     const position = Math.min(from + Math.round(((now - began) / SWEEP) * last), last);
-    if (now - before >= pace && !lanes.picture.busy) {
+    if (position !== reached && now - before >= pace && !lanes.picture.busy) {
       before = now;
+      reached = position;
       setPosition(position);
     }
-    if (position >= last && !lanes.picture.busy) halt();
+    if (reached >= last) halt();
     else playing = requestAnimationFrame(tick);
   };
   playing = requestAnimationFrame(tick);
