@@ -24,6 +24,7 @@ from encollapse.present.explorer.fields import FieldError
 from encollapse.present.explorer.state import State, address, parse
 from encollapse.present.explorer.tooltips import tooltips
 from encollapse.present.explorer.transition import SupersededError
+from encollapse.study.artefacts import load_arrays
 from reference.study_folder import failed, study_of, write_folder
 
 IMBALANCED = State(classes=5, counts="typed", typed="31,29,7,5,3", weight_decay=5e-3, feature_decay=2e-4)
@@ -180,7 +181,7 @@ def test_what_is_copied_runs_and_says_the_same(state: State, capsys: pytest.Capt
 @pytest.mark.parametrize("state", STATES, ids=lambda s: f"{s.encoding}-{s.loss}-{s.depth}-{s.features}")
 def test_a_copied_study_file_is_one_or_says_why_not(state: State, tmp_path: Path) -> None:
     text = snippets.study(state)
-    if state.loss != "mse" or state.depth != 1:
+    if state.depth != 1:
         assert text.startswith("# ")
         return
     (tmp_path / "explored.toml").write_text(text, encoding="utf-8")
@@ -206,7 +207,9 @@ def test_an_own_encoding_is_copied_with_its_file(
     with contextlib.redirect_stdout(io.StringIO()):
         exec(snippets.python(state), scope)
     assert scope["solution"].loss == pytest.approx(expected, rel=1e-12)
-    assert snippets.study(state).startswith("# ")
+    Path("explored.toml").write_text(snippets.study(state), encoding="utf-8")
+    np.savez("data.npz", inputs=np.zeros((9, 2)), labels=np.repeat([0, 1, 2], 3))
+    assert len(ec.study.load("explored.toml").trials) == 6
 
 
 @pytest.mark.parametrize("target", ["simplex", "orthogonal", "hierarchy", "similarity"])
@@ -274,7 +277,7 @@ def test_the_last_request_of_a_client_wins_and_others_are_left_alone() -> None:
 def test_trained_networks_lie_on_the_line_of_their_problem(tmp_path: Path) -> None:
     study = study_of()
     store = write_folder(tmp_path / "runs", study)
-    store.write(failed(study.trials[-1], "Traceback\nValueError: <b>no</b>"))
+    store.keep(failed(study.trials[-1], "Traceback\nValueError: <b>no</b>"))
     runs = overlay.RunsFolder(tmp_path / "runs")
     summary = runs.summary()
     assert (summary["done"], summary["failed"], summary["missing"]) == (len(study.trials) - 1, 1, 0)
@@ -295,6 +298,31 @@ def test_trained_networks_lie_on_the_line_of_their_problem(tmp_path: Path) -> No
     assert runs.trial(study.trials[-1].id)["error"].endswith("</b>")  # type: ignore[index]
 
 
+def test_the_frames_of_a_training_turn_to_its_last_one(tmp_path: Path) -> None:
+    study = study_of()
+    store = write_folder(tmp_path / "runs", study)
+    trial = study.trials[0]
+    row = store.rows()[trial.id]
+    generator = np.random.default_rng(3)
+    end = generator.standard_normal((7, 5))
+    turn = np.linalg.qr(generator.standard_normal((7, 7)))[0]
+    weight = generator.standard_normal((5, 7))
+    arrays = load_arrays(store.arrays_path(trial.id)) | {
+        "frames.epoch": np.array([0, 10]),
+        "frames.class_means": np.stack([turn @ end, end]).astype(np.float32),
+        "frames.weight": np.stack([weight @ turn.T, weight]).astype(np.float32),
+    }
+    store.keep(row, [{"epoch": 0, "loss": 1.0}, {"epoch": 10, "loss": 0.5}], arrays)
+    found = overlay.RunsFolder(tmp_path / "runs").trial(trial.id)
+    assert found is not None
+    first, last = found["frames"]
+    assert (first["epoch"], last["epoch"]) == (0, 10)
+    # The first frame is the last one in another basis of feature space: it is drawn the same.
+    assert np.allclose(first["means"], last["means"], atol=1e-4)
+    assert np.allclose(first["rows"], last["rows"], atol=1e-4)
+    assert found["history"] == {"epoch": [0, 10], "loss": [1.0, 0.5]}
+
+
 @pytest.mark.parametrize("name", ["", "../../etc/passwd", "..", "0" * 16, "%2e%2e"])
 def test_only_trials_of_the_study_are_found(tmp_path: Path, name: str) -> None:
     write_folder(tmp_path / "runs", study_of())
@@ -304,7 +332,7 @@ def test_only_trials_of_the_study_are_found(tmp_path: Path, name: str) -> None:
 def test_a_link_out_of_the_study_folder_is_not_followed(tmp_path: Path) -> None:
     store = write_folder(tmp_path / "runs", study_of())
     trial = study_of().trials[0]
-    inside, outside = store.geometry_path(trial.id), tmp_path / "secret.npz"
+    inside, outside = store.arrays_path(trial.id), tmp_path / "secret.safetensors"
     inside.rename(outside)
     inside.symlink_to(outside)
     found = overlay.RunsFolder(tmp_path / "runs").trial(trial.id)

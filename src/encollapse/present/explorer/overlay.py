@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from encollapse._typing import FloatArray
+from encollapse.encodings import Encoding
 from encollapse.errors import EncollapseError
 from encollapse.geometry import ClassGeometry
 from encollapse.present.explorer import turning
+from encollapse.present.explorer.pasted import MOST_ENTRIES, as_text
 from encollapse.present.explorer.picture import cosines, packed
-from encollapse.present.explorer.state import PREFIX, State, address, parse
+from encollapse.present.explorer.state import OWN, PREFIX, State, address, parse
 from encollapse.present.families import families
 from encollapse.study.results import ERRORS, Results, TrialResult, open_results
 from encollapse.study.trials import plain
@@ -92,7 +93,7 @@ class RunsFolder:
             "bias": self._bias_norm(result),
             "gram_error": (record.get("comparison") or {}).get("gram_error"),
             "converged": record.get("converged"),
-            "address": address_of(result),
+            "address": self.address_of(result),
         }
 
     def _bias_norm(self, result: TrialResult) -> float | None:
@@ -113,9 +114,12 @@ class RunsFolder:
         EncollapseError
             If the file is reached through a link that leaves the folder.
         """
-        if not result.geometry_path.resolve().is_relative_to(self.root):
-            raise EncollapseError("the geometries of this trial lie outside the study folder")
+        self._require_inside(result.arrays_path)
         return result.geometries()
+
+    def _require_inside(self, path: Path) -> None:
+        if not path.resolve().is_relative_to(self.root):
+            raise EncollapseError("a file of this trial lies outside the study folder")
 
     def trial(self, trial_id: str) -> dict[str, Any] | None:
         """Everything about one trial; None if the study has none of that identity."""
@@ -131,9 +135,9 @@ class RunsFolder:
             "record": {name: record.get(name) for name in _FACTS},
             "errors": {name: found.comparison_error(name) for name in ERRORS},
             "classes": [str(name) for name in record.get("classes") or []],
-            "history": history(record),
+            "history": self._history(found),
             "frames": self._frames(found),
-            "address": address_of(found),
+            "address": self.address_of(found),
             **self._grams(found),
         }
 
@@ -148,70 +152,90 @@ class RunsFolder:
             "reason": "" if predicted is not None else "The theory has no method for this trial.",
         }
 
+    def _history(self, found: TrialResult) -> dict[str, list[float | None]]:
+        try:
+            self._require_inside(found.history_path)
+            return curves(found.history())
+        except (EncollapseError, OSError):
+            return {}
+
     def _frames(self, found: TrialResult) -> list[dict[str, Any]]:
-        """Class means epoch by epoch, each turned to the one before; empty where they were not kept."""
-        kept = frames_of(found)
-        counts = np.asarray(found.record.get("counts") or [1], dtype=np.float64)
+        """Class means epoch by epoch, each turned to the one after; empty where they were not kept."""
+        try:
+            self._require_inside(found.arrays_path)
+            kept = found.frames()
+        except (EncollapseError, OSError):
+            return []
+        if "class_means" not in kept:
+            return []
+        counts = np.asarray(found.record["counts"], dtype=np.float64)
         pictures: list[dict[str, Any]] = []
         last: FloatArray | None = None
         # From the end backwards: the last frame is the tidy one, which the earlier ones are turned to.
-        for frame in reversed(kept):
-            means, weight = np.asarray(frame["means"]).T, np.asarray(frame["weight"])
-            drawn = turning.picture(weight, means, counts / counts.sum(), previous=last)
+        for epoch, means, weight in zip(
+            kept["epoch"][::-1], kept["class_means"][::-1], kept["weight"][::-1], strict=True
+        ):
+            drawn = turning.picture(
+                weight.astype(np.float64), means.astype(np.float64), counts / counts.sum(), previous=last
+            )
             last = drawn.means
             pictures.append(
                 {
-                    "epoch": frame["epoch"],
+                    "epoch": float(epoch),
                     "means": np.round(drawn.means, 5).tolist(),
                     "rows": np.round(drawn.rows, 5).tolist(),
                 }
             )
         return pictures[::-1]
 
+    def address_of(self, result: TrialResult) -> dict[str, str] | None:
+        """The controls that state a trial's problem; None where the page has none for it, or the theory no method."""
+        settings, record = result.settings, result.record
+        counts = list(record.get("counts") or [])
+        if not counts or "feature_decay" not in record or record.get("prediction") is None:
+            return None
+        encoding = self._encoding(settings["encoding"])
+        if encoding is None:
+            return None
+        values = {
+            **encoding,
+            "weight_decay": repr(float(settings["weight_decay"])),
+            "feature_decay": repr(float(record["feature_decay"])),
+            "bias_decay": repr(float(settings["bias_decay"])),
+            "features": str(settings.get("features", "linear")),
+            "loss": str(settings.get("train", {}).get("loss", "mse")),
+        }
+        if len(set(counts)) == 1:
+            values["samples"] = str(counts[0])
+        else:
+            values |= {"counts": "typed", "typed": ",".join(map(str, counts))}
+        if encoding["encoding"] != OWN:
+            values["classes"] = str(len(counts))
+        state, errors = parse(values)
+        return None if errors else address(state)
 
-def frames_of(found: TrialResult) -> list[Mapping[str, Any]]:
-    """Class means (K, d) and weight (q, d) of a trial along its training; empty where it kept none."""
-    read = getattr(found, "frames", None)
-    frames = read() if callable(read) else read
-    return list(frames or [])
+    def _encoding(self, spec: Mapping[str, Any]) -> dict[str, str] | None:
+        if "file" not in spec:
+            options = spec.get("options", {})
+            return {"encoding": str(spec["name"])} | {
+                PREFIX + n: json.dumps(plain(v)) for n, v in options.items()
+            }
+        try:
+            self._require_inside(Path(spec["file"]))
+            codewords = Encoding.load(spec["file"]).codewords
+        except (EncollapseError, OSError):
+            return None
+        return None if codewords.size > MOST_ENTRIES else {"encoding": OWN, "matrix": as_text(codewords)}
 
 
-def history(record: Mapping[str, Any]) -> dict[str, list[float | None]]:
-    """Curves along the training, by name; those that were never defined are left out."""
-    rows = record.get("history") or []
-    curves = {"epoch": [row.get("epoch") for row in rows]}
+def curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
+    """Curves along a training, by name; those that were never defined are left out."""
+    found = {"epoch": [row.get("epoch") for row in rows]}
     for name in _CURVES:
         values = [row.get(name) for row in rows]
         if any(value is not None for value in values):
-            curves[name] = values
-    return curves
-
-
-def address_of(result: TrialResult) -> dict[str, str] | None:
-    """The controls that state a trial's problem; None where the page has no control for it."""
-    settings, record = result.settings, result.record
-    spec, counts = settings["encoding"], list(record.get("counts") or [])
-    if not counts or "feature_decay" not in record:
-        return None
-    even = len(set(counts)) == 1
-    values = {
-        "encoding": str(spec["name"]),
-        "classes": str(len(counts)),
-        "weight_decay": repr(float(settings["weight_decay"])),
-        "feature_decay": repr(float(record["feature_decay"])),
-        "bias_decay": repr(float(settings["bias_decay"])),
-        "features": str(settings.get("features", "linear")),
-        **({"samples": str(counts[0])} if even else {"counts": "typed", "typed": ",".join(map(str, counts))}),
-        **{PREFIX + n: _option_text(v) for n, v in spec.get("options", {}).items()},
-    }
-    state, errors = parse(values)
-    return None if errors else address(state)
-
-
-def _option_text(value: Any) -> str:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "inf"
-    return json.dumps(plain(value))
+            found[name] = values
+    return found
 
 
 def same_problem(state: State, values: Mapping[str, str] | None) -> bool:

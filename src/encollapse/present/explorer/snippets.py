@@ -88,14 +88,19 @@ def study(state: State) -> str:
         return f"# {refusal}\n"
     made = encoding(state)
     counts = counts_of(state, made.num_classes)
-    options = _options(state)
-    name = f'"{state.encoding}"'
+    options = {} if state.encoding == OWN else _options(state)
+    name = f'{{ file = "{ENCODING_FILE}" }}' if state.encoding == OWN else f'"{state.encoding}"'
     if options:
         listed = ", ".join(f"{n} = {json.dumps(v, ensure_ascii=False)}" for n, v in options.items())
         name = f'{{ name = "{state.encoding}", options = {{ {listed} }} }}'
     dataset, note = _dataset(counts)
     decays = sorted({0.0, state.bias_decay, math.inf})
-    wide = "" if state.feature_dim is None else f"train = {{ feature_dim = {state.feature_dim} }}\n"
+    chosen = {
+        "loss": None if state.loss == "mse" else f'"{state.loss}"',
+        "feature_dim": state.feature_dim,
+    }
+    listed = ", ".join(f"{n} = {v}" for n, v in chosen.items() if v is not None)
+    train = f"train = {{ {listed} }}\n" if listed else ""
     return (
         'name = "explored"\n'
         f'title = "{state.encoding} with {made.num_classes} classes"\n'
@@ -108,7 +113,8 @@ def study(state: State) -> str:
         f"feature_decay = {float(state.feature_decay)!r}\n"
         f"bias_decay = [{', '.join(map(repr, decays))}]\n"
         "seeds = [0, 1]\n"
-        f"{wide}"
+        "measure = { frames = true }\n"
+        f"{train}"
     )
 
 
@@ -124,10 +130,8 @@ def saved(made: Any) -> str:
 
 
 def _no_study(state: State) -> str:
-    if state.encoding == OWN:
-        return "Study files name encodings of the catalogue; train your own with ec.train.fit(dataset, encoding, ...)."
-    if state.loss != "mse" or state.depth != 1:
-        return "Networks are trained with the MSE loss and one linear layer on top of the features."
+    if state.depth != 1:
+        return "Networks are trained with one linear layer on top of the features."
     return ""
 
 

@@ -143,7 +143,7 @@ export class Runs {
     if (curves.length) this.#drawCurve();
     const frames = trial.frames ?? [];
     $("epochs").hidden = frames.length < 2;
-    $("epoch-note").textContent = frames.length ? "" : "not kept: train with keep_frames = true";
+    $("epoch-note").textContent = frames.length ? "" : "not kept; in the study file: measure = { frames = true }";
     $("training").hidden = !frames.length;
     if (frames.length) {
       $("epoch").max = frames.length - 1;
