@@ -5,12 +5,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+import encollapse as ec
 from encollapse.errors import ArgumentError, ArgumentTypeError, MissingDependencyError
-from encollapse.train import Backbone, Classifier, models, names
+from encollapse.train import Backbone, Classifier, fit, models, names
 
 
 def built(name: str, shape: tuple[int, ...] = (3, 7, 5), **options: Any) -> Classifier:
@@ -200,6 +202,46 @@ def test_options_of_the_wrong_type_are_named(name: str, options: dict[str, Any],
 def test_convolutions_refuse_what_is_no_image(name: str) -> None:
     with pytest.raises(ArgumentError, match=f"model: '{name}' needs inputs of shape"):
         built(name, (6,))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "options", "lengths"),
+    [
+        ("mlp", {"normalisation": "batch"}, (20, 60)),
+        ("mlp", {"normalisation": "layer", "activation": "gelu"}, (20, 60)),
+        ("cnn", {"normalisation": "group"}, (30, 10)),
+        ("resnet8", {"width": 8}, (30, 20)),
+        ("resnet8", {"width": 8, "normalisation": "batch"}, (30, 20)),
+    ],
+)
+def test_each_kind_of_network_reaches_the_minimum(
+    model: str, options: dict[str, Any], lengths: tuple[int, int]
+) -> None:
+    dataset = ec.data.load("digits", counts=20, seed=7)
+    run = fit(
+        dataset,
+        "one-hot",
+        model=model,
+        model_options=options,
+        weight_decay=5e-3,
+        feature_decay=0.3**2 / (10 * 200 * 5e-3),
+        bias_decay=1.0,
+        batch_size=20,
+        epochs=lengths[0],
+        finish=lengths[1],
+    )
+    assert run.comparison is not None
+    assert run.comparison.gram_error is not None
+    assert run.comparison.gram_error < 0.03
+    # The network that is returned is the one that was measured: nothing depends on who shares a batch.
+    inputs, labels = torch.tensor(dataset.train.inputs), dataset.train.labels
+    with torch.no_grad():
+        features = (
+            torch.cat([run.model.features(inputs[i : i + 7]) for i in range(0, 200, 7)]).double().numpy()
+        )
+    means = np.stack([features[labels == k].mean(0) for k in range(10)])
+    np.testing.assert_allclose(run.collapse.geometry.feature_gram, means @ means.T, rtol=1e-3, atol=1e-5)
 
 
 FOREIGN = """
