@@ -385,3 +385,38 @@ def test_no_help_loads_torch_or_what_draws() -> None:
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert "loaded []" in done.stdout
     assert done.stdout.count("$ encollapse ") >= 8  # examples
+
+
+def test_a_study_is_shown_planned_run_for_a_time_and_exported(capsys: Capture, tmp_path: Path) -> None:
+    text = study_of().source.replace('"digits"', '{ name = "digits", counts = 7 }') + 'model = "ufm"\n'
+    file, out = tmp_path / "mine.toml", tmp_path / "out"
+    file.write_text(text)
+    assert cli.run(["study", "--show", str(file)]) == 0
+    assert capsys.readouterr().out == text
+    command = ["study", str(file), "--out", str(out)]
+    planned = answer(capsys, *command, "--dry-run")
+    assert not out.exists()
+    one_hot = planned["groups"][0]
+    assert one_hot["critical_bias_decay"] == pytest.approx(3 / 7)
+    assert [t["side"] for t in one_hot["trials"] if t["seed"] == 0] == [*["below"] * 2, "at", *["above"] * 3]
+    assert cli.run([*command, "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "λ_b* = 0.4286: below 0, 0.1; at 0.4286; above 1, 10, ∞" in printed
+    assert "rough count" in printed
+    short = [*command, "--executor", "inline", "--max-seconds"]
+    assert cli.run([*short, "0"]) == 0
+    stopped = capsys.readouterr().err
+    assert f"note: the time is over with {planned['trials']} trials not run" in stopped
+    assert "hint: the same command goes on from there" in stopped
+    file.write_text(text.replace("seeds = [0, 1]", 'model = "ufm"'))
+    assert answer(capsys, *short, "1000")["done"] == planned["trials"] - 6
+    files = answer(capsys, "report", str(out), "--export", "csv")["files"]
+    assert [Path(path).name for path in files] == ["trials.csv", "history.csv"]
+    assert len(Path(files[0]).read_text().splitlines()) == planned["trials"] - 6 + 1
+
+
+def test_a_plan_that_cannot_run_fails(capsys: Capture, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(study_of().source.replace('"digits"', '{ name = "digits", counts = 9999 }'))
+    assert cli.run(["study", str(file), "--dry-run"]) == 1
+    assert "cannot run: counts: class 0 has 178 training samples" in " ".join(capsys.readouterr().out.split())

@@ -175,9 +175,7 @@ def results_table(results: Results) -> RenderableType:
         if worst is not None:
             pairs.append((f"worst {name}", f"{short(worst.comparison_error(name))}  {worst.label}"))
     for result in results.failed:
-        pairs.append(
-            ("failed", Text(f"{result.label}: {(result.error or '').strip().splitlines()[-1]}", style="red"))
-        )
+        pairs.append(("failed", Text(f"{result.label}: {result.reason}", style="red")))
     pairs.append(("folder", str(results.path)))
     return fact_table(pairs)
 

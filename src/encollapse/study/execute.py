@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import threading
 import time
 import traceback
@@ -100,6 +101,12 @@ def execute_single_threaded(job: Job) -> Outcome:
 def lost(reason: str) -> Outcome:
     """Outcome of a trial whose worker died without a word."""
     return Outcome(None, reason, [], Arrays(), 0.0, now(), now(), installed(), lost=True)
+
+
+def reason_of(error: str | None) -> str:
+    """Last line of a traceback, without the module that an error of ours is from; empty where there is none."""
+    lines = (error or "").strip().splitlines()
+    return re.sub(r"^encollapse\.errors\.(\w+: )?", "", lines[-1]) if lines else ""
 
 
 def now() -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from encollapse import _checks, _files
 from encollapse.errors import MissingDependencyError
 from encollapse.geometry.comparison import MEANINGS
+from encollapse.study.execute import reason_of
 from encollapse.study.trials import dataset_label, encoding_label, model_label
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def trial_row(result: TrialResult) -> dict[str, Any]:
         "started": row.started,
         "finished": row.finished,
         "seconds": row.seconds,
-        "error": None if row.error is None else row.error.strip().splitlines()[-1],
+        "error": reason_of(row.error) or None,
     }
     if not result.done:
         return values

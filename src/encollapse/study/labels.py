@@ -13,13 +13,19 @@ _ALWAYS = ("encoding", "bias_decay")
 def labels_of(trials: Sequence[Trial], *, always: Sequence[str] = _ALWAYS) -> dict[str, str]:
     """Labels by id that name what is not the same for all trials, and `always` the encoding and bias decay."""
     parts = {trial.id: _parts(trial.settings) for trial in trials}
-    keys = list(dict.fromkeys(key for known in parts.values() for key in known))
+    given = dict.fromkeys(key for known in parts.values() for key in known)
+    keys = sorted(
+        given, key=lambda key: key in ("bias_decay", "seed")
+    )  # stable: only these two move, to the end
     # First what differs where it is given; what some trials have and others have not, only if that is needed.
     varying = {key for key in keys if len({known[key] for known in parts.values() if key in known}) > 1}
-    labels = _labels(parts, keys, varying | set(always))
-    if len(set(labels.values())) < len(parts):
-        lacking = {key for key in keys if any(key not in known for known in parts.values())}
-        labels = _labels(parts, keys, varying | lacking | set(always))
+    shown = varying | set(always)
+    labels = _labels(parts, keys, shown)
+    partial = [key for key in keys if any(key not in known for known in parts.values())]
+    for key in sorted(partial, key=lambda key: not key.startswith("train.")):
+        with_key = _labels(parts, keys, shown | {key})
+        if len(set(with_key.values())) > len(set(labels.values())):
+            shown, labels = shown | {key}, with_key
     return labels
 
 

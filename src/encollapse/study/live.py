@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from encollapse.study.execute import Outcome
+from encollapse.study.execute import Outcome, reason_of
 from encollapse.study.trials import Trial
 
 HEARTBEAT_SECONDS = 60.0
@@ -125,9 +125,7 @@ class ProgressDisplay:
     def again(self, trial: Trial, outcome: Outcome) -> None:
         """A trial failed and will be run again."""
         self.running.pop(trial.id, None)
-        self._print(
-            f"trying again: {self.labels[trial.id]}: {_last_line(outcome.error or '')}", style="yellow"
-        )
+        self._print(f"trying again: {self.labels[trial.id]}: {reason_of(outcome.error)}", style="yellow")
 
     def add(self, trial: Trial, outcome: Outcome) -> None:
         """Count a finished trial."""
@@ -142,9 +140,9 @@ class ProgressDisplay:
                 self.worst = (value, label)
         if self._live is not None:
             if outcome.error is not None:
-                self._print(f"failed: {label}: {_last_line(outcome.error)}", style="red")
+                self._print(f"failed: {label}: {reason_of(outcome.error)}", style="red")
             return
-        result = _last_line(outcome.error or "") if value is None else f"{_ERROR} {value:.2e}"
+        result = (reason_of(outcome.error) or "no comparison") if value is None else f"{_ERROR} {value:.2e}"
         verdict = "done  " if outcome.record is not None else "failed"
         took = f"({duration(outcome.seconds)})"
         self._print(f"{self._count()} {verdict} {label}: {result} {took}{self._left()}")
@@ -202,7 +200,8 @@ class ProgressDisplay:
     def _print(self, text: str, style: str = "") -> None:
         self._spoken = time.monotonic()
         if self._shown:
-            self._console.print(Text(text, style=style), soft_wrap=True)
+            # A log keeps a line in one piece; a terminal breaks it between words.
+            self._console.print(Text(text, style=style), soft_wrap=not self._console.is_terminal)
 
 
 def duration(seconds: float) -> str:
@@ -215,8 +214,3 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def _last_line(error: str) -> str:
-    lines = error.strip().splitlines()
-    return lines[-1] if lines else "no comparison"

@@ -15,7 +15,7 @@ from encollapse.study.executors import cpus
 from encollapse.study.labels import labels_of
 from encollapse.study.resolve import dataset_of, problem_of
 from encollapse.study.results import Results, open_results
-from encollapse.study.store import FILE
+from encollapse.study.store import FILE, Store
 from encollapse.study.study import Study
 from encollapse.study.trials import Trial, canonical_json
 
@@ -112,8 +112,10 @@ def plan(study: Study, *, out: str | Path | None = None, workers: int | None = N
         Trials that run at a time; default one a CPU.
     """
     count = workers or cpus()
-    results = open_results(out) if out is not None and (Path(out) / FILE).is_file() else None
-    done = set() if results is None else {result.id for result in results.done}
+    results, done = None, set[str]()
+    if out is not None and (Path(out) / FILE).is_file():
+        results = open_results(out)
+        done = {trial_id for trial_id, status in Store(out).statuses().items() if status == "done"}
     gathered: dict[str, list[Trial]] = {}
     for trial in study.trials:
         gathered.setdefault(_kind(trial.settings, _WITHIN), []).append(trial)
