@@ -25,10 +25,13 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--finish", type=int, default=150, help="iterations of L-BFGS: how long a trial is")
     options = parser.parse_args()
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        done = survive(Path(folder), seeds=options.seeds, kills=options.kills, seed=options.seed)
+        done = survive(
+            Path(folder), seeds=options.seeds, kills=options.kills, seed=options.seed, finish=options.finish
+        )
     seconds = time.perf_counter() - start
     print(f"trials in the study       {done.trials}")
     print(f"kills of the driver       {done.driver_kills}")

@@ -20,7 +20,7 @@ def main() -> None:
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "none", str(small)], check=True)
     file = folder / "study.toml"
-    file.write_text(STUDY.format(seeds=[0]).replace("finish = 30", "finish = 60"))
+    file.write_text(STUDY.format(seeds=[0], finish=60))
     command = ["study", str(file), "--out", str(small), "--executor", "inline", "--json"]
     first = cli.run(command)
     results = ec.study.open(small)

@@ -26,7 +26,7 @@ weight_decay = 5e-3
 threshold = 0.3
 bias_decay = [0, 0.1, inf]
 epochs = 5
-train = {{ finish = 30 }}
+train = {{ finish = {finish}, tolerance = 0.0 }}
 measure = {{ every = 5, frames = true }}
 seeds = {{ grid = {seeds} }}
 """
@@ -45,7 +45,9 @@ class Survival:
     seen_by_kill: list[int] = field(default_factory=list)
 
 
-def survive(folder: Path, *, seeds: int, kills: int, seed: int, workers: int = 2) -> Survival:
+def survive(
+    folder: Path, *, seeds: int, kills: int, seed: int, finish: int = 30, workers: int = 2
+) -> Survival:
     """Kill at `kills` moments a study of six trials a seed, resume each time, and check every result at the end.
 
     If a study ends before that many kills, another begins in a fresh folder.
@@ -57,7 +59,7 @@ def survive(folder: Path, *, seeds: int, kills: int, seed: int, workers: int = 2
     """
     generator = random.Random(seed)
     file = folder / "survival.toml"
-    file.write_text(STUDY.format(seeds=list(range(seeds))))
+    file.write_text(STUDY.format(seeds=list(range(seeds)), finish=finish))
     calm = ec.study.run(ec.study.load(file), out=folder / "calm", workers=workers, progress=False)
     assert len(calm.done) == 6 * seeds
     done = Survival(trials=6 * seeds)
@@ -89,8 +91,8 @@ def _torment(
                     stderr=subprocess.DEVNULL,
                     start_new_session=True,
                 )
-            _wait(process, out, _stored(out) + generator.choice([0, 1, 1, 2]))
-            time.sleep(generator.uniform(0.0, 1.0))
+            _wait(process, out, _stored(out) + generator.choice([0, 1, 1]))
+            time.sleep(generator.uniform(0.0, 0.6))
             if process.poll() is not None:
                 continue
             if generator.random() < 0.5:

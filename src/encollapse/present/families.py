@@ -14,7 +14,7 @@ from encollapse import ufm
 from encollapse.errors import UnsupportedError
 from encollapse.study.resolve import problem_of
 from encollapse.study.results import TrialResult
-from encollapse.study.trials import canonical_json, dataset_label, encoding_label, number_label
+from encollapse.study.trials import canonical_json, dataset_label, encoding_label, model_label, number_label
 
 _OWN_AXES = ("bias_decay", "seed")
 
@@ -114,11 +114,13 @@ _PARTS = ("dataset", "model", "features", "weight_decay", "strength", "epochs", 
 def _parts(settings: Any) -> dict[str, str]:
     if "threshold" in settings:
         strength = f"t = {number_label(settings['threshold'])}"
-    else:
+    elif "feature_decay" in settings:
         strength = f"λ_H = {number_label(settings['feature_decay'])}"
+    else:
+        strength = "features not regularised"
     return {
         "dataset": dataset_label(settings),
-        "model": settings["model"],
+        "model": model_label(settings),
         "features": f"{settings['features']} features",
         "weight_decay": f"λ_W = {number_label(settings['weight_decay'])}",
         "strength": strength,

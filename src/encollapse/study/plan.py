@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from encollapse.errors import EncollapseError
+from encollapse.errors import EncollapseError, UnsupportedError
 from encollapse.study.cost import rough_seconds
 from encollapse.study.executors import cpus
 from encollapse.study.labels import labels_of
@@ -152,10 +152,10 @@ def _group(label: str, trials: tuple[Trial, ...], results: Results | None) -> Gr
         if seconds is None:
             seconds = rough_seconds(settings, len(dataset.train), dataset.train.inputs.shape[1:])
             sizes["source"] = "unknown" if seconds is None else "rough count"
-        if settings.get("train", {}).get("decay", "ufm") != "ufm":
-            reason = "the features are not regularised: thresholds follow from the trained network"
-            return Group(label, trials, **sizes, seconds=seconds, explanation=reason)
-        problem = problem_of(settings, dataset.counts)
+        try:
+            problem = problem_of(settings, dataset.counts)
+        except UnsupportedError as error:
+            return Group(label, trials, **sizes, seconds=seconds, explanation=str(error))
         critical = problem.critical_bias_decay()
         return Group(
             label,

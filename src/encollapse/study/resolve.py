@@ -10,6 +10,7 @@ import numpy as np
 
 from encollapse import data, encodings, ufm
 from encollapse._typing import IntArray
+from encollapse.errors import UnsupportedError
 from encollapse.study.located import require_content
 from encollapse.study.trials import OF_THEORY
 
@@ -42,7 +43,18 @@ def feature_decay_of(settings: Mapping[str, Any], num_classes: int, num_samples:
 
 
 def problem_of(settings: Mapping[str, Any], counts: IntArray) -> ufm.Problem:
-    """State the unrestricted feature model behind a trial, for class `counts` (K,)."""
+    """State the unrestricted feature model behind a trial, for class `counts` (K,).
+
+    Raises
+    ------
+    UnsupportedError
+        If the trial does not regularise features; then the model follows from the trained network.
+    """
+    decay = settings.get("train", {}).get("decay", "ufm")
+    if decay != "ufm":
+        raise UnsupportedError(
+            f"decay={decay!r} does not regularise features: thresholds follow from the trained network"
+        )
     num_samples = int(np.sum(counts))
     return ufm.Problem(
         encoding_of(settings, len(counts)),
