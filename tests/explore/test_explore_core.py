@@ -94,6 +94,17 @@ def test_the_line_has_its_corner_at_the_critical_bias_decay() -> None:
     assert line["bias"][0] == pytest.approx(line["label_mean"])
 
 
+def test_a_line_that_runs_out_of_time_is_coarser_and_whole() -> None:
+    state = State(classes=5, feature_decay=1e-4)
+    whole, quick = transition.line(state), transition.line(state, seconds=0.0)
+    assert 10 < len(quick["mean"]) < len(whole["mean"]) / 2
+    assert quick["bias_decay"][0] == 0.0
+    assert math.isinf(quick["bias_decay"][-1])
+    assert whole["critical"] in quick["bias_decay"]
+    points = dict(zip(whole["bias_decay"], whole["mean"], strict=True))
+    assert quick["mean"] == pytest.approx([points[d] for d in quick["bias_decay"]], abs=1e-9)
+
+
 def test_a_line_that_nobody_waits_for_is_not_finished() -> None:
     with pytest.raises(SupersededError):
         transition.line(State(), wanted=lambda: False)

@@ -23,8 +23,7 @@ def certificate(solution: ufm.Solution) -> dict[str, Any]:
     if evidence.kind == "duality_gap" and evidence.holds:
         words.append(
             f"No network with these labels, class counts and decays has a loss below {evidence.lower_bound:.8g}; "
-            f"this one has {solution.loss:.8g}. The computed gap is {_share(evidence.relative_gap)} of the loss, so "
-            "this is the global minimum."
+            f"this one has {solution.loss:.8g}. {_gap(evidence.relative_gap)}, so this is the global minimum."
         )
     elif evidence.kind == "theorem" and evidence.holds:
         words.append(
@@ -35,8 +34,8 @@ def certificate(solution: ufm.Solution) -> dict[str, Any]:
         verdict = "stationary"
         words.append(
             f"The lowest stationary point of several starts, with a loss of {solution.loss:.8g}. The problem is not "
-            f"convex; the global minimum is proved to lie above {evidence.lower_bound:.8g}, at most "
-            f"{_share(evidence.relative_gap)} lower."
+            f"convex; the global minimum is proved to lie above {evidence.lower_bound:.8g}, which is a share of "
+            f"{short(evidence.relative_gap)} lower."
         )
     else:
         verdict = "open"
@@ -125,5 +124,7 @@ def _rounded(value: float) -> str:
     return signed(value, 3) if 1e-3 <= abs(value) < 1e4 else power(value)
 
 
-def _share(relative: float) -> str:
-    return short(relative) if relative > 0 else "0"
+def _gap(relative: float) -> str:
+    if relative <= 0:
+        return "The computed gap is zero to the last digit"
+    return f"The computed gap is {short(relative)} of the loss"

@@ -24,6 +24,9 @@ from encollapse.study.trials import plain
 
 _CURVES = ("loss", "stationarity", "mean_cosine", "accuracy", "nc1_trace_ratio", "nc2_etf_uncentered")
 
+_BLUR = 0.05
+"""Share of the longest class mean below which the global mean of a network in training is noise."""
+
 _FACTS = (
     "status",
     "message",
@@ -176,7 +179,11 @@ class RunsFolder:
             kept["epoch"][::-1], kept["class_means"][::-1], kept["weight"][::-1], strict=True
         ):
             drawn = turning.picture(
-                weight.astype(np.float64), means.astype(np.float64), counts / counts.sum(), previous=last
+                weight.astype(np.float64),
+                means.astype(np.float64),
+                counts / counts.sum(),
+                previous=last,
+                blur=_BLUR,
             )
             last = drawn.means
             pictures.append(

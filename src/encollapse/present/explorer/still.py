@@ -11,7 +11,7 @@ from encollapse.present.explorer.launch import serving
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _SIZE = {"width": 1280, "height": 720}
-_STATE = "?classes=6&bias_decay=1&feature_decay=0.0008"
+_STATE = "?classes=7&bias_decay=0.7"
 
 
 def browser_path() -> str | None:
@@ -50,7 +50,7 @@ def still(path: str | Path, folder: str | Path | None = None) -> Path:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         context = browser.new_context(
             viewport={"width": _SIZE["width"], "height": _SIZE["height"]},
-            device_scale_factor=2,
+            device_scale_factor=1.5,
             reduced_motion="reduce",
         )
         page = context.new_page()

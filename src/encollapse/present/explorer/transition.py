@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,7 @@ LOWEST, HIGHEST = 1e-4, 1e3
 STEPS = 1000
 """Positions of the slider: 0 is a bias decay of 0, the last one infinity."""
 
-_FINE, _COARSE, _CHUNK = 61, 25, 8
+_FINE, _COARSE, _CHUNK = 61, 25, 4
 
 
 class SupersededError(Exception):
@@ -55,7 +56,7 @@ def grid(critical: float | None, number: int = _FINE) -> list[float]:
     return sorted(decays)
 
 
-def line(state: State, wanted: Callable[[], bool] = lambda: True) -> dict[str, Any]:
+def line(state: State, wanted: Callable[[], bool] = lambda: True, *, seconds: float = 6.0) -> dict[str, Any]:
     """Solve along the bias decay: cosines and bias of each point, and where the critical point is.
 
     Parameters
@@ -64,6 +65,8 @@ def line(state: State, wanted: Callable[[], bool] = lambda: True) -> dict[str, A
         Its own bias decay plays no part.
     wanted : callable
         Asked between a few points; False ends the work.
+    seconds : float
+        A fourth of the points is always solved; the rest as far as the time allows.
 
     Raises
     ------
@@ -72,20 +75,28 @@ def line(state: State, wanted: Callable[[], bool] = lambda: True) -> dict[str, A
     SupersededError
         If the result is no longer wanted.
     """
-    stated = problem(state)
+    stated, began = problem(state), time.monotonic()
     plain = stated.loss == "mse" and stated.depth == 1 and stated.features == "linear"
     critical = stated.critical_bias_decay()
     decays = grid(critical, _FINE if plain else _COARSE)
-    values: list[tuple[float, float, float, float]] = []
-    for start in range(0, len(decays), _CHUNK):
+    coarse = sorted({*decays[::4], 0.0, math.inf, *([critical] if critical in decays else [])})
+    rest = [decay for decay in decays if decay not in coarse]
+    solved: dict[float, tuple[float, float, float, float]] = {}
+    for chunk in (*_chunks(coarse), *_chunks(rest)):
         if not wanted():
             raise SupersededError
+        if len(solved) >= len(coarse) and time.monotonic() - began > seconds:
+            break
         with refusals():
-            path = ufm.bias_path(stated, decays[start : start + _CHUNK])
-        values += [(*_spread(solution), float(np.linalg.norm(solution.bias))) for solution in path.solutions]
-    mean, least, most, bias = (list(column) for column in zip(*values, strict=True))
+            path = ufm.bias_path(stated, chunk)
+        solved |= {
+            decay: (*_spread(found), float(np.linalg.norm(found.bias)))
+            for decay, found in zip(chunk, path.solutions, strict=True)
+        }
+    drawn = sorted(solved)
+    mean, least, most, bias = (list(column) for column in zip(*(solved[d] for d in drawn), strict=True))
     return {
-        "bias_decay": decays,
+        "bias_decay": drawn,
         "mean": mean,
         "least": least,
         "most": most,
@@ -94,6 +105,10 @@ def line(state: State, wanted: Callable[[], bool] = lambda: True) -> dict[str, A
         "explanation": stated.explain(),
         "label_mean": float(np.linalg.norm(mean_codeword(stated))),
     }
+
+
+def _chunks(decays: list[float]) -> list[list[float]]:
+    return [decays[start : start + _CHUNK] for start in range(0, len(decays), _CHUNK)]
 
 
 def mean_codeword(stated: ufm.Problem) -> FloatArray:

@@ -40,48 +40,54 @@ def picture(
     *,
     axes: str = "turning",
     previous: FloatArray | None = None,
+    blur: float = _ZERO,
 ) -> Picture:
     """Project a classifier (q, d) and class means (d, K) on three directions.
 
-    ``"turning"``: the first is the global mean ``Σ π_k m_k``, about which a frame opens and closes like an
-    umbrella; the others hold most of what remains. ``"leading"``: the three that hold most. Where several
-    directions are equally good, as all are for a simplex equiangular tight frame, those are taken that change
-    the picture least; the result is then turned to the `previous` one (K', 3) by an orthogonal Procrustes
-    rotation :cite:p:`schoenemann1966`, so that nothing but the geometry moves.
+    ``"turning"``: the first is the global mean ``Σ π_k m_k``, about which a frame opens and closes like an umbrella;
+    the other two are those in which the means come nearest to a regular polygon, so that every class has its place.
+    ``"leading"``: the three that hold most of the means; where several hold equally much, as all do for a simplex
+    equiangular tight frame, those that change the picture least. The result is turned to the `previous` one (K, 3) by
+    an orthogonal Procrustes rotation :cite:p:`schoenemann1966`, so that nothing but the geometry moves. A global mean
+    below `blur` times the longest class mean has no direction: that of a trained network is noise.
     """
-    last = _template(means.shape[1], previous)
+    polygon = _polygon(means.shape[1])
+    last = previous if previous is not None and len(previous) == len(polygon) else polygon
     room = max(0, 3 - len(means))
     means, weight = np.pad(means, ((0, room), (0, 0))), np.pad(weight, ((0, 0), (0, room)))
-    first = _mean_direction(means, priors) if axes == "turning" else None
-    # What is orthogonal to the first direction, so that no direction is drawn twice.
-    beside = np.eye(len(means)) if first is None else np.linalg.svd(first[:, None])[0][:, 1:]
-    planar = axes == "turning"
-    wanted = last[:, 1:] if planar else last
-    plane = beside @ _directions(beside.T @ means, wanted)
-    plane = plane @ _procrustes(means.T @ plane, wanted)
-    if planar:
-        column = np.zeros((len(means), 1)) if first is None else first[:, None]
-        plane = np.hstack([column, plane])
+    if axes == "leading":
+        plane = _directions(means, last)
+        plane = plane @ _rotation(means.T @ plane, last)
+    else:
+        first = _mean_direction(means, priors, blur)
+        # What is orthogonal to the first direction, so that no direction is drawn twice.
+        beside = np.eye(len(means)) if first is None else np.linalg.svd(first[:, None])[0][:, 1:]
+        around = beside @ _nearest_frame(beside.T @ means, polygon[:, 1:])
+        around = around @ _rotation(means.T @ around, last[:, 1:])
+        plane = np.column_stack([np.zeros(len(means)) if first is None else first, around])
     drawn, rows = means.T @ plane, weight @ plane
     total = float(np.sum(means**2))
     shown = float(np.sum(drawn**2)) / total if total > 0 else 1.0
     return Picture(_unit(drawn), _unit(rows), shown)
 
 
-def _mean_direction(means: FloatArray, priors: FloatArray) -> FloatArray | None:
+def _mean_direction(means: FloatArray, priors: FloatArray, blur: float) -> FloatArray | None:
     mean = means @ priors
     length = float(np.linalg.norm(mean))
     longest = float(np.linalg.norm(means, axis=0).max())
-    return None if length <= _ZERO * longest or length == 0.0 else mean / length
+    return None if length <= blur * longest or length == 0.0 else mean / length
 
 
-def _template(num_classes: int, previous: FloatArray | None) -> FloatArray:
-    """Where the means would best be (K, 3): as before, and new ones on a regular polygon."""
+def _polygon(num_classes: int) -> FloatArray:
+    """Where the means would stand in a regular polygon (K, 3)."""
     angle = 2 * np.pi * np.arange(num_classes) / num_classes
-    template = np.column_stack([np.zeros(num_classes), np.cos(angle), np.sin(angle)])
-    if previous is not None and len(previous) == num_classes:
-        return previous
-    return template
+    return np.column_stack([np.zeros(num_classes), np.cos(angle), np.sin(angle)])
+
+
+def _nearest_frame(means: FloatArray, wanted: FloatArray) -> FloatArray:
+    """Orthonormal columns (d, n) in which the means (d, K) come nearest to `wanted` (K, n)."""
+    left, _, right = np.linalg.svd(means @ wanted, full_matrices=False)
+    return np.asarray(left @ right)
 
 
 def _directions(means: FloatArray, template: FloatArray) -> FloatArray:
@@ -103,7 +109,7 @@ def _directions(means: FloatArray, template: FloatArray) -> FloatArray:
     return taken
 
 
-def _procrustes(drawn: FloatArray, wanted: FloatArray) -> FloatArray:
+def _rotation(drawn: FloatArray, wanted: FloatArray) -> FloatArray:
     """Orthogonal matrix Q (n, n) that brings ``drawn Q`` nearest to `wanted`."""
     if not np.any(drawn) or not np.any(wanted):
         return np.eye(drawn.shape[1])

@@ -50,10 +50,13 @@ export function positionAt(x, slider) {
 }
 
 const TICKS = [0, 1e-4, 1e-3, 1e-2, 0.1, 1, 10, 100, 1000, Infinity];
+const FEW_TICKS = [0, 1e-2, 1, 100, Infinity];
 const TICK_TEXT = ["0", "10⁻⁴", "10⁻³", "0.01", "0.1", "1", "10", "100", "10³", "∞"];
 
-function decayAxis(slider, extra = {}) {
-  return axis({ range: [-0.015, 1.015], tickvals: TICKS.map((t) => xOf(t, slider)), ticktext: TICK_TEXT, zeroline: false, ...extra });
+function decayAxis(slider, width, extra = {}) {
+  const ticks = width < 440 ? FEW_TICKS : TICKS;
+  const ticktext = ticks.map((t) => TICK_TEXT[TICKS.indexOf(t)]);
+  return axis({ range: [-0.015, 1.015], tickvals: ticks.map((t) => xOf(t, slider)), ticktext, tickangle: 0, zeroline: false, ...extra });
 }
 
 const label = (decay) => (decay === "inf" ? "∞" : digits(decay));
@@ -82,7 +85,7 @@ export function drawLine(div, line, points, slider, { bias = true, selected = nu
     yaxis,
     marker: {
       size: points.map((p) => (p.id === selected ? 13 : 8.5)),
-      color: paintOf,
+      color: points.map((p) => (p.id === selected ? color("--panel") : paintOf)),
       symbol: points.map((p) => (p.converged === false ? "circle-open" : "circle")),
       line: { color: points.map((p) => (p.id === selected ? color("--ink") : color("--panel"))), width: points.map((p) => (p.id === selected ? 2.2 : 1.2)) },
     },
@@ -100,7 +103,7 @@ export function drawLine(div, line, points, slider, { bias = true, selected = nu
   const high = Math.max(0.02, ...cosines);
   const pad = 0.08 * (high - low);
   const layout = base({
-    xaxis: decayAxis(slider, { anchor: bias ? "y2" : "y" }),
+    xaxis: decayAxis(slider, div.clientWidth, { anchor: bias ? "y2" : "y" }),
     yaxis: axis({ domain: bias ? [0.42, 1] : [0, 1], range: [low - pad, high + pad], title: { text: "cosine", standoff: 4 }, zerolinewidth: 1.2, zerolinecolor: color("--faint"), nticks: 6 }),
     margin: { l: 52, r: 12, t: 8, b: 26 },
     shapes,
@@ -166,7 +169,7 @@ export function drawMatrix(div, rows, { meaning = "cosine", what = "classes", mo
     colorbar: { thickness: 8, len: 0.92, outlinewidth: 0, nticks: 5, tickfont: { size: 10.5 }, x: 1.01, xpad: 2 },
   };
   const layout = base({
-    margin: { l: 28, r: 8, t: 4, b: 22 },
+    margin: { l: names ? 44 : 28, r: 8, t: 4, b: 22 },
     xaxis: axis({ ...ticks(m), showgrid: false, zeroline: false, constrain: "domain", range: [-0.5, m - 0.5] }),
     yaxis: axis({ ...ticks(n), showgrid: false, zeroline: false, range: [n - 0.5, -0.5], ...(square ? { scaleanchor: "x", constrain: "domain" } : {}) }),
   });
@@ -185,7 +188,7 @@ export function drawSpectrum(div, { offered, learnt, threshold, soft }) {
   const x = learnt.map((_, i) => i + 1);
   const first = offered ?? learnt.map(() => null);
   const key = [learnt.length, offered === null, document.documentElement.dataset.theme].join("|");
-  const most = Math.max(threshold * 1.15, ...first, ...learnt) * 1.06 || 1;
+  const most = Math.max(threshold * 1.15, ...first, ...learnt) * 1.16 || 1;
   const kept = div.dataset.key === key && div._fullLayout;
   const [before, mark] = kept ? [div._fullLayout.yaxis.range[1], div._fullLayout.shapes[0].y0] : [0, null];
   // The axis moves only where the bars would leave it or shrink to nothing: moving it costs a second layout.
@@ -200,7 +203,7 @@ export function drawSpectrum(div, { offered, learnt, threshold, soft }) {
     yaxis: axis({ range: [0, top], nticks: 6, zeroline: false }),
     margin: { l: 44, r: 10, t: 8, b: 36 },
     shapes: [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: threshold, y1: threshold, line: { color: color("--warm"), width: 1.6, dash: "dash" } }],
-    annotations: [{ xref: "paper", x: 1, y: threshold, text: "threshold c", showarrow: false, xanchor: "right", yanchor: "bottom", font: { color: color("--warm"), size: 11.5 } }],
+    annotations: [{ xref: "paper", yref: "paper", x: 1, y: 1, text: "┄ threshold c", showarrow: false, xanchor: "right", yanchor: "top", font: { color: color("--warm"), size: 11.5 } }],
   });
   return Plotly.react(div, [bar(first, color("--offered"), "offered"), bar(learnt, color("--accent"), "learnt")], layout, CONFIG);
 }

@@ -26,7 +26,7 @@ export function buildControls(start, changed) {
     group("data", "Classes", [
       numberWithSlider("classes", "Classes K", 2, 100),
       select("counts", "Counts", [["balanced", "balanced"], ["step", "step"], ["longtail", "long tail"], ["typed", "typed"]]),
-      text("samples", "Most samples"),
+      text("samples", "Samples"),
       text("imbalance", "Imbalance"),
       area("typed", "One a class", "100, 50, 20", false),
     ]),

@@ -48,8 +48,10 @@ export class Designer {
     const verdict = $("design-verdict");
     verdict.textContent = { proved: "proved", stationary: "stationary", open: "not proved" }[shown.certificate.verdict];
     verdict.className = `badge ${shown.certificate.verdict}`;
+    const [most, least] = [Math.max(...shown.counts), Math.min(...shown.counts)];
+    const samples = most === least ? `at ${most} samples a class` : `in spite of class counts from ${most} to ${least}`;
     const others = shown.one_hot === null ? "One-hot labels would learn nothing here." : `One-hot labels would end at a distance of ${digits(shown.one_hot, 2)} from this shape (0: the same; at most 2).`;
-    $("design-words").textContent = `With these labels the class means have the wanted geometry to a relative error of ${digits(shown.gram_error, 2)}, for class counts from ${Math.max(...shown.counts)} to ${Math.min(...shown.counts)}. ${others} ${shown.certificate.words}`;
+    $("design-words").textContent = `With these labels the class means have the wanted geometry to a relative error of ${digits(shown.gram_error, 2)}, ${samples}. ${others} ${shown.certificate.words}`;
     $("design-notes").replaceChildren(...shown.notes.map((text) => el("li", {}, text)));
     this.painted("design");
   }

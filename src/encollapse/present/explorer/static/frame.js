@@ -117,8 +117,8 @@ export class Frame {
     context.setLineDash([]);
     context.fillStyle = color("--faint");
     context.font = `italic 12px ${color("--serif")}`;
-    context.textAlign = "center";
-    context.fillText("mean of all features", x, y - 6);
+    context.textAlign = "left";
+    context.fillText("┊ mean of all features", 4, 14);
   }
 
   /** A faint surface from the origin to neighbouring means: the umbrella. */

@@ -61,6 +61,7 @@ function refresh({ lenient = false } = {}) {
     const key = lineKey();
     if (key !== shown.lineKey || lenient) {
       shown.lineKey = key;
+      $("panel-line").setAttribute("aria-busy", "true");
       lanes.line.ask({ values: store.values, lenient });
     }
   }
@@ -89,6 +90,7 @@ function adopt(answer) {
 }
 
 function receiveLine(answer) {
+  $("panel-line").removeAttribute("aria-busy");
   if (!answer.line) {
     shown.lineKey = "";
     return;

@@ -4,7 +4,7 @@ import { drawHistory, drawLine, drawMatrix } from "./charts.js";
 import { setSlider } from "./controls.js";
 import { Frame } from "./frame.js";
 import { store, value, writeAddress } from "./store.js";
-import { $, Lane, color, digits, el, get, still, unpack } from "./tools.js";
+import { $, Lane, color, digits, el, get, still, symbols, unpack } from "./tools.js";
 
 const POLL = 2000; // milliseconds between two looks at the folder
 const CURVES = { loss: "loss", stationarity: "stationarity", mean_cosine: "mean cosine", accuracy: "accuracy", nc1_trace_ratio: "NC1, trace ratio", nc2_etf_uncentered: "distance from a simplex frame" };
@@ -104,7 +104,7 @@ export class Runs {
         rows.push(
           el("div", { role: "option", id: `trial-${p.id}`, data: { id: p.id }, "aria-selected": String(p.id === value("run")), onclick: () => this.select(p.id) },
             el("span", { style: `color:${p.converged === false ? color("--warm") : color("--good")}`, title: p.converged === false ? "stopped before it was stationary" : "stationary" }, p.converged === false ? "○" : "●"),
-            el("span", {}, `λ_b = ${digits(p.bias_decay)}, seed ${p.seed}`),
+            el("span", {}, ...symbols(`λ_b = ${digits(p.bias_decay)}, seed ${p.seed}`)),
             el("span", { class: "err" }, p.gram_error === null ? "" : `error ${digits(p.gram_error, 2)}`)),
         );
       }

@@ -1,6 +1,6 @@
 // Five steps for newcomers. The steps point at the page itself; one lets the frame turn.
 
-import { $, still } from "./tools.js";
+import { $, still, symbols } from "./tools.js";
 
 const STEPS = [
   ["panel-frame", "A class becomes a point", "Train a classifier for long, and the last-layer features of each class collapse to one point, its class mean. The means form a rigid frame. Here each rod is a class mean; diamonds are the rows of the classifier, which align with them. Drag to look around."],
@@ -32,7 +32,7 @@ export function makeTour({ open, sweep, halt }) {
     target.scrollIntoView({ block: innerWidth > 860 ? "nearest" : "start", behavior: still.matches ? "auto" : "smooth" });
     $("tour-count").textContent = `${step + 1} of ${STEPS.length}`;
     $("tour-title").textContent = title;
-    $("tour-text").textContent = words;
+    $("tour-text").replaceChildren(...symbols(words));
     $("tour-back").disabled = step === 0;
     $("tour-next").textContent = step === STEPS.length - 1 ? "Done" : "Next";
     card.hidden = false;
@@ -60,7 +60,7 @@ function place(card, target) {
   const right = box.right + 14 + w < innerWidth;
   const left = box.left - 14 - w > 0;
   const beside = room && (right || left);
-  const below = box.bottom + h + 14 < innerHeight;
+  const below = box.bottom + h + 14 < innerHeight && target.id !== "strip"; // the frame below it is what turns
   const x = beside ? (right ? box.right + 14 : box.left - 14 - w) : Math.min(Math.max(box.left, 12), innerWidth - w - 12);
   const y = beside ? Math.min(Math.max(box.top, 12), innerHeight - h - 12) : below && room ? box.bottom + 12 : innerHeight - h - 12;
   card.style.left = `${x}px`;
