@@ -22,6 +22,11 @@ HEARTBEAT_SECONDS = 60.0
 _SHOWN = 8
 """Running trials that a terminal shows."""
 
+_LEAST_DONE = 0.2
+"""Trials after which the pace says something."""
+
+_STATE_WIDTH = len("pass 1000/1000, stationarity 1.0e-03")
+
 _ERROR = "gram_error"
 
 
@@ -41,7 +46,7 @@ class _Running:
 
     @property
     def state(self) -> str:
-        passes = f"pass {self.done} of {self.total}" if self.total else "starting"
+        passes = f"pass {self.done}/{self.total}" if self.total else "starting"
         return ", ".join(part for part in (passes, self.note) if part)
 
 
@@ -80,6 +85,7 @@ class ProgressDisplay:
         self._shown = shown
         self._console = console or Console(stderr=True, highlight=False)
         self._start = self._spoken = time.monotonic()
+        self._pace: tuple[float, float] | None = None
         self._live: Live | None = None
 
     def __enter__(self) -> ProgressDisplay:
@@ -113,6 +119,7 @@ class ProgressDisplay:
         if known is None:
             return
         known.done, known.total, known.note = done, total, note
+        self._set_pace()
         if self._live is None and time.monotonic() - self._spoken > HEARTBEAT_SECONDS:
             running = "; ".join(f"{r.label} ({r.state})" for r in self.running.values() if r.total)
             self._print(f"{self._count()} running: {running}{self._left()}")
@@ -131,6 +138,7 @@ class ProgressDisplay:
         """Count a finished trial."""
         self.running.pop(trial.id, None)
         self.finished += 1
+        self._set_pace()
         label, value = self.labels[trial.id], None
         if outcome.record is None:
             self.failed += 1
@@ -160,8 +168,8 @@ class ProgressDisplay:
         )
         lines = Table.grid(padding=(0, 1), expand=True)
         lines.add_column(width=1)
-        lines.add_column(no_wrap=True, overflow="ellipsis", ratio=3)
-        lines.add_column(no_wrap=True, overflow="ellipsis", ratio=2)
+        lines.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        lines.add_column(no_wrap=True, overflow="ellipsis", min_width=_STATE_WIDTH)
         lines.add_column(justify="right", no_wrap=True)
         for known in list(self.running.values())[:_SHOWN]:
             clock = f"{duration(time.monotonic() - known.start):>8}"
@@ -190,12 +198,23 @@ class ProgressDisplay:
     def _left(self) -> str:
         """Time left in words, from the pace so far, running trials counted by their share."""
         remaining = self.total - self.stored - self.finished
-        shares = sum(known.share for known in self.running.values())
-        done = self.finished + shares
-        if remaining == 0 or done < 0.1:
+        if self._pace is None or remaining == 0:
             return ""
-        seconds = (time.monotonic() - self._start) / done * max(remaining - shares, 0.0)
-        return f", about {duration(seconds)} left"
+        since, before = self._pace
+        done = self._done() - before
+        if done < _LEAST_DONE:
+            return ""
+        left = self.total - self.stored - self._done()
+        return f", about {duration((time.monotonic() - since) / done * max(left, 0.0))} left"
+
+    def _set_pace(self) -> None:
+        """Begin to measure the pace at the first news: workers take a while to get ready."""
+        if self._pace is None:
+            self._pace = time.monotonic(), self._done()
+
+    def _done(self) -> float:
+        """Trials that have finished here, running ones counted by their share."""
+        return self.finished + sum(known.share for known in self.running.values())
 
     def _print(self, text: str, style: str = "") -> None:
         self._spoken = time.monotonic()
