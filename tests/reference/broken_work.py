@@ -1,5 +1,6 @@
 """Work for process pools that kills its own process; importable by spawned workers."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -40,6 +41,15 @@ def fails_for_seed_1(job: Job, tell: Tell | None = None) -> Outcome:
     """Fail as if an exception had been raised, for one seed, every time."""
     outcome = fine(job, tell)
     return replace(outcome, record=None, error="ValueError: no") if job.settings["seed"] == 1 else outcome
+
+
+def begets(job: Job, tell: Tell | None = None) -> Outcome:
+    """Start a process and wait for it."""
+    child = multiprocessing.get_context("spawn").Process(target=os.getpid)
+    child.start()
+    child.join()
+    outcome = fine(job, tell)
+    return replace(outcome, record={**(outcome.record or {}), "exitcode": child.exitcode})
 
 
 def slow(job: Job, tell: Tell | None = None) -> Outcome:

@@ -15,7 +15,7 @@ import encollapse as ec
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
 from encollapse.study.resolve import dataset_of, encoding_of, feature_decay_of, problem_of
 from encollapse.study.study import Study, parse
-from encollapse.study.train_options import ELSEWHERE, OF_THE_ENGINE, OPTIONS
+from encollapse.study.train_options import ELSEWHERE, FIT_DEFAULTS, OF_THE_ENGINE, OPTIONS
 from encollapse.study.trials import Trial, canonical_json, parse_settings
 
 HEAD = 'name = "a"\ntitle = "t"\n'
@@ -151,6 +151,16 @@ def test_definition_round_trip() -> None:
         ),
         ("train = { seed = 3 }", r"train: seed has a key of its own; write seeds in the block"),
         ("train = { history_every = 3 }", r"write measure = \{ every = ... \} in the block"),
+        (
+            'train = { loss = "msr" }',
+            r"block 1: train: loss: expected one of 'mse', 'cross_entropy', got 'msr'",
+        ),
+        (
+            "train = { learning_rate = [0.1, 0] }",
+            r"train: learning_rate: expected a finite number above 0, got 0",
+        ),
+        ('train = { decay = "decoupled", finish = 3 }', r"train: finish: .* give finish=0"),
+        ('train = { optimizer = "lbfgs" }\nepochs = 3', r"train: epochs: optimizer='lbfgs' makes no passes"),
         ("train = { finish = [] }", r"train: expected at least one value"),
         ("measure = { evry = 3 }", r"measure\.evry: no such key; did you mean 'every'\?"),
         (
@@ -354,6 +364,13 @@ def test_every_keyword_of_fit_has_one_place() -> None:
     places = [*OPTIONS, *ELSEWHERE, *OF_THE_ENGINE]
     assert len(places) == len(set(places))
     assert set(places) == set(inspect.signature(fit).parameters) - {"dataset", "encoding"}
+
+
+def test_defaults_that_checks_rely_on_are_those_of_fit() -> None:
+    from encollapse.train import fit
+
+    parameters = inspect.signature(fit).parameters
+    assert {name: parameters[name].default for name in FIT_DEFAULTS} == FIT_DEFAULTS
 
 
 def test_an_encoding_file_is_known_by_its_content(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,14 +20,14 @@ from pydantic import (
 from encollapse import data
 from encollapse.data import imbalance, label_noise
 from encollapse.encodings.catalogue import CATALOGUE
-from encollapse.errors import ArgumentTypeError, FileFormatError
+from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
 from encollapse.geometry.metrics.convention import PRESETS
 from encollapse.study import axes
 from encollapse.study.located import locate_dataset, locate_encoding
 from encollapse.study.spec_errors import block_name, message, place, suggest
 from encollapse.study.spec_lines import line_of
-from encollapse.study.train_options import ELSEWHERE, OPTIONS
-from encollapse.study.trials import THEORY
+from encollapse.study.train_options import ELSEWHERE, OPTIONS, check_training
+from encollapse.study.trials import THEORY, Trial
 from encollapse.study.zips import check_zips
 from encollapse.train import models
 from encollapse.train.models.catalogue import CATALOGUE as MODELS
@@ -305,6 +305,24 @@ def read(text: str, source: str) -> tuple[StudyFile, list[dict[str, Any]]]:
         where = _lined(source, text, list(first["loc"]))
         raise FileFormatError(f"{where}: {place(first, raw)}: {message(first, _KEYS)}") from None
     return study, [_merge(study, i, source, text) for i in range(len(study.runs))]
+
+
+def check_trainings(trials: Iterable[Trial], index: int, source: str, text: str) -> None:
+    """Refuse trials of a block whose training would refuse its options.
+
+    Raises
+    ------
+    FileFormatError
+        Naming the file, the line, the block and the option.
+    """
+    for trial in trials:
+        try:
+            check_training(trial.settings)
+        except (ArgumentError, ArgumentTypeError) as error:
+            option = str(error).partition(":")[0].partition("[")[0]
+            line = line_of(text, ["runs", index, "train", option]) or line_of(text, ["defaults", "train"])
+            where = source if line is None else f"{source}:{line}"
+            raise FileFormatError(f"{where}: {block_name(index)}: train: {error}") from None
 
 
 def _lined(source: str, text: str, path: list[str | int]) -> str:

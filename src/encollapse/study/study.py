@@ -112,7 +112,11 @@ def load(path_or_name: str | Path) -> Study:
 def parse(source: str, file: str, *, origin: str) -> Study:
     """Make a study from the text of a study file; `file` is what errors call it."""
     head, blocks = spec.read(source, file)
-    distinct = {trial.id: trial for block in blocks for trial in expand(block)}
+    distinct: dict[str, Trial] = {}
+    for index, block in enumerate(blocks):
+        trials = expand(block)
+        spec.check_trainings(trials, index, file, source)
+        distinct |= {trial.id: trial for trial in trials}
     return Study(head.name, head.title, head.description.strip(), tuple(distinct.values()), source, origin)
 
 

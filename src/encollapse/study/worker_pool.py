@@ -41,7 +41,8 @@ class _Worker:
         self.connection, theirs = _context.Pipe()
         # The other end of this pipe is never written to: it closes when the driver ends, however it ends.
         alive, self._alive = _context.Pipe(duplex=False)
-        self.process: BaseProcess = _context.Process(target=_serve, args=(work, theirs, alive), daemon=True)
+        self.process: BaseProcess = _context.Process(target=_serve, args=(work, theirs, alive))
+        # Not a daemon in the sense of multiprocessing: a training on several devices has processes of its own.
         with _one_thread():
             self.process.start()
         theirs.close()
