@@ -2,35 +2,60 @@
 
 Residuals about the anchor of each class are exact to the machine epsilon of the features *relative to the
 residual*, whatever the size of the means. Where float32 is what came in, their products are float32 GEMMs of
-a few thousand rows, added to float64 totals: an error of about ``√rows · 6e-8`` of the spread, on 1.5 times
-fewer bytes and twice the speed.
+a few thousand rows, added to float64 totals: an error of about ``√rows · 6e-8`` of the spread, on half the
+bytes and at twice the speed.
 
 An anchor is the first sample of its class. Should that be an outlier, residuals are large and their digits
-few: before anything is added up, anchors that lie more than twice the spread of their class away from its mean
-are moved to the mean.
+few: before any product is added up, anchors that lie more than twice the spread of their class away from its
+mean are moved to the mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional
 
 from encollapse.measure.inputs import require_finite
 from encollapse.measure.moment_state import MomentState, add_gram, move_anchors, nearer_anchors
+from encollapse.measure.precision import exact_products
 
 _TRUSTED_FROM = 8
 _STRAY = 0.8
 _SMALL, _LARGE = 1e-15, 1e15
 _ATTEMPTS = 3
+_ROWS_A_CLASS = 4
+_SHORT = 2**15
+_TILE_ENTRIES = 2**19
+
+
+class Workspace:
+    """Buffers that the blocks of one update share, and its anchors in float32."""
+
+    def __init__(self) -> None:
+        self._residuals: torch.Tensor | None = None
+        self.anchors: torch.Tensor | None = None
+        """The anchors of all classes (K, d), where they are known to be float32 numbers."""
+
+    def residuals(self, rows: int, like: torch.Tensor) -> torch.Tensor:
+        """Room for `rows` rows of the width and dtype of a block."""
+        found = self._residuals
+        if found is None or found.dtype != like.dtype or len(found) < rows:
+            found = self._residuals = like.new_empty(rows, like.shape[1])
+        return found[:rows]
 
 
 def add_block(
-    state: MomentState, rows: torch.Tensor, labels: torch.Tensor, resolution: float, *, first_row: int = 0
+    state: MomentState,
+    rows: torch.Tensor,
+    labels: torch.Tensor,
+    resolution: float,
+    *,
+    first_row: int = 0,
+    workspace: Workspace | None = None,
 ) -> MomentState:
     """Add a block to the moments in place, and return them; a block that is refused changes nothing.
 
@@ -42,123 +67,182 @@ def add_block(
         From 0 to K - 1, on the same device.
     resolution : float
         Machine epsilon of the dtype in which the features arrived.
+    first_row : int
+        Number of the first row, for error messages.
+    workspace : Workspace, optional
+        Shared with other blocks of the same update, during which nothing else may change the state.
     """
     if not len(labels):
         return replace(state, resolution=max(state.resolution, resolution))
+    room = workspace or Workspace()
     with exact_products(rows.device):
-        block = _Block(state, rows, labels)
+        block = _Block(state, rows, labels, room)
         block.require_finite(first_row)
-        if rows.dtype == torch.float32 and not block.fits_single():
-            block = _Block(state, rows.double(), labels)
-        block.settle_anchors()
+        if not block.fits():
+            block = _Block(state, rows.double(), labels, room)
         block.add()
     return replace(state, resolution=max(state.resolution, resolution))
-
-
-@contextmanager
-def exact_products(device: torch.device) -> Iterator[None]:
-    """Matrix products in the dtype of their factors: no autocast, no TF32, no bfloat16 shortcuts."""
-    restore = _no_shortcuts()
-    try:
-        with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        restore()
-
-
-def _no_shortcuts() -> Callable[[], None]:
-    """Ask for full float32 products, and return what brings the caller's settings back."""
-    try:
-        precision = torch.get_float32_matmul_precision()
-    except RuntimeError:  # set backend by backend, which the older call refuses to read
-        backends: tuple[Any, ...] = (torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul"))  # noqa: B009
-        found = [(backend, backend.fp32_precision) for backend in backends]
-        for backend in backends:
-            backend.fp32_precision = "ieee"
-
-        def restore_each() -> None:
-            for backend, value in found:
-                backend.fp32_precision = value
-
-        return restore_each
-    torch.set_float32_matmul_precision("highest")
-    return lambda: torch.set_float32_matmul_precision(precision)
 
 
 class _Block:
     """Residuals of a block about the anchors, and their sums by class."""
 
-    def __init__(self, state: MomentState, rows: torch.Tensor, labels: torch.Tensor) -> None:
-        self._state = state
-        if len(state.counts) <= len(labels):
-            self._classes, self._place = torch.arange(len(state.counts), device=labels.device), labels
+    def __init__(
+        self, state: MomentState, rows: torch.Tensor, labels: torch.Tensor, workspace: Workspace
+    ) -> None:
+        self._state, self._room = state, workspace
+        size = len(state.counts)
+        self._all = size <= len(labels)
+        if self._all:
+            self._classes, self._place = torch.arange(size, device=labels.device), labels
         else:
             self._classes, self._place = torch.unique(labels, return_inverse=True)
         self._counts = torch.bincount(self._place, minlength=len(self._classes))
-        self._order = torch.argsort(self._place, stable=True)
-        self._starts = torch.cumsum(self._counts, 0) - self._counts
-        anchors = state.anchors[self._classes]
-        new = (state.counts[self._classes] == 0) & (self._counts > 0)
-        if new.any():
-            anchors[new] = rows[self._order[self._starts[new]]].double()
-        if rows.dtype == torch.float32 and not torch.equal(anchors.float().double(), anchors):
-            rows = rows.double()
-        self._rows, self._anchors, self._new = rows, anchors, new
+        new = ((self._of(state.counts) == 0) & (self._counts > 0)).nonzero().flatten()
+        self._new = self._classes[new]
+        self._firsts = rows[self._first_rows()[new]] if len(new) else rows[:0]
+        anchors = self._single_anchors() if rows.dtype == torch.float32 else None
+        self._single = anchors is not None
+        self._rows = rows if self._single else rows.double()
+        self._anchors = self._of(state.anchors).clone() if anchors is None else anchors
+        self._anchors[new] = self._firsts.to(self._rows.dtype)
         self._centre()
 
+    def _of(self, values: torch.Tensor) -> torch.Tensor:
+        """Entries of the classes of the block."""
+        return values if self._all else values[self._classes]
+
+    def _single_anchors(self) -> torch.Tensor | None:
+        """Anchors of the classes of the block in float32, None where that would round them."""
+        room, state = self._room, self._state
+        if room.anchors is not None:
+            return self._of(room.anchors)
+        wide = self._of(state.anchors)
+        narrow = wide.float()
+        if not torch.equal(narrow.double(), wide):
+            return None
+        if self._all:
+            room.anchors = narrow
+        return narrow
+
+    def _first_rows(self) -> torch.Tensor:
+        """First row of each class; past the end for a class without rows."""
+        count = len(self._place)
+        rows = torch.arange(count, device=self._place.device)
+        return torch.full_like(self._counts, count).scatter_reduce_(0, self._place, rows, "amin")
+
     def _centre(self) -> None:
-        anchors = self._anchors.to(self._rows.dtype)
-        residuals = torch.index_select(anchors, 0, self._place)
-        self._residuals = torch.sub(self._rows, residuals, out=residuals)
-        norms = torch.linalg.vector_norm(residuals, dim=1)
+        norms = self._rows.new_empty(len(self._rows))
+        self._sums = self._rows.new_zeros(self._anchors.shape)
+        for start, stop, residuals in self._residuals():
+            torch.linalg.vector_norm(residuals, dim=1, out=norms[start:stop])
+            _add_by_class(self._sums, self._place[start:stop], residuals)
         self._largest = norms.max()
         if self._largest == 0:  # or all squares are below the range of the dtype
-            self._largest = residuals.abs().max()
-        squares = norms.double().square()
-        if norms.dtype == torch.float32:
+            self._largest = torch.stack([r.abs().max() for _, _, r in self._residuals()]).max()
+        squares = norms.double().square_()
+        if self._single and bool(self._largest > 0):
             small = (norms < _SMALL).nonzero().flatten()
-            if len(small) and bool(self._largest > 0):  # their squares are below the range of float32
-                squares[small] = residuals[small].double().square().sum(dim=1)
+            if len(small):  # their squares are below the range of float32
+                exact = self._rows[small] - self._anchors[self._place[small]]
+                squares[small] = exact.double().square().sum(dim=1)
         self._squares = torch.zeros_like(self._counts, dtype=torch.float64).index_add_(
             0, self._place, squares
         )
-        self._sums = functional.embedding_bag(self._order, residuals, self._starts, mode="sum").double()
+
+    def _residuals(self) -> Iterator[tuple[int, int, torch.Tensor]]:
+        """First row, one past the last, and residuals of these rows: few enough to stay in the cache."""
+        rows, count = self._rows, len(self._rows)
+        keep = self._state.scatter is not None
+        step = max(1, _TILE_ENTRIES // rows.shape[1]) if rows.device.type == "cpu" else count
+        room = self._room.residuals(count if keep else min(step, count), rows)
+        for start in range(0, count, step):
+            stop = min(start + step, count)
+            part = room[start:stop] if keep else room[: stop - start]
+            torch.index_select(self._anchors, 0, self._place[start:stop], out=part)
+            yield start, stop, torch.sub(rows[start:stop], part, out=part)
 
     def require_finite(self, first_row: int) -> None:
         """Raise naming the first entry that is not finite."""
         if not torch.isfinite(self._largest):
             require_finite(self._rows, "features", first_row=first_row)
 
-    def fits_single(self) -> bool:
-        """Whether the squares of the residuals are in the range of float32."""
+    def fits(self) -> bool:
+        """Whether the squares of the residuals are in the range of the dtype that they are computed in."""
         largest = float(self._largest)
-        return largest == 0.0 or _SMALL < largest < _LARGE
-
-    def settle_anchors(self) -> None:
-        """Take the new anchors into the state, and move those that lie far from their means."""
-        state, classes = self._state, self._classes
-        state.anchors[classes[self._new]] = self._anchors[self._new]
-        for _ in range(_ATTEMPTS):
-            counts = state.counts[classes] + self._counts
-            offsets = (state.sums[classes] + self._sums) / counts.clamp(min=1)[:, None]
-            squares = state.squares[classes] + self._squares
-            shifted = counts * offsets.square().sum(dim=1) > _STRAY * squares
-            stray = (counts >= _TRUSTED_FROM) & (self._counts > 0) & shifted
-            if not stray.any():
-                return
-            single = self._rows.dtype == torch.float32
-            moved, _ = nearer_anchors(self._anchors[stray], offsets[stray], single=single)
-            if torch.equal(moved, self._anchors[stray]):
-                return
-            move_anchors(state, classes[stray], offsets[stray], single=single)
-            self._anchors[stray] = moved
-            self._centre()
+        return not self._single or largest == 0.0 or _SMALL < largest < _LARGE
 
     def add(self) -> None:
-        """Add the block to the state."""
-        state, classes = self._state, self._classes
-        state.counts.index_add_(0, classes, self._counts)
-        state.sums.index_add_(0, classes, self._sums)
-        state.squares.index_add_(0, classes, self._squares)
+        """Add the block to the state, about anchors near the means."""
+        state, room = self._state, self._room
+        state.anchors[self._new] = self._firsts.double()
+        if not self._single:
+            room.anchors = None
+        elif room.anchors is not None and not self._all:
+            room.anchors[self._new] = self._firsts
+        self._take(torch.arange(len(self._classes), device=self._classes.device))
+        for _ in range(_ATTEMPTS):
+            stray = self._stray()
+            if not len(stray) or not self._move(stray):
+                break
         if state.scatter is not None:
-            add_gram(state.scatter, self._residuals)
+            add_gram(state.scatter, room.residuals(len(self._rows), self._rows))
+
+    def _take(self, which: torch.Tensor) -> None:
+        """Add counts, sums and squares of some classes of the block to the state."""
+        state = self._state
+        if self._all and len(which) == len(self._counts):
+            state.counts.add_(self._counts)
+            state.squares.add_(self._squares)
+            state.sums.add_(self._sums)
+            return
+        classes = self._classes[which]
+        state.counts.index_add_(0, classes, self._counts[which])
+        state.squares.index_add_(0, classes, self._squares[which])
+        state.sums.index_add_(0, classes, self._sums[which].double())
+
+    def _stray(self) -> torch.Tensor:
+        """Places of the classes of the block whose anchors are far from their means."""
+        state = self._state
+        counts, squares = self._of(state.counts), self._of(state.squares)
+        shifts = torch.linalg.vector_norm(self._of(state.sums), dim=1)
+        # n |δ|² beside the sum of squares about the anchor; as lengths, for squares may overflow.
+        far = shifts > (_STRAY * squares * counts).sqrt()
+        return (far & (counts >= _TRUSTED_FROM) & (self._counts > 0)).nonzero().flatten()
+
+    def _move(self, stray: torch.Tensor) -> bool:
+        """Move anchors to the means, and the block with them; False where they are as near as can be."""
+        state, classes = self._state, self._classes[stray]
+        offsets = state.sums[classes] / state.counts[classes][:, None]
+        moved, _ = nearer_anchors(state.anchors[classes], offsets, single=self._single)
+        if torch.equal(moved, state.anchors[classes]):
+            return False
+        # Without the block the state is moved exactly; the block is then taken about the new anchors.
+        state.counts[classes] -= self._counts[stray]
+        state.squares[classes] -= self._squares[stray]
+        state.sums[classes] -= self._sums[stray].double()
+        unseen = state.counts[classes] == 0
+        state.squares[classes[unseen]] = 0.0
+        state.sums[classes[unseen]] = 0.0
+        move_anchors(state, classes, offsets, single=self._single)
+        self._anchors[stray] = state.anchors[classes].to(self._anchors.dtype)
+        if self._single and self._room.anchors is not None:
+            self._room.anchors[classes] = self._anchors[stray]
+        self._centre()
+        self._take(stray)
+        return True
+
+
+def _add_by_class(sums: torch.Tensor, place: torch.Tensor, rows: torch.Tensor) -> None:
+    """``sums[place[i]] += rows[i]`` in place; sums (P, d), rows (n, d)."""
+    size = len(sums)
+    if size > len(rows) // _ROWS_A_CLASS:
+        sums.index_add_(0, place, rows)
+        return
+    if place.device.type == "cpu":  # numpy sorts short integers by their digits, in a tenth of the time
+        short = np.int16 if size <= _SHORT else np.int32
+        order = torch.from_numpy(np.argsort(place.numpy().astype(short), kind="stable"))
+    else:
+        order = torch.argsort(place, stable=True)
+    counts = torch.bincount(place, minlength=size)
+    sums += functional.embedding_bag(order, rows, torch.cumsum(counts, 0) - counts, mode="sum")

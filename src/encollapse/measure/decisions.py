@@ -12,8 +12,8 @@ import torch
 from encollapse._typing import IntArray
 from encollapse.geometry.statistics import ClassStatistics
 from encollapse.measure import distributed
-from encollapse.measure.accumulation import exact_products
 from encollapse.measure.classifier import Classifier
+from encollapse.measure.precision import exact_products
 
 _CHUNK_ENTRIES = 2**22
 

@@ -81,6 +81,10 @@ class MomentState:
         """Return the same moments in tensors of their own."""
         return self._each(torch.Tensor.clone)
 
+    def blank(self) -> MomentState:
+        """Return moments of nothing, of the same shape and resolution."""
+        return self._each(torch.zeros_like)
+
     def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> MomentState:
         return replace(
             self,

@@ -14,7 +14,7 @@ from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.geometry.metrics import Convention
 from encollapse.geometry.statistics import ClassStatistics
 from encollapse.measure import distributed, inputs, moment_files, moment_state
-from encollapse.measure.accumulation import add_block
+from encollapse.measure.accumulation import Workspace, add_block
 from encollapse.measure.assembly import assemble
 from encollapse.measure.classifier import Classifier
 from encollapse.measure.decisions import no_decisions
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from encollapse.encodings import Encoding
     from encollapse.measure.result import Collapse
 
-_CACHED_ENTRIES = 2**19
-"""Entries of a block that is read several times but multiplied with nothing: it should stay in the cache."""
+_LONG_BLOCK = 2**23
+"""Entries of a block of which no residuals are kept."""
 
 
 class ClassMoments:
@@ -138,19 +138,27 @@ class ClassMoments:
                 f"got {rows.feature_dim}"
             )
         targets = torch.from_numpy(labels_for(labels, self.num_classes, rows.num_rows)).to(self.device)
-        step = inputs.rows_per_block(rows.feature_dim) if self.covariance else self._short_block()
-        state = self._state.copy() if rows.num_rows > step else self._state
+        step = (
+            inputs.rows_per_block(rows.feature_dim)
+            if self.covariance
+            else max(1, _LONG_BLOCK // rows.feature_dim)
+        )
+        fresh = not self.num_samples
+        state = self._state if fresh or rows.num_rows <= step else self._state.copy()
+        workspace = Workspace()
         start = 0
-        for block in rows.blocks(self.device, step):
-            stop = start + len(block)
-            state = add_block(state, block, targets[start:stop], rows.resolution, first_row=start)
-            start = stop
+        try:
+            for block in rows.blocks(self.device, step):
+                stop = start + len(block)
+                own = targets[start:stop]
+                state = add_block(state, block, own, rows.resolution, first_row=start, workspace=workspace)
+                start = stop
+        except BaseException:
+            if fresh:
+                self._state = self._state.blank()
+            raise
         self._state = state
         return self
-
-    def _short_block(self) -> int:
-        """Rows that stay in the cache while they are read several times."""
-        return max(1, _CACHED_ENTRIES // self.feature_dim)
 
     def merge(self, other: ClassMoments) -> ClassMoments:
         """Take in the samples of other moments, which stay as they are.

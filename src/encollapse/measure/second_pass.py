@@ -11,13 +11,13 @@ from encollapse._typing import IntArray
 from encollapse.geometry.metrics import Convention, as_convention
 from encollapse.geometry.statistics import ClassStatistics
 from encollapse.measure import distributed
-from encollapse.measure.accumulation import exact_products
 from encollapse.measure.assembly import assemble
 from encollapse.measure.classifier import Classifier
 from encollapse.measure.decisions import NearestMean, Tally, classifier_rule
 from encollapse.measure.inputs import RowSource
 from encollapse.measure.moment_state import add_gram
 from encollapse.measure.moments import ClassMoments
+from encollapse.measure.precision import exact_products
 from encollapse.measure.result import Collapse
 
 
