@@ -11,11 +11,12 @@ import numpy as np
 from encollapse import _checks
 from encollapse._typing import FloatArray, IntArray
 from encollapse.errors import ArgumentError
+from encollapse.geometry.factorised import Factored
+from encollapse.geometry.pair_sums import PairSums, pair_sums
 
 Averaging = Literal["sample", "class"]
 """Weights of the classes in an average: by their samples, or all alike."""
 
-_GRAM_ENTRIES = 2**22
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -136,6 +137,19 @@ class ClassStatistics:
             self._centered[averaging] = _center(self, averaging)
         return self._centered[averaging]
 
+    def within(self, averaging: Averaging) -> Factored | None:
+        """Within-class covariance of the given averaging with its factor, computed once; None where it is not known."""
+        if averaging not in self._within:
+            counts = self.counts[self.present]
+            pooled = averaging == "sample" or bool((counts == counts[0]).all())
+            matrix = self.within_covariance if pooled else self.class_averaged_covariance
+            self._within[averaging] = None if matrix is None else Factored.of(matrix)
+        return self._within[averaging]
+
+    @cached_property
+    def _within(self) -> dict[Averaging, Factored | None]:
+        return {}
+
     @cached_property
     def _centered(self) -> dict[Averaging, CenteredMeans]:
         return {}
@@ -171,10 +185,15 @@ class CenteredMeans:
         return np.asarray(np.linalg.norm(self.deviations, axis=1))
 
     @cached_property
-    def gram(self) -> FloatArray | None:
-        """Inner products of the deviations (P, P), kept as several metrics need them; None for many classes."""
-        few = len(self.deviations) ** 2 <= _GRAM_ENTRIES
-        return _checks.read_only(self.deviations @ self.deviations.T) if few else None
+    def pairs(self) -> PairSums:
+        """Sums over the pairs of at least two means, swept once for all metrics."""
+        return pair_sums(self.deviations, self.global_mean)
+
+    @cached_property
+    def between(self) -> FloatArray:
+        """Between-class covariance ``Σ_B`` (d, d), in units of ``norms.max()²``."""
+        rows = np.sqrt(self.weights)[:, None] * (self.deviations / self.norms.max())
+        return _checks.read_only(rows.T @ rows)
 
     @property
     def weighted(self) -> FloatArray:

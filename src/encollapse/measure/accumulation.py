@@ -134,9 +134,15 @@ class _Block:
     def _centre(self) -> None:
         norms = self._rows.new_empty(len(self._rows))
         self._sums = self._rows.new_zeros(self._anchors.shape)
+        # Sums by class cost little once there are several rows of each: in a tile, or else in the whole block.
+        few = _ROWS_A_CLASS * len(self._sums) <= max(1, _TILE_ENTRIES // self._rows.shape[1])
+        at_once = not few and self._state.scatter is not None
         for start, stop, residuals in self._residuals():
             torch.linalg.vector_norm(residuals, dim=1, out=norms[start:stop])
-            _add_by_class(self._sums, self._place[start:stop], residuals)
+            if not at_once:
+                _add_by_class(self._sums, self._place[start:stop], residuals)
+        if at_once:
+            _add_by_class(self._sums, self._place, self._room.residuals(len(norms), self._rows))
         self._largest = norms.max()
         if self._largest == 0:  # or all squares are below the range of the dtype
             self._largest = torch.stack([r.abs().max() for _, _, r in self._residuals()]).max()

@@ -7,7 +7,7 @@ import numpy as np
 from encollapse import _checks
 from encollapse._typing import ArrayLike
 from encollapse.errors import ArgumentError
-from encollapse.geometry.metrics import factorised
+from encollapse.geometry import factorised
 
 
 def kernel_nc1(kernel: ArrayLike, labels: ArrayLike) -> dict[str, float]:

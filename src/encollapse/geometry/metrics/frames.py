@@ -1,7 +1,5 @@
 """NC2: how far the class means are from a simplex equiangular tight frame, or from another frame."""
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from encollapse import _checks
@@ -9,6 +7,7 @@ from encollapse._typing import ArrayLike, FloatArray
 from encollapse.geometry.metrics import pairs
 from encollapse.geometry.metrics.convention import DEFAULT, Convention
 from encollapse.geometry.metrics.undefined import Undefined, centered_means, directed_means, distinct_means
+from encollapse.geometry.pair_sums import two_valued_distance
 from encollapse.geometry.statistics import CenteredMeans, ClassStatistics
 
 
@@ -24,7 +23,7 @@ def nc2_equiangular(statistics: ClassStatistics, convention: Convention = DEFAUL
     0 where all angles are alike, whichever angle that is.
     """
     centred = directed_means(statistics, convention.averaging)
-    return pairs.mean_and_deviation(lambda: _cosine_tiles(centred), lambda c: c.clip(-1.0, 1.0))[1]
+    return centred.pairs.cosines.deviation
 
 
 def nc2_max_angle(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
@@ -34,26 +33,24 @@ def nc2_max_angle(statistics: ClassStatistics, convention: Convention = DEFAULT)
     the signed mean vanishes for centred unit vectors whatever their angles.
     """
     centred = directed_means(statistics, convention.averaging)
-    widest = -1.0 / (statistics.num_present - 1)
-    return pairs.mean_and_deviation(
-        lambda: _cosine_tiles(centred), lambda c: np.abs(c.clip(-1.0, 1.0) - widest)
-    )[0]
+    return centred.pairs.from_widest
 
 
 def nc2_etf(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
     """``|G/|G| - T/|T||_F`` of the centred means against a simplex ETF, the form of :cite:t:`zhu2021`."""
     centred = distinct_means(statistics, convention.averaging)
-    return _from_simplex(centred.deviations)
+    found, widest = centred.pairs, -1.0 / (statistics.num_present - 1)
+    return two_valued_distance(found.norms**2, found.centred, pairs=2, off_diagonal=widest)
 
 
 def nc2_etf_uncentered(statistics: ClassStatistics) -> float:
     """``|G/|G| - T/|T||_F`` of the uncentred means against a simplex ETF :cite:p:`massion2026`."""
-    return _from_simplex(_uncentered(statistics))
+    return _uncentered_distance(statistics, simplex=True)
 
 
 def nc2_orthogonal(statistics: ClassStatistics) -> float:
     """``|G/|G| - I/|I||_F`` of the uncentred means against an orthogonal frame :cite:p:`massion2026`."""
-    return pairs.shape_distance(_uncentered(statistics), 1.0, 0.0)
+    return _uncentered_distance(statistics, simplex=False)
 
 
 def nc2_general_frame(statistics: ClassStatistics, lengths: ArrayLike | None = None) -> float:
@@ -90,8 +87,9 @@ def gnc2_log(statistics: ClassStatistics, convention: Convention = DEFAULT) -> f
     0 where the directions are spread evenly over the sphere; unlike the angles of a simplex ETF this can
     be had for more classes than dimensions :cite:p:`liu2023,wu2024`.
     """
-    tiles = _direction_tiles(statistics, convention)
-    return pairs.mean_and_deviation(lambda: tiles, lambda squares: -0.5 * np.log(squares))[1]
+    centred = directed_means(statistics, convention.averaging)
+    _require_distinct_directions(centred)
+    return centred.pairs.logs.deviation
 
 
 def gnc2_riesz(
@@ -99,31 +97,26 @@ def gnc2_riesz(
 ) -> float:
     """Coefficient of variation over pairs of the Riesz kernel ``|û_k - û_l|^-s`` :cite:p:`liu2023`."""
     power = -0.5 * _checks.positive(exponent, "exponent")
-    tiles = _direction_tiles(statistics, convention)
-    mean, deviation = pairs.mean_and_deviation(lambda: tiles, lambda squares: squares**power)
+    centred = directed_means(statistics, convention.averaging)
+    _require_distinct_directions(centred)
+    units = centred.deviations / centred.norms[:, None]
+    mean, deviation = pairs.mean_and_deviation(lambda: pairs.distance_tiles(units), lambda s: s**power)
     return deviation / mean
 
 
-def _direction_tiles(statistics: ClassStatistics, convention: Convention) -> Iterator[pairs.Tile]:
-    centred = directed_means(statistics, convention.averaging)
+def _require_distinct_directions(centred: CenteredMeans) -> None:
     # A direction is known as well as its deviation is, and that is known to `rounding`.
-    least = (centred.rounding / centred.norms.min()) ** 2
-    gram = None if centred.gram is None else centred.gram / np.outer(centred.norms, centred.norms)
-    for tile in pairs.distance_tiles(_units(centred), gram):
-        if (pairs.pair_entries(tile) <= least).any():
-            raise Undefined("two centred class means have the same direction")
-        yield tile
+    if centred.pairs.closest_directions <= centred.rounding / centred.norms.min():
+        raise Undefined("two centred class means have the same direction")
 
 
-def _cosine_tiles(centred: CenteredMeans) -> Iterator[pairs.Tile]:
-    if centred.gram is None:
-        yield from pairs.gram_tiles(_units(centred))
-    else:
-        yield 0, len(centred.norms), centred.gram / np.outer(centred.norms, centred.norms)
-
-
-def _units(centred: CenteredMeans) -> FloatArray:
-    return np.asarray(centred.deviations / centred.norms[:, None])
+def _uncentered_distance(statistics: ClassStatistics, *, simplex: bool) -> float:
+    _uncentered(statistics)
+    found = statistics.centered("sample").pairs
+    widest = -1.0 / (statistics.num_present - 1)
+    return two_valued_distance(
+        found.uncentred_norms**2, found.uncentred, pairs=2, off_diagonal=widest if simplex else 0.0
+    )
 
 
 def _from_simplex(points: FloatArray) -> float:

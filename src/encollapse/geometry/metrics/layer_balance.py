@@ -18,7 +18,11 @@ def balance(statistics: ClassStatistics, weight: FloatArray) -> float:
     means = np.asarray(statistics.means[present])
     counts = statistics.counts[present]
     if len(means) > means.shape[1]:
-        residual = _in_feature_space(weight.T @ weight, np.sqrt(counts)[:, None] * means)
+        centred = statistics.centered("sample")
+        mean, peak = centred.global_mean, centred.norms.max()
+        # Σ n_k m_k m_kᵀ / N = Σ_B + μ μᵀ, and Σ_B is at hand.
+        between = centred.between * peak**2 + np.outer(mean, mean) if peak > 0 else np.outer(mean, mean)
+        residual = _in_feature_space(weight.T @ weight, between)
     else:
         residual = balance_residual(means @ means.T, weight @ weight.T, weight @ means.T, counts)
     if residual is None:
@@ -26,12 +30,11 @@ def balance(statistics: ClassStatistics, weight: FloatArray) -> float:
     return residual
 
 
-def _in_feature_space(classifier: FloatArray, means: FloatArray) -> float | None:
+def _in_feature_space(classifier: FloatArray, between: FloatArray) -> float | None:
     """Compute the same from ``X = WᵀW`` and ``Y = MᵀM`` (d, d): ``|W A Wᵀ|² = tr(A X A X)``.
 
     No array of (K, K) entries is formed, and it is quicker for more classes than dimensions.
     """
-    between = means.T @ means
     sizes = float(np.trace(classifier)), float(np.trace(between))
     if min(sizes) <= 0:
         return None
@@ -40,7 +43,8 @@ def _in_feature_space(classifier: FloatArray, means: FloatArray) -> float | None
 
     def relative(matrix: FloatArray) -> float:
         product = difference @ matrix
-        square = float(np.einsum("ij,ji->", product, product))
-        return float(np.sqrt(max(square, 0.0)) / np.linalg.norm(matrix @ matrix))
+        square = float(np.vdot(product, product.T))
+        # Both are symmetric, and of AᵀA half is computed.
+        return float(np.sqrt(max(square, 0.0)) / np.linalg.norm(matrix.T @ matrix))
 
     return max(relative(x), relative(y))

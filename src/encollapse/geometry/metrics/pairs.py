@@ -21,10 +21,10 @@ def gram_tiles(points: FloatArray) -> Iterator[Tile]:
         yield start, stop, points[start:stop] @ points[start:].T
 
 
-def distance_tiles(points: FloatArray, gram: FloatArray | None = None) -> Iterator[Tile]:
+def distance_tiles(points: FloatArray) -> Iterator[Tile]:
     """Tiles of ``|p_k - p_l|²``, each to full precision; the points should be near the origin."""
     for start, stop in bounds(len(points)):
-        yield start, stop, squared_distances(points, start, stop, gram)
+        yield start, stop, squared_distances(points, start, stop)
 
 
 def bounds(size: int) -> Iterator[tuple[int, int]]:

@@ -6,6 +6,7 @@ from encollapse._typing import FloatArray
 from encollapse.geometry.metrics import pairs
 from encollapse.geometry.metrics.convention import DEFAULT, Convention
 from encollapse.geometry.metrics.undefined import Undefined, directed_means, distinct_means
+from encollapse.geometry.pair_sums import Spread, two_valued_distance
 from encollapse.geometry.statistics import CenteredMeans, ClassStatistics
 
 
@@ -16,19 +17,19 @@ def nc3_alignment(statistics: ClassStatistics, weight: FloatArray, convention: C
     """
     centred = distinct_means(statistics, convention.averaging)
     rows, means = _rows(statistics, weight, centred, convention), centred.deviations
-    # |W Mc|² = tr(WᵀW McᵀMc) costs less than the product itself where K > d.
-    small = len(rows) <= rows.shape[1]
-    square = np.square(rows @ means.T).sum() if small else np.sum((rows.T @ rows) * (means.T @ means))
-    if square <= 0.0:
-        raise Undefined("the classifier maps every centred class mean to zero")
-    k = statistics.num_present
-    total, step = 0.0, max(1, pairs.TILE_ENTRIES // k)
+    found = centred.pairs
+    means = means / found.peak
+    rows = rows / np.abs(rows).max()
+    k = len(rows)
+    own, others, step = np.empty(k), Spread(), max(1, pairs.TILE_ENTRIES // (8 * k))
     for start in range(0, k, step):
-        outputs = rows[start : start + step] @ means.T / np.sqrt(square) + 1.0 / (k * np.sqrt(k - 1.0))
-        own = np.arange(len(outputs))
-        outputs[own, start + own] -= 1.0 / np.sqrt(k - 1.0)
-        total += float(np.square(outputs).sum())
-    return float(np.sqrt(total))
+        outputs = rows[start : start + step] @ means.T
+        places = np.arange(len(outputs)), start + np.arange(len(outputs))
+        own[start : start + len(outputs)] = outputs[places]
+        others.add(outputs, diagonal=start)
+    if not own.any() and others.mean == 0.0 == others.squares:
+        raise Undefined("the classifier maps every centred class mean to zero")
+    return two_valued_distance(own, others, pairs=1, off_diagonal=-1.0 / (k - 1))
 
 
 def nc3_self_duality(

@@ -20,40 +20,37 @@ def cdnv(statistics: ClassStatistics, convention: Convention = DEFAULT, *, expon
     """
     centred = distinct_means(statistics, convention.averaging)
     variances = statistics.within_trace[statistics.present]
+    found = centred.pairs
+    least, first, second = found.closest
+    if least * found.peak <= centred.rounding:
+        k, l = (int(centred.classes[i]) for i in (first, second))  # noqa: E741
+        raise Undefined(f"the means of classes {k} and {l} coincide")
     size = len(variances)
-    rows = max(1, _TILE_ENTRIES // size)
+    if exponent == 1.0:
+        return float((variances / found.peak) @ (found.inverse_squares / found.peak)) / (size * (size - 1))
     total = 0.0
-    for start in range(0, size - 1, rows):
+    rows = max(1, _TILE_ENTRIES // size)
+    for start in range(0, size, rows):
         stop = min(start + rows, size)
-        distances = squared_distances(centred.deviations, start, stop, centred.gram)
+        distances = squared_distances(centred.deviations, start, stop)
         distances[:, : stop - start][np.tril_indices(stop - start)] = np.inf
-        if distances.min() <= centred.rounding**2:
-            close = np.argwhere(distances <= centred.rounding**2)[0]
-            k, l = (int(centred.classes[i]) for i in close + start)  # noqa: E741
-            raise Undefined(f"the means of classes {k} and {l} coincide")
-        if exponent != 1.0:
-            distances **= exponent
-        np.divide(1.0, distances, out=distances)
+        np.divide(1.0, distances**exponent, out=distances)
         total += float(
             variances[start:stop] @ distances.sum(axis=1) + distances.sum(axis=0) @ variances[start:]
         )
     return total / (size * (size - 1))
 
 
-def squared_distances(
-    points: FloatArray, start: int, stop: int, gram: FloatArray | None = None
-) -> FloatArray:
+def squared_distances(points: FloatArray, start: int, stop: int) -> FloatArray:
     """``|p_k - p_l|²`` for rows ``start <= k < stop`` and columns ``l >= start``, each to full precision.
 
     ``|a|² + |b|² - 2<a, b>`` loses digits where a and b are close, so those few pairs are computed again
-    from the difference itself. The points should be near the origin: centre them first. A `gram` (P, P) of
-    their inner products is used where it is at hand.
+    from the difference itself. The points should be near the origin: centre them first.
     """
     a, b = points[start:stop], points[start:]
     squares = np.einsum("pd,pd->p", b, b)
     sizes = squares[: stop - start, None] + squares[None, :]
-    products = a @ b.T if gram is None else gram[start:stop, start:]
-    distances = np.asarray(sizes - 2.0 * products)
+    distances = np.asarray(sizes - 2.0 * (a @ b.T))
     close = np.argwhere(distances < _CLOSE * sizes)
     chunk = max(1, _TILE_ENTRIES // a.shape[1])
     for i in range(0, len(close), chunk):

@@ -3,7 +3,8 @@
 import numpy as np
 
 from encollapse._typing import FloatArray
-from encollapse.geometry.metrics import factorised
+from encollapse.geometry import factorised
+from encollapse.geometry.factorised import Factored
 from encollapse.geometry.metrics.convention import DEFAULT, Convention
 from encollapse.geometry.metrics.undefined import Undefined, centered_means, distinct_means
 from encollapse.geometry.statistics import CenteredMeans, ClassStatistics
@@ -21,9 +22,9 @@ def nc1_pinv(statistics: ClassStatistics, convention: Convention = DEFAULT) -> f
     conditioned, and otherwise the singular vectors, of which only
     those below the float64 rounding of the means are left out.
     """
-    covariance = within_covariance(statistics, convention)
+    within = factored_within(statistics, convention)
     centred = distinct_means(statistics, convention.averaging)
-    total = _quotient_trace(covariance, centred, statistics.mean_rounding, convention)
+    total = _quotient_trace(within, centred, statistics.mean_rounding, convention)
     return total / statistics.num_present if convention.nc1_per_class else total
 
 
@@ -33,8 +34,8 @@ def nc1_quotient(statistics: ClassStatistics, convention: Convention = DEFAULT) 
     What codes compute that take the top K - 1 eigenvectors of ``Σ_B`` :cite:p:`papyan2020`.
     """
     centred = distinct_means(statistics, convention.averaging)
-    covariance = within_covariance(statistics, convention)
-    return _quotient_trace(covariance, centred, statistics.mean_rounding, convention)
+    within = factored_within(statistics, convention)
+    return _quotient_trace(within, centred, statistics.mean_rounding, convention)
 
 
 def nc1_trace_ratio(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
@@ -67,20 +68,18 @@ def vci(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
     ``Σ_W`` below its rounding are raised to it, which sends the
     directions without any spread to ``1/(1 + s) = 0`` as the pseudo-inverse does.
     """
-    covariance = within_covariance(statistics, convention)
+    within = factored_within(statistics, convention)
     centred = centered_means(statistics, convention.averaging)
     rank = min(statistics.num_present - 1, statistics.feature_dim)
-    largest = float(np.abs(covariance).sum(axis=0).max())
-    if largest <= 0.0:
+    if within.size <= 0.0:
         if centred.coincide:
             raise Undefined("all features are the same")
         return 0.0
-    scaled, means = covariance / largest, centred.weighted / np.sqrt(largest)
-    within = factorised.factor(scaled)
-    if within is not None:
-        value = _share_within(scaled, within, means, centred)
+    if within.lower is not None:
+        value = _share_within(within, within.lower, centred)
         if value is not None:
             return value / rank
+    scaled, means = within.matrix / within.size, centred.weighted / np.sqrt(within.size)
     spreads, axes = np.linalg.eigh(scaled)
     spreads = np.maximum(spreads, _EPS * statistics.feature_dim * spreads[-1])
     whitened = means @ (axes / np.sqrt(spreads))
@@ -89,9 +88,10 @@ def vci(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
 
 
 def _quotient_trace(
-    covariance: FloatArray, centred: CenteredMeans, mean_rounding: float, convention: Convention
+    within: Factored, centred: CenteredMeans, mean_rounding: float, convention: Convention
 ) -> float:
     """``tr(Σ_W Σ_B⁺)``, by triangular factors where Σ_B is well conditioned on its range."""
+    covariance = within.matrix
     weights = _between_weights(centred, convention)
     peak = float(centred.norms.max())
     weighted = np.sqrt(weights)[:, None] * (centred.deviations / peak)
@@ -100,7 +100,11 @@ def _quotient_trace(
     rank = min(len(weighted) - dependent, weighted.shape[1])
     if peak > _FAR_ABOVE_ROUNDING * mean_rounding:
         if rank == weighted.shape[1]:
-            lower = factorised.factor(weighted.T @ weighted)
+            as_averaged = np.array_equal(weights, centred.weights)
+            lower = factorised.factor(centred.between if as_averaged else weighted.T @ weighted)
+            if lower is not None and within.lower is not None:
+                # tr(Σ_B⁻¹ Σ_W) = |L_B⁻¹ L_W|².
+                return within.size / peak**2 * float(np.square(factorised.solve(lower, within.lower)).sum())
             if lower is not None:
                 half = factorised.solve(lower, covariance / peak**2)
                 return float(np.trace(factorised.solve(lower, half.T)))
@@ -132,16 +136,20 @@ def _between_weights(centred: CenteredMeans, convention: Convention) -> FloatArr
     return np.asarray(weights * (size / dim)) if convention.between_per_dim else weights
 
 
-def _share_within(
-    covariance: FloatArray, within: FloatArray, means: FloatArray, centred: CenteredMeans
-) -> float | None:
-    """``Σ 1/(1 + s_i)`` over the between-class directions from Cholesky factors, None where those fail."""
-    if len(means) > means.shape[1]:
+def _share_within(within: Factored, lower: FloatArray, centred: CenteredMeans) -> float | None:
+    """``Σ 1/(1 + s_i)`` over the between-class directions from Cholesky factors, None where those fail.
+
+    `lower` is the factor of `within`.
+    """
+    size = within.size
+    if len(centred.deviations) > len(lower):
         # All d directions: tr((Σ_W + Σ_B)⁻¹ Σ_W), a sum of squares.
-        total = factorised.factor(covariance + means.T @ means)
-        return None if total is None else float(np.square(factorised.solve(total, within)).sum())
+        both = centred.between * (centred.norms.max() ** 2 / size)
+        total = factorised.factor(np.add(both, within.matrix / size, out=both))
+        return None if total is None else float(np.square(factorised.solve(total, lower)).sum())
+    means = centred.weighted / np.sqrt(size)
     rows = factorised.without_null_direction(means, np.sqrt(centred.weights))
-    whitened = factorised.solve(within, rows.T)
+    whitened = factorised.solve(lower, rows.T)
     total = factorised.factor(np.eye(len(rows)) + whitened.T @ whitened)
     return None if total is None else float(np.square(factorised.solve(total, np.eye(len(rows)))).sum())
 
@@ -164,24 +172,27 @@ def within_trace(statistics: ClassStatistics, convention: Convention) -> float:
     return float(statistics.weights(convention.averaging) @ traces)
 
 
-def within_covariance(statistics: ClassStatistics, convention: Convention) -> FloatArray:
-    """``Σ_W`` under the averaging of the convention, shape (d, d).
+def factored_within(statistics: ClassStatistics, convention: Convention) -> Factored:
+    """``Σ_W`` (d, d) under the averaging of the convention, with its Cholesky factor.
 
     Raises
     ------
     Undefined
         If it was not kept, or the pooled one is all there is and the classes have different counts.
     """
+    found = statistics.within(convention.averaging)
+    if found is not None:
+        return found
     if statistics.within_covariance is None and statistics.class_averaged_covariance is None:
         raise Undefined("the within-class covariance was not kept; use covariance=True")
-    counts = statistics.counts[statistics.present]
-    if convention.averaging == "class" and (counts != counts[0]).any():
-        if statistics.class_averaged_covariance is None:
-            raise Undefined(
-                "a class-averaged covariance of classes with different counts needs a second pass over the "
-                "features; use collapse(...)"
-            )
-        return statistics.class_averaged_covariance
-    if statistics.within_covariance is None:
-        raise Undefined("the sample-averaged within-class covariance was not kept; use covariance=True")
-    return statistics.within_covariance
+    if convention.averaging == "class":
+        raise Undefined(
+            "a class-averaged covariance of classes with different counts needs a second pass over the "
+            "features; use collapse(...)"
+        )
+    raise Undefined("the sample-averaged within-class covariance was not kept; use covariance=True")
+
+
+def within_covariance(statistics: ClassStatistics, convention: Convention) -> FloatArray:
+    """``Σ_W`` alone, for what needs no factor; raises as :func:`factored_within` does."""
+    return factored_within(statistics, convention).matrix

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.linalg import LinAlgError, lapack, solve_triangular
 
@@ -18,8 +20,32 @@ def factor(matrix: FloatArray, least: float = _LEAST_CONDITION) -> FloatArray | 
     except (np.linalg.LinAlgError, LinAlgError):
         return None
     size = float(np.abs(matrix).sum(axis=0).max())
-    condition, _ = lapack.dpocon(np.asfortranarray(lower), size, uplo="L")
+    condition, _ = lapack.dpocon(lower.T, size, uplo="U")  # the transpose, so that nothing is copied
     return np.asarray(lower) if condition >= least else None
+
+
+@dataclass(frozen=True, eq=False)
+class Factored:
+    """A symmetric positive semidefinite matrix, its largest column sum, and the factor of the quotient.
+
+    Parameters
+    ----------
+    matrix : (d, d)
+    size : float
+        Largest sum of absolute values of a column; 0 for the zero matrix.
+    lower : (d, d) or None
+        ``matrix = size · L Lᵀ``; None where the matrix is singular or nearly so.
+    """
+
+    matrix: FloatArray
+    size: float
+    lower: FloatArray | None
+
+    @classmethod
+    def of(cls, matrix: FloatArray) -> Factored:
+        """Factorise."""
+        size = float(np.linalg.norm(matrix, 1))
+        return cls(matrix, size, factor(matrix / size) if 0.0 < size < np.inf else None)
 
 
 def solve(lower: FloatArray, right: FloatArray, *, transposed: bool = False) -> FloatArray:
