@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -253,7 +253,7 @@ def _tiles(size: int) -> Iterator[tuple[int, int, int, int]]:
             yield start, stop, left, min(left + _COLUMNS, size)
 
 
-def _directly(squares: FloatArray, which: np.ndarray, a: FloatArray, b: FloatArray) -> None:  # type: ignore[type-arg]
+def _directly(squares: FloatArray, which: np.ndarray[Any, np.dtype[np.bool_]], a: FloatArray, b: FloatArray) -> None:
     """Compute squared distances of nearby points again from the differences, for ``|a|² + |b|² - 2<a, b>``
     has lost their digits.
     """

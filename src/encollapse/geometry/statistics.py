@@ -193,7 +193,7 @@ class CenteredMeans:
     def between(self) -> FloatArray:
         """Between-class covariance ``Σ_B`` (d, d), in units of ``norms.max()²``."""
         rows = np.sqrt(self.weights)[:, None] * (self.deviations / self.norms.max())
-        return _checks.read_only(rows.T @ rows)
+        return np.asarray(_checks.read_only(rows.T @ rows))
 
     @property
     def weighted(self) -> FloatArray:

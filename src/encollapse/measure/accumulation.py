@@ -213,8 +213,9 @@ class _Block:
         counts, squares = self._of(state.counts), self._of(state.squares)
         shifts = torch.linalg.vector_norm(self._of(state.sums), dim=1)
         # n |δ|² beside the sum of squares about the anchor; as lengths, for squares may overflow.
-        far = shifts > (_STRAY * squares * counts).sqrt()
-        return (far & (counts >= _TRUSTED_FROM) & (self._counts > 0)).nonzero().flatten()
+        far: torch.Tensor = shifts > (_STRAY * squares * counts).sqrt()
+        stray = far & (counts >= _TRUSTED_FROM) & (self._counts > 0)
+        return stray.nonzero().flatten()
 
     def _move(self, stray: torch.Tensor) -> bool:
         """Move anchors to the means, and the block with them; False where they are as near as can be."""
