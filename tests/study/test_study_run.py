@@ -12,6 +12,8 @@ import pytest
 
 import encollapse as ec
 from encollapse.errors import ArgumentTypeError
+from encollapse.study.execute import Job, execute
+from encollapse.study.resolve import dataset_of, feature_decay_of
 from encollapse.study.study import parse
 from reference.study_survival import processes_of_group
 
@@ -154,3 +156,46 @@ def test_ctrl_c_leaves_one_line_and_what_has_finished(tmp_path: Path) -> None:
     assert "error: interrupted" in errors
     assert "Traceback" not in errors
     assert 1 <= len(ec.study.open(tmp_path / "out").done) < 8
+
+
+def test_a_checkpoint_that_is_of_no_use_is_left_behind(tmp_path: Path) -> None:
+    (trial, _) = tiny().trials
+    state = tmp_path / "state.safetensors"
+    wanted = execute(Job(trial.settings))
+    state.write_bytes(b"of another release")
+    found = execute(Job(trial.settings, str(state)))
+    assert found.error is None
+    assert not state.exists()
+    assert found.record is not None
+    assert wanted.record is not None
+    assert found.record["loss"] == wanted.record["loss"]
+
+
+def test_a_trial_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    import encollapse.train
+
+    (trial, _) = tiny().trials
+    state = tmp_path / "state.safetensors"
+    dataset = dataset_of(trial.settings)
+    encollapse.train.fit(
+        dataset,
+        "one-hot",
+        weight_decay=trial.settings["weight_decay"],
+        feature_decay=feature_decay_of(trial.settings, 10, 50),
+        epochs=1,
+        finish=2,
+        checkpoint=state,
+        checkpoint_seconds=0.0,
+        keep_checkpoint=True,
+        progress=False,
+    )
+    assert state.exists()
+    heard: dict[str, list[int]] = {"resumed": [], "fresh": []}
+    found = execute(Job(trial.settings, str(state)), lambda done, *_: heard["resumed"].append(done))
+    fresh = execute(Job(trial.settings), lambda done, *_: heard["fresh"].append(done))
+    assert 0 in heard["fresh"]
+    assert 0 not in heard["resumed"]  # the first passes were not made again
+    assert found.record is not None
+    assert fresh.record is not None
+    assert found.record["loss"] == fresh.record["loss"]
+    assert not state.exists()
