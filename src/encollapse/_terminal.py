@@ -128,3 +128,13 @@ def parse_counts(text: str | None) -> list[int] | None:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise ArgumentError(f"counts: expected whole numbers with commas between, got {text!r}") from None
+
+
+def parse_pair(text: str | None, name: str) -> tuple[str, str] | None:
+    """Read ``encoding,bias_decay``."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 2 or not all(parts):
+        raise ArgumentError(f"{name}: expected two names with a comma between, got {text!r}")
+    return parts[0], parts[1]

@@ -17,6 +17,7 @@ from encollapse._terminal import (
     parse_counts,
     parse_encoding,
     parse_options,
+    parse_pair,
     parse_target,
     plain_warnings,
     show,
@@ -440,14 +441,23 @@ def report(
             metavar="FORMAT", help="Write tables of all trials and histories instead: csv or parquet."
         ),
     ] = None,
+    error_map: Annotated[
+        str | None,
+        typer.Option(
+            "--map",
+            metavar="ROWS,COLUMNS",
+            help="Axes of the error map, such as encoding,bias_decay; default: those with most values.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the report of a study: one self-contained HTML page, figures as PNG and SVG, their data as CSV.
+    """Write the report of a study: one self-contained page, figures as PNG, SVG and interactive, their data as CSV.
 
     [bold]Examples[/bold]
 
     $ encollapse report runs/digits-transition
     $ encollapse report runs/digits-transition --export parquet
+    $ encollapse report runs/digits-transition --map encoding,bias_decay --out for-the-paper
     """
     if export is not None:
         from encollapse import study as studies
@@ -458,7 +468,7 @@ def report(
         return
     from encollapse import present
 
-    page = present.report(folder, out=out)
+    page = present.report(folder, out=out, grid=parse_pair(error_map, "--map"))
     show(lambda: str(page), lambda: {"page": str(page)}, as_json)
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 import encollapse as ec
 from encollapse.present import wording
+from encollapse.present.charts.bias_axis import BiasAxis
 from encollapse.present.console import transition_grid
 from encollapse.present.families import by_panel, families
-from encollapse.present.figures.axis import BiasAxis
 from encollapse.present.figures.grams import chosen_trials
 from encollapse.study.live import duration
 from reference.study_folder import study_of, write_folder

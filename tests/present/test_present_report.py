@@ -66,7 +66,7 @@ def page(folder: Path) -> Page:
 def test_the_page_holds_every_part(page: Page, folder: Path) -> None:
     for heading in ("What was asked", "What was found", "Every comparison", "Evidence for the predictions"):
         assert f"<h2>{heading}</h2>" in page.source
-    assert page.source.count("<svg") == 4
+    assert page.source.count("<svg") == 7
     assert "16 networks were trained" in page.text
     assert f"encollapse study made-up.toml --out {folder.name}" in page.text
     assert "Worst row by Gram error: " in page.text
@@ -77,7 +77,9 @@ def test_the_page_asks_nothing_of_the_network(page: Page) -> None:
     assert page.fetched == []
     outside = [link for link in page.links if not link.startswith(("#", "data:"))]
     assert outside
-    assert all(re.fullmatch(r"[a-z-]+\.(png|svg|csv)", link) for link in outside)
+    assert all(
+        re.fullmatch(r"[a-z0-9-]+\.(png|svg|csv)|interactive\.html#[a-z0-9-]+", link) for link in outside
+    )
     for found in re.findall(r"url\(([^)]*)\)|@import", page.source):
         assert found.startswith("#")
 

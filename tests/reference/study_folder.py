@@ -60,7 +60,8 @@ def _done(trial: Trial, noise: float, counts: IntArray, seed: int) -> tuple[Row,
     solution = ec.ufm.solve(problem)
     generator = np.random.default_rng(seed)
     weight, means, bias = (
-        x + noise * generator.standard_normal(x.shape) * np.abs(x).max() for x in solution.parameters(7)
+        x + noise * generator.standard_normal(x.shape) * np.abs(x).max()
+        for x in solution.parameters(max(7, solution.rank))
     )
     measured = ClassGeometry(
         feature_gram=means.T @ means,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from encollapse import ufm
+from encollapse._typing import IntArray
 from encollapse.errors import UnsupportedError
+from encollapse.present.readings import decay_kind
 from encollapse.study.resolve import problem_of
 from encollapse.study.results import TrialResult
 from encollapse.study.trials import canonical_json, dataset_label, encoding_label, model_label, number_label
@@ -36,7 +37,7 @@ class Family:
     panel: str
     encoding: str
     trials: tuple[TrialResult, ...]
-    _paths: dict[tuple[float, ...], ufm.BiasPath] = field(default_factory=dict, repr=False)
+    _paths: dict[tuple[Any, ...], ufm.BiasPath] = field(default_factory=dict, repr=False)
 
     @property
     def label(self) -> str:
@@ -53,12 +54,26 @@ class Family:
         """Norm of the mean codeword ``|ē|``."""
         return float(np.linalg.norm(self.trials[0].record["label_mean"]))
 
+    @property
+    def counts(self) -> IntArray:
+        """Samples of each class, shape (K,)."""
+        return np.array(self.trials[0].record["counts"], dtype=np.int64)
+
+    def at(self, decay: float) -> list[TrialResult]:
+        """Trials at one bias decay, one a seed."""
+        return [result for result in self.trials if float(result.settings["bias_decay"]) == decay]
+
     @cached_property
     def problem(self) -> ufm.Problem | None:
-        """The unrestricted feature model of the first trial; None where this release cannot state it."""
+        """The unrestricted feature model of the first trial; None where this release cannot state it.
+
+        A network under plain or decoupled weight decay does not minimise it, so it has none either.
+        """
         first = self.trials[0]
+        if decay_kind(first) != "ufm":
+            return None
         try:
-            return problem_of(first.settings, np.array(first.record["counts"]))
+            return problem_of(first.settings, self.counts)
         except UnsupportedError:
             return None
 
@@ -69,10 +84,16 @@ class Family:
 
     def path(self, decays: Iterable[float]) -> ufm.BiasPath | None:
         """Exact minimisers along a grid of bias decays, solved once; None where there is no theory."""
+        problem = self.problem
+        if problem is None:
+            return None
         grid = tuple(float(decay) for decay in decays)
-        if self.problem is not None and grid not in self._paths:
-            self._paths[grid] = ufm.bias_path(self.problem, grid)
-        return self._paths.get(grid)
+        # Networks of several kinds on one data set share their theory.
+        stated = (self.encoding, problem.counts.tobytes(), problem.weight_decay, problem.feature_decay)
+        key = (*stated, problem.loss, problem.features, problem.feature_dim, grid)
+        if key not in self._paths:
+            self._paths[key] = ufm.bias_path(problem, grid)
+        return self._paths[key]
 
 
 def families(results: Iterable[TrialResult]) -> list[Family]:
@@ -82,8 +103,9 @@ def families(results: Iterable[TrialResult]) -> list[Family]:
         key = canonical_json({k: v for k, v in result.settings.items() if k not in _OWN_AXES})
         groups.setdefault(key, []).append(result)
     labels = _panel_labels([group[0] for group in groups.values()])
+    paths: dict[tuple[Any, ...], ufm.BiasPath] = {}
     made = [
-        Family(panel, encoding_label(group[0].settings), tuple(sorted(group, key=_order)))
+        Family(panel, encoding_label(group[0].settings), tuple(sorted(group, key=_order)), paths)
         for panel, group in zip(labels, groups.values(), strict=True)
     ]
     return sorted(made, key=lambda family: -len(family.bias_decays))
@@ -127,8 +149,3 @@ def _parts(settings: Any) -> dict[str, str]:
         "epochs": f"{settings['epochs']} epochs" if "epochs" in settings else "",
         "train": ", ".join(f"{k}={v}" for k, v in settings.get("train", {}).items()),
     }
-
-
-def finite_positive(values: Iterable[float]) -> list[float]:
-    """Return the values that a logarithmic axis can hold."""
-    return [value for value in values if 0 < value < math.inf]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from markupsafe import Markup
@@ -11,18 +12,27 @@ from markupsafe import Markup
 from encollapse import _files
 from encollapse.errors import ArgumentError
 from encollapse.present import pages, summary, tables
+from encollapse.present.charts import Drawing
 from encollapse.present.families import Family, families
-from encollapse.present.figures import Drawing, bias_curves, error_overview, gram_matrices, transition
+from encollapse.present.interactive import interactive_page
+from encollapse.present.sections import Section, sections
 from encollapse.study.results import Results, open_results
 
 _TEMPLATE = "report.html.j2"
+_INLINE = 2_300_000
+"""Characters of figures in the page; further ones stand beside it."""
+_LONG = 80
+"""Above so many networks the table of all comparisons is folded."""
 
 
-def report(results: Results | str | Path, *, out: str | Path | None = None) -> Path:
+def report(
+    results: Results | str | Path, *, out: str | Path | None = None, grid: tuple[str, str] | None = None
+) -> Path:
     """Write the report of a study and return the path of its page.
 
-    The page is one HTML file that asks nothing of the network. Each figure stands beside it as SVG and
-    PNG, with its numbers as CSV. Sections that do not apply to the study are left out.
+    The page ``index.html`` is one file that asks nothing of the network. Each figure stands beside it as SVG and PNG,
+    with its numbers as CSV; ``interactive.html`` shows the same figures to point at and to enlarge, with plotly's
+    JavaScript beside it. Sections that do not apply to the study are left out; those about what it varies come first.
 
     Parameters
     ----------
@@ -30,11 +40,14 @@ def report(results: Results | str | Path, *, out: str | Path | None = None) -> P
         Results of a study, or their folder; trials may be missing or failed.
     out : str or path, optional
         Folder of the report; default ``report`` in the folder of the results.
+    grid : (str, str), optional
+        The two settings along rows and columns of the error map, such as ``("encoding", "bias_decay")``; default the
+        two with most values.
 
     Raises
     ------
     ArgumentError
-        If no trial of the study has run.
+        If no trial of the study has run, or the study does not vary a setting named in `grid`.
     FileNotFoundError, FileFormatError
         If the folder holds no results that can be read.
     """
@@ -44,37 +57,48 @@ def report(results: Results | str | Path, *, out: str | Path | None = None) -> P
         raise ArgumentError(f"results: no trial in {str(results.path)!r} has finished; run the study first")
     folder = results.path / "report" if out is None else Path(out)
     members = families(results.done)
-    drawings = _drawings(members)
+    made = sections(results, members, grid)
+    drawings = [drawing for section in made for drawing in section.drawings]
     for drawing in drawings:
         drawing.save(folder)
-    return _files.write_text(folder / "index.html", _page(results, members, drawings))
+    if drawings:
+        interactive_page(folder, results.study.title, drawings)
+    return _files.write_text(folder / "index.html", _page(results, members, made))
 
 
-def _drawings(members: list[Family]) -> list[Drawing]:
-    if not members:
-        return []
-    made = [transition(members), gram_matrices(members[0]), bias_curves(members), error_overview(members)]
-    return [drawing for drawing in made if drawing is not None]
-
-
-def _page(results: Results, members: list[Family], drawings: list[Drawing]) -> str:
+def _page(results: Results, members: list[Family], made: Sequence[Section]) -> str:
     study = results.study
     return pages.render(
         _TEMPLATE,
         study=study,
         facts=_facts(results),
+        varies=summary.what_varies(results),
         finding=summary.finding(results, members),
         headline=summary.headline(results),
-        drawings=[(drawing, Markup(drawing.inline_svg())) for drawing in drawings],
+        sections=made,
+        inlined=_inlined([drawing for section in made for drawing in section.drawings]),
         comparisons=tables.comparison_table(results, members) if members else None,
+        folded=len(results.done) > _LONG,
         certificates=tables.certificate_table(members),
         meanings=tables.error_meanings(),
+        times=tables.time_table(members) if members else None,
         failed=results.failed,
         missing=results.missing,
         settings=summary.shared_settings(results),
         versions=summary.versions(results),
         command=f"encollapse study {shlex.quote(study.origin)} --out {shlex.quote(results.path.name)}",
     )
+
+
+def _inlined(drawings: Sequence[Drawing]) -> dict[str, Markup]:
+    """Figures that the page itself holds, in order, as long as there is room."""
+    room, held = _INLINE, {}
+    for drawing in drawings:
+        text = drawing.inline_svg()
+        if len(text) <= room:
+            held[drawing.name] = Markup(text)
+            room -= len(text)
+    return held
 
 
 def _facts(results: Results) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from encollapse.present.families import Family
+from encollapse.present.varied import varied
 from encollapse.present.wording import bias_decay_is, count, fixed, percent, power, unbroken
 from encollapse.study.results import Results, TrialResult
 from encollapse.study.trials import number_label
@@ -49,6 +50,12 @@ def finding(results: Results, members: Sequence[Family]) -> list[str]:
             f"{count(missing, 'trial')} of the study {'has' if missing == 1 else 'have'} not run yet."
         )
     return sentences
+
+
+def what_varies(results: Results) -> list[tuple[str, str]]:
+    """Each setting that the study varies, with its values."""
+    settings = [trial.settings for trial in results.study.trials]
+    return [(p.name, ", ".join(p.values)) for p in varied(settings)]
 
 
 def where(result: TrialResult, members: Sequence[Family]) -> str:
@@ -112,11 +119,11 @@ def shared_settings(results: Results) -> list[tuple[str, str]]:
             "data set": record["dataset"],
             "class counts": " ".join(map(str, record["counts"])),
             **record["settings"],
-            "threshold c": f"{record['threshold_c']:.6g}",
-            "threshold t = c√K": f"{record['threshold_t']:.6g}",
+            "threshold c": record["threshold_c"],
+            "threshold t = c√K": record["threshold_t"],
         }
         for name, value in values.items():
-            text = f"{value:.6g}" if isinstance(value, float) else str(value)
+            text = "none" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
             if text not in found.setdefault(name, []):
                 found[name].append(text)
     return [(name.replace("_", " "), "; ".join(texts)) for name, texts in found.items() if name != "progress"]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from encollapse.geometry.comparison import MEANINGS
+from encollapse.present import readings
 from encollapse.present.families import Family
 from encollapse.present.summary import where
 from encollapse.present.wording import power, short
@@ -37,6 +38,11 @@ class Group:
 
     label: str
     rows: tuple[tuple[Cell, ...], ...]
+
+    @property
+    def size(self) -> int:
+        """How many rows."""
+        return len(self.rows)
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ def _comparison_row(result: TrialResult, worst: dict[str, TrialResult | None]) -
         Cell(number_label(result.settings["bias_decay"])),
         Cell(str(result.settings["seed"])),
         *(Cell(short(value), worst=result is worst[name] and bool(value)) for name, value in errors),
-        Cell(mark + short(result.record["relative_excess"])),
+        Cell(mark + short(result.record.get("relative_excess"))),
         Cell(f"{result.row.seconds:.1f}"),
     )
 
@@ -112,15 +118,38 @@ def _certificate_group(family: Family) -> Group:
         certificate = prediction["certificate"]
         texts = (
             number_label(decay),
-            f"{prediction['loss']:#.8g}",
-            f"{certificate['lower_bound']:#.8g}",
-            short(certificate["gap"]),
+            _exact(prediction["loss"]),
+            _exact(certificate["lower_bound"]),
+            short(readings.number(certificate["gap"])),
             certificate["kind"].replace("_", " "),
             "holds" if certificate["holds"] else "does not hold",
             _critical(prediction["critical_bias_decay"]),
         )
         rows.append(tuple(Cell(text) for text in texts))
     return Group(family.label, tuple(rows))
+
+
+def time_table(members: Sequence[Family]) -> Table:
+    """Wall times of the trials, by family."""
+    columns = (("", ""), ("networks", ""), ("mean", "seconds a network"), ("longest", ""), ("all", "minutes"))
+    rows = []
+    for family in members:
+        seconds = [result.row.seconds for result in family.trials]
+        texts = (
+            family.label,
+            str(len(seconds)),
+            f"{sum(seconds) / len(seconds):.1f} s",
+            f"{max(seconds):.1f} s",
+            f"{sum(seconds) / 60:.1f} min",
+        )
+        rows.append(tuple(Cell(text) for text in texts))
+    caption = "Wall time of the trials as each worker saw it, loading and measuring included."
+    return Table(columns, (Group("", tuple(rows)),), caption)
+
+
+def _exact(value: float | str | None) -> str:
+    """Eight digits; a dash where there is no number."""
+    return f"{value:#.8g}" if isinstance(value, int | float) else "–"
 
 
 def _critical(value: float | str | None) -> str:

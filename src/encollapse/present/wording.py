@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 
 from encollapse.study.trials import number_label
 
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _SUBSCRIPT = re.compile(r"(?<=[\wλπᵀ|])_(b|B|W|T|H|k|l|F|meas|pred)(?![A-Za-z])")
 
 
@@ -20,7 +20,7 @@ def power(value: float | None) -> str:
     if value == 0 or 0.01 <= abs(value) < 1000:
         return signed(value, 2)
     digits, exponent = f"{value:.1e}".split("e")
-    return unbroken(f"{digits.replace('-', '−')} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}")
+    return unbroken(f"{digits.replace('-', '−')} × 10{str(int(exponent)).translate(SUPERSCRIPTS)}")
 
 
 def short(value: float | None) -> str:
@@ -66,3 +66,53 @@ def unbroken(text: str) -> str:
 def symbols(text: Any) -> Markup:
     """Escape text for HTML and set the indices of symbols such as ``λ_b`` as subscripts."""
     return Markup(_SUBSCRIPT.sub(r"<sub>\1</sub>", str(escape(text))))
+
+
+def wrapped(text: str, length: int) -> str:
+    """A name longer than `length` in two lines: its options in brackets, or its last part, on the second."""
+    if len(text) <= length:
+        return text
+    return text.replace(" (", "\n(", 1) if " (" in text else text.replace(", ", ",\n", 1)
+
+
+def mathematics(text: str) -> str:
+    """Set the indices of symbols such as ``λ_b`` the way matplotlib does."""
+    return _SUBSCRIPT.sub(r"$_{\\mathrm{\1}}$", text.replace("$", r"\$"))
+
+
+def markup(text: str) -> str:
+    """Set the indices of symbols such as ``λ_b`` as subscripts in plotly's markup, all else escaped."""
+    return _SUBSCRIPT.sub(r"<sub>\1</sub>", text.replace("&", "&amp;").replace("<", "&lt;"))
+
+
+METRIC_NAMES = {
+    "excess_loss": "excess loss",
+    "mean_cosine": "mean cosine",
+    "test_accuracy": "accuracy, hold-out",
+    "nc1_trace_ratio": "NC1, tr Σ_W / tr Σ_B",
+    "nc1_pinv": "NC1, tr(Σ_W Σ_B⁺)/K",
+    "nc1_normalized": "NC1, share within",
+    "cdnv": "CDNV",
+    "vci": "VCI",
+    "nc2_equinorm": "NC2, equal norms",
+    "nc2_equiangular": "NC2, equal angles",
+    "nc2_max_angle": "NC2, largest angle",
+    "nc2_etf": "NC2, simplex",
+    "nc2_etf_uncentered": "NC2, simplex, uncentred",
+    "nc2_orthogonal": "NC2, orthogonal",
+    "gnc2_log": "GNC2, log kernel",
+    "nc3_alignment": "NC3, alignment",
+    "nc3_self_duality": "NC3, self-duality",
+    "unc3": "UNC3",
+    "nc4_agreement": "NC4, agreement",
+    "ncc_accuracy": "accuracy, nearest mean",
+    "bias_to_label_mean": "|b − ē|",
+    "label_centering": "|W μ + b − ē|",
+    "balance": "balance of layers",
+}
+"""Short names of metrics, for the title of a small panel."""
+
+
+def metric_name(name: str) -> str:
+    """Short name of a metric; an unknown one is written as words."""
+    return METRIC_NAMES.get(name, name.replace("_", " "))

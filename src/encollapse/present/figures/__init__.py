@@ -1,10 +1,32 @@
-"""Figures, each a `Drawing`: of a study, from families of trials, and of a problem's exact transition."""
+"""Figures, each a `Drawing` or several sheets of them, from families of trials, or of a problem's transition."""
 
+from encollapse.present.charts import Drawing
 from encollapse.present.figures.bias import bias_curves
+from encollapse.present.figures.collapse import collapse_dots
+from encollapse.present.figures.decays import weight_decay_dots
+from encollapse.present.figures.decisions import decision_dots
+from encollapse.present.figures.dynamics import dynamics
+from encollapse.present.figures.error_map import error_maps
 from encollapse.present.figures.errors import error_overview
-from encollapse.present.figures.figure import Drawing
-from encollapse.present.figures.grams import gram_matrices
+from encollapse.present.figures.grams import gram_encodings, gram_matrices
+from encollapse.present.figures.imbalance import imbalance
 from encollapse.present.figures.path import path_figure
+from encollapse.present.figures.scatter import scatter
 from encollapse.present.figures.transition import transition
 
-__all__ = ["Drawing", "bias_curves", "error_overview", "gram_matrices", "path_figure", "transition"]
+__all__ = [
+    "Drawing",
+    "bias_curves",
+    "collapse_dots",
+    "decision_dots",
+    "dynamics",
+    "error_maps",
+    "error_overview",
+    "gram_encodings",
+    "gram_matrices",
+    "imbalance",
+    "path_figure",
+    "scatter",
+    "transition",
+    "weight_decay_dots",
+]

@@ -6,86 +6,106 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 
-from encollapse.present.families import Family, by_panel
-from encollapse.present.figures import curves
-from encollapse.present.figures.axis import BiasAxis
-from encollapse.present.figures.figure import Drawing
-from encollapse.present.style import house_style
+from encollapse.present.charts import Chart, Drawing, Mark, Panel, Rule, Scale, drawing
+from encollapse.present.charts.bias_axis import BiasAxis
+from encollapse.present.families import Family
+from encollapse.present.figures import series
+from encollapse.present.figures.series import Series, Sheet
+from encollapse.present.figures.spread import BARS, spread
+from encollapse.study.results import TrialResult
 
 NAME = "bias"
 
 _CENTRED = 1e-12  # a label mean shorter than this is zero up to rounding, and no ratio can be formed
 
 
-def bias_curves(members: Sequence[Family]) -> Drawing | None:
+def bias_curves(members: Sequence[Family]) -> list[Drawing]:
     """Norm of the bias, in units of the label mean's, against ``λ_b``.
 
     Returns
     -------
-    Drawing or None
+    list of Drawing
         None if no family with an uncentred encoding has networks at two bias decays or more.
     """
-    candidates = curves.varied(members)
+    candidates = series.varied(members)
     shown = [family for family in candidates if family.label_mean_norm > _CENTRED]
-    if not shown:
-        return None
     axis = BiasAxis.covering(value for family in shown for value in family.bias_decays)
-    groups, looks = by_panel(shown), curves.looks(candidates)
-    rows: list[dict[str, Any]] = []
-    with house_style(NAME):
-        figure, all_axes = curves.curve_panels(list(groups), axis, height=3.3)
-        for axes, group in zip(all_axes, groups.values(), strict=True):
-            curves.draw_reference(axes, 1.0, "label mean" if axes is all_axes[-1] else None)
-            for family in group:
-                rows += _draw_theory(axes, axis, family, looks[family][0])
-                rows += _draw_networks(axes, axis, family, looks[family])
-        all_axes[0].set_ylim(-0.06, 1.14)
-        all_axes[0].set_ylabel("|bias| / |label mean|")
-        curves.legend(figure, groups.values(), looks)
-    centred = [family.label for family in candidates if family not in shown]
+    centred = dict.fromkeys(family.encoding for family in candidates if family not in shown)
     note = f" Left out, for the mean of their labels is zero: {'; '.join(centred)}." if centred else ""
+    pages = series.sheets(candidates, keep=shown.__contains__)
+    return [drawing(_chart(sheet, axis, note, page, len(pages))) for page, sheet in enumerate(pages)]
+
+
+def _chart(sheet: Sheet, axis: BiasAxis, note: str, page: int, pages: int) -> Chart:
+    rows: list[dict[str, Any]] = []
+    panels = []
+    for place, (title, group) in enumerate(sheet.panels):
+        last = place == sheet.columns - 1 or len(sheet.panels) == 1
+        marks: list[Mark] = [Rule(1.0, name="label mean" if last else "")]
+        for one in series.in_grey(group):
+            marks += _theory(one, axis, rows)
+        for one in group:
+            marks += _networks(one, rows)
+        panels.append(
+            Panel(
+                Scale("bias regularisation λ_b", "bias", bias=axis),
+                Scale("|bias| / |label mean|", limits=(-0.06, 1.14)),
+                marks,
+                title,
+            )
+        )
     caption = (
         "Norm of the last layer's bias, in units of the norm of the label mean ē = Σ π_k e_k. Lines: the exact "
-        "minimiser. Open marks: trained networks. A free bias (λ_b = 0) equals the label mean and centres the "
-        f"labels; the more it is regularised, the more of the label mean the features must carry.{note}"
+        f"minimiser. Open marks: trained networks; {BARS}. A free bias (λ_b = 0) equals the label mean and centres "
+        "the labels; the more it is regularised, the more of the label mean the features must carry."
+        f"{note}{series.page_note(page, pages)}"
     )
-    return Drawing(NAME, caption, figure, rows)
+    return Chart(
+        series.page_name(NAME, page),
+        caption,
+        panels,
+        rows,
+        columns=sheet.columns,
+        width=sheet.width,
+        height=3.0 if sheet.columns < 3 else 2.4,
+        keys=sheet.keys,
+        share="xy" if len(sheet.panels) > 1 else "",
+    )
 
 
-def _draw_theory(axes: Axes, axis: BiasAxis, family: Family, colour: str) -> list[dict[str, Any]]:
-    decays = curves.theory_grid(axis, family)
+def _theory(one: Series, axis: BiasAxis, rows: list[dict[str, Any]]) -> list[Mark]:
+    family = one.family
+    decays = series.theory_grid(axis, family)
     path = family.path(decays)
     if path is None:
         return []
     norms = np.array([float(np.linalg.norm(solution.bias)) for solution in path.solutions])
-    curves.draw_theory(axes, axis, decays, norms / family.label_mean_norm, colour)
-    return [
+    rows += [
         _row(family, "predicted", decay, "", norm)
         for decay, norm in zip(decays.tolist(), norms.tolist(), strict=True)
     ]
+    return [series.theory_line(decays, norms / family.label_mean_norm, one)]
 
 
-def _draw_networks(axes: Axes, axis: BiasAxis, family: Family, look: tuple[str, str]) -> list[dict[str, Any]]:
-    points, rows = [], []
+def _networks(one: Series, rows: list[dict[str, Any]]) -> list[Mark]:
+    family = one.family
+    norms: dict[str, float] = {}
     for result in family.trials:
         bias = result.geometries()[1].bias
         if bias is not None:
-            norm, decay = float(np.linalg.norm(bias)), float(result.settings["bias_decay"])
-            points.append((decay, norm / family.label_mean_norm))
-            rows.append(_row(family, "measured", decay, result.settings["seed"], norm))
-    curves.draw_points(axes, axis, points, look)
-    return rows
+            norms[result.id] = float(np.linalg.norm(bias))
+            decay = float(result.settings["bias_decay"])
+            rows.append(_row(family, "measured", decay, result.settings["seed"], norms[result.id]))
+
+    def ratio(result: TrialResult) -> float | None:
+        return norms[result.id] / family.label_mean_norm if result.id in norms else None
+
+    found = [(decay, spread(family.at(decay), ratio)) for decay in family.bias_decays]
+    kept = [(decay, value) for decay, value in found if value is not None]
+    return [series.network_points(kept, one, "|bias| / |label mean|")]
 
 
 def _row(family: Family, kind: str, decay: float, seed: Any, norm: float) -> dict[str, Any]:
-    return {
-        "kind": kind,
-        "encoding": family.encoding,
-        "panel": family.panel,
-        "bias_decay": decay,
-        "seed": seed,
-        "bias_norm": norm,
-        "label_mean_norm": family.label_mean_norm,
-    }
+    ratio = {"bias_norm": norm, "label_mean_norm": family.label_mean_norm}
+    return series.csv_row(family, kind, decay, seed, **ratio)

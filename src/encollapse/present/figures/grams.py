@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from encollapse._typing import FloatArray
+from encollapse.present.charts import Chart, Drawing, Heat, Panel, Scale, drawing
 from encollapse.present.families import Family
-from encollapse.present.figures.figure import Drawing
-from encollapse.present.style import DIVERGING, GREY, house_style, panels
+from encollapse.present.figures.choice import chosen_decays, common_decays
+from encollapse.present.figures.series import page_name, page_note, parts
 from encollapse.present.wording import power
 from encollapse.study.results import TrialResult
 from encollapse.study.trials import number_label
 
 NAME = "gram-matrices"
+OF_ENCODINGS = "gram-encodings"
+
+_COLUMNS = 7
 
 
-def gram_matrices(family: Family, *, columns: int = 4) -> Drawing | None:
+def gram_matrices(family: Family, *, columns: int = 5) -> Drawing | None:
     """Uncentred Gram matrices at up to `columns` bias decays, all on one diverging colour scale.
 
     Returns
@@ -25,39 +31,10 @@ def gram_matrices(family: Family, *, columns: int = 4) -> Drawing | None:
         None if the theory has no prediction for this family.
     """
     chosen = chosen_trials(family, columns)
-    pairs = [
-        (predicted.feature_gram, measured.feature_gram)
-        for predicted, measured in (result.geometries() for result in chosen)
-        if predicted is not None
-    ]
-    if len(pairs) < len(chosen):
+    titles = [f"λ_b = {number_label(result.settings['bias_decay'])}" for result in chosen]
+    pairs = _pairs(chosen)
+    if pairs is None:
         return None
-    limit = max(float(np.nanmax(np.abs(gram))) for pair in pairs for gram in pair) or 1.0
-    rows: list[dict[str, Any]] = []
-    with house_style(NAME):
-        figure, grid = panels(len(chosen), 2, width=1.75 * len(chosen) + 0.9, height=3.75)
-        for column, (result, pair) in enumerate(zip(chosen, pairs, strict=True)):
-            decay = result.settings["bias_decay"]
-            for row, (kind, gram) in enumerate(zip(("predicted", "measured"), pair, strict=True)):
-                axes = grid[row][column]
-                image = axes.imshow(gram, cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation="none")
-                # Without it, equal pictures would share an identifier in the page.
-                image.set_gid(f"{kind}-{column}")
-                axes.set_xticks([])
-                axes.set_yticks([])
-                for spine in axes.spines.values():
-                    spine.set(visible=True, linewidth=0.6, color=GREY)
-                rows += _rows(kind, result, gram)
-            grid[0][column].set_title(f"$\\lambda_b$ = {number_label(decay)}", loc="center")
-            error = result.comparison_error("gram_error")
-            text = "no Gram error" if error is None else f"Gram error {power(error)}"
-            grid[1][column].set_xlabel(text, fontsize=7.5, color=GREY)
-        for row, kind in enumerate(("predicted", "measured")):
-            grid[row][0].set_ylabel(kind)
-        bar = figure.colorbar(image, ax=[axes for line in grid for axes in line], shrink=0.75, aspect=28)
-        bar.outline.set(linewidth=0.5, edgecolor=GREY)
-        bar.ax.tick_params(width=0.5, length=2)
-        bar.set_label("inner product of class means")
     seeds = {result.settings["seed"] for result in chosen}
     seed = f", seed {seeds.pop()}" if len(seeds) == 1 else ""
     caption = (
@@ -65,24 +42,87 @@ def gram_matrices(family: Family, *, columns: int = 4) -> Drawing | None:
         "(above) and measured on the trained network (below), one row and column a class, all on one scale. "
         "The Gram error is |G_meas − G_pred| / |G_pred| in the Frobenius norm."
     )
-    return Drawing(NAME, caption, figure, rows)
+    limit = max(float(np.nanmax(np.abs(gram))) for pair in pairs for gram in pair) or 1.0
+    return drawing(_chart(NAME, caption, chosen, titles, pairs, [limit] * len(pairs)))
+
+
+def gram_encodings(members: Sequence[Family]) -> list[Drawing]:
+    """Gram matrices of each encoding at one bias decay, each on its own scale; none below two encodings."""
+    first = {family.encoding: family for family in reversed(members)}
+    if len(first) < 2:
+        return []
+    decay = common_decays(list(first.values()), 2)[-1]
+    encodings = dict.fromkeys(family.encoding for family in members)
+    shown = [(e, first[e].at(decay)[0]) for e in encodings if first[e].at(decay)]
+    found = [(name, result, pair[0]) for name, result in shown if (pair := _pairs([result]))]
+    pages = parts(found, _COLUMNS)
+    made = []
+    for page, part in enumerate(pages):
+        chosen, pairs = [result for _, result, _ in part], [pair for *_, pair in part]
+        panel = first[part[0][0]].panel
+        caption = (
+            f"Gram matrices of the uncentred class means under each encoding, λ_b = {number_label(decay)}"
+            f"{f', {panel}' if panel else ''}, first seed: predicted (above) and measured (below). Blue is negative, "
+            f"orange positive; each encoding has its own scale.{page_note(page, len(pages))}"
+        )
+        limits = [max(float(np.nanmax(np.abs(gram))) for gram in pair) or 1.0 for pair in pairs]
+        titles = [name.replace(" (", "\n(") for name, *_ in part]
+        made.append(drawing(_chart(page_name(OF_ENCODINGS, page), caption, chosen, titles, pairs, limits)))
+    return made
 
 
 def chosen_trials(family: Family, columns: int) -> list[TrialResult]:
     """One trial (the first seed) at each of up to `columns` bias decays: both ends, and what is critical."""
-    decays = family.bias_decays
-    first = {float(result.settings["bias_decay"]): result for result in reversed(family.trials)}
-    if len(decays) <= columns:
-        return [first[decay] for decay in decays]
-    picked = {0, len(decays) - 1}
-    critical = family.critical
-    if critical is not None:
-        picked.add(int(np.argmin([abs(decay - critical) for decay in decays])))
-    spread = np.rint(np.linspace(0, len(decays) - 1, 2 * columns)).astype(int).tolist()
-    while len(picked) < columns:
-        # The candidate that is farthest from everything picked so far.
-        picked.add(max(spread, key=lambda i: min(abs(i - p) for p in picked)))
-    return [first[decays[index]] for index in sorted(picked)]
+    return [family.at(decay)[0] for decay in chosen_decays(family, columns)]
+
+
+def _pairs(chosen: Sequence[TrialResult]) -> list[tuple[FloatArray, FloatArray]] | None:
+    pairs = [
+        (predicted.feature_gram, measured.feature_gram)
+        for predicted, measured in (result.geometries() for result in chosen)
+        if predicted is not None
+    ]
+    return pairs if len(pairs) == len(chosen) else None
+
+
+def _chart(
+    name: str,
+    caption: str,
+    chosen: Sequence[TrialResult],
+    titles: Sequence[str],
+    pairs: Sequence[tuple[FloatArray, FloatArray]],
+    limits: Sequence[float],
+) -> Chart:
+    rows: list[dict[str, Any]] = []
+    panels = []
+    one_scale = len(set(limits)) == 1
+    for row, kind in enumerate(("predicted", "measured")):
+        for column, (result, pair) in enumerate(zip(chosen, pairs, strict=True)):
+            rows += _rows(kind, result, pair[row])
+            limit = limits[column]
+            value = result.comparison_error("gram_error")
+            error = "" if value is None else f"{'Gram ' if len(chosen) < 6 else ''}error {power(value)}"
+            panels.append(
+                Panel(
+                    Scale(error if row else ""),
+                    Scale("" if column else kind),
+                    [Heat(np.asarray(pair[row]), (-limit, limit), "diverging")],
+                    "" if row else titles[column],
+                    bare=True,
+                    square=True,
+                )
+            )
+    width = min(8.6, 1.65 * len(chosen) + (0.9 if one_scale else 0.3))
+    return Chart(
+        name,
+        caption,
+        panels,
+        rows,
+        columns=len(chosen),
+        width=width,
+        height=(width - 0.9 * one_scale) / len(chosen) - 0.02,
+        heat_label="inner product of class means" if one_scale else "",
+    )
 
 
 def _rows(kind: str, result: TrialResult, gram: np.ndarray[Any, Any]) -> list[dict[str, Any]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from encollapse.present.charts import Drawing
 from encollapse.present.class_details import ClassDetails
-from encollapse.present.figures.figure import Drawing
 from encollapse.present.style import BLUE, DIVERGING, GREY, INK, VERMILLION, house_style, panels
 from encollapse.present.wording import fixed
 

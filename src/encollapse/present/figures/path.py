@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from encollapse import ufm
 from encollapse._typing import FloatArray
-from encollapse.present.figures import curves
-from encollapse.present.figures.axis import BiasAxis
-from encollapse.present.figures.figure import Drawing
-from encollapse.present.style import BLUE, house_style, panels
+from encollapse.present.charts import Chart, Drawing, Line, Mark, Panel, Points, Rule, Scale, drawing
+from encollapse.present.charts.bias_axis import BiasAxis
+from encollapse.present.style import BLUE
+from encollapse.study.trials import number_label
 
 NAME = "path"
 
@@ -29,22 +28,20 @@ def path_figure(problem: ufm.Problem) -> Drawing:
         Its own bias decay is ignored; the axis holds 0, ∞ and the critical value.
     """
     critical = problem.critical_bias_decay()
-    axis = BiasAxis.covering([*_RANGE, *([] if critical is None else [critical])])
     known = [] if critical is None else [critical]
+    axis = BiasAxis.covering([*_RANGE, *known])
     decays = np.unique([0.0, *axis.grid(_POINTS), *known, math.inf])
     path = ufm.bias_path(problem, decays)
     norms = np.array([float(np.linalg.norm(solution.bias)) for solution in path.solutions])
-    with house_style(NAME):
-        figure, grid = panels(2, width=8.6, height=3.3)
-        cosines, biases = grid[0]
-        _draw(cosines, axis, decays, path.mean_cosine, critical)
-        _draw(biases, axis, decays, norms, critical, value=False)
-        curves.draw_reference(cosines, -1 / (problem.encoding.num_classes - 1), "simplex\nframe")
-        curves.draw_reference(cosines, 0.0, "orthogonal\nframe")
-        cosines.margins(y=0.1)
-        cosines.set_ylabel("mean cosine of class means")
-        biases.set_ylim(bottom=-0.04 * max(norms.max(), 1e-300))
-        biases.set_ylabel("|bias|")
+    marked = critical if critical is not None and axis.holds(critical) else None
+    scale = Scale("bias regularisation λ_b", "bias", bias=axis)
+    simplex = -1 / (problem.encoding.num_classes - 1)
+    cosines = [
+        Rule(simplex, name="simplex\nframe"),
+        Rule(0.0, name="orthogonal\nframe"),
+        *_marks(decays, path.mean_cosine, marked, named=True),
+    ]
+    biases = _marks(decays, norms, marked, named=False)
     caption = (
         f"Exact minimiser of the unrestricted feature model, {problem.encoding.name} labels, "
         f"{problem.encoding.num_classes} classes: mean cosine between the uncentred class means, and norm of the "
@@ -56,19 +53,19 @@ def path_figure(problem: ufm.Problem) -> Drawing:
             decays.tolist(), path.mean_cosine.tolist(), norms.tolist(), strict=True
         )
     ]
-    return Drawing(NAME, caption, figure, rows)
+    top = max(float(norms.max()), 1e-300)
+    panels = [
+        Panel(scale, Scale("mean cosine of class means"), cosines),
+        Panel(scale, Scale("|bias|", limits=(-0.04 * top, 1.06 * top)), biases),
+    ]
+    return drawing(Chart(NAME, caption, panels, rows, columns=2, height=2.8))
 
 
-def _draw(
-    axes: Axes,
-    axis: BiasAxis,
-    decays: FloatArray,
-    values: FloatArray,
-    critical: float | None,
-    *,
-    value: bool = True,
-) -> None:
-    axis.draw(axes)
-    curves.draw_theory(axes, axis, decays, values, BLUE)
-    if critical is not None and axis.holds(critical):
-        curves.draw_critical(axes, critical, float(values[decays == critical][0]), BLUE, value=value)
+def _marks(decays: FloatArray, values: FloatArray, critical: float | None, *, named: bool) -> list[Mark]:
+    marks: list[Mark] = [Line(decays.tolist(), values.tolist(), BLUE)]
+    if critical is not None:
+        at = float(values[decays == critical][0])
+        name = f"λ_b* = {number_label(critical)}" if named else ""
+        marks.append(Rule(critical, across=False, name=name, colour=BLUE, dash="dashed"))
+        marks.append(Points([critical], [at], BLUE, "D", filled=True, size=5))
+    return marks

@@ -5,92 +5,125 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from matplotlib.axes import Axes
-
-from encollapse.present.families import Family, by_panel
-from encollapse.present.figures import curves
-from encollapse.present.figures.axis import BiasAxis
-from encollapse.present.figures.figure import Drawing
-from encollapse.present.style import house_style
+from encollapse.present.charts import Chart, Drawing, Mark, Panel, Points, Rule, Scale, drawing
+from encollapse.present.charts.bias_axis import BiasAxis
+from encollapse.present.families import Family
+from encollapse.present.figures import series
+from encollapse.present.figures.series import Series, Sheet
+from encollapse.present.figures.spread import BARS, spread
+from encollapse.study.results import TrialResult
+from encollapse.study.trials import number_label
 
 NAME = "transition"
 
+_SAME = 0.02  # relative difference below which two critical bias decays are drawn as one
 
-def transition(members: Sequence[Family]) -> Drawing | None:
+
+def transition(members: Sequence[Family]) -> list[Drawing]:
     """Mean cosine of uncentred class means against ``λ_b``: theory as lines, networks as points.
 
     Returns
     -------
-    Drawing or None
-        None if no family has networks at two bias decays or more.
+    list of Drawing
+        Sheets of up to twelve panels; none if no family has networks at two bias decays or more.
     """
-    shown = curves.varied(members)
-    if not shown:
-        return None
+    shown = series.varied(members)
     axis = BiasAxis.covering(value for family in shown for value in family.bias_decays)
-    groups, looks = by_panel(shown), curves.looks(shown)
+    pages = series.sheets(shown)
+    return [drawing(_chart(sheet, axis, page, len(pages))) for page, sheet in enumerate(pages)]
+
+
+def _chart(sheet: Sheet, axis: BiasAxis, page: int, pages: int) -> Chart:
     rows: list[dict[str, Any]] = []
-    with house_style(NAME):
-        figure, all_axes = curves.curve_panels(list(groups), axis, height=3.7)
-        for axes, group in zip(all_axes, groups.values(), strict=True):
-            for family in group:
-                rows += _draw_theory(axes, axis, family, looks[family][0])
-                rows += _draw_networks(axes, axis, family, looks[family])
-            num_classes = len(group[0].trials[0].record["counts"])
-            last = axes is all_axes[-1]
-            curves.draw_reference(axes, -1 / (num_classes - 1), "simplex\nframe" if last else None)
-            curves.draw_reference(axes, 0.0, "orthogonal\nframe" if last else None)
-        all_axes[0].margins(y=0.1)
-        all_axes[0].set_ylabel("mean cosine of class means")
-        curves.legend(figure, groups.values(), looks)
+    panels = []
+    for place, (title, group) in enumerate(sheet.panels):
+        last = place == sheet.columns - 1 or len(sheet.panels) == 1
+        marks: list[Mark] = [
+            Rule(-1 / (len(group[0].family.counts) - 1), name="simplex\nframe" if last else ""),
+            Rule(0.0, name="orthogonal\nframe" if last else ""),
+        ]
+        for one in series.in_grey(group):
+            marks += _theory(one, axis, marks, rows, named=len(sheet.panels) <= 3)
+        for one in group:
+            marks += _networks(one, rows)
+        panels.append(
+            Panel(
+                Scale("bias regularisation λ_b", "bias", bias=axis),
+                Scale("mean cosine of class means"),
+                marks,
+                title,
+            )
+        )
     caption = (
         "Mean cosine between the uncentred class means against the bias regularisation. Lines: the exact "
-        "minimiser of the unrestricted feature model. Open marks: trained networks, one a seed. Filled diamond "
+        f"minimiser of the unrestricted feature model. Open marks: trained networks; {BARS}. Filled diamond "
         "and vertical line: the critical bias decay λ_b*, above which the class means have a common component. "
         "Dotted: the simplex equiangular tight frame and the orthogonal frame. 0 and ∞ stand beyond the breaks of "
-        "the axis."
+        f"the axis.{series.page_note(page, pages)}"
     )
-    return Drawing(NAME, caption, figure, rows)
+    return Chart(
+        series.page_name(NAME, page),
+        caption,
+        panels,
+        rows,
+        columns=sheet.columns,
+        width=sheet.width,
+        height=3.4 if sheet.columns < 3 else 2.6,
+        keys=sheet.keys,
+        share="xy" if len(sheet.panels) > 1 else "",
+    )
 
 
-def _draw_theory(axes: Axes, axis: BiasAxis, family: Family, colour: str) -> list[dict[str, Any]]:
-    decays = curves.theory_grid(axis, family)
+def _theory(
+    one: Series, axis: BiasAxis, before: Sequence[Mark], rows: list[dict[str, Any]], *, named: bool
+) -> list[Mark]:
+    family = one.family
+    critical = family.critical if family.critical is not None and axis.holds(family.critical) else None
+    decays = series.theory_grid(axis, family, critical)
     path = family.path(decays)
     if path is None:
         return []
-    curves.draw_theory(axes, axis, decays, path.mean_cosine, colour)
-    critical = family.critical
-    at_critical = None if critical is None or not axis.holds(critical) else family.path([critical])
-    if critical is not None and at_critical is not None:
-        curves.draw_critical(axes, critical, float(at_critical.mean_cosine[0]), colour)
+    cosines = path.mean_cosine
+    rows += [
+        series.csv_row(family, "predicted", decay, "", mean_cosine=cosine)
+        for decay, cosine in zip(decays.tolist(), cosines.tolist(), strict=True)
+    ]
+    marks: list[Mark] = [series.theory_line(decays, cosines, one)]
+    if critical is None:
+        return marks
+    at = float(cosines[decays == critical][0])
+    marks.append(Points([critical], [at], one.look.colour, "D", filled=True, size=5, label=one.label))
+    marked = [mark.value for mark in before if isinstance(mark, Rule) and not mark.across]
+    if not any(abs(critical / other - 1) < _SAME for other in marked):
+        name = f"λ_b* = {number_label(critical)}" if named and not marked else ""
+        marks.append(Rule(critical, across=False, name=name, colour=one.look.colour, dash="dashed"))
+    return marks
+
+
+def _networks(one: Series, rows: list[dict[str, Any]]) -> list[Mark]:
+    family = one.family
+    rows += [
+        series.csv_row(
+            family, "measured", float(r.settings["bias_decay"]), r.settings["seed"], mean_cosine=_measured(r)
+        )
+        for r in family.trials
+    ]
+    found = [(decay, spread(family.at(decay), _shown)) for decay in family.bias_decays]
     return [
-        _row(family, "predicted", decay, "", cosine)
-        for decay, cosine in zip(decays.tolist(), path.mean_cosine.tolist(), strict=True)
+        series.network_points(
+            [(decay, value) for decay, value in found if value is not None], one, "mean cosine"
+        )
     ]
 
 
-def _draw_networks(axes: Axes, axis: BiasAxis, family: Family, look: tuple[str, str]) -> list[dict[str, Any]]:
-    measured = [
-        (float(result.settings["bias_decay"]), result.settings["seed"], result.record["mean_cosine"])
-        for result in family.trials
-    ]
-    # Where a class has no predicted mean, the angles of what was measured there are noise.
-    defined = [(result.record["prediction"] or {"mean_cosine": 0})["mean_cosine"] for result in family.trials]
-    points = [
-        (decay, cosine)
-        for (decay, _, cosine), prediction in zip(measured, defined, strict=True)
-        if cosine is not None and prediction is not None
-    ]
-    curves.draw_points(axes, axis, points, look)
-    return [_row(family, "measured", decay, seed, cosine) for decay, seed, cosine in measured]
+def _measured(result: TrialResult) -> float | None:
+    value = result.record["mean_cosine"]
+    return None if value is None else float(value)
 
 
-def _row(family: Family, kind: str, decay: float, seed: Any, cosine: float | None) -> dict[str, Any]:
-    return {
-        "kind": kind,
-        "encoding": family.encoding,
-        "panel": family.panel,
-        "bias_decay": decay,
-        "seed": seed,
-        "mean_cosine": "" if cosine is None else cosine,
-    }
+def _shown(result: TrialResult) -> float | None:
+    """The measured cosine; where a class has no predicted mean, the angles of what was measured are noise."""
+    prediction = result.record.get("prediction")
+    if prediction is not None and prediction["mean_cosine"] is None:
+        return None
+    return _measured(result)

@@ -14,8 +14,12 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from encollapse import _files
+from encollapse.present.charts.chart import Chart
+from encollapse.present.charts.paper import figure_of
 from encollapse.present.style import house_style
 
+_LONG = re.compile(r"(\d\.\d\d)\d+")
+_PATHS = re.compile(r'\b(?:d|x|y|x1|x2|y1|y2|points)="[^"]*"')
 _DATE = {".svg": "Date", ".pdf": "CreationDate"}  # left out, so that equal data give equal files
 
 
@@ -33,12 +37,15 @@ class Drawing:
         The picture.
     rows : sequence of mappings
         The numbers in it, one mapping a row of its CSV file, all with the same keys.
+    chart : Chart, optional
+        What the figure was drawn from; a figure that has one also has an interactive version.
     """
 
     name: str
     caption: str
     figure: Figure
     rows: Sequence[Mapping[str, Any]]
+    chart: Chart | None = None
 
     def save(self, folder: Path) -> None:
         """Write ``name.svg``, ``name.png`` and ``name.csv`` into a folder."""
@@ -75,6 +82,8 @@ class Drawing:
         text = self._svg
         text = text[text.index("<svg") :]
         text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+        # A hundredth of a point is finer than any screen.
+        text = _PATHS.sub(lambda found: _LONG.sub(r"\1", found.group()), text)
         return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{self.name}-", text)
 
     @cached_property
@@ -82,5 +91,10 @@ class Drawing:
         buffer = io.StringIO()
         with house_style(self.name):
             # Without a date and the maker's address the file depends on the data alone.
-            self.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+            self.figure.savefig(buffer, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
         return buffer.getvalue()
+
+
+def drawing(chart: Chart) -> Drawing:
+    """Draw a chart for paper; the chart stays with it for the screen."""
+    return Drawing(chart.name, chart.caption, figure_of(chart), chart.rows, chart)

@@ -1,0 +1,131 @@
+"""Rare and frequent classes: lengths of the class means and distances to the nearest, in the order of the counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from encollapse._typing import FloatArray
+from encollapse.geometry import ClassGeometry
+from encollapse.present.charts import Chart, Drawing, Key, Line, Mark, Panel, Points, Scale, drawing
+from encollapse.present.families import Family
+from encollapse.present.figures.choice import chosen_decays
+from encollapse.present.figures.series import page_name, page_note, parts
+from encollapse.present.style import MARKERS, shades
+from encollapse.study.trials import number_label
+
+NAME = "imbalance"
+
+_DECAYS = 4
+_COLUMNS = 4
+_MARKED = 60
+"""Above so many classes, marks are drawn without their edge."""
+
+
+def imbalance(members: Sequence[Family]) -> list[Drawing]:
+    """Norms of the class means and distances between them, predicted and measured; none for balanced data."""
+    shown = [f for f in members if np.ptp(f.counts) > 0]
+    pages = parts(shown, _COLUMNS)
+    return [drawing(_chart(page, number, len(pages))) for number, page in enumerate(pages)]
+
+
+def _chart(members: Sequence[Family], page: int, pages: int) -> Chart:
+    rows: list[dict[str, Any]] = []
+    decays = sorted({decay for family in members for decay in chosen_decays(family, _DECAYS)})
+    colours = dict(zip(decays, shades(len(decays)), strict=True))
+    markers = dict(zip(decays, MARKERS * (1 + len(decays) // len(MARKERS)), strict=False))
+    norms, distances = [], []
+    for place, family in enumerate(members):
+        order = np.argsort(-family.counts, kind="stable")
+        names = _names(family.counts[order])
+        marks: tuple[list[Mark], list[Mark]] = ([], [])
+        for decay in chosen_decays(family, _DECAYS):
+            _draw(family, decay, order, colours[decay], markers[decay], marks, rows)
+        scale = Scale("classes by count", limits=(-0.6, len(order) - 0.4))
+        ticks = Scale("samples of the class", "category", names=names) if names else scale
+        norms.append(Panel(ticks, Scale("" if place else "norm of class mean"), marks[0], family.label))
+        distances.append(Panel(ticks, Scale("" if place else "distance to nearest"), marks[1]))
+    caption = (
+        "Class means by the size of their class, the largest class on the left. Above, the norm of the uncentred mean; "
+        "below, the distance to the nearest other class mean: a distance of 0 means that classes have merged, a norm "
+        "of 0 that the class is not learnt at all. Lines: the exact minimiser. Marks: trained networks, mean over "
+        f"seeds with bars from the lowest to the highest.{page_note(page, pages)}"
+    )
+    keys = [Key(f"λ_b = {number_label(d)}", colours[d], markers[d]) for d in decays]
+    return Chart(
+        page_name(NAME, page),
+        caption,
+        [*norms, *distances],
+        rows,
+        columns=len(members),
+        width=8.6 if len(members) > 1 else 7.2,
+        height=2.3,
+        keys=keys,
+    )
+
+
+def _draw(
+    family: Family,
+    decay: float,
+    order: Any,
+    colour: str,
+    marker: str,
+    marks: tuple[list[Mark], list[Mark]],
+    rows: list[dict[str, Any]],
+) -> None:
+    geometries = [(result, *result.geometries()) for result in family.at(decay)]
+    predicted = geometries[0][1]
+    places = np.arange(len(order), dtype=float)
+    for panel, read in zip(marks, (_norms, _nearest), strict=True):
+        if predicted is not None:
+            panel.append(Line(places.tolist(), read(predicted)[order].tolist(), colour))
+        values = np.array([read(measured)[order] for *_, measured in geometries])
+        panel.append(
+            Points(
+                places.tolist(),
+                values.mean(axis=0).tolist(),
+                colour,
+                marker,
+                size=4.0 if len(order) <= _MARKED else 2.0,
+                low=values.min(axis=0).tolist(),
+                high=values.max(axis=0).tolist(),
+                label=f"λ_b = {number_label(decay)}",
+            )
+        )
+    for result, _, measured in geometries:
+        for k in range(len(order)):
+            rows.append(
+                {
+                    "family": family.label,
+                    "trial": result.id,
+                    "bias_decay": decay,
+                    "seed": result.settings["seed"],
+                    "class": k,
+                    "count": int(family.counts[k]),
+                    "norm_predicted": None if predicted is None else float(_norms(predicted)[k]),
+                    "norm_measured": float(_norms(measured)[k]),
+                    "nearest_predicted": None if predicted is None else float(_nearest(predicted)[k]),
+                    "nearest_measured": float(_nearest(measured)[k]),
+                }
+            )
+
+
+def _norms(geometry: ClassGeometry) -> FloatArray:
+    return np.sqrt(np.clip(np.diag(geometry.feature_gram), 0.0, None))
+
+
+def _nearest(geometry: ClassGeometry) -> FloatArray:
+    """Distance of each class mean to the nearest other."""
+    squares = np.diag(geometry.feature_gram)
+    between = squares[:, None] + squares[None, :] - 2 * geometry.feature_gram
+    np.fill_diagonal(between, np.inf)
+    return np.asarray(np.sqrt(np.clip(np.nanmin(between, axis=1), 0.0, None)))
+
+
+def _names(counts: Any) -> tuple[str, ...]:
+    """Counts as ticks where there is room; where neighbours agree, only the first is written."""
+    if len(counts) > 14:
+        return ()
+    return tuple(str(n) if i == 0 or n != counts[i - 1] else "" for i, n in enumerate(counts.tolist()))
