@@ -253,7 +253,9 @@ def _tiles(size: int) -> Iterator[tuple[int, int, int, int]]:
             yield start, stop, left, min(left + _COLUMNS, size)
 
 
-def _directly(squares: FloatArray, which: np.ndarray[Any, np.dtype[np.bool_]], a: FloatArray, b: FloatArray) -> None:
+def _directly(
+    squares: FloatArray, which: np.ndarray[Any, np.dtype[np.bool_]], a: FloatArray, b: FloatArray
+) -> None:
     """Compute squared distances of nearby points again from the differences, for ``|a|² + |b|² - 2<a, b>``
     has lost their digits.
     """
