@@ -4,7 +4,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test docs lint chromium clean
+.PHONY: help demo test docs lint system clean
 
 help:
 	@echo "make demo   install, train the built-in study, write the report"
@@ -26,15 +26,18 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The explorer's tests need a browser; where it cannot be installed they say so and skip.
-chromium:
-	@command -v chromium >/dev/null || ! command -v apt-get >/dev/null || sh -c '\
+# A browser and a data set for the tests that use them; where they cannot be installed, those tests say so and skip.
+system:
+	@wanted="$$(command -v chromium >/dev/null || echo chromium)"; \
+	dpkg -s dataset-fashion-mnist >/dev/null 2>&1 || wanted="$$wanted dataset-fashion-mnist"; \
+	if [ -n "$$wanted" ] && command -v apt-get >/dev/null; then \
 	  run=; [ "$$(id -u)" = 0 ] || run="sudo -n"; \
-	  $$run apt-get update -qq && $$run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium' \
-	  >/dev/null 2>&1 || echo "chromium could not be installed; the tests of the explorer will say so"
+	  { $$run apt-get update -qq; \
+	    $$run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$wanted; } \
+	  >/dev/null 2>&1 || echo "could not install $$wanted: the tests that need them will say so"; \
+	fi
 
-test: lint chromium
-	-@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then apt-get install -qq -y dataset-fashion-mnist >/dev/null; fi
+test: lint system
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
 
 docs: $(STAMP)
