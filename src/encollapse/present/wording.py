@@ -70,7 +70,7 @@ def symbols(text: Any) -> Markup:
 
 def wrapped(text: str, length: int) -> str:
     """A name longer than `length` in two lines: its options in brackets, or its last part, on the second."""
-    if len(text) <= length:
+    if len(text) <= length or "\n" in text:
         return text
     return text.replace(" (", "\n(", 1) if " (" in text else text.replace(", ", ",\n", 1)
 
