@@ -1,5 +1,6 @@
 // Charts, drawn by plotly; moving the bias decay changes data and nothing else.
 
+import { paintCells } from "./cells.js";
 import { color, digits } from "./tools.js";
 
 const CONFIG = { displayModeBar: false, responsive: true, doubleClick: false, showTips: false };
@@ -143,13 +144,19 @@ function scale() {
   ];
 }
 
-/** A matrix as a picture with values under the pointer. Redrawn in place while its shape and meaning stay. */
-export function drawMatrix(div, rows, { meaning = "cosine", what = "classes", most = 1, names = null, square = true } = {}) {
+/** A matrix as a picture with values under the pointer, redrawn in place while its shape and meaning stay; `quick`, its
+ * cells are painted at once and the values follow. */
+export function drawMatrix(div, rows, { meaning = "cosine", what = "classes", most = 1, names = null, square = true, quick = false } = {}) {
   const [n, m] = [rows.length, rows[0]?.length ?? 0];
   const key = [n, m, meaning, what, document.documentElement.dataset.theme, names?.join()].join("|");
   if (div.dataset.key === key && div._fullLayout) {
-    return Plotly.restyle(div, { z: [rows], zmin: [-most], zmax: [most] }, [0]);
+    const settle = () => Plotly.restyle(div, { z: [rows], zmin: [-most], zmax: [most] }, [0]);
+    if (!quick) return settle();
+    paintCells(div, rows, most, settle);
+    return Promise.resolve(div);
   }
+  clearTimeout(div.settling);
+  div.querySelector("canvas.cells")?.remove();
   div.dataset.key = key;
   const ticks = (count) => {
     const every = Math.ceil(count / 12);

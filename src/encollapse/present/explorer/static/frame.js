@@ -79,8 +79,8 @@ export class Frame {
     context.clearRect(0, 0, w, h);
     const upright = this.data.axes !== "leading";
     this.cx = w / 2;
-    this.cy = upright ? h * 0.66 : h * 0.5;
-    this.scale = this.zoom * Math.min(w * 0.43, h * (upright ? 0.52 : 0.42));
+    this.cy = upright ? h * 0.62 : h * 0.5;
+    this.scale = this.zoom * Math.min(w * 0.43, h * (upright ? 0.47 : 0.4));
     if (this.data.empty) {
       context.fillStyle = color("--soft");
       context.font = `italic 15px ${color("--serif")}`;

@@ -110,8 +110,8 @@ function drawPicture() {
   const classifier = unpack(picture.classifier);
   const products = value("quantity") === "products";
   const meaning = products ? "product" : "cosine";
-  drawMatrix($("plot-features"), features, { meaning, most: products ? largest(features) : 1 });
-  drawMatrix($("plot-classifier"), classifier, { meaning, what: "rows", most: products ? largest(classifier) : 1 });
+  drawMatrix($("plot-features"), features, { meaning, most: products ? largest(features) : 1, quick: true });
+  drawMatrix($("plot-classifier"), classifier, { meaning, what: "rows", most: products ? largest(classifier) : 1, quick: true });
   drawSpectrum($("plot-spectrum"), picture.spectrum);
   const hidden = Math.round(100 * picture.frame.shown);
   $("frame-note").textContent = picture.frame.empty ? "" : `${hidden} % of the length² is in view`;

@@ -87,8 +87,13 @@ export function unpack({ shape, data }) {
 
 export const still = matchMedia("(prefers-reduced-motion: reduce)");
 
+const colors = new Map();
+
+/** A colour of the present theme; asking the browser each time would settle styles at every stroke. */
 export function color(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const key = `${document.documentElement.dataset.theme} ${name}`;
+  if (!colors.has(key)) colors.set(key, getComputedStyle(document.documentElement).getPropertyValue(name).trim());
+  return colors.get(key);
 }
 
 export const isDark = () => document.documentElement.dataset.theme === "dark";
