@@ -39,6 +39,7 @@ system:
 
 test: lint system
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+	@test ! -d artefacts/explorer || echo "screenshots of the explorer: artefacts/explorer"
 
 docs: $(STAMP)
 	$(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/_build/html

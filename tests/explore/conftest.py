@@ -12,7 +12,7 @@ from encollapse.present.explorer.still import browser_path
 from reference.study_folder import study_of, write_folder
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 ARTEFACTS = Path(__file__).resolve().parents[2] / "artefacts" / "explorer"
 
@@ -36,6 +36,7 @@ def browser(chromium: str) -> "Iterator[Browser]":
     with sync_playwright() as playwright:
         made = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield made
+        _CONTEXTS.clear()
         made.close()
 
 
@@ -53,17 +54,28 @@ def address(study_folder: Path) -> Iterator[str]:
         yield found
 
 
+_CONTEXTS: dict[str, "BrowserContext"] = {}
+
+
+def context_of(browser: "Browser", settings: dict[str, Any]) -> "BrowserContext":
+    """A browser context for these settings; visits share it, and with it the compiled code of plotly."""
+    key = repr(settings)
+    if key not in _CONTEXTS:
+        _CONTEXTS[key] = browser.new_context(**settings)
+    return _CONTEXTS[key]
+
+
 class Visit:
-    """A page of its own browser context, with what it did wrong."""
+    """A page, with what it did wrong."""
 
     def __init__(self, browser: "Browser", address: str, **settings: Any) -> None:
         chosen: dict[str, Any] = {
             "viewport": {"width": 1280, "height": 720},
             "reduced_motion": "reduce",
         } | settings
-        self.context = browser.new_context(**chosen)
-        self.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=address)
-        self.page: Page = self.context.new_page()
+        context = context_of(browser, chosen)
+        context.grant_permissions(["clipboard-read", "clipboard-write"], origin=address)
+        self.page: Page = context.new_page()
         self.page.set_default_timeout(10_000)
         self.address = address
         self.faults: list[str] = []
@@ -77,6 +89,10 @@ class Visit:
     def _note(self, url: str) -> None:
         if not url.startswith((self.address, "data:", "blob:")):
             self.elsewhere.append(url)
+
+    def close(self) -> None:
+        """Close the page."""
+        self.page.close()
 
     def open(self, query: str = "") -> "Page":
         """Open the page in a state and wait until it is drawn."""
@@ -102,6 +118,6 @@ class Visit:
 def visit(browser: "Browser", address: str) -> Iterator[Visit]:
     made = Visit(browser, address)
     yield made
-    made.context.close()
+    made.close()
     assert made.faults == []
     assert made.elsewhere == []

@@ -54,7 +54,9 @@ def number(page: "Page", name: str) -> float:
 
 def gram(page: "Page", chart: str = "plot-features") -> np.ndarray:
     """The matrix that a chart shows."""
-    rows = page.evaluate(f"document.getElementById('{chart}').data[0].z.map(row => Array.from(row))")
+    rows = page.evaluate(
+        f"(document.getElementById('{chart}').data?.[0]?.z ?? []).map(row => Array.from(row))"
+    )
     return np.array(rows, dtype=np.float64)
 
 
@@ -167,7 +169,7 @@ def test_views_of_the_gram_matrices(visit: Visit) -> None:
     page = visit.open("?classes=5&counts=longtail&feature_decay=1e-5")
     solved = ec.ufm.solve(problem_of(ec.encodings.one_hot(5), [100, 56, 32, 18, 10], feature_decay=1e-5))
     page.get_by_role("button", name="products").click()
-    until(page, "document.getElementById('plot-features').data[0].zmax != 1")
+    until(page, "document.getElementById('plot-features').data?.[0].zmax != 1")
     assert np.allclose(gram(page), solved.geometry.feature_gram, atol=1e-9)
     assert np.allclose(gram(page, "plot-classifier"), np.asarray(solved.geometry.classifier_gram), atol=1e-9)
     page.get_by_role("button", name="centred", exact=True).click()
@@ -221,7 +223,7 @@ def test_a_state_survives_reload_and_travels_in_the_address(visit: Visit, browse
     other.drawn()
     settle(other.page, wanted)
     assert query_of(other.page) == query
-    other.context.close()
+    other.close()
 
 
 HOSTILE = [
@@ -321,7 +323,7 @@ def test_play_sweeps_to_the_end(browser: "Browser", address: str) -> None:
     until(page, "document.getElementById('bias_decay').value === '∞'")
     until(page, "document.getElementById('play').getAttribute('aria-pressed') === 'false'")
     settle(page, expect(problem_of(ec.encodings.one_hot(4), bias_decay=math.inf)))
-    lively.context.close()
+    lively.close()
     assert lively.faults == []
 
 
@@ -336,7 +338,7 @@ def test_three_users_at_once_do_not_disturb_each_other(browser: "Browser", addre
     for i, one in enumerate(visits):
         wanted.append(expect(problem_of(ec.encodings.one_hot(3 + i), bias_decay=2.5 + i)))
         settle(one.page, wanted[i])
-        one.context.close()
+        one.close()
         assert one.faults == []
 
 
@@ -367,7 +369,7 @@ def test_a_geometry_is_drawn_designed_and_saved(visit: Visit) -> None:
     page.locator("#plot-target").focus()
     page.keyboard.press("+")
     until(page, "document.getElementById('target').value === 'similarity'")
-    until(page, "Math.abs(document.getElementById('plot-target').data[0].z[0][1] - (-0.23)) < 0.01")
+    until(page, "Math.abs(document.getElementById('plot-target').data?.[0].z[0][1] - (-0.23)) < 0.01")
     cell = page.evaluate(
         "(() => { const chart = document.getElementById('plot-target'), box = chart.getBoundingClientRect();"
         "const { xaxis: x, yaxis: y } = chart._fullLayout;"
@@ -423,7 +425,7 @@ def test_trained_networks_over_the_theory(visit: Visit) -> None:
     assert query_of(page)["run"] == chosen
     page.locator("#run-explore").click()
     visit.drawn()
-    until(page, "document.getElementById('plot-line').data.length > 4")
+    until(page, "document.getElementById('plot-line').data?.length > 4")
     assert query_of(page)["typed" if "typed" in page.url else "samples"] == "13"
 
 
@@ -468,7 +470,7 @@ def test_networks_appear_while_their_study_is_running(browser: "Browser", tmp_pa
         store.keep(rows[second.id], [], load_arrays(whole.arrays_path(second.id)))
         until(page, "document.querySelectorAll('#trials [role=option]').length === 2")
         assert "2 trained" in page.locator("#study-progress").inner_text()
-        one.context.close()
+        one.close()
     assert one.faults == []
 
 
@@ -547,5 +549,5 @@ def test_it_fits_the_window(browser: "Browser", address: str, width: int, height
         assert box is not None
         assert box["y"] + box["height"] <= height
     one.shot(f"explore-{width}-{scheme}", whole=width < 1000)
-    one.context.close()
+    one.close()
     assert one.faults == []
