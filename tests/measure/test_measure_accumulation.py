@@ -147,3 +147,12 @@ def test_decisions_in_float32_are_those_of_float64() -> None:
     assert 0.1 < (double.accuracy or 0) < 0.99 or (double.ncc_accuracy or 0) > 0.5
     for name in ("nc4_agreement", "ncc_accuracy", "accuracy"):
         assert getattr(single, name) == getattr(double, name), name
+
+
+def test_many_equal_rows_and_equal_means_are_decided_at_once() -> None:
+    """Every sample ties between classes 1, 2 and 3; the lowest wins."""
+    labels = torch.arange(3001) % 4
+    features = torch.zeros(3001, D)
+    features[labels == 0] = 1.0
+    found = collapse(features, labels)
+    assert found.ncc_accuracy == pytest.approx(float((labels <= 1).double().mean()), rel=1e-15)

@@ -16,6 +16,7 @@ from encollapse.measure.classifier import Classifier
 from encollapse.measure.precision import exact_products
 
 _CHUNK_ENTRIES = 2**22
+_CACHED_ENTRIES = 2**21
 
 _BY_CLASSIFIER = ("nc4_agreement", "accuracy")
 
@@ -60,10 +61,13 @@ class NearestMean:
         def move(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> torch.Tensor:
             return torch.tensor(values, device=device)
 
-        self._classes = centred.classes
-        self._means = move(statistics.means[centred.classes])
+        # Of equal means the first one wins every tie: without the others there is nothing to settle.
+        _, first = np.unique(statistics.means[centred.classes], axis=0, return_index=True)
+        kept = np.sort(first)
+        self._classes = centred.classes[kept]
+        self._means = move(statistics.means[self._classes])
         self._centre = move(centred.global_mean)
-        deviations = move(centred.deviations)
+        deviations = move(centred.deviations[kept])
         half_squares = 0.5 * deviations.square().sum(dim=1)
         self._about_centre = LinearScores(deviations, -half_squares)
         self._about_origin = LinearScores(deviations, -half_squares - deviations @ self._centre)
@@ -97,11 +101,16 @@ class NearestMean:
 
 
 def _best(scores: torch.Tensor, errors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Place of the largest score (n,), the rows (m,) in which that is in doubt, and their candidates (m, K)."""
+    """Place of the largest score (n,), the rows (m,) in which that is in doubt, and their candidates (m, K).
+
+    The scores are overwritten.
+    """
     best, chosen = scores.max(dim=1)
-    close = scores >= (best - 2 * errors)[:, None]
-    unsure = (close.sum(dim=1) > 1).nonzero().flatten()
-    return chosen, unsure, close[unsure]
+    own, least = chosen[:, None], best - 2 * errors
+    scores.scatter_(1, own, -torch.inf)
+    unsure = (scores.amax(dim=1) >= least).nonzero().flatten()
+    close = scores[unsure] >= least[unsure, None]
+    return chosen, unsure, close.scatter_(1, own[unsure], True)
 
 
 def classifier_rule(classifier: Classifier, num_classes: int, device: torch.device) -> Rule | str:
@@ -163,6 +172,15 @@ class Tally:
 
     def add(self, features: torch.Tensor, labels: IntArray) -> None:
         """Count a batch: features (n, d) float32 or float64, labels (n,)."""
+        start = 0
+        step = (
+            max(1, _CACHED_ENTRIES // features.shape[1]) if features.device.type == "cpu" else len(features)
+        )
+        for rows in torch.split(features, max(step, 1)):
+            self._add(rows, labels[start : start + len(rows)])
+            start += len(rows)
+
+    def _add(self, features: torch.Tensor, labels: IntArray) -> None:
         by_mean = self._nearest_mean(features)
         self._samples += len(labels)
         self._near += int((by_mean == labels).sum())

@@ -56,9 +56,9 @@ class SpanRows:
         self.labels: IntArray = np.concatenate(parts) if parts else np.empty(0, np.int64)
 
     def blocks(self, device: torch.device) -> Iterator[torch.Tensor]:
-        """Float64 blocks, in the order of the samples."""
+        """Blocks of float32 or float64, in the order of the samples."""
         for _, block in self.raw():
-            yield from (rows.double() for rows in FeatureRows(block).blocks(device))
+            yield from FeatureRows(block).blocks(device)
 
     def raw(self) -> Iterator[tuple[str, ArrayLike]]:
         """Blocks in the dtype of the files, each with where it is from."""
@@ -131,5 +131,5 @@ def covariance_of(spans: Sequence[Span], statistics: ClassStatistics) -> FloatAr
 def _count(tally: Tally, block: ArrayLike, labels: IntArray) -> None:
     start = 0
     for rows in FeatureRows(block).blocks(_CPU):
-        tally.add(rows.double(), labels[start : start + len(rows)])
+        tally.add(rows, labels[start : start + len(rows)])
         start += len(rows)
