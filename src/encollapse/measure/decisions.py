@@ -20,8 +20,8 @@ _CACHED_ENTRIES = 2**21
 
 _BY_CLASSIFIER = ("nc4_agreement", "accuracy")
 
-Rule = Callable[[torch.Tensor], IntArray]
-"""Classes (n,) that a classifier decides for features (n, d)."""
+Rule = Callable[[torch.Tensor, torch.Tensor], IntArray]
+"""Classes (n,) that a classifier decides for features (n, d) of lengths (n,)."""
 
 
 class LinearScores:
@@ -37,14 +37,14 @@ class LinearScores:
         self._reach = float(torch.linalg.norm(rows, dim=1).max())
         self._shift = float(offsets.abs().max())
 
-    def __call__(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scores (n, K) and their errors (n,)."""
+    def __call__(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scores (n, K) of features (n, d) of lengths (n,), and their errors (n,)."""
         rows, offsets = self._single if features.dtype == torch.float32 else (self._rows, self._offsets)
         with exact_products(features.device):
             scores = torch.addmm(offsets, features, rows.T)
         eps = torch.finfo(features.dtype).eps
         growth = 4 + (4 * features.shape[1] if eps < 1e-15 else 16 * features.shape[1] ** 0.5)
-        reach = torch.linalg.vector_norm(features, dim=1) * self._reach
+        reach = lengths * self._reach
         return scores, eps * (growth * reach + 2 * self._shift)
 
 
@@ -72,24 +72,28 @@ class NearestMean:
         self._about_centre = LinearScores(deviations, -half_squares)
         self._about_origin = LinearScores(deviations, -half_squares - deviations @ self._centre)
 
-    def __call__(self, features: torch.Tensor) -> IntArray:
-        """Classes (n,) of features (n, d)."""
+    def __call__(self, features: torch.Tensor, lengths: torch.Tensor) -> IntArray:
+        """Classes (n,) of features (n, d) of lengths (n,)."""
         rows = max(1, _CHUNK_ENTRIES // len(self._means))
-        chosen = [self._choose(chunk) for chunk in torch.split(features, rows)]
+        pieces = zip(torch.split(features, rows), torch.split(lengths, rows), strict=True)
+        chosen = [self._choose(chunk, own) for chunk, own in pieces]
         return np.asarray(self._classes[torch.cat(chosen).cpu().numpy()])
 
-    def _choose(self, features: torch.Tensor) -> torch.Tensor:
+    def _choose(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         if features.dtype == torch.float64:
-            chosen, unsure, close = _best(*self._about_centre(features - self._centre))
+            chosen, unsure, close = self._about_the_centre(features)
         else:
-            chosen, unsure, close = _best(*self._about_origin(features))
+            chosen, unsure, close = _best(*self._about_origin(features, lengths))
             if len(unsure):  # float32 could not tell; float64 about the centre leaves few in doubt
-                doubtful = features[unsure].double()
-                chosen[unsure], among, close = _best(*self._about_centre(doubtful - self._centre))
+                chosen[unsure], among, close = self._about_the_centre(features[unsure].double())
                 unsure = unsure[among]
         if len(unsure):
             chosen[unsure] = self._settle(features[unsure].double(), close)
         return chosen
+
+    def _about_the_centre(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        moved = features - self._centre
+        return _best(*self._about_centre(moved, torch.linalg.vector_norm(moved, dim=1)))
 
     def _settle(self, features: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
         distances = torch.full(candidates.shape, torch.inf, dtype=torch.float64, device=features.device)
@@ -130,7 +134,7 @@ def classifier_rule(classifier: Classifier, num_classes: int, device: torch.devi
     if encoding is None or encoding.name == "one-hot":
         return _largest_output(weight, bias)
 
-    def decide(features: torch.Tensor) -> IntArray:
+    def decide(features: torch.Tensor, _: torch.Tensor) -> IntArray:
         return encoding.decode((features.double() @ weight.T + bias).cpu().numpy())
 
     return decide
@@ -139,12 +143,12 @@ def classifier_rule(classifier: Classifier, num_classes: int, device: torch.devi
 def _largest_output(weight: torch.Tensor, bias: torch.Tensor) -> Rule:
     scores = LinearScores(weight, bias)
 
-    def decide(features: torch.Tensor) -> IntArray:
+    def decide(features: torch.Tensor, lengths: torch.Tensor) -> IntArray:
         if features.dtype == torch.float64:
-            return scores(features)[0].argmax(dim=1).cpu().numpy()
-        chosen, unsure, _ = _best(*scores(features))
+            return scores(features, lengths)[0].argmax(dim=1).cpu().numpy()
+        chosen, unsure, _ = _best(*scores(features, lengths))
         if len(unsure):
-            chosen[unsure] = scores(features[unsure].double())[0].argmax(dim=1)
+            chosen[unsure] = scores(features[unsure].double(), lengths[unsure].double())[0].argmax(dim=1)
         return chosen.cpu().numpy()
 
     return decide
@@ -181,11 +185,12 @@ class Tally:
             start += len(rows)
 
     def _add(self, features: torch.Tensor, labels: IntArray) -> None:
-        by_mean = self._nearest_mean(features)
+        lengths = torch.linalg.vector_norm(features, dim=1)
+        by_mean = self._nearest_mean(features, lengths)
         self._samples += len(labels)
         self._near += int((by_mean == labels).sum())
         if not isinstance(self._rule, str):
-            decided = self._rule(features)
+            decided = self._rule(features, lengths)
             self._right += int((decided == labels).sum())
             self._agree += int((decided == by_mean).sum())
 
