@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,6 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from encollapse import _files
 from encollapse.errors import ArgumentError, FileFormatError
 from encollapse.train.settings import Settings
 from encollapse.train.task import Work
@@ -49,13 +49,18 @@ class Checkpoints:
 
     def write(self, state: Any) -> None:
         """Write a state, which appears whole or not at all."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         assert self.path is not None
         tensors: dict[str, Tensor] = {}
         header = {"version": VERSION, "fingerprint": self.fingerprint, "state": _pack(state, tensors)}
-        with _files.atomic(self.path) as temporary:
-            save_file(tensors, temporary, metadata={"encollapse": json.dumps(header)})
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # One name for all attempts: what a killed process leaves behind is overwritten.
+        with self._partial.open("wb") as file:
+            file.write(save(tensors, metadata={"encollapse": json.dumps(header)}))
+            file.flush()
+            os.fsync(file.fileno())
+        self._partial.replace(self.path)
         self._last = time.monotonic()
 
     def read(self, device: torch.device) -> Any:
@@ -91,6 +96,12 @@ class Checkpoints:
         """Remove the file if it is there."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
+            self._partial.unlink(missing_ok=True)
+
+    @property
+    def _partial(self) -> Path:
+        assert self.path is not None
+        return self.path.with_name(f".{self.path.name}.partial")
 
 
 def optimiser_state(optimiser: Optimizer) -> list[Any]:

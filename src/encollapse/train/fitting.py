@@ -23,7 +23,7 @@ from encollapse.train.settings import Settings
 from encollapse.train.task import Work
 from encollapse.train.workers import launch
 
-LEARNING_RATES = {"ufm": {"adam": 1e-2, "sgd": 1e-1}, "other": {"adam": 1e-3, "adamw": 1e-3, "sgd": 1e-2}}
+LEARNING_RATES = {"ufm": {"adam": 1e-2, "sgd": 2e-1}, "other": {"adam": 3e-3, "adamw": 3e-3, "sgd": 3e-2}}
 DECOUPLED_EPOCHS = 200
 
 ROW_ERRORS = ("gram_error", "shape_error", "bias_error", "outputs_error")

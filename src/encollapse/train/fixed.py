@@ -33,8 +33,12 @@ def frame_of_encoding(encoding: Encoding, feature_dim: int) -> FloatArray:
         raise ArgumentError(
             f"feature_dim: a classifier made from this encoding needs {rank} dimensions, got {feature_dim}"
         )
+    frame = left[:, :rank] * (values[:rank] / values[0])
+    if encoding.code_dim <= feature_dim:
+        # The symmetric root: each output has a feature of its own, which non-negative features need.
+        frame = frame @ left[:, :rank].T
     weight = np.zeros((encoding.code_dim, feature_dim))
-    weight[:, :rank] = left[:, :rank] * (values[:rank] / values[0])
+    weight[:, : frame.shape[1]] = frame
     return weight
 
 

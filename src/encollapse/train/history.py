@@ -81,4 +81,4 @@ def frame_of(task: Task, seen: Observation, epoch: int) -> Frame:
     """The class geometry of an observation."""
     means = seen.class_means(task.labels, task.work.encoding.num_classes)
     bias = seen.weight.new_zeros(len(seen.weight)) if seen.bias is None else seen.bias
-    return Frame(epoch, *(value.float().numpy() for value in (means, seen.weight, bias)))
+    return Frame(epoch, *(value.float().contiguous().numpy() for value in (means, seen.weight, bias)))

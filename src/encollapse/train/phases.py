@@ -46,6 +46,7 @@ class Minibatches:
         batches = chunks(task.num_samples, self._settings.batch_size)
         for step, batch in enumerate(batches):
             self._step(order[batch], (epoch + step / len(batches)) / self._settings.epochs)
+        task.centre_bias_()
 
     def _step(self, batch: Tensor, done: float) -> None:
         task, settings, fabric = self._task, self._settings, self._task.workers.fabric
@@ -114,6 +115,7 @@ class WholeSet:
         task = self._task
         task.classifier.eval()
         if not task.loss.closed_form:
+            task.centre_bias_()
             return
         weight, bias = self._head(task.all_features(self._rows).cpu().double())
         task.head.weight.copy_(weight)

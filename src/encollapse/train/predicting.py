@@ -53,13 +53,14 @@ def predict(seen: Observation, settings: Settings, work: Work) -> Prediction:
     :func:`encollapse.train.effective.effective_decays`), and nothing else of it.
     """
     weight_decay, feature_decay = settings.weight_decay, settings.feature_decay
-    kind, note = "minimum", "the minimum of the objective that was minimised"
+    kind, note, read = "minimum", "the minimum of the objective that was minimised", ""
     if feature_decay is None:
         effective = effective_decays(seen, settings, work.targets)
         if effective.weight is None or effective.feature is None:
             return _none(_NO_FIT)
         weight_decay, feature_decay = effective.weight, effective.feature
-        kind, note = "effective", _effective_note(settings, weight_decay, feature_decay)
+        read = _effective_note(settings, weight_decay, feature_decay)
+        kind, note = "effective", f"the minimum of the unrestricted feature model {read}"
     objective = Objective(
         LOSSES[settings.loss], len(work.train), weight_decay, feature_decay, settings.bias_decay
     )
@@ -80,8 +81,7 @@ def predict(seen: Observation, settings: Settings, work: Work) -> Prediction:
             loss=settings.loss,
             rectified=settings.features == "relu",
         )
-        told = "the minimum over features and bias for the fixed classifier"
-        note = told if kind == "minimum" else f"{told}, with {note}"
+        note = f"the minimum over features and bias for the fixed classifier {read}".rstrip()
         excess = reached / found.loss - 1 if found.loss > 0 else None
         return Prediction("fixed_classifier", note, None, found.geometry, found.loss, excess)
     problem = Problem(
@@ -114,10 +114,10 @@ def _none(reason: str) -> Prediction:
 
 
 def _effective_note(settings: Settings, weight_decay: float, feature_decay: float) -> str:
-    read = f"the feature decay {feature_decay:.3g}"
-    if settings.decay == "decoupled":
-        read = f"weight decay {weight_decay:.3g} and feature decay {feature_decay:.3g}"
+    decays = f"feature decay {feature_decay:.3g}"
+    if settings.decay == "decoupled" and not settings.fixed_classifier:
+        decays = f"weight decay {weight_decay:.3g} and {decays}"
     return (
-        f"features were not regularised ({settings.decay} decay): the minimum of the model whose {read} was read off "
-        "the trained network; uncentred class means may keep a common part that this model does not have"
+        f"with {decays}, read off the trained network, for {settings.decay} decay regularises no features; "
+        "class means may keep a common part that this model does not have"
     )

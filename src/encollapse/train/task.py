@@ -100,6 +100,13 @@ class Task:
             forward = partial(checkpoint, forward, use_reentrant=False, preserve_rng_state=False)
         return torch.cat([forward(inputs[part]) for part in chunks(len(inputs))])
 
+    @torch.no_grad()
+    def centre_bias_(self) -> None:
+        """Give a bias that nothing decides up to a constant, as under cross-entropy without bias decay, mean zero."""
+        bias = self.head.bias
+        if bias is not None and self.objective.bias_decay == 0 and self.settings.loss == "cross_entropy":
+            bias.sub_(bias.mean())
+
     def finish(self) -> Classifier:
         """The network in the user's units, on the CPU, in evaluation mode."""
         classifier = self.classifier.cpu().eval()
