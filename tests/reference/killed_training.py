@@ -16,7 +16,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-OPTIONS: dict[str, Any] = {"epochs": 12, "finish": 50, "history_every": 7, "tolerance": 0.0, "keep_frames": True}
+OPTIONS: dict[str, Any] = {
+    "epochs": 12,
+    "finish": 50,
+    "history_every": 7,
+    "tolerance": 0.0,
+    "keep_frames": True,
+}
 
 
 def attempt(dataset: Any, result: Path, checkpoint: Path | None) -> int:
@@ -47,10 +53,10 @@ def attempt(dataset: Any, result: Path, checkpoint: Path | None) -> int:
 
 def main(folder: Path, kills: int, seed: int) -> None:
     """Train once in peace and once with `kills` murders."""
+    import lightning_fabric  # noqa: F401
     import torch
 
     import encollapse.train.fitting  # noqa: F401
-    import lightning_fabric  # noqa: F401
     from encollapse import data
 
     torch.set_num_threads(1)
