@@ -136,7 +136,7 @@ def fit(
     device : {"auto", "cpu", "gpu", "cuda", "mps"}
         Where to train.
     devices : int
-        How many of them. Each step's samples are shared out; the result is that of one device up to rounding.
+        How many of them; 1 in this version.
     precision : {"32-true", "bf16-mixed", "16-mixed"}
         Of the first phase. L-BFGS and every measurement run in float32 and, after the features, float64.
     history_every : int, "log" or sequence of int
@@ -168,6 +168,8 @@ def fit(
         If the loss stops being finite.
     FileFormatError
         If `checkpoint` holds something else than the state of this very training.
+    UnsupportedError
+        If `devices` is above 1.
     MissingDependencyError
         If Lightning Fabric, or the package that ships the data, is not installed.
     """

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from encollapse.errors import ArgumentError, MissingDependencyError
+from encollapse.errors import ArgumentError, MissingDependencyError, UnsupportedError
 from encollapse.train.settings import Settings
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 T = TypeVar("T")
-
-_LAUNCHED = ("TORCHELASTIC_RUN_ID", "SLURM_STEP_ID")
-"""Set where somebody else started the processes (torchrun, srun)."""
 
 
 class Workers:
@@ -71,42 +68,22 @@ class Workers:
 
 
 def launch(function: Callable[..., T], settings: Settings, *arguments: Any) -> T:
-    """Call ``function(workers, *arguments)`` in as many processes as there are devices; return what the first returns.
+    """Call ``function(workers, *arguments)`` on the device of the settings.
 
     Raises
     ------
     ArgumentError
-        If the device, so many of it, or the precision is not available here.
+        If the device or the precision is not available here.
+    UnsupportedError
+        If several devices are asked for.
     MissingDependencyError
         If Lightning Fabric is not installed.
     """
-    fabric = _fabric(settings)
-    if settings.devices == 1:
-        return function(Workers(fabric), *arguments)
-    started = any(name in os.environ for name in _LAUNCHED)
-    if started:
-        fabric.launch()
-        return function(Workers(fabric), *arguments)
-    try:
-        result: T = fabric.launch(_Start(function), *arguments)
-    except RuntimeError as error:
-        if "__main__" not in str(error):
-            raise
-        raise ArgumentError(
-            "devices: processes are started anew and read the main script again; put what calls fit under "
-            "`if __name__ == '__main__':`, or start the script with torchrun"
-        ) from None
-    return result
-
-
-class _Start:
-    """What a new process calls: the function, given the workers that it belongs to."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
-
-    def __call__(self, fabric: Fabric, *arguments: Any) -> Any:
-        return self._function(Workers(fabric), *arguments)
+    if settings.devices > 1:
+        raise UnsupportedError(
+            f"devices: training on one device only in this version, got {settings.devices}"
+        )
+    return function(Workers(_fabric(settings)), *arguments)
 
 
 def _fabric(settings: Settings) -> Fabric:
@@ -116,19 +93,22 @@ def _fabric(settings: Settings) -> Fabric:
         raise MissingDependencyError(
             "encollapse.train needs Lightning Fabric, which is not installed: pip install 'encollapse[study]'"
         ) from None
-    started = any(name in os.environ for name in _LAUNCHED)
-    strategy = "auto" if settings.devices == 1 else "ddp" if started else "ddp_spawn"
+    # Fabric announces what was asked of it.
+    logger = logging.getLogger("lightning_fabric")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
     try:
         fabric = Fabric(
             accelerator=settings.device,
-            devices=settings.devices,
-            strategy=strategy,
+            devices=1,
             precision=settings.precision,  # type: ignore[arg-type]
         )
     except (RuntimeError, ValueError) as error:
         raise ArgumentError(
             f"device: {settings.device!r} is not available here ({error}); use 'auto' or 'cpu'"
         ) from None
+    finally:
+        logger.setLevel(level)
     if settings.precision == "16-mixed" and fabric.device.type == "cpu":
         raise ArgumentError("precision: '16-mixed' needs a GPU; use 'bf16-mixed' or '32-true'")
     return fabric

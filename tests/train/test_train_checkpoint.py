@@ -1,0 +1,61 @@
+"""A training that is interrupted goes on as if it had not been, and refuses a state that is not its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import encollapse as ec
+from encollapse.errors import ArgumentError, FileFormatError, UnsupportedError
+from encollapse.train import Run, fit
+from reference import killed_training
+
+DATA = ec.data.load("digits", counts=11, seed=7)
+
+
+def trained(checkpoint: Path | None, **options: Any) -> Run:
+    given: dict[str, Any] = {"epochs": 2, "finish": 4, "checkpoint_seconds": 0.0, "bias_decay": 0.3}
+    return fit(
+        DATA, "one-hot", weight_decay=5e-3, feature_decay=1e-2, checkpoint=checkpoint, **given | options
+    )
+
+
+def test_killed_at_random_moments_a_training_ends_bit_for_bit_the_same(tmp_path: Path) -> None:
+    script = str(Path(killed_training.__file__))
+    done = subprocess.run(
+        [sys.executable, script, str(tmp_path), "4", "1"], capture_output=True, text=True, check=True
+    )
+    report = json.loads(done.stdout)
+    assert report["status"] == 0
+    assert report["resumed"] > 0
+    assert report["killed"] == report["calm"]
+    assert sorted(report["after"]) == ["calm.json", "killed.json"]
+
+
+def test_the_state_goes_at_the_end_unless_it_is_to_be_kept(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    plain = trained(None)
+    assert trained(path).history == plain.history
+    assert not path.exists()
+    assert trained(path, keep_checkpoint=True).history == plain.history
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    # It is resumed from, to the same end.
+    assert trained(path).history == plain.history
+
+
+def test_a_state_of_another_training_or_no_state_at_all_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    trained(path, keep_checkpoint=True)
+    with pytest.raises(ArgumentError, match="checkpoint: .* other settings or data"):
+        trained(path, bias_decay=0.4)
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(FileFormatError, match="not the state of a training"):
+        trained(path)
+
+
+def test_several_devices_are_refused_in_words() -> None:
+    with pytest.raises(UnsupportedError, match="devices: .* one device"):
+        trained(None, devices=2)
