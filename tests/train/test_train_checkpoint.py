@@ -49,7 +49,7 @@ def test_the_state_goes_at_the_end_unless_it_is_to_be_kept(tmp_path: Path) -> No
 def test_a_state_of_another_training_or_no_state_at_all_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "state.safetensors"
     trained(path, keep_checkpoint=True)
-    with pytest.raises(ArgumentError, match="checkpoint: .* other settings or data"):
+    with pytest.raises(ArgumentError, match=r"checkpoint: .* other settings or data"):
         trained(path, bias_decay=0.4)
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(FileFormatError, match="not the state of a training"):
@@ -57,5 +57,5 @@ def test_a_state_of_another_training_or_no_state_at_all_is_refused(tmp_path: Pat
 
 
 def test_several_devices_are_refused_in_words() -> None:
-    with pytest.raises(UnsupportedError, match="devices: .* one device"):
+    with pytest.raises(UnsupportedError, match=r"devices: .* one device"):
         trained(None, devices=2)
