@@ -292,6 +292,15 @@ def test_a_hostile_address_falls_back_and_says_so(visit: Visit) -> None:
     assert page.locator("#error-address b").count() == 0
 
 
+def test_a_message_in_a_folded_drawer_is_said_at_the_top_too(browser: "Browser", address: str) -> None:
+    phone = Visit(browser, address, viewport={"width": 390, "height": 844})
+    page = phone.open("?classes=1e9")
+    assert page.locator("#classes").is_hidden()
+    assert "whole number" in page.locator("#error-address").inner_text()
+    phone.close()
+    assert phone.faults == []
+
+
 def test_dragging_the_line_and_the_keyboard_move_the_bias_decay(visit: Visit) -> None:
     page = visit.open()
     page.wait_for_selector("#present[aria-valuenow]")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 
 MOST_CLASSES = 200
 """Most classes that the page takes: above it a Gram matrix has no pixel for an entry."""
@@ -111,6 +110,3 @@ def shown(text: str) -> str:
     """Show a text in a message, cut to a readable length."""
     flat = " ".join(text.split())
     return flat if len(flat) <= _SHORT else flat[: _SHORT - 1] + "…"
-
-
-Reader = Callable[[str, str], object]

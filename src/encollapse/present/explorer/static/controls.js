@@ -201,8 +201,10 @@ export function showErrors(errors, only = null) {
   for (const place of document.querySelectorAll("[data-error-for]")) {
     const name = place.dataset.errorFor;
     if (only && !only.includes(name)) continue;
-    const message = name in left ? left[name] : "";
-    delete left[name];
+    const message = left[name] ?? "";
+    // What nobody can see is said at the top as well.
+    const folded = place.parentElement.closest("[hidden], details:not([open])");
+    if (!message || !folded) delete left[name];
     place.textContent = message;
     place.hidden = !message;
     const input = document.getElementById(name);

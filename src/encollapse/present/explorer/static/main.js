@@ -1,17 +1,17 @@
 // The page: state in the address, one request a change, every picture from its answer.
 
-import { drawLine, drawMatrix, drawSpectrum, largest, pixels, placeAt, positionAt, xOf } from "./charts.js";
-import { buildControls, setSlider, showErrors, syncControls } from "./controls.js";
+import { drawLine, drawMatrix, drawSpectrum, largest, pixels, xOf } from "./charts.js";
+import { buildControls, showErrors, syncControls } from "./controls.js";
+import { Decay } from "./decay.js";
 import { Designer } from "./design.js";
 import { Frame } from "./frame.js";
 import { Runs } from "./runs.js";
-import { decayOf, decayText, positionOf, readAddress, store, value, writeAddress } from "./store.js";
+import { decayOf, positionOf, readAddress, store, value, writeAddress } from "./store.js";
 import { listenForTips, makeTermsReachable } from "./tips.js";
-import { $, Lane, el, get, save, still, symbols, unpack } from "./tools.js";
+import { $, Lane, el, get, save, symbols, unpack } from "./tools.js";
 import { makeTour } from "./tour.js";
 
 const TYPING = 180; // milliseconds after which typing has paused
-const SWEEP = 9000; // milliseconds of a whole play
 
 const shown = { picture: null, line: null, points: [], lineKey: "" };
 const frame = new Frame($("frame"), hoverMean);
@@ -20,9 +20,9 @@ const lanes = {
   line: new Lane("/api/line", receiveLine),
   snippets: new Lane("/api/snippets", receiveSnippets),
 };
+const decay = new Decay({ change, refresh: () => refresh(), busy: () => lanes.picture.busy });
 let designer = null;
 let runs = null;
-let playing = null;
 let snippet = "python";
 let copies = {};
 
@@ -52,7 +52,7 @@ function change(name, text, soon = false) {
 function refresh({ lenient = false } = {}) {
   const view = value("view");
   syncControls({ classes: shown.picture?.classes });
-  syncDecay();
+  decay.sync();
   if (view === "design") designer.ask(lenient);
   else if (view === "runs") writeAddress(store.values);
   else {
@@ -86,7 +86,7 @@ function receivePicture(answer, body) {
 function adopt(answer) {
   store.values = { ...answer.address };
   syncControls({ classes: answer.picture?.classes });
-  syncDecay();
+  decay.sync();
 }
 
 function receiveLine(answer) {
@@ -105,7 +105,7 @@ function receiveLine(answer) {
 function drawPicture() {
   const { picture } = shown;
   const { texts } = picture.numbers;
-  frame.show({ ...picture.frame, axes: value("axes") }, playing === null);
+  frame.show({ ...picture.frame, axes: value("axes") }, !decay.playing);
   const features = unpack(picture.features);
   const classifier = unpack(picture.classifier);
   const products = value("quantity") === "products";
@@ -198,89 +198,11 @@ function hoverMean(k, event) {
   tip.style.top = `${event.clientY + 14}px`;
 }
 
-// The bias decay: slider, number, line, play
-
-function setPosition(position) {
-  store.values.bias_decay = decayText(position);
-  refresh();
-}
-
-function syncDecay() {
-  const text = value("bias_decay");
-  const decay = decayOf(text);
-  if (!Number.isNaN(decay) && decay >= 0) setSlider($("bias_decay_slider"), positionOf(decay));
-  const input = $("bias_decay");
-  if (input !== document.activeElement) input.value = text === "inf" ? "∞" : text;
-  $("bias_decay_slider").setAttribute("aria-valuetext", `λ_b = ${text}`);
-}
-
-function halt() {
-  if (playing !== null) cancelAnimationFrame(playing);
-  playing = null;
-  $("play").setAttribute("aria-pressed", "false");
-  $("play").firstElementChild.textContent = "▶";
-}
-
-function play() {
-  const last = store.slider.length - 1;
-  const at = positionOf(decayOf(value("bias_decay")));
-  const from = at >= last ? 0 : at;
-  const pace = still.matches ? 700 : 0;
-  const began = performance.now();
-  let before = -Infinity;
-  let reached = -1;
-  $("play").setAttribute("aria-pressed", "true");
-  $("play").firstElementChild.textContent = "❚❚";
-  const tick = () => {
-    const now = performance.now();
-    const position = Math.min(from + Math.round(((now - began) / SWEEP) * last), last);
-    if (position !== reached && now - before >= pace && !lanes.picture.busy) {
-      before = now;
-      reached = position;
-      setPosition(position);
-    }
-    if (reached >= last) halt();
-    else playing = requestAnimationFrame(tick);
-  };
-  playing = requestAnimationFrame(tick);
-}
-
-function listenToDecay() {
-  $("bias_decay_slider").addEventListener("input", (event) => {
-    halt();
-    setPosition(Number(event.target.value));
-  });
-  $("bias_decay").addEventListener("input", (event) => change("bias_decay", event.target.value.replace("∞", "inf"), true));
-  $("bias_decay").addEventListener("change", (event) => change("bias_decay", event.target.value.replace("∞", "inf")));
-  $("play").addEventListener("click", () => (playing === null ? play() : halt()));
-  const handle = $("present");
-  const chart = $("plot-line");
-  handle.addEventListener("pointerdown", (event) => {
-    halt();
-    handle.setPointerCapture(event.pointerId);
-    handle.dataset.held = "1";
-    event.preventDefault();
-    handle.focus({ preventScroll: true });
-  });
-  handle.addEventListener("pointermove", (event) => {
-    if (handle.dataset.held) setPosition(positionAt(placeAt(chart, event.clientX - chart.getBoundingClientRect().left), store.slider));
-  });
-  for (const end of ["pointerup", "pointercancel"]) handle.addEventListener(end, () => delete handle.dataset.held);
-  handle.addEventListener("keydown", (event) => {
-    const last = store.slider.length - 1;
-    const at = positionOf(decayOf(value("bias_decay")));
-    const to = { ArrowLeft: at - 5, ArrowDown: at - 5, ArrowRight: at + 5, ArrowUp: at + 5, PageDown: at - 100, PageUp: at + 100, Home: 0, End: last }[event.key];
-    if (to === undefined) return;
-    event.preventDefault();
-    setPosition(Math.min(Math.max(to, 0), last));
-  });
-}
-
 // Views, theme, copies
 
 function open(view) {
   if (view !== value("view")) {
-    halt();
+    decay.halt();
     store.values.view = view;
     if (view === "explore") delete store.values.view;
   }
@@ -386,10 +308,10 @@ async function boot() {
   buildControls(start, change);
   listenForTips();
   makeTermsReachable();
-  listenToDecay();
+  decay.listen();
   listenToTabs();
   listenToTools();
-  makeTour({ open: (view) => { open(view); refresh(); }, sweep: () => { setPosition(0); play(); }, halt });
+  makeTour({ open: (view) => { open(view); refresh(); }, sweep: () => decay.playFrom(0), halt: () => decay.halt() });
   if (innerWidth <= 860) document.querySelector(".drawer").open = false;
   open(["explore", "design", "runs"].includes(value("view")) ? value("view") : "explore");
   syncSwitches();

@@ -1,0 +1,110 @@
+// The bias decay, moved in five ways: slider, number, the line in the chart, its keys, and play.
+
+import { placeAt, positionAt } from "./charts.js";
+import { setSlider } from "./controls.js";
+import { decayOf, decayText, positionOf, store, value } from "./store.js";
+import { $, still } from "./tools.js";
+
+const SWEEP = 9000; // milliseconds of a whole play
+const STEP = 700; // milliseconds between pictures of a play for those who want less motion
+
+export class Decay {
+  constructor({ change, refresh, busy }) {
+    Object.assign(this, { change, refresh, busy, raf: null });
+  }
+
+  get playing() {
+    return this.raf !== null;
+  }
+
+  set position(position) {
+    store.values.bias_decay = decayText(position);
+    this.refresh();
+  }
+
+  get position() {
+    return positionOf(decayOf(value("bias_decay")));
+  }
+
+  /** Bring slider and number to the present value. */
+  sync() {
+    const text = value("bias_decay");
+    const decay = decayOf(text);
+    if (!Number.isNaN(decay) && decay >= 0) setSlider($("bias_decay_slider"), positionOf(decay));
+    const input = $("bias_decay");
+    if (input !== document.activeElement) input.value = text === "inf" ? "∞" : text;
+    $("bias_decay_slider").setAttribute("aria-valuetext", `λ_b = ${text}`);
+  }
+
+  halt() {
+    cancelAnimationFrame(this.raf);
+    this.raf = null;
+    $("play").setAttribute("aria-pressed", "false");
+    $("play").firstElementChild.textContent = "▶";
+  }
+
+  playFrom(position) {
+    this.position = position;
+    this.#play();
+  }
+
+  #play() {
+    const last = store.slider.length - 1;
+    const from = this.position >= last ? 0 : this.position;
+    const pace = still.matches ? STEP : 0;
+    const began = performance.now();
+    let before = -Infinity;
+    let reached = -1;
+    $("play").setAttribute("aria-pressed", "true");
+    $("play").firstElementChild.textContent = "❚❚";
+    const tick = () => {
+      const now = performance.now();
+      const position = Math.min(from + Math.round(((now - began) / SWEEP) * last), last);
+      if (position !== reached && now - before >= pace && !this.busy()) {
+        before = now;
+        reached = position;
+        this.position = position;
+      }
+      if (reached >= last) this.halt();
+      else this.raf = requestAnimationFrame(tick);
+    };
+    this.raf = requestAnimationFrame(tick);
+  }
+
+  listen() {
+    $("bias_decay_slider").addEventListener("input", (event) => {
+      this.halt();
+      this.position = Number(event.target.value);
+    });
+    const typed = (event) => event.target.value.replace("∞", "inf");
+    $("bias_decay").addEventListener("input", (event) => this.change("bias_decay", typed(event), true));
+    $("bias_decay").addEventListener("change", (event) => this.change("bias_decay", typed(event)));
+    $("play").addEventListener("click", () => (this.playing ? this.halt() : this.#play()));
+    this.#listenToLine();
+  }
+
+  #listenToLine() {
+    const handle = $("present");
+    const chart = $("plot-line");
+    handle.addEventListener("pointerdown", (event) => {
+      this.halt();
+      handle.setPointerCapture(event.pointerId);
+      handle.dataset.held = "1";
+      event.preventDefault();
+      handle.focus({ preventScroll: true });
+    });
+    handle.addEventListener("pointermove", (event) => {
+      if (!handle.dataset.held) return;
+      this.position = positionAt(placeAt(chart, event.clientX - chart.getBoundingClientRect().left), store.slider);
+    });
+    for (const end of ["pointerup", "pointercancel"]) handle.addEventListener(end, () => delete handle.dataset.held);
+    handle.addEventListener("keydown", (event) => {
+      const last = store.slider.length - 1;
+      const at = this.position;
+      const to = { ArrowLeft: at - 5, ArrowDown: at - 5, ArrowRight: at + 5, ArrowUp: at + 5, PageDown: at - 100, PageUp: at + 100, Home: 0, End: last }[event.key];
+      if (to === undefined) return;
+      event.preventDefault();
+      this.position = Math.min(Math.max(to, 0), last);
+    });
+  }
+}
