@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 from encollapse import _memory
 from encollapse._typing import FloatArray, IntArray
+
+DiagonalAndForm: TypeAlias = tuple[FloatArray, Callable[[FloatArray], float]]
+"""Diagonal (K,) of a symmetric matrix, and its quadratic form."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +52,14 @@ class BlockMatrix:
         """Entries (k, k), shape (K,)."""
         return np.asarray((np.diag(self.blocks) + self.diagonal)[self.groups])
 
+    def diagonal_and_form(self) -> DiagonalAndForm:
+        """Return the entries (k, k), shape (K,), and ``w -> Σ_kl w_k w_l entry(k, l)``."""
+        return self.main_diagonal(), self._form
+
+    def _form(self, weights: FloatArray) -> float:
+        sums = np.bincount(self.groups, weights, minlength=len(self.diagonal))
+        return float(sums @ self.blocks @ sums + np.sum(weights**2 * self.diagonal[self.groups]))
+
     def dense(self, name: str) -> FloatArray:
         """Return the full matrix.
 
@@ -76,3 +88,17 @@ class LazyMatrix:
         """Build the matrix, or refuse where it would exceed the memory limit; `name` is what was asked for."""
         _memory.require_room(name, *self.shape, instead="the other fields do without it")
         return self.build()
+
+
+@dataclass(frozen=True, eq=False)
+class FormMatrix(LazyMatrix):
+    """A symmetric matrix whose diagonal and quadratic form cost less than the matrix."""
+
+    diagonal_and_form: Callable[[], DiagonalAndForm]
+
+
+@dataclass(frozen=True, eq=False)
+class EntryMatrix(FormMatrix):
+    """A symmetric matrix whose entries are known one by one, too."""
+
+    entry: Callable[[int, int], float]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -11,8 +11,14 @@ import numpy as np
 from encollapse import _checks
 from encollapse._typing import ArrayLike, FloatArray, IntArray
 from encollapse.errors import ArgumentError
-from encollapse.geometry.block_matrix import BlockMatrix, LazyMatrix
+from encollapse.geometry.block_matrix import BlockMatrix, EntryMatrix, FormMatrix, LazyMatrix
 from encollapse.geometry.frames import frame_distance, frame_gram
+
+
+_EPS = float(np.finfo(np.float64).eps)
+
+_UNRESOLVED = 8 * _EPS**0.5
+"""Share of the longest mean below which one is rounding, where only inner products are computed."""
 
 
 class ClassGeometry:
@@ -225,23 +231,17 @@ class ClassGeometry:
     def mean_cosine(self, centered: bool = False) -> float:
         """Average cosine over pairs of distinct present classes; NaN if a mean is zero or there is no pair.
 
-        Uncentred, it needs no K × K matrix where the geometry is made of blocks.
+        Uncentred, it needs no K × K matrix where the geometry knows its diagonal and quadratic form without.
         """
-        if isinstance(self._feature_gram, BlockMatrix) and not centered:
-            return self._mean_cosine_of_blocks(self._feature_gram)
+        gram = self._feature_gram
+        if isinstance(gram, BlockMatrix | FormMatrix) and not centered:
+            squares, form = gram.diagonal_and_form()
+            return _mean_cosine(_lengths(squares, _UNRESOLVED if isinstance(gram, EntryMatrix) else 0.0), form)
         present = np.flatnonzero(self.present)
         if len(present) < 2:
             return float("nan")
         cosines = self.cosines(centered)[np.ix_(present, present)]
         return float(cosines[~np.eye(len(present), dtype=bool)].mean())
-
-    def _mean_cosine_of_blocks(self, gram: BlockMatrix) -> float:
-        sizes = gram.sizes
-        norms = _lengths(np.diag(gram.blocks) + gram.diagonal)
-        if (norms == 0).any():
-            return float("nan")
-        pairs = np.outer(sizes, sizes) - np.diag(sizes)
-        return float((pairs * gram.blocks / np.outer(norms, norms)).sum() / pairs.sum())
 
     def cosine(self, k: int, l: int) -> float:  # noqa: E741 (the notation table's letters)
         """Cosine between the uncentred means of classes `k` and `l`; NaN if either is zero, as in `cosines`."""
@@ -249,15 +249,22 @@ class ClassGeometry:
         if not norms > 0:
             return float("nan")
         gram = self._feature_gram
-        inner = gram.entry(k, l) if isinstance(gram, BlockMatrix) else float(self.feature_gram[k, l])
+        by_entry = gram.entry if isinstance(gram, BlockMatrix | EntryMatrix) else None
+        inner = by_entry(k, l) if by_entry is not None else float(self.feature_gram[k, l])
         return float(np.clip(inner / norms, -1, 1)) if k != l else 1.0
 
     def norm(self, k: int) -> float:
-        """Length of the uncentred mean of class `k`; 0 where it is rounding, NaN for an absent class."""
+        """Length of the uncentred mean of class `k`; 0 where it is rounding, NaN for an absent class.
+
+        Rounding is 64 eps of the longest mean; 1e-7 of it for a long tail of distinct counts above the size at which
+        it is decomposed, as only inner products are computed there.
+        """
         index = _checks.integer(k, "k", minimum=0, maximum=self.num_classes - 1)
         gram = self._feature_gram
         if isinstance(gram, BlockMatrix):
             return float(_lengths(np.diag(gram.blocks) + gram.diagonal)[gram.groups[index]])
+        if isinstance(gram, EntryMatrix):
+            return float(_lengths(gram.diagonal_and_form()[0], _UNRESOLVED)[index])
         return float(_lengths(np.diag(self.feature_gram))[index])
 
     def distance(self, target: str | ClassGeometry | ArrayLike, *, centered: bool = False) -> float:
@@ -299,8 +306,15 @@ class ClassGeometry:
         return frame_distance(own[np.ix_(keep, keep)], wanted)
 
 
-def _lengths(squares: FloatArray) -> FloatArray:
-    """Square roots; 0 where a length is within rounding of the longest one."""
+def _mean_cosine(norms: FloatArray, form: Callable[[FloatArray], float]) -> float:
+    if len(norms) < 2 or (norms == 0).any():
+        return float("nan")
+    pairs = len(norms) * (len(norms) - 1.0)
+    return float((form(1.0 / norms) - len(norms)) / pairs)
+
+
+def _lengths(squares: FloatArray, resolution: float = 0.0) -> FloatArray:
+    """Square roots; 0 where a length is within rounding, or `resolution`, of the longest one."""
     lengths = np.sqrt(np.clip(squares, 0.0, None))
-    negligible = lengths <= 64 * np.finfo(np.float64).eps * np.nanmax(lengths)
+    negligible = lengths <= max(64 * _EPS, resolution) * np.nanmax(lengths)
     return np.where(negligible, 0.0, lengths)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from encollapse.ufm.long_tail import LongTail
 from encollapse.ufm.reduction import Reduction
 
 
@@ -29,22 +30,49 @@ def critical_point(reduction: Reduction, threshold: float) -> CriticalPoint:
     """
     touched = reduction.touched
     if len(touched) == 0:
-        return CriticalPoint(
-            math.inf,
-            "The mean label is zero, so the bias is zero and the mean direction is not learnt at any bias decay.",
-        )
+        return _NOTHING_TO_LEARN
     spectrum = reduction.spectrum[touched]
     mean = reduction.mean[touched]
     c = threshold / reduction.labels.scale
     if spectrum.max() >= c:
-        return CriticalPoint(
-            0.0,
-            "The mean label has a part along a learnt direction of the centred labels: a singular value of "
-            f"{spectrum.max() * reduction.labels.scale:.6g} is at or above the threshold c = {threshold:.6g}. So every "
-            "bias decay above zero turns the class means.",
-        )
+        return _already_learnt(float(spectrum.max()) * reduction.labels.scale, threshold)
     # Factored difference of squares: c close to a singular value must not cancel.
-    beta = 1.0 / math.sqrt(float(np.sum(mean**2 / ((c - spectrum) * (c + spectrum)))))
+    return _where_it_reaches(float(np.sum(mean**2 / ((c - spectrum) * (c + spectrum)))))
+
+
+def critical_point_of_tail(labels: LongTail, threshold: float) -> CriticalPoint:
+    """Find the same for labels without a decomposition.
+
+    ``ē`` touches every eigenspace of ``A_c A_cᵀ`` but the null space of ``A_c``: in that of an eigenvalue λ the vector
+    is ``(Λ - λ)^{-1} p``, and its product with ``ē`` is α by the secular equation.
+    """
+    if not labels.mean.any():
+        return _NOTHING_TO_LEARN
+    c = threshold / labels.scale
+    pencil = labels.pencil(c)
+    if pencil.count_above(c, np.zeros((1, len(labels.roots))))[0] > 0:
+        return _already_learnt(pencil.largest_at_rest() * labels.scale, threshold)
+    return _where_it_reaches(pencil.quadratic_at(c, labels.mean))
+
+
+_NOTHING_TO_LEARN = CriticalPoint(
+    math.inf,
+    "The mean label is zero, so the bias is zero and the mean direction is not learnt at any bias decay.",
+)
+
+
+def _already_learnt(largest: float, threshold: float) -> CriticalPoint:
+    return CriticalPoint(
+        0.0,
+        "The mean label has a part along a learnt direction of the centred labels: a singular value of "
+        f"{largest:.6g} is at or above the threshold c = {threshold:.6g}. So every bias decay above zero turns the "
+        "class means.",
+    )
+
+
+def _where_it_reaches(form: float) -> CriticalPoint:
+    """From ``Σ_i ē_i²/(c² - Λ_i)``."""
+    beta = 1.0 / math.sqrt(form)
     if beta >= 1.0:
         return CriticalPoint(
             math.inf,

@@ -11,7 +11,8 @@ import numpy as np
 from encollapse import _checks, _memory
 from encollapse._typing import FloatArray
 from encollapse.errors import ArgumentError
-from encollapse.geometry.block_matrix import LazyMatrix
+from encollapse.geometry.block_matrix import DiagonalAndForm, FormMatrix, LazyMatrix
+from encollapse.ufm.mse import Minimiser
 
 GeometryFields = dict[str, Any]
 
@@ -23,6 +24,9 @@ class Factors(Protocol):
     def rank(self) -> int:
         """Smallest feature dimension that holds the class means."""
 
+    def singular_values(self) -> FloatArray:
+        """Return all min(q, K) singular values of Z, descending."""
+
     def geometry_fields(self) -> GeometryFields:
         """Return `feature_gram`, `classifier_gram` and `class_outputs` of a ClassGeometry."""
 
@@ -32,7 +36,7 @@ class Factors(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class DenseFactors:
-    """Classifier (q, r) and class means (r, K) in the smallest feature space.
+    """Classifier (q, r) and class means (r, K) in the smallest feature space, and all singular values of Z.
 
     With `rotatable` any rotation of the feature space gives another minimiser; features with a sign
     constraint are only padded.
@@ -40,12 +44,17 @@ class DenseFactors:
 
     weight: FloatArray
     means: FloatArray
+    values: FloatArray
     rotatable: bool = True
 
     @property
     def rank(self) -> int:
         """Smallest feature dimension that holds the class means."""
         return int(self.weight.shape[1])
+
+    def singular_values(self) -> FloatArray:
+        """Return all singular values of Z."""
+        return self.values
 
     def geometry_fields(self) -> GeometryFields:
         """Return the Gram matrices and the outputs; a (K, K) matrix above the memory limit only on demand."""
@@ -85,4 +94,69 @@ def balanced_factors(
     `balance` is ``g = (N λ_H/λ_W)^{1/4}``, theory §1; ``(N λ_W/λ_H)^{1/4} diag(n)^{-1/2}`` is ``diag(u)^{-1}/g``.
     """
     root = np.sqrt(singular)
-    return DenseFactors(balance * left * root, root[:, None] * right / root_priors / balance)
+    values = np.zeros(min(left.shape[0], right.shape[1]))
+    values[: len(singular)] = singular
+    return DenseFactors(balance * left * root, root[:, None] * right / root_priors / balance, values)
+
+
+@dataclass(frozen=True, eq=False)
+class LazyFactors:
+    """The balanced factors of a minimiser, composed when they are asked for.
+
+    `scale` is that of the labels.
+    """
+
+    minimiser: Minimiser
+    scale: float
+    balance: float
+
+    @property
+    def rank(self) -> int:
+        """Smallest feature dimension that holds the class means."""
+        return self.minimiser.rank
+
+    def singular_values(self) -> FloatArray:
+        """Singular values of Z, (min(q, K),)."""
+        return self.minimiser.singular * self.scale
+
+    def dense(self) -> DenseFactors:
+        """Compose them."""
+        t = self.minimiser.triplets()
+        roots = self.minimiser.reduction.labels.root_priors
+        return balanced_factors(t.left, t.singular * self.scale, t.right, roots, self.balance)
+
+    def geometry_fields(self) -> GeometryFields:
+        """Return the Gram matrices and the outputs, each built on first use."""
+        q, k = self.minimiser.reduction.labels.centered.shape
+        return {
+            "feature_gram": FormMatrix((k, k), self._feature_gram, self._diagonal_and_form),
+            "classifier_gram": LazyMatrix((q, q), self._classifier_gram),
+            "class_outputs": LazyMatrix((q, k), self._class_outputs),
+        }
+
+    def parameters(self, feature_dim: int, seed: int) -> tuple[FloatArray, FloatArray]:
+        """Embed in `feature_dim` dimensions by a random rotation."""
+        return self.dense().parameters(feature_dim, seed)
+
+    def _feature_gram(self) -> FloatArray:
+        means = self.dense().means
+        return np.asarray(means.T @ means)
+
+    def _classifier_gram(self) -> FloatArray:
+        weight = self.dense().weight
+        return np.asarray(weight @ weight.T)
+
+    def _class_outputs(self) -> FloatArray:
+        factors = self.dense()
+        return np.asarray(factors.weight @ factors.means)
+
+    def _diagonal_and_form(self) -> DiagonalAndForm:
+        """Squared norms of the class means and their quadratic form, if possible without composing anything."""
+        known = self.minimiser.magnitudes()
+        roots = self.minimiser.reduction.labels.root_priors
+        if known is None:
+            means = self.dense().means
+            return np.einsum("ij,ij->j", means, means), lambda w: float(np.sum((means @ w) ** 2))
+        squares, form = known
+        unit = self.scale / self.balance**2
+        return squares / roots**2 * unit, lambda w: form(w / roots) * unit

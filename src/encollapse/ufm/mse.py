@@ -1,97 +1,218 @@
-"""The convex problem that the UFM under MSE reduces to, solved for given labels."""
+"""The convex problem that the UFM under MSE reduces to, solved for given labels at one or many bias decays."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from encollapse import _checks
 from encollapse._typing import FloatArray
-from encollapse.ufm.certificate import Certificate, duality_gap
-from encollapse.ufm.newton import split_mean
+from encollapse.ufm.absolute import absolute_value
+from encollapse.ufm.certificate import Certificate, certify, duality_gap
+from encollapse.ufm.newton import rank_one_svd, split_mean
 from encollapse.ufm.reduction import EPS, Reduction
+from encollapse.ufm.resolvents import Pencil
+from encollapse.ufm.secular import secular_values
+from encollapse.ufm.splits import gaps, split_means
+
+_SMALL = 64  # coordinates up to which one bias decay is solved faster by a decomposition in each step
+_FAINT = 1e-6  # of the largest squared length: below, cosines need singular vectors
+
+
+@dataclass(frozen=True, eq=False)
+class Triplets:
+    """``Z = left diag(singular) right`` with the positive singular values only; (q, r), (r,), (r, K)."""
+
+    left: FloatArray
+    singular: FloatArray
+    right: FloatArray
+
+    @property
+    def rank(self) -> int:
+        """Number of triplets."""
+        return len(self.singular)
+
+    def triplets(self) -> Triplets:
+        """Return itself."""
+        return self
 
 
 @dataclass(frozen=True, eq=False)
 class Minimiser:
     """Minimiser ``(Z, b)`` of ``½|Z + b uᵀ - A|² + c|Z|_* + λ_b/2|b|²``, in units of the labels.
 
+    Z is known through the decomposition that every bias shares and x; matrices are built when asked for.
+
     Attributes
     ----------
+    reduction : Reduction
+        The labels.
+    pencil : Pencil
+        The matrices ``A_x A_xᵀ`` in its coordinates, and c.
+    shift : (n,)
+        ``x = ē - b`` in the coordinates of the reduction.
+    bias : (q,)
+        b.
     loss : float
         The minimum.
     certificate : Certificate
         Its duality gap.
-    bias : (q,)
-        b.
-    left, singular, right : (q, r), (min(q, K),), (r, K)
-        ``Z = left diag(singular[:r]) right``; the singular values beyond the rank r are 0.
+    rank : int
+        Of Z.
     iterations : int
         Newton steps taken for the bias.
     """
 
+    reduction: Reduction
+    pencil: Pencil
+    shift: FloatArray
+    bias: FloatArray
     loss: float
     certificate: Certificate
-    bias: FloatArray
-    left: FloatArray
-    singular: FloatArray
-    right: FloatArray
+    rank: int
     iterations: int
+
+    @cached_property
+    def singular(self) -> FloatArray:
+        """Singular values of Z, (min(q, K),), descending."""
+        r, t = self.reduction, np.flatnonzero(self.shift)
+        values = r.spectrum.copy()
+        if len(t):
+            values[t] = secular_values(r.spectrum[t], self.shift[t])
+        result = np.zeros(min(r.labels.centered.shape))
+        result[: self.rank] = np.maximum(np.sort(values)[::-1][: self.rank] - self.pencil.threshold, 0.0)
+        return result
+
+    def magnitudes(self) -> tuple[FloatArray, Callable[[FloatArray], float]] | None:
+        """``|Z|_kk`` (K,) and ``y -> yᵀ |Z| y`` without a decomposition, or None where that is not accurate."""
+        r = self.reduction
+        if len(r.spectrum) <= _SMALL or r.slot.get(self) is not None or not self.pencil.usable:
+            return None
+        found = absolute_value(self.pencil, self.shift, r.right, r.labels.root_priors)
+        squares = found[0] / r.labels.root_priors**2
+        return found if squares.min() > _FAINT * squares.max() else None
+
+    def triplets(self) -> Triplets:
+        """Compose the singular vectors; the reduction keeps those of one minimiser only."""
+        known = self.reduction.slot.get(self)
+        if isinstance(known, Triplets):
+            return known
+        left, values, right = _compose(self.reduction, self.shift)
+        order = np.argsort(-values)[: self.rank]
+        shrunk = np.maximum(values[order] - self.pencil.threshold, 0.0)
+        found = Triplets(left[:, order], shrunk, np.ascontiguousarray(right[:, order].T))
+        self.reduction.slot.put(self, found)
+        return found
 
 
 def minimise(reduction: Reduction, threshold: float, bias_decay: float) -> Minimiser:
     """Minimise the convex problem; `threshold` is c in units of the labels."""
-    labels = reduction.labels
-    found = _decompose(reduction, threshold, bias_decay)
+    return minimise_along(reduction, threshold, np.array([bias_decay]))[0]
+
+
+def minimise_along(reduction: Reduction, threshold: float, bias_decays: FloatArray) -> list[Minimiser]:
+    """Minimise at each of the bias decays (m,), all together where precision allows."""
+    r = reduction
+    pencil = _pencil(r, threshold)
+    if (len(bias_decays) == 1 and len(r.spectrum) <= _SMALL) or not pencil.usable:
+        return [_one_by_one(r, pencil, float(value)) for value in bias_decays]
+    found, steps = split_means(pencil, bias_decays)
+    # Labels moved by δ move the value by <Y, δ>, of which |Y u| ≤ |Y|_op ≤ c meets what is common to all.
+    centred, common = r.defect
+    dual_size = math.sqrt(min(threshold**2 * len(r.spectrum), 2.0 * r.labels.energy))
+    open_ = gaps(found) + 2.0 * (dual_size * centred + threshold * common)
+    biases = found.bias @ r.left.T
     # Singular values that exceed c by rounding only are not learnt.
-    excess = found.singular - threshold
-    largest = float(found.singular.max(initial=0.0))
-    order = np.argsort(-found.singular)
-    kept = order[excess[order] > 8 * EPS * max(threshold, largest)]
-    left, right, shrunk = found.left[:, kept], found.right[:, kept], excess[kept]
-    outputs = (left * shrunk) @ right.T
+    ranks = pencil.count_above(threshold + margin(threshold, pencil.largest), found.shift)
+    free = bias_decays == 0.0
+    biases[free] = r.labels.mean
+    minimisers = []
+    for i, loss in enumerate(found.value.tolist()):
+        certificate = certify(loss, loss - float(open_[i]), EPS * r.labels.energy)
+        if not certificate.holds:
+            minimisers.append(_one_by_one(r, pencil, float(bias_decays[i])))
+            continue
+        minimisers.append(
+            Minimiser(
+                reduction=r,
+                pencil=pencil,
+                shift=_checks.read_only(found.shift[i].copy()),
+                bias=_checks.read_only(biases[i].copy()),
+                loss=loss,
+                certificate=certificate,
+                rank=int(ranks[i]),
+                iterations=int(steps[i]),
+            )
+        )
+    return minimisers
+
+
+def _pencil(reduction: Reduction, threshold: float) -> Pencil:
+    return Pencil(reduction.spectrum, reduction.mean, threshold)
+
+
+def _one_by_one(reduction: Reduction, pencil: Pencil, bias_decay: float) -> Minimiser:
+    """Solve by a decomposition in each step: relative precision however small c is, at n³ a step.
+
+    The certificate is computed from Z itself, in the coordinates of the labels.
+    """
+    r, labels, threshold = reduction, reduction.labels, pencil.threshold
+    t = np.flatnonzero(r.mean)
+    shift, bias, iterations = np.zeros(len(r.spectrum)), np.zeros_like(labels.mean), 0
+    if bias_decay == 0.0:
+        bias = labels.mean.copy()
+    elif len(t):
+        split = split_mean(r.spectrum[t], r.mean[t], threshold, bias_decay)
+        shift[t], bias, iterations = split.shift, r.left[:, t] @ split.bias, split.iterations
+    left, values, right = _compose(r, shift)
+    order = np.argsort(-values)
+    largest = float(values.max(initial=0.0))
+    kept = order[values[order] - threshold > margin(threshold, largest)]
+    shrunk = values[kept] - threshold
+    triplets = Triplets(left[:, kept], shrunk, np.ascontiguousarray(right[:, kept].T))
+    outputs = (triplets.left * shrunk) @ triplets.right
     # The difference of labels and outputs would carry the rounding of the labels, which drowns a small c.
-    dual = (found.left * np.minimum(found.singular, threshold)) @ found.right.T
+    dual = (left * np.minimum(values, threshold)) @ right.T
     loss, certificate = duality_gap(
-        labels, outputs, dual, float(shrunk.sum()), found.shift, found.bias, threshold, bias_decay
+        labels, outputs, dual, float(shrunk.sum()), r.left @ shift, bias, threshold, bias_decay
     )
-    singular = np.zeros(min(labels.centered.shape))
-    singular[: len(kept)] = shrunk
-    return Minimiser(loss, certificate, found.bias, left, singular, right.T, found.iterations)
+    found = Minimiser(
+        reduction=r,
+        pencil=pencil,
+        shift=_checks.read_only(shift),
+        bias=_checks.read_only(bias),
+        loss=loss,
+        certificate=certificate,
+        rank=len(kept),
+        iterations=iterations,
+    )
+    r.slot.put(found, triplets)
+    return found
 
 
-@dataclass(frozen=True, eq=False)
-class _Decomposition:
-    """Singular triplets of ``A_c + x uᵀ`` (columns), and the split of the mean label, ``shift + bias = ē``."""
-
-    left: FloatArray
-    singular: FloatArray
-    right: FloatArray
-    shift: FloatArray
-    bias: FloatArray
-    iterations: int
+def margin(threshold: float, largest: float) -> float:
+    """By how much a singular value must exceed c to be above it by more than rounding."""
+    return 8 * EPS * max(threshold, largest)
 
 
-def _decompose(reduction: Reduction, threshold: float, bias_decay: float) -> _Decomposition:
-    """Find the optimal shift x, and update the decomposition of the centred labels by it."""
-    r, t = reduction, np.flatnonzero(reduction.mean)
-    if bias_decay == 0.0 or len(t) == 0:
-        zero = np.zeros_like(r.labels.mean)
-        bias = r.labels.mean.copy() if bias_decay == 0.0 else zero
-        return _Decomposition(r.left, r.spectrum, r.right, zero, bias, 0)
-    split = split_mean(r.spectrum[t], r.mean[t], threshold, bias_decay)
+def _compose(reduction: Reduction, shift: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Singular triplets (columns) of ``A_c + x uᵀ``, in any order."""
+    r, t = reduction, np.flatnonzero(shift)
+    if len(t) == 0:
+        return r.left, r.spectrum, r.right
     # A_c + x uᵀ = [left_t Q] σ [(right_t diag(d) Q + u wᵀ)/σ]ᵀ on the touched triplets; the others stay.
-    updated = r.right[:, t] @ (r.spectrum[t, None] * split.vectors) + np.outer(
-        r.labels.root_priors, split.weights
-    )
+    vectors, singular, weights = rank_one_svd(r.spectrum[t], shift[t])
+    updated = r.right[:, t] @ (r.spectrum[t, None] * vectors)
+    updated += np.outer(r.labels.root_priors, weights)
     with np.errstate(divide="ignore", invalid="ignore"):
-        updated = np.where(split.singular > 0, updated / split.singular, 0.0)
+        updated = np.where(singular > 0, updated / singular, 0.0)
     inert = np.setdiff1d(np.arange(len(r.spectrum)), t)
-    return _Decomposition(
-        left=np.column_stack([r.left[:, t] @ split.vectors, r.left[:, inert]]),
-        singular=np.concatenate([split.singular, r.spectrum[inert]]),
-        right=np.column_stack([updated, r.right[:, inert]]),
-        shift=r.left[:, t] @ split.shift,
-        bias=r.left[:, t] @ split.bias,
-        iterations=split.iterations,
+    return (
+        np.column_stack([r.left[:, t] @ vectors, r.left[:, inert]]),
+        np.concatenate([singular, r.spectrum[inert]]),
+        np.column_stack([updated, r.right[:, inert]]),
     )

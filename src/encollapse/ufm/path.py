@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from encollapse._typing import FloatArray
 from encollapse.errors import ArgumentError
 from encollapse.ufm.problem import Problem
 from encollapse.ufm.solution import Solution
-from encollapse.ufm.solve import solve
+from encollapse.ufm.solve import solve_along
 
 
 @dataclass(frozen=True)
@@ -25,17 +26,24 @@ class BiasPath:
         The grid, in the order given.
     solutions : tuple of Solution
         One for each.
-    mean_cosine : (n,)
-        Average cosine between the uncentred class means: ``-1/(K - 1)`` for a simplex equiangular tight
-        frame, 0 for an orthogonal frame; NaN where nothing is learnt.
     critical : float or None
         Critical bias decay of the problem; None where it is not known.
     """
 
     bias_decays: FloatArray
     solutions: tuple[Solution, ...]
-    mean_cosine: FloatArray
     critical: float | None
+
+    @cached_property
+    def mean_cosine(self) -> FloatArray:
+        """Average cosine between the uncentred class means, (n,).
+
+        ``-1/(K - 1)`` for a simplex equiangular tight frame, 0 for an orthogonal frame; NaN where nothing is learnt.
+        Computed on first use, one product of a K × K matrix with a few hundred vectors for each bias decay.
+        """
+        return np.asarray(
+            _checks.read_only(np.array([solution.geometry.mean_cosine() for solution in self.solutions]))
+        )
 
 
 def bias_path(problem: Problem, bias_decays: Iterable[float]) -> BiasPath:
@@ -53,8 +61,4 @@ def bias_path(problem: Problem, bias_decays: Iterable[float]) -> BiasPath:
     if not grid:
         raise ArgumentError("bias_decays: expected at least one value, got none")
     critical = problem.critical_bias_decay()
-    solutions: list[Solution] = []
-    for value in grid:
-        solutions.append(solve(problem.with_bias_decay(value), near=solutions[-1] if solutions else None))
-    cosines = np.array([solution.geometry.mean_cosine() for solution in solutions])
-    return BiasPath(_checks.read_only(np.array(grid)), tuple(solutions), _checks.read_only(cosines), critical)
+    return BiasPath(_checks.read_only(np.array(grid)), solve_along(problem, grid), critical)

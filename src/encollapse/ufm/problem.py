@@ -16,9 +16,10 @@ from encollapse.encodings import Encoding
 from encollapse.encodings.affine import AffineOneHot
 from encollapse.errors import ArgumentError, ArgumentTypeError, UnsupportedError
 from encollapse.ufm.blocks import Kinds, affine_form
-from encollapse.ufm.critical import CriticalPoint, critical_point
+from encollapse.ufm.critical import CriticalPoint, critical_point, critical_point_of_tail
 from encollapse.ufm.critical_cases import deep_critical, limited_critical, relu_critical
 from encollapse.ufm.labels import WeightedLabels
+from encollapse.ufm.long_tail import LongTail
 from encollapse.ufm.losses import LOSSES
 from encollapse.ufm.reduction import Reduction
 from encollapse.ufm.shrinkage import Shrinkage
@@ -30,6 +31,7 @@ _NO_CRITICAL = (
     "shows where it starts."
 )
 _FEW_KINDS = 0.8
+_MANY_KINDS = 128
 _WHY_POSITIVE = "at 0 the features or the classifier grow without bound and there is no minimiser"
 
 
@@ -215,11 +217,16 @@ class Problem:
 
     @cached_property
     def kinds(self) -> Kinds | None:
-        """The classes grouped by count, where that makes the problem smaller; None otherwise."""
-        if affine_form(self.encoding) is None:
+        """The classes grouped by count, where classes with one count are interchangeable; None otherwise."""
+        return None if affine_form(self.encoding) is None else Kinds.of(self.counts)
+
+    @cached_property
+    def long_tail(self) -> LongTail | None:
+        """The labels without a decomposition, where there are so many distinct counts that it costs more."""
+        form = affine_form(self.encoding)
+        if form is None or self.kinds is None or len(self.kinds.sizes) <= _MANY_KINDS:
             return None
-        kinds = Kinds.of(self.counts)
-        return kinds if 2 * len(kinds.sizes) <= self.num_classes else None
+        return self.kinds.long_tail(*form)
 
     @cached_property
     def reduction(self) -> Reduction:
@@ -271,15 +278,21 @@ class Problem:
         if self.depth > 1:
             labels = self.dense_reduction.labels
             return deep_critical(self.dense_reduction, self.shrinkage.in_units(labels.scale), self.rank_limit)
-        point = critical_point(self.reduction, self.threshold)
+        if self.long_tail is not None:
+            point = critical_point_of_tail(self.long_tail, self.threshold)
+        else:
+            point = critical_point(self.reduction, self.threshold)
         if self.feature_dim is None or self.feature_dim >= min(self.code_dim, self.num_classes):
             return point
         return limited_critical(point, self._centred_rank(), self.feature_dim)
 
     def _centred_rank(self) -> int:
         """How many singular values of the centred labels are learnt."""
-        labels = self.reduction.labels
-        rank = int(np.count_nonzero(self.reduction.spectrum * labels.scale > self.threshold))
+        if self.long_tail is not None:
+            rank = self.long_tail.centred_rank(self.threshold)
+        else:
+            labels = self.reduction.labels
+            rank = int(np.count_nonzero(self.reduction.spectrum * labels.scale > self.threshold))
         form = affine_form(self.encoding)
         if self.kinds is not None and form is not None:
             learnt = abs(form[0]) * self.kinds.root_priors > self.threshold
@@ -307,7 +320,7 @@ class Problem:
         """Return the same problem at another bias decay; it shares the decomposition."""
         changes: dict[str, Any] = {"bias_decay": bias_decay, "weight_decay": self.weight_decays}
         other = replace(self, **changes)
-        for name in ("kinds", "table", "reduction", "dense_reduction", "shrinkage", "_critical"):
+        for name in ("kinds", "long_tail", "table", "reduction", "dense_reduction", "shrinkage", "_critical"):
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
         return other

@@ -7,7 +7,7 @@ the spectrum of ``A_c`` and the coordinates of ``ē`` in its left singular basis
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +17,25 @@ from encollapse._typing import FloatArray, IntArray
 from encollapse.ufm.labels import WeightedLabels
 
 EPS = float(np.finfo(np.float64).eps)
+
+
+class Slot:
+    """Room for one value that is costly to compute and too large to keep for many keys; empty in copies."""
+
+    def __init__(self) -> None:
+        self._held: tuple[object, object] | None = None
+
+    def get(self, key: object) -> object:
+        """Return what was put for this very key, or None."""
+        held = self._held
+        return held[1] if held is not None and held[0] is key else None
+
+    def put(self, key: object, value: object) -> None:
+        """Keep a value in place of the last one."""
+        self._held = (key, value)
+
+    def __getstate__(self) -> dict[str, None]:
+        return {"_held": None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +63,7 @@ class Reduction:
     right: FloatArray
     spectrum: FloatArray
     mean: FloatArray
+    slot: Slot = field(default_factory=Slot, repr=False)
 
     @classmethod
     def of(cls, labels: WeightedLabels) -> Reduction:
@@ -68,6 +88,24 @@ class Reduction:
         return cls(labels, *(_checks.read_only(v) for v in (left, right, spectrum, mean)))
 
     @cached_property
+    def defect(self) -> tuple[float, float]:
+        """Bounds of ``|A_c - A_c'|_F`` and ``|ē - ē'|`` for the nearest labels whose decomposition is exact.
+
+        Computed, not assumed: the residuals of the decomposition, and what its vectors lack to be orthonormal among
+        each other and with u.
+        """
+        labels, size = self.labels, float(self.spectrum.max(initial=0.0))
+        residual = (self.left * self.spectrum) @ self.right.T
+        residual -= labels.centered
+        right = np.column_stack([self.right[:, self.spectrum > 0], labels.root_priors])
+        skew_left, skew_right = _skew(self.left), _skew(right)
+        outside = np.linalg.norm(self.left @ self.mean - labels.mean)
+        return (
+            float(np.linalg.norm(residual)) + size * (skew_left + skew_right),
+            float(outside) + skew_left * float(np.linalg.norm(labels.mean)),
+        )
+
+    @cached_property
     def touched(self) -> IntArray:
         """Indices of the triplets that the mean label touches by more than rounding.
 
@@ -77,6 +115,13 @@ class Reduction:
         floor = 64 * EPS * np.sqrt(max(self.labels.centered.shape))
         # The largest label is of size 1 here, so a mean within rounding of 1 is zero.
         return np.flatnonzero(np.abs(self.mean) > floor * size) if size > floor else np.empty(0, np.int64)
+
+
+def _skew(vectors: FloatArray) -> float:
+    """``|VᵀV - I|_F``, which bounds the distance to the nearest orthonormal vectors."""
+    products = vectors.T @ vectors
+    products[np.diag_indices_from(products)] -= 1.0
+    return float(np.linalg.norm(products))
 
 
 def _gather(

@@ -16,25 +16,30 @@ import numpy as np
 
 from encollapse._typing import FloatArray
 
+_EPS = float(np.finfo(np.float64).eps)
+
 
 @cache
-def _dlasd4() -> Callable[..., None]:
-    """LAPACK's dlasd4 as scipy links it: (n, i, d, z, delta, rho, sigma, work, info), all by reference."""
+def _routine(routine: str, arguments: int) -> Callable[..., None]:
+    """One of LAPACK's as scipy links it, all arguments by reference.
+
+    dlasd4 takes (n, i, d, z, delta, rho, sigma, work, info), dlaed4 the same with one eigenvalue and without work.
+    """
     from scipy.linalg import cython_lapack
 
-    capsule = cython_lapack.__pyx_capi__["dlasd4"]
+    capsule = cython_lapack.__pyx_capi__[routine]
     name = ctypes.pythonapi.PyCapsule_GetName
     name.restype, name.argtypes = ctypes.c_char_p, [ctypes.py_object]
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 9)
+    prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * arguments)
     return prototype(pointer(capsule, name(capsule)))
 
 
 def _roots(d: FloatArray, z: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Singular values (n,) ascending, and ``d_j² - σ_i²`` (row i, column j), for ascending d and nonzero z."""
     n = len(d)
-    solve = _dlasd4()
+    solve = _routine("dlasd4", 9)
     norm = float(np.linalg.norm(z))
     unit = np.ascontiguousarray(z / norm)
     below, above, sigma = np.empty((n, n)), np.empty((n, n)), np.empty(n)
@@ -94,3 +99,81 @@ def secular_svd(spectrum: FloatArray, shift: FloatArray) -> tuple[FloatArray, Fl
     length = np.linalg.norm(vectors, axis=1)
     vectors /= length[:, None]
     return np.ascontiguousarray(vectors[::-1, ::-1].T), sigma[::-1], (-1.0 / length)[::-1]
+
+
+def secular_values(spectrum: FloatArray, shift: FloatArray) -> FloatArray:
+    """Singular values (n,) of ``[diag(spectrum) | shift]``, descending; arguments as for :func:`secular_svd`."""
+    if len(spectrum) == 1:
+        return np.hypot(spectrum, shift)
+    try:
+        return _roots(np.ascontiguousarray(spectrum[::-1]), shift[::-1])[0][::-1]
+    except np.linalg.LinAlgError:
+        matrix = np.column_stack([np.diag(spectrum), shift])
+        return np.asarray(np.linalg.svd(matrix, compute_uv=False), dtype=np.float64)
+
+
+def rank_two_squares(spectrum: FloatArray, downdate: FloatArray, shift: FloatArray, count: int) -> FloatArray:
+    """Largest eigenvalues of ``diag(spectrum²) - p pᵀ + x xᵀ`` by two secular equations, in O(n²) and O(n) memory.
+
+    Parameters
+    ----------
+    spectrum, downdate, shift : (n,)
+        √Λ, p and x.
+    count : int
+        How many are wanted.
+
+    Returns
+    -------
+    (count,), descending
+    """
+    order = np.argsort(spectrum)
+    poles, p, x = spectrum[order] ** 2, downdate[order], shift[order]
+    # The downdate of Λ is the update of -Λ.
+    poles, turned = _updated(-poles[::-1], p[::-1], x[::-1])
+    return _updated(-poles[::-1], turned[::-1], None)[0][::-1][:count]
+
+
+def _updated(
+    poles: FloatArray, vector: FloatArray, other: FloatArray | None
+) -> tuple[FloatArray, FloatArray]:
+    """Eigenvalues of ``diag(poles) + vector vectorᵀ``, ascending as the poles, and coordinates of `other`.
+
+    Poles whose coordinate of the vector is rounding stay eigenvalues :cite:p:`gu1995`.
+    """
+    size = float(np.linalg.norm(vector))
+    span = max(float(np.abs(poles).max()), size * size)
+    moved = np.flatnonzero(size * np.abs(vector) > 8 * _EPS * span)
+    values = poles.copy()
+    coordinates = np.zeros_like(poles) if other is None else other.copy()
+    if len(moved):
+        part = None if other is None else other[moved]
+        values[moved], turned = _roots_of_update(poles[moved], vector[moved], part)
+        if turned is not None:
+            coordinates[moved] = turned
+    order = np.argsort(values, kind="stable")
+    return values[order], coordinates[order]
+
+
+def _roots_of_update(
+    poles: FloatArray, vector: FloatArray, other: FloatArray | None
+) -> tuple[FloatArray, FloatArray | None]:
+    n = len(poles)
+    solve = _routine("dlaed4", 8)
+    norm = float(np.linalg.norm(vector))
+    d, unit = np.ascontiguousarray(poles), np.ascontiguousarray(vector / norm)
+    delta, values, turned = np.empty(n), np.empty(n), np.empty(n)
+    order, index, info = ctypes.c_int(n), ctypes.c_int(0), ctypes.c_int(0)
+    rho = ctypes.c_double(norm * norm)
+    at: Callable[[Any], int] = ctypes.addressof
+    fixed = at(order), at(index), d.ctypes.data, unit.ctypes.data, delta.ctypes.data, at(rho)
+    product = None if other is None else unit * other
+    for i in range(n):
+        index.value = i + 1
+        solve(*fixed, values.ctypes.data + 8 * i, at(info))
+        if info.value != 0:
+            raise np.linalg.LinAlgError(f"dlaed4 did not converge for eigenvalue {i} of {n}")
+        if product is not None:
+            # The eigenvector is (d_j - λ)^{-1} z_j, normalised; dlaed4 returns a unit one for n = 1 and 2.
+            inverse = 1.0 / delta if n > 2 else delta / unit
+            turned[i] = float(product @ inverse) / float(np.linalg.norm(unit * inverse))
+    return values, None if other is None else turned

@@ -6,6 +6,9 @@ import enum
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
+
+from encollapse import _checks
 from encollapse._typing import FloatArray
 from encollapse.geometry import ClassGeometry
 from encollapse.ufm.certificate import Certificate
@@ -66,8 +69,6 @@ class Solution:
         The minimum of the objective.
     bias : (q,)
         The optimal bias; zeros without one.
-    singular_values : (min(q, K),)
-        Singular values of ``Z = W M diag(u)``, descending; 0 for directions that are not learnt.
     certificate : Certificate
         The evidence, and its kind.
     status : Status
@@ -86,7 +87,6 @@ class Solution:
     problem: Problem
     loss: float
     bias: FloatArray
-    singular_values: FloatArray
     certificate: Certificate
     status: Status
     iterations: int
@@ -105,6 +105,11 @@ class Solution:
     def rank(self) -> int:
         """Number of directions that are learnt: the smallest feature dimension that holds the minimiser."""
         return self.factors.rank
+
+    @cached_property
+    def singular_values(self) -> FloatArray:
+        """Singular values of ``Z = W M diag(u)``, (min(q, K),), descending; 0 for directions that are not learnt."""
+        return np.asarray(_checks.read_only(self.factors.singular_values()))
 
     @cached_property
     def geometry(self) -> ClassGeometry:
@@ -154,7 +159,8 @@ class Solution:
         MemoryLimitError
             If the dense parameters would exceed the memory limit.
         """
-        default = self.problem.feature_dim or max(len(self.singular_values), self.rank)
+        p = self.problem
+        default = p.feature_dim or max(min(p.code_dim, p.num_classes), self.rank)
         weight, means = self.factors.parameters(default if feature_dim is None else feature_dim, seed)
         return weight, means, self.bias.copy()
 

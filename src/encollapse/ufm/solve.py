@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,9 +16,9 @@ from encollapse.ufm.blocks import affine_form, minimise_blocks
 from encollapse.ufm.certificate import Certificate
 from encollapse.ufm.composite import Composite
 from encollapse.ufm.convex import minimise_composite
-from encollapse.ufm.factors import DenseFactors, Factors, balanced_factors
+from encollapse.ufm.factors import DenseFactors, Factors, LazyFactors
 from encollapse.ufm.losses import LOSSES
-from encollapse.ufm.mse import minimise
+from encollapse.ufm.mse import minimise, minimise_along
 from encollapse.ufm.problem import Problem
 from encollapse.ufm.relu_model import ReluModel
 from encollapse.ufm.relu_solve import minimise_relu
@@ -67,23 +67,50 @@ def solve(problem: Problem, *, throw: bool = True, near: Solution | None = None)
     """
     if not isinstance(problem, Problem):
         raise ArgumentTypeError(f"problem: expected a Problem, got {type(problem).__name__}")
+    return _solve_all([problem], near, throw=throw)[0]
+
+
+def solve_along(problem: Problem, bias_decays: Sequence[float]) -> tuple[Solution, ...]:
+    """Solve a problem at several bias decays; what they share is computed once.
+
+    Raises
+    ------
+    SolverError
+        If one of the results is not proved.
+    """
+    return tuple(_solve_all([problem.with_bias_decay(value) for value in bias_decays]))
+
+
+def _solve_all(
+    problems: Sequence[Problem], near: Solution | None = None, *, throw: bool = True
+) -> list[Solution]:
+    """Solve problems that differ in the bias decay only."""
     start = time.perf_counter()
-    method = select_method(problem)
-    solution = _convex(problem, near) if method == "convex" else _METHODS[method](problem)
-    if solution.status is Status.RANK_BINDS and problem.loss == "mse":
-        solution = _spectral(problem, solution.certificate.lower_bound)
-    solution = replace(solution, seconds=time.perf_counter() - start)
-    if throw and not solution.status.success:
-        raise SolverError(
-            f"{solution.status.message} ({problem!r}; solve(..., throw=False) returns what was found)"
-        )
-    return solution
+    method = select_method(problems[0])
+    if method in _TOGETHER:
+        solutions = _TOGETHER[method](problems)
+    else:
+        solutions = []
+        for problem in problems:
+            solutions.append(_convex(problem, near) if method == "convex" else _ALONE[method](problem))
+            near = solutions[-1]
+    for i, (problem, found) in enumerate(zip(problems, solutions, strict=True)):
+        if found.status is Status.RANK_BINDS and problem.loss == "mse":
+            solutions[i] = _spectral(problem, found.certificate.lower_bound)
+    seconds = (time.perf_counter() - start) / len(problems)
+    solutions = [replace(found, seconds=seconds) for found in solutions]
+    for found in solutions:
+        if throw and not found.status.success:
+            raise SolverError(
+                f"{found.status.message} ({found.problem!r}; solve(..., throw=False) returns what was found)"
+            )
+    return solutions
 
 
 def select_method(problem: Problem) -> str:
     """Name of the method that :func:`solve` takes for a problem.
 
-    ``"blocks"``: structured labels with few distinct class counts, at any number of classes. ``"dense"``: any
+    ``"blocks"``: affine images of one-hot labels, at any number of classes. ``"dense"``: any
     labels, by a singular value decomposition of the (q, K) label matrix. ``"spectral"``: several weight layers;
     it also follows where ``"dense"`` or ``"blocks"`` find a rank that `feature_dim` cannot hold. ``"relu"``: features
     without negative entries. ``"convex"``: another loss than MSE.
@@ -97,44 +124,42 @@ def select_method(problem: Problem) -> str:
     return "dense" if problem.kinds is None else "blocks"
 
 
-def _dense(problem: Problem) -> Solution:
-    labels = problem.reduction.labels
-    found = minimise(problem.reduction, problem.threshold / labels.scale, problem.bias_decay)
-    unit = labels.scale**2
-    singular = found.singular * labels.scale
-    rank = found.left.shape[1]
-    return _solution(
-        problem,
-        loss=found.loss * unit,
-        bias=found.bias * labels.scale,
-        singular_values=singular,
-        certificate=found.certificate.in_units(unit),
-        iterations=found.iterations,
-        factors=balanced_factors(
-            found.left, singular[:rank], found.right, labels.root_priors, problem.balance
-        ),
-    )
+def _dense(problems: Sequence[Problem]) -> list[Solution]:
+    first = problems[0]
+    scale = first.reduction.labels.scale
+    decays = np.array([problem.bias_decay for problem in problems])
+    return [
+        _solution(
+            problem,
+            loss=found.loss * scale**2,
+            bias=found.bias * scale,
+            certificate=found.certificate.in_units(scale**2),
+            iterations=found.iterations,
+            factors=LazyFactors(found, scale, problem.balance),
+        )
+        for problem, found in zip(
+            problems, minimise_along(first.reduction, first.threshold / scale, decays), strict=True
+        )
+    ]
 
 
-def _blocks(problem: Problem) -> Solution:
-    assert problem.kinds is not None
-    found = minimise_blocks(
-        problem.encoding,
-        problem.kinds,
-        problem.reduction,
-        problem.threshold,
-        problem.bias_decay,
-        problem.balance,
-    )
-    return _solution(
-        problem,
-        loss=found.loss,
-        bias=found.bias,
-        singular_values=found.singular_values,
-        certificate=found.certificate,
-        iterations=found.iterations,
-        factors=found.factors,
-    )
+def _blocks(problems: Sequence[Problem]) -> list[Solution]:
+    first = problems[0]
+    assert first.kinds is not None
+    decays = np.array([problem.bias_decay for problem in problems])
+    labels = first.reduction if first.long_tail is None else first.long_tail
+    minimisers = minimise_blocks(first.encoding, first.kinds, labels, first.threshold, decays, first.balance)
+    return [
+        _solution(
+            problem,
+            loss=found.loss,
+            bias=found.bias,
+            certificate=found.certificate,
+            iterations=found.iterations,
+            factors=found.factors,
+        )
+        for problem, found in zip(problems, minimisers, strict=True)
+    ]
 
 
 def _spectral(problem: Problem, known_bound: float = 0.0) -> Solution:
@@ -154,11 +179,10 @@ def _spectral(problem: Problem, known_bound: float = 0.0) -> Solution:
         problem,
         loss=found.loss * unit,
         bias=found.bias * labels.scale,
-        singular_values=singular,
         certificate=found.certificate.in_units(unit),
         iterations=found.iterations,
         factors=DenseFactors(
-            found.left * (learnt / features), features[:, None] * found.right / labels.root_priors
+            found.left * (learnt / features), features[:, None] * found.right / labels.root_priors, singular
         ),
         unique=found.unique,
     )
@@ -187,11 +211,13 @@ def _relu(problem: Problem) -> Solution:
         problem,
         loss=found.loss * unit,
         bias=found.bias * labels.scale,
-        singular_values=singular,
         certificate=found.certificate.in_units(unit),
         iterations=found.iterations,
         factors=DenseFactors(
-            found.weight * (labels.scale / root), root * found.features / labels.root_priors, rotatable=False
+            found.weight * (labels.scale / root),
+            root * found.features / labels.root_priors,
+            singular,
+            rotatable=False,
         ),
         unique=found.unique,
     )
@@ -209,7 +235,6 @@ def _convex(problem: Problem, near: Solution | None = None) -> Solution:
         problem,
         loss=found.loss,
         bias=table.every_bias(found.bias),
-        singular_values=table.spectrum(point.singular, point.contrast),
         certificate=found.certificate,
         iterations=found.iterations,
         factors=table.factors(point.left, point.singular, point.right, point.contrast, problem.balance),
@@ -222,7 +247,6 @@ def _solution(
     *,
     loss: float,
     bias: FloatArray,
-    singular_values: FloatArray,
     certificate: Certificate,
     iterations: int,
     factors: Factors,
@@ -241,7 +265,6 @@ def _solution(
         problem=problem,
         loss=loss,
         bias=_checks.read_only(bias),
-        singular_values=_checks.read_only(singular_values),
         certificate=certificate,
         status=status,
         iterations=iterations,
@@ -251,10 +274,5 @@ def _solution(
     )
 
 
-_METHODS: dict[str, Callable[[Problem], Solution]] = {
-    "dense": _dense,
-    "blocks": _blocks,
-    "spectral": _spectral,
-    "relu": _relu,
-    "convex": _convex,
-}
+_TOGETHER: dict[str, Callable[[Sequence[Problem]], list[Solution]]] = {"dense": _dense, "blocks": _blocks}
+_ALONE: dict[str, Callable[[Problem], Solution]] = {"spectral": _spectral, "relu": _relu}

@@ -19,6 +19,7 @@ from encollapse._typing import FloatArray
 from encollapse.encodings import Encoding
 from encollapse.ufm.blocks import BlockFactors, Kinds
 from encollapse.ufm.factors import Factors, balanced_factors
+from encollapse.ufm.mse import Triplets
 
 
 class Table(Protocol):
@@ -62,9 +63,6 @@ class Table(Protocol):
 
     def every_bias(self, bias: FloatArray) -> FloatArray:
         """Return the bias of each output (q,)."""
-
-    def spectrum(self, singular: FloatArray, contrast: FloatArray) -> FloatArray:
-        """All min(q, K) singular values of Z, descending."""
 
     def factors(
         self, left: FloatArray, singular: FloatArray, right: FloatArray, contrast: FloatArray, balance: float
@@ -114,13 +112,6 @@ class DenseTable:
     def every_bias(self, bias: FloatArray) -> FloatArray:
         """Return the bias itself."""
         return bias.copy()
-
-    def spectrum(self, singular: FloatArray, contrast: FloatArray) -> FloatArray:
-        """All min(q, K) singular values."""
-        del contrast
-        result = np.zeros(min(self.shape))
-        result[: len(singular)] = singular
-        return result
 
     def factors(
         self, left: FloatArray, singular: FloatArray, right: FloatArray, contrast: FloatArray, balance: float
@@ -183,13 +174,6 @@ class BlockTable:
         """Return the bias of each output (K,)."""
         return np.asarray(bias[self.kinds.groups])
 
-    def spectrum(self, singular: FloatArray, contrast: FloatArray) -> FloatArray:
-        """All K singular values."""
-        g = len(self.contrasts)
-        rest = np.zeros(g - len(singular))
-        repeated = np.repeat(np.abs(contrast), self.contrasts.astype(np.int64))
-        return np.sort(np.concatenate([repeated, singular, rest]))[::-1].copy()
-
     def factors(
         self, left: FloatArray, singular: FloatArray, right: FloatArray, contrast: FloatArray, balance: float
     ) -> Factors:
@@ -199,8 +183,7 @@ class BlockTable:
             kinds=self.kinds,
             sign=np.sign(contrast),
             contrast=np.abs(contrast),
-            left=left,
-            singular=singular,
-            right=right,
+            small=Triplets(left, singular, right),
+            scale=1.0,
             balance=balance,
         )
