@@ -236,7 +236,9 @@ class ClassGeometry:
         gram = self._feature_gram
         if isinstance(gram, BlockMatrix | FormMatrix) and not centered:
             squares, form = gram.diagonal_and_form()
-            return _mean_cosine(_lengths(squares, _UNRESOLVED if isinstance(gram, EntryMatrix) else 0.0), form)
+            return _mean_cosine(
+                _lengths(squares, _UNRESOLVED if isinstance(gram, EntryMatrix) else 0.0), form
+            )
         present = np.flatnonzero(self.present)
         if len(present) < 2:
             return float("nan")

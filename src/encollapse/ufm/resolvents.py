@@ -99,7 +99,7 @@ class Pencil:
         if self.downdate is not None:
             # With F' = h/2 for F = huber - t/2, by parts: tr F changes by the integral of -F' log det.
             square = float(self.downdate @ self.downdate)
-            value -= 0.5 * square + 0.5 * float((self.slopes @ np.log(self.denominator)).imag)
+            value -= 0.5 * square + 0.5 * float((self.slopes @ np.log1p(self.forward(self.downdate**2))).imag)
         return value
 
     @cached_property
@@ -156,7 +156,7 @@ class Pencil:
             crossed = self.forward(shift * self.downdate) / self.denominator
             form = form - crossed**2 * self.denominator
         inverse = 1.0 / (1.0 - form)
-        logs = np.log(1.0 - form)
+        logs = np.log1p(-form)
         resolved = self.slopes * inverse
         diagonal = 1.0 + self.backward(resolved)
         pull = shift * diagonal
