@@ -85,7 +85,7 @@ def test_two_secular_equations_give_the_eigenvalues(seed: int) -> None:
     np.testing.assert_allclose(found, expected[:count], atol=1e-13 * expected[0])
 
 
-def test_ten_thousand_classes_with_distinct_counts() -> None:
+def test_ten_thousand_classes_with_distinct_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     k = 10_000
     counts = np.random.default_rng(3).permutation(np.arange(1, k + 1))
     c = 0.2 / math.sqrt(k)
@@ -107,6 +107,6 @@ def test_ten_thousand_classes_with_distinct_counts() -> None:
     # Larger classes have the longer outputs, W M u = Z, and the bias of a class rises with its frequency.
     order = np.argsort(counts)
     assert (np.diff(solution.bias[order]) > 0).all()
-    with pytest.raises(MemoryLimitError, match="feature_gram"), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("encollapse._memory.DENSE_LIMIT_BYTES", 10**6)
+    monkeypatch.setattr("encollapse._memory.DENSE_LIMIT_BYTES", 10**6)
+    with pytest.raises(MemoryLimitError, match="feature_gram"):
         _ = geometry.feature_gram

@@ -79,7 +79,7 @@ def test_value_gradient_rank_and_curvature_by_eigenvalues(seed: int, downdated: 
         step *= 1e-5 * np.linalg.norm(shift) / np.linalg.norm(step)
         change = pull(shift + step)[1] - pull(shift - step)[1] + 2 * decay * step
         np.testing.assert_allclose(
-            found.bent(step[None])[0], change / 2, atol=1e-3 * np.linalg.norm(change) + 1e-13 * largest
+            found.bent(step[None])[0], change / 2, atol=1e-3 * float(np.linalg.norm(change)) + 1e-13 * largest
         )
 
 

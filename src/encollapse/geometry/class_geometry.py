@@ -14,7 +14,6 @@ from encollapse.errors import ArgumentError
 from encollapse.geometry.block_matrix import BlockMatrix, EntryMatrix, FormMatrix, LazyMatrix
 from encollapse.geometry.frames import frame_distance, frame_gram
 
-
 _EPS = float(np.finfo(np.float64).eps)
 
 _UNRESOLVED = 8 * _EPS**0.5

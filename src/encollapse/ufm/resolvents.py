@@ -99,7 +99,7 @@ class Pencil:
         if self.downdate is not None:
             # With F' = h/2 for F = huber - t/2, by parts: tr F changes by the integral of -F' log det.
             square = float(self.downdate @ self.downdate)
-            value -= 0.5 * square + 0.5 * float((self.slopes @ np.log1p(self.forward(self.downdate**2))).imag)
+            value -= 0.5 * square + 0.5 * float((self.slopes @ _log1p(self.forward(self.downdate**2))).imag)
         return value
 
     @cached_property
@@ -156,7 +156,7 @@ class Pencil:
             crossed = self.forward(shift * self.downdate) / self.denominator
             form = form - crossed**2 * self.denominator
         inverse = 1.0 / (1.0 - form)
-        logs = np.log1p(-form)
+        logs = _log1p(-form)
         resolved = self.slopes * inverse
         diagonal = 1.0 + self.backward(resolved)
         pull = shift * diagonal
@@ -247,3 +247,12 @@ class Evaluation:
 def _paired(product: FloatArray) -> ComplexArray:
     half = product.shape[-1] // 2
     return np.asarray(product[..., :half] + 1j * product[..., half:])
+
+
+def _log1p(z: ComplexArray) -> ComplexArray:
+    """``log(1 + z)``; numpy's own adds 1 to complex numbers first and loses the digits of small ones."""
+    small = np.abs(z) < 0.5
+    near = np.where(small, z, 0.0)
+    real = 0.5 * np.log1p(2.0 * near.real + near.real**2 + near.imag**2)
+    short = real + 1j * np.arctan2(near.imag, 1.0 + near.real)
+    return np.asarray(np.where(small, short, np.log(1.0 + z)))
