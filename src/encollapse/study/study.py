@@ -95,7 +95,7 @@ def load(path_or_name: str | Path) -> Study:
     text = str(path_or_name)
     if text in names():
         file = next(f for f in _builtin() if f.name == f"{text}.toml")
-        return parse(file.read_text(encoding="utf-8"), f"{text}.toml", origin=text)
+        return parse(file.read_text(encoding="utf-8"), str(file), origin=text)
     path = Path(path_or_name)
     if path.suffix != ".toml":
         raise ArgumentError(
