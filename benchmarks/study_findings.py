@@ -1,36 +1,67 @@
-"""Tables of docs/findings.md: means or extremes of a study's exported trials.
+"""Tables of docs/findings.md, from a study's exported trials and histories.
 
     encollapse report runs/transition --export csv
-    python benchmarks/study_findings.py runs/transition --by dataset,model --show max:gram_error,max:bias_error,sum:seconds
+    python benchmarks/study_findings.py runs/transition --by dataset,model --show max:gram_error,sum:seconds
+    python benchmarks/study_findings.py runs/dynamics --by model --since "gram_error<0.05,nc4_agreement>0.999"
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 import pandas as pd
+
+
+def ends(trials: pd.DataFrame, shown: list[str]) -> list[str]:
+    """One cell for each ``FUNCTION:COLUMN``: what pandas' function makes of the column of finished trials."""
+    pairs = [entry.split(":", 1) for entry in shown]
+    return [f"{trials[column].agg(how):.3g}" for how, column in pairs]
+
+
+def since(history: pd.DataFrame, conditions: list[str]) -> list[str]:
+    """One cell for each ``COLUMN<LEVEL``: the passes after which it holds for good; fewest and most over trials."""
+    cells = []
+    for condition in conditions:
+        column = re.split("[<>]", condition)[0]
+        held = history[history[column].notna()]
+        firsts = [_first(rows["epoch"], rows.eval(condition)) for _, rows in held.groupby("trial")]
+        met = sorted(first for first in firsts if first is not None)
+        missed = f" ({len(firsts) - len(met)} never)" if len(met) < len(firsts) else ""
+        cells.append((f"{met[0]}–{met[-1]}" if met and met[0] != met[-1] else str(*met[:1]) or "–") + missed)
+    return cells
+
+
+def _first(epochs: pd.Series, holds: pd.Series) -> int | None:
+    misses = epochs[~holds]
+    later = epochs if misses.empty else epochs[epochs > misses.max()]
+    return None if later.empty else int(later.min())
 
 
 def main() -> None:
     """Print one Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder of the study")
-    parser.add_argument("--by", required=True, help="columns that make the rows, in the order of the trials")
-    parser.add_argument("--show", required=True, help="FUNCTION:COLUMN of pandas, such as max:gram_error")
-    parser.add_argument("--where", help="condition on the trials, such as: train.decay == 'ufm'")
+    parser.add_argument("--by", required=True, help="columns that make the rows")
+    parser.add_argument("--show", default="", help="FUNCTION:COLUMN of pandas, such as max:gram_error")
+    parser.add_argument("--since", default="", help="COLUMN<LEVEL or COLUMN>LEVEL of the histories")
+    parser.add_argument("--where", help="condition on the trials, such as: features == 'relu'")
     given = parser.parse_args()
     trials = pd.read_csv(given.folder / "export" / "trials.csv")
     if given.where:
         trials = trials.query(given.where)
     rows = given.by.split(",")
-    shown = [entry.split(":", 1) for entry in given.show.split(",")]
-    table = trials.groupby(trials[rows].astype(str).apply(tuple, axis=1), sort=False)
-    heads = [*rows, "trials", *(column if how == "mean" else f"{how} {column}" for how, column in shown)]
+    shown, conditions = ([e for e in text.split(",") if e] for text in (given.show, given.since))
+    history = pd.read_csv(given.folder / "export" / "history.csv") if conditions else pd.DataFrame()
+    heads = [*rows, "trials", *(entry.removeprefix("mean:").replace(":", " ") for entry in shown), *conditions]
     print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
-    for key, group in table:
-        values = [f"{group[column].agg(how):.3g}" for how, column in shown]
-        print("| " + " | ".join([*key, str(len(group)), *values]) + " |")
+    keys = trials[rows].fillna("default").map(lambda value: f"{value:.4g}" if isinstance(value, float) else value)
+    for key, group in trials.groupby(keys.astype(str).apply(tuple, axis=1), sort=False):
+        cells = ends(group, shown)
+        if conditions:
+            cells += since(history[history["trial"].isin(group["trial"])], conditions)
+        print("| " + " | ".join([*key, str(len(group)), *cells]) + " |")
 
 
 if __name__ == "__main__":
