@@ -1,8 +1,8 @@
 """Tables of docs/findings.md, from a study's exported trials and histories.
 
-    encollapse report runs/transition --export csv
-    python benchmarks/study_findings.py runs/transition --by dataset,model --show max:gram_error,sum:seconds
-    python benchmarks/study_findings.py runs/dynamics --by model --since "gram_error<0.05,nc4_agreement>0.999"
+encollapse report runs/transition --export csv
+python benchmarks/study_findings.py runs/transition --by dataset,model --show max:gram_error,sum:seconds
+python benchmarks/study_findings.py runs/dynamics --by model --since "gram_error<0.05,nc4_agreement>0.999"
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ def since(history: pd.DataFrame, conditions: list[str]) -> list[str]:
     for condition in conditions:
         column = re.split("[<>]", condition)[0]
         held = history[history[column].notna()]
-        firsts = [_first(rows["epoch"], rows.eval(condition)) for _, rows in held.groupby("trial")]
+        firsts = [_first(rows, condition) for _, rows in held.groupby("trial")]
         met = sorted(first for first in firsts if first is not None)
         missed = f" ({len(firsts) - len(met)} never)" if len(met) < len(firsts) else ""
         cells.append((f"{met[0]}–{met[-1]}" if met and met[0] != met[-1] else str(*met[:1]) or "–") + missed)
     return cells
 
 
-def _first(epochs: pd.Series, holds: pd.Series) -> int | None:
-    misses = epochs[~holds]
+def _first(rows: pd.DataFrame, condition: str) -> int | None:
+    epochs, misses = rows["epoch"], rows.query(f"not ({condition})")["epoch"]
     later = epochs if misses.empty else epochs[epochs > misses.max()]
     return None if later.empty else int(later.min())
 
@@ -54,9 +54,18 @@ def main() -> None:
     rows = given.by.split(",")
     shown, conditions = ([e for e in text.split(",") if e] for text in (given.show, given.since))
     history = pd.read_csv(given.folder / "export" / "history.csv") if conditions else pd.DataFrame()
-    heads = [*rows, "trials", *(entry.removeprefix("mean:").replace(":", " ") for entry in shown), *conditions]
+    heads = [
+        *rows,
+        "trials",
+        *(entry.removeprefix("mean:").replace(":", " ") for entry in shown),
+        *conditions,
+    ]
     print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
-    keys = trials[rows].fillna("default").map(lambda value: f"{value:.4g}" if isinstance(value, float) else value)
+    keys = (
+        trials[rows]
+        .fillna("default")
+        .map(lambda value: f"{value:.4g}" if isinstance(value, float) else value)
+    )
     for key, group in trials.groupby(keys.astype(str).apply(tuple, axis=1), sort=False):
         cells = ends(group, shown)
         if conditions:

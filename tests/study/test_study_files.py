@@ -57,7 +57,7 @@ def test_training_options_of_block_and_defaults_are_joined() -> None:
     assert made.trials[0].settings["train"] == {"finish": 7, "tolerance": 0.1}
 
 
-@pytest.mark.parametrize("name", ["digits-accuracy", "digits-transition", "mnist5k-accuracy"])
+@pytest.mark.parametrize("name", ["digits-accuracy", "digits-transition", "mnist5k-accuracy", "transition"])
 def test_built_in_studies_load_and_hold_the_critical_point(name: str) -> None:
     made = ec.study.load(name)
     assert name in ec.study.names()
@@ -440,7 +440,7 @@ def test_incomplete_files_are_refused(text: str, message: str) -> None:
 
 
 def test_load_refuses_what_is_not_a_study(tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError, match=r"no built-in study is called 'nope'; there are digits-accuracy"):
+    with pytest.raises(ArgumentError, match=r"no built-in study is called 'nope'; there are decay-kinds"):
         ec.study.load("nope")
     with pytest.raises(ArgumentTypeError, match="path_or_name"):
         ec.study.load(3)  # type: ignore[arg-type]
