@@ -111,7 +111,7 @@ def fit(
         Optimiser of the passes over minibatches; default ``"adam"``, and ``"adamw"`` under decoupled decay.
         ``"lbfgs"`` makes no such passes.
     learning_rate : float, optional
-        Peak of the schedule; default 1e-2 for Adam, 1e-1 for SGD and 1e-3 for either under plain and decoupled decay.
+        Peak of the schedule; default 1e-2 for Adam and 2e-1 for SGD, 3e-3 and 3e-2 under plain and decoupled decay.
         For ``decay="ufm"`` in units in which codewords have size one and both decays are equal; so it
         need not be tuned to them.
     momentum, nesterov : float, bool

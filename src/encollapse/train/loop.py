@@ -136,7 +136,7 @@ class _Training:
         if not (math.isfinite(seen.loss) and (judged is None or math.isfinite(judged))):
             raise TrainingError(
                 f"learning_rate: the loss is no longer finite after {self.epoch} epochs at "
-                f"learning_rate={self.settings.learning_rate:g}; use a lower one (the default is 1e-2)"
+                f"learning_rate={self.settings.learning_rate:g}; use a lower one"
             )
 
     def _state(self) -> dict[str, Any]:
