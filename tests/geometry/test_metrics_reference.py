@@ -28,6 +28,7 @@ from encollapse.geometry.metrics import (
 )
 from encollapse.geometry.metrics import cdnv as cdnv_of
 from encollapse.geometry.statistics import ClassStatistics
+from reference import published_presets
 from reference.collapse_reference import Array, metrics, moments
 
 K, D = 5, 7
@@ -257,17 +258,25 @@ def test_options_of_a_convention() -> None:
     assert nc3_self_duality(s, weight, undivided) != pytest.approx(nc3_self_duality(s, weight), rel=1e-3)
 
 
-def test_presets_are_the_published_formulas() -> None:
-    """The one-line formulas of each code, with its own averages and divisors."""
-    features, labels = sample(21)
-    r = moments(features, labels)
-    deviations = r.means - features.mean(axis=0)
-    within = r.within
-    zhu = np.trace(within @ np.linalg.pinv(deviations.T @ deviations / K)) / K
-    wu = np.trace(np.linalg.pinv(deviations.T @ deviations / D) @ within) / K
-    by_class = moments(features, labels, "class")
-    papyan = np.trace(by_class.within @ np.linalg.pinv(by_class.between, rcond=1e-10)) / K
-    for name, value in (("zhu2021", zhu), ("zhou2022", zhu), ("wu2024", wu), ("papyan2020", papyan)):
-        assert values_of(features, labels, name)["nc1_pinv"] == pytest.approx(float(value), rel=1e-8), name
-    ratio = np.trace(within) / np.trace(deviations.T @ deviations / D)
-    assert values_of(features, labels, "wu2024")["nc1_trace_ratio"] == pytest.approx(float(ratio), rel=1e-10)
+@pytest.mark.parametrize("size", [3, K, 11])
+@pytest.mark.parametrize("name", ["papyan2020", "zhu2021", "wu2024"])
+def test_presets_are_the_published_formulas(name: str, size: int) -> None:
+    """On imbalanced data, with fewer and with more classes than dimensions."""
+    features, labels = sample(21, size)
+    weight = np.random.default_rng(22).standard_normal((size, D))
+    given = MetricInputs(statistics_of(features, labels, size), weight=weight, convention=PRESETS[name])
+    values = evaluate(given)[0]
+    expected = {
+        "papyan2020": lambda: published_presets.papyan2020(features, labels),
+        "zhu2021": lambda: published_presets.zhu2021(features, labels, weight),
+        "wu2024": lambda: published_presets.wu2024(features, labels, weight),
+    }[name]()
+    for metric, value in expected.items():
+        assert values[metric] == pytest.approx(value, rel=1e-8), metric
+
+
+def test_presets_differ_from_the_default_on_imbalanced_data() -> None:
+    features, labels = sample(23)
+    found = {values_of(features, labels, name)["nc1_pinv"] for name in PRESETS}
+    # The formula of papyan2020 is that of averages over classes; zhou2022 is taken to be zhu2021.
+    assert len({round(value, 9) for value in found}) == len(PRESETS) - 2

@@ -253,17 +253,19 @@ def test_text_and_plain_values() -> None:
         "num_classes",
         "counts",
         "convention",
+        "route",
         "provenance",
         "missing",
     }
     assert plain["nc1_pinv"] == measured.nc1_pinv
     assert plain["unc3"] is None
     lines = str(measured).splitlines()
-    assert len(lines) == 1 + len(MEANINGS)
+    assert len(lines) == 2 + len(MEANINGS)
+    assert lines[-1] == "route: one-pass covariance"
     assert "120 samples in 5 classes" in lines[0]
     starts = {
         line.index(MEANINGS[name])
-        for line, name in zip(lines[1:], VALUES, strict=True)
+        for line, name in zip(lines[1:-1], VALUES, strict=True)
         if "none:" not in line
     }
     assert len(starts) == 1

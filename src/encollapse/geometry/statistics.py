@@ -21,6 +21,25 @@ _EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, eq=False)
+class ProjectedWithin:
+    """The within-class covariance along the class means, where all of it was not formed.
+
+    Parameters
+    ----------
+    basis : (r, d)
+        Orthonormal rows that span the differences of class means.
+    matrix : (r, r)
+        ``Q Σ_W Qᵀ`` for the rows Q of `basis`.
+    averaging : {"sample", "class"}
+        How ``Σ_W`` averages over classes.
+    """
+
+    basis: FloatArray
+    matrix: FloatArray
+    averaging: Averaging
+
+
+@dataclass(frozen=True, eq=False)
 class ClassStatistics:
     """Counts, means and within-class scatter of labelled features, float64, copied and read-only.
 
@@ -39,6 +58,8 @@ class ClassStatistics:
         averages over classes and the counts differ; otherwise it is `within_covariance`.
     resolution : float
         Machine epsilon of the dtype the features arrived in: what their own rounding allows to resolve.
+    projected : ProjectedWithin, optional
+        ``Σ_W`` along the class means, in place of a covariance.
 
     Raises
     ------
@@ -53,6 +74,7 @@ class ClassStatistics:
     within_covariance: FloatArray | None = None
     class_averaged_covariance: FloatArray | None = None
     resolution: float = _EPS
+    projected: ProjectedWithin | None = None
 
     def __post_init__(self) -> None:
         counts = _checks.to_numpy(self.counts, "counts")
@@ -125,6 +147,12 @@ class ClassStatistics:
         """Length below which a difference of class means is float64 rounding of the means themselves."""
         return 8 * _EPS * float(np.linalg.norm(self.means[self.present], axis=1).max())
 
+    @property
+    def balanced(self) -> bool:
+        """Whether all present classes have as many samples."""
+        counts = self.counts[self.present]
+        return bool((counts == counts[0]).all())
+
     def weights(self, averaging: Averaging) -> FloatArray:
         """Weights of the present classes in an average; they sum to one. Shape (num_present,)."""
         if averaging == "class":
@@ -140,8 +168,7 @@ class ClassStatistics:
     def within(self, averaging: Averaging) -> Factored | None:
         """Within-class covariance of the given averaging with its factor, computed once; None where it is not known."""
         if averaging not in self._within:
-            counts = self.counts[self.present]
-            pooled = averaging == "sample" or bool((counts == counts[0]).all())
+            pooled = averaging == "sample" or self.balanced
             matrix = self.within_covariance if pooled else self.class_averaged_covariance
             self._within[averaging] = None if matrix is None else Factored.of(matrix)
         return self._within[averaging]

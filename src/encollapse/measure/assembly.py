@@ -52,9 +52,19 @@ def assemble(
         num_samples=statistics.num_samples,
         num_classes=statistics.num_classes,
         convention=chosen.name,
+        route=route_of(statistics),
         source=inputs,
         geometry=geometry_of(statistics, classifier, source | dict(provenance or {})),
     )
+
+
+def route_of(statistics: ClassStatistics) -> str:
+    """Say in a few words how the spread within classes was gathered."""
+    if statistics.class_averaged_covariance is not None:
+        return "two-pass covariance"
+    if statistics.within_covariance is not None:
+        return "one-pass covariance"
+    return "no covariance" if statistics.projected is None else "two-pass projected"
 
 
 def geometry_of(

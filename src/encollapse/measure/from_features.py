@@ -10,6 +10,7 @@ from encollapse.geometry.metrics import Convention, as_convention
 from encollapse.measure.classifier import Classifier, require_encoding
 from encollapse.measure.inputs import FeatureRows, float64_device, labels_for
 from encollapse.measure.moments import ClassMoments
+from encollapse.measure.projection import keeps_covariance
 from encollapse.measure.result import Collapse
 from encollapse.measure.second_pass import finish
 
@@ -25,6 +26,7 @@ def collapse(
     encoding: Encoding | None = None,
     num_classes: int | None = None,
     convention: str | Convention = "default",
+    covariance: bool | None = None,
 ) -> Collapse:
     """Measure the collapse of features, and of the linear classifier on top of them.
 
@@ -47,6 +49,10 @@ def collapse(
         K. Default: that of the encoding, otherwise the largest label plus one.
     convention : str or Convention
         Averaging and scaling choices; see :class:`encollapse.geometry.metrics.Convention`.
+    covariance : bool, optional
+        Gather the (d, d) within-class covariance, which ``vci`` and the split of the squared error need; without
+        it ``nc1_pinv`` is taken along the class means in the second pass. Default: where it takes less than
+        4 GiB; the result says so in ``route``.
 
     Returns
     -------
@@ -68,7 +74,12 @@ def collapse(
     targets = labels_for(labels, classes, rows.num_rows)
     classifier = Classifier.of(weight, bias, encoding, classes, rows.feature_dim)
     device = "cpu" if rows.device.type == "mps" else rows.device
-    moments = ClassMoments(classes, rows.feature_dim, device=float64_device(device))
+    moments = ClassMoments(
+        classes,
+        rows.feature_dim,
+        device=float64_device(device),
+        covariance=keeps_covariance(covariance, rows.feature_dim),
+    )
     moments.update(features, targets)
     return finish(rows, targets, moments, classifier, chosen)
 

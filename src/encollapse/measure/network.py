@@ -21,6 +21,7 @@ from encollapse.measure.distributed import is_running
 from encollapse.measure.feature_store import DEFAULT_BUDGET, FeatureStore
 from encollapse.measure.inputs import float64_device
 from encollapse.measure.moments import ClassMoments
+from encollapse.measure.projection import keeps_covariance
 from encollapse.measure.result import Collapse
 from encollapse.measure.running import placed, run, run_to_last_linear, undisturbed
 from encollapse.measure.second_pass import finish
@@ -41,6 +42,7 @@ def measure_model(
     memory_budget: int = DEFAULT_BUDGET,
     distributed: bool = False,
     label_key: str | None = None,
+    covariance: bool | None = None,
 ) -> Collapse:
     """Measure the collapse of the features that enter the last layer of a network.
 
@@ -80,6 +82,10 @@ def measure_model(
     label_key : str, optional
         Where the labels are in batches that are mappings. Default: ``"labels"``, ``"label"``, ``"target"``
         or ``"targets"``, whichever there is.
+    covariance : bool, optional
+        Gather the (d, d) within-class covariance, which ``vci`` and the split of the squared error need; without
+        it ``nc1_pinv`` is taken along the class means in the second pass. Default: where it takes less than
+        4 GiB; the result says so in ``route``.
 
     Raises
     ------
@@ -100,7 +106,13 @@ def measure_model(
             features, classes = reader.read(inputs, targets)
             if moments is None:
                 count = _num_classes(num_classes, encoding, reader.head)
-                moments = ClassMoments(count, features.shape[1], device=_moments_device(place))
+                width = features.shape[1]
+                moments = ClassMoments(
+                    count,
+                    width,
+                    device=_moments_device(place),
+                    covariance=keeps_covariance(covariance, width),
+                )
             _require_known_classes(classes, moments.num_classes, reader.name)
             moments.update(features, classes)
             store.append(features)

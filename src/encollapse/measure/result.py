@@ -49,6 +49,10 @@ class Collapse:
         What :func:`encollapse.compare` compares with a prediction.
     convention : str
         Which averaging and scaling choices were used.
+    route : str
+        How the spread within classes was gathered: ``"one-pass covariance"``, ``"two-pass covariance"`` (averaged
+        over classes of different counts), ``"two-pass projected"`` (along the class means only) or
+        ``"no covariance"``.
     source : MetricInputs, optional
         The statistics behind the values, for `details`, `per_class` and `nearest_pairs`.
     """
@@ -80,6 +84,7 @@ class Collapse:
     geometry: ClassGeometry = field(repr=False)
     missing: dict[str, str] = field(default_factory=dict, repr=False)
     convention: str = "default"
+    route: str = "no covariance"
     source: MetricInputs | None = field(default=None, repr=False)
 
     @cached_property
@@ -118,12 +123,13 @@ class Collapse:
         return {name: getattr(self, name) for name in VALUES}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON: each metric by name, then sizes, ``convention`` and ``missing``."""
+        """Plain values, for JSON: each metric by name, then sizes, ``convention``, ``route``, ``missing``."""
         return self.values | {
             "num_samples": self.num_samples,
             "num_classes": self.num_classes,
             "counts": self.geometry.counts.tolist(),
             "convention": self.convention,
+            "route": self.route,
             "provenance": dict(self.geometry.provenance),
             "missing": dict(self.missing),
         }
@@ -137,6 +143,7 @@ class Collapse:
             shown = "-" if value is None else f"{value:.6g}"
             note = MEANINGS[name] if value is not None else f"none: {self.missing.get(name, 'not computed')}"
             lines.append(f"{name:<{width}}  {shown:>12}  {note}")
+        lines.append(f"route: {self.route}")
         return "\n".join(lines)
 
 

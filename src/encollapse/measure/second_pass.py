@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from encollapse.measure.inputs import RowSource
 from encollapse.measure.moment_state import add_gram
 from encollapse.measure.moments import ClassMoments
 from encollapse.measure.precision import exact_products
+from encollapse.measure.projection import Projection
 from encollapse.measure.result import Collapse
 
 
@@ -38,7 +40,7 @@ def finish(
     """
     chosen, device = as_convention(convention), moments.device
     statistics = moments.statistics()
-    if chosen.averaging == "class" and moments.covariance and not balanced(statistics):
+    if chosen.within_averaging == "class" and moments.covariance and not statistics.balanced:
         covariance = class_averaged_covariance(source, labels, statistics, device)
         if merged:
             covariance = distributed.total(covariance)
@@ -46,19 +48,23 @@ def finish(
     tally = Tally(
         NearestMean(statistics, device), classifier_rule(classifier, statistics.num_classes, device)
     )
+    projection = (
+        None if moments.covariance else Projection.worthwhile(statistics, chosen.within_averaging, device)
+    )
     start = 0
     for block in source.blocks(device):
-        tally.add(block, labels[start : start + len(block)])
+        own = labels[start : start + len(block)]
+        tally.add(block, own)
+        if projection is not None:
+            projection.add(block, own)
         start += len(block)
     if merged:
         tally.all_reduce()
+    if projection is not None:
+        if merged:
+            projection.all_reduce()
+        statistics = replace(statistics, projected=projection.within())
     return assemble(statistics, classifier, chosen, tally.decisions(), provenance)
-
-
-def balanced(statistics: ClassStatistics) -> bool:
-    """Whether all present classes have as many samples."""
-    counts = statistics.counts[statistics.present]
-    return bool((counts == counts[0]).all())
 
 
 def class_averaged_covariance(

@@ -90,7 +90,9 @@ def collapse_table(collapse: Collapse, *, per_class: bool = False) -> Renderable
         parts += ["", Text(f"Without a value, as {reason}:"), Text(f"  {', '.join(names)}", style="dim")]
     if per_class:
         parts += ["", class_table(collapse)]
-    return Group(*parts, "", Text(f"convention: {collapse.convention}", style="dim"))
+    return Group(
+        *parts, "", Text(f"convention: {collapse.convention} · route: {collapse.route}", style="dim")
+    )
 
 
 def class_table(collapse: Collapse) -> RenderableType:

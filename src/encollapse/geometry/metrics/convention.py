@@ -24,6 +24,9 @@ class Convention:
         Divide ``tr(Σ_W Σ_B⁺)`` by the number of present classes.
     center_weight : bool
         Take the mean row off the weight before the NC3 metrics.
+    within : {"sample", "class"}, optional
+        Weights of the classes in ``Σ_W``, where a code weights them unlike its global mean. Default: as
+        `averaging`.
     between : {"sample", "class"}, optional
         Weights of the classes in ``Σ_B`` for NC1 by pinv and by the ratio of traces, where a code weights
         them unlike its global mean. Default: as `averaging`.
@@ -37,11 +40,18 @@ class Convention:
     center_weight: bool = False
     between: Averaging | None = None
     between_per_dim: bool = False
+    within: Averaging | None = None
 
     def __post_init__(self) -> None:
         _checks.choice(self.averaging, "averaging", ("sample", "class"))
-        if self.between is not None:
-            _checks.choice(self.between, "between", ("sample", "class"))
+        for name in ("within", "between"):
+            if getattr(self, name) is not None:
+                _checks.choice(getattr(self, name), name, ("sample", "class"))
+
+    @property
+    def within_averaging(self) -> Averaging:
+        """Weights of the classes in ``Σ_W``."""
+        return self.within or self.averaging
 
 
 DEFAULT = Convention("default")
@@ -54,7 +64,7 @@ PRESETS: dict[str, Convention] = {
         Convention("papyan2020", averaging="class"),
         Convention("zhu2021", between="class"),
         Convention("zhou2022", between="class"),
-        Convention("wu2024", between="class", between_per_dim=True),
+        Convention("wu2024", averaging="class", within="sample", between_per_dim=True),
     )
 }
 """Conventions that can be asked for by name; what the published ones choose is in ``docs/measuring.md``."""

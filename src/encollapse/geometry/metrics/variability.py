@@ -1,5 +1,8 @@
 """NC1: how small the spread within classes is beside the spread between them."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
 from encollapse._typing import FloatArray
@@ -22,9 +25,7 @@ def nc1_pinv(statistics: ClassStatistics, convention: Convention = DEFAULT) -> f
     conditioned, and otherwise the singular vectors, of which only
     those below the float64 rounding of the means are left out.
     """
-    within = factored_within(statistics, convention)
-    centred = distinct_means(statistics, convention.averaging)
-    total = _quotient_trace(within, centred, statistics.mean_rounding, convention)
+    total = nc1_quotient(statistics, convention)
     return total / statistics.num_present if convention.nc1_per_class else total
 
 
@@ -33,9 +34,27 @@ def nc1_quotient(statistics: ClassStatistics, convention: Convention = DEFAULT) 
 
     What codes compute that take the top K - 1 eigenvectors of ``Σ_B`` :cite:p:`papyan2020`.
     """
-    centred = distinct_means(statistics, convention.averaging)
-    within = factored_within(statistics, convention)
-    return _quotient_trace(within, centred, statistics.mean_rounding, convention)
+    projected = statistics.projected
+    if projected is None:
+        within = factored_within(statistics, convention)
+        centred = distinct_means(statistics, convention.averaging)
+        deviations = centred.deviations
+    else:
+        if projected.averaging != convention.within_averaging and not statistics.balanced:
+            raise Undefined(f"the covariance along the class means is {projected.averaging}-averaged")
+        within = Factored.of(projected.matrix)
+        centred = distinct_means(statistics, convention.averaging)
+        deviations = centred.deviations @ projected.basis.T
+    weights = _between_weights(centred, convention)
+    as_averaged = projected is None and np.array_equal(weights, centred.weights)
+    return _quotient_trace(
+        within,
+        deviations,
+        weights,
+        centred.weights,
+        statistics.mean_rounding,
+        partial(getattr, centred, "between") if as_averaged else None,
+    )
 
 
 def nc1_trace_ratio(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
@@ -88,20 +107,27 @@ def vci(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
 
 
 def _quotient_trace(
-    within: Factored, centred: CenteredMeans, mean_rounding: float, convention: Convention
+    within: Factored,
+    deviations: FloatArray,
+    weights: FloatArray,
+    centring: FloatArray,
+    mean_rounding: float,
+    between: Callable[[], FloatArray] | None,
 ) -> float:
-    """``tr(Σ_W Σ_B⁺)``, by triangular factors where Σ_B is well conditioned on its range."""
+    """``tr(Σ_W Σ_B⁺)``, by triangular factors where Σ_B is well conditioned on its range.
+
+    ``Σ_B`` is the sum of `weights` (P,) times the squares of `deviations` (P, d), whose sum weighted by
+    `centring` (P,) is zero: its rank is at most P - 1, whatever the weights. `between` gives it in units of
+    the largest square, where that is known already.
+    """
     covariance = within.matrix
-    weights = _between_weights(centred, convention)
-    peak = float(centred.norms.max())
-    weighted = np.sqrt(weights)[:, None] * (centred.deviations / peak)
-    # Weighted as the global mean is, deviations add up to zero: one direction fewer.
-    dependent = np.allclose(weights / weights.sum(), centred.weights, rtol=1e-12, atol=0.0)
-    rank = min(len(weighted) - dependent, weighted.shape[1])
+    norms = np.linalg.norm(deviations, axis=1)
+    peak = float(norms.max())
+    weighted = np.sqrt(weights)[:, None] * (deviations / peak)
+    rank = min(len(weighted) - 1, weighted.shape[1])
     if peak > _FAR_ABOVE_ROUNDING * mean_rounding:
         if rank == weighted.shape[1]:
-            as_averaged = np.array_equal(weights, centred.weights)
-            lower = factorised.factor(centred.between if as_averaged else weighted.T @ weighted)
+            lower = factorised.factor(weighted.T @ weighted if between is None else between())
             if lower is not None and within.lower is not None:
                 # tr(Σ_B⁻¹ Σ_W) = |L_B⁻¹ L_W|².
                 return within.size / peak**2 * float(np.square(factorised.solve(lower, within.lower)).sum())
@@ -109,18 +135,15 @@ def _quotient_trace(
                 half = factorised.solve(lower, covariance / peak**2)
                 return float(np.trace(factorised.solve(lower, half.T)))
         else:
-            rows = (
-                factorised.without_null_direction(weighted, np.sqrt(centred.weights))
-                if dependent
-                else weighted
-            )
+            null = centring / np.sqrt(weights)
+            rows = factorised.without_null_direction(weighted, null / np.linalg.norm(null))
             lower = factorised.factor(rows @ rows.T)
             if lower is not None:
                 # Σ_B⁺ = Bᵀ B with B = (R Rᵀ)⁻¹ R for the rows R of full rank.
                 inverse = factorised.solve(lower, factorised.solve(lower, rows), transposed=True)
                 return float(np.einsum("rd,rd->", inverse @ (covariance / peak**2), inverse))
     _, lengths, directions = np.linalg.svd(weighted * peak, full_matrices=False)
-    tolerance = _EPS * max(centred.deviations.shape) * lengths[0] + mean_rounding
+    tolerance = _EPS * max(deviations.shape) * lengths[0] + mean_rounding
     lengths = lengths[:rank][lengths[:rank] > tolerance]
     if not len(lengths):
         raise Undefined("all class means coincide up to rounding")
@@ -169,7 +192,7 @@ def floor(statistics: ClassStatistics, convention: Convention = DEFAULT) -> floa
 def within_trace(statistics: ClassStatistics, convention: Convention) -> float:
     """``tr Σ_W`` under the averaging of the convention."""
     traces = statistics.within_trace[statistics.present]
-    return float(statistics.weights(convention.averaging) @ traces)
+    return float(statistics.weights(convention.within_averaging) @ traces)
 
 
 def factored_within(statistics: ClassStatistics, convention: Convention) -> Factored:
@@ -180,12 +203,16 @@ def factored_within(statistics: ClassStatistics, convention: Convention) -> Fact
     Undefined
         If it was not kept, or the pooled one is all there is and the classes have different counts.
     """
-    found = statistics.within(convention.averaging)
+    found = statistics.within(convention.within_averaging)
     if found is not None:
         return found
+    if statistics.projected is not None:
+        raise Undefined(
+            "the within-class covariance is known along the class means only; use covariance=True"
+        )
     if statistics.within_covariance is None and statistics.class_averaged_covariance is None:
         raise Undefined("the within-class covariance was not kept; use covariance=True")
-    if convention.averaging == "class":
+    if convention.within_averaging == "class":
         raise Undefined(
             "a class-averaged covariance of classes with different counts needs a second pass over the "
             "features; use collapse(...)"

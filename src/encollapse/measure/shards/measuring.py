@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ import torch
 
 from encollapse import _checks
 from encollapse._progress import tracked
-from encollapse._typing import ArrayLike
+from encollapse._typing import ArrayLike, FloatArray
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError
 from encollapse.geometry.metrics import Convention, as_convention
@@ -22,8 +23,8 @@ from encollapse.measure.classifier import Classifier, require_encoding
 from encollapse.measure.decisions import Decisions, Tally, no_decisions
 from encollapse.measure.from_features import plausible_classes
 from encollapse.measure.packing import MomentShape, unpack
+from encollapse.measure.projection import Projection, keeps_covariance
 from encollapse.measure.result import Collapse
-from encollapse.measure.second_pass import balanced
 from encollapse.measure.shards.executing import in_order
 from encollapse.measure.shards.layout import Shard, find_shards
 from encollapse.measure.shards.spans import Rules, Span, covariance_of, cut, decisions_of, moments_of
@@ -40,7 +41,7 @@ def measure_shards(
     encoding: Encoding | None = None,
     num_classes: int | None = None,
     convention: str | Convention = "default",
-    covariance: bool = True,
+    covariance: bool | None = None,
     centers: ArrayLike | None = None,
     second_pass: bool = True,
     executor: Executor | None = None,
@@ -65,8 +66,10 @@ def measure_shards(
         array: the labels of all shards, one after the other.
     weight, bias, encoding, num_classes, convention
         As for :func:`collapse`.
-    covariance : bool
-        Gather the (d, d) within-class covariance, which ``nc1_pinv`` and ``vci`` need.
+    covariance : bool, optional
+        Gather the (d, d) within-class covariance, which ``vci`` and the split of the squared error need; without
+        it ``nc1_pinv`` is taken along the class means in the second pass. Default: where it takes less than
+        4 GiB; the result says so in ``route``.
     centers : (K, d), optional
         Class means to decide by, such as those of an earlier pass; one pass over the files is then enough.
     second_pass : bool
@@ -93,7 +96,8 @@ def measure_shards(
     if not num_rows:
         raise ArgumentError("features: no samples; at least one row is needed")
     size = _num_classes(num_classes, encoding, shards, num_rows)
-    shape = MomentShape(size, dim, bool(covariance))
+    kept = keeps_covariance(covariance, dim)
+    shape = MomentShape(size, dim, kept)
     classifier = Classifier.of(weight, bias, encoding, size, dim)
     given = None if centers is None else Rules(_as_statistics(centers, size, dim), classifier)
     pieces = cut(shards, size)
@@ -106,16 +110,23 @@ def measure_shards(
         if given is not None:
             counts += part
     statistics = total.statistics()
-    if chosen.averaging == "class" and covariance and not balanced(statistics):
+    if chosen.within_averaging == "class" and kept and not statistics.balanced:
         shares = in_order(executor, covariance_of, pieces, statistics)
         averaged = sum(_shown(shares, pieces, progress, "averaging over classes"))
         statistics = total.statistics(class_averaged_covariance=np.asarray(averaged))
     rules = given or Rules(statistics, classifier)
     if twice:
-        for part in _shown(
-            in_order(executor, decisions_of, pieces, rules), pieces, progress, "measuring (2 of 2)"
-        ):
+        averaging = None if kept else chosen.within_averaging
+        basis = (
+            None if averaging is None else Projection.worthwhile(statistics, averaging, torch.device("cpu"))
+        )
+        scatter: FloatArray = np.zeros(0) if basis is None else basis.total
+        again = in_order(executor, decisions_of, pieces, rules, None if basis is None else averaging)
+        for part, share in _shown(again, pieces, progress, "measuring (2 of 2)"):
             counts += part
+            scatter = scatter + share
+        if basis is not None:
+            statistics = replace(statistics, projected=basis.within(scatter))
     decisions = _decisions(rules.tally(), counts) if counts.any() else no_decisions("second_pass=False")
     return assemble(statistics, classifier, chosen, decisions, {"shards": len(shards)})
 

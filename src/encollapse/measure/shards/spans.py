@@ -10,11 +10,12 @@ import torch
 
 from encollapse._typing import ArrayLike, FloatArray, IntArray
 from encollapse.errors import ArgumentError, ArgumentTypeError
-from encollapse.geometry.statistics import ClassStatistics
+from encollapse.geometry.statistics import Averaging, ClassStatistics
 from encollapse.measure.classifier import Classifier
 from encollapse.measure.decisions import NearestMean, Tally, classifier_rule
 from encollapse.measure.inputs import FeatureRows, rows_per_block
 from encollapse.measure.packing import MomentShape, pack
+from encollapse.measure.projection import Projection
 from encollapse.measure.second_pass import class_averaged_covariance
 from encollapse.measure.shards.layout import Shard
 
@@ -113,13 +114,19 @@ def moments_of(
     return pack(moments).numpy(), () if tally is None else tally.counts
 
 
-def decisions_of(spans: Sequence[Span], rules: Rules) -> tuple[int, ...]:
-    """Counts of decisions over the spans."""
+def decisions_of(
+    spans: Sequence[Span], rules: Rules, averaging: Averaging | None
+) -> tuple[tuple[int, ...], FloatArray]:
+    """Counts of decisions over the spans and, with `averaging`, their share in the projected covariance."""
     source, tally, start = SpanRows(spans), rules.tally(), 0
-    for _, block in source.raw():
-        _count(tally, block, source.labels[start : start + len(block)])
+    projection = None if averaging is None else Projection(rules.statistics, averaging, _CPU)
+    for block in source.blocks(_CPU):
+        labels = source.labels[start : start + len(block)]
+        tally.add(block, labels)
+        if projection is not None:
+            projection.add(block, labels)
         start += len(block)
-    return tally.counts
+    return tally.counts, np.zeros(0) if projection is None else projection.total
 
 
 def covariance_of(spans: Sequence[Span], statistics: ClassStatistics) -> FloatArray:
