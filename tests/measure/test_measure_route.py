@@ -97,7 +97,7 @@ def test_nothing_to_project_on() -> None:
 def test_networks_and_shards_take_the_same_routes(tmp_path: Path, convention: str) -> None:
     features, labels = sample()
     head = nn.Linear(D, K, dtype=torch.float64)
-    given = {"weight": head.weight.detach(), "bias": head.bias.detach(), "num_classes": K}
+    given: dict[str, Any] = {"weight": head.weight.detach(), "bias": head.bias.detach(), "num_classes": K}
     wanted = collapse(features, labels, convention=convention, covariance=False, **given)
     loader = [
         (torch.from_numpy(features[i : i + 50]), torch.from_numpy(labels[i : i + 50]))
