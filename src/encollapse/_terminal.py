@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -111,8 +112,8 @@ def _value(text: str) -> Any:
     return text
 
 
-def parse_target(text: str) -> Any:
-    """Read a Gram matrix from a file; any other text is the name of a frame."""
+def parse_matrix(text: str) -> Any:
+    """Read a matrix from a file; any other text is a name."""
     if not text.endswith((".npy", ".npz", ".safetensors")):
         return text
     from encollapse.measure import load_array
@@ -128,6 +129,46 @@ def parse_counts(text: str | None) -> list[int] | None:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise ArgumentError(f"counts: expected whole numbers with commas between, got {text!r}") from None
+
+
+def parse_rule(text: str | None, what: str) -> dict[str, Any] | None:
+    """Read ``exponential:ratio=100`` or ``step:majority=100,minority=5`` as the mapping that study files have."""
+    if text is None:
+        return None
+    kind, _, rest = text.partition(":")
+    return {"kind": kind} | parse_options(re.split(r",(?=\w+=)", rest) if rest else None, what)
+
+
+def parse_noise(text: str | None) -> float | dict[str, Any] | None:
+    """Read ``0.2`` or ``pairwise:fraction=0.2``."""
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return parse_rule(text, "label_noise")
+
+
+def parse_every(text: str | None) -> int | str | list[int] | None:
+    """Read ``10``, ``log`` or ``1,2,5``."""
+    if text is None or text == "log":
+        return text
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ArgumentError(
+            f"history_every: expected a whole number, log, or numbers with commas between, got {text!r}"
+        ) from None
+    return numbers if "," in text else numbers[0]
+
+
+def parse_data(given: list[str] | None, named: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a data set: NAME=VALUE texts, and those that have a flag of their own and are not None."""
+    found = {name: value for name, value in named.items() if value is not None}
+    more = parse_options(given, "data-option")
+    for name in found.keys() & more.keys():
+        raise ArgumentError(f"data-option: {name} is given by a flag too; give it once")
+    return found | more
 
 
 def parse_pair(text: str | None, name: str) -> tuple[str, str] | None:

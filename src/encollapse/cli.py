@@ -15,10 +15,14 @@ from encollapse._terminal import (
     complain,
     explain,
     parse_counts,
+    parse_data,
     parse_encoding,
+    parse_every,
+    parse_matrix,
+    parse_noise,
     parse_options,
     parse_pair,
-    parse_target,
+    parse_rule,
     plain_warnings,
     show,
 )
@@ -35,6 +39,7 @@ app = typer.Typer(
 )
 
 _INTERRUPTED = 130
+_DATA, _NETWORK, _TRAINING = "Data", "Network", "Training"
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 EncodingName = Annotated[
@@ -189,7 +194,7 @@ def design(
     from encollapse import geometry, ufm
     from encollapse.present import console, records
 
-    sizes, wanted = parse_counts(counts), parse_target(target)
+    sizes, wanted = parse_counts(counts), parse_matrix(target)
     decays: dict[str, Any] = {"weight_decay": weight_decay, "feature_decay": feature_decay}
     if like is not None or isinstance(wanted, str):
         wanted = ufm.scale_target(wanted, sizes, like=like or "one_hot", **decays)
@@ -208,21 +213,153 @@ def design(
 
 @app.command()
 def train(
-    dataset: Annotated[str, typer.Argument(help="A data set by name (digits, mnist5k), or an .npz file.")],
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|FILE",
+            help="digits, mnist5k, mnist, fashion-mnist, gaussian-mixture, openml:NAME, a file or a folder.",
+        ),
+    ],
     encoding: EncodingName,
-    weight_decay: WeightDecay,
-    feature_decay: FeatureDecay,
+    weight_decay: Annotated[
+        float, typer.Option(help="λ_W; under plain and decoupled decay the λ of all parameters.")
+    ],
+    feature_decay: Annotated[
+        float | None, typer.Option(help="λ_H, on the sum over all samples' features; for --decay ufm alone.")
+    ] = None,
     bias_decay: BiasDecay = 0.0,
     option: EncodingOptions = None,
-    model: Annotated[str, typer.Option(help="Network: mlp or cnn.")] = "mlp",
-    features: Annotated[str, typer.Option(help="Last features: linear or relu.")] = "linear",
-    counts: Counts = None,
-    holdout: Annotated[float, typer.Option(help="Fraction of every class kept away as test set.")] = 0.0,
-    epochs: Annotated[int | None, typer.Option(help="Passes of Adam over the data.")] = None,
-    finish: Annotated[int | None, typer.Option(help="Most iterations of L-BFGS afterwards.")] = None,
-    tolerance: Annotated[float | None, typer.Option(help="Stationarity at which training ends.")] = None,
-    seed: Annotated[int, typer.Option(help="Decides initial values and order.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, gpu, cuda or mps.")] = "auto",
+    counts: Annotated[
+        str | None, typer.Option(metavar="N,N,...", help="Samples of each class.", rich_help_panel=_DATA)
+    ] = None,
+    imbalance: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND:NAME=VALUE,...",
+            help="Counts by a rule: step:majority=90,minority=9 or exponential:ratio=20 or "
+            "geometric:first=90,last=9.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    label_noise: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Share of wrong labels in every class: 0.2, or pairwise:fraction=0.2.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    holdout: Annotated[
+        float | None,
+        typer.Option(help="Fraction of every class kept away as test set.", rich_help_panel=_DATA),
+    ] = None,
+    data_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Another option of the data, such as per_class=50 or seed=3; may be repeated.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="mlp, cnn, resnet8, resnet18, frozen, or a class of yours: package.module:Class or file.py:Class.",
+            rich_help_panel=_NETWORK,
+        ),
+    ] = "mlp",
+    model_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Option of the network, such as width=64; may be repeated.",
+            rich_help_panel=_NETWORK,
+        ),
+    ] = None,
+    feature_dim: Annotated[
+        int | None,
+        typer.Option(help="Number of features; default 64 or wide enough.", rich_help_panel=_NETWORK),
+    ] = None,
+    features: Annotated[
+        str, typer.Option(help="Last features: linear or relu.", rich_help_panel=_NETWORK)
+    ] = "linear",
+    classifier: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND|FILE",
+            help="trained, fixed at a frame of the encoding, or a file with a matrix (q, d) that stays.",
+            rich_help_panel=_NETWORK,
+        ),
+    ] = "trained",
+    decay: Annotated[
+        str,
+        typer.Option(
+            help="ufm: last layer and features; plain: all parameters, in the loss; decoupled: as AdamW.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = "ufm",
+    loss: Annotated[str, typer.Option(help="mse or cross_entropy.", rich_help_panel=_TRAINING)] = "mse",
+    optimizer: Annotated[
+        str | None,
+        typer.Option(
+            help="adam (default), adamw (default under decoupled decay), sgd, or lbfgs: no minibatches.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(help="one_cycle (default), cosine, step or constant.", rich_help_panel=_TRAINING),
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Peak of the schedule.", rich_help_panel=_TRAINING)
+    ] = None,
+    momentum: Annotated[
+        float | None, typer.Option(help="Of sgd; default 0.9.", rich_help_panel=_TRAINING)
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Samples in a step; default 64.", rich_help_panel=_TRAINING)
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over minibatches.", rich_help_panel=_TRAINING)
+    ] = None,
+    finish: Annotated[
+        int | None,
+        typer.Option(
+            help="Most iterations of L-BFGS on the whole set afterwards.", rich_help_panel=_TRAINING
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(help="Stationarity at which training ends; default 1e-3.", rich_help_panel=_TRAINING),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the minibatches: 32-true (default), bf16-mixed, or 16-mixed on a GPU.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(help="Decides initial values and order.", rich_help_panel=_TRAINING)
+    ] = 0,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, gpu, cuda or mps.", rich_help_panel=_TRAINING)
+    ] = "auto",
+    history_every: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|log|N,N,...",
+            help="Passes between two rows of the history (default 10), or which.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of the state: the same command goes on from it after an interruption.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the network and its record.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -232,21 +369,48 @@ def train(
 
     $ encollapse train digits -e one-hot --weight-decay 5e-3 --feature-decay 1e-3 --bias-decay 0.1
     $ encollapse train mnist5k -e simplex --model cnn --weight-decay 5e-3 --feature-decay 3e-4 --out runs/simplex
+    $ encollapse train digits -e label-smoothing -O smoothing=0.1 --loss cross_entropy --weight-decay 5e-3 \
+--feature-decay 1e-4
+    $ encollapse train digits -e one-hot --decay decoupled --optimizer sgd --weight-decay 1e-2 --holdout 0.2
+    $ encollapse train digits -e one-hot --imbalance exponential:ratio=20 --weight-decay 5e-3 --feature-decay 1e-4
     """
     import encollapse.train
     from encollapse import data
     from encollapse.present import console
 
-    loaded = data.load(dataset, counts=parse_counts(counts), holdout=holdout)
-    given: dict[str, Any] = {"epochs": epochs, "finish": finish, "tolerance": tolerance}
+    chosen = {
+        "counts": parse_counts(counts),
+        "imbalance": parse_rule(imbalance, "imbalance"),
+        "label_noise": parse_noise(label_noise),
+        "holdout": holdout,
+    }
+    loaded = data.load(dataset, **parse_data(data_option, chosen))
+    given: dict[str, Any] = {
+        "feature_decay": feature_decay,
+        "feature_dim": feature_dim,
+        "optimizer": optimizer,
+        "schedule": schedule,
+        "learning_rate": learning_rate,
+        "momentum": momentum,
+        "batch_size": batch_size,
+        "epochs": epochs,
+        "finish": finish,
+        "tolerance": tolerance,
+        "precision": precision,
+        "history_every": parse_every(history_every),
+        "checkpoint": checkpoint,
+    }
     run = encollapse.train.fit(
         loaded,
         parse_encoding(encoding, option, loaded.num_classes),
         weight_decay=weight_decay,
-        feature_decay=feature_decay,
         bias_decay=bias_decay,
+        decay=decay,
+        loss=loss,
         model=model,
+        model_options=parse_options(model_option, "model-option"),
         features=features,
+        classifier=parse_matrix(classifier),
         seed=seed,
         device=device,
         **{name: value for name, value in given.items() if value is not None},

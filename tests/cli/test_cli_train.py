@@ -1,0 +1,110 @@
+"""``encollapse train``: every group of options arrives where it should, and help says what there is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import encollapse as ec
+from encollapse import cli
+from encollapse.train.settings import CLASSIFIERS, DECAYS, LOSSES, OPTIMIZERS, PRECISIONS, SCHEDULES
+
+TRAIN = ["train", "digits", "-e", "one-hot", "--weight-decay", "5e-3"]
+UFM = [*TRAIN, "--feature-decay", "1e-3"]
+SHORT = ["--epochs", "1", "--finish", "0"]
+FEW = ["--data-option", "per_class=5"]
+
+Capture = pytest.CaptureFixture[str]
+
+
+def answer(capsys: Capture, *arguments: str) -> Any:
+    code = cli.run([*arguments, "--json"])
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    return json.loads(printed.out)
+
+
+def test_help_names_all_that_the_catalogues_know(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    assert cli.run(["train", "--help"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    known = [*ec.data.names(), *ec.train.names(), *LOSSES, *DECAYS, *OPTIMIZERS, *SCHEDULES, *PRECISIONS]
+    for name in [*known, *CLASSIFIERS]:
+        assert name in printed, name
+
+
+def test_options_of_the_data(capsys: Capture) -> None:
+    tail = answer(capsys, *UFM, *SHORT, "--imbalance", "exponential:first=40,ratio=8", "--label-noise", "0.2")
+    counts = ec.data.class_counts({"kind": "exponential", "first": 40, "ratio": 8}, np.full(10, 170))
+    assert tail["data"]["counts"] == counts.tolist()
+    assert (counts[0], counts[-1]) == (40, 5)
+    assert tail["data"]["label_noise"]["fraction"] == 0.2
+    assert tail["data"]["label_noise"]["changed"] > 0
+    few = answer(
+        capsys, *UFM, *SHORT, *FEW, "--data-option", "seed=3", "--label-noise", "pairwise:fraction=0.4"
+    )
+    assert few["data"]["counts"] == [5] * 10
+    assert few["data"]["seed"] == 3
+    assert few["data"]["label_noise"] == {"kind": "pairwise", "fraction": 0.4, "changed": 20}
+    held = answer(capsys, *UFM, *SHORT, "--holdout", "0.5", "--imbalance", "explicit:counts=" + str([7] * 10))
+    assert held["data"]["counts"] == [7] * 10
+    assert 0 <= held["test_accuracy"] <= 1
+
+
+def test_options_of_the_network(capsys: Capture, tmp_path: Path) -> None:
+    np.save(tmp_path / "frame.npy", np.eye(10, 12))
+    found = answer(
+        capsys, *UFM, *SHORT, *FEW, "--model-option", "width=17", "--model-option", "activation=gelu",
+        "--feature-dim", "12", "--classifier", str(tmp_path / "frame.npy"),
+    )  # fmt: skip
+    settings = found["settings"]
+    assert settings["model_options"]["width"] == 17
+    assert settings["model_options"]["activation"] == "gelu"
+    assert (settings["feature_dim"], settings["classifier"]) == (12, "given")
+    assert found["prediction_kind"] == "fixed_classifier"
+    assert answer(capsys, *UFM, *SHORT, *FEW, "--classifier", "fixed")["settings"]["classifier"] == "fixed"
+
+
+def test_options_of_the_training(capsys: Capture, tmp_path: Path) -> None:
+    found = answer(
+        capsys, *TRAIN, *FEW, "--decay", "plain", "--optimizer", "sgd", "--schedule", "cosine",
+        "--learning-rate", "0.03", "--momentum", "0.7", "--batch-size", "13", "--precision", "bf16-mixed",
+        "--epochs", "3", "--finish", "2", "--history-every", "1,2", "--checkpoint", str(tmp_path / "state"),
+    )  # fmt: skip
+    wanted = {
+        "decay": "plain", "feature_decay": None, "optimizer": "sgd", "schedule": "cosine",
+        "learning_rate": 0.03, "momentum": 0.7, "batch_size": 13, "precision": "bf16-mixed",
+        "history_every": [1, 2], "checkpoint": str(tmp_path / "state"),
+    }  # fmt: skip
+    assert {name: found["settings"][name] for name in wanted} == wanted
+    assert [row["epoch"] for row in found["history"]] == [0, 1, 2, 5]
+    assert found["prediction_kind"] == "effective"
+    entropy = answer(capsys, *UFM, *SHORT, *FEW, "--loss", "cross_entropy", "--history-every", "log")
+    assert entropy["settings"]["loss"] == "cross_entropy"
+    assert answer(capsys, *UFM, *SHORT, *FEW, "--history-every", "7")["settings"]["history_every"] == 7
+    decoupled = answer(capsys, *TRAIN, *FEW, "--decay", "decoupled", "--epochs", "2")
+    assert decoupled["settings"]["optimizer"] == "adamw"
+    assert decoupled["status"] == "COMPLETED"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (TRAIN, "feature_decay: missing"),
+        ([*UFM, "--decay", "plain"], "feature_decay: decay='plain'"),
+        ([*UFM, "--optimizer", "lion"], "optimizer: expected one of"),
+        ([*UFM, "--history-every", "often"], "history_every: expected a whole number, log"),
+        ([*UFM, "--model-option", "width"], "model-option: expected NAME=VALUE"),
+        ([*UFM, "--model-option", "girth=3"], "girth"),
+        ([*UFM, "--data-option", "folder=x"], "folder: 'digits' has no such option"),
+        ([*UFM, "--counts", "5,5", "--data-option", "counts=5"], "data-option: counts is given by a flag"),
+        ([*UFM, "--imbalance", "steep:ratio=3"], "imbalance.kind: expected one of"),
+        ([*UFM, "--imbalance", "exponential:3"], "imbalance: expected NAME=VALUE"),
+        ([*UFM, "--label-noise", "1.5"], "label_noise.fraction"),
+    ],
+)
+def test_bad_options_are_named(capsys: Capture, arguments: list[str], message: str) -> None:
+    assert cli.run(arguments) == 2
+    assert message in capsys.readouterr().err
