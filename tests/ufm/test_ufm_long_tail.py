@@ -55,12 +55,14 @@ def test_a_long_tail_equals_the_dense_method(seed: int, kind: int, bias_decay: f
     gram = other.geometry.feature_gram
     norms = np.sqrt(np.diag(gram))
     for i, j in rng.integers(0, k, (7, 2)).tolist():
-        assert one.geometry.norm(i) == pytest.approx(norms[i], rel=1e-9, abs=1.3e-7 * norms.max())
+        assert one.geometry.norm(i) == pytest.approx(norms[i], rel=1e-9, abs=2e-6 * norms.max())
         if min(norms[i], norms[j]) > 1e-2 * norms.max():
             assert one.geometry.norm(i) == pytest.approx(norms[i], rel=1e-10)
             assert one.geometry.cosine(i, j) == pytest.approx(gram[i, j] / norms[i] / norms[j], abs=1e-10)
     if norms.min() > 1e-3 * norms.max():
-        assert one.geometry.mean_cosine() == pytest.approx(other.geometry.mean_cosine(), abs=1e-9)
+        # Squared lengths are known to a share of the largest.
+        known = 1e-12 * (norms.max() / norms.min()) ** 2
+        assert one.geometry.mean_cosine() == pytest.approx(other.geometry.mean_cosine(), abs=known)
     for name in ("feature_gram", "classifier_gram", "class_outputs"):
         expected = getattr(other.geometry, name)
         scale = max(np.abs(expected).max(), 1e-300)

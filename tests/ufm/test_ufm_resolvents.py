@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -167,3 +168,16 @@ def test_mean_cosine_without_singular_vectors_and_where_means_are_too_short_for_
     )
     # A class whose codeword is the mean of all has its class mean at zero where the bias is free.
     assert math.isnan(ec.ufm.solve(same).geometry.mean_cosine())
+
+
+def test_bias_decays_that_come_to_rest_at_different_steps_leave_no_warning() -> None:
+    rng = np.random.default_rng(250)
+    codewords = rng.integers(0, 2, (3, 3)) + np.eye(3)
+    counts, decay = rng.integers(1, 1000, 3), 0.1 * 10 ** rng.uniform(-2, 0)
+    problem = ec.ufm.Problem(ec.encodings.Encoding(codewords), counts, weight_decay=decay, feature_decay=1e-4)
+    grid = [0.0, 1e-12, 1e-8, 1e-3, 0.1, 0.1, 1.0, 30.0, 1e8, 1e12, math.inf]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        path = ec.ufm.bias_path(problem, grid)
+    assert all(solution.certificate.holds for solution in path.solutions)
+    np.testing.assert_allclose(path.solutions[4].bias, path.solutions[5].bias, rtol=1e-12)

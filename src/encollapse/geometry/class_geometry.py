@@ -16,7 +16,7 @@ from encollapse.geometry.frames import frame_distance, frame_gram
 
 _EPS = float(np.finfo(np.float64).eps)
 
-_UNRESOLVED = 8 * _EPS**0.5
+_UNRESOLVED = 128 * _EPS**0.5
 """Share of the longest mean below which one is rounding, where only inner products are computed."""
 
 
@@ -257,8 +257,9 @@ class ClassGeometry:
     def norm(self, k: int) -> float:
         """Length of the uncentred mean of class `k`; 0 where it is rounding, NaN for an absent class.
 
-        Rounding is 64 eps of the longest mean; 1e-7 of it for a long tail of distinct counts above the size at which
-        it is decomposed, as only inner products are computed there.
+        Rounding is 64 eps of the longest mean. For a long tail of distinct counts above the size at which it is
+        decomposed, squared lengths are known to some 1e-12 of the largest: a mean below 2e-6 of the longest is 0, and
+        one just above that has few digits.
         """
         index = _checks.integer(k, "k", minimum=0, maximum=self.num_classes - 1)
         gram = self._feature_gram

@@ -89,7 +89,8 @@ def _newton_direction(now: Evaluation) -> FloatArray:
         residual -= length[:, None] * bent
         solved = residual / scale
         previous, square = square, np.where(open_, np.einsum("ij,ij->i", residual, solved), square)
-        direction = solved + np.where(open_, square / previous, 0.0)[:, None] * direction
+        share = np.divide(square, previous, out=np.zeros_like(square), where=open_)
+        direction = solved + share[:, None] * direction
     return step
 
 
