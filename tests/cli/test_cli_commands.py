@@ -326,7 +326,7 @@ def test_built_in_studies_are_listed(capsys: Capture) -> None:
         ),
         (["measure", "no.npy", "--labels", "no.npy"], 2, "there is no file or folder 'no.npy'", ""),
         (["study"], 2, "NAME: missing", "--list"),
-        (["study", "nope"], 2, "no built-in study is called 'nope'", "there are digits-accuracy"),
+        (["study", "nope"], 2, "no built-in study is called 'nope'", "digits-accuracy"),
         (["study", "no.toml"], 2, "no.toml: there is no such file", "check the path"),
         (["report", "no-folder"], 2, "holds no study results", "encollapse study"),
         (["train", "nope", "-e", "one-hot", *DECAYS], 2, "no data set is called 'nope'", "there are digits"),
