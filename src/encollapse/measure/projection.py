@@ -20,6 +20,8 @@ from encollapse.measure.precision import exact_products
 BUDGET = 2**32
 """Bytes that a covariance, or else the basis between class means, may take with the work on it."""
 
+_TILE_ENTRIES = 2**20
+
 
 def keeps_covariance(asked: bool | None, feature_dim: int) -> bool:
     """Whether to gather the covariance: as asked, or where its ``40 d²`` bytes are within the budget."""
@@ -66,11 +68,16 @@ class Projection:
 
     def add(self, block: torch.Tensor, labels: IntArray) -> None:
         """Take in a batch: features (n, d) float32 or float64, labels (n,)."""
-        own = torch.from_numpy(labels).to(block.device)
-        # Taken from the means in float64: means rounded to float32 would move every residual alike.
-        residuals = ((block - self._means[own]) * self._scales[own][:, None]).to(block.dtype)
+        own, columns = torch.from_numpy(labels).to(block.device), self._columns.to(block.dtype)
+        step = max(1, _TILE_ENTRIES // block.shape[1])
+        along = block.new_empty(len(block), len(self.basis))
         with exact_products(block.device):
-            add_gram(self._total, residuals @ self._columns.to(block.dtype))
+            for start in range(0, len(block), step):
+                rows, classes = block[start : start + step], own[start : start + step]
+                # Taken from the means in float64: means rounded to float32 would move every residual alike.
+                residuals = (rows - self._means[classes]).mul_(self._scales[classes][:, None])
+                along[start : start + step] = residuals.to(block.dtype) @ columns
+            add_gram(self._total, along)
 
     def all_reduce(self) -> None:
         """Add up the shares of all processes of the default torch.distributed group."""

@@ -61,6 +61,7 @@ def measurement_page(
             *([("Closest pairs", _pairs(details))] if len(details.classes) > 1 else []),
         ],
         convention=collapse.convention,
+        route=collapse.route,
     )
     return _files.write_text(target, page)
 
