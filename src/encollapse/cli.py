@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 import encollapse
+from encollapse import _train_flags as flags
 from encollapse._terminal import (
     complain,
     explain,
@@ -39,7 +40,6 @@ app = typer.Typer(
 )
 
 _INTERRUPTED = 130
-_DATA, _NETWORK, _TRAINING = "Data", "Network", "Training"
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 EncodingName = Annotated[
@@ -229,137 +229,31 @@ def train(
     ] = None,
     bias_decay: BiasDecay = 0.0,
     option: EncodingOptions = None,
-    counts: Annotated[
-        str | None, typer.Option(metavar="N,N,...", help="Samples of each class.", rich_help_panel=_DATA)
-    ] = None,
-    imbalance: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KIND:NAME=VALUE,...",
-            help="Counts by a rule: step:majority=90,minority=9 or exponential:ratio=20 or "
-            "geometric:first=90,last=9.",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
-    label_noise: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SHARE",
-            help="Share of wrong labels in every class: 0.2, or pairwise:fraction=0.2.",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
-    holdout: Annotated[
-        float | None,
-        typer.Option(help="Fraction of every class kept away as test set.", rich_help_panel=_DATA),
-    ] = None,
-    data_option: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE",
-            help="Another option of the data, such as per_class=50 or seed=3; may be repeated.",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
-    model: Annotated[
-        str,
-        typer.Option(
-            help="mlp, cnn, resnet8, resnet18, frozen, or a class of yours: package.module:Class or file.py:Class.",
-            rich_help_panel=_NETWORK,
-        ),
-    ] = "mlp",
-    model_option: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE",
-            help="Option of the network, such as width=64; may be repeated.",
-            rich_help_panel=_NETWORK,
-        ),
-    ] = None,
-    feature_dim: Annotated[
-        int | None,
-        typer.Option(help="Number of features; default 64 or wide enough.", rich_help_panel=_NETWORK),
-    ] = None,
-    features: Annotated[
-        str, typer.Option(help="Last features: linear or relu.", rich_help_panel=_NETWORK)
-    ] = "linear",
-    classifier: Annotated[
-        str,
-        typer.Option(
-            metavar="KIND|FILE",
-            help="trained, fixed at a frame of the encoding, or a file with a matrix (q, d) that stays.",
-            rich_help_panel=_NETWORK,
-        ),
-    ] = "trained",
-    decay: Annotated[
-        str,
-        typer.Option(
-            help="ufm: last layer and features; plain: all parameters, in the loss; decoupled: as AdamW.",
-            rich_help_panel=_TRAINING,
-        ),
-    ] = "ufm",
-    loss: Annotated[str, typer.Option(help="mse or cross_entropy.", rich_help_panel=_TRAINING)] = "mse",
-    optimizer: Annotated[
-        str | None,
-        typer.Option(
-            help="adam (default), adamw (default under decoupled decay), sgd, or lbfgs: no minibatches.",
-            rich_help_panel=_TRAINING,
-        ),
-    ] = None,
-    schedule: Annotated[
-        str | None,
-        typer.Option(help="one_cycle (default), cosine, step or constant.", rich_help_panel=_TRAINING),
-    ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Peak of the schedule.", rich_help_panel=_TRAINING)
-    ] = None,
-    momentum: Annotated[
-        float | None, typer.Option(help="Of sgd; default 0.9.", rich_help_panel=_TRAINING)
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Samples in a step; default 64.", rich_help_panel=_TRAINING)
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Passes over minibatches.", rich_help_panel=_TRAINING)
-    ] = None,
-    finish: Annotated[
-        int | None,
-        typer.Option(
-            help="Most iterations of L-BFGS on the whole set afterwards.", rich_help_panel=_TRAINING
-        ),
-    ] = None,
-    tolerance: Annotated[
-        float | None,
-        typer.Option(help="Stationarity at which training ends; default 1e-3.", rich_help_panel=_TRAINING),
-    ] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(
-            help="Of the minibatches: 32-true (default), bf16-mixed, or 16-mixed on a GPU.",
-            rich_help_panel=_TRAINING,
-        ),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(help="Decides initial values and order.", rich_help_panel=_TRAINING)
-    ] = 0,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, gpu, cuda or mps.", rich_help_panel=_TRAINING)
-    ] = "auto",
-    history_every: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N|log|N,N,...",
-            help="Passes between two rows of the history (default 10), or which.",
-            rich_help_panel=_TRAINING,
-        ),
-    ] = None,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            help="File of the state: the same command goes on from it after an interruption.",
-            rich_help_panel=_TRAINING,
-        ),
-    ] = None,
+    counts: flags.Counts = None,
+    imbalance: flags.Imbalance = None,
+    label_noise: flags.LabelNoise = None,
+    holdout: flags.Holdout = None,
+    data_option: flags.DataOption = None,
+    model: flags.Model = "mlp",
+    model_option: flags.ModelOption = None,
+    feature_dim: flags.FeatureDim = None,
+    features: flags.Features = "linear",
+    classifier: flags.Classifier = "trained",
+    decay: flags.Decay = "ufm",
+    loss: flags.Loss = "mse",
+    optimizer: flags.Optimizer = None,
+    schedule: flags.Schedule = None,
+    learning_rate: flags.LearningRate = None,
+    momentum: flags.Momentum = None,
+    batch_size: flags.BatchSize = None,
+    epochs: flags.Epochs = None,
+    finish: flags.Finish = None,
+    tolerance: flags.Tolerance = None,
+    precision: flags.Precision = None,
+    seed: flags.Seed = 0,
+    device: flags.Device = "auto",
+    history_every: flags.HistoryEvery = None,
+    checkpoint: flags.Checkpoint = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the network and its record.")] = None,
     as_json: Json = False,
 ) -> None:
