@@ -60,7 +60,6 @@ def nicegui_page(port: int) -> None:
             "layout": {"margin": {"l": 30, "r": 10, "t": 10, "b": 30}, "width": 320, "height": 260},
         }
 
-    @ui.page("/")
     async def page(classes: int = 20) -> None:
         found = picture.picture(state_of(classes))
         with ui.row():
@@ -83,6 +82,7 @@ def nicegui_page(port: int) -> None:
 
         ui.slider(min=0, max=1000, step=7, value=300, on_change=move).props("label-always")
 
+    ui.page("/")(page)
     ui.run(port=port, show=False, reload=False, host="127.0.0.1")
 
 
