@@ -127,3 +127,12 @@ def test_the_grid_of_a_path_is_ordered_and_holds_the_critical_point() -> None:
     assert grid[-1] == math.inf
     assert 0.123 in grid
     assert transition_grid(math.inf)[-1] == math.inf
+
+
+def test_long_names_break_at_brackets_and_commas() -> None:
+    assert wording.wrapped("digits, mlp", 36) == "digits, mlp"
+    assert wording.wrapped("mnist5k, resnet8 (stem_stride=2, width=8)", 36) == (
+        "mnist5k, resnet8\n(stem_stride=2, width=8)"
+    )
+    name = "fashion-mnist, mlp (normalisation=batch, width=512), 30 epochs, batch_size=128, finish=0"
+    assert wording.wrapped(name, 36) == "fashion-mnist, mlp\n(normalisation=batch, width=512), …"

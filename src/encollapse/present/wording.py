@@ -69,10 +69,22 @@ def symbols(text: Any) -> Markup:
 
 
 def wrapped(text: str, length: int) -> str:
-    """A name longer than `length` in two lines: its options in brackets, or its last part, on the second."""
+    """A name longer than `length` in two lines, broken at its bracket or a comma; what is longer still is cut at one.
+
+    The tables of a page have every name in full.
+    """
     if len(text) <= length or "\n" in text:
         return text
-    return text.replace(" (", "\n(", 1) if " (" in text else text.replace(", ", ",\n", 1)
+    lines: list[str] = []
+    for line in text.replace(" (", "\n(", 1).split("\n"):
+        lines.append("")
+        for part in line.split(", "):
+            if lines[-1] and len(lines[-1]) + len(part) + 2 > length:
+                lines[-1] += ","
+                lines.append(part)
+            else:
+                lines[-1] += f", {part}" if lines[-1] else part
+    return "\n".join(lines) if len(lines) < 3 else f"{lines[0]}\n{lines[1]} …"
 
 
 def mathematics(text: str) -> str:
