@@ -1,6 +1,7 @@
 """What no kill, full disk, read-only folder or second driver may spoil."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,9 +31,12 @@ def _own_mounts() -> bool:
 @pytest.mark.slow
 @pytest.mark.skipif(not _own_mounts(), reason="no mount namespaces here (unshare -rm)")
 def test_a_full_disk_is_said_and_costs_nothing_that_was_stored(tmp_path: Path) -> None:
-    script = Path(__file__).parents[1] / "reference" / "full_disk.py"
-    command = ["unshare", "-rm", sys.executable, str(script), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    tests = Path(__file__).parents[1]
+    command = ["unshare", "-rm", sys.executable, str(tests / "reference" / "full_disk.py"), str(tmp_path)]
+    searched = os.pathsep.join([str(tests), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": searched}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
     seen = json.loads(done.stderr.splitlines()[-1])
     assert seen["codes"] == [1, 0]
     assert 0 < seen["before"] < 6
