@@ -1,6 +1,6 @@
 """``encollapse train``: every group of options arrives where it should, and help says what there is."""
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,7 @@ SHORT = ["--epochs", "1", "--finish", "0"]
 FEW = ["--data-option", "per_class=5"]
 
 Capture = pytest.CaptureFixture[str]
-
-
-def answer(capsys: Capture, *arguments: str) -> Any:
-    code = cli.run([*arguments, "--json"])
-    printed = capsys.readouterr()
-    assert code == 0, printed.err
-    return json.loads(printed.out)
+Answer = Callable[..., Any]
 
 
 def test_help_names_all_that_the_catalogues_know(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,28 +29,26 @@ def test_help_names_all_that_the_catalogues_know(capsys: Capture, monkeypatch: p
         assert name in printed, name
 
 
-def test_options_of_the_data(capsys: Capture) -> None:
-    tail = answer(capsys, *UFM, *SHORT, "--imbalance", "exponential:first=40,ratio=8", "--label-noise", "0.2")
+def test_options_of_the_data(answer: Answer) -> None:
+    tail = answer(*UFM, *SHORT, "--imbalance", "exponential:first=40,ratio=8", "--label-noise", "0.2")
     counts = ec.data.class_counts({"kind": "exponential", "first": 40, "ratio": 8}, np.full(10, 170))
     assert tail["data"]["counts"] == counts.tolist()
     assert (counts[0], counts[-1]) == (40, 5)
     assert tail["data"]["label_noise"]["fraction"] == 0.2
     assert tail["data"]["label_noise"]["changed"] > 0
-    few = answer(
-        capsys, *UFM, *SHORT, *FEW, "--data-option", "seed=3", "--label-noise", "pairwise:fraction=0.4"
-    )
+    few = answer(*UFM, *SHORT, *FEW, "--data-option", "seed=3", "--label-noise", "pairwise:fraction=0.4")
     assert few["data"]["counts"] == [5] * 10
     assert few["data"]["seed"] == 3
     assert few["data"]["label_noise"] == {"kind": "pairwise", "fraction": 0.4, "changed": 20}
-    held = answer(capsys, *UFM, *SHORT, "--holdout", "0.5", "--imbalance", "explicit:counts=" + str([7] * 10))
+    held = answer(*UFM, *SHORT, "--holdout", "0.5", "--imbalance", "explicit:counts=" + str([7] * 10))
     assert held["data"]["counts"] == [7] * 10
     assert 0 <= held["test_accuracy"] <= 1
 
 
-def test_options_of_the_network(capsys: Capture, tmp_path: Path) -> None:
+def test_options_of_the_network(answer: Answer, tmp_path: Path) -> None:
     np.save(tmp_path / "frame.npy", np.eye(10, 12))
     found = answer(
-        capsys, *UFM, *SHORT, *FEW, "--model-option", "width=17", "--model-option", "activation=gelu",
+        *UFM, *SHORT, *FEW, "--model-option", "width=17", "--model-option", "activation=gelu",
         "--feature-dim", "12", "--classifier", str(tmp_path / "frame.npy"),
     )  # fmt: skip
     settings = found["settings"]
@@ -64,12 +56,12 @@ def test_options_of_the_network(capsys: Capture, tmp_path: Path) -> None:
     assert settings["model_options"]["activation"] == "gelu"
     assert (settings["feature_dim"], settings["classifier"]) == (12, "given")
     assert found["prediction_kind"] == "fixed_classifier"
-    assert answer(capsys, *UFM, *SHORT, *FEW, "--classifier", "fixed")["settings"]["classifier"] == "fixed"
+    assert answer(*UFM, *SHORT, *FEW, "--classifier", "fixed")["settings"]["classifier"] == "fixed"
 
 
-def test_options_of_the_training(capsys: Capture, tmp_path: Path) -> None:
+def test_options_of_the_training(answer: Answer, tmp_path: Path) -> None:
     found = answer(
-        capsys, *TRAIN, *FEW, "--decay", "plain", "--optimizer", "sgd", "--schedule", "cosine",
+        *TRAIN, *FEW, "--decay", "plain", "--optimizer", "sgd", "--schedule", "cosine",
         "--learning-rate", "0.03", "--momentum", "0.7", "--batch-size", "13", "--precision", "bf16-mixed",
         "--epochs", "3", "--finish", "2", "--history-every", "1,2", "--checkpoint", str(tmp_path / "state"),
     )  # fmt: skip
@@ -81,10 +73,10 @@ def test_options_of_the_training(capsys: Capture, tmp_path: Path) -> None:
     assert {name: found["settings"][name] for name in wanted} == wanted
     assert [row["epoch"] for row in found["history"]] == [0, 1, 2, 5]
     assert found["prediction_kind"] == "effective"
-    entropy = answer(capsys, *UFM, *SHORT, *FEW, "--loss", "cross_entropy", "--history-every", "log")
+    entropy = answer(*UFM, *SHORT, *FEW, "--loss", "cross_entropy", "--history-every", "log")
     assert entropy["settings"]["loss"] == "cross_entropy"
-    assert answer(capsys, *UFM, *SHORT, *FEW, "--history-every", "7")["settings"]["history_every"] == 7
-    decoupled = answer(capsys, *TRAIN, *FEW, "--decay", "decoupled", "--epochs", "2")
+    assert answer(*UFM, *SHORT, *FEW, "--history-every", "7")["settings"]["history_every"] == 7
+    decoupled = answer(*TRAIN, *FEW, "--decay", "decoupled", "--epochs", "2")
     assert decoupled["settings"]["optimizer"] == "adamw"
     assert decoupled["status"] == "COMPLETED"
 

@@ -1,82 +1,16 @@
-"""Manners of the command line: options as text, results as tables or JSON, errors as a line and a hint."""
+"""Options as text, read into what the library takes; errors name the option."""
 
 from __future__ import annotations
 
 import json
 import re
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from encollapse.errors import (
-    ArgumentError,
-    ArgumentTypeError,
-    EncollapseError,
-    EncollapseWarning,
-    FileFormatError,
-)
+from encollapse.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from encollapse.encodings import Encoding
-
-
-def explain(error: Exception) -> int:
-    """Say on standard error what went wrong and what to do; return the exit code."""
-    usage = getattr(error, "format_message", None)
-    if usage is not None:
-        context = getattr(error, "ctx", None)
-        command = "encollapse" if context is None else context.command_path
-        complain(usage().rstrip("."), f"{command} --help")
-        return int(getattr(error, "exit_code", 2))
-    if isinstance(error, FileNotFoundError) and error.filename is not None:
-        text, hint = f"{error.filename}: there is no such file", "check the path"
-    elif isinstance(error, EncollapseError | FileNotFoundError):
-        text, _, hint = str(error).partition("; ")
-    else:
-        text = f"{type(error).__name__}: {error}"
-        hint = "run again with --debug for the traceback"
-    complain(text, hint)
-    bad_usage = (ArgumentError, ArgumentTypeError, FileFormatError, FileNotFoundError)
-    return 2 if isinstance(error, bad_usage) else 1
-
-
-def complain(text: str, hint: str, *, kind: str = "error") -> None:
-    """Print an error in one line, and a hint in the next, on standard error."""
-    typer.echo(f"{kind}: {' '.join(text.split())}", err=True)
-    if hint:
-        typer.echo(f"hint: {' '.join(hint.split())}", err=True)
-
-
-@contextmanager
-def plain_warnings() -> Iterator[None]:
-    """Show our warnings as a line and a hint too."""
-    with warnings.catch_warnings():
-        default = warnings.showwarning
-
-        def show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-            if issubclass(category, EncollapseWarning):
-                text, _, hint = str(message).partition("; ")
-                complain(text, hint, kind="warning")
-            else:
-                default(message, category, *where, **more)
-
-        warnings.showwarning = show_warning
-        yield
-
-
-def show(table: Callable[[], RenderableType], record: Callable[[], Any], as_json: bool) -> None:
-    """Print a table, or its record as JSON; only what is asked for is made."""
-    if as_json:
-        typer.echo(json.dumps(record(), indent=2, ensure_ascii=False, allow_nan=False))
-        return
-    from rich.console import Console
-
-    Console(highlight=False, soft_wrap=False).print(table())
 
 
 def parse_encoding(name: str, options: list[str] | None, num_classes: int | None) -> Encoding:

@@ -1,0 +1,72 @@
+"""The commands together, and how a call of them ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import encollapse
+from encollapse.cli._manners import complain, explain, plain_warnings
+from encollapse.cli.design import design
+from encollapse.cli.encodings import encodings
+from encollapse.cli.explore import explore
+from encollapse.cli.measure import measure
+from encollapse.cli.predict import predict
+from encollapse.cli.report import report
+from encollapse.cli.study import study
+from encollapse.cli.train import train
+
+app = typer.Typer(
+    name="encollapse",
+    help="The geometry that classifiers collapse to, and the class encoding that decides it.",
+    epilog="Every command has --help with examples. --debug, anywhere, shows tracebacks.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_INTERRUPTED = 130
+
+
+@app.callback()
+def _common(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    pass
+
+
+for _command in (encodings, predict, design, train, measure, study, report, explore):
+    app.command()(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code: 0 done, 1 failed, 2 bad usage, 130 interrupted."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line and return its exit code."""
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    if arguments[:1] == ["--version"]:
+        typer.echo(f"encollapse {encollapse.__version__}")
+        return 0
+    try:
+        with plain_warnings():
+            code = app(arguments, prog_name="encollapse", standalone_mode=False)
+    except typer.Exit as leave:
+        code = leave.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        code = _INTERRUPTED
+    except Exception as error:
+        if debug:
+            raise
+        return explain(error)
+    if code == _INTERRUPTED:
+        complain("interrupted", "finished trials of a study are stored; the same command goes on from there")
+    return int(code or 0)

@@ -1,0 +1,36 @@
+"""``encollapse encodings``: the catalogue of encodings, or one of them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from encollapse.cli._manners import show
+from encollapse.cli._options import EncodingOptions, Json
+from encollapse.cli._parsing import parse_encoding
+
+
+def encodings(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME|FILE", help="Show this one; default: list them all.")
+    ] = None,
+    classes: Annotated[int, typer.Option(help="Number of classes of the one shown.")] = 10,
+    option: EncodingOptions = None,
+    as_json: Json = False,
+) -> None:
+    """List the encodings with an example of each, or show one: its angles, distances and Gram matrix.
+
+    [bold]Examples[/bold]
+
+    $ encollapse encodings
+    $ encollapse encodings hadamard --classes 12
+    $ encollapse encodings spherical --classes 24 -O code_dim=4 --json
+    """
+    from encollapse.present import console, encoding_card, records
+
+    if name is None:
+        show(console.encodings_table, records.encodings_record, as_json)
+        return
+    shown = parse_encoding(name, option, classes)
+    show(lambda: encoding_card.encoding_table(shown), lambda: encoding_card.encoding_record(shown), as_json)

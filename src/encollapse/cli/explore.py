@@ -1,0 +1,37 @@
+"""``encollapse explore``: the live explorer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def explore(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DIR]", help="Folder of a study's results, finished or running."),
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; default a free one.")] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
+    still: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Write a picture of the page and leave.")
+    ] = None,
+) -> None:
+    """Open the explorer in a browser: turn the controls and see the frame turn. Ctrl-C stops it.
+
+    It answers on the loopback address only, and nothing leaves the machine.
+
+    [bold]Examples[/bold]
+
+    $ encollapse explore
+    $ encollapse explore runs/digits-transition --port 8080 --no-browser
+    $ encollapse explore --still explorer.png
+    """
+    from encollapse.present import explorer
+
+    if still is not None:
+        typer.echo(str(explorer.still(still, folder)))
+        return
+    explorer.explore(folder, port=port, open_browser=not no_browser)

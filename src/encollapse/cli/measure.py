@@ -1,0 +1,89 @@
+"""``encollapse measure``: the collapse of features in files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from encollapse.cli._manners import show
+from encollapse.cli._options import EncodingOptions, Json
+from encollapse.cli._parsing import parse_encoding
+
+
+def measure(
+    features: Annotated[
+        Path,
+        typer.Argument(
+            help="Features, one row a sample: .npy, .npz, .safetensors, .parquet, or a folder of them."
+        ),
+    ],
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="Labels, whole numbers from 0, in one file; default: beside or inside each file."),
+    ] = None,
+    weight: Annotated[Path | None, typer.Option(help="Weight (q, d) of the last layer.")] = None,
+    bias: Annotated[Path | None, typer.Option(help="Bias (q,) of the last layer.")] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option("--encoding", "-e", help="Encoding it was trained towards: a name or a file."),
+    ] = None,
+    option: EncodingOptions = None,
+    classes: Annotated[int | None, typer.Option(help="Number of classes; default largest label + 1.")] = None,
+    convention: Annotated[str, typer.Option(help="Averaging and scaling choices, by name.")] = "default",
+    key: Annotated[
+        str | None, typer.Option(help="Name of the features in a file that holds several arrays.")
+    ] = None,
+    label_key: Annotated[str | None, typer.Option(help="Name of the labels in such a file.")] = None,
+    workers: Annotated[
+        int, typer.Option(help="Processes that read, one thread each; 0 is this one alone.")
+    ] = 0,
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="Add every class and the closest pairs.")
+    ] = False,
+    html: Annotated[Path | None, typer.Option(help="Write a page with figures to this .html file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure the collapse of features in files, and of the linear layer on top of them.
+
+    Files are read in blocks, so a folder may be larger than memory. The labels of part-1.npy are in
+    part-1.labels.npy, or in an array or column `labels` of the file itself, or all in one file.
+
+    [bold]Examples[/bold]
+
+    $ encollapse measure features.npy --labels labels.npy
+    $ encollapse measure h.npz --labels y.npy --weight w.npy --bias b.npy -e one-hot --json
+    $ encollapse measure shards/ --workers 4 --per-class --html collapse.html
+    """
+    from contextlib import nullcontext
+
+    import encollapse.measure as measuring
+    from encollapse import present
+    from encollapse.present import measured
+
+    count = classes
+    if encoding is not None and count is None:
+        count = measuring.count_classes(features, labels, key=key, label_key=label_key)
+    with measuring.process_pool(workers) if workers else nullcontext() as executor:
+        result = measuring.measure_shards(
+            features,
+            labels,
+            weight=None if weight is None else measuring.load_array(weight),
+            bias=None if bias is None else measuring.load_array(bias),
+            encoding=None if encoding is None else parse_encoding(encoding, option, count),
+            num_classes=classes,
+            convention=convention,
+            executor=executor,
+            key=key,
+            label_key=label_key,
+        )
+    if html is not None:
+        present.measurement_page(result, html, title=f"Collapse of {features.name}")
+        if not as_json:
+            typer.echo(f"page: {html}", err=True)
+    show(
+        lambda: measured.collapse_table(result, per_class=per_class),
+        lambda: measured.collapse_record(result, per_class=per_class),
+        as_json,
+    )

@@ -1,0 +1,54 @@
+"""``encollapse report``: the page of a study, or its tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from encollapse.cli._manners import show
+from encollapse.cli._options import Json
+from encollapse.cli._parsing import parse_pair
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study's results.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write to; default DIR/report, or DIR/export.")
+    ] = None,
+    export: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMAT", help="Write tables of all trials and histories instead: csv or parquet."
+        ),
+    ] = None,
+    error_map: Annotated[
+        str | None,
+        typer.Option(
+            "--map",
+            metavar="ROWS,COLUMNS",
+            help="Axes of the error map, such as encoding,bias_decay; default: those with most values.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the report of a study: one self-contained page, figures as PNG, SVG and interactive, their data as CSV.
+
+    [bold]Examples[/bold]
+
+    $ encollapse report runs/digits-transition
+    $ encollapse report runs/digits-transition --export parquet
+    $ encollapse report runs/digits-transition --map encoding,bias_decay --out for-the-paper
+    """
+    if export is not None:
+        from encollapse import study as studies
+
+        written = studies.open(folder).export(out or folder / "export", format=export)
+        lines = [str(path) for path in written]
+        show(lambda: "\n".join(lines), lambda: {"files": lines}, as_json)
+        return
+    from encollapse import present
+
+    page = present.report(folder, out=out, grid=parse_pair(error_map, "--map"))
+    show(lambda: str(page), lambda: {"page": str(page)}, as_json)

@@ -1,0 +1,113 @@
+"""The command line: errors, exit codes and help of all commands."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import encollapse as ec
+from encollapse import cli
+
+PREDICT = ["predict", "-e", "one-hot", "--classes", "4", "--samples-per-class", "5"]
+DECAYS = ["--weight-decay", "5e-3", "--feature-decay", "2e-3"]
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message", "hint"),
+    [
+        (["predict"], 2, "Missing option", "encollapse predict --help"),
+        (["nonsense"], 2, "No such command 'nonsense'", "encollapse --help"),
+        ([*PREDICT, *DECAYS, "--bias-decay", "x"], 2, "--bias-decay", "encollapse predict --help"),
+        ([*PREDICT, *DECAYS, "--bias-decay", "-1"], 2, "bias_decay: expected a number 0 or above", ""),
+        ([*PREDICT, *DECAYS, "--bias-decay", "nan"], 2, "bias_decay: expected a number, got NaN", ""),
+        ([*PREDICT, *DECAYS, "--counts", "1,2,3,4"], 2, "counts: give either", ""),
+        (
+            ["predict", "-e", "one-hot", "--samples-per-class", "3", *DECAYS],
+            2,
+            "classes: not known",
+            "give --classes",
+        ),
+        (["predict", "-e", "one-hot", "--counts", "3,x", *DECAYS], 2, "counts: expected whole numbers", ""),
+        (
+            ["predict", "-e", "one-hot", "--counts", "3,0", *DECAYS],
+            2,
+            "counts: class 1 has 0 samples",
+            "leave empty",
+        ),
+        (
+            ["predict", "-e", "foo", "--counts", "3,4", *DECAYS],
+            2,
+            "no encoding is called 'foo'",
+            "there are one-hot",
+        ),
+        (["predict", "-e", "no.json", "--counts", "3,4", *DECAYS], 2, "no.json", "check the path"),
+        (
+            ["predict", "-e", "one-hot", "-O", "x", "--counts", "3,4", *DECAYS],
+            2,
+            "option: expected NAME=VALUE",
+            "",
+        ),
+        (
+            ["predict", "-e", "one-hot", "-O", "x=1", "--counts", "3,4", *DECAYS],
+            2,
+            "has no such option",
+            "it has",
+        ),
+        (["measure", "no.npy", "--labels", "no.npy"], 2, "there is no file or folder 'no.npy'", ""),
+        (["study"], 2, "NAME: missing", "--list"),
+        (["study", "nope"], 2, "no built-in study is called 'nope'", "digits-accuracy"),
+        (["study", "no.toml"], 2, "no.toml: there is no such file", "check the path"),
+        (["report", "no-folder"], 2, "holds no study results", "encollapse study"),
+        (["train", "nope", "-e", "one-hot", *DECAYS], 2, "no data set is called 'nope'", "there are digits"),
+    ],
+)
+def test_errors_are_one_line_and_a_hint(
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: list[str],
+    code: int,
+    message: str,
+    hint: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(arguments) == code
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    lines = printed.err.splitlines()
+    assert len(lines) <= 2
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+    assert hint in printed.err
+    assert all(line.startswith("hint: ") for line in lines[1:])
+
+
+def test_debug_anywhere_shows_the_traceback() -> None:
+    with pytest.raises(ec.errors.ArgumentError, match="NAME: missing"):
+        cli.run(["study", "--debug"])
+
+
+@pytest.mark.parametrize("module", ["encollapse", "encollapse.cli"])
+def test_version_and_exit_code_of_a_real_process(module: str) -> None:
+    command = [sys.executable, "-m", module]
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"encollapse {ec.__version__}\n")
+    done = subprocess.run([*command, "study", "nope"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_no_help_loads_torch_or_what_draws() -> None:
+    probe = (
+        "import sys\nfrom encollapse import cli\n"
+        "for c in ['encodings', 'predict', 'train', 'measure', 'study', 'report']:\n"
+        "    assert cli.run([c, '--help']) == 0\n"
+        "assert cli.run(['--help']) == 0\n"
+        "print('loaded', [m for m in ('torch', 'matplotlib', 'pandas', 'sklearn', 'jinja2') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert "loaded []" in done.stdout
+    assert done.stdout.count("$ encollapse ") >= 8  # examples

@@ -1,0 +1,107 @@
+"""``encollapse measure``: files and folders of features."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import encollapse as ec
+from encollapse import cli
+
+Capture = pytest.CaptureFixture[str]
+Answer = Callable[..., Any]
+
+
+def test_measure_finds_the_exact_minimiser(answer: Answer, capsys: Capture, tmp_path: Path) -> None:
+    problem = ec.ufm.Problem(
+        ec.encodings.one_hot(5), 13, weight_decay=5e-3, feature_decay=2e-3, bias_decay=0.1
+    )
+    weight, means, bias = ec.ufm.solve(problem).parameters(7)
+    labels = np.repeat(np.arange(5), 13)
+    for name, value in (("h", means.T[labels]), ("y", labels), ("w", weight), ("b", bias)):
+        np.save(tmp_path / f"{name}.npy", value)
+    files = [str(tmp_path / f"{name}.npy") for name in "hywb"]
+    command = [
+        "measure",
+        files[0],
+        "--labels",
+        files[1],
+        "--weight",
+        files[2],
+        "--bias",
+        files[3],
+        "-e",
+        "one-hot",
+    ]
+    found = answer(*command)
+    assert found["nc1_trace_ratio"] == pytest.approx(0.0, abs=1e-20)
+    assert found["accuracy"] == 1.0
+    assert cli.run(command) == 0
+    assert "nc2_etf" in capsys.readouterr().out
+
+
+def shards(folder: Path) -> tuple[Path, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Three shards with their labels inside; class 2 is noisier than the others, 0 and 1 are neighbours."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, 41)
+    means = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 9.0]])
+    features = means[labels] + np.array([0.01, 0.01, 4.0])[labels][:, None] * random.standard_normal((41, 2))
+    folder.mkdir()
+    for number, (x, y) in enumerate(zip(np.array_split(features, 3), np.array_split(labels, 3), strict=True)):
+        np.savez(folder / f"{number}.npz", features=x, labels=y)
+    return folder, features, labels
+
+
+def test_measure_reads_a_folder_of_shards(answer: Answer, tmp_path: Path) -> None:
+    folder, features, labels = shards(tmp_path / "shards")
+    found = answer("measure", str(folder), "--per-class")
+    wanted = ec.measure.collapse(features, labels)
+    assert found["cdnv"] == pytest.approx(wanted.cdnv, rel=1e-9)
+    assert [entry["class"] for entry in found["classes"]] == [0, 1, 2]
+    for k, entry in enumerate(found["classes"]):
+        own = features[labels == k]
+        spread = np.sqrt(((own - own.mean(axis=0)) ** 2).sum(axis=1).mean())
+        assert entry["spread"] == pytest.approx(spread, rel=1e-6)
+        assert entry["norm"] == pytest.approx(
+            np.linalg.norm(own.mean(axis=0) - features.mean(axis=0)), rel=1e-6
+        )
+    assert [entry["nearest"] for entry in found["classes"]][:2] == [1, 0]
+    assert found["closest_pairs"][0]["classes"] == [0, 1]
+    gap = np.linalg.norm(features[labels == 0].mean(axis=0) - features[labels == 1].mean(axis=0))
+    assert found["closest_pairs"][0]["distance"] == pytest.approx(gap, rel=1e-6)
+    other = answer("measure", str(folder), "--convention", "class-averaged", "--classes", "4")
+    assert other["convention"] == "class-averaged"
+    assert other["counts"][3] == 0
+    assert "classes" not in other
+
+
+def test_measure_prints_a_table_and_writes_a_page(capsys: Capture, tmp_path: Path) -> None:
+    folder, _, _ = shards(tmp_path / "shards")
+    page = tmp_path / "page.html"
+    assert cli.run(["measure", str(folder), "--per-class", "-e", "one-hot", "--html", str(page)]) == 0
+    printed = capsys.readouterr()
+    for part in ("41 samples", "Within-class spread", "closest pairs", "no weight was given"):
+        assert part in printed.out
+    assert str(page) in printed.err
+    text = page.read_text()
+    assert "The closest class means are those of 0 and 1" in text
+    assert "The noisiest class is 2" in text
+    assert text.count("<svg") == 2
+    assert "http://" not in text.replace("http://www.w3.org", "").replace("http://purl.org", "")
+    assert cli.run(["measure", str(folder), "--html", "page.pdf"]) == 2
+    assert "expected a file ending in .html" in capsys.readouterr().err
+
+
+def test_measure_says_what_is_wrong(capsys: Capture, tmp_path: Path) -> None:
+    np.save(tmp_path / "h.npy", np.zeros((3, 2)))
+    np.save(tmp_path / "y.npy", np.array([0, 1]))
+    for arguments, text in (
+        (["nowhere"], "no file or folder 'nowhere'"),
+        ([str(tmp_path / "h.npy")], "h.labels.npy"),
+        ([str(tmp_path / "h.npy"), "--labels", str(tmp_path / "y.npy")], "2 labels for 3 rows"),
+        ([str(tmp_path / "h.npy"), "--convention", "no"], "none is called 'no'"),
+    ):
+        assert cli.run(["measure", *arguments]) == 2
+        assert text in capsys.readouterr().err
