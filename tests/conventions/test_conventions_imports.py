@@ -1,72 +1,88 @@
 """Fresh interpreters: what importing encollapse must not bring along."""
 
-import subprocess
-import sys
-
 import pytest
 
-HEAVY = (
-    "torch",
-    "lightning_fabric",
-    "sklearn",
-    "matplotlib",
-    "pandas",
-    "rich",
-    "typer",
-    "pydantic",
-    "jinja2",
-)
+import encollapse as ec
+from reference.fresh_interpreter import fresh, loaded
+
+DRAWING = ("matplotlib", "plotly", "jinja2")
+LEARNING = ("torch", "lightning_fabric", "sklearn", "pandas", "pyarrow", "distributed")
+COMMANDS = ("encodings", "predict", "design", "train", "measure", "study", "report", "explore")
+PREDICT = "'predict', '-e', 'one-hot', '--counts', '5,3', '--weight-decay', '0.01', '--feature-decay', '0.01'"
+
+
+def test_the_probe_sees_what_is_loaded() -> None:
+    assert loaded("import json", "json", "torch") == ["json"]
 
 
 @pytest.mark.parametrize(
-    "statement",
+    "code",
     [
         "import encollapse",
         "import encollapse.ufm",
         "import encollapse as ec; ec.ufm.solve; ec.encodings.one_hot(3); ec.ClassGeometry; ec.compare",
+        "import encollapse.present",
     ],
 )
-def test_theory_imports_no_optional_dependency(statement: str) -> None:
-    probe = f"{statement}; import sys; print([m for m in {HEAVY!r} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+def test_theory_imports_no_optional_dependency(code: str) -> None:
+    assert loaded(code, *LEARNING, *DRAWING, "rich", "typer", "pydantic") == []
+
+
+def test_tables_of_the_terminal_load_nothing_that_draws() -> None:
+    tables = ("console", "encoding_card", "measured", "plans", "records")
+    code = "import encollapse.present." + ", encollapse.present.".join(tables)
+    assert loaded(code, *LEARNING, *DRAWING) == []
 
 
 def test_measurement_loads_no_framework_until_it_is_asked_for() -> None:
     frameworks = ("torchmetrics", "lightning", "pytorch_lightning", "transformers", "pyarrow", "distributed")
-    probe = f"import encollapse.measure, sys; print([m for m in {frameworks!r} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert loaded("import encollapse.measure", *frameworks) == []
 
 
 def test_a_framework_that_is_not_there_is_named() -> None:
-    probe = (
+    first, second = fresh(
         "import sys; sys.modules['torchmetrics'] = sys.modules['transformers'] = None\n"
         "import encollapse.measure as measure\n"
         "for name in ('NeuralCollapse', 'CollapseTrainerCallback'):\n"
         "    try:\n        getattr(measure, name)\n    except ImportError as error:\n        print(error)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
-    first, second = done.stdout.splitlines()
+    ).splitlines()
     assert "pip install torchmetrics" in first
     assert "pip install transformers" in second
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["predict", "--help"], ["train", "--help"]])
-def test_command_line_help_does_not_load_torch(arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    ["'--help'", "'--version'", "'encodings'", PREDICT, f"{PREDICT}, '--path'"],
+    ids=["help", "version", "encodings", "predict", "path"],
+)
+def test_a_command_loads_neither_torch_nor_what_draws(arguments: str) -> None:
+    code = f"from encollapse import cli\nassert cli.run([{arguments}]) == 0"
+    assert loaded(code, *LEARNING, *DRAWING) == []
+
+
+def test_no_help_loads_torch_or_what_draws() -> None:
+    code = f"from encollapse import cli\nfor c in {COMMANDS!r}:\n    assert cli.run([c, '--help']) == 0"
+    assert loaded(code, *LEARNING, *DRAWING, "starlette", "uvicorn") == []
+
+
+@pytest.mark.parametrize("module", ["encollapse", "encollapse.present"])
+def test_every_public_name_exists(module: str) -> None:
     probe = (
-        "import sys; from encollapse.cli import main; sys.argv = ['encollapse', *" + repr(arguments) + "]\n"
-        "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "print('loaded:', [m for m in ('torch', 'matplotlib', 'pandas', 'sklearn') if m in sys.modules])"
+        f"import {module} as m\nfor name in m.__all__:\n    assert getattr(m, name) is not None\nprint('all')"
     )
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
-    assert "loaded: []" in done.stdout
+    assert fresh(probe).strip() == "all"
 
 
-def test_every_public_name_exists() -> None:
-    import encollapse as ec
+def test_no_other_name_exists() -> None:
+    for module in (ec, ec.present):
+        with pytest.raises(AttributeError, match="nonsense"):
+            module.nonsense  # noqa: B018
 
-    for name in ec.__all__:
-        assert getattr(ec, name) is not None
-    with pytest.raises(AttributeError, match="nonsense"):
-        _ = ec.nonsense
+
+def test_a_function_is_not_hidden_by_a_module_of_its_name() -> None:
+    probe = (
+        "import encollapse as ec\n"
+        "import encollapse.present.measured_page, encollapse.present.study_page\n"
+        "print(callable(ec.present.report), callable(ec.present.measurement_page))"
+    )
+    assert fresh(probe).split() == ["True", "True"]

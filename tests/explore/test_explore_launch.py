@@ -17,6 +17,7 @@ from encollapse import cli
 from encollapse.errors import ArgumentError
 from encollapse.present.explorer import launch, serving
 from encollapse.present.explorer.guard import MOST_BYTES
+from reference.fresh_interpreter import loaded
 
 COMMAND = [sys.executable, "-m", "encollapse.cli", "explore", "--no-browser"]
 
@@ -95,15 +96,8 @@ def test_a_still_is_a_picture(chromium: str, tmp_path: Path) -> None:
     assert done.stdout.strip().endswith("still.png")
 
 
-def test_help_loads_no_server_and_the_server_no_torch() -> None:
-    probe = (
-        "import sys; from encollapse.cli import run; run(['explore', '--help'])\n"
-        "first = [m for m in ('starlette', 'uvicorn', 'plotly', 'torch') if m in sys.modules]\n"
-        "import encollapse.present.explorer.server\n"
-        "print('loaded:', first, 'torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
-    assert done.stdout.strip().endswith("loaded: [] False")
+def test_the_server_loads_no_torch() -> None:
+    assert loaded("import encollapse.present.explorer.server", "torch", "matplotlib") == []
 
 
 def test_a_missing_package_is_named() -> None:

@@ -1,6 +1,25 @@
-"""Figures, reports and tables: given records and geometries, never models."""
+"""Figures, reports and tables: given records and geometries, never models.
 
-from encollapse.present.measurement_page import measurement_page
-from encollapse.present.report import report
+Names load on first use, so that the tables of the terminal are printed without what draws figures.
+"""
 
-__all__ = ["measurement_page", "report"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_HOMES = {"measurement_page": "measured_page", "report": "study_page"}
+_MODULES = ("explorer", "style")
+
+__all__ = ["explorer", "measurement_page", "report", "style"]
+
+if TYPE_CHECKING:
+    from encollapse.present import explorer, style
+    from encollapse.present.measured_page import measurement_page
+    from encollapse.present.study_page import report
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"encollapse.present.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"encollapse.present.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'encollapse.present' has no attribute {name!r}")
