@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+
+from reference.factored_descent import lowest
 
 Array = NDArray[np.float64]
 
@@ -33,44 +34,10 @@ def sample_objective(
 
 def brute_force(problem: Any, seed: int, feature_dim: int, restarts: int = 1) -> tuple[float, Array, Array]:
     """Lowest value that L-BFGS finds from random starts over (W, M, b); returns (loss, MᵀM, bias)."""
-    codewords, counts = problem.encoding.codewords, problem.counts
-    q, k, d = problem.code_dim, problem.num_classes, feature_dim
-    priors = counts / counts.sum()
-    no_bias = np.isinf(problem.bias_decay)
+    codewords, priors = problem.encoding.codewords, problem.counts / problem.counts.sum()
 
-    def unpack(v: Array) -> tuple[Array, Array, Array]:
-        w = v[: q * d].reshape(q, d)
-        m = v[q * d : q * d + d * k].reshape(d, k)
-        return w, m, np.zeros(q) if no_bias else v[q * d + d * k :]
+    def loss(outputs: Array) -> tuple[float, Array]:
+        residual = outputs - codewords
+        return 0.5 * float((priors * residual**2).sum()), priors * residual
 
-    def value_and_gradient(v: Array) -> tuple[float, Array]:
-        w, m, b = unpack(v)
-        residual = (w @ m + b[:, None] - codewords) * priors
-        value = 0.5 * float((residual * (w @ m + b[:, None] - codewords)).sum())
-        value += 0.5 * problem.weight_decay * float((w**2).sum())
-        value += 0.5 * problem.feature_decay * float((counts * m**2).sum())
-        parts = [
-            residual @ m.T + problem.weight_decay * w,
-            w.T @ residual + problem.feature_decay * counts * m,
-        ]
-        if not no_bias:
-            value += 0.5 * problem.bias_decay * float(b @ b)
-            parts.append(residual.sum(axis=1) + problem.bias_decay * b)
-        return value, np.concatenate([p.ravel() for p in parts])
-
-    rng = np.random.default_rng(seed)
-    best: tuple[float, Array, Array] | None = None
-    for _ in range(restarts):
-        start = rng.standard_normal(q * d + d * k + (0 if no_bias else q))
-        found = minimize(
-            value_and_gradient,
-            start,
-            jac=True,
-            method="L-BFGS-B",
-            options={"maxiter": 20_000, "maxfun": 40_000, "ftol": 1e-16, "gtol": 1e-11},
-        )
-        _, m, b = unpack(found.x)
-        if best is None or found.fun < best[0]:
-            best = (float(found.fun), m.T @ m, b)
-    assert best is not None
-    return best
+    return lowest(problem, loss, seed, feature_dim, restarts)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from encollapse.errors import ArgumentError, EncollapseError, MissingDependencyError
 from encollapse.study.execute import JobOf, Outcome, execute_single_threaded, lost
@@ -14,6 +14,7 @@ from encollapse.study.trials import Trial
 from encollapse.study.waiting import Waiting
 from encollapse.study.watching import Watcher
 
+T = TypeVar("T")
 Outcomes = Generator[tuple[Trial, Outcome], None, None]
 
 _AHEAD = 2
@@ -31,7 +32,22 @@ def submitted(
     watcher: Watcher,
 ) -> Outcomes:
     """Keep at most so many trials in an executor; None hands out all at once."""
-    running: dict[Future[Outcome], Trial] = {}
+
+    def finished(running: Collection[Future[Outcome]]) -> Collection[Future[Outcome]]:
+        return wait(running, waiting.patience, FIRST_COMPLETED).done
+
+    return _handed_out(waiting, lambda trial: executor.submit(work, job_of(trial)), finished, most, watcher)
+
+
+def _handed_out(
+    waiting: Waiting,
+    submit: Callable[[Trial], T],
+    finished: Callable[[Collection[T]], Collection[T]],
+    most: Callable[[], int | None],
+    watcher: Watcher,
+) -> Outcomes:
+    """Keep at most so many trials running; `finished` waits a while for one of them and says which have ended."""
+    running: dict[Any, Trial] = {}
     try:
         while True:
             limit = most()
@@ -39,12 +55,11 @@ def submitted(
                 trial = waiting.take()
                 if trial is None:
                     break
-                running[executor.submit(work, job_of(trial))] = trial
+                running[submit(trial)] = trial
                 watcher.started(trial)
             if not running:
                 return
-            finished, _ = wait(running, waiting.patience, FIRST_COMPLETED)
-            for future in finished:
+            for future in finished(running):
                 yield running.pop(future), _result(future)
             if waiting.leaving:
                 return
@@ -141,28 +156,17 @@ def on_submitit(
     except (ValueError, TypeError, NameError, RuntimeError) as error:
         raise ArgumentError(f"executor_options: submitit does not take them ({error})") from None
 
-    def run() -> Outcomes:
-        running: dict[Any, Trial] = {}
-        try:
-            while True:
-                while workers is None or len(running) < workers:
-                    trial = waiting.take()
-                    if trial is None:
-                        break
-                    running[executor.submit(execute_single_threaded, job_of(trial))] = trial
-                    watcher.started(trial)
-                if not running:
-                    return
-                # A job of the cluster "debug" runs when its result is asked for.
-                finished = [job for job in running if executor.cluster == "debug" or job.done()]
-                for job in finished:
-                    yield running.pop(job), _result(job)
-                if waiting.leaving:
-                    return
-                if not finished:
-                    time.sleep(_POLL_SECONDS)
-        finally:
-            for job in running:
-                job.cancel()
+    def finished(running: Collection[Any]) -> Collection[Any]:
+        # A job of the cluster "debug" runs when its result is asked for.
+        ended = [job for job in running if executor.cluster == "debug" or job.done()]
+        if not ended:
+            time.sleep(_POLL_SECONDS)
+        return ended
 
-    return run()
+    return _handed_out(
+        waiting,
+        lambda trial: executor.submit(execute_single_threaded, job_of(trial)),
+        finished,
+        lambda: workers,
+        watcher,
+    )

@@ -1,19 +1,8 @@
 """Charts: what a figure shows, told once, drawn by matplotlib for paper and by plotly for the screen."""
 
-from encollapse.present.charts.chart import (
-    Band,
-    Chart,
-    Heat,
-    Key,
-    Line,
-    Mark,
-    Panel,
-    Points,
-    Rule,
-    Scale,
-    Word,
-)
+from encollapse.present.charts.chart import Chart, Key, Panel, Scale
 from encollapse.present.charts.drawing import Drawing, drawing
+from encollapse.present.charts.marks import Band, Heat, Line, Mark, Points, Rule, Word
 
 __all__ = [
     "Band",

@@ -8,19 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import to_hex
 
-from encollapse.present.charts.chart import (
-    Band,
-    Chart,
-    Heat,
-    Key,
-    Line,
-    Mark,
-    Panel,
-    Points,
-    Rule,
-    Scale,
-    Word,
-)
+from encollapse.present.charts import marks
+from encollapse.present.charts.chart import Chart, Key, Panel, Scale
 from encollapse.present.charts.paper import line_parts
 from encollapse.present.style import DIVERGING, SEQUENTIAL
 from encollapse.present.wording import markup, wrapped
@@ -51,7 +40,7 @@ def screen(chart: Chart) -> Plain:
         number = "" if place == 0 else str(place + 1)
         layout[f"xaxis{number}"] = _axis(panel.x, f"y{number}")
         layout[f"yaxis{number}"] = _axis(panel.y, f"x{number}", reverse=True)
-        if any(isinstance(mark, Heat) for mark in panel.marks) and panel.bare:
+        if any(isinstance(mark, marks.Heat) for mark in panel.marks) and panel.bare:
             layout[f"yaxis{number}"]["autorange"] = "reversed"  # row 0 at the top
         if panel.bare:
             for side in "xy":
@@ -132,10 +121,10 @@ def _title(text: str, number: str) -> Plain:
     }
 
 
-def _mark(data: list[Plain], layout: Plain, panel: Panel, mark: Mark, number: str) -> None:
+def _mark(data: list[Plain], layout: Plain, panel: Panel, mark: marks.Mark, number: str) -> None:
     on: Plain = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
     match mark:
-        case Line():
+        case marks.Line():
             line = {"color": mark.colour, "width": mark.width * 1.4, "dash": _DASHES[mark.dash]}
             group = {"legendgroup": mark.label, "showlegend": False, "name": mark.label}
             for x, y in line_parts(panel.x, mark):
@@ -144,7 +133,7 @@ def _mark(data: list[Plain], layout: Plain, panel: Panel, mark: Mark, number: st
                     | group
                     | {"type": "scatter", "mode": "lines", "x": _plain(x), "y": _plain(y), "line": line}
                 )
-        case Band():
+        case marks.Band():
             x = [panel.x.place(value) for value in mark.x]
             data.append(
                 on
@@ -160,11 +149,11 @@ def _mark(data: list[Plain], layout: Plain, panel: Panel, mark: Mark, number: st
                     "showlegend": False,
                 }
             )
-        case Points():
+        case marks.Points():
             data.append(on | _points(panel, mark))
-        case Rule():
+        case marks.Rule():
             _rule(layout, panel, mark, number)
-        case Word():
+        case marks.Word():
             layout["annotations"].append(
                 {
                     "text": markup(mark.text),
@@ -177,11 +166,11 @@ def _mark(data: list[Plain], layout: Plain, panel: Panel, mark: Mark, number: st
                     "font": {"size": 10},
                 }
             )
-        case Heat():
+        case marks.Heat():
             data.append(on | _heat(mark))
 
 
-def _points(panel: Panel, mark: Points) -> Plain:
+def _points(panel: Panel, mark: marks.Points) -> Plain:
     x = [panel.x.place(value) for value in mark.x]
     trace: Plain = {
         "type": "scattergl" if len(x) > 3000 else "scatter",
@@ -215,7 +204,7 @@ def _points(panel: Panel, mark: Points) -> Plain:
     return trace
 
 
-def _rule(layout: Plain, panel: Panel, mark: Rule, number: str) -> None:
+def _rule(layout: Plain, panel: Panel, mark: marks.Rule, number: str) -> None:
     place = mark.value if mark.across else panel.x.place(mark.value)
     along, across = ("x", "y") if mark.across else ("y", "x")
     logarithmic = (panel.y if mark.across else panel.x).kind == "log"
@@ -248,7 +237,7 @@ def _rule(layout: Plain, panel: Panel, mark: Rule, number: str) -> None:
         )
 
 
-def _heat(heat: Heat) -> Plain:
+def _heat(heat: marks.Heat) -> Plain:
     palette = DIVERGING if heat.palette == "diverging" else SEQUENTIAL
     with np.errstate(divide="ignore", invalid="ignore"):
         shown = np.log10(heat.values) if heat.log else heat.values
@@ -283,7 +272,7 @@ def _colour_bar(data: list[Plain], chart: Chart) -> None:
         "thickness": 12,
         "outlinewidth": 0,
     }
-    if any(isinstance(mark, Heat) and mark.log for panel in chart.panels for mark in panel.marks):
+    if any(isinstance(mark, marks.Heat) and mark.log for panel in chart.panels for mark in panel.marks):
         powers = range(math.floor(first["zmin"]), math.ceil(first["zmax"]) + 1)
         bar |= {"tickvals": list(powers), "ticktext": [f"10<sup>{p}</sup>" for p in powers]}
     first |= {"showscale": True, "colorbar": bar}

@@ -48,12 +48,7 @@ def _chart(sheet: Sheet, axis: BiasAxis, note: str, page: int, pages: int) -> Ch
         for one in group:
             marks += _networks(one, rows)
         panels.append(
-            Panel(
-                Scale("bias regularisation λ_b", "bias", bias=axis),
-                Scale("|bias| / |label mean|", limits=(-0.06, 1.14)),
-                marks,
-                title,
-            )
+            Panel(series.bias_scale(axis), Scale("|bias| / |label mean|", limits=(-0.06, 1.14)), marks, title)
         )
     caption = (
         "Norm of the last layer's bias, in units of the norm of the label mean ē = Σ π_k e_k. Lines: the exact "
@@ -61,17 +56,7 @@ def _chart(sheet: Sheet, axis: BiasAxis, note: str, page: int, pages: int) -> Ch
         "the labels; the more it is regularised, the more of the label mean the features must carry."
         f"{note}{series.page_note(page, pages)}"
     )
-    return Chart(
-        series.page_name(NAME, page),
-        caption,
-        panels,
-        rows,
-        columns=sheet.columns,
-        width=sheet.width,
-        height=3.0 if sheet.columns < 3 else 2.4,
-        keys=sheet.keys,
-        share="xy" if len(sheet.panels) > 1 else "",
-    )
+    return sheet.chart(series.page_name(NAME, page), caption, panels, rows, heights=(3.0, 2.4))
 
 
 def _theory(one: Series, axis: BiasAxis, rows: list[dict[str, Any]]) -> list[Mark]:

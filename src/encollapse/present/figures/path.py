@@ -10,6 +10,7 @@ from encollapse import ufm
 from encollapse._typing import FloatArray
 from encollapse.present.charts import Chart, Drawing, Line, Mark, Panel, Points, Rule, Scale, drawing
 from encollapse.present.charts.bias_axis import BiasAxis
+from encollapse.present.figures import series
 from encollapse.present.style import BLUE
 from encollapse.study.trials import number_label
 
@@ -34,7 +35,7 @@ def path_figure(problem: ufm.Problem) -> Drawing:
     path = ufm.bias_path(problem, decays)
     norms = np.array([float(np.linalg.norm(solution.bias)) for solution in path.solutions])
     marked = critical if critical is not None and axis.holds(critical) else None
-    scale = Scale("bias regularisation λ_b", "bias", bias=axis)
+    scale = series.bias_scale(axis)
     simplex = -1 / (problem.encoding.num_classes - 1)
     cosines = [
         Rule(simplex, name="simplex\nframe"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from encollapse._typing import FloatArray
-from encollapse.present.charts import Key, Line, Mark, Points
+from encollapse.present.charts import Chart, Key, Line, Mark, Panel, Points, Scale
 from encollapse.present.charts.bias_axis import BiasAxis
 from encollapse.present.families import Family, by_panel
 from encollapse.present.figures.spread import Spread
@@ -70,6 +70,28 @@ class Sheet:
         """Of the figure, in inches."""
         return 7.2 if len(self.panels) == 1 else 8.6
 
+    def chart(
+        self,
+        name: str,
+        caption: str,
+        panels: Sequence[Panel],
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        heights: tuple[float, float],
+    ) -> Chart:
+        """Chart of these panels, all with one range; `heights` of a row where up to two, and more, stand in it."""
+        return Chart(
+            name,
+            caption,
+            panels,
+            rows,
+            columns=self.columns,
+            width=self.width,
+            height=heights[self.columns > 2],
+            keys=self.keys,
+            share="xy" if len(self.panels) > 1 else "",
+        )
+
 
 def sheets(members: Sequence[Family], *, keep: Callable[[Family], bool] | None = None) -> list[Sheet]:
     """Arrange families in panels.
@@ -111,6 +133,11 @@ def page_name(name: str, page: int) -> str:
 def page_note(page: int, pages: int) -> str:
     """Say which sheet of several this is, at the end of a caption."""
     return f" Sheet {page + 1} of {pages}." if pages > 1 else ""
+
+
+def bias_scale(axis: BiasAxis) -> Scale:
+    """The axis along x."""
+    return Scale("bias regularisation λ_b", "bias", bias=axis)
 
 
 def theory_grid(axis: BiasAxis, family: Family, *more: float | None) -> FloatArray:

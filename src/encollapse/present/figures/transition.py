@@ -46,14 +46,7 @@ def _chart(sheet: Sheet, axis: BiasAxis, page: int, pages: int) -> Chart:
             marks += _theory(one, axis, marks, rows, named=len(sheet.panels) <= 3)
         for one in group:
             marks += _networks(one, rows)
-        panels.append(
-            Panel(
-                Scale("bias regularisation λ_b", "bias", bias=axis),
-                Scale("mean cosine of class means"),
-                marks,
-                title,
-            )
-        )
+        panels.append(Panel(series.bias_scale(axis), Scale("mean cosine of class means"), marks, title))
     caption = (
         "Mean cosine between the uncentred class means against the bias regularisation. Lines: the exact "
         f"minimiser of the unrestricted feature model. Open marks: trained networks; {BARS}. Filled diamond "
@@ -61,17 +54,7 @@ def _chart(sheet: Sheet, axis: BiasAxis, page: int, pages: int) -> Chart:
         "Dotted: the simplex equiangular tight frame and the orthogonal frame. 0 and ∞ stand beyond the breaks of "
         f"the axis.{series.page_note(page, pages)}"
     )
-    return Chart(
-        series.page_name(NAME, page),
-        caption,
-        panels,
-        rows,
-        columns=sheet.columns,
-        width=sheet.width,
-        height=3.4 if sheet.columns < 3 else 2.6,
-        keys=sheet.keys,
-        share="xy" if len(sheet.panels) > 1 else "",
-    )
+    return sheet.chart(series.page_name(NAME, page), caption, panels, rows, heights=(3.4, 2.6))
 
 
 def _theory(
