@@ -8,5 +8,6 @@ from numpy.typing import NDArray
 FloatArray: TypeAlias = NDArray[np.float64]
 ComplexArray: TypeAlias = NDArray[np.complex128]
 IntArray: TypeAlias = NDArray[np.int64]
+BoolArray: TypeAlias = NDArray[np.bool_]
 ArrayLike: TypeAlias = Any
 """Whatever ``to_numpy`` understands: numpy arrays, nested sequences, torch tensors on any device."""

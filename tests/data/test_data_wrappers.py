@@ -1,5 +1,6 @@
 """Imbalance and label noise: exact numbers, seeds, and what stays of the truth."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,20 @@ def test_without_a_majority_a_rule_takes_what_the_data_allow(ratio: float, avail
     assert (np.diff(counts) <= 0).all()
 
 
+def test_shuffled_counts_are_the_same_counts_in_an_order_of_the_seed() -> None:
+    rule = {"kind": "step", "majority": 50, "minority": 3, "shuffle": True}
+    orders = {tuple(class_counts(rule, AVAILABLE, seed).tolist()) for seed in range(40)}
+    assert orders == set(itertools.permutations([50, 50, 50, 3, 3]))
+    # What is there is counted after the classes have found their places.
+    for seed in range(9):
+        largest = class_counts({"kind": "step", "minority": 7, "shuffle": True}, AVAILABLE, seed)
+        assert largest.max() == AVAILABLE[largest > 7].min()
+    assert (
+        ec.data.load("digits", imbalance=rule, seed=4).counts.tolist()
+        == class_counts(rule, np.full(10, 999), 4).tolist()
+    )
+
+
 def test_load_applies_a_rule_and_records_it() -> None:
     rule = {"kind": "exponential", "first": 100, "ratio": 20}
     data = ec.data.load("digits", imbalance=rule, seed=4, holdout=0.2)
@@ -84,7 +99,14 @@ def test_rules_that_cannot_be_are_refused(rule: dict[str, Any], words: str) -> N
 
 
 @pytest.mark.parametrize(
-    "rule", ["step", 3, {"kind": "step", "minority": 2.5}, {"kind": "explicit", "counts": 3}]
+    "rule",
+    [
+        "step",
+        3,
+        {"kind": "step", "minority": 2.5},
+        {"kind": "explicit", "counts": 3},
+        {"kind": "geometric", "first": 3, "last": 48, "shuffle": 1},
+    ],
 )
 def test_rules_of_the_wrong_type_are_refused(rule: Any) -> None:
     with pytest.raises(ArgumentTypeError, match="imbalance"):

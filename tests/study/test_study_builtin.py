@@ -1,7 +1,6 @@
 """Built-in studies: each asks the question that its title says."""
 
 import math
-from pathlib import Path
 
 import pytest
 
@@ -49,10 +48,7 @@ def test_imbalance_is_studied_on_both_sides_of_the_threshold_at_which_rare_class
     assert sides == {(beyond, decay) for beyond in (False, True) for decay in (0.0, math.inf)}
 
 
-def test_designed_codewords_of_the_imbalance_study_have_a_simplex_frame(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)  # the files are found from anywhere
+def test_designed_codewords_of_the_imbalance_study_have_a_simplex_frame() -> None:
     designed = [t for t in of_step("imbalance") if t.settings["encoding"]["name"] == "designed simplex"]
     assert len({t.settings["threshold"] for t in designed}) == 2
     for trial in designed:

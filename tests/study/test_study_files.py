@@ -189,7 +189,7 @@ def test_definition_round_trip() -> None:
         ('[[runs]]\nencoding = { file = "no.txt" }', r"block 2: encoding\.file: expected a file ending in"),
         (
             '[[runs]]\nencoding = { name = "one-hot", file = "a.json" }',
-            r"block 2: encoding: expected either a name or a file",
+            r"block 2: encoding: expected one of name, file and design",
         ),
         ('dataset = { name = "digits", count = 3 }', r"dataset\.count: no such key; did you mean 'counts'\?"),
         (
@@ -382,7 +382,7 @@ def test_an_encoding_file_is_known_by_its_content(tmp_path: Path) -> None:
     code.save(tmp_path / "my.json")
     (first,) = ids()
     settings = ec.study.load(tmp_path / "a.toml").trials[0].settings
-    np.testing.assert_array_equal(encoding_of(settings, 10).codewords, code.codewords)
+    np.testing.assert_array_equal(encoding_of(settings, np.full(10, 7)).codewords, code.codewords)
     (tmp_path / "deeper").mkdir()
     for name in ("a.toml", "my.json"):
         (tmp_path / "deeper" / name).write_bytes((tmp_path / name).read_bytes())
@@ -390,7 +390,7 @@ def test_an_encoding_file_is_known_by_its_content(tmp_path: Path) -> None:
     ec.encodings.random(10, 7, seed=4).save(tmp_path / "my.json")
     assert ids() != [first]
     with pytest.raises(FileFormatError, match=r"my\.json: changed while the study was running"):
-        encoding_of(settings, 10)
+        encoding_of(settings, np.full(10, 7))
 
 
 def test_a_data_file_is_known_by_its_content(tmp_path: Path) -> None:

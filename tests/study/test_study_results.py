@@ -139,4 +139,6 @@ def test_a_study_keeps_the_encoding_files_that_it_was_run_with(tmp_path: Path) -
     (tmp_path / "out").rename(tmp_path / "moved")
     again = ec.study.open(tmp_path / "moved")
     assert [result.id for result in again.done] == [result.id for result in first.done]
-    np.testing.assert_array_equal(encoding_of(again.done[0].settings, 10).codewords, code.codewords)
+    np.testing.assert_array_equal(
+        encoding_of(again.done[0].settings, np.full(10, 7)).codewords, code.codewords
+    )

@@ -137,7 +137,8 @@ def load(
         Whether every column, or channel of images, gets mean 0 and variance 1 over the training samples. Default: for
         tables of OpenML.
     seed : int
-        Decides which samples are held out, kept and relabelled. The same seed gives the same sets.
+        Decides which samples are held out, kept and relabelled, and the order of shuffled counts. The same seed gives
+        the same sets.
     **options
         ``folder`` of the IDX files; ``version``, ``folder``, ``target``, ``missing``, ``image`` for OpenML; ``label``
         column of Parquet, ``labels`` file beside ``.npy``; arguments of :func:`encollapse.data.gaussian_mixture`.
@@ -171,7 +172,7 @@ def load(
         kept, held = stratified_split(train.labels, fraction, seed)
         train, test = train.take(kept), train.take(held)
     available = np.bincount(train.labels, minlength=whole.num_classes)
-    wanted = _wanted(counts, per_class, rule, available)
+    wanted = _wanted(counts, per_class, rule, available, seed)
     if wanted is not None:
         train = train.take(with_counts(train.labels, wanted, seed))
     provenance = {
@@ -257,14 +258,18 @@ _counts_by_rule = imbalance.class_counts
 
 
 def _wanted(
-    counts: ArrayLike | None, per_class: int | None, rule: Mapping[str, Any] | None, available: IntArray
+    counts: ArrayLike | None,
+    per_class: int | None,
+    rule: Mapping[str, Any] | None,
+    available: IntArray,
+    seed: int,
 ) -> IntArray | None:
     """Training samples (K,) to keep of each class, where `available` (K,) are there; None for all."""
     if counts is not None:
         return _checks.class_counts(counts, len(available))
     if per_class is not None:
         return np.minimum(available, _checks.integer(per_class, "per_class", minimum=1))
-    return None if rule is None else _counts_by_rule(rule, available)
+    return None if rule is None else _counts_by_rule(rule, available, seed)
 
 
 def _openml_name(text: str) -> str | None:

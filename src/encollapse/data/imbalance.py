@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from encollapse import _checks
-from encollapse._typing import FloatArray, IntArray
+from encollapse._typing import BoolArray, FloatArray, IntArray
 from encollapse.errors import ArgumentError, ArgumentTypeError
 
 KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "step": (("minority",), ("majority", "fraction")),
-    "exponential": (("ratio",), ("first",)),
-    "geometric": (("first", "last"), ()),
-    "explicit": (("counts",), ()),
+    "step": (("minority",), ("majority", "fraction", "shuffle")),
+    "exponential": (("ratio",), ("first", "shuffle")),
+    "geometric": (("first", "last"), ("shuffle",)),
+    "explicit": (("counts",), ("shuffle",)),
 }
 """For each kind the options that it needs, and those that it may have."""
 
@@ -45,10 +45,11 @@ def check(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {"kind": kind} | {name: _CHECKS[name](value, f"imbalance.{name}") for name, value in given.items()}
 
 
-def class_counts(spec: Mapping[str, Any], available: IntArray) -> IntArray:
+def class_counts(spec: Mapping[str, Any], available: IntArray, seed: int = 0) -> IntArray:
     """Class counts (K,) of a rule, where `available` (K,) samples are there.
 
-    Every kind puts the large classes first. Counts are rounded to whole numbers, to 1 at least.
+    Every kind puts the large classes first, unless ``shuffle`` is true: then `seed` decides their order. Counts are
+    rounded to whole numbers, to 1 at least.
 
     ``step``
         ``majority`` samples in the first classes and ``minority`` in the last ones, which are the share ``fraction`` of
@@ -69,6 +70,11 @@ def class_counts(spec: Mapping[str, Any], available: IntArray) -> IntArray:
         If the rule cannot be used, or the explicit counts are not one for each class.
     """
     rule = check(spec)
+    if rule.pop("shuffle", False):
+        order = np.random.default_rng([seed, 4]).permutation(len(available))
+        counts = np.empty(len(available), dtype=np.int64)
+        counts[order] = class_counts(rule, available[order])
+        return counts
     num_classes = len(available)
     if rule["kind"] == "explicit":
         return _checks.class_counts(rule["counts"], num_classes, "imbalance.counts")
@@ -115,6 +121,17 @@ def _fraction(value: Any, name: str) -> float:
     return fraction
 
 
+def _shuffle(value: Any, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise ArgumentTypeError(f"{name}: expected true or false, got {value!r}")
+    return value
+
+
+def rare_classes(counts: IntArray) -> BoolArray:
+    """Which classes (K,) have samples, but fewer than half as many as the largest."""
+    return np.asarray((counts > 0) & (2 * counts < counts.max()))
+
+
 def _counts(value: Any, name: str) -> list[int]:
     if isinstance(value, str) or not hasattr(value, "__len__"):
         raise ArgumentTypeError(f"{name}: expected one number a class, got {value!r}")
@@ -129,4 +146,5 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "ratio": _ratio,
     "fraction": _fraction,
     "counts": _counts,
+    "shuffle": _shuffle,
 }

@@ -166,7 +166,7 @@ def _train(job: Job, dataset: Dataset) -> Found:
     optional |= {option: measure[key] for key, option in _OF_MEASURE.items() if key in measure}
     if settings.get("train", {}).get("decay", "ufm") == "ufm":
         optional["feature_decay"] = feature_decay_of(settings, dataset.num_classes, len(dataset.train))
-    encoding = encoding_of(settings, dataset.num_classes)
+    encoding = encoding_of(settings, dataset.counts)
     run = train.fit(
         dataset,
         encoding,

@@ -33,6 +33,8 @@ _OF_RECORD = (
     "prediction_kind",
     "test_accuracy",
     "test_nc4_agreement",
+    "test_balanced_accuracy",
+    "test_minority_accuracy",
 )
 _NO_METRIC = ("num_classes", "counts", "provenance", "missing")
 

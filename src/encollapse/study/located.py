@@ -17,13 +17,15 @@ Spec = dict[str, Any]
 
 
 def locate_encoding(spec: Spec, base: Path) -> Spec:
-    """Replace a file's name by its whole path, the name of its encoding and a digest of its content.
+    """Give a name to an encoding that is to be designed, and to one from a file, with its whole path and a digest.
 
     Raises
     ------
     FileNotFoundError, FileFormatError
         If there is no such file, or it is not an encoding.
     """
+    if "design" in spec:
+        return {"name": f"designed {spec['design']}", "design": spec["design"]}
     if "file" not in spec:
         return spec
     path = _find(spec["file"], base)

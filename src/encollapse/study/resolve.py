@@ -12,10 +12,15 @@ from encollapse import data, encodings, ufm
 from encollapse._typing import IntArray
 from encollapse.errors import UnsupportedError
 from encollapse.study.located import require_content
-from encollapse.study.trials import OF_THEORY
+from encollapse.study.train_options import FIT_DEFAULTS
 
 _OF_LOAD = ("counts", "per_class", "imbalance", "label_noise", "holdout", "standardise", "seed")
 """Keys of a data set that :func:`encollapse.data.load` takes for all of them."""
+
+TRIAL = "trial"
+"""Seed of a data set that is drawn anew for each seed of the trials."""
+
+_REWEIGHTED = ("class_weights", "logit_adjustment")
 
 
 def dataset_of(settings: Mapping[str, Any]) -> data.Dataset:
@@ -23,15 +28,28 @@ def dataset_of(settings: Mapping[str, Any]) -> data.Dataset:
     spec = settings["dataset"]
     source = require_content(spec) if "file" in spec else spec["name"]
     given = {key: spec[key] for key in _OF_LOAD if key in spec}
+    if given.get("seed") == TRIAL:
+        given["seed"] = settings["seed"]
     return data.load(source, **given, **spec.get("options", {}))
 
 
-def encoding_of(settings: Mapping[str, Any], num_classes: int) -> encodings.Encoding:
-    """Make the encoding that a trial names."""
+def encoding_of(settings: Mapping[str, Any], counts: IntArray) -> encodings.Encoding:
+    """Make the encoding that a trial names, or that its class `counts` (K,) and decays ask for.
+
+    Raises
+    ------
+    ArgumentError
+        If no encoding has the geometry that is to be designed under the trial's decays.
+    UnsupportedError
+        If one is to be designed and the trial does not regularise features.
+    """
     spec = settings["encoding"]
     if "file" in spec:
         return encodings.Encoding.load(require_content(spec))
-    return encodings.by_name(spec["name"], num_classes, **spec.get("options", {}))
+    if "design" in spec:
+        _require_ufm_decay(settings)
+        return ufm.design(spec["design"], counts, name=spec["name"], **_decays(settings, counts))
+    return encodings.by_name(spec["name"], len(counts), **spec.get("options", {}))
 
 
 def feature_decay_of(settings: Mapping[str, Any], num_classes: int, num_samples: int) -> float:
@@ -48,20 +66,34 @@ def problem_of(settings: Mapping[str, Any], counts: IntArray) -> ufm.Problem:
     Raises
     ------
     UnsupportedError
-        If the trial does not regularise features; then the model follows from the trained network.
+        If the trial does not regularise features; then the model follows from the trained network. Or if its loss
+        treats classes differently.
     """
+    _require_ufm_decay(settings)
+    train = settings.get("train", {})
+    for option in _REWEIGHTED:
+        if train.get(option, FIT_DEFAULTS[option]) != FIT_DEFAULTS[option]:
+            raise UnsupportedError(f"{option} makes a loss that the theory here is not about: no prediction")
+    return ufm.Problem(
+        encoding_of(settings, counts),
+        counts,
+        features=settings["features"],
+        **_decays(settings, counts),
+        **{key: train[key] for key in ("loss", "feature_dim") if key in train},
+    )
+
+
+def _require_ufm_decay(settings: Mapping[str, Any]) -> None:
     decay = settings.get("train", {}).get("decay", "ufm")
     if decay != "ufm":
         raise UnsupportedError(
             f"decay={decay!r} does not regularise features: thresholds follow from the trained network"
         )
-    num_samples = int(np.sum(counts))
-    return ufm.Problem(
-        encoding_of(settings, len(counts)),
-        counts,
-        weight_decay=settings["weight_decay"],
-        feature_decay=feature_decay_of(settings, len(counts), num_samples),
-        bias_decay=settings["bias_decay"],
-        features=settings["features"],
-        **{key: value for key, value in settings.get("train", {}).items() if key in OF_THEORY},
-    )
+
+
+def _decays(settings: Mapping[str, Any], counts: IntArray) -> dict[str, Any]:
+    return {
+        "weight_decay": settings["weight_decay"],
+        "feature_decay": feature_decay_of(settings, len(counts), int(np.sum(counts))),
+        "bias_decay": settings["bias_decay"],
+    }

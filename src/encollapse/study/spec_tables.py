@@ -46,7 +46,7 @@ class DatasetSpec(Strict):
     label_noise: float | dict[str, Any] | None = None
     holdout: Annotated[float, Field(ge=0, lt=1)] | None = None
     standardise: bool | None = None
-    seed: Annotated[int, Field(ge=0)] | None = None
+    seed: Annotated[int, Field(ge=0)] | Literal["trial"] | None = None
     options: dict[str, Any] = {}
 
     @field_validator("name")
@@ -85,11 +85,12 @@ class DatasetSpec(Strict):
 
 
 class EncodingSpec(Strict):
-    """An encoding of the catalogue by name, with its options, or one from a file."""
+    """An encoding of the catalogue by name, with its options, one from a file, or one designed for each trial."""
 
     name: str | None = None
     options: dict[str, Any] = {}
     file: Annotated[str, Field(pattern=r"\.(json|npz)$")] | None = None
+    design: Literal["simplex", "orthogonal"] | None = None
 
     @field_validator("name")
     @classmethod
@@ -118,10 +119,10 @@ class EncodingSpec(Strict):
 
     def fault(self) -> str | None:
         """What is missing or too much, if anything."""
-        if (self.name is None) == (self.file is None):
-            return "expected either a name or a file"
+        if [self.name, self.file, self.design].count(None) != 2:
+            return "expected one of name, file and design"
         if self.name is None:
-            return "an encoding from a file has no options; leave them out" if self.options else None
+            return "only an encoding by name has options; leave them out" if self.options else None
         options = CATALOGUE[self.name].options
         for option, parameter in options.items():
             if parameter.default is parameter.empty and option not in self.options:

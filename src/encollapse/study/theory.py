@@ -61,6 +61,8 @@ def minimise(problem: Problem, dataset: Dataset) -> Found:
         "relative_excess": 0.0,
         "test_accuracy": None,
         "test_nc4_agreement": None,
+        "test_balanced_accuracy": None,
+        "test_minority_accuracy": None,
         "seconds": time.perf_counter() - clock,
         "missing": dict.fromkeys(
             ("stationarity", "test_accuracy", "test_nc4_agreement"), "nothing was trained"

@@ -32,6 +32,8 @@ FIT_DEFAULTS: dict[str, Any] = {
     "bias_decay": 0.0,
     "decay": "ufm",
     "loss": "mse",
+    "class_weights": "none",
+    "logit_adjustment": 0.0,
     "model": "mlp",
     "features": "linear",
     "classifier": "trained",

@@ -18,7 +18,7 @@ THEORY = "ufm"
 
 _OF_TRAINING = ("epochs", "measure", "model_options")
 _OF_FEATURES = ("feature_decay", "threshold")
-OF_THEORY = ("loss", "feature_dim")
+OF_THEORY = ("loss", "feature_dim", "class_weights", "logit_adjustment")
 """Options of `train` that also change the minimum of the theory."""
 
 

@@ -25,7 +25,8 @@ def effective_decays(seen: Observation, settings: Settings, targets: Tensor) -> 
     At every stationary point of the unrestricted feature model ``λ_W |W|² = λ_H Σ|h|² = -mean <∂ℓ/∂o, W h>``: the
     trace of the balance ``λ_W WᵀW = λ_H Σ h hᵀ``, and the pull of the loss that both decays hold. Under plain decay
     ``λ_W`` is known and the balance gives ``λ_H``. A fixed weight has no decay, and decoupled decay is no term of
-    the loss: then both come from the pull, and there are none where the loss does not pull.
+    the loss: then both come from the pull, and there are none where the loss does not pull, or is another than the
+    theory's.
 
     Parameters
     ----------
@@ -38,7 +39,7 @@ def effective_decays(seen: Observation, settings: Settings, targets: Tensor) -> 
     """
     size = float(seen.features.square().sum())
     norm = float(seen.weight.square().sum())
-    if size == 0 or norm == 0:
+    if size == 0 or norm == 0 or settings.reweighted:
         return EffectiveDecays(None, None)
     if settings.decay == "plain" and not settings.fixed_classifier:
         return EffectiveDecays(settings.weight_decay, settings.weight_decay * norm / size)

@@ -39,6 +39,8 @@ def fit(
     bias_decay: float = 0.0,
     decay: str = "ufm",
     loss: str = "mse",
+    class_weights: str | Sequence[float] = "none",
+    logit_adjustment: float = 0.0,
     model: str = "mlp",
     model_options: Mapping[str, Any] | None = None,
     feature_dim: int | None = None,
@@ -95,6 +97,12 @@ def fit(
         their own; the comparison is then with the nearest one, see ``Run.prediction_kind``.
     loss : {"mse", "cross_entropy"}
         Loss between outputs and codewords. Cross-entropy asks for codewords that are distributions.
+    class_weights : {"none", "balanced"} or (K,) floats
+        Factor of the loss of each class's samples; ``"balanced"`` is ``N/(K n_k)``, under which every class counts the
+        same. No prediction of ours is about a loss with such factors.
+    logit_adjustment : float
+        τ of cross-entropy with ``τ log ē`` added to the outputs in training alone :cite:p:`menon2021`; under one-hot
+        labels ē are the class frequencies, and 1 is usual. Again without a prediction.
     model : str
         Backbone: a name of :func:`encollapse.train.names`, or the import path of a module, ``package.module:Class``.
     model_options : mapping, optional
@@ -181,6 +189,8 @@ def fit(
         bias_decay=bias_decay,
         decay=decay,
         loss=loss,
+        class_weights=class_weights,
+        logit_adjustment=logit_adjustment,
         model=model,
         model_options=model_options or {},
         feature_dim=feature_dim,
@@ -210,7 +220,7 @@ def fit(
     dataset = models.prepared(model, settings.model_options, dataset, progress=settings.progress)
     fixed = _fixed_weight(settings, encoding)
     if settings.loss == "cross_entropy":
-        require_distributions(encoding, dataset.counts)
+        require_distributions(encoding, dataset.counts, settings.bias_decay)
     work = Work(f"{dataset.name}, {encoding.name}", dataset.train, dataset.test, encoding, fixed)
     trained = launch(train, settings, work, settings)
     seen = trained.observation
@@ -250,6 +260,8 @@ def fit(
         relative_excess=prediction.relative_excess,
         test_accuracy=last.get("test_accuracy"),
         test_nc4_agreement=last.get("test_nc4_agreement"),
+        test_balanced_accuracy=last.get("test_balanced_accuracy"),
+        test_minority_accuracy=last.get("test_minority_accuracy"),
         seconds=trained.seconds,
         missing=missing,
     )

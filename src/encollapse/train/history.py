@@ -73,6 +73,8 @@ def row_of(task: Task, seen: Observation, epoch: int, phase: str) -> dict[str, A
             "test_accuracy": scored.accuracy,
             "test_nc4_agreement": scored.nc4_agreement,
             "test_ncc_accuracy": scored.ncc_accuracy,
+            "test_balanced_accuracy": scored.balanced_accuracy,
+            "test_minority_accuracy": scored.minority_accuracy,
         }
     return row
 

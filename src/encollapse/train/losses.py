@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from encollapse._typing import IntArray
+from encollapse.encodings import Encoding
+from encollapse.errors import ArgumentError
+from encollapse.train.settings import Settings
 
 
 class Loss(Protocol):
@@ -64,4 +70,62 @@ class CrossEntropy:
         return 2.0 * (float(torch.tensor(float(targets.shape[1])).log()) - float(entropy))
 
 
+class LogitAdjusted(CrossEntropy):
+    """Cross-entropy of ``o + a`` with fixed logits `a` (q,) that are left out of decisions :cite:p:`menon2021`."""
+
+    def __init__(self, logits: Tensor) -> None:
+        self.logits = logits
+
+    def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy of each sample with the adjusted outputs."""
+        return super().values(outputs + self.logits.to(outputs), targets)
+
+    def slopes(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """``softmax(o + a) - e``."""
+        return super().slopes(outputs + self.logits.to(outputs), targets)
+
+    def scale(self, targets: Tensor) -> float:
+        """Twice the divergence of the targets from ``softmax(a)``."""
+        entropy = -torch.special.xlogy(targets, targets).sum(1).mean()
+        return 2.0 * float(self.values(torch.zeros_like(targets), targets).mean() - entropy)
+
+
 LOSSES: dict[str, Loss] = {loss.name: loss for loss in (MeanSquares(), CrossEntropy())}
+
+
+def loss_of(settings: Settings, encoding: Encoding, counts: IntArray) -> Loss:
+    """The loss of the settings, for class `counts` (K,): under logit adjustment ``a = τ log ē``.
+
+    Raises
+    ------
+    ArgumentError
+        If an output is 0 for all samples, so that its logarithm does not exist.
+    """
+    if settings.logit_adjustment == 0:
+        return LOSSES[settings.loss]
+    mean = encoding.mean(counts / counts.sum())
+    if mean.min() <= 0:
+        raise ArgumentError(
+            f"logit_adjustment: no sample asks for output {int(mean.argmin())}, whose share is 0; "
+            "leave the output out, or use logit_adjustment=0"
+        )
+    return LogitAdjusted(settings.logit_adjustment * torch.tensor(np.log(mean)))
+
+
+def class_weights_of(settings: Settings, counts: IntArray) -> Tensor | None:
+    """Weight of each class in the loss, shape (K,); None where all weigh the same.
+
+    Raises
+    ------
+    ArgumentError
+        If there is not one for each class.
+    """
+    if settings.class_weights == "none":
+        return None
+    if settings.class_weights == "balanced":
+        return torch.tensor(counts.sum() / (len(counts) * counts))
+    if len(settings.class_weights) != len(counts):
+        raise ArgumentError(
+            f"class_weights: expected one for each of {len(counts)} classes, got {len(settings.class_weights)}"
+        )
+    return torch.tensor(settings.class_weights, dtype=torch.float64)

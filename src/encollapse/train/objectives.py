@@ -34,9 +34,17 @@ class Objective:
     bias_decay: float
     parameter_decay: float = 0.0
 
-    def samples(self, outputs: Tensor, features: Tensor, targets: Tensor, count: int) -> Tensor:
-        """Sum over samples of ``ℓ + (N λ_H/2)|h|²``, divided by `count`: all terms but those of parameters."""
-        total = self.loss.values(outputs, targets).sum()
+    def samples(
+        self,
+        outputs: Tensor,
+        features: Tensor,
+        targets: Tensor,
+        count: int,
+        weights: Tensor | None = None,
+    ) -> Tensor:
+        """Sum over samples of ``w ℓ + (N λ_H/2)|h|²``, divided by `count`: all terms but those of parameters."""
+        values = self.loss.values(outputs, targets)
+        total = (values if weights is None else weights * values).sum()
         if self.feature_decay > 0:
             total = total + 0.5 * self.num_samples * self.feature_decay * features.square().sum()
         return total / count

@@ -102,7 +102,8 @@ def observe(task: Task) -> Observation:
             feature_decay=settings.feature_decay,
             bias_decay=settings.bias_decay,
             rectified=settings.features == "relu",
-            loss=settings.loss,
+            loss=task.loss,
+            weights=task.weights,
             fixed_weight=settings.fixed_classifier,
         )
     elif settings.decay == "plain":
@@ -114,7 +115,8 @@ def _terms(
     task: Task, outputs: Tensor, features: Tensor, weight: Tensor, bias: Tensor | None
 ) -> dict[str, float]:
     objective = task.users_objective
-    terms = {"loss_fit": float(objective.loss.values(outputs, task.targets).mean())}
+    values = objective.loss.values(outputs, task.targets)
+    terms = {"loss_fit": float((values if task.weights is None else task.weights * values).mean())}
     if objective.weight_decay > 0:
         terms["loss_weight"] = 0.5 * objective.weight_decay * float(weight.square().sum())
     if objective.feature_decay > 0:

@@ -63,7 +63,8 @@ class Minibatches:
         with fabric.autocast():
             features = task.classifier.features(task.inputs[rows])
         features = features.float()
-        loss = objective.samples(head(features), features, task.codewords32[rows], len(batch))
+        weights = None if task.weights32 is None else task.weights32[rows]
+        loss = objective.samples(head(features), features, task.codewords32[rows], len(batch), weights)
         # The penalty belongs to the step and not to a sample: one process has it.
         if workers.leads:
             loss = loss + objective.penalty(head.weight, head.bias, task.backbone_parameters())
@@ -84,6 +85,7 @@ class WholeSet:
         self._task = task
         self._rows = task.workers.span(task.num_samples)
         self._codewords = task.codewords[self._rows]
+        self._weights = task.weights_of(self._rows)
         self._trained = list(task.backbone_parameters())
         if not task.loss.closed_form:
             self._trained += [p for p in task.head.parameters() if p.requires_grad]
@@ -129,7 +131,7 @@ class WholeSet:
         features = task.all_features(self._rows).cpu().double()
         weight, bias = self._head(features)
         outputs = features @ weight.T + (0.0 if bias is None else bias)
-        loss = task.objective.samples(outputs, features, self._codewords, task.num_samples)
+        loss = task.objective.samples(outputs, features, self._codewords, task.num_samples, self._weights)
         if workers.leads:
             loss = loss + task.objective.penalty(weight, bias, self._backbone())
         loss.backward()  # type: ignore[no-untyped-call]
@@ -147,12 +149,20 @@ class WholeSet:
         if not task.loss.closed_form:
             return weight, None if task.head.bias is None else task.head.bias.cpu().double()
         if task.settings.fixed_classifier:
-            bias = best_bias(features, self._codewords, weight, bias_decay=bias_decay, total=total)
+            bias = best_bias(
+                features,
+                self._codewords,
+                weight,
+                bias_decay=bias_decay,
+                weights=self._weights,
+                total=total,
+            )
             return weight, bias
         return best_head(
             features,
             self._codewords,
             weight_decay=task.objective.weight_decay,
             bias_decay=bias_decay,
+            weights=self._weights,
             total=total,
         )

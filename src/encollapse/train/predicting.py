@@ -19,6 +19,7 @@ from encollapse.train.settings import Settings
 from encollapse.train.task import Work
 from encollapse.ufm import Problem, Solution, solve
 
+_REWEIGHTED = "class_weights and logit_adjustment make another loss than the theory here is about"
 _NO_FIT = "the loss does not pull the outputs to grow, so no decays could hold this network in balance"
 
 
@@ -35,15 +36,17 @@ class Prediction:
     missing: dict[str, str] = field(default_factory=dict)
 
 
-def require_distributions(encoding: Encoding, counts: IntArray) -> None:
-    """Refuse codewords that cross-entropy has no meaning for.
+def require_distributions(encoding: Encoding, counts: IntArray, bias_decay: float) -> None:
+    """Refuse codewords that cross-entropy has no meaning, or no minimum, for.
 
     Raises
     ------
     ArgumentError
-        If a codeword has an entry below 0 or does not sum to 1.
+        If a codeword has an entry below 0 or does not sum to 1, or no class asks for an output whose bias is free.
     """
-    _ = Problem(encoding, counts, weight_decay=1.0, feature_decay=1.0, loss="cross_entropy").table
+    _ = Problem(
+        encoding, counts, weight_decay=1.0, feature_decay=1.0, bias_decay=bias_decay, loss="cross_entropy"
+    ).table
 
 
 def predict(seen: Observation, settings: Settings, work: Work) -> Prediction:
@@ -52,6 +55,8 @@ def predict(seen: Observation, settings: Settings, work: Work) -> Prediction:
     Under plain and decoupled decay the decays are read off the network as it is at its end (see
     :func:`encollapse.train.effective.effective_decays`), and nothing else of it.
     """
+    if settings.reweighted:
+        return _none(_REWEIGHTED)
     weight_decay, feature_decay = settings.weight_decay, settings.feature_decay
     kind, note, read = "minimum", "the minimum of the objective that was minimised", ""
     if feature_decay is None:

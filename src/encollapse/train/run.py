@@ -72,7 +72,8 @@ class Run:
         ``loss_features``, ``loss_bias``, ``loss_backbone``), ``stationarity`` with its parts ``descent`` and
         ``escape``, ``mean_cosine``, every value of :class:`encollapse.measure.Collapse`, ``gram_error``,
         ``shape_error``, ``bias_error`` and ``outputs_error`` against the prediction, with a hold-out
-        ``test_accuracy``, ``test_nc4_agreement`` and ``test_ncc_accuracy``, and under plain and decoupled decay
+        ``test_accuracy``, ``test_balanced_accuracy``, ``test_minority_accuracy``, ``test_nc4_agreement`` and
+        ``test_ncc_accuracy``, and under plain and decoupled decay
         ``effective_weight_decay`` and ``effective_feature_decay``.
     frames : tuple of Frame
         Class means, weight and bias at each row of the history, if they were asked for.
@@ -96,6 +97,9 @@ class Run:
     test_accuracy, test_nc4_agreement : float or None
         On the hold-out: accuracy by nearest codeword, and how often that decision is the nearest class mean of the
         training features; None without a hold-out.
+    test_balanced_accuracy, test_minority_accuracy : float or None
+        On the hold-out: accuracy averaged over classes, and over those alone that have less than half the training
+        samples of the largest; None without a hold-out, or without such classes.
     seconds : float
         Wall time of the training itself.
     missing : mapping
@@ -122,6 +126,8 @@ class Run:
     relative_excess: float | None
     test_accuracy: float | None
     test_nc4_agreement: float | None
+    test_balanced_accuracy: float | None
+    test_minority_accuracy: float | None
     seconds: float
     missing: Mapping[str, str]
 
@@ -165,6 +171,8 @@ class Run:
             "relative_excess": self.relative_excess,
             "test_accuracy": self.test_accuracy,
             "test_nc4_agreement": self.test_nc4_agreement,
+            "test_balanced_accuracy": self.test_balanced_accuracy,
+            "test_minority_accuracy": self.test_minority_accuracy,
             "seconds": self.seconds,
             "missing": dict(self.missing),
             "collapse": self.collapse.to_dict(),

@@ -16,6 +16,7 @@ LOSSES = ("mse", "cross_entropy")
 OPTIMIZERS = ("adam", "adamw", "sgd", "lbfgs")
 SCHEDULES = ("one_cycle", "cosine", "step", "constant")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+CLASS_WEIGHTS = ("none", "balanced")
 CLASSIFIERS = ("trained", "fixed")
 DEVICES = ("auto", "cpu", "gpu", "cuda", "mps")
 
@@ -31,6 +32,8 @@ class Settings:
     bias_decay: float
     decay: str
     loss: str
+    class_weights: str | tuple[float, ...]
+    logit_adjustment: float
     model: Any
     model_options: Mapping[str, Any]
     feature_dim: int
@@ -64,6 +67,8 @@ class Settings:
         self._check_feature_decay(why)
         self._set("bias_decay", _checks.nonnegative(self.bias_decay, "bias_decay", allow_infinity=True))
         _checks.choice(self.loss, "loss", LOSSES)
+        self._set("class_weights", _class_weights(self.class_weights))
+        self._check_logit_adjustment()
         if not isinstance(self.model_options, Mapping):
             raise ArgumentTypeError(f"model_options: expected a mapping, got {self.model_options!r}")
         self._set("model_options", dict(self.model_options))
@@ -98,6 +103,14 @@ class Settings:
             raise ArgumentError(
                 f"feature_decay: decay={self.decay!r} regularises parameters and no features, "
                 f"got {self.feature_decay!r}; leave it out, or use decay='ufm'"
+            )
+
+    def _check_logit_adjustment(self) -> None:
+        self._set("logit_adjustment", _checks.nonnegative(self.logit_adjustment, "logit_adjustment"))
+        if self.logit_adjustment > 0 and self.loss != "cross_entropy":
+            raise ArgumentError(
+                f"logit_adjustment: adds to logits, and loss={self.loss!r} has none, got {self.logit_adjustment}; "
+                "use loss='cross_entropy', or 0"
             )
 
     def _check_classifier(self) -> None:
@@ -158,6 +171,11 @@ class Settings:
         """Whether the head's weight is given and not trained."""
         return not (isinstance(self.classifier, str) and self.classifier == "trained")
 
+    @property
+    def reweighted(self) -> bool:
+        """Whether the loss treats classes differently, which no theory here is about."""
+        return self.class_weights != "none" or self.logit_adjustment > 0
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON, where an infinite bias decay is the string ``"inf"``."""
         values = asdict(self)
@@ -165,13 +183,21 @@ class Settings:
         values |= {"model": self.model if isinstance(self.model, str) else type(self.model).__name__}
         values |= {"classifier": self.classifier if isinstance(self.classifier, str) else "given"}
         values |= {"checkpoint": None if self.checkpoint is None else str(self.checkpoint)}
-        if isinstance(self.history_every, tuple):
-            values["history_every"] = list(self.history_every)
+        for name in ("history_every", "class_weights"):
+            if isinstance(values[name], tuple):
+                values[name] = list(values[name])
         return values
 
 
 KEYWORDS = tuple(field.name for field in fields(Settings))
 """Keywords of :func:`encollapse.train.fit`."""
+
+
+def _class_weights(value: Any) -> str | tuple[float, ...]:
+    if isinstance(value, str):
+        return _checks.choice(value, "class_weights", CLASS_WEIGHTS)
+    weights = _checks.array(value, "class_weights", (None,), axes="(num_classes,)")
+    return tuple(_checks.positive(float(w), f"class_weights[{k}]") for k, w in enumerate(weights))
 
 
 def _history_every(value: Any) -> int | str | tuple[int, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from encollapse.train.losses import LOSSES
+from encollapse.train.losses import LOSSES, Loss
 
 if TYPE_CHECKING:
     from encollapse.train.task import Task
@@ -56,7 +56,8 @@ def stationarity(
     feature_decay: float,
     bias_decay: float,
     rectified: bool = False,
-    loss: str = "mse",
+    loss: str | Loss = "mse",
+    weights: Tensor | None = None,
     fixed_weight: bool = False,
 ) -> Stationarity:
     """Judge a network by its features of the whole training set.
@@ -70,16 +71,20 @@ def stationarity(
     labels : (N,) int tensor
         The class of each sample.
     weight, bias, weight_decay, feature_decay, bias_decay, loss
-        As in :func:`encollapse.train.objective`.
+        As in :func:`encollapse.train.objective`; `loss` may be an object with values, slopes and scale.
+    weights : (N,) tensor, optional
+        Weight of each sample's loss; default 1.
     rectified : bool
         Features cannot be negative. The gradient then counts only where a feature may follow it, and `escape` is 0,
         for no free direction is known.
     fixed_weight : bool
         The weight is given. Its gradient does not count, and `escape` is 0, for what is left is convex.
     """
-    n, measure = len(features), LOSSES[loss]
+    n, measure = len(features), LOSSES[loss] if isinstance(loss, str) else loss
     outputs = features @ weight.T + (0.0 if bias is None else bias)
     slopes = measure.slopes(outputs, targets)
+    if weights is not None:
+        slopes = slopes * weights[:, None]
     by_features = slopes @ weight / n + feature_decay * features
     if rectified:
         by_features = torch.where(features > 0, by_features, by_features.clamp(max=0.0))
@@ -114,7 +119,8 @@ def parameter_stationarity(task: Task) -> Stationarity:
         outputs = features @ head.weight.cpu().double().T
         if head.bias is not None:
             outputs = outputs + head.bias.cpu().double()
-        loss = task.objective.samples(outputs, features, task.codewords[rows], task.num_samples)
+        targets, weights = task.codewords[rows], task.weights_of(rows)
+        loss = task.objective.samples(outputs, features, targets, task.num_samples, weights)
         if workers.leads:
             loss = loss + task.objective.penalty(head.weight, head.bias, task.backbone_parameters()).cpu()
         loss.backward()  # type: ignore[no-untyped-call]

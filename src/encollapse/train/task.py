@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -14,7 +15,7 @@ from encollapse.data import Split
 from encollapse.encodings import Encoding
 from encollapse.train import models
 from encollapse.train.chunks import CHUNK, chunks
-from encollapse.train.losses import LOSSES
+from encollapse.train.losses import class_weights_of, loss_of
 from encollapse.train.models import Classifier
 from encollapse.train.objectives import Objective
 from encollapse.train.settings import Settings
@@ -54,13 +55,17 @@ class Task:
         self.num_samples = len(work.train)
         self.labels = torch.tensor(work.train.labels)
         self.targets = work.targets
-        self.loss = LOSSES[settings.loss]
+        counts = np.bincount(work.train.labels, minlength=work.encoding.num_classes)
+        self.loss = loss_of(settings, work.encoding, counts)
+        by_class = class_weights_of(settings, counts)
+        self.weights = None if by_class is None else by_class[self.labels]
         self.units = self._units()
         self.codewords = self.targets / self.units.codeword
         inputs = torch.tensor(work.train.inputs)
         self.classifier = self._initial(inputs).to(workers.device)
         self.inputs = inputs.to(workers.device)
         self.codewords32 = self.codewords.float().to(workers.device)
+        self.weights32 = None if self.weights is None else self.weights.float().to(workers.device)
         # Decoupled decay is no part of any loss.
         decay = 0.0 if settings.decay == "decoupled" else settings.weight_decay
         self.users_objective = Objective(
@@ -91,6 +96,10 @@ class Task:
         """Trained parameters that plain and decoupled decay act on: all but the head's bias, which has its own."""
         trained = [p for p in self.classifier.parameters() if p.requires_grad]
         return [p for p in trained if p is not self.head.bias]
+
+    def weights_of(self, rows: slice) -> Tensor | None:
+        """Weight of some samples in the loss, float64; None where all weigh the same."""
+        return None if self.weights is None else self.weights[rows]
 
     def all_features(self, rows: slice = slice(None)) -> Tensor:
         """Features of many samples; of very many, activations are not kept but computed again for the gradient."""
