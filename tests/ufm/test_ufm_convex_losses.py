@@ -44,8 +44,7 @@ class Logistic:
 
     def curvature(self, outputs: Array, targets: Array, copies: Array) -> Curvature:
         """Second derivative, which is diagonal."""
-        diagonal = expit(outputs) * expit(-outputs)
-        return lambda change: diagonal * change
+        return Curvature(expit(outputs) * expit(-outputs), copies)
 
     def conjugate(self, dual: Array, targets: Array, copies: Array) -> Array:
         """Negative entropy of each output on its own."""
@@ -72,6 +71,11 @@ class Logistic:
         down = spread(np.clip(excess / present, 0, 1))
         up = spread(np.clip(-excess / (1 - present), 0, 1))
         return gradient - x * down + (1 - x) * up
+
+    def outputs(self, gradient: Array, targets: Array, copies: Array) -> Array:
+        """Log odds."""
+        x = np.clip(gradient + targets, 1e-12, 1 - 1e-12)
+        return np.asarray(np.log(x / (1 - x)))
 
     def intercept(self, mean_target: Array, copies: Array, decay: float) -> Array:
         """Each bias on its own."""
@@ -110,10 +114,15 @@ def test_derivatives_conjugate_and_smoothness(loss: ConvexLoss) -> None:
 
     assert check_grad(value, slope, outputs.ravel(), seed=1) < 1e-5
     change = rng.standard_normal(outputs.shape)
-    bent = loss.curvature(outputs, targets, ones)(change)
+    curvature = loss.curvature(outputs, targets, ones)
+    bent = curvature(change)
     difference = slope((outputs + 1e-5 * change).ravel()) - slope((outputs - 1e-5 * change).ravel())
     np.testing.assert_allclose(bent.ravel(), difference / 2e-5, atol=1e-8)
     assert (np.abs((bent * change).sum(axis=0)) <= loss.smoothness * (change**2).sum(axis=0)).all()
+    # With a ridge the second derivative is inverted; column by column, as the ridge is.
+    for ridge in (1e-3, 1.0, 1e3):
+        solved = curvature.solve(change, ridge)
+        np.testing.assert_allclose(curvature(solved) + ridge * solved, change, atol=1e-9)
     # Fenchel-Young: equality at the gradient, inequality elsewhere in the domain.
     gradient = loss.gradient(outputs, targets, ones)
     at = loss.value(outputs, targets, ones)
@@ -124,6 +133,18 @@ def test_derivatives_conjugate_and_smoothness(loss: ConvexLoss) -> None:
         other = loss.conjugate(share * gradient, targets, ones)
         assert (at + other >= share * (gradient * outputs).sum(axis=0) - 1e-12).all()
     assert np.isinf(loss.conjugate(gradient + 2.0, targets, ones)).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+def test_outputs_have_the_gradient_that_they_are_made_from(loss: ConvexLoss) -> None:
+    outputs, targets = sample(loss, 13)
+    ones = np.ones_like(outputs)
+    # Moderate ones, for very small probabilities may be lifted.
+    gradient = loss.gradient(outputs / 16, targets, ones)
+    again = loss.gradient(loss.outputs(gradient, targets, ones), targets, ones)
+    np.testing.assert_allclose(again, gradient, atol=1e-12)
+    # No outputs have a gradient outside the domain of the conjugate; a finite answer is asked for all the same.
+    assert np.isfinite(loss.outputs(gradient - 2.0, targets, ones)).all()
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)

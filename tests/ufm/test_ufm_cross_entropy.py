@@ -289,6 +289,7 @@ def test_an_open_gap_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     solved = ec.ufm.solve(problem)
     monkeypatch.setattr("encollapse.ufm.convex._NEWTON_STEPS", 0)
     monkeypatch.setattr("encollapse.ufm.convex._APPROACH", 3)
+    monkeypatch.setattr("encollapse.ufm.splitting.ITERATIONS", 3)
     with pytest.raises(SolverError, match="duality gap"):
         ec.ufm.solve(problem)
     open_one = ec.ufm.solve(problem, throw=False)

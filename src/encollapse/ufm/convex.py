@@ -11,6 +11,7 @@ from encollapse._typing import FloatArray
 from encollapse.ufm.certificate import EPS, Certificate
 from encollapse.ufm.composite import RELATIVE_TOLERANCE, Composite, Spectral, Start
 from encollapse.ufm.factored import Factored, approach, conjugate_gradients
+from encollapse.ufm.splitting import split
 
 _FALL = 10.0
 _FIRST_LEVEL = 0.01  # share of the critical threshold above which quasi-Newton steps start
@@ -45,7 +46,9 @@ class Found:
 
 
 def minimise_composite(composite: Composite, near: Start | None = None) -> Found:
-    """Newton steps in the factors of Z and proximal steps in turn, until the duality gap closes.
+    """Split the problem, then take Newton steps in the factors of Z, until the duality gap closes.
+
+    Where that fails, Newton steps follow a falling sequence of thresholds.
 
     Parameters
     ----------
@@ -58,11 +61,14 @@ def minimise_composite(composite: Composite, near: Start | None = None) -> Found
     nothing = _found(composite, zero, bias, 0)
     if nothing.gap <= _AIM or composite.shrink(zero.matrix, zero.contrast, bias).is_zero:
         return nothing
-    if near is not None and not near[0].is_zero:
-        start = near[1] if composite.has_bias else bias
-        found = _Newton().close(composite, near[0], start)
-        if found.certificate.holds:
-            return found
+    if near is not None and (near[0].is_zero or not composite.has_bias):
+        near = None if near[0].is_zero else (near[0], bias)
+    start, taken = split(composite, _AIM, near)
+    found = _found(composite, *start, taken)
+    if found.gap > _AIM and not found.point.is_zero:
+        found = _Newton(taken).close(composite, *start)
+    if found.certificate.holds:
+        return found
     newton = _Newton()
     *higher, _ = levels = _levels(composite, zero, bias)
     first = replace(composite, threshold=levels[0])
@@ -78,9 +84,9 @@ def minimise_composite(composite: Composite, near: Start | None = None) -> Found
 class _Newton:
     """Newton's method inside a ball whose radius is kept from one threshold to the next."""
 
-    def __init__(self) -> None:
+    def __init__(self, steps: int = 0) -> None:
         self.radius = math.inf
-        self.steps = 0
+        self.steps = steps
         self._size = math.inf
         self._accuracy = _ACCURACY
 

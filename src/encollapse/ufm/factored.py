@@ -8,13 +8,15 @@ other minima :cite:p:`haeffele2015`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from scipy.optimize import minimize
 
 from encollapse._typing import FloatArray
 from encollapse.ufm.composite import Composite, Spectral
-from encollapse.ufm.losses import Curvature
+
+LinearMap = Callable[[FloatArray], FloatArray]
 
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -87,7 +89,7 @@ class Factored:
         value = (k.fit(outputs) + k.penalty(parts[2])) / c + 0.5 * float(factors @ factors)
         return value, gradient
 
-    def second_derivative(self) -> Curvature:
+    def second_derivative(self) -> LinearMap:
         """Second derivative of the objective in Z at the start, in units of c, as a map of vectors.
 
         On the range of Z the slope of the fit is replaced by that of the nuclear norm, which it cancels at the
@@ -161,7 +163,7 @@ _CONJUGATE_STEPS = 400
 
 
 def conjugate_gradients(
-    second_derivative: Curvature, gradient: FloatArray, tolerance: float, radius: float
+    second_derivative: LinearMap, gradient: FloatArray, tolerance: float, radius: float
 ) -> tuple[FloatArray, float, bool]:
     """Minimise the quadratic model inside a ball :cite:p:`steihaug1983`.
 

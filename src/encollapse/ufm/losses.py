@@ -7,6 +7,7 @@ many equal outputs row r stands for in column j (all ones where nothing is group
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +15,41 @@ import numpy as np
 from encollapse._typing import FloatArray
 from encollapse.errors import ArgumentError
 
-Curvature = Callable[[FloatArray], FloatArray]
+
+@dataclass(frozen=True, eq=False)
+class Curvature:
+    """Second derivative of a loss in each column: ``diag(d) - f fᵀ``, the last term being optional.
+
+    Attributes
+    ----------
+    diagonal, factor : (R, C)
+        d and f; both are per single output, so that sums over rows are weighed by `copies`.
+    copies : (R, C)
+        Outputs that each entry stands for.
+    """
+
+    diagonal: FloatArray
+    copies: FloatArray
+    factor: FloatArray | None = None
+
+    def __call__(self, change: FloatArray) -> FloatArray:
+        """Return the change of the gradient."""
+        bent = self.diagonal * change
+        if self.factor is not None:
+            bent -= self.factor * np.einsum("rj,rj,rj->j", self.copies, self.factor, change)
+        return np.asarray(bent)
+
+    def solve(self, change: FloatArray, ridge: float) -> FloatArray:
+        """Return the change of the outputs that bends the gradient, with `ridge` times the identity, so."""
+        inverse = 1.0 / (self.diagonal + ridge)
+        alone = inverse * change
+        if self.factor is None:
+            return alone
+        counted = self.copies * self.factor
+        scaled = inverse * self.factor
+        left = 1.0 - np.einsum("rj,rj->j", counted, scaled)
+        share = np.einsum("rj,rj->j", counted, alone) / np.maximum(left, _ROUNDING)
+        return np.asarray(alone + scaled * share)
 
 
 class ConvexLoss(Protocol):
@@ -40,7 +75,7 @@ class ConvexLoss(Protocol):
         """Return the derivative for each output, to a small relative error even where it is tiny."""
 
     def curvature(self, outputs: FloatArray, targets: FloatArray, copies: FloatArray) -> Curvature:
-        """Return the map from a change of the outputs to the change of the gradient."""
+        """Return the second derivative."""
 
     def conjugate(self, dual: FloatArray, targets: FloatArray, copies: FloatArray) -> FloatArray:
         """Return ``sup_o <y, o> - ℓ(o; p)`` for each column y; infinity outside the domain."""
@@ -59,6 +94,9 @@ class ConvexLoss(Protocol):
         `mean` takes a table to its sample average, one number an output (p,), and `spread` writes such numbers
         into every column. None where the domain has no such point.
         """
+
+    def outputs(self, gradient: FloatArray, targets: FloatArray, copies: FloatArray) -> FloatArray:
+        """Return outputs whose gradient is near `gradient`, which need not be one of any outputs."""
 
     def intercept(self, mean_target: FloatArray, copies: FloatArray, decay: float) -> FloatArray:
         """Return the minimiser b (p,) of ``ℓ(b; p) + decay/2 Σ copies b²`` for the mean target, decay finite."""
@@ -117,16 +155,11 @@ class CrossEntropy:
         return np.asarray(result)
 
     def curvature(self, outputs: FloatArray, targets: FloatArray, copies: FloatArray) -> Curvature:
-        """Return ``v -> s ∘ v - s <s, v>``."""
+        """Return ``diag(s) - s sᵀ``."""
         del targets
         _, others, weights = _exponentials(outputs, copies)
         probabilities = weights / (1.0 + others)
-        counted = copies * probabilities
-
-        def apply(change: FloatArray) -> FloatArray:
-            return np.asarray(probabilities * (change - np.einsum("rj,rj->j", counted, change)))
-
-        return apply
+        return Curvature(probabilities, copies, probabilities)
 
     def conjugate(self, dual: FloatArray, targets: FloatArray, copies: FloatArray) -> FloatArray:
         """Return the negative entropy of ``y + p``."""
@@ -164,6 +197,14 @@ class CrossEntropy:
         freed = (copies * taken).sum(axis=0)
         return np.asarray(gradient - taken + missing * (freed / np.where(total > 0, total, 1.0)))
 
+    def outputs(self, gradient: FloatArray, targets: FloatArray, copies: FloatArray) -> FloatArray:
+        """Logarithms of ``y + p`` with mean zero, what is not positive being lifted."""
+        probabilities = gradient + targets
+        count = copies.sum(axis=0)
+        floor = np.maximum(_LIFT * targets, _LIFT * (copies * np.abs(gradient)).sum(axis=0) / count)
+        log = np.log(np.maximum(probabilities, np.maximum(floor, 1e-300)))
+        return np.asarray(log - (copies * log).sum(axis=0) / count)
+
     def intercept(self, mean_target: FloatArray, copies: FloatArray, decay: float) -> FloatArray:
         """Damped Newton in closed form: the second derivative is diagonal minus rank one."""
         if decay == 0.0:
@@ -200,6 +241,7 @@ class CrossEntropy:
 _SUM_TOLERANCE = 1e-9
 _ROUNDING = 1e-15
 _INTERCEPT_STEPS = 200
+_LIFT = 0.1
 _DISTRIBUTIONS = (
     "use one_hot, label_smoothing, or an Encoding whose columns are 0 or above and sum to 1, or loss='mse'"
 )

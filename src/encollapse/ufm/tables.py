@@ -49,6 +49,10 @@ class Table(Protocol):
     def shape(self) -> tuple[int, int]:
         """Of the matrix, (n, m)."""
 
+    @property
+    def direction(self) -> FloatArray:
+        """Unit vector w (m,): a bias adds ``(√outputs ∘ b) wᵀ`` to the matrix."""
+
     def forward(self, matrix: FloatArray, contrast: FloatArray, bias: FloatArray) -> FloatArray:
         """Return the outputs, shape (R, C)."""
 
@@ -89,6 +93,11 @@ class DenseTable:
         # A view without memory of its own: every entry stands for one output.
         copies = np.broadcast_to(np.ones(()), (q, k))
         return cls(targets, copies, priors, np.ones(q), np.zeros(0), (q, k), np.sqrt(priors))
+
+    @property
+    def direction(self) -> FloatArray:
+        """``u``."""
+        return self.root_priors
 
     def forward(self, matrix: FloatArray, contrast: FloatArray, bias: FloatArray) -> FloatArray:
         """Return the outputs, shape (q, K)."""
@@ -143,6 +152,11 @@ class BlockTable:
         targets = np.vstack([np.full((g, g), off), np.full(g, on)])
         weights = sizes * kinds.root_priors**2
         return cls(targets, copies, weights, sizes, sizes - 1, (g, g), encoding, kinds)
+
+    @property
+    def direction(self) -> FloatArray:
+        """``√K_g u_g``."""
+        return np.asarray(np.sqrt(self.kinds.sizes) * self.kinds.root_priors)
 
     def forward(self, matrix: FloatArray, contrast: FloatArray, bias: FloatArray) -> FloatArray:
         """Return the outputs, shape (G + 1, G)."""
