@@ -73,6 +73,11 @@ def test_every_public_name_exists(module: str) -> None:
     assert fresh(probe).strip() == "all"
 
 
+def test_parts_of_the_presentation_load_when_they_are_named() -> None:
+    code = "import encollapse as ec\nec.present.style.house_style, ec.present.explorer.serving"
+    assert loaded(code, "matplotlib", "torch") == ["matplotlib"]
+
+
 def test_no_other_name_exists() -> None:
     for module in (ec, ec.present):
         with pytest.raises(AttributeError, match="nonsense"):

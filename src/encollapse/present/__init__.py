@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 _HOMES = {"measurement_page": "measured_page", "report": "study_page"}
 _MODULES = ("explorer", "style")
 
-__all__ = ["explorer", "measurement_page", "report", "style"]
+__all__ = ["measurement_page", "report"]
 
 if TYPE_CHECKING:
     from encollapse.present import explorer, style
