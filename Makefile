@@ -32,9 +32,11 @@ system:
 	dpkg -s dataset-fashion-mnist >/dev/null 2>&1 || wanted="$$wanted dataset-fashion-mnist"; \
 	if [ -n "$$wanted" ] && command -v apt-get >/dev/null; then \
 	  run=; [ "$$(id -u)" = 0 ] || run="sudo -n"; \
-	  { $$run apt-get update -qq; \
-	    $$run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$wanted; } \
-	  >/dev/null 2>&1 || echo "could not install $$wanted: the tests that need them will say so"; \
+	  $$run apt-get update -qq >/dev/null 2>&1; \
+	  for package in $$wanted; do \
+	    $$run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$package \
+	    >/dev/null 2>&1 || echo "could not install $$package: the tests that need it will say so"; \
+	  done; \
 	fi
 
 test: lint system
