@@ -12,7 +12,8 @@ _MODULES = ("explorer", "style")
 __all__ = ["measurement_page", "report"]
 
 if TYPE_CHECKING:
-    from encollapse.present import explorer, style
+    from encollapse.present import explorer as explorer
+    from encollapse.present import style as style
     from encollapse.present.measured_page import measurement_page
     from encollapse.present.study_page import report
 
