@@ -24,8 +24,8 @@ from encollapse.train.settings import Settings
 from encollapse.train.task import Work
 
 VERSION = 1
-_INDIFFERENT = ("checkpoint", "checkpoint_seconds", "keep_checkpoint", "progress")
-"""Settings that do not change what is computed."""
+_INDIFFERENT = ("checkpoint", "checkpoint_seconds", "devices", "keep_checkpoint", "progress")
+"""Settings that do not change what is computed, or by rounding alone."""
 
 
 @dataclass

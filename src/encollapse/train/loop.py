@@ -77,6 +77,7 @@ class _Training:
         with Progress(self.work.title, self.total, enabled=shown) as bar:
             while True:
                 if self.epoch in self.timetable.checks:
+                    self.workers.align_(self.task.classifier)
                     seen = observe(self.task)
                     self._require_finite(seen)
                     status = self.workers.agree(self._verdict(seen))
@@ -89,8 +90,9 @@ class _Training:
                     bar.update(self.epoch, note)
                 self._advance()
                 self.seconds = time.perf_counter() - start
-                if self.workers.agree(self.checkpoints.due) and self.workers.leads:
-                    self.checkpoints.write(self._state())
+                if self.settings.checkpoint is not None and self.workers.agree(self.checkpoints.due):
+                    if self.workers.leads:
+                        self.checkpoints.write(self._state())
         if self.workers.leads and not self.settings.keep_checkpoint:
             self.checkpoints.delete()
         seconds = time.perf_counter() - start
@@ -110,7 +112,7 @@ class _Training:
 
     def _note(self, seen: Observation, *, ended: bool) -> None:
         """A row of the history, if one is due."""
-        if self.workers.leads and (ended or self.epoch in self.timetable.rows):
+        if ended or self.epoch in self.timetable.rows:
             self.history.append(row_of(self.task, seen, self.epoch, self._phase()))
             self.frames.append(frame_of(self.task, seen, self.epoch))
 

@@ -83,7 +83,8 @@ def observe(task: Task) -> Observation:
     task.classifier.eval()
     settings, units = task.settings, task.units
     with torch.no_grad():
-        features = units.feature * task.all_features().cpu().double()
+        part = task.all_features(task.workers.span(task.num_samples)).cpu().double()
+        features = units.feature * task.workers.gather(part, task.num_samples)
         weight = units.weight * task.head.weight.detach().cpu().double()
         bias = None
         if task.head.bias is not None:

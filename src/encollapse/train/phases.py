@@ -11,6 +11,7 @@ from torch.optim import LBFGS, Optimizer
 from encollapse.train import optimisers, schedules
 from encollapse.train.chunks import chunks
 from encollapse.train.head import best_bias, best_head
+from encollapse.train.shared_norm import shared_statistics
 from encollapse.train.task import Task
 
 LBFGS_MEMORY = 50
@@ -44,8 +45,9 @@ class Minibatches:
         task.classifier.train()
         order = torch.randperm(task.num_samples, generator=self._shuffle)
         batches = chunks(task.num_samples, self._settings.batch_size)
-        for step, batch in enumerate(batches):
-            self._step(order[batch], (epoch + step / len(batches)) / self._settings.epochs)
+        with shared_statistics(task.classifier, task.workers):
+            for step, batch in enumerate(batches):
+                self._step(order[batch], (epoch + step / len(batches)) / self._settings.epochs)
         task.centre_bias_()
 
     def _step(self, batch: Tensor, done: float) -> None:
