@@ -104,3 +104,29 @@ def test_help_of_every_command_has_examples(capsys: Capture) -> None:
     for command in ("encodings", "predict", "design", "train", "measure", "study", "report", "explore"):
         assert cli.run([command, "--help"]) == 0
         assert f"$ encollapse {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "target", "hint"),
+    [
+        (
+            ["train", "digits", "-e", "one-hot", "--weight-decay", "1"],
+            "encollapse.data.load",
+            "--checkpoint FILE",
+        ),
+        (["study", "digits-transition"], "encollapse.study.load", "finished trials are stored"),
+        ([*PREDICT, *DECAYS], "encollapse.ufm.solve", ""),
+    ],
+)
+def test_interrupted_each_command_says_what_is_left_of_its_work(
+    command: list[str], target: str, hint: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_given: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(target, interrupt)
+    assert cli.run(command) == 130
+    first, *more = capsys.readouterr().err.strip().splitlines()
+    assert first == "error: interrupted"
+    assert len(more) == (1 if hint else 0)
+    assert hint in "".join(more)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 import encollapse as ec
 from encollapse import cli
@@ -64,15 +65,23 @@ def test_options_of_the_training(answer: Answer, tmp_path: Path) -> None:
         *TRAIN, *FEW, "--decay", "plain", "--optimizer", "sgd", "--schedule", "cosine",
         "--learning-rate", "0.03", "--momentum", "0.7", "--batch-size", "13", "--precision", "bf16-mixed",
         "--epochs", "3", "--finish", "2", "--history-every", "1,2", "--checkpoint", str(tmp_path / "state"),
+        "--nesterov", "--warm-up", "0.25", "--checkpoint-seconds", "3.5", "--keep-checkpoint", "--devices", "1",
+        "--frames", "--out", str(tmp_path / "out"),
     )  # fmt: skip
     wanted = {
         "decay": "plain", "feature_decay": None, "optimizer": "sgd", "schedule": "cosine",
         "learning_rate": 0.03, "momentum": 0.7, "batch_size": 13, "precision": "bf16-mixed",
-        "history_every": [1, 2], "checkpoint": str(tmp_path / "state"),
+        "history_every": [1, 2], "checkpoint": str(tmp_path / "state"), "nesterov": True, "warm_up": 0.25,
+        "checkpoint_seconds": 3.5, "keep_checkpoint": True, "keep_frames": True, "devices": 1,
     }  # fmt: skip
     assert {name: found["settings"][name] for name in wanted} == wanted
     assert [row["epoch"] for row in found["history"]] == [0, 1, 2, 5]
     assert found["prediction_kind"] == "effective"
+    frames = load_file(tmp_path / "out" / "frames.safetensors")
+    assert frames["epoch"].tolist() == [0, 1, 2, 5]
+    assert {name: frames[name].shape for name in ("class_means", "weight", "bias")} == {
+        "class_means": (4, 64, 10), "weight": (4, 10, 64), "bias": (4, 10),
+    }  # fmt: skip
     entropy = answer(*UFM, *SHORT, *FEW, "--loss", "cross_entropy", "--history-every", "log")
     assert entropy["settings"]["loss"] == "cross_entropy"
     assert answer(*UFM, *SHORT, *FEW, "--history-every", "7")["settings"]["history_every"] == 7
@@ -95,6 +104,7 @@ def test_options_of_the_training(answer: Answer, tmp_path: Path) -> None:
         ([*UFM, "--imbalance", "steep:ratio=3"], "imbalance.kind: expected one of"),
         ([*UFM, "--imbalance", "exponential:3"], "imbalance: expected NAME=VALUE"),
         ([*UFM, "--label-noise", "1.5"], "label_noise.fraction"),
+        ([*UFM, "--frames"], "--frames: needs a folder"),
     ],
 )
 def test_bad_options_are_named(capsys: Capture, arguments: list[str], message: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import encollapse as ec
-from encollapse.errors import ArgumentError, FileFormatError, UnsupportedError
+from encollapse.errors import ArgumentError, FileFormatError
 from encollapse.train import Run, fit
 from reference import killed_training
 
@@ -54,8 +54,3 @@ def test_a_state_of_another_training_or_no_state_at_all_is_refused(tmp_path: Pat
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(FileFormatError, match="not the state of a training"):
         trained(path)
-
-
-def test_several_devices_are_refused_in_words() -> None:
-    with pytest.raises(UnsupportedError, match=r"devices: .* one device"):
-        trained(None, devices=2)

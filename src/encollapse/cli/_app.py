@@ -31,6 +31,12 @@ app = typer.Typer(
 
 _INTERRUPTED = 130
 
+_GOES_ON = {
+    "study": "finished trials are stored; the same command goes on from there",
+    "train": "with --checkpoint FILE the state is kept, and the same command goes on from there",
+}
+"""What is left of a command that was interrupted, where anything is."""
+
 
 @app.callback()
 def _common(
@@ -68,5 +74,5 @@ def run(arguments: Sequence[str]) -> int:
             raise
         return explain(error)
     if code == _INTERRUPTED:
-        complain("interrupted", "finished trials of a study are stored; the same command goes on from there")
+        complain("interrupted", _GOES_ON.get(next(iter(arguments), ""), ""))
     return int(code or 0)

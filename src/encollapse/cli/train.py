@@ -25,6 +25,7 @@ from encollapse.cli._parsing import (
     parse_options,
     parse_rule,
 )
+from encollapse.errors import ArgumentError
 
 _data = partial(typer.Option, rich_help_panel="Data")
 _network = partial(typer.Option, rich_help_panel="Network")
@@ -118,7 +119,12 @@ def train(
         _training(help="one_cycle (default), cosine, step or constant."),
     ] = None,
     learning_rate: Annotated[float | None, _training(help="Peak of the schedule.")] = None,
+    warm_up: Annotated[
+        float | None,
+        _training(metavar="SHARE", help="Share of the passes over which the learning rate rises first."),
+    ] = None,
     momentum: Annotated[float | None, _training(help="Of sgd; default 0.9.")] = None,
+    nesterov: Annotated[bool, _training("--nesterov", help="Nesterov's form of sgd's momentum.")] = False,
     batch_size: Annotated[int | None, _training(help="Samples in a step; default 64.")] = None,
     epochs: Annotated[int | None, _training(help="Passes over minibatches.")] = None,
     finish: Annotated[
@@ -137,6 +143,9 @@ def train(
     ] = None,
     seed: Annotated[int, _training(help="Decides initial values and order.")] = 0,
     device: Annotated[str, _training(help="auto, cpu, gpu, cuda or mps.")] = "auto",
+    devices: Annotated[
+        int, _training(help="How many of them train one network together, a process each.")
+    ] = 1,
     history_every: Annotated[
         str | None,
         _training(
@@ -150,6 +159,19 @@ def train(
             help="File of the state: the same command goes on from it after an interruption.",
         ),
     ] = None,
+    checkpoint_seconds: Annotated[
+        float | None, _training(help="Seconds between two writes of it; default 60.")
+    ] = None,
+    keep_checkpoint: Annotated[
+        bool, _training("--keep-checkpoint", help="Leave the file at the end.")
+    ] = False,
+    frames: Annotated[
+        bool,
+        _training(
+            "--frames",
+            help="Keep class means, weight and bias of every row of the history, in a file of --out.",
+        ),
+    ] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the network and its record.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -163,11 +185,15 @@ def train(
 --feature-decay 1e-4
     $ encollapse train digits -e one-hot --decay decoupled --optimizer sgd --weight-decay 1e-2 --holdout 0.2
     $ encollapse train digits -e one-hot --imbalance exponential:ratio=20 --weight-decay 5e-3 --feature-decay 1e-4
+    $ encollapse train fashion-mnist -e one-hot --weight-decay 5e-3 --feature-decay 3e-5 --devices 2 \
+--checkpoint state.safetensors
     """
     import encollapse.train
     from encollapse import data
     from encollapse.present import console
 
+    if frames and out is None:
+        raise ArgumentError("--frames: needs a folder to keep them in; add --out FOLDER")
     chosen = {
         "counts": parse_counts(counts),
         "imbalance": parse_rule(imbalance, "imbalance"),
@@ -181,7 +207,9 @@ def train(
         "optimizer": optimizer,
         "schedule": schedule,
         "learning_rate": learning_rate,
+        "warm_up": warm_up,
         "momentum": momentum,
+        "nesterov": nesterov,
         "batch_size": batch_size,
         "epochs": epochs,
         "finish": finish,
@@ -189,6 +217,9 @@ def train(
         "precision": precision,
         "history_every": parse_every(history_every),
         "checkpoint": checkpoint,
+        "checkpoint_seconds": checkpoint_seconds,
+        "keep_checkpoint": keep_checkpoint,
+        "keep_frames": frames,
     }
     run = encollapse.train.fit(
         loaded,
@@ -203,6 +234,7 @@ def train(
         classifier=parse_matrix(classifier),
         seed=seed,
         device=device,
+        devices=devices,
         **{name: value for name, value in given.items() if value is not None},
     )
     if out is not None:

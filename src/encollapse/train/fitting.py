@@ -144,7 +144,8 @@ def fit(
     device : {"auto", "cpu", "gpu", "cuda", "mps"}
         Where to train.
     devices : int
-        How many of them; 1 in this version.
+        How many of them train this network together, a process each: GPUs, or processes of a CPU. They share out the
+        samples of every step, and the result is the same up to rounding. See :doc:`/training`.
     precision : {"32-true", "bf16-mixed", "16-mixed"}
         Of the first phase. L-BFGS and every measurement run in float32 and, after the features, float64.
     history_every : int, "log" or sequence of int
@@ -173,11 +174,9 @@ def fit(
     ArgumentError, ArgumentTypeError
         If an argument cannot be used; the text names it.
     TrainingError
-        If the loss stops being finite.
+        If the loss stops being finite, or one of several processes ends before its time.
     FileFormatError
         If `checkpoint` holds something else than the state of this very training.
-    UnsupportedError
-        If `devices` is above 1.
     MissingDependencyError
         If Lightning Fabric, or the package that ships the data, is not installed.
     """
@@ -221,6 +220,10 @@ def fit(
     fixed = _fixed_weight(settings, encoding)
     if settings.loss == "cross_entropy":
         require_distributions(encoding, dataset.counts, settings.bias_decay)
+    if settings.devices > len(dataset.train):
+        raise ArgumentError(
+            f"devices: {settings.devices} devices cannot share out {len(dataset.train)} samples; use fewer"
+        )
     work = Work(f"{dataset.name}, {encoding.name}", dataset.train, dataset.test, encoding, fixed)
     trained = launch(train, settings, work, settings)
     seen = trained.observation

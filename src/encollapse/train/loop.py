@@ -90,9 +90,9 @@ class _Training:
                     bar.update(self.epoch, note)
                 self._advance()
                 self.seconds = time.perf_counter() - start
-                if self.settings.checkpoint is not None and self.workers.agree(self.checkpoints.due):
-                    if self.workers.leads:
-                        self.checkpoints.write(self._state())
+                kept = self.settings.checkpoint is not None
+                if kept and self.workers.agree(self.checkpoints.due) and self.workers.leads:
+                    self.checkpoints.write(self._state())
         if self.workers.leads and not self.settings.keep_checkpoint:
             self.checkpoints.delete()
         seconds = time.perf_counter() - start

@@ -23,8 +23,8 @@ from typing import IO, Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import ClusterEnvironment
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import distributed
 
 from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseError, TrainingError
@@ -37,18 +37,29 @@ TIMEOUT = timedelta(minutes=10)
 _PATIENCE_SECONDS = 5.0
 """How long a process that lost the connection to another waits for the word that it has ended."""
 
-_START = (
-    "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
-    "from encollapse.train.partners import serve; serve()"
-)
-"""What a partner runs. An interrupt from the keyboard reaches all; the first process decides what it means."""
+_START = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+sys.modules["torchmetrics"] = None
+import lightning_fabric
+del sys.modules["torchmetrics"]
+from encollapse.train.partners import serve
+serve()
+"""
+"""What a partner runs.
+
+An interrupt from the keyboard reaches all; the first process decides what it means. Fabric imports torchmetrics for its
+version alone, which takes seconds.
+"""
 
 Job = tuple[Callable[..., Any], Settings, tuple[Any, ...], int, str, int]
 """Function, settings, arguments, rank, file of the rendezvous, threads."""
 
 
 @contextmanager
-def together(function: Callable[..., Any], settings: Settings, arguments: tuple[Any, ...]) -> Iterator[Fabric]:
+def together(
+    function: Callable[..., Any], settings: Settings, arguments: tuple[Any, ...]
+) -> Iterator[Fabric]:
     """The first of several processes, of which all others call ``function(workers, *arguments)``.
 
     In processes that a launcher such as torchrun has started, or that have a process group already, none is added:
@@ -68,7 +79,7 @@ def together(function: Callable[..., Any], settings: Settings, arguments: tuple[
     fabric = _connected(settings, 0, 1)
     threads = torch.get_num_threads()
     shared = max(1, threads // settings.devices)
-    with tempfile.TemporaryDirectory() as folder, _loopback():
+    with tempfile.TemporaryDirectory() as folder, network_of_this_machine():
         meeting = str(Path(folder) / "meeting")
         partners = _Partners(settings.devices)
         try:
@@ -125,10 +136,10 @@ class _Partners:
         threads: int,
     ) -> None:
         """Start them and hand them their work."""
-        _require_importable(settings.model)
+        require_portable(settings)
         paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-        for rank in range(1, self._count):
-            self._logs.append(tempfile.TemporaryFile())
+        for _ in range(1, self._count):
+            self._logs.append(tempfile.TemporaryFile())  # noqa: SIM115 - closed in `end`
             self._processes.append(
                 subprocess.Popen(
                     [sys.executable, "-c", _START],
@@ -159,7 +170,7 @@ class _Partners:
         """Why an exchange with them failed; None where it was not for them."""
         if "imed out" in str(error):
             return (
-                f"devices: {self._count} processes waited for each other for {TIMEOUT}; one of them hangs or was stopped"
+                f"devices: {self._count} processes waited {TIMEOUT} for each other; one hangs or was stopped"
             )
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < deadline:
@@ -182,7 +193,9 @@ class _Partners:
 
     def _ended(self) -> int | None:
         """Rank of one that has ended."""
-        return next((rank for rank, process in enumerate(self._processes, 1) if process.poll() is not None), None)
+        return next(
+            (rank for rank, process in enumerate(self._processes, 1) if process.poll() is not None), None
+        )
 
     def _end_of(self, rank: int) -> str:
         code = self._processes[rank - 1].returncode
@@ -267,7 +280,7 @@ def _backend(fabric: Fabric) -> str:
 
 
 @contextmanager
-def _loopback() -> Iterator[None]:
+def network_of_this_machine() -> Iterator[None]:
     """Let processes of one machine talk inside it, whatever name and network it has."""
     name = "GLOO_SOCKET_IFNAME"
     if name in os.environ or not sys.platform.startswith("linux"):
@@ -280,9 +293,24 @@ def _loopback() -> Iterator[None]:
         os.environ.pop(name, None)
 
 
-def _require_importable(model: Any) -> None:
-    if not isinstance(model, str) and type(model).__module__ == "__main__":
+def require_portable(settings: Settings) -> None:
+    """Refuse a module that other processes cannot be given.
+
+    Raises
+    ------
+    ArgumentTypeError
+        If its class is defined in the main script or in a function.
+    """
+    name = type(settings.model).__name__
+    hint = "put its class in a file, and give model='file.py:Class' or import it"
+    if not isinstance(settings.model, str) and type(settings.model).__module__ == "__main__":
         raise ArgumentTypeError(
-            f"model: the class {type(model).__name__} is defined in the main script, where the other processes of "
-            "devices above 1 cannot find it; put it in a file, and give model='file.py:Class' or import it"
+            f"model: {name} is defined in the main script, where the other processes of devices above 1 cannot "
+            f"find it; {hint}"
         )
+    try:
+        pickle.dumps(settings)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ArgumentTypeError(
+            f"model: {name} cannot be given to the other processes of devices above 1 ({error}); {hint}"
+        ) from None

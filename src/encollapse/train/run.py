@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from encollapse import _files
@@ -181,13 +182,24 @@ class Run:
         }
 
     def save(self, directory: str | Path) -> Path:
-        """Write ``model.safetensors`` and ``run.json`` into `directory`; each appears whole or not at all."""
+        """Write ``model.safetensors``, ``run.json`` and, if frames were kept, ``frames.safetensors`` into `directory`.
+
+        Each file appears whole or not at all. The last has arrays ``epoch`` (F,), ``class_means`` (F, d, K),
+        ``weight`` (F, q, d) and ``bias`` (F, q).
+        """
         from safetensors.torch import save_file
 
         target = Path(directory)
         target.mkdir(parents=True, exist_ok=True)
         with _files.atomic(target / "model.safetensors") as temporary:
             save_file(self.model.state_dict(), temporary)
+        if self.frames:
+            stacked = {
+                name: torch.stack([torch.as_tensor(getattr(frame, name)) for frame in self.frames])
+                for name in ("epoch", "class_means", "weight", "bias")
+            }
+            with _files.atomic(target / "frames.safetensors") as temporary:
+                save_file(stacked, temporary)
         _files.write_text(target / "run.json", json.dumps(self.to_dict(), indent=1) + "\n")
         return target
 

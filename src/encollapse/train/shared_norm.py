@@ -20,7 +20,9 @@ def shared_statistics(module: nn.Module, workers: Workers) -> Iterator[None]:
 
     PyTorch's own ``SyncBatchNorm`` does so on GPUs alone.
     """
-    layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)] if workers.count > 1 else []
+    layers = (
+        [layer for layer in module.modules() if isinstance(layer, _BatchNorm)] if workers.count > 1 else []
+    )
     for layer in layers:
         layer.forward = partial(_normalise, layer, workers)  # type: ignore[method-assign]
     try:
@@ -33,7 +35,7 @@ def shared_statistics(module: nn.Module, workers: Workers) -> Iterator[None]:
 def _normalise(layer: _BatchNorm, workers: Workers, inputs: Tensor) -> Tensor:
     """What `layer` makes of `inputs` (N, C, ...), a part of the batch that may be empty."""
     if not layer.training:
-        return type(layer).forward(layer, inputs)
+        return _alone(layer, inputs)
     values = inputs.float()
     others = [axis for axis in range(values.dim()) if axis != 1]
     sizes = values.new_tensor([len(values), values.numel() / max(1, values.shape[1])])
@@ -43,7 +45,7 @@ def _normalise(layer: _BatchNorm, workers: Workers, inputs: Tensor) -> Tensor:
         # One sample has no spread, as in `layers.BatchNorm`.
         layer.eval()
         try:
-            return type(layer).forward(layer, inputs)
+            return _alone(layer, inputs)
         finally:
             layer.train()
     shape = [1, -1] + [1] * (values.dim() - 2)
@@ -62,7 +64,13 @@ def _normalise(layer: _BatchNorm, workers: Workers, inputs: Tensor) -> Tensor:
     outputs = centred * (variance + layer.eps).rsqrt().view(shape)
     if layer.affine:
         outputs = outputs * layer.weight.view(shape) + layer.bias.view(shape)
-    return outputs.to(inputs.dtype)
+    normalised: Tensor = outputs.to(inputs.dtype)
+    return normalised
+
+
+def _alone(layer: _BatchNorm, inputs: Tensor) -> Tensor:
+    outputs: Tensor = type(layer).forward(layer, inputs)
+    return outputs
 
 
 class _Sum(torch.autograd.Function):
@@ -75,7 +83,8 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return ctx.workers.sum(gradients[0]), None
+        total: Tensor = ctx.workers.sum(gradients[0])
+        return total, None
 
 
 def _sum(value: Tensor, workers: Workers) -> Tensor:

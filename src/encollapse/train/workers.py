@@ -14,7 +14,7 @@ from encollapse.train.settings import Settings
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-    from lightning_fabric.strategies import Strategy
+    from lightning_fabric.strategies.strategy import Strategy
 
 T = TypeVar("T")
 
@@ -108,7 +108,9 @@ def launch(function: Callable[..., T], settings: Settings, *arguments: Any) -> T
         return function(Workers(fabric), *arguments)
 
 
-def make_fabric(settings: Settings, strategy: Strategy | None = None, *, devices: int = 1, nodes: int = 1) -> Fabric:
+def make_fabric(
+    settings: Settings, strategy: Strategy | None = None, *, devices: int = 1, nodes: int = 1
+) -> Fabric:
     """Lightning Fabric for the device of the settings."""
     _require_fabric()
     from lightning_fabric import Fabric
