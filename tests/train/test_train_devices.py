@@ -75,15 +75,21 @@ def assert_same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], tolera
         )
 
 
-@pytest.mark.parametrize(("bias_decay", "before", "after"), [(0.0, 2, 1), (np.inf, 1, 2)])
+@pytest.mark.parametrize(
+    ("bias_decay", "weights", "before", "after"), [(0.0, "none", 2, 1), (np.inf, "balanced", 1, 2)]
+)
 def test_interrupted_on_some_devices_a_training_goes_on_with_others_as_if_on_one(
-    bias_decay: float, before: int, after: int, tmp_path: Path
+    bias_decay: float, weights: str, before: int, after: int, tmp_path: Path
 ) -> None:
-    state = {"checkpoint": tmp_path / "state.safetensors", "checkpoint_seconds": 0.0}
+    options = {"class_weights": weights}
+    state: dict[str, Any] = options | {
+        "checkpoint": tmp_path / "state.safetensors",
+        "checkpoint_seconds": 0.0,
+    }
     with pytest.raises(KeyboardInterrupt), listening(at_pass(2, interrupt)):
         trained(before, bias_decay, **state)
     resumed = trained(after, bias_decay, **state)
-    assert_same(list(resumed.history), list(trained(1, bias_decay).history), 1e-5)
+    assert_same(list(resumed.history), list(trained(1, bias_decay, **options).history), 1e-5)
     assert resumed.settings.devices == after
 
 
