@@ -5,7 +5,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from encollapse.ufm.newton import divided_differences
+import encollapse as ec
+from encollapse.ufm.newton import divided_differences, rank_one_svd
 from encollapse.ufm.secular import secular_svd
 
 
@@ -38,6 +39,26 @@ def test_small_singular_values_keep_their_digits() -> None:
     minors = spectrum[0] * spectrum[1], spectrum[0] * shift[1], shift[0] * spectrum[1]
     product = np.sqrt(sum(m**2 for m in minors))
     assert singular[0] * singular[1] == pytest.approx(product, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    "shift", [(1e-12, 1e-30, 1e-170), (1e-170, -1e-200, 3e-171), (1e-170, 1e-3, -1e-300)]
+)
+def test_what_underflows_when_squared_leaves_a_pole_where_it_is(shift: tuple[float, ...]) -> None:
+    """It was 0/0, and the solver ended in an error of LAPACK."""
+    spectrum, small = np.array([0.7, 0.5, 0.3]), np.array(shift)
+    vectors, singular, weights = rank_one_svd(spectrum, small)
+    np.testing.assert_allclose(singular, spectrum, rtol=2e-6)
+    np.testing.assert_allclose(np.abs(vectors), np.eye(3), atol=1e-10)
+    np.testing.assert_allclose(weights, vectors.T @ small, rtol=1e-5, atol=1e-300)
+
+
+@pytest.mark.parametrize("bias_decay", [1e-170, 1e-300])
+def test_a_bias_decay_may_be_next_to_nothing(bias_decay: float) -> None:
+    encoding = ec.encodings.random(7, 5, seed=3)
+    problem = ec.ufm.Problem(encoding, [2, 3, 5, 7, 11, 13, 17], weight_decay=1e-2, feature_decay=1e-4)
+    solution = ec.ufm.solve(problem.with_bias_decay(bias_decay))
+    assert solution.loss == pytest.approx(ec.ufm.solve(problem).loss, rel=1e-13)
 
 
 @settings(max_examples=40, deadline=None)

@@ -17,6 +17,7 @@ import numpy as np
 from encollapse._typing import FloatArray
 
 _EPS = float(np.finfo(np.float64).eps)
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 @cache
@@ -41,6 +42,8 @@ def _roots(d: FloatArray, z: FloatArray) -> tuple[FloatArray, FloatArray]:
     n = len(d)
     solve = _routine("dlasd4", 9)
     norm = float(np.linalg.norm(z))
+    if norm * norm < _TINY:
+        raise np.linalg.LinAlgError("the square of the update underflows")
     unit = np.ascontiguousarray(z / norm)
     below, above, sigma = np.empty((n, n)), np.empty((n, n)), np.empty(n)
     order, index, info = ctypes.c_int(n), ctypes.c_int(0), ctypes.c_int(0)
@@ -95,9 +98,15 @@ def secular_svd(spectrum: FloatArray, shift: FloatArray) -> tuple[FloatArray, Fl
     upper = np.arange(n - 1)[:, None] >= np.arange(n)[None, :]
     ratios = ratios / np.where(upper, gaps[1:], gaps[: n - 1])
     refined = np.sqrt(np.abs(ratios.prod(axis=0) * differences[n - 1]))
+    # Where z_j² underflows a root is its pole, and its vector the limit.
+    root, pole = np.nonzero(differences == 0.0)
+    differences[root] = np.inf
+    differences[root, pole] = -np.maximum(np.abs(z[pole]), _TINY)
+    refined[pole] = np.maximum(np.abs(z[pole]), _TINY)
     vectors = np.copysign(refined, z)[None, :] / differences
     length = np.linalg.norm(vectors, axis=1)
     vectors /= length[:, None]
+    length[root] = 1.0 / np.maximum(np.abs(z[pole]), _TINY)
     return np.ascontiguousarray(vectors[::-1, ::-1].T), sigma[::-1], (-1.0 / length)[::-1]
 
 
