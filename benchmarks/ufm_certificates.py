@@ -233,9 +233,14 @@ def campaign(
 ) -> Tally:
     """Solve and judge."""
     tally = Tally(tolerance)
-    for _ in range(problems):
+    for number in range(problems):
         problem = make()
-        solution = ec.ufm.solve(problem, throw=False)
+        try:
+            solution = ec.ufm.solve(problem, throw=False)
+        except Exception as error:
+            tally.outcomes["raised"] += 1
+            print(f"problem {number} raised {error!r}: {problem!r}")
+            continue
         tally.add(solution, judge(problem, solution))
     return tally
 

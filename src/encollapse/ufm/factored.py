@@ -176,6 +176,8 @@ def conjugate_gradients(
     square = float(residual @ residual)
     on_edge = False
     for _ in range(_CONJUGATE_STEPS):
+        if square == 0.0:
+            break
         curved = second_derivative(direction)
         bending = float(direction @ curved)
         length = square / bending if bending > 0 else math.inf

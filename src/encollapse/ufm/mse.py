@@ -130,6 +130,7 @@ def minimise_along(reduction: Reduction, threshold: float, bias_decays: FloatArr
     ranks = pencil.count_above(threshold + margin(threshold, pencil.largest), found.shift)
     free = bias_decays == 0.0
     biases[free] = r.labels.mean
+    shifts, biases = _checks.read_only(found.shift), _checks.read_only(biases)
     minimisers = []
     for i, loss in enumerate(found.value.tolist()):
         certificate = certify(loss, loss - float(open_[i]), EPS * r.labels.energy)
@@ -140,8 +141,8 @@ def minimise_along(reduction: Reduction, threshold: float, bias_decays: FloatArr
             Minimiser(
                 reduction=r,
                 pencil=pencil,
-                shift=_checks.read_only(found.shift[i].copy()),
-                bias=_checks.read_only(biases[i].copy()),
+                shift=shifts[i],
+                bias=biases[i],
                 loss=loss,
                 certificate=certificate,
                 rank=int(ranks[i]),

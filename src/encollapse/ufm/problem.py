@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -318,12 +318,28 @@ class Problem:
 
     def with_bias_decay(self, bias_decay: float) -> Problem:
         """Return the same problem at another bias decay; it shares the decomposition."""
-        changes: dict[str, Any] = {"bias_decay": bias_decay, "weight_decay": self.weight_decays}
-        other = replace(self, **changes)
-        for name in ("kinds", "long_tail", "table", "reduction", "dense_reduction", "shrinkage", "_critical"):
+        other = object.__new__(type(self))
+        for name in (*self.__dataclass_fields__, *_FREE_OF_THE_BIAS):
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
+        decay = _checks.nonnegative(bias_decay, "bias_decay", allow_infinity=True)
+        other.__dict__["bias_decay"] = decay
+        other._refuse_unsolved()
         return other
+
+
+_FREE_OF_THE_BIAS = (
+    "kinds",
+    "long_tail",
+    "table",
+    "reduction",
+    "dense_reduction",
+    "shrinkage",
+    "threshold",
+    "priors",
+    "balance",
+    "_critical",
+)
 
 
 def _layer_decays(weight_decay: Any, depth: int) -> tuple[float, ...]:

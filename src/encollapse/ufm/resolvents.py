@@ -55,11 +55,21 @@ class Pencil:
         return float(np.hypot(self.spectrum.max(initial=0.0), np.linalg.norm(self.mean)))
 
     @cached_property
-    def _stacked(self) -> FloatArray:
-        """Real and imaginary parts of ``R_jk = 1/(s_k - Λ_j)``, shape (n, 2 nodes)."""
+    def _table(self) -> ComplexArray:
+        """``R_jk = 1/(s_k - Λ_j)``, shape (n, nodes)."""
         c, d = self.threshold, self.spectrum
-        table = 1.0 / (self.contour.offsets[None, :] + ((c - d) * (c + d))[:, None])
-        return np.concatenate([table.real, table.imag], axis=1)
+        return np.asarray(1.0 / (self.contour.offsets[None, :] + ((c - d) * (c + d))[:, None]))
+
+    @cached_property
+    def _pairs(self) -> FloatArray:
+        """Real and imaginary parts of R in turn, (n, 2 nodes): a real product with it is a complex one with R."""
+        return self._table.view(np.float64)
+
+    @cached_property
+    def _swapped(self) -> FloatArray:
+        """Imaginary and real parts in turn, for the imaginary part of a product."""
+        pairs = self._pairs.reshape(len(self.spectrum), -1, 2)
+        return np.ascontiguousarray(pairs[:, :, ::-1]).reshape(len(self.spectrum), -1)
 
     @cached_property
     def slopes(self) -> ComplexArray:
@@ -76,20 +86,19 @@ class Pencil:
 
     def rows(self, index: IntArray) -> ComplexArray:
         """``R_jk`` for some j, (…, nodes)."""
-        return _paired(self._stacked[index])
+        return np.asarray(self._table[index])
 
     def forward(self, rows: FloatArray) -> ComplexArray:
         """``Σ_j rows_j R_jk``, shape (…, nodes)."""
-        return _paired(rows @ self._stacked)
+        return (rows @ self._pairs).view(np.complex128)
 
     def forward_of(self, scale: FloatArray, rows: FloatArray) -> ComplexArray:
         """``forward`` of ``rows * scale`` for rows (m, n), the table being scaled instead of the rows."""
-        return _paired(rows @ (scale[:, None] * self._stacked))
+        return (rows @ (scale[:, None] * self._pairs)).view(np.complex128)
 
     def backward(self, coefficients: ComplexArray) -> FloatArray:
         """``Im Σ_k R_jk coefficients_k``, shape (…, n)."""
-        swapped = np.concatenate([coefficients.imag, coefficients.real], axis=-1)
-        return np.asarray(swapped @ self._stacked.T)
+        return np.asarray(np.ascontiguousarray(coefficients).view(np.float64) @ self._swapped.T)
 
     @cached_property
     def base_value(self) -> float:
@@ -156,13 +165,11 @@ class Pencil:
             crossed = self.forward(shift * self.downdate) / self.denominator
             form = form - crossed**2 * self.denominator
         inverse = 1.0 / (1.0 - form)
-        logs = _log1p(-form)
         resolved = self.slopes * inverse
         diagonal = 1.0 + self.backward(resolved)
         pull = shift * diagonal
         if self.downdate is not None and crossed is not None:
             pull = pull - self.downdate * self.backward(resolved * crossed)
-        squares = np.einsum("ij,ij->i", shift, shift)
         with np.errstate(invalid="ignore"):
             bend = np.where(np.isinf(bias_decay), 0.0, bias_decay)
         penalty = 0.5 * bend * np.einsum("ij,ij->i", bias, bias)
@@ -173,12 +180,12 @@ class Pencil:
             shift=shift,
             bias=bias,
             bias_decay=bias_decay,
-            value=self.base_value + 0.5 * squares - 0.5 * (logs @ self.slopes).imag + penalty,
             penalty=penalty,
             pull=pull,
             gradient=gradient,
             residual=np.linalg.norm(gradient, axis=1),
             diagonal=diagonal,
+            form=form,
             inverse=inverse,
             crossed=crossed,
         )
@@ -192,24 +199,35 @@ class Evaluation:
     ----------
     shift, bias, pull, gradient, diagonal : (m, n)
         x, b, ``φ(T) x``, the gradient, and the part of ``φ(T)`` that acts on each coordinate alone.
-    bias_decay, value, penalty, residual : (m,)
-        ``λ_b``, f, ``λ_b/2 |b|²`` and the length of the gradient.
-    inverse, crossed : (m, nodes)
-        ``1/(1 - xᵀ R x)`` and ``xᵀ R p/(1 + pᵀ R p)``.
+    bias_decay, penalty, residual : (m,)
+        ``λ_b``, ``λ_b/2 |b|²`` and the length of the gradient.
+    form, inverse, crossed : (m, nodes)
+        ``xᵀ R x`` (less what p takes of it), one over 1 minus that, and ``xᵀ R p/(1 + pᵀ R p)``.
     """
 
     pencil: Pencil
     shift: FloatArray
     bias: FloatArray
     bias_decay: FloatArray
-    value: FloatArray
     penalty: FloatArray
     pull: FloatArray
     gradient: FloatArray
     residual: FloatArray
     diagonal: FloatArray
+    form: ComplexArray
     inverse: ComplexArray
     crossed: ComplexArray | None
+
+    @cached_property
+    def value(self) -> FloatArray:
+        """f, (m,); its logarithms cost more than the gradient."""
+        squares = np.einsum("ij,ij->i", self.shift, self.shift)
+        logs = (_log1p(-self.form) @ self.pencil.slopes).imag
+        return np.asarray(self.pencil.base_value + 0.5 * squares - 0.5 * logs + self.penalty)
+
+    @cached_property
+    def _turned(self) -> ComplexArray:
+        return np.asarray(2.0 * self.pencil.slopes * self.inverse**2)
 
     def bent(self, step: FloatArray) -> FloatArray:
         """Second derivative along `step` (m, n)."""
@@ -217,10 +235,11 @@ class Evaluation:
         inner = p.forward(self.shift * step)
         result = (self.diagonal + self.bias_decay[:, None]) * step
         if p.downdate is None or self.crossed is None:
-            return np.asarray(result + self.shift * p.backward(2.0 * p.slopes * self.inverse**2 * inner))
+            result += self.shift * p.backward(self._turned * inner)
+            return np.asarray(result)
         across = p.forward(p.downdate * step) / p.denominator
         inner = inner - self.crossed * across * p.denominator
-        weighted = 2.0 * p.slopes * self.inverse**2 * inner
+        weighted = self._turned * inner
         result += self.shift * p.backward(weighted)
         result -= p.downdate * p.backward(p.slopes * self.inverse * across + weighted * self.crossed)
         return np.asarray(result)
@@ -231,12 +250,12 @@ class Evaluation:
             "shift",
             "bias",
             "bias_decay",
-            "value",
             "penalty",
             "pull",
             "gradient",
             "residual",
             "diagonal",
+            "form",
             "inverse",
         )
         picked = {name: getattr(self, name)[keep] for name in names}
@@ -244,15 +263,14 @@ class Evaluation:
         return replace(self, crossed=crossed, **picked)
 
 
-def _paired(product: FloatArray) -> ComplexArray:
-    half = product.shape[-1] // 2
-    return np.asarray(product[..., :half] + 1j * product[..., half:])
-
-
 def _log1p(z: ComplexArray) -> ComplexArray:
     """``log(1 + z)``; numpy's own adds 1 to complex numbers first and loses the digits of small ones."""
-    small = np.abs(z) < 0.5
-    near = np.where(small, z, 0.0)
-    real = 0.5 * np.log1p(2.0 * near.real + near.real**2 + near.imag**2)
-    short = real + 1j * np.arctan2(near.imag, 1.0 + near.real)
-    return np.asarray(np.where(small, short, np.log(1.0 + z)))
+    square = z.real**2 + z.imag**2
+    result = np.empty(z.shape, dtype=np.complex128)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        result.real = 0.5 * np.log1p(2.0 * z.real + square)
+    result.imag = np.arctan2(z.imag, 1.0 + z.real)
+    large = square >= 0.25
+    if large.any():
+        result[large] = np.log(1.0 + z[large])
+    return result

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
 
 from encollapse._typing import FloatArray, IntArray
 from encollapse.ufm.contour import EPS, WINDOW
@@ -14,6 +14,8 @@ from encollapse.ufm.resolvents import Evaluation, Pencil
 
 _Mask: TypeAlias = NDArray[np.bool_]
 
+_FEW = 24  # values of a path that are solved first
+_WORTH = 2  # share of the values that these may be
 _NEWTON_STEPS = 60
 _CONJUGATE_STEPS = 60
 _HALVINGS = 30
@@ -22,28 +24,85 @@ _ROUNDING = 64 * EPS
 
 
 def split_means(pencil: Pencil, bias_decays: FloatArray) -> tuple[Evaluation, IntArray]:
-    """Minimise f at each of the bias decays (m,); returns the minima and the Newton steps of each."""
-    mean = pencil.mean
+    """Minimise f at each of the bias decays (m,); returns the minima and the Newton steps of each.
+
+    The minimum is a smooth function of ``log λ_b`` between the values at which the rank changes, so a few of many
+    values are solved first and the others start from what lies between.
+    """
+    shift, bias = _closed_form(pencil.mean, bias_decays)
+    steps = np.zeros(len(bias_decays), dtype=np.int64)
+    inside = np.flatnonzero((bias_decays > 0) & ~np.isinf(bias_decays))
+    inside = inside[np.argsort(bias_decays[inside], kind="stable")]
+    few = inside[:: max(1, len(inside) // _FEW)]
+    if len(few) < len(inside) // _WORTH:
+        few = np.unique(np.append(few, inside[-1]))
+        few = few[np.argsort(bias_decays[few], kind="stable")]
+        few = few[np.append(True, np.diff(bias_decays[few]) > 0)]
+        _descend(pencil, bias_decays, shift, bias, steps, few)
+        rest = np.setdiff1d(inside, few)
+        shift[rest], bias[rest] = _between(bias_decays, shift, bias, few, rest, pencil.mean)
+        inside = rest
+    _descend(pencil, bias_decays, shift, bias, steps, inside)
+    return pencil.at(shift, bias, bias_decays), steps
+
+
+def _closed_form(mean: FloatArray, bias_decays: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Shift and bias where nothing of the mean is learnt, (m, n) each; exact at 0 and infinity."""
     with np.errstate(invalid="ignore"):
         share = np.where(np.isinf(bias_decays), 1.0, bias_decays / (1.0 + bias_decays))
-    shift = share[:, None] * mean
-    bias = mean / (1.0 + bias_decays)[:, None]
-    steps = np.zeros(len(bias_decays), dtype=np.int64)
-    moving = np.flatnonzero((bias_decays > 0) & ~np.isinf(bias_decays))
+    return share[:, None] * mean, mean / (1.0 + bias_decays)[:, None]
+
+
+def _between(
+    bias_decays: FloatArray,
+    shift: FloatArray,
+    bias: FloatArray,
+    known: IntArray,
+    wanted: IntArray,
+    mean: FloatArray,
+) -> tuple[FloatArray, FloatArray]:
+    """Interpolate the shares ``x / ē`` and ``b / ē`` of solved values, each on a scale on which it is smooth."""
+    at = np.log(bias_decays[known])
+    there = np.log(bias_decays[wanted])
+    still_shift, still_bias = _closed_form(mean, bias_decays[known])
+    shares = np.concatenate(
+        [np.log(_ratio(shift[known], still_shift)), np.log(_ratio(bias[known], still_bias))], 1
+    )
+    shares = np.exp(CubicSpline(at, shares, axis=0)(there))
+    # Between the ends of the known values only, so nothing is extrapolated.
+    start_shift, start_bias = _closed_form(mean, bias_decays[wanted])
+    x, b = start_shift * shares[:, : len(mean)], start_bias * shares[:, len(mean) :]
+    # x + b = ē exactly, and the smaller of the two keeps its digits.
+    small = np.abs(x) < np.abs(b)
+    return np.where(small, x, mean - b), np.where(small, mean - x, b)
+
+
+def _ratio(values: FloatArray, still: FloatArray) -> FloatArray:
+    quotient = np.divide(values, still, out=np.ones_like(values), where=still != 0)
+    return np.where(quotient > 0, quotient, 1.0)
+
+
+def _descend(
+    pencil: Pencil,
+    bias_decays: FloatArray,
+    shift: FloatArray,
+    bias: FloatArray,
+    steps: IntArray,
+    moving: IntArray,
+) -> None:
+    """Newton steps for some of the values, in place."""
+    now = pencil.at(shift[moving], bias[moving], bias_decays[moving])
     for _ in range(_NEWTON_STEPS):
-        if not len(moving):
-            break
-        now = pencil.at(shift[moving], bias[moving], bias_decays[moving])
-        scale = np.linalg.norm(now.pull, axis=1) + bias_decays[moving] * np.linalg.norm(now.bias, axis=1)
+        scale = np.linalg.norm(now.pull, axis=1) + now.bias_decay * np.linalg.norm(now.bias, axis=1)
         going = now.residual > _AT_REST * scale
         if not going.any():
             break
         moving, now = moving[going], now.rows(np.flatnonzero(going))
-        better, moved = _search(now, _newton_direction(now))
-        shift[moving], bias[moving] = better.shift, better.bias
+        better, moved = _search(now, _newton_direction(now, now.residual / scale[going]))
+        taken = np.flatnonzero(moved)
+        moving, now = moving[taken], better.rows(taken)
+        shift[moving], bias[moving] = now.shift, now.bias
         steps[moving] += 1
-        moving = moving[moved]
-    return pencil.at(shift, bias, bias_decays), steps
 
 
 def _search(now: Evaluation, step: FloatArray) -> tuple[Evaluation, _Mask]:
@@ -55,21 +114,21 @@ def _search(now: Evaluation, step: FloatArray) -> tuple[Evaluation, _Mask]:
     for _ in range(_HALVINGS):
         move = length[:, None] * step
         trial = now.pencil.at(now.shift + move, now.bias - move, now.bias_decay)
-        # Near the minimum the value no longer resolves the step, but the gradient still does.
-        fine = trial.value <= now.value + 1e-4 * length * slope
-        fine |= trial.residual < 0.5 * now.residual
+        # Near the minimum the value no longer resolves the step, but the gradient still does; and it costs less.
+        fine = trial.residual < 0.5 * now.residual
+        if not fine.all():
+            fine |= trial.value <= now.value + 1e-4 * length * slope
         if fine.all():
             break
         length = np.where(fine, length, 0.5 * length)
-    gained = (trial.residual < 0.5 * now.residual) | (trial.value < now.value - 4 * EPS * np.abs(now.value))
-    kept = fine & gained
-    best = np.where(kept[:, None], trial.shift, now.shift)
-    bias = np.where(kept[:, None], trial.bias, now.bias)
-    return replace(trial, shift=best, bias=bias), kept
+    gained = trial.residual < 0.5 * now.residual
+    if not gained.all():
+        gained |= trial.value < now.value - 4 * EPS * np.abs(now.value)
+    return trial, fine & gained
 
 
-def _newton_direction(now: Evaluation) -> FloatArray:
-    """Conjugate gradients on all Newton systems together."""
+def _newton_direction(now: Evaluation, accuracy: FloatArray) -> FloatArray:
+    """Conjugate gradients on all Newton systems together, each to its relative accuracy or 1e-3."""
     lowest = now.pencil.threshold / max(float(now.pencil.spectrum.max()), now.pencil.threshold)
     scale = np.maximum(now.diagonal, lowest) + now.bias_decay[:, None]
     residual = -now.gradient
@@ -77,7 +136,7 @@ def _newton_direction(now: Evaluation) -> FloatArray:
     solved = residual / scale
     direction = solved.copy()
     square = np.einsum("ij,ij->i", residual, solved)
-    goal = square * 1e-6
+    goal = square * np.clip(accuracy, 1e-11, 1e-3) ** 2
     for _ in range(_CONJUGATE_STEPS):
         bent = now.bent(direction)
         bending = np.einsum("ij,ij->i", direction, bent)

@@ -28,6 +28,8 @@ _INNER = 6  # Newton steps of a column
 _INNER_ACCURACY = 1e-2  # of the last residual
 _REACH = 2.0  # change of an output up to which a Newton step is trusted
 _MEMORY = 8
+_OBSERVED = 5  # steps before the first change of the ridge; twice as many before each further one
+_FAR = 2.5
 _REGULAR = 1e-12
 _TINY = float(np.finfo(np.float64).tiny)
 
@@ -50,28 +52,57 @@ def split(composite: Composite, aim: float, near: Start | None = None) -> tuple[
     gradient = composite.gradient(outputs)
     table = outputs + gradient / ridge
     memory = _Memory(np.sqrt(t.weights * t.copies))
+    secant = _Secant(memory, _OBSERVED)
     best: tuple[float, Start] | None = None
     size, waited, closed = math.inf, 0, 0
     for iteration in range(1, ITERATIONS + 1):
         outputs = _fit(composite, table, outputs, ridge, _INNER_ACCURACY * size)
+        bending = secant.bending(outputs, table - outputs)
         point, bias = _penalised(composite, 2.0 * outputs - table, ridge)
         residual = t.forward(point.matrix, point.contrast, bias) - outputs
         size = memory.length(residual)
         if not math.isfinite(size):
             break
         settled = size <= _SETTLED * memory.length(outputs)
-        if settled or iteration % _CHECKED == 0:
+        looks = iteration % _CHECKED == 0
+        if looks or settled:
             gap = composite.certified(point, bias)[1].relative_gap
-            if best is None or gap <= best[0] or gap <= aim:
-                waited = 0 if best is None or gap < 0.9 * best[0] else waited + 1
+            waited = 0 if best is None or gap < 0.9 * best[0] else waited + looks
+            if best is None or gap <= max(best[0], aim):
                 best = gap, (point, bias)
-            else:
-                waited += 1
             closed += gap <= aim
             if (gap <= aim and settled) or closed > _SETTLING or waited > _STALLED:
                 break
         table = memory.extrapolate(table + residual, residual)
+        if not 1.0 / _FAR < bending < _FAR:
+            # The gradient, ridge times (table - outputs), stays as it is.
+            table = outputs + (table - outputs) / bending
+            ridge *= bending
+            memory.clear()
+            secant = _Secant(memory, 2 * secant.observed)
     return (best[1] if best is not None else composite.start()), iteration
+
+
+class _Secant:
+    """How much more the fit bends along the steps taken than the ridge does; where both agree it is fastest."""
+
+    def __init__(self, memory: _Memory, observed: int) -> None:
+        self.observed = observed
+        self._memory = memory
+        self._last: tuple[FloatArray, FloatArray] | None = None
+        self._logarithms: list[float] = []
+
+    def bending(self, outputs: FloatArray, slope: FloatArray) -> float:
+        """Add a step; return the geometric mean of the last few, or 1 while there are not enough."""
+        if self._last is not None:
+            length = self._memory.length(outputs - self._last[0])
+            change = self._memory.length(slope - self._last[1])
+            if length > 0 and change > 0:
+                self._logarithms.append(math.log(change / length))
+        self._last = outputs, slope
+        if len(self._logarithms) < self.observed:
+            return 1.0
+        return math.exp(sum(self._logarithms[-self.observed :]) / self.observed)
 
 
 class _Memory:
@@ -82,6 +113,11 @@ class _Memory:
         self._images: list[FloatArray] = []
         self._residuals: list[FloatArray] = []
 
+    def clear(self) -> None:
+        """Forget them."""
+        self._images.clear()
+        self._residuals.clear()
+
     def length(self, table: FloatArray) -> float:
         """Weighted length of a table."""
         return float(np.linalg.norm(self.scale * table))
@@ -90,8 +126,7 @@ class _Memory:
         """Return the combination of images whose residuals cancel best; start anew where they grow."""
         here = (self.scale * residual).ravel()
         if self._residuals and np.linalg.norm(here) > 2.0 * np.linalg.norm(self._residuals[-1]):
-            self._images.clear()
-            self._residuals.clear()
+            self.clear()
         changes = np.array([here - other for other in self._residuals]).reshape(-1, here.size)
         result = image
         if len(changes):
