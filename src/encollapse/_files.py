@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from encollapse.errors import ArgumentError
+from encollapse.errors import ArgumentError, EncollapseError, WriteError
 
 
 def with_suffix(path: str | Path, name: str, suffixes: tuple[str, ...]) -> Path:
@@ -17,19 +17,58 @@ def with_suffix(path: str | Path, name: str, suffixes: tuple[str, ...]) -> Path:
     return result
 
 
+def folder(path: str | Path) -> Path:
+    """Make a folder if it is not there, and see that files can be written into it.
+
+    Raises
+    ------
+    WriteError
+        If that is not so; for results of long work, call this before the work.
+    """
+    made = Path(path)
+    with _writing(made):
+        made.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=made).close()
+    return made
+
+
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it takes the place of `path` in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    """Yield a temporary path beside `path`; on success it takes the place of `path` in one step.
+
+    Raises
+    ------
+    WriteError
+        If the system refuses.
+    """
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if isinstance(error, EncollapseError):
+            raise
+        blocking = next((p for p in (path, *path.parents) if p.exists()), path)
+        file = blocking.is_file() and (blocking != path or isinstance(error, FileExistsError))
+        reason = f"{str(blocking)!r} is a file" if file else error.strerror or str(error)
+        refused = WriteError(
+            f"{path}: cannot be written ({reason}); give another place, or make room or rights there"
+        )
+        refused.strerror = reason
+        raise refused from None
 
 
 def write_text(path: Path, text: str) -> Path:

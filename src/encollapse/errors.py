@@ -41,5 +41,9 @@ class FileFormatError(EncollapseError, ValueError):
     """A file does not hold what its name or the call promised."""
 
 
+class WriteError(EncollapseError, OSError):
+    """A file or a folder cannot be written; the text names it and gives the reason."""
+
+
 class EncollapseWarning(UserWarning):
     """Something works but is probably not what was meant."""

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
+_PATHS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+
+
 def explain(error: Exception) -> int:
     """Say on standard error what went wrong and what to do; return the exit code."""
     usage = getattr(error, "format_message", None)
@@ -30,16 +33,16 @@ def explain(error: Exception) -> int:
         command = "encollapse" if context is None else context.command_path
         complain(usage().rstrip("."), f"{command} --help")
         return int(getattr(error, "exit_code", 2))
-    if isinstance(error, FileNotFoundError) and error.filename is not None:
-        text, hint = f"{error.filename}: there is no such file", "check the path"
+    if isinstance(error, _PATHS) and error.filename is not None:
+        reason = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        text, hint = f"{error.filename}: {reason}", "check the path"
     elif isinstance(error, EncollapseError | FileNotFoundError):
         text, _, hint = str(error).partition("; ")
     else:
         text = f"{type(error).__name__}: {error}"
         hint = "run again with --debug for the traceback"
     complain(text, hint)
-    bad_usage = (ArgumentError, ArgumentTypeError, FileFormatError, FileNotFoundError)
-    return 2 if isinstance(error, bad_usage) else 1
+    return 2 if isinstance(error, (ArgumentError, ArgumentTypeError, FileFormatError, *_PATHS)) else 1
 
 
 def complain(text: str, hint: str, *, kind: str = "error") -> None:

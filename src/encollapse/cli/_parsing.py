@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encollapse.errors import ArgumentError
@@ -46,13 +47,22 @@ def _value(text: str) -> Any:
     return text
 
 
-def parse_matrix(text: str) -> Any:
+def parse_matrix(text: str, what: str) -> Any:
     """Read a matrix from a file; any other text is a name."""
     if not text.endswith((".npy", ".npz", ".safetensors")):
         return text
+    return read_array(text, what)
+
+
+def read_array(path: str | Path, what: str) -> Any:
+    """Read an array from a file; errors name the option."""
     from encollapse.measure import load_array
 
-    return load_array(text)
+    try:
+        return load_array(path)
+    except (ArgumentError, FileNotFoundError) as error:
+        reason = str(error).removeprefix("path: ").removeprefix("key: ")
+        raise type(error)(f"{what}: {reason}") from None
 
 
 def parse_counts(text: str | None) -> list[int] | None:

@@ -50,7 +50,7 @@ def design(
     from encollapse import geometry, ufm
     from encollapse.present import console, records
 
-    sizes, wanted = parse_counts(counts), parse_matrix(target)
+    sizes, wanted = parse_counts(counts), parse_matrix(target, "target")
     decays: dict[str, Any] = {"weight_decay": weight_decay, "feature_decay": feature_decay}
     if like is not None or isinstance(wanted, str):
         wanted = ufm.scale_target(wanted, sizes, like=like or "one_hot", **decays)

@@ -9,7 +9,8 @@ import typer
 
 from encollapse.cli._manners import show
 from encollapse.cli._options import EncodingOptions, Json
-from encollapse.cli._parsing import parse_encoding
+from encollapse.cli._parsing import parse_encoding, read_array
+from encollapse.errors import ArgumentError
 
 
 def measure(
@@ -59,9 +60,13 @@ def measure(
     from contextlib import nullcontext
 
     import encollapse.measure as measuring
-    from encollapse import present
+    from encollapse import _files, present
     from encollapse.present import measured
 
+    if option and encoding is None:
+        raise ArgumentError("option: is for an encoding, and none was given; add --encoding")
+    if html is not None:
+        _files.folder(_files.with_suffix(html, "html", (".html", ".htm")).parent)
     count = classes
     if encoding is not None and count is None:
         count = measuring.count_classes(features, labels, key=key, label_key=label_key)
@@ -69,8 +74,8 @@ def measure(
         result = measuring.measure_shards(
             features,
             labels,
-            weight=None if weight is None else measuring.load_array(weight),
-            bias=None if bias is None else measuring.load_array(bias),
+            weight=None if weight is None else read_array(weight, "weight"),
+            bias=None if bias is None else read_array(bias, "bias"),
             encoding=None if encoding is None else parse_encoding(encoding, option, count),
             num_classes=classes,
             convention=convention,

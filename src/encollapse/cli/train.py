@@ -189,11 +189,13 @@ def train(
 --checkpoint state.safetensors
     """
     import encollapse.train
-    from encollapse import data
+    from encollapse import _files, data
     from encollapse.present import console
 
     if frames and out is None:
         raise ArgumentError("--frames: needs a folder to keep them in; add --out FOLDER")
+    if out is not None:
+        _files.folder(out)
     chosen = {
         "counts": parse_counts(counts),
         "imbalance": parse_rule(imbalance, "imbalance"),
@@ -231,7 +233,7 @@ def train(
         model=model,
         model_options=parse_options(model_option, "model-option"),
         features=features,
-        classifier=parse_matrix(classifier),
+        classifier=parse_matrix(classifier, "classifier"),
         seed=seed,
         device=device,
         devices=devices,

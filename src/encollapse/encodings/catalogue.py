@@ -1,6 +1,7 @@
 """The catalogue: encodings by name, for command lines and study files."""
 
 import inspect
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -128,5 +129,9 @@ def by_name(name: str, num_classes: int, **options: Any) -> Encoding:
         raise ArgumentError(f"{unknown[0]}: the encoding {name!r} has no such option; it has: {known}")
     missing = [n for n, p in entry.options.items() if p.default is p.empty and n not in options]
     if missing:
-        raise ArgumentError(f"{missing[0]}: the encoding {name!r} needs this option, and none was given")
+        example = json.dumps(entry.example_for(4)[missing[0]], separators=(",", ":"))
+        raise ArgumentError(
+            f"{missing[0]}: the encoding {name!r} needs this option, and none was given; "
+            f"with 4 classes, for example {missing[0]}={example}"
+        )
     return entry.make(num_classes, **options)

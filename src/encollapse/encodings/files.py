@@ -51,8 +51,13 @@ def load(path: str | Path) -> Encoding:
         record = _read_json(source) if source.suffix == ".json" else _read_npz(source)
         return _from_record(record)
     except (ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
-        reason = f"it has no entry {error}" if isinstance(error, KeyError) else str(error)
+        reason = f"it has no entry {_key(error)}" if isinstance(error, KeyError) else str(error)
         raise FileFormatError(f"{source}: not an encoding file of encollapse: {reason}") from None
+
+
+def _key(error: KeyError) -> str:
+    """The key itself; numpy puts it into a sentence."""
+    return repr(str(error.args[0]).removesuffix(" is not a file in the archive"))
 
 
 def _to_record(encoding: Encoding) -> dict[str, Any]:

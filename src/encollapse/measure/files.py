@@ -150,5 +150,7 @@ def pick(source: Path, names: list[str], key: str | None) -> str:
 
 def not_an_array(source: Path, error: Exception) -> FileFormatError:
     """Return the error that says why a file is not what its name says."""
-    reason = "it holds Python objects, which are not read" if "pickle" in str(error).lower() else str(error)
+    reason = str(error)
+    if "pickle" in reason.lower():  # numpy takes whatever is not of its own making for a pickle
+        reason = "it is no file of arrays, or it holds Python objects, which are not read"
     return FileFormatError(f"{source}: cannot be read as {source.suffix}: {reason}")

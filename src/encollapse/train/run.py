@@ -189,8 +189,7 @@ class Run:
         """
         from safetensors.torch import save_file
 
-        target = Path(directory)
-        target.mkdir(parents=True, exist_ok=True)
+        target = _files.folder(directory)
         with _files.atomic(target / "model.safetensors") as temporary:
             save_file(self.model.state_dict(), temporary)
         if self.frames:

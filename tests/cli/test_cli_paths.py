@@ -1,0 +1,103 @@
+"""Files that are not what they should be, and places that cannot be written: named, in one line, before long work."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from encollapse import _files, cli
+from encollapse.errors import WriteError
+
+DECAYS = ["--weight-decay", "5e-3", "--feature-decay", "2e-3"]
+PREDICT = ["predict", "-e", "one-hot", "--counts", "5,3", *DECAYS]
+DESIGN = ["design", "--counts", "5,3", *DECAYS, "--target"]
+TRAIN = ["train", "digits", "-e", "one-hot", *DECAYS]
+MEASURE = ["measure", "h.npy", "--labels", "y.npy"]
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    np.save("h.npy", np.random.default_rng(0).standard_normal((7, 3)))
+    np.save("y.npy", np.arange(7) % 2)
+    np.savez("two.npz", a=np.eye(2), b=np.eye(2))
+    Path("a-file").write_text("not an array")
+    Path("text.npy").write_text("not an array")
+    Path("folder.json").mkdir()
+    yield tmp_path
+    assert Path("a-file").read_text() == "not an array"
+
+
+def refused(capsys: Capture, arguments: list[str], code: int) -> str:
+    assert cli.run(arguments) == code
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("error: ")
+    assert printed.err.count("\n") <= 2
+    return printed.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([*PREDICT, "-e", "folder.json"], "folder.json: Is a directory"),
+        ([*PREDICT, "-e", "two.npz"], "it has no entry 'record'"),
+        ([*PREDICT, "-e", "random"], "with 4 classes, for example code_dim=6"),
+        ([*DESIGN, "no.npy", "-o", "c.json"], "target: there is no file 'no.npy'"),
+        ([*DESIGN, "two.npz", "-o", "c.json"], "target: two.npz holds several arrays"),
+        ([*MEASURE, "--weight", "no.npy"], "weight: there is no file 'no.npy'"),
+        ([*MEASURE, "--weight", "h.npy", "--bias", "b.txt"], "bias: expected a file ending in .npy"),
+        ([*MEASURE, "-O", "smoothing=0.1"], "option: is for an encoding, and none was given"),
+        (["measure", "text.npy", "--labels", "y.npy"], "text.npy: cannot be read as .npy: it is no file"),
+        ([*TRAIN, "--classifier", "no.npy"], "classifier: there is no file 'no.npy'"),
+    ],
+)
+def test_files_that_cannot_be_read_are_bad_usage(capsys: Capture, arguments: list[str], message: str) -> None:
+    assert message in refused(capsys, arguments, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([*PREDICT, "--path", "-o", "a-file/x.svg"], "a-file/x.svg: cannot be written ('a-file' is a file)"),
+        (
+            [*DESIGN, "simplex", "-o", "a-file/c.json"],
+            "a-file/c.json: cannot be written ('a-file' is a file)",
+        ),
+        ([*DESIGN, "simplex", "-o", "folder.json"], "folder.json: cannot be written (Is a directory)"),
+        ([*MEASURE, "--html", "a-file/x.html"], "a-file: cannot be written ('a-file' is a file)"),
+        ([*TRAIN, "--out", "a-file/run"], "a-file/run: cannot be written ('a-file' is a file)"),
+    ],
+)
+def test_places_that_cannot_be_written_are_named(capsys: Capture, arguments: list[str], message: str) -> None:
+    said = refused(capsys, arguments, 1)
+    assert message in said
+    assert "hint: give another place" in said
+
+
+def test_the_place_is_looked_at_before_the_work(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    def work(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("the work was begun")
+
+    monkeypatch.setattr("encollapse.train.fitting.fit", work)
+    monkeypatch.setattr("encollapse.measure.measure_shards", work)
+    refused(capsys, [*TRAIN, "--out", "a-file"], 1)
+    refused(capsys, [*MEASURE, "--html", "a-file/x.html"], 1)
+    for arguments in ([*TRAIN, "--out", "new"], [*MEASURE, "--html", "new/x.html"]):
+        assert cli.run(arguments) == 1
+        assert "AssertionError: the work was begun" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_named_and_leaves_nothing() -> None:
+    with (
+        pytest.raises(WriteError, match=r"x\.txt: cannot be written \(No space left on device\)") as caught,
+        _files.atomic(Path("x.txt")),
+        Path("/dev/full").open("w") as full,
+    ):
+        full.write("x")
+    assert caught.value.strerror == "No space left on device"
+    assert not [path for path in Path().iterdir() if "x.txt" in path.name]
