@@ -59,9 +59,14 @@ html_show_sourcelink = False
 html_theme_options = {
     "show_prev_next": True,
     "navbar_align": "left",
+    "header_links_before_dropdown": 4,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_toc_level": 2,
 }
-html_sidebars = {"**": ["sidebar-nav-bs"]}
+html_sidebars = {
+    "*": [],
+    "api/**": ["sidebar-nav-bs"],
+    "gallery/**": ["sidebar-nav-bs"],
+}  # only where there is more below

@@ -130,3 +130,13 @@ def test_interrupted_each_command_says_what_is_left_of_its_work(
     assert first == "error: interrupted"
     assert len(more) == (1 if hint else 0)
     assert hint in "".join(more)
+
+
+def test_without_typer_the_command_says_what_to_install() -> None:
+    probe = "import sys; sys.modules['typer'] = None\nfrom encollapse.cli import main\nmain(['--help'])"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == [
+        "error: the command line needs typer, which is not installed",
+        "hint: pip install 'encollapse[study]'",
+    ]

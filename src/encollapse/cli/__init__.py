@@ -1,5 +1,22 @@
 """The command line: one file a command, which parses, calls one function and renders what comes back."""
 
-from encollapse.cli._app import app, main, run
+import sys
+from collections.abc import Sequence
 
-__all__ = ["app", "main", "run"]
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code: 0 done, 1 failed, 2 bad usage, 130 interrupted."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        from encollapse.cli import _app
+    except ModuleNotFoundError as error:
+        if error.name != "typer":
+            raise
+        print("error: the command line needs typer, which is not installed", file=sys.stderr)  # noqa: T201
+        print("hint: pip install 'encollapse[study]'", file=sys.stderr)  # noqa: T201
+        return 1
+    return _app.run(arguments)
