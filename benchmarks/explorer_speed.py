@@ -15,24 +15,16 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from encollapse.present.explorer import serving
 from encollapse.present.explorer.still import browser_path
 
-CASES = (
-    ("one-hot, balanced", 20, "?classes=20&feature_decay=1e-6", 100),
-    ("one-hot, long tail", 20, "?classes=20&counts=longtail&feature_decay=1e-6", 100),
-    (
-        "random codes, long tail",
-        20,
-        "?classes=20&encoding=random&option.code_dim=20&counts=longtail&feature_decay=1e-6",
-        100,
-    ),
-    ("one-hot, balanced", 100, "?classes=100&feature_decay=1e-6", 300),
-    ("one-hot, long tail", 100, "?classes=100&counts=longtail&feature_decay=1e-6", 300),
-    (
-        "random codes, long tail",
-        100,
-        "?classes=100&encoding=random&option.code_dim=100&counts=longtail&feature_decay=1e-6",
-        300,
-    ),
-)
+SETTINGS = {
+    "one-hot, balanced": "",
+    "one-hot, long tail": "&counts=longtail",
+    "random codes, long tail": "&counts=longtail&encoding=random&option.code_dim={}",
+}
+CASES = [
+    (name, classes, f"?classes={classes}&feature_decay=1e-6" + more.format(classes), limit)
+    for classes, limit in ((20, 100), (100, 300))
+    for name, more in SETTINGS.items()
+]
 
 MOVE = """async (position) => {
   const slider = document.getElementById("bias_decay_slider");

@@ -1,4 +1,4 @@
-"""What a command says, read back from its JSON."""
+"""What a command says: its answer read back from its JSON, or its refusal."""
 
 import json
 from collections.abc import Callable
@@ -16,5 +16,20 @@ def answer(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
         printed = capsys.readouterr()
         assert code == 0, printed.err
         return json.loads(printed.out)
+
+    return run
+
+
+@pytest.fixture
+def refusal(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, str]]:
+    """Run a command that must fail, by an error in one line and perhaps a hint in the next; return both."""
+
+    def run(*arguments: str, code: int = 2) -> tuple[str, str]:
+        assert cli.run(arguments) == code
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        lines = printed.err.splitlines()
+        assert [line.split(": ")[0] for line in lines] in (["error"], ["error", "hint"])
+        return lines[0], "".join(lines[1:])
 
     return run
