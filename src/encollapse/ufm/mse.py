@@ -11,7 +11,7 @@ import numpy as np
 
 from encollapse import _checks
 from encollapse._typing import FloatArray
-from encollapse.ufm.absolute import absolute_value
+from encollapse.ufm.absolute import AbsoluteValues
 from encollapse.ufm.certificate import Certificate, certify, duality_gap
 from encollapse.ufm.newton import rank_one_svd, split_mean
 from encollapse.ufm.reduction import EPS, Reduction
@@ -20,7 +20,8 @@ from encollapse.ufm.secular import secular_values
 from encollapse.ufm.splits import gaps, split_means
 
 _SMALL = 64  # coordinates up to which one bias decay is solved faster by a decomposition in each step
-_FAINT = 1e-6  # of the largest squared length: below, cosines need singular vectors
+FAINT = 1e-6
+"""Share of the largest squared length of a class mean below which cosines need singular vectors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +91,18 @@ class Minimiser:
     def magnitudes(self) -> tuple[FloatArray, Callable[[FloatArray], float]] | None:
         """``|Z|_kk`` (K,) and ``y -> yᵀ |Z| y`` without a decomposition, or None where that is not accurate."""
         r = self.reduction
-        if len(r.spectrum) <= _SMALL or r.slot.get(self) is not None or not self.pencil.usable:
+        if not self.resolved or r.slot.get(self) is not None:
             return None
-        found = absolute_value(self.pencil, self.shift, r.right, r.labels.root_priors)
-        squares = found[0] / r.labels.root_priors**2
-        return found if squares.min() > _FAINT * squares.max() else None
+        known = AbsoluteValues(self.pencil, self.shift[None], r.right, r.labels.root_priors)
+        squares = known.diagonals[0] / r.labels.root_priors**2
+        if squares.min() <= FAINT * squares.max():
+            return None
+        return known.diagonals[0], lambda y: float(known.forms(y[None])[0])
+
+    @property
+    def resolved(self) -> bool:
+        """Whether sums of resolvents serve, and are faster than singular vectors."""
+        return len(self.reduction.spectrum) > _SMALL and self.pencil.usable
 
     def triplets(self) -> Triplets:
         """Compose the singular vectors; the reduction keeps those of one minimiser only."""
@@ -131,9 +139,10 @@ def minimise_along(reduction: Reduction, threshold: float, bias_decays: FloatArr
     free = bias_decays == 0.0
     biases[free] = r.labels.mean
     shifts, biases = _checks.read_only(found.shift), _checks.read_only(biases)
+    rounding = EPS * r.labels.energy
     minimisers = []
     for i, loss in enumerate(found.value.tolist()):
-        certificate = certify(loss, loss - float(open_[i]), EPS * r.labels.energy)
+        certificate = certify(loss, loss - float(open_[i]), rounding)
         if not certificate.holds:
             minimisers.append(_one_by_one(r, pencil, float(bias_decays[i])))
             continue

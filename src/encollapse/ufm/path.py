@@ -11,6 +11,7 @@ import numpy as np
 from encollapse import _checks
 from encollapse._typing import FloatArray
 from encollapse.errors import ArgumentError
+from encollapse.ufm.path_cosines import mean_cosines
 from encollapse.ufm.problem import Problem
 from encollapse.ufm.solution import Solution
 from encollapse.ufm.solve import solve_along
@@ -39,11 +40,9 @@ class BiasPath:
         """Average cosine between the uncentred class means, (n,).
 
         ``-1/(K - 1)`` for a simplex equiangular tight frame, 0 for an orthogonal frame; NaN where nothing is learnt.
-        Computed on first use, one product of a K × K matrix with a few hundred vectors for each bias decay.
+        Computed on first use, for all bias decays together.
         """
-        return np.asarray(
-            _checks.read_only(np.array([solution.geometry.mean_cosine() for solution in self.solutions]))
-        )
+        return np.asarray(_checks.read_only(mean_cosines(self.solutions)))
 
 
 def bias_path(problem: Problem, bias_decays: Iterable[float]) -> BiasPath:

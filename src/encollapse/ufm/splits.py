@@ -14,8 +14,8 @@ from encollapse.ufm.resolvents import Evaluation, Pencil
 
 _Mask: TypeAlias = NDArray[np.bool_]
 
-_FEW = 24  # values of a path that are solved first
-_WORTH = 2  # share of the values that these may be
+_FEW = 30  # values of a path up to which none is solved before the others
+_APART = 3
 _NEWTON_STEPS = 60
 _CONJUGATE_STEPS = 60
 _HALVINGS = 30
@@ -33,17 +33,27 @@ def split_means(pencil: Pencil, bias_decays: FloatArray) -> tuple[Evaluation, In
     steps = np.zeros(len(bias_decays), dtype=np.int64)
     inside = np.flatnonzero((bias_decays > 0) & ~np.isinf(bias_decays))
     inside = inside[np.argsort(bias_decays[inside], kind="stable")]
-    few = inside[:: max(1, len(inside) // _FEW)]
-    if len(few) < len(inside) // _WORTH:
-        few = np.unique(np.append(few, inside[-1]))
-        few = few[np.argsort(bias_decays[few], kind="stable")]
-        few = few[np.append(True, np.diff(bias_decays[few]) > 0)]
-        _descend(pencil, bias_decays, shift, bias, steps, few)
-        rest = np.setdiff1d(inside, few)
-        shift[rest], bias[rest] = _between(bias_decays, shift, bias, few, rest, pencil.mean)
-        inside = rest
-    _descend(pencil, bias_decays, shift, bias, steps, inside)
+    _refine(pencil, bias_decays, shift, bias, steps, inside)
     return pencil.at(shift, bias, bias_decays), steps
+
+
+def _refine(
+    pencil: Pencil,
+    bias_decays: FloatArray,
+    shift: FloatArray,
+    bias: FloatArray,
+    steps: IntArray,
+    rising: IntArray,
+) -> None:
+    """Solve for some of the values, in rising order, in place: first every third of many, to start from."""
+    if len(rising) > _FEW and len(np.unique(bias_decays[rising[::_APART]])) > _APART:
+        few = np.append(rising[:-1:_APART], rising[-1])
+        rest = np.setdiff1d(rising, few)
+        _refine(pencil, bias_decays, shift, bias, steps, few)
+        few = few[np.append(True, np.diff(bias_decays[few]) > 0)]
+        shift[rest], bias[rest] = _between(bias_decays, shift, bias, few, rest, pencil.mean)
+        rising = rest
+    _descend(pencil, bias_decays, shift, bias, steps, rising)
 
 
 def _closed_form(mean: FloatArray, bias_decays: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -65,10 +75,11 @@ def _between(
     at = np.log(bias_decays[known])
     there = np.log(bias_decays[wanted])
     still_shift, still_bias = _closed_form(mean, bias_decays[known])
-    shares = np.concatenate(
-        [np.log(_ratio(shift[known], still_shift)), np.log(_ratio(bias[known], still_bias))], 1
+    shares = np.log(
+        np.concatenate([_ratio(shift[known], still_shift), _ratio(bias[known], still_bias)], axis=1)
     )
-    shares = np.exp(CubicSpline(at, shares, axis=0)(there))
+    # A spline may swing between values far apart.
+    shares = np.exp(np.clip(CubicSpline(at, shares)(there), shares.min(axis=0), shares.max(axis=0)))
     # Between the ends of the known values only, so nothing is extrapolated.
     start_shift, start_bias = _closed_form(mean, bias_decays[wanted])
     x, b = start_shift * shares[:, : len(mean)], start_bias * shares[:, len(mean) :]
@@ -128,7 +139,7 @@ def _search(now: Evaluation, step: FloatArray) -> tuple[Evaluation, _Mask]:
 
 
 def _newton_direction(now: Evaluation, accuracy: FloatArray) -> FloatArray:
-    """Conjugate gradients on all Newton systems together, each to its relative accuracy or 1e-3."""
+    """Conjugate gradients on all Newton systems together, each to its relative accuracy or what is left to rest."""
     lowest = now.pencil.threshold / max(float(now.pencil.spectrum.max()), now.pencil.threshold)
     scale = np.maximum(now.diagonal, lowest) + now.bias_decay[:, None]
     residual = -now.gradient
@@ -136,7 +147,7 @@ def _newton_direction(now: Evaluation, accuracy: FloatArray) -> FloatArray:
     solved = residual / scale
     direction = solved.copy()
     square = np.einsum("ij,ij->i", residual, solved)
-    goal = square * np.clip(accuracy, 1e-11, 1e-3) ** 2
+    goal = square * np.clip(accuracy, 0.1 * _AT_REST / accuracy, 1e-3) ** 2
     for _ in range(_CONJUGATE_STEPS):
         bent = now.bent(direction)
         bending = np.einsum("ij,ij->i", direction, bent)

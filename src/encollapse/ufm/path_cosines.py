@@ -1,0 +1,46 @@
+"""Mean cosines between the class means of all solutions of a path, together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from encollapse._typing import FloatArray
+from encollapse.ufm.absolute import AbsoluteValues
+from encollapse.ufm.factors import LazyFactors
+from encollapse.ufm.mse import FAINT, Minimiser
+from encollapse.ufm.solution import Solution
+
+
+def mean_cosines(solutions: Sequence[Solution]) -> FloatArray:
+    """Average cosine between the uncentred class means of each solution, (m,).
+
+    Those that share the resolvents of one decomposition are computed together, the others from their geometry.
+    """
+    result = np.full(len(solutions), np.nan)
+    together: dict[int, list[int]] = {}
+    minimisers: dict[int, Minimiser] = {}
+    for i, solution in enumerate(solutions):
+        if isinstance(solution.factors, LazyFactors) and solution.factors.minimiser.resolved:
+            minimisers[i] = solution.factors.minimiser
+            together.setdefault(id(minimisers[i].pencil), []).append(i)
+    for members in together.values():
+        result[members] = _from_resolvents([minimisers[i] for i in members])
+    for i in np.flatnonzero(np.isnan(result)):
+        result[i] = solutions[i].geometry.mean_cosine()
+    return result
+
+
+def _from_resolvents(minimisers: Sequence[Minimiser]) -> FloatArray:
+    """Mean cosines of minimisers with one pencil; NaN where a class mean is too short for it."""
+    first = minimisers[0].reduction
+    u = first.labels.root_priors
+    values = AbsoluteValues(
+        minimisers[0].pencil, np.array([found.shift for found in minimisers]), first.right, u
+    )
+    squares = values.diagonals / u**2
+    clear = squares.min(axis=1) > FAINT * squares.max(axis=1)
+    norms = np.sqrt(np.where(clear[:, None], squares, 1.0))
+    pairs = len(u) * (len(u) - 1.0)
+    return np.where(clear, (values.forms(1.0 / norms / u) - len(u)) / pairs, np.nan)
