@@ -283,6 +283,25 @@ def test_the_bound_holds_at_any_point(bias_decay: float, size: float) -> None:
         assert certificate.lower_bound <= solution.loss * (1 + 1e-12)
 
 
+@pytest.mark.parametrize("bias_decay", [1e-8, 1e-4, 0.1, 1.0])
+@pytest.mark.parametrize("shift", [-30.0, 0.7, 100.0])
+def test_the_bound_holds_where_the_bias_has_a_mean(bias_decay: float, shift: float) -> None:
+    """Such a bias is no gradient's; it was taken for one, and bounds came out above the minimum."""
+    rng = np.random.default_rng(3)
+    encoding = ec.encodings.Encoding(rng.dirichlet(np.ones(5), 7).T)
+    solution = ec.ufm.solve(problem_of(encoding, [2, 3, 5, 7, 11, 13, 17], 0.02, bias_decay))
+    problem = solution.problem
+    composite = Composite(problem.table, LOSSES["cross_entropy"], problem.threshold, bias_decay)
+    assert solution.near is not None
+    point, bias = solution.near
+    loss, certificate = composite.certified(point, bias + shift)
+    # A constant costs λ_b/2 for its square and nothing else.
+    assert loss == pytest.approx(solution.loss + 2.5 * bias_decay * shift**2, rel=1e-9)
+    assert certificate.lower_bound <= solution.certificate.lower_bound + 1e-8 * solution.loss
+    # The bound is nevertheless that of the minimum.
+    assert certificate.lower_bound == pytest.approx(solution.loss, rel=1e-7)
+
+
 def test_an_open_gap_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """With no Newton step allowed the starting point is handed back unproved, and its bound still holds."""
     problem = problem_of(ec.encodings.one_hot(5), [2, 3, 5, 7, 11], 0.03, 0.1)

@@ -14,12 +14,13 @@ import numpy as np
 
 from encollapse._typing import FloatArray
 from encollapse.ufm.certificate import EPS, Certificate, certify
-from encollapse.ufm.losses import ConvexLoss
+from encollapse.ufm.losses import ConvexLoss, soft
 from encollapse.ufm.tables import Table
 
 RELATIVE_TOLERANCE = 1e-8
 """Relative duality gap up to which a certificate of a convex loss holds."""
 
+_ROUNDING = 64 * EPS  # of the mean gradient
 _REPAIRED_UP_TO = 1.0  # above this bias decay an error of Y u costs less than its repair
 
 
@@ -139,13 +140,13 @@ class Composite:
         t, c = self.table, self.threshold
         loss = self.value(point, bias)
         gradient = self.gradient(t.forward(point.matrix, point.contrast, bias))
-        dual_penalty = 0.0
+        dual_penalty, slack = 0.0, 0.0
         if self.bias_decay <= _REPAIRED_UP_TO:
             moved = self._recentred(gradient, bias)
             if moved is None:
                 gradient = np.zeros_like(gradient)
             else:
-                gradient, dual_penalty = moved
+                gradient, dual_penalty, slack = moved
         elif self.has_bias:
             mean = t.mean(gradient)
             dual_penalty = 0.5 * float(t.outputs @ mean**2) / self.bias_decay
@@ -156,15 +157,24 @@ class Composite:
         conjugate = self.loss.conjugate(shrink * gradient, t.targets, t.copies)
         bound = -float(t.weights @ conjugate) - shrink**2 * dual_penalty
         # Hard targets keep relative precision down to a loss of 0; a soft one rounds at the level of 1.
-        soft = ((t.targets != 0) & (t.targets != 1)).any(axis=0)
-        bound -= 8 * EPS * float(t.weights @ soft)
-        return loss, certify(loss, min(bound, loss), 0.0, tolerance=RELATIVE_TOLERANCE)
+        bound -= 8 * EPS * float(t.weights @ soft(t.targets)) + slack
+        return loss, certify(loss, min(float(bound), loss), 0.0, tolerance=RELATIVE_TOLERANCE)
 
-    def _recentred(self, gradient: FloatArray, bias: FloatArray) -> tuple[FloatArray, float] | None:
-        """Move the gradient to the mean ``-λ_b b``, or to 0 where that is out of reach; with the dual penalty."""
+    def _recentred(self, gradient: FloatArray, bias: FloatArray) -> tuple[FloatArray, float, float] | None:
+        """Move the gradient to the mean ``-λ_b b``, or to 0 where that is out of reach.
+
+        Also returns ``λ_b/2 |b|²`` and what the rounding of the mean may add to the dual value. Any b will do, so where
+        no gradient has the mean of this one, it is taken without its own mean.
+        """
         t = self.table
-        for wanted, penalty in ((-self.bias_decay * bias, self.penalty(bias)), (np.zeros_like(bias), 0.0)):
+        centred = bias - t.outputs @ bias / t.outputs.sum()
+        size = t.mean(np.abs(gradient) + t.spread(np.ones_like(bias)) * soft(t.targets))
+        for b in (bias, centred, np.zeros_like(bias)):
+            wanted = -self.bias_decay * b
             moved = self.loss.recentred(gradient, t.targets, t.copies, t.mean, t.spread, wanted)
-            if moved is not None:
-                return moved, penalty
+            if moved is None:
+                continue
+            off = np.abs(t.mean(moved) - wanted)
+            if float(t.outputs @ off) <= _ROUNDING * float(t.outputs @ size):
+                return moved, self.penalty(b), float((t.outputs * np.abs(b)) @ off)
         return None

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from encollapse._typing import FloatArray
+from encollapse._typing import BoolArray, FloatArray
 from encollapse.errors import ArgumentError
 
 
@@ -164,7 +164,7 @@ class CrossEntropy:
     def conjugate(self, dual: FloatArray, targets: FloatArray, copies: FloatArray) -> FloatArray:
         """Return the negative entropy of ``y + p``."""
         x = dual + targets
-        inside = (x >= -_ROUNDING).all(axis=0) & (np.abs((copies * dual).sum(axis=0)) <= _SUM_TOLERANCE)
+        inside = (x >= -_ROUNDING).all(axis=0) & (np.abs((copies * dual).sum(axis=0)) <= _SUM_ROUNDING)
         x = np.maximum(x, 0.0)
         # Close to 1 the logarithm needs x - 1 and not x.
         near = x > 0.5
@@ -195,7 +195,11 @@ class CrossEntropy:
         missing = spread(np.maximum(-excess, 0.0))
         total = (copies * missing).sum(axis=0)
         freed = (copies * taken).sum(axis=0)
-        return np.asarray(gradient - taken + missing * (freed / np.where(total > 0, total, 1.0)))
+        moved = gradient - taken + missing * (freed / np.where(total > 0, total, 1.0))
+        # What is wanted may not sum to 0, as it does for any distributions.
+        off = np.abs((copies * moved).sum(axis=0))
+        size = (copies * (np.abs(moved) + taken)).sum(axis=0) + soft(targets)
+        return moved if (off <= 64 * _ROUNDING * size).all() else None
 
     def outputs(self, gradient: FloatArray, targets: FloatArray, copies: FloatArray) -> FloatArray:
         """Logarithms of ``y + p`` with mean zero, what is not positive being lifted."""
@@ -239,12 +243,18 @@ class CrossEntropy:
 
 
 _SUM_TOLERANCE = 1e-9
+_SUM_ROUNDING = 1e-12
 _ROUNDING = 1e-15
 _INTERCEPT_STEPS = 200
 _LIFT = 0.1
 _DISTRIBUTIONS = (
     "use one_hot, label_smoothing, or an Encoding whose columns are 0 or above and sum to 1, or loss='mse'"
 )
+
+
+def soft(targets: FloatArray) -> BoolArray:
+    """Which columns ask for anything but 0 and 1: their gradients are differences that round at the level of 1."""
+    return np.asarray(((targets != 0) & (targets != 1)).any(axis=0))
 
 
 def _exponentials(outputs: FloatArray, copies: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:

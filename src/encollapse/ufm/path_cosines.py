@@ -27,7 +27,7 @@ def mean_cosines(solutions: Sequence[Solution]) -> FloatArray:
             together.setdefault(id(minimisers[i].pencil), []).append(i)
     for members in together.values():
         result[members] = _from_resolvents([minimisers[i] for i in members])
-    for i in np.flatnonzero(np.isnan(result)):
+    for i in np.flatnonzero(np.isnan(result)).tolist():
         result[i] = solutions[i].geometry.mean_cosine()
     return result
 
