@@ -25,6 +25,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/oxlint --deny-warnings src
 
 # A browser and a data set for the tests that use them; where they cannot be installed, those tests say so and skip.
 system:

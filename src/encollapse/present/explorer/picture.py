@@ -99,7 +99,6 @@ def spectrum(found: ufm.Solution) -> dict[str, Any]:
         "offered": offered,
         "learnt": learnt.tolist(),
         "threshold": stated.threshold,
-        "soft": stated.depth == 1 and stated.features == "linear" and stated.loss == "mse",
     }
 
 

@@ -191,7 +191,7 @@ export function largest(rows) {
 }
 
 /** What the labels offer in each direction, the threshold, and what is learnt. */
-export function drawSpectrum(div, { offered, learnt, threshold, soft }) {
+export function drawSpectrum(div, { offered, learnt, threshold }) {
   const x = learnt.map((_, i) => i + 1);
   const first = offered ?? learnt.map(() => null);
   const key = [learnt.length, offered === null, document.documentElement.dataset.theme].join("|");

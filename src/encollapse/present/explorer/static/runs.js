@@ -158,7 +158,7 @@ export class Runs {
 
   #drawSettings() {
     const { trial } = this;
-    const flat = (value, prefix = "") => Object.entries(value).flatMap(([name, v]) => (v && typeof v === "object" && !Array.isArray(v) ? flat(v, `${prefix}${name}.`) : [[prefix + name, v]]));
+    const flat = (given, prefix = "") => Object.entries(given).flatMap(([name, v]) => (v && typeof v === "object" && !Array.isArray(v) ? flat(v, `${prefix}${name}.`) : [[prefix + name, v]]));
     const rows = [
       ...(trial.error ? [["error", trial.error.trim().split("\n").at(-1)]] : []),
       ...Object.entries(trial.errors ?? {}).filter(([, v]) => v !== null),

@@ -12,7 +12,7 @@ let timer = null;
 export function readAddress() {
   const found = {};
   for (const part of [location.search.slice(1), location.hash.slice(1)]) {
-    for (const [name, value] of new URLSearchParams(part)) found[name] = value;
+    for (const [name, text] of new URLSearchParams(part)) found[name] = text;
   }
   return found;
 }
@@ -21,7 +21,7 @@ export function readAddress() {
 export function writeAddress(address) {
   const search = new URLSearchParams();
   const hash = new URLSearchParams();
-  for (const [name, value] of Object.entries(address)) (LONG.has(name) ? hash : search).set(name, value);
+  for (const [name, text] of Object.entries(address)) (LONG.has(name) ? hash : search).set(name, text);
   const tail = [search.toString() && `?${search}`, hash.toString() && `#${hash}`].filter(Boolean).join("");
   clearTimeout(timer);
   const write = () => {
