@@ -1,0 +1,97 @@
+"""The identity of a trial: what it depends on, and what it does not."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import encollapse as ec
+from encollapse.errors import FileFormatError
+from encollapse.study.resolve import dataset_of, encoding_of
+from encollapse.study.study import Study
+from encollapse.study.trials import Trial, canonical_json, parse_settings
+from reference.study_text import DEFAULTS, HEAD, RUN, study
+
+
+def shuffled(value: Any, generator: random.Random) -> Any:
+    if isinstance(value, dict):
+        items = list(value.items())
+        generator.shuffle(items)
+        return {k: shuffled(v, generator) for k, v in items}
+    return value
+
+
+@given(st.randoms(use_true_random=False))
+def test_identity_does_not_depend_on_the_order_of_keys(generator: random.Random) -> None:
+    settings = ec.study.load("digits-accuracy").trials[-1].settings
+    assert Trial(shuffled(settings, generator)).id == Trial(settings).id
+
+
+def test_identity_tells_every_trial_apart_and_survives_storage() -> None:
+    trials = ec.study.load("digits-accuracy").trials
+    assert len({trial.id for trial in trials}) == len(trials)
+    for trial in trials:
+        assert Trial(parse_settings(canonical_json(trial.settings))).id == trial.id
+        assert parse_settings(canonical_json(trial.settings)) == trial.settings
+
+
+def test_writing_a_number_in_another_way_is_the_same_trial() -> None:
+    one = study(HEAD + DEFAULTS + RUN + "bias_decay = 1\n").trials[0]
+    two = study(HEAD + DEFAULTS + RUN + "bias_decay = [1.0e0]\nmodel = 'mlp'\n").trials[0]
+    assert one.id == two.id
+
+
+def test_definition_round_trip() -> None:
+    made = ec.study.load("digits-transition")
+    again = Study.from_definition(made.definition())
+    assert again == made
+    with pytest.raises(FileFormatError, match="run it again"):
+        Study.from_definition({"name": "a"})
+
+
+def test_an_encoding_file_is_known_by_its_content(tmp_path: Path) -> None:
+    def ids() -> list[str]:
+        return [trial.id for trial in ec.study.load(tmp_path / "a.toml").trials]
+
+    (tmp_path / "a.toml").write_text(HEAD + DEFAULTS + '[[runs]]\nencoding = { file = "my.json" }\n')
+    code = ec.encodings.random(10, 7, seed=3)
+    code.save(tmp_path / "my.json")
+    (first,) = ids()
+    settings = ec.study.load(tmp_path / "a.toml").trials[0].settings
+    np.testing.assert_array_equal(encoding_of(settings, np.full(10, 7)).codewords, code.codewords)
+    (tmp_path / "deeper").mkdir()
+    for name in ("a.toml", "my.json"):
+        (tmp_path / "deeper" / name).write_bytes((tmp_path / name).read_bytes())
+    assert ec.study.load(tmp_path / "deeper" / "a.toml").trials[0].id == first
+    ec.encodings.random(10, 7, seed=4).save(tmp_path / "my.json")
+    assert ids() != [first]
+    with pytest.raises(FileFormatError, match=r"my\.json: changed while the study was running"):
+        encoding_of(settings, np.full(10, 7))
+
+
+def test_a_data_file_is_known_by_its_content(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(
+        HEAD + DEFAULTS.replace('"digits"', '"mine.npz"') + '[[runs]]\nencoding = "one-hot"\n'
+    )
+    ids = []
+    for shift in (0.0, 1.0):
+        np.savez(tmp_path / "mine.npz", inputs=np.eye(6) + shift, labels=np.arange(6) % 3)
+        trial = ec.study.load(tmp_path / "a.toml").trials[0]
+        assert dataset_of(trial.settings).counts.tolist() == [2, 2, 2]
+        ids.append(trial.id)
+    assert ids[0] != ids[1]
+
+
+def test_a_folder_of_data_may_lie_beside_the_study_file(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    np.savez(folder / "data.npz", inputs=np.eye(6), labels=np.arange(6) % 3)
+    (tmp_path / "a.toml").write_text(
+        HEAD + DEFAULTS.replace('"digits"', '"mine"') + '[[runs]]\nencoding = "one-hot"\n'
+    )
+    settings = ec.study.load(tmp_path / "a.toml").trials[0].settings
+    assert settings["dataset"]["file"] == str(folder)
