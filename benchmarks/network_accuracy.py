@@ -32,9 +32,11 @@ ROWS: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
         {**SMALL_RESNET, "normalisation": "batch"},
         {},
     ),
+    "digits, resnet18 of width 16": ("digits", "resnet18", {"width": 16}, {}),
     "mnist5k, mlp": ("mnist5k", "mlp", {}, {}),
     "mnist5k, cnn": ("mnist5k", "cnn", {}, {}),
     "mnist5k, resnet8 of width 8, stem of stride 2": ("mnist5k", "resnet8", STRIDED_RESNET, {}),
+    "mnist5k, resnet18 of width 8, stem of stride 2": ("mnist5k", "resnet18", STRIDED_RESNET, {}),
     "fashion-mnist, mlp of width 512, batch normalisation": ("fashion-mnist", "mlp", WIDE_MLP, FASHION),
 }
 
