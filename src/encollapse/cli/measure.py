@@ -31,6 +31,10 @@ def measure(
         typer.Option("--encoding", "-e", help="Encoding it was trained towards: a name or a file."),
     ] = None,
     option: EncodingOptions = None,
+    loss: Annotated[
+        str,
+        typer.Option(help="What it was trained with, mse or cross_entropy: it decides between codewords."),
+    ] = "mse",
     classes: Annotated[int | None, typer.Option(help="Number of classes; default largest label + 1.")] = None,
     convention: Annotated[str, typer.Option(help="Averaging and scaling choices, by name.")] = "default",
     key: Annotated[
@@ -77,6 +81,7 @@ def measure(
             weight=None if weight is None else read_array(weight, "weight"),
             bias=None if bias is None else read_array(bias, "bias"),
             encoding=None if encoding is None else parse_encoding(encoding, option, count),
+            loss=loss,
             num_classes=classes,
             convention=convention,
             executor=executor,

@@ -67,6 +67,14 @@ class AffineOneHot(Encoding):
         # All codewords have one norm, so the nearest one has the largest inner product.
         return np.asarray((np.sign(self._scale) * outputs).argmax(axis=1), dtype=np.int64)
 
+    def _decode_logits(self, outputs: FloatArray) -> IntArray:
+        # They have one entropy too; whether they are distributions shows in two of them.
+        few = np.array([self._offset, self._scale + self._offset])
+        total = self._scale + self._num_classes * self._offset
+        if few.min() < 0 or abs(total - 1.0) > 1e-9:
+            return super()._decode_logits(outputs)
+        return self._decode(outputs)
+
 
 def one_hot(num_classes: int, *, classes: Sequence[str] | None = None) -> AffineOneHot:
     """One-hot labels: the identity matrix.

@@ -152,22 +152,50 @@ class Encoding:
     def _encode(self, labels: IntArray) -> FloatArray:
         return np.asarray(self.codewords.T[labels])
 
-    def decode(self, outputs: ArrayLike) -> IntArray:
-        """Class of the nearest codeword (Euclidean) of each output row: (N, code_dim) -> (N,).
+    def decode(self, outputs: ArrayLike, *, loss: str = "mse") -> IntArray:
+        """Class whose loss exceeds its least value the least, for each output row: (N, code_dim) -> (N,).
+
+        For squared error that is the class of the nearest codeword (Euclidean). For cross-entropy of logits o it is
+        the codeword nearest to ``p = softmax(o)`` in divergence, ``argmin_k Σ_i e_ki log(e_ki/p_i)``, which is the
+        largest ``<e_k, o>`` plus the entropy of ``e_k``. Cross-entropy itself would not do where entropies differ: outputs
+        that fit a soft codeword perfectly may have a lower one to a harder codeword.
 
         Ties go to the lowest class. An empty batch, shape (0, code_dim), gives an empty result.
+
+        Parameters
+        ----------
+        outputs : (N, code_dim)
+            Outputs of the classifier, one row a sample.
+        loss : {"mse", "cross_entropy"}
+            What it was trained with.
+
+        Raises
+        ------
+        ArgumentError
+            If the loss is cross-entropy and the codewords are no distributions.
         """
+        entropic = _checks.choice(loss, "loss", ("mse", "cross_entropy")) == "cross_entropy"
         raw = _checks.to_numpy(outputs, "outputs")
         if raw.shape == (0, self._code_dim):
             return np.empty(0, dtype=np.int64)
         rows = _checks.array(raw, "outputs", (None, self._code_dim), axes="(num_samples, code_dim)")
         step = max(1, _BLOCK_ENTRIES // self._num_classes)
-        return np.concatenate([self._decode(rows[i : i + step]) for i in range(0, len(rows), step)])
+        decide = self._decode_logits if entropic else self._decode
+        return np.concatenate([decide(rows[i : i + step]) for i in range(0, len(rows), step)])
 
     def _decode(self, outputs: FloatArray) -> IntArray:
         # |o - e|² = |o|² - 2 <o, e> + |e|², and |o|² is the same for every class.
         scores = outputs @ self.codewords - 0.5 * np.einsum("qk,qk->k", self.codewords, self.codewords)
         return np.asarray(scores.argmax(axis=1), dtype=np.int64)
+
+    def _decode_logits(self, outputs: FloatArray) -> IntArray:
+        codewords = self.codewords
+        if codewords.min() < 0 or not np.allclose(codewords.sum(axis=0), 1.0, rtol=0, atol=1e-9):
+            raise ArgumentError(
+                f"loss: codewords of {self._name!r} are no distributions, so cross-entropy decides nothing; use 'mse'"
+            )
+        entropies = -np.sum(codewords * np.log(np.where(codewords > 0, codewords, 1.0)), axis=0)
+        return np.asarray((outputs @ codewords + entropies).argmax(axis=1), dtype=np.int64)
 
     def save(self, path: str | Path) -> Path:
         """Write the encoding to a ``.json`` or ``.npz`` file (by suffix); numbers survive exactly.

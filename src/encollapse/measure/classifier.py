@@ -16,12 +16,13 @@ from encollapse.errors import ArgumentError, ArgumentTypeError
 class Classifier:
     """A linear classifier with the encoding of its targets; each part may be unknown.
 
-    `weight` (q, d) and `bias` (q,) are both given or both None.
+    `weight` (q, d) and `bias` (q,) are both given or both None; `loss` is what decides between codewords.
     """
 
     weight: FloatArray | None
     bias: FloatArray | None
     encoding: Encoding | None
+    loss: str = "mse"
 
     @staticmethod
     def of(
@@ -30,13 +31,15 @@ class Classifier:
         encoding: Encoding | None,
         num_classes: int,
         feature_dim: int,
+        loss: str = "mse",
     ) -> Classifier:
         """Check the parts against each other and against the features."""
         require_encoding(encoding, num_classes)
+        _checks.choice(loss, "loss", ("mse", "cross_entropy"))
         if weight is None:
             if bias is not None:
                 raise ArgumentError("bias: was given without weight; give the weight (q, d) too, or neither")
-            return Classifier(None, None, encoding)
+            return Classifier(None, None, encoding, loss)
         matrix = _checks.array(weight, "weight", (None, None), axes="(code_dim, feature_dim)")
         if matrix.shape[1] != feature_dim:
             hint = "; it looks transposed" if matrix.shape[0] == feature_dim else ""
@@ -53,7 +56,7 @@ class Classifier:
             if bias is None
             else _checks.array(bias, "bias", (len(matrix),), axes="(code_dim,)")
         )
-        return Classifier(matrix, offset, encoding)
+        return Classifier(matrix, offset, encoding, loss)
 
 
 def require_encoding(encoding: Encoding | None, num_classes: int | None = None) -> None:

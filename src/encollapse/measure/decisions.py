@@ -120,8 +120,8 @@ def _best(scores: torch.Tensor, errors: torch.Tensor) -> tuple[torch.Tensor, tor
 def classifier_rule(classifier: Classifier, num_classes: int, device: torch.device) -> Rule | str:
     """Return the rule of the classifier, or the reason why it has none.
 
-    With an encoding: the class of the codeword nearest to ``W h + b``. Without: the largest entry of
-    ``W h + b``, which needs one output a class.
+    With an encoding: what it decodes ``W h + b`` to under the loss. Without: the largest entry of ``W h + b``,
+    which needs one output a class.
     """
     if classifier.weight is None or classifier.bias is None:
         return "no weight was given"
@@ -135,7 +135,8 @@ def classifier_rule(classifier: Classifier, num_classes: int, device: torch.devi
         return _largest_output(weight, bias)
 
     def decide(features: torch.Tensor, _: torch.Tensor) -> IntArray:
-        return encoding.decode((features.double() @ weight.T + bias).cpu().numpy())
+        outputs = (features.double() @ weight.T + bias).cpu().numpy()
+        return encoding.decode(outputs, loss=classifier.loss)
 
     return decide
 

@@ -24,6 +24,7 @@ def collapse(
     weight: ArrayLike | None = None,
     bias: ArrayLike | None = None,
     encoding: Encoding | None = None,
+    loss: str = "mse",
     num_classes: int | None = None,
     convention: str | Convention = "default",
     covariance: bool | None = None,
@@ -43,8 +44,10 @@ def collapse(
     bias : (q,), optional
         Its bias; None with a weight means that the layer has none.
     encoding : Encoding, optional
-        What the outputs were trained towards. With it the classifier decides for the codeword nearest to
+        What the outputs were trained towards. With it the classifier decides by :meth:`Encoding.decode` of
         ``W h + b``, without it for the largest output.
+    loss : {"mse", "cross_entropy"}
+        What it was trained with: it decides which codeword is nearest, where they differ in norm or entropy.
     num_classes : int, optional
         K. Default: that of the encoding, otherwise the largest label plus one.
     convention : str or Convention
@@ -72,7 +75,7 @@ def collapse(
         raise ArgumentError("features: no samples; at least one row is needed")
     classes = _num_classes(num_classes, encoding, labels, rows.num_rows)
     targets = labels_for(labels, classes, rows.num_rows)
-    classifier = Classifier.of(weight, bias, encoding, classes, rows.feature_dim)
+    classifier = Classifier.of(weight, bias, encoding, classes, rows.feature_dim, loss)
     device = "cpu" if rows.device.type == "mps" else rows.device
     moments = ClassMoments(
         classes,

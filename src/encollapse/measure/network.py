@@ -35,6 +35,7 @@ def measure_model(
     head: str | nn.Module | None = None,
     *,
     encoding: Encoding | None = None,
+    loss: str = "mse",
     num_classes: int | None = None,
     device: torch.device | str | None = None,
     progress: bool = True,
@@ -62,8 +63,8 @@ def measure_model(
         The last layer, whose inputs are the features. Default: the last ``torch.nn.Linear`` that the
         first batch runs through; its name is in ``geometry.provenance["head"]``. Metrics of the
         classifier need it to be a ``torch.nn.Linear``.
-    encoding : Encoding, optional
-        What the outputs were trained towards; see :func:`encollapse.measure.collapse`.
+    encoding, loss
+        What the outputs were trained towards, and how; see :func:`encollapse.measure.collapse`.
     num_classes : int, optional
         K. Default: that of the encoding, otherwise the number of outputs of the head.
     device : str or torch.device, optional
@@ -131,6 +132,7 @@ def measure_model(
             encoding,
             moments.num_classes,
             moments.feature_dim,
+            loss,
         )
         source = {"head": reader.name}
         return finish(store, np.concatenate(labels), moments, classifier, chosen, source, merged=merged)

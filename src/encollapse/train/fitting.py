@@ -227,7 +227,7 @@ def fit(
     work = Work(f"{dataset.name}, {encoding.name}", dataset.train, dataset.test, encoding, fixed)
     trained = launch(train, settings, work, settings)
     seen = trained.observation
-    measured = seen.collapse(torch.tensor(dataset.train.labels), encoding)
+    measured = seen.collapse(torch.tensor(dataset.train.labels), encoding, settings.loss)
     prediction = predict(seen, settings, work)
     missing = dict(prediction.missing)
     comparison = None

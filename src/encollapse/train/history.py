@@ -56,7 +56,7 @@ def _powers(total: int) -> set[int]:
 
 def row_of(task: Task, seen: Observation, epoch: int, phase: str) -> dict[str, Any]:
     """An observation as plain values."""
-    found = seen.collapse(task.labels, task.work.encoding)
+    found = seen.collapse(task.labels, task.work.encoding, task.settings.loss)
     row: dict[str, Any] = {"epoch": epoch, "phase": phase, "loss": seen.loss, **seen.terms}
     judged = seen.stationarity
     row["stationarity"] = seen.judged

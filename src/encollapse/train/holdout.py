@@ -21,7 +21,7 @@ class HoldOut:
     Attributes
     ----------
     accuracy : float
-        The network, by the codeword nearest to its output, is right.
+        The network, by what the encoding decodes its outputs to, is right.
     nc4_agreement : float
         It decides as the class mean of the *training* features that is nearest.
     ncc_accuracy : float
@@ -54,7 +54,8 @@ def hold_out(task: Task, seen: Observation) -> HoldOut | None:
     for part in chunks(len(inputs)):
         raw = task.classifier.features(inputs[part].to(task.workers.device))
         features = task.units.feature * raw.cpu().double()
-        decided = torch.tensor(task.work.encoding.decode(seen.outputs(features)))
+        outputs = seen.outputs(features)
+        decided = torch.tensor(task.work.encoding.decode(outputs, loss=task.settings.loss))
         nearest = torch.cdist(features, means, compute_mode="donot_use_mm_for_euclid_dist").argmin(1)
         right += torch.bincount(labels[part][decided == labels[part]], minlength=num_classes)
         agree += int((decided == nearest).sum())

@@ -56,7 +56,7 @@ class Observation:
         )
         return (sums / counts[:, None]).T
 
-    def collapse(self, labels: Tensor, encoding: Encoding) -> Collapse:
+    def collapse(self, labels: Tensor, encoding: Encoding, loss: str) -> Collapse:
         """Collapse of the features under the head; a head without bias counts as one with bias zero."""
         bias = self.weight.new_zeros(len(self.weight)) if self.bias is None else self.bias
         return collapse(
@@ -65,6 +65,7 @@ class Observation:
             weight=self.weight,
             bias=bias,
             encoding=encoding,
+            loss=loss,
             num_classes=encoding.num_classes,
         )
 

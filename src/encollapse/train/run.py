@@ -96,8 +96,8 @@ class Run:
     relative_excess : float or None
         UFM objective of the network over the predicted minimum, less 1, both at the decays of the prediction.
     test_accuracy, test_nc4_agreement : float or None
-        On the hold-out: accuracy by nearest codeword, and how often that decision is the nearest class mean of the
-        training features; None without a hold-out.
+        On the hold-out: accuracy by :meth:`Encoding.decode`, and how often that decision is the nearest class mean of
+        the training features; None without a hold-out.
     test_balanced_accuracy, test_minority_accuracy : float or None
         On the hold-out: accuracy averaged over classes, and over those alone that have less than half the training
         samples of the largest; None without a hold-out, or without such classes.

@@ -39,6 +39,7 @@ def measure_shards(
     weight: ArrayLike | None = None,
     bias: ArrayLike | None = None,
     encoding: Encoding | None = None,
+    loss: str = "mse",
     num_classes: int | None = None,
     convention: str | Convention = "default",
     covariance: bool | None = None,
@@ -64,7 +65,7 @@ def measure_shards(
         None: the labels of ``part-1.npy`` are in ``part-1.labels.npy`` (or .npz, ...), or in the array or
         column ``labels`` or ``label`` of the shard itself. A folder: files of the same names. A file or an
         array: the labels of all shards, one after the other.
-    weight, bias, encoding, num_classes, convention
+    weight, bias, encoding, loss, num_classes, convention
         As for :func:`collapse`.
     covariance : bool, optional
         Gather the (d, d) within-class covariance, which ``vci`` and the split of the squared error need; without
@@ -98,7 +99,7 @@ def measure_shards(
     size = _num_classes(num_classes, encoding, shards, num_rows)
     kept = keeps_covariance(covariance, dim)
     shape = MomentShape(size, dim, kept)
-    classifier = Classifier.of(weight, bias, encoding, size, dim)
+    classifier = Classifier.of(weight, bias, encoding, size, dim, loss)
     given = None if centers is None else Rules(_as_statistics(centers, size, dim), classifier)
     pieces = cut(shards, size)
     twice = second_pass and given is None
