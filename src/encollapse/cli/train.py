@@ -133,7 +133,9 @@ def train(
     ] = None,
     tolerance: Annotated[
         float | None,
-        _training(help="Stationarity at which training ends; default 1e-3."),
+        _training(
+            help="Stationarity at which training ends; default 1e-3, for relu features and fixed classifiers 1e-5."
+        ),
     ] = None,
     precision: Annotated[
         str | None,

@@ -157,8 +157,8 @@ class Encoding:
 
         For squared error that is the class of the nearest codeword (Euclidean). For cross-entropy of logits o it is
         the codeword nearest to ``p = softmax(o)`` in divergence, ``argmin_k Σ_i e_ki log(e_ki/p_i)``, which is the
-        largest ``<e_k, o>`` plus the entropy of ``e_k``. Cross-entropy itself would not do where entropies differ: outputs
-        that fit a soft codeword perfectly may have a lower one to a harder codeword.
+        largest ``<e_k, o>`` plus the entropy of ``e_k``. Cross-entropy itself would not do where entropies differ:
+        outputs that fit a soft codeword perfectly may have a lower one to a harder codeword.
 
         Ties go to the lowest class. An empty batch, shape (0, code_dim), gives an empty result.
 

@@ -25,6 +25,9 @@ from encollapse.train.workers import launch
 
 LEARNING_RATES = {"ufm": {"adam": 1e-2, "sgd": 2e-1}, "other": {"adam": 3e-3, "adamw": 3e-3, "sgd": 3e-2}}
 DECOUPLED_EPOCHS = 200
+TOLERANCE = 1e-3
+SQUARED_TOLERANCE = 1e-5
+"""Tolerance where only the squared gradient judges, whose root is about the relative error that is left."""
 
 ROW_ERRORS = ("gram_error", "shape_error", "bias_error", "outputs_error")
 """Errors of :class:`encollapse.Comparison` that a row of the history has."""
@@ -55,7 +58,7 @@ def fit(
     epochs: int | None = None,
     finish: int | None = None,
     batch_size: int = 64,
-    tolerance: float = 1e-3,
+    tolerance: float | None = None,
     seed: int = 0,
     device: str = "auto",
     devices: int = 1,
@@ -135,9 +138,11 @@ def fit(
         for the mlp, of which a few hundred are usually needed, and 10 for the cnn, whose passes are expensive.
     batch_size : int
         Samples in a step of the first phase, over all devices; may exceed what there is.
-    tolerance : float
-        Training stops once both parts of :class:`encollapse.train.Stationarity` are at or below it. Relative
-        errors of the class means' Gram matrix then come out of about its size.
+    tolerance : float, optional
+        Training stops once both parts of :class:`encollapse.train.Stationarity` are at or below it. Default 1e-3;
+        and 1e-5 for ReLU features and for a fixed classifier, where the squared gradient alone judges. Relative
+        errors of the class means' Gram matrix are about as large as the negative curvature, or as the root of the
+        squared gradient.
     seed : int
         Decides initial values and the order of samples. The same seed gives the same network on the same
         machine with one thread. The caller's random state is left alone.
@@ -279,6 +284,9 @@ def _settings(encoding: Encoding, **given: Any) -> Settings:
     if optimizer is None:
         optimizer = "adamw" if decoupled else "adam"
     epochs = 0 if optimizer == "lbfgs" else DECOUPLED_EPOCHS if decoupled else default_epochs
+    squared = given["features"] == "relu" or not (
+        isinstance(given["classifier"], str) and given["classifier"] == "trained"
+    )
     rate = LEARNING_RATES["ufm" if given["decay"] == "ufm" else "other"].get(optimizer, 1e-3)
     defaults = {
         "feature_dim": max(64, min(encoding.code_dim, encoding.num_classes)),
@@ -286,6 +294,7 @@ def _settings(encoding: Encoding, **given: Any) -> Settings:
         "finish": 0 if decoupled else default_finish,
         "learning_rate": rate,
         "optimizer": optimizer,
+        "tolerance": SQUARED_TOLERANCE if squared else TOLERANCE,
     }
     return Settings(**given | {name: value for name, value in defaults.items() if given[name] is None})
 
