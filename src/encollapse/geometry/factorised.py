@@ -5,23 +5,36 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import LinAlgError, lapack, solve_triangular
+from scipy.linalg import lapack
 
 from encollapse._typing import FloatArray
+from encollapse.geometry.linear_algebra import NUMPY, LinearAlgebra
 
 _LEAST_CONDITION = 1e-8
 """Reciprocal condition number from which on a Cholesky factor is trusted with half of all digits."""
 
+_PANELS = 4
 
-def factor(matrix: FloatArray, least: float = _LEAST_CONDITION) -> FloatArray | None:
-    """Lower Cholesky factor of a symmetric matrix; None where it is singular or nearly so."""
-    try:
-        lower = np.linalg.cholesky(matrix)
-    except (np.linalg.LinAlgError, LinAlgError):
+
+def factor(
+    matrix: FloatArray, algebra: LinearAlgebra = NUMPY, *, size: float | None = None
+) -> FloatArray | None:
+    """Lower Cholesky factor of a symmetric matrix; None where it is singular or nearly so.
+
+    `size` is its largest column sum, where that is known.
+    """
+    lower = algebra.cholesky(matrix)
+    if lower is None:
         return None
-    size = float(np.abs(matrix).sum(axis=0).max())
-    condition, _ = lapack.dpocon(lower.T, size, uplo="U")  # the transpose, so that nothing is copied
-    return np.asarray(lower) if condition >= least else None
+    # In the order of the memory that LAPACK wants, so that nothing is copied.
+    half, side = (lower, "L") if lower.flags.f_contiguous else (lower.T, "U")
+    condition, _ = lapack.dpocon(half, largest_sum(matrix) if size is None else size, uplo=side)
+    return lower if condition >= _LEAST_CONDITION else None
+
+
+def largest_sum(matrix: FloatArray) -> float:
+    """Largest sum of absolute values of a column of a symmetric matrix."""
+    return float(np.abs(matrix).sum(axis=1).max())
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,17 +55,24 @@ class Factored:
     lower: FloatArray | None
 
     @classmethod
-    def of(cls, matrix: FloatArray) -> Factored:
+    def of(cls, matrix: FloatArray, algebra: LinearAlgebra = NUMPY) -> Factored:
         """Factorise."""
-        size = float(np.linalg.norm(matrix, 1))
-        return cls(matrix, size, factor(matrix / size) if 0.0 < size < np.inf else None)
+        size = largest_sum(matrix)
+        usable = 0.0 < size < np.inf
+        return cls(matrix, size, factor(matrix / size, algebra, size=1.0) if usable else None)
 
 
-def solve(lower: FloatArray, right: FloatArray, *, transposed: bool = False) -> FloatArray:
-    """``L⁻¹ B``, or ``L⁻ᵀ B``."""
-    return np.asarray(
-        solve_triangular(lower, right, lower=True, trans=1 if transposed else 0, check_finite=False)
-    )
+def quotient_of_factors(below: FloatArray, above: FloatArray, algebra: LinearAlgebra) -> float:
+    """``tr((L Lᵀ)⁻¹ A Aᵀ) = |L⁻¹ A|²`` of lower triangular L (`below`) and A (`above`), both (d, d).
+
+    In panels of columns, each of which is zero above its diagonal, and so is its solution: half the work.
+    """
+    width = max(64, -(-len(above) // _PANELS))
+    total = 0.0
+    for start in range(0, len(above), width):
+        panel = algebra.solve(below[start:, start:], above[start:, start : start + width])
+        total += float(np.vdot(panel, panel))
+    return total
 
 
 def without_null_direction(rows: FloatArray, null: FloatArray) -> FloatArray:

@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from encollapse._typing import FloatArray
+from encollapse.geometry.linear_algebra import NUMPY, LinearAlgebra, row_lengths
 
 _ROWS, _COLUMNS = 128, 1024
 _CLOSE = 1e-3
@@ -97,10 +98,12 @@ class PairSums:
     from_widest: float = 0.0
 
 
-def pair_sums(deviations: FloatArray, global_mean: FloatArray) -> PairSums:
+def pair_sums(
+    deviations: FloatArray, global_mean: FloatArray, algebra: LinearAlgebra = NUMPY
+) -> PairSums:
     """Sweep the pairs of class means ``m_k = μ + deviation_k``; deviations (P, d), P at least 2."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return _Sweep(deviations, global_mean).sums()
+        return _Sweep(deviations, global_mean, algebra).sums()
 
 
 def two_valued_distance(diagonal: FloatArray, others: Spread, *, pairs: int, off_diagonal: float) -> float:
@@ -132,8 +135,9 @@ class _Part(TypedDict, total=False):
 
 
 class _Sweep:
-    def __init__(self, deviations: FloatArray, global_mean: FloatArray) -> None:
-        lengths = np.sqrt(np.einsum("pd,pd->p", deviations, deviations))
+    def __init__(self, deviations: FloatArray, global_mean: FloatArray, algebra: LinearAlgebra) -> None:
+        self._algebra = algebra
+        lengths = row_lengths(deviations)
         self._peak = float(lengths.max())
         if not 1e-140 < self._peak < 1e140:  # squares left the range: take lengths of scaled rows
             largest = float(np.abs(deviations).max())
@@ -184,7 +188,7 @@ class _Sweep:
         gram, work = (room[: shape[0] * shape[1]].reshape(shape) for room in self._rooms)
         # Of a symmetric tile one half counts.
         own: _Part = {"diagonal": 0, "weight": 0.5} if diagonal else {}
-        np.matmul(points[rows], points[columns].T, out=gram)
+        self._algebra.product(points[rows], points[columns].T, gram)
         np.copyto(work, gram)
         found.centred.add(work, **own)
         np.multiply(gram, self._ratio, out=work)

@@ -12,6 +12,7 @@ from encollapse import _checks
 from encollapse._typing import FloatArray, IntArray
 from encollapse.errors import ArgumentError
 from encollapse.geometry.factorised import Factored
+from encollapse.geometry.linear_algebra import NUMPY, LinearAlgebra, row_lengths
 from encollapse.geometry.pair_sums import PairSums, pair_sums
 
 Averaging = Literal["sample", "class"]
@@ -60,6 +61,8 @@ class ClassStatistics:
         Machine epsilon of the dtype the features arrived in: what their own rounding allows to resolve.
     projected : ProjectedWithin, optional
         ``Σ_W`` along the class means, in place of a covariance.
+    algebra : LinearAlgebra
+        Who multiplies and factorises the large matrices of the metrics.
 
     Raises
     ------
@@ -75,6 +78,7 @@ class ClassStatistics:
     class_averaged_covariance: FloatArray | None = None
     resolution: float = _EPS
     projected: ProjectedWithin | None = None
+    algebra: LinearAlgebra = NUMPY
 
     def __post_init__(self) -> None:
         counts = _checks.to_numpy(self.counts, "counts")
@@ -87,7 +91,7 @@ class ClassStatistics:
         means = _checks.array(self.means, "means", (k, None), axes="(num_classes, feature_dim)", finite=False)
         trace = _checks.array(self.within_trace, "within_trace", (k,), axes="(num_classes,)", finite=False)
         for name, values in (("means", means), ("within_trace", trace)):
-            if not np.isfinite(values[present]).all():
+            if not np.isfinite(values if present.all() else values[present]).all():
                 raise ArgumentError(
                     f"{name}: every entry of a class that is present must be finite; features beyond 1e150 "
                     "overflow when squared: scale them first"
@@ -142,10 +146,20 @@ class ClassStatistics:
         """Class frequencies ``n_k / N``, shape (K,)."""
         return np.asarray(self.counts / self.num_samples)
 
+    @property
+    def present_means(self) -> FloatArray:
+        """Means of the classes that have samples, shape (num_present, d)."""
+        return self.means if self.num_present == self.num_classes else self.means[self.present]
+
     @cached_property
+    def longest_mean(self) -> float:
+        """Length of the longest class mean."""
+        return float(row_lengths(self.present_means).max())
+
+    @property
     def mean_rounding(self) -> float:
         """Length below which a difference of class means is float64 rounding of the means themselves."""
-        return 8 * _EPS * float(np.linalg.norm(self.means[self.present], axis=1).max())
+        return 8 * _EPS * self.longest_mean
 
     @property
     def balanced(self) -> bool:
@@ -170,7 +184,7 @@ class ClassStatistics:
         if averaging not in self._within:
             pooled = averaging == "sample" or self.balanced
             matrix = self.within_covariance if pooled else self.class_averaged_covariance
-            self._within[averaging] = None if matrix is None else Factored.of(matrix)
+            self._within[averaging] = None if matrix is None else Factored.of(matrix, self.algebra)
         return self._within[averaging]
 
     @cached_property
@@ -198,6 +212,8 @@ class CenteredMeans:
         ``m_k - μ`` as rows.
     rounding : float
         Length below which a deviation is rounding.
+    algebra : LinearAlgebra
+        Who multiplies large matrices.
     """
 
     classes: IntArray
@@ -205,22 +221,23 @@ class CenteredMeans:
     global_mean: FloatArray
     deviations: FloatArray
     rounding: float
+    algebra: LinearAlgebra = NUMPY
 
     @cached_property
     def norms(self) -> FloatArray:
         """Lengths of the deviations, shape (P,)."""
-        return np.asarray(np.linalg.norm(self.deviations, axis=1))
+        return row_lengths(self.deviations)
 
     @cached_property
     def pairs(self) -> PairSums:
         """Sums over the pairs of at least two means, swept once for all metrics."""
-        return pair_sums(self.deviations, self.global_mean)
+        return pair_sums(self.deviations, self.global_mean, self.algebra)
 
     @cached_property
     def between(self) -> FloatArray:
         """Between-class covariance ``Σ_B`` (d, d), in units of ``norms.max()²``."""
-        rows = np.sqrt(self.weights)[:, None] * (self.deviations / self.norms.max())
-        return np.asarray(_checks.read_only(rows.T @ rows))
+        rows = self.deviations * (np.sqrt(self.weights) / self.norms.max())[:, None]
+        return np.asarray(_checks.read_only(self.algebra.gram(rows)))
 
     @property
     def weighted(self) -> FloatArray:
@@ -240,15 +257,18 @@ class CenteredMeans:
 
 def _center(statistics: ClassStatistics, averaging: Averaging) -> CenteredMeans:
     classes, weights = statistics.present, statistics.weights(averaging)
-    means = statistics.means[classes]
+    means = statistics.present_means
     # Differences to one of the means are nearly exact where all means are far from the origin; averaging
     # those keeps the rounding of a large global mean out of the deviations.
     about_first = means - means[0]
     shift = weights @ about_first
+    global_mean = means[0] + shift
+    about_first -= shift
     return CenteredMeans(
         classes=_checks.read_only(classes),
         weights=_checks.read_only(weights),
-        global_mean=_checks.read_only(means[0] + shift),
-        deviations=_checks.read_only(about_first - shift),
+        global_mean=_checks.read_only(global_mean),
+        deviations=_checks.read_only(about_first),
         rounding=statistics.mean_rounding,
+        algebra=statistics.algebra,
     )

@@ -8,6 +8,7 @@ from encollapse import _checks
 from encollapse._typing import ArrayLike
 from encollapse.errors import ArgumentError
 from encollapse.geometry import factorised
+from encollapse.geometry.linear_algebra import NUMPY
 
 
 def kernel_nc1(kernel: ArrayLike, labels: ArrayLike) -> dict[str, float]:
@@ -51,7 +52,7 @@ def kernel_nc1(kernel: ArrayLike, labels: ArrayLike) -> dict[str, float]:
         raise ArgumentError(
             "kernel: the class means are (nearly) affinely dependent, so Σ_B has no safe inverse"
         )
-    half = factorised.solve(lower, factorised.solve(lower, spread), transposed=True)
+    half = NUMPY.solve(lower, NUMPY.solve(lower, spread), transposed=True)
     within = float(np.trace(gram) - (counts * np.einsum("kn,nm,km->k", members, gram, members)).sum())
     return {
         "nc1_pinv": float(np.square(half).sum()) / len(gram) / len(classes),

@@ -19,6 +19,7 @@ from encollapse.measure.assembly import assemble
 from encollapse.measure.classifier import Classifier
 from encollapse.measure.decisions import no_decisions
 from encollapse.measure.inputs import FeatureRows, float64_device, labels_for
+from encollapse.measure.torch_algebra import TORCH
 
 if TYPE_CHECKING:
     from encollapse.encodings import Encoding
@@ -206,6 +207,7 @@ class ClassMoments:
             within_covariance=None if covariance is None else covariance.cpu().numpy(),
             class_averaged_covariance=class_averaged_covariance,
             resolution=self._state.resolution,
+            algebra=TORCH,
         )
 
     def collapse(

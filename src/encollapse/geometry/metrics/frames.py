@@ -125,7 +125,6 @@ def _from_simplex(points: FloatArray) -> float:
 
 def _uncentered(statistics: ClassStatistics) -> FloatArray:
     centered_means(statistics, "sample")
-    means = np.asarray(statistics.means[statistics.present])
-    if not means.any():
+    if statistics.longest_mean == 0.0:
         raise Undefined("every class mean is zero")
-    return means
+    return statistics.present_means

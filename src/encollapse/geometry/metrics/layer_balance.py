@@ -4,6 +4,7 @@ import numpy as np
 
 from encollapse._typing import FloatArray
 from encollapse.geometry.balance import balance_residual
+from encollapse.geometry.linear_algebra import LinearAlgebra
 from encollapse.geometry.metrics.undefined import Undefined
 from encollapse.geometry.statistics import ClassStatistics
 
@@ -14,37 +15,46 @@ def balance(statistics: ClassStatistics, weight: FloatArray) -> float:
     See :func:`encollapse.geometry.balance.balance_residual`; the factor ``λ_H/λ_W`` is not known to a
     measurement, so the traces are made equal and the shape alone is tested.
     """
-    present = statistics.present
-    means = np.asarray(statistics.means[present])
-    counts = statistics.counts[present]
+    means, algebra = statistics.present_means, statistics.algebra
     if len(means) > means.shape[1]:
-        centred = statistics.centered("sample")
-        mean, peak = centred.global_mean, centred.norms.max()
-        # Σ n_k m_k m_kᵀ / N = Σ_B + μ μᵀ, and Σ_B is at hand.
-        between = centred.between * peak**2 + np.outer(mean, mean) if peak > 0 else np.outer(mean, mean)
-        residual = _in_feature_space(weight.T @ weight, between)
+        residual = _in_feature_space(algebra.gram(weight), _uncentred(statistics), algebra)
     else:
-        residual = balance_residual(means @ means.T, weight @ weight.T, weight @ means.T, counts)
+        counts = statistics.counts[statistics.present]
+        residual = balance_residual(
+            algebra.gram(means.T), algebra.gram(weight.T), algebra.product(weight, means.T), counts
+        )
     if residual is None:
         raise Undefined("the weight or every class mean is zero")
     return residual
 
 
-def _in_feature_space(classifier: FloatArray, between: FloatArray) -> float | None:
+def _uncentred(statistics: ClassStatistics) -> FloatArray:
+    """``Σ n_k m_k m_kᵀ / N = Σ_B + μ μᵀ`` (d, d), of which ``Σ_B`` is at hand."""
+    centred = statistics.centered("sample")
+    mean, peak = centred.global_mean, float(centred.norms.max())
+    square = np.outer(mean, mean)
+    if peak > 0:
+        square += centred.between * peak**2
+    return square
+
+
+def _in_feature_space(
+    classifier: FloatArray, between: FloatArray, algebra: LinearAlgebra
+) -> float | None:
     """Compute the same from ``X = WᵀW`` and ``Y = MᵀM`` (d, d): ``|W A Wᵀ|² = tr(A X A X)``.
 
-    No array of (K, K) entries is formed, and it is quicker for more classes than dimensions.
+    No array of (K, K) entries is formed, and it is quicker for more classes than dimensions. For X and Y of
+    trace one, ``(X - Y) X = X² - (X Y)ᵀ``, and the like for Y: three products, two of them symmetric.
     """
     sizes = float(np.trace(classifier)), float(np.trace(between))
     if min(sizes) <= 0:
         return None
     x, y = classifier / sizes[0], between / sizes[1]
-    difference = x - y
+    across = algebra.product(x, y)
 
-    def relative(matrix: FloatArray) -> float:
-        product = difference @ matrix
-        square = float(np.vdot(product, product.T))
-        # Both are symmetric, and of AᵀA half is computed.
-        return float(np.sqrt(max(square, 0.0)) / np.linalg.norm(matrix.T @ matrix))
+    def relative(square: FloatArray, mixed: FloatArray) -> float:
+        length = float(np.linalg.norm(square))
+        square -= mixed
+        return float(np.sqrt(max(float(np.einsum("ij,ji->", square, square)), 0.0))) / length
 
-    return max(relative(x), relative(y))
+    return max(relative(algebra.gram(x), across.T), relative(algebra.gram(y), across))

@@ -1,13 +1,19 @@
 """NC3: whether the classifier is aligned with the class means."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from encollapse._typing import FloatArray
+from encollapse.geometry.linear_algebra import row_lengths
 from encollapse.geometry.metrics import pairs
 from encollapse.geometry.metrics.convention import DEFAULT, Convention
 from encollapse.geometry.metrics.undefined import Undefined, directed_means, distinct_means
 from encollapse.geometry.pair_sums import Spread, two_valued_distance
 from encollapse.geometry.statistics import CenteredMeans, ClassStatistics
+
+_TILE_ENTRIES = 2**16
+"""Entries of a tile that stays in the cache."""
 
 
 def nc3_alignment(statistics: ClassStatistics, weight: FloatArray, convention: Convention = DEFAULT) -> float:
@@ -17,13 +23,14 @@ def nc3_alignment(statistics: ClassStatistics, weight: FloatArray, convention: C
     """
     centred = distinct_means(statistics, convention.averaging)
     rows, means = _rows(statistics, weight, centred, convention), centred.deviations
-    found = centred.pairs
-    means = means / found.peak
-    rows = rows / np.abs(rows).max()
+    unit = 1.0 / (float(centred.norms.max()) * float(np.abs(rows).max()))
     k = len(rows)
     own, others, step = np.empty(k), Spread(), max(1, pairs.TILE_ENTRIES // (8 * k))
+    room = np.empty((min(step, k), k))
     for start in range(0, k, step):
-        outputs = rows[start : start + step] @ means.T
+        tile = rows[start : start + step]
+        outputs = statistics.algebra.product(tile, means.T, room[: len(tile)])
+        outputs *= unit
         places = np.arange(len(outputs)), start + np.arange(len(outputs))
         own[start : start + len(outputs)] = outputs[places]
         others.add(outputs, diagonal=start)
@@ -41,8 +48,8 @@ def nc3_self_duality(
     """
     centred = distinct_means(statistics, convention.averaging)
     rows = _rows(statistics, weight, centred, convention)
-    means = centred.deviations / np.linalg.norm(centred.deviations)
-    return float(np.linalg.norm(rows / np.linalg.norm(rows) - means))
+    units = 1.0 / np.linalg.norm(rows), 1.0 / np.linalg.norm(centred.norms)
+    return float(np.sqrt(sum(_squared_gaps(rows, centred.deviations, *np.broadcast_to(units, (len(rows), 2)).T))))
 
 
 def unc3(statistics: ClassStatistics, weight: FloatArray, convention: Convention = DEFAULT) -> float:
@@ -52,11 +59,9 @@ def unc3(statistics: ClassStatistics, weight: FloatArray, convention: Convention
     """
     centred = directed_means(statistics, convention.averaging)
     rows = _rows(statistics, weight, centred, convention)
-    lengths = np.linalg.norm(rows, axis=1)
-    if (lengths == 0.0).any():
-        raise Undefined(f"the classifier's row of class {centred.classes[lengths.argmin()]} is zero")
-    products = np.einsum("kd,kd->k", rows / lengths[:, None], centred.deviations / centred.norms[:, None])
-    return float(products.std())
+    lengths = _lengths(rows, centred)
+    products = np.einsum("kd,kd->k", rows, centred.deviations)
+    return float((products / lengths / centred.norms).std())
 
 
 def nc3_cosine(statistics: ClassStatistics, weight: FloatArray, convention: Convention = DEFAULT) -> float:
@@ -66,11 +71,26 @@ def nc3_cosine(statistics: ClassStatistics, weight: FloatArray, convention: Conv
     """
     centred = directed_means(statistics, convention.averaging)
     rows = _rows(statistics, weight, centred, convention)
-    lengths = np.linalg.norm(rows, axis=1)
+    gaps = _squared_gaps(rows, centred.deviations, 1.0 / _lengths(rows, centred), 1.0 / centred.norms)
+    return 0.5 * sum(gaps) / len(rows)
+
+
+def _squared_gaps(a: FloatArray, b: FloatArray, by_a: FloatArray, by_b: FloatArray) -> Iterator[float]:
+    """Parts of ``Σ_k |α_k a_k - β_k b_k|²``, tile by tile; rows (K, d) and factors (K,)."""
+    step = max(1, _TILE_ENTRIES // a.shape[1])
+    for start in range(0, len(a), step):
+        tile = slice(start, start + step)
+        difference = a[tile] * by_a[tile, None]
+        difference -= b[tile] * by_b[tile, None]
+        yield float(np.vdot(difference, difference))
+
+
+def _lengths(rows: FloatArray, centred: CenteredMeans) -> FloatArray:
+    """Lengths of the rows of the classifier, none of them zero."""
+    lengths = row_lengths(rows)
     if (lengths == 0.0).any():
         raise Undefined(f"the classifier's row of class {centred.classes[lengths.argmin()]} is zero")
-    difference = rows / lengths[:, None] - centred.deviations / centred.norms[:, None]
-    return float(0.5 * np.square(difference).sum(axis=1).mean())
+    return lengths
 
 
 def _rows(
@@ -82,7 +102,7 @@ def _rows(
             f"the classifier has {len(weight)} outputs for {statistics.num_classes} classes; "
             "one output a class is needed"
         )
-    rows = np.asarray(weight[centred.classes])
+    rows = weight if len(centred.classes) == len(weight) else weight[centred.classes]
     if convention.center_weight:
         rows = rows - rows.mean(axis=0)
     if not rows.any():

@@ -7,7 +7,7 @@ import numpy as np
 
 from encollapse._typing import FloatArray
 from encollapse.geometry import factorised
-from encollapse.geometry.factorised import Factored
+from encollapse.geometry.factorised import Factored, quotient_of_factors
 from encollapse.geometry.metrics.convention import DEFAULT, Convention
 from encollapse.geometry.metrics.undefined import Undefined, centered_means, distinct_means
 from encollapse.geometry.statistics import CenteredMeans, ClassStatistics
@@ -42,17 +42,16 @@ def nc1_quotient(statistics: ClassStatistics, convention: Convention = DEFAULT) 
     else:
         if projected.averaging != convention.within_averaging and not statistics.balanced:
             raise Undefined(f"the covariance along the class means is {projected.averaging}-averaged")
-        within = Factored.of(projected.matrix)
+        within = Factored.of(projected.matrix, statistics.algebra)
         centred = distinct_means(statistics, convention.averaging)
-        deviations = centred.deviations @ projected.basis.T
+        deviations = statistics.algebra.product(centred.deviations, projected.basis.T)
     weights = _between_weights(centred, convention)
     as_averaged = projected is None and np.array_equal(weights, centred.weights)
     return _quotient_trace(
         within,
         deviations,
         weights,
-        centred.weights,
-        statistics.mean_rounding,
+        centred,
         partial(getattr, centred, "between") if as_averaged else None,
     )
 
@@ -110,46 +109,50 @@ def _quotient_trace(
     within: Factored,
     deviations: FloatArray,
     weights: FloatArray,
-    centring: FloatArray,
-    mean_rounding: float,
+    centred: CenteredMeans,
     between: Callable[[], FloatArray] | None,
 ) -> float:
     """``tr(Σ_W Σ_B⁺)``, by triangular factors where Σ_B is well conditioned on its range.
 
-    ``Σ_B`` is the sum of `weights` (P,) times the squares of `deviations` (P, d), whose sum weighted by
-    `centring` (P,) is zero: its rank is at most P - 1, whatever the weights. `between` gives it in units of
-    the largest square, where that is known already.
+    ``Σ_B`` is the sum of `weights` (P,) times the squares of `deviations` (P, d), those of `centred` or their
+    coordinates in a basis, whose sum weighted as `centred` is zero: its rank is at most P - 1, whatever the
+    weights. `between` gives it in units of the largest square, where that is known already.
     """
-    covariance = within.matrix
-    norms = np.linalg.norm(deviations, axis=1)
-    peak = float(norms.max())
-    weighted = np.sqrt(weights)[:, None] * (deviations / peak)
-    rank = min(len(weighted) - 1, weighted.shape[1])
-    if peak > _FAR_ABOVE_ROUNDING * mean_rounding:
-        if rank == weighted.shape[1]:
-            lower = factorised.factor(weighted.T @ weighted if between is None else between())
+    covariance, algebra = within.matrix, centred.algebra
+    peak = float(centred.norms.max())
+    rank = min(len(deviations) - 1, deviations.shape[1])
+    if peak > _FAR_ABOVE_ROUNDING * centred.rounding:
+        if rank == deviations.shape[1]:
+            known = algebra.gram(_weighted(deviations, weights, peak)) if between is None else between()
+            lower = factorised.factor(known, algebra)
             if lower is not None and within.lower is not None:
-                # tr(Σ_B⁻¹ Σ_W) = |L_B⁻¹ L_W|².
-                return within.size / peak**2 * float(np.square(factorised.solve(lower, within.lower)).sum())
+                return within.size / peak**2 * quotient_of_factors(lower, within.lower, algebra)
             if lower is not None:
-                half = factorised.solve(lower, covariance / peak**2)
-                return float(np.trace(factorised.solve(lower, half.T)))
+                half = algebra.solve(lower, covariance / peak**2)
+                return float(np.trace(algebra.solve(lower, half.T)))
         else:
-            null = centring / np.sqrt(weights)
-            rows = factorised.without_null_direction(weighted, null / np.linalg.norm(null))
-            lower = factorised.factor(rows @ rows.T)
+            null = centred.weights / np.sqrt(weights)
+            rows = factorised.without_null_direction(
+                _weighted(deviations, weights, peak), null / np.linalg.norm(null)
+            )
+            lower = factorised.factor(algebra.product(rows, rows.T), algebra)
             if lower is not None:
                 # Σ_B⁺ = Bᵀ B with B = (R Rᵀ)⁻¹ R for the rows R of full rank.
-                inverse = factorised.solve(lower, factorised.solve(lower, rows), transposed=True)
-                return float(np.einsum("rd,rd->", inverse @ (covariance / peak**2), inverse))
-    _, lengths, directions = np.linalg.svd(weighted * peak, full_matrices=False)
-    tolerance = _EPS * max(deviations.shape) * lengths[0] + mean_rounding
+                inverse = algebra.solve(lower, algebra.solve(lower, rows), transposed=True)
+                return float(np.vdot(algebra.product(inverse, covariance / peak**2), inverse))
+    _, lengths, directions = np.linalg.svd(_weighted(deviations, weights, 1.0), full_matrices=False)
+    tolerance = _EPS * max(deviations.shape) * lengths[0] + centred.rounding
     lengths = lengths[:rank][lengths[:rank] > tolerance]
     if not len(lengths):
         raise Undefined("all class means coincide up to rounding")
     directions = directions[: len(lengths)]
     spread = np.einsum("rd,rd->r", directions @ covariance, directions)
     return float((spread.clip(min=0.0) / lengths**2).sum())
+
+
+def _weighted(deviations: FloatArray, weights: FloatArray, unit: float) -> FloatArray:
+    """Rows ``√w_k (m_k - μ)`` (P, d) in units of `unit`."""
+    return np.asarray(deviations * (np.sqrt(weights) / unit)[:, None])
 
 
 def _between_weights(centred: CenteredMeans, convention: Convention) -> FloatArray:
@@ -164,17 +167,18 @@ def _share_within(within: Factored, lower: FloatArray, centred: CenteredMeans) -
 
     `lower` is the factor of `within`.
     """
-    size = within.size
+    size, algebra = within.size, centred.algebra
     if len(centred.deviations) > len(lower):
         # All d directions: tr((Σ_W + Σ_B)⁻¹ Σ_W), a sum of squares.
         both = centred.between * (centred.norms.max() ** 2 / size)
-        total = factorised.factor(np.add(both, within.matrix / size, out=both))
-        return None if total is None else float(np.square(factorised.solve(total, lower)).sum())
+        total = factorised.factor(np.add(both, within.matrix / size, out=both), algebra)
+        return None if total is None else quotient_of_factors(total, lower, algebra)
     means = centred.weighted / np.sqrt(size)
     rows = factorised.without_null_direction(means, np.sqrt(centred.weights))
-    whitened = factorised.solve(lower, rows.T)
-    total = factorised.factor(np.eye(len(rows)) + whitened.T @ whitened)
-    return None if total is None else float(np.square(factorised.solve(total, np.eye(len(rows)))).sum())
+    whitened = algebra.solve(lower, rows.T)
+    identity = np.eye(len(rows))
+    total = factorised.factor(identity + algebra.gram(whitened), algebra)
+    return None if total is None else quotient_of_factors(total, identity, algebra)
 
 
 def floor(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
@@ -185,8 +189,7 @@ def floor(statistics: ClassStatistics, convention: Convention = DEFAULT) -> floa
     features themselves, however exactly it is computed.
     """
     between = distinct_means(statistics, convention.averaging).between_trace
-    largest = float(np.linalg.norm(statistics.means[statistics.present], axis=1).max())
-    return (statistics.resolution * largest) ** 2 / between
+    return (statistics.resolution * statistics.longest_mean) ** 2 / between
 
 
 def within_trace(statistics: ClassStatistics, convention: Convention) -> float:
