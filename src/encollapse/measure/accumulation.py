@@ -12,24 +12,23 @@ mean are moved to the mean.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch.nn import functional
 
 from encollapse.measure.inputs import require_finite
 from encollapse.measure.moment_state import MomentState, add_gram, move_anchors, nearer_anchors
 from encollapse.measure.precision import exact_products
+from encollapse.measure.side_by_side import even_shares, side_by_side
 
 _TRUSTED_FROM = 8
 _STRAY = 0.8
 _SMALL, _LARGE = 1e-15, 1e15
 _ATTEMPTS = 3
 _ROWS_A_CLASS = 4
-_SHORT = 2**15
-_TILE_ENTRIES = 2**19
+_TILE_ENTRIES = 2**17
+_SHARE_ENTRIES = 2**19
 
 
 class Workspace:
@@ -105,7 +104,7 @@ class _Block:
         self._single = anchors is not None
         self._rows = rows if self._single else rows.double()
         self._anchors = self._of(state.anchors).clone() if anchors is None else anchors
-        self._anchors[new] = self._firsts.to(self._rows.dtype)
+        self._anchors.index_copy_(0, new, self._firsts.to(self._rows.dtype))
         self._centre()
 
     def _of(self, values: torch.Tensor) -> torch.Tensor:
@@ -118,9 +117,12 @@ class _Block:
         if room.anchors is not None:
             return self._of(room.anchors)
         wide = self._of(state.anchors)
-        narrow = wide.float()
-        if not torch.equal(narrow.double(), wide):
-            return None
+        if not state.counts.any():
+            narrow = torch.zeros(wide.shape, device=wide.device)
+        else:
+            narrow = wide.float()
+            if not torch.equal(narrow.double(), wide):
+                return None
         if self._all:
             room.anchors = narrow
         return narrow
@@ -132,41 +134,54 @@ class _Block:
         return torch.full_like(self._counts, count).scatter_reduce_(0, self._place, rows, "amin")
 
     def _centre(self) -> None:
-        norms = self._rows.new_empty(len(self._rows))
-        self._sums = self._rows.new_zeros(self._anchors.shape)
-        # Sums by class cost little once there are several rows of each: in a tile, or else in the whole block.
-        few = _ROWS_A_CLASS * len(self._sums) <= max(1, _TILE_ENTRIES // self._rows.shape[1])
-        at_once = not few and self._state.scatter is not None
-        for start, stop, residuals in self._residuals():
-            torch.linalg.vector_norm(residuals, dim=1, out=norms[start:stop])
-            if not at_once:
-                _add_by_class(self._sums, self._place[start:stop], residuals)
-        if at_once:
-            _add_by_class(self._sums, self._place, self._room.residuals(len(norms), self._rows))
+        rows, count = self._rows, len(self._rows)
+        norms = rows.new_empty(count)
+        kept = None if self._state.scatter is None else self._room.residuals(count, rows)
+
+        def take(start: int, stop: int) -> torch.Tensor:
+            """Lengths, and sums by class, of the residuals of some rows."""
+            sums = rows.new_zeros(self._anchors.shape)
+            step = self._tile_rows()
+            room = rows.new_empty(min(step, stop - start) if kept is None else 0, rows.shape[1])
+            for first in range(start, stop, step):
+                last = min(first + step, stop)
+                part = room[: last - first] if kept is None else kept[first:last]
+                place = self._place[first:last]
+                torch.index_select(self._anchors, 0, place, out=part)
+                torch.sub(rows[first:last], part, out=part)
+                torch.linalg.vector_norm(part, dim=1, out=norms[first:last])
+                _add_by_class(sums, place, part)
+            return sums
+
+        self._sums, *others = side_by_side(take, even_shares(count, self._shares()))
+        for other in others:
+            self._sums += other
         self._largest = norms.max()
         if self._largest == 0:  # or all squares are below the range of the dtype
-            self._largest = torch.stack([r.abs().max() for _, _, r in self._residuals()]).max()
+            self._largest = (rows - self._anchors[self._place]).abs().max()
         squares = norms.double().square_()
         if self._single and bool(self._largest > 0):
             small = (norms < _SMALL).nonzero().flatten()
             if len(small):  # their squares are below the range of float32
-                exact = self._rows[small] - self._anchors[self._place[small]]
+                exact = rows[small] - self._anchors[self._place[small]]
                 squares[small] = exact.double().square().sum(dim=1)
         self._squares = torch.zeros_like(self._counts, dtype=torch.float64).index_add_(
             0, self._place, squares
         )
 
-    def _residuals(self) -> Iterator[tuple[int, int, torch.Tensor]]:
-        """First row, one past the last, and residuals of these rows: few enough to stay in the cache."""
-        rows, count = self._rows, len(self._rows)
-        keep = self._state.scatter is not None
-        step = max(1, _TILE_ENTRIES // rows.shape[1]) if rows.device.type == "cpu" else count
-        room = self._room.residuals(count if keep else min(step, count), rows)
-        for start in range(0, count, step):
-            stop = min(start + step, count)
-            part = room[start:stop] if keep else room[: stop - start]
-            torch.index_select(self._anchors, 0, self._place[start:stop], out=part)
-            yield start, stop, torch.sub(rows[start:stop], part, out=part)
+    def _tile_rows(self) -> int:
+        """Rows of a tile whose residuals stay in the cache."""
+        count, dim = self._rows.shape
+        return max(1, _TILE_ENTRIES // dim) if self._rows.device.type == "cpu" else count
+
+    def _shares(self) -> int:
+        """How many threads to spread the rows over: each needs several rows a class, as it has its own sums."""
+        if self._rows.device.type != "cpu":
+            return 1
+        worthwhile = min(
+            self._rows.numel() // _SHARE_ENTRIES, len(self._rows) // (_ROWS_A_CLASS * len(self._counts))
+        )
+        return max(1, min(torch.get_num_threads(), worthwhile))
 
     def require_finite(self, first_row: int) -> None:
         """Raise naming the first entry that is not finite."""
@@ -181,11 +196,11 @@ class _Block:
     def add(self) -> None:
         """Add the block to the state, about anchors near the means."""
         state, room = self._state, self._room
-        state.anchors[self._new] = self._firsts.double()
+        state.anchors.index_copy_(0, self._new, self._firsts.double())
         if not self._single:
             room.anchors = None
         elif room.anchors is not None and not self._all:
-            room.anchors[self._new] = self._firsts
+            room.anchors.index_copy_(0, self._new, self._firsts)
         self._take(torch.arange(len(self._classes), device=self._classes.device))
         for _ in range(_ATTEMPTS):
             stray = self._stray()
@@ -243,13 +258,10 @@ class _Block:
 def _add_by_class(sums: torch.Tensor, place: torch.Tensor, rows: torch.Tensor) -> None:
     """``sums[place[i]] += rows[i]`` in place; sums (P, d), rows (n, d)."""
     size = len(sums)
-    if size > len(rows) // _ROWS_A_CLASS:
+    if place.device.type == "cpu" or size > len(rows) // _ROWS_A_CLASS:
         sums.index_add_(0, place, rows)
         return
-    if place.device.type == "cpu":  # numpy sorts short integers by their digits, in a tenth of the time
-        short = np.int16 if size <= _SHORT else np.int32
-        order = torch.from_numpy(np.argsort(place.numpy().astype(short), kind="stable"))
-    else:
-        order = torch.argsort(place, stable=True)
+    # Sorted, as the additions of many rows to few sums would wait for each other there.
+    order = torch.argsort(place, stable=True)
     counts = torch.bincount(place, minlength=size)
     sums += functional.embedding_bag(order, rows, torch.cumsum(counts, 0) - counts, mode="sum")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from encollapse.encodings import Encoding
     from encollapse.measure.result import Collapse
 
-_LONG_BLOCK = 2**23
+_LONG_BLOCK = 2**24
 """Entries of a block of which no residuals are kept."""
 
 

@@ -38,9 +38,7 @@ def _uncentred(statistics: ClassStatistics) -> FloatArray:
     return square
 
 
-def _in_feature_space(
-    classifier: FloatArray, between: FloatArray, algebra: LinearAlgebra
-) -> float | None:
+def _in_feature_space(classifier: FloatArray, between: FloatArray, algebra: LinearAlgebra) -> float | None:
     """Compute the same from ``X = WᵀW`` and ``Y = MᵀM`` (d, d): ``|W A Wᵀ|² = tr(A X A X)``.
 
     No array of (K, K) entries is formed, and it is quicker for more classes than dimensions. For X and Y of

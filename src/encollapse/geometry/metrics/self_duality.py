@@ -49,7 +49,9 @@ def nc3_self_duality(
     centred = distinct_means(statistics, convention.averaging)
     rows = _rows(statistics, weight, centred, convention)
     units = 1.0 / np.linalg.norm(rows), 1.0 / np.linalg.norm(centred.norms)
-    return float(np.sqrt(sum(_squared_gaps(rows, centred.deviations, *np.broadcast_to(units, (len(rows), 2)).T))))
+    return float(
+        np.sqrt(sum(_squared_gaps(rows, centred.deviations, *np.broadcast_to(units, (len(rows), 2)).T)))
+    )
 
 
 def unc3(statistics: ClassStatistics, weight: FloatArray, convention: Convention = DEFAULT) -> float:
