@@ -24,7 +24,7 @@ from encollapse.encodings.simplex import Simplex
 from encollapse.geometry.block_matrix import BlockMatrix, EntryMatrix, LazyMatrix
 from encollapse.ufm.certificate import Certificate, certify
 from encollapse.ufm.factors import GeometryFields, balanced_factors
-from encollapse.ufm.labels import WeightedLabels
+from encollapse.ufm.labels import WeightedLabels, unit_near
 from encollapse.ufm.long_tail import LongTail, TailGram, TailMinimiser, minimise_tail
 from encollapse.ufm.mse import Minimiser, Triplets, minimise_along
 from encollapse.ufm.reduction import EPS, Reduction
@@ -84,7 +84,7 @@ class Kinds:
 
 
 def _scale(alpha: float, gamma: float) -> float:
-    return max(abs(alpha + gamma), abs(gamma), abs(alpha)) or 1.0
+    return unit_near(max(abs(alpha + gamma), abs(gamma), abs(alpha)))
 
 
 class OnKinds(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +11,17 @@ from encollapse import _checks
 from encollapse._typing import FloatArray
 
 
+def unit_near(size: float) -> float:
+    """Power of two from `size` to twice that (as far as the range goes); 1 for 0."""
+    return math.ldexp(1.0, min(math.frexp(size)[1], 1023)) if size > 0 else 1.0
+
+
 @dataclass(frozen=True, eq=False)
 class WeightedLabels:
     """``A = E diag(u) = A_c + ē uᵀ`` with ``u = √π``, in units of `scale`.
 
-    Everything is divided by `scale`, the largest entry of the codewords, so that tolerances are relative and
-    extreme units neither overflow nor vanish.
+    Everything is divided by `scale`, a power of two next to the largest entry of the codewords, so that tolerances are
+    relative, extreme units neither overflow nor vanish, and no digit is lost.
 
     Attributes
     ----------
@@ -41,13 +47,15 @@ class WeightedLabels:
     @classmethod
     def of(cls, codewords: FloatArray, priors: FloatArray) -> WeightedLabels:
         """Weigh the codewords (q, K) by class frequencies (K,)."""
-        peak = float(np.abs(codewords).max())
-        scale = peak if peak > 0 else 1.0
+        scale = unit_near(float(np.abs(codewords).max()))
         unit = codewords / scale
         root = np.sqrt(priors)
         mean = unit @ priors
-        # Centring the codewords before weighting them keeps labels with a large common part exact.
-        return cls(scale, (unit - mean[:, None]) * root, root, mean)
+        # Centring the codewords before weighting them keeps labels with a large common part exact: differences of
+        # close numbers are, and the second pass takes off what the rounding of the mean leaves behind.
+        centred = unit - mean[:, None]
+        rest = centred @ priors
+        return cls(scale, (centred - rest[:, None]) * root, root, mean + rest)
 
     @property
     def energy(self) -> float:

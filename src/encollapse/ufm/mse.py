@@ -129,10 +129,11 @@ def minimise_along(reduction: Reduction, threshold: float, bias_decays: FloatArr
     if (len(bias_decays) == 1 and len(r.spectrum) <= _SMALL) or not pencil.usable:
         return [_one_by_one(r, pencil, float(value)) for value in bias_decays]
     found, steps = split_means(pencil, bias_decays)
-    # Labels moved by δ move the value by <Y, δ>, of which |Y u| ≤ |Y|_op ≤ c meets what is common to all.
+    # Labels moved by δ move the bound by <Y, δ> and the loss by half of |δ|² more; |Y u| meets what is common to all.
     centred, common = r.defect
     dual_size = math.sqrt(min(threshold**2 * len(r.spectrum), 2.0 * r.labels.energy))
-    open_ = gaps(found) + 2.0 * (dual_size * centred + threshold * common)
+    shared = np.minimum(threshold, np.linalg.norm(found.pull, axis=1) + found.residual)
+    open_ = gaps(found) + 2.0 * (dual_size * centred + shared * common) + centred**2 + common**2
     biases = found.bias @ r.left.T
     # Singular values that exceed c by rounding only are not learnt.
     ranks = pencil.count_above(threshold + margin(threshold, pencil.largest), found.shift)

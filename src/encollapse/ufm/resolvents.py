@@ -21,6 +21,8 @@ EPS = float(np.finfo(np.float64).eps)
 
 _FILTER_ERROR = 1e-13
 _TINY_THRESHOLD = 1e-4  # of the largest singular value
+_FAR = 4.0  # times the largest square of the rest: an eigenvalue that stands apart
+_ROOT_STEPS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +127,31 @@ class Pencil:
         apart = np.abs(d - c) > WINDOW * c
         return bool((np.abs(self.backward(self.slopes) - expected)[apart] <= _FILTER_ERROR).all())
 
+    def value_apart(self, shift: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """``Σ huber_c`` at x (m, n) less that at 0, and the size of its terms, where ``x xᵀ`` dwarfs the rest of T.
+
+        Then ``|x|²/2`` and what the logarithms take of it nearly cancel. The largest eigenvalue t, close to ``|x|²``,
+        is therefore found first: with ``y = (t - T_0)^{-1} x`` and T_0 the matrix at ``x = 0``, ``xᵀ y = 1``, so
+        ``1 - xᵀ (s - T_0)^{-1} x = (s - t) yᵀ (s - T_0)^{-1} x`` and ``|x|² - t = -xᵀ T_0 y``.
+        """
+        c, squares = self.threshold, self.spectrum**2
+        p = np.zeros_like(squares) if self.downdate is None else self.downdate
+        t = np.einsum("ij,ij->i", shift, shift)
+        for _ in range(_ROOT_STEPS):
+            alone = 1.0 / (t[:, None] - squares)
+            across = (shift * alone) @ p / (1.0 + alone @ p**2)
+            y = (shift - across[:, None] * p) * alone
+            form = np.einsum("ij,ij->i", shift, y)
+            t = t + (form - 1.0) * form / np.einsum("ij,ij->i", y, y)
+        z = ((self.spectrum - c) * (self.spectrum + c)) * y - np.outer(y @ p, p)
+        left = self.forward(z * shift)
+        if self.downdate is not None:
+            left = left - self.forward(z * p) * self.forward(shift * p) / self.denominator
+        bent = np.einsum("ij,ij->i", shift * squares, y) - (shift @ p) * (y @ p)
+        largest = c * (np.sqrt(t) - 0.5 * c)
+        value = largest - 0.5 * bent - 0.5 * (_log1p(left) @ self.slopes).imag
+        return value, largest + 0.5 * np.abs(bent)
+
     def count_above(self, value: float, shift: FloatArray) -> IntArray:
         """How many eigenvalues of T exceed ``value²``, for each x (m, n): by Sylvester's law of inertia."""
         d = self.spectrum
@@ -218,12 +245,29 @@ class Evaluation:
     inverse: ComplexArray
     crossed: ComplexArray | None
 
-    @cached_property
+    @property
     def value(self) -> FloatArray:
         """f, (m,); its logarithms cost more than the gradient."""
+        return self._value[0]
+
+    @property
+    def magnitude(self) -> FloatArray:
+        """Size of the terms of which `value` is the sum, (m,)."""
+        return self._value[1]
+
+    @cached_property
+    def _value(self) -> tuple[FloatArray, FloatArray]:
+        p, c = self.pencil, self.pencil.threshold
         squares = np.einsum("ij,ij->i", self.shift, self.shift)
-        logs = (_log1p(-self.form) @ self.pencil.slopes).imag
-        return np.asarray(self.pencil.base_value + 0.5 * squares - 0.5 * logs + self.penalty)
+        value, size = np.empty_like(squares), np.empty_like(squares)
+        far = squares > _FAR * max(float(p.spectrum.max(initial=0.0)), c) ** 2
+        near = ~far
+        logs = (_log1p(-self.form[near]) @ p.slopes).imag
+        value[near] = 0.5 * squares[near] - 0.5 * logs
+        size[near] = 0.5 * squares[near]
+        if far.any():
+            value[far], size[far] = p.value_apart(self.shift[far])
+        return value + p.base_value + self.penalty, size + p.base_value + self.penalty
 
     @cached_property
     def _turned(self) -> ComplexArray:

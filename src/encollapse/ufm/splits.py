@@ -179,4 +179,4 @@ def gaps(found: Evaluation) -> FloatArray:
     chosen = (decay > 0) & ~np.isinf(decay)
     gap = np.where(chosen, slack**2 / (2.0 * np.where(chosen, decay, 1.0)), 0.0)
     # The value is a sum of terms that may be far larger than itself.
-    return np.asarray(gap + 4 * EPS * (pencil.base_value + 0.5 * sizes**2 + found.penalty))
+    return np.asarray(gap + 4 * EPS * found.magnitude)
