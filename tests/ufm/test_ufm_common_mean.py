@@ -2,6 +2,7 @@
 
 import math
 from decimal import Decimal, getcontext
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,7 +95,7 @@ def test_a_long_tail_under_a_large_mean_is_proved(bias_decay: float, monkeypatch
     k = 53
     encoding, counts = ec.encodings.scaled_one_hot(k, on=1000.0, off=999.0), np.arange(1, k + 1)
     decay = 0.2 / math.sqrt(k * counts.sum())
-    arguments = {"weight_decay": decay, "feature_decay": decay, "bias_decay": bias_decay}
+    arguments: dict[str, Any] = {"weight_decay": decay, "feature_decay": decay, "bias_decay": bias_decay}
     found = ec.ufm.solve(ec.ufm.Problem(encoding, counts, **arguments))
     assert found.problem.long_tail is not None
     assert found.certificate.relative_gap <= 1e-13
