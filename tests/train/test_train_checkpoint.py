@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import encollapse as ec
-from encollapse.errors import ArgumentError, FileFormatError
+from encollapse.errors import ArgumentError, FileFormatError, WriteError
 from encollapse.train import Run, fit
 from reference import killed_training
 
@@ -54,3 +54,15 @@ def test_a_state_of_another_training_or_no_state_at_all_is_refused(tmp_path: Pat
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(FileFormatError, match="not the state of a training"):
         trained(path)
+
+
+def test_a_place_where_no_state_can_be_kept_is_refused_before_the_training(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    # No state would be written in this time: it is the place that is looked at.
+    for path, error, text in (
+        (tmp_path, ArgumentError, "checkpoint: .* is a folder; name a file in it"),
+        (tmp_path / "file" / "state", WriteError, "cannot be written .*file' is a file"),
+    ):
+        with pytest.raises(error, match=text):
+            trained(path, checkpoint_seconds=1e9)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from encollapse import _files
 from encollapse.errors import ArgumentError, FileFormatError
 from encollapse.train.settings import Settings
 from encollapse.train.task import Work
@@ -64,16 +65,23 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def read(self, device: torch.device) -> Any:
-        """The state that was written last; None where there is no file.
+        """The state that was written last; None where there is no file, but one can be written.
 
         Raises
         ------
         ArgumentError
-            If it is the state of another training.
+            If it is the state of another training, or the path is a folder.
         FileFormatError
             If the file is something else.
+        WriteError
+            If no file can be written there.
         """
-        if self.path is None or not self.path.exists():
+        if self.path is None:
+            return None
+        if self.path.is_dir():
+            raise ArgumentError(f"checkpoint: {str(self.path)!r} is a folder; name a file in it")
+        if not self.path.exists():
+            _files.folder(self.path.parent)
             return None
         from safetensors import SafetensorError, safe_open
 
