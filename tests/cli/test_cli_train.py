@@ -84,6 +84,11 @@ def test_options_of_the_training(answer: Answer, tmp_path: Path) -> None:
     }  # fmt: skip
     entropy = answer(*UFM, *SHORT, *FEW, "--loss", "cross_entropy", "--history-every", "log")
     assert entropy["settings"]["loss"] == "cross_entropy"
+    adjusted = answer(*UFM, *SHORT, *FEW, "--loss", "cross_entropy", "--logit-adjustment", "0.5")
+    assert adjusted["settings"]["logit_adjustment"] == 0.5
+    for text, weights in (("balanced", "balanced"), ("1,2,3,4,5,6,7,8,9,.5", [*range(1, 10), 0.5])):
+        weighted = answer(*UFM, *SHORT, *FEW, "--class-weights", text)
+        assert weighted["settings"]["class_weights"] == weights
     assert answer(*UFM, *SHORT, *FEW, "--history-every", "7")["settings"]["history_every"] == 7
     decoupled = answer(*TRAIN, *FEW, "--decay", "decoupled", "--epochs", "2")
     assert decoupled["settings"]["optimizer"] == "adamw"

@@ -106,6 +106,18 @@ def parse_every(text: str | None) -> int | str | list[int] | None:
     return numbers if "," in text else numbers[0]
 
 
+def parse_weights(text: str | None) -> str | list[float] | None:
+    """Read ``balanced``, ``none`` or ``1,1,2.5``."""
+    if text is None or "," not in text:
+        return text
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ArgumentError(
+            f"class_weights: expected balanced, or numbers with commas between, got {text!r}"
+        ) from None
+
+
 def parse_data(given: list[str] | None, named: Mapping[str, Any]) -> dict[str, Any]:
     """Options of a data set: NAME=VALUE texts, and those that have a flag of their own and are not None."""
     found = {name: value for name, value in named.items() if value is not None}

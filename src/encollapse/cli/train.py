@@ -24,6 +24,7 @@ from encollapse.cli._parsing import (
     parse_noise,
     parse_options,
     parse_rule,
+    parse_weights,
 )
 from encollapse.errors import ArgumentError
 
@@ -108,6 +109,14 @@ def train(
         ),
     ] = "ufm",
     loss: Annotated[str, _training(help="mse or cross_entropy.")] = "mse",
+    class_weights: Annotated[
+        str | None,
+        _training(metavar="balanced|X,X,...", help="Factors of the classes' losses; balanced: N/(K n_k)."),
+    ] = None,
+    logit_adjustment: Annotated[
+        float | None,
+        _training(metavar="TAU", help="Add TAU log(class frequency) to the outputs inside cross_entropy."),
+    ] = None,
     optimizer: Annotated[
         str | None,
         _training(
@@ -208,6 +217,8 @@ def train(
     given: dict[str, Any] = {
         "feature_decay": feature_decay,
         "feature_dim": feature_dim,
+        "class_weights": parse_weights(class_weights),
+        "logit_adjustment": logit_adjustment,
         "optimizer": optimizer,
         "schedule": schedule,
         "learning_rate": learning_rate,
