@@ -11,6 +11,7 @@ import numpy as np
 
 from encollapse import ufm
 from encollapse._typing import IntArray
+from encollapse.data.imbalance import rare_classes
 from encollapse.errors import UnsupportedError
 from encollapse.present.readings import decay_kind
 from encollapse.study.resolve import problem_of
@@ -56,8 +57,13 @@ class Family:
 
     @property
     def counts(self) -> IntArray:
-        """Samples of each class, shape (K,)."""
-        return np.array(self.trials[0].record["counts"], dtype=np.int64)
+        """Samples of each class in the first trial, shape (K,)."""
+        return counts_of(self.trials[0])
+
+    @property
+    def has_rare_classes(self) -> bool:
+        """Whether some classes have less than half the samples of the largest."""
+        return bool(rare_classes(self.counts).any())
 
     def at(self, decay: float) -> list[TrialResult]:
         """Trials at one bias decay, one a seed."""
@@ -96,6 +102,11 @@ class Family:
         return self._paths[key]
 
 
+def counts_of(result: TrialResult) -> IntArray:
+    """Samples of each class, shape (K,); trials of one family may differ in their order."""
+    return np.array(result.record["counts"], dtype=np.int64)
+
+
 def families(results: Iterable[TrialResult]) -> list[Family]:
     """Group finished trials; families with most bias decays come first, then the study's order."""
     groups: dict[str, list[TrialResult]] = {}
@@ -124,13 +135,24 @@ def _order(result: TrialResult) -> tuple[float, int]:
 
 
 def _panel_labels(firsts: list[TrialResult]) -> list[str]:
-    """Name what varies between families, and nothing else."""
+    """Name what varies between families; how they were trained only where nothing else tells them apart."""
     parts = [_parts(first.settings) for first in firsts]
-    varying = [key for key in _PARTS if len({part[key] for part in parts}) > 1]
-    return [", ".join(part[key] for key in varying if part[key]) for part in parts]
+    encodings = [encoding_label(first.settings) for first in firsts]
+
+    def named(keys: list[str]) -> list[str]:
+        return [", ".join(part[key] for key in keys if part.get(key)) for part in parts]
+
+    keys = dict.fromkeys(key for part in parts for key in part)
+    shown = [key for key in _PARTS if len({part[key] for part in parts}) > 1]
+    for key in sorted(keys, key=lambda key: key not in _FIRST):
+        apart = len(set(zip(encodings, named(shown), strict=True)))
+        if len(set(zip(encodings, named([*shown, key]), strict=True))) > apart:
+            shown.append(key)
+    return named(shown)
 
 
-_PARTS = ("dataset", "model", "features", "weight_decay", "strength", "epochs", "train")
+_PARTS = ("dataset", "model", "features", "weight_decay", "strength")
+_FIRST = ("train.loss", "train.decay", "train.optimizer")
 
 
 def _parts(settings: Any) -> dict[str, str]:
@@ -140,12 +162,18 @@ def _parts(settings: Any) -> dict[str, str]:
         strength = f"λ_H = {number_label(settings['feature_decay'])}"
     else:
         strength = "features not regularised"
-    return {
+    parts = {
         "dataset": dataset_label(settings),
         "model": model_label(settings),
         "features": f"{settings['features']} features",
         "weight_decay": f"λ_W = {number_label(settings['weight_decay'])}",
         "strength": strength,
-        "epochs": f"{settings['epochs']} epochs" if "epochs" in settings else "",
-        "train": ", ".join(f"{k}={v}" for k, v in settings.get("train", {}).items()),
     }
+    if "epochs" in settings:
+        parts["epochs"] = f"{settings['epochs']} epochs"
+    return parts | {f"train.{k}": _option(k, v) for k, v in settings.get("train", {}).items()}
+
+
+def _option(name: str, value: Any) -> str:
+    words = str(value).replace("_", " ")
+    return words if name == "loss" else f"{name.replace('_', ' ')} {words}"

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from encollapse.present import collapse_table, figures
 from encollapse.present.charts import Drawing
 from encollapse.present.families import Family
@@ -36,7 +34,7 @@ def sections(results: Results, members: Sequence[Family], grid: tuple[str, str] 
         return []
     found = [section for section in (make(results, members, grid) for make in _MAKERS) if not section.empty]
     number = {p.key: len(p.values) for p in varied(result.settings for result in results.done)}
-    if any(np.ptp(family.counts) for family in members):
+    if any(family.has_rare_classes for family in members):
         number["counts"] = number.get("dataset", 1) + 1
     return sorted(found, key=lambda section: -number.get(section.key, 0))
 
@@ -54,7 +52,8 @@ def _transition(results: Results, members: Sequence[Family], grid: tuple[str, st
 
 
 def _imbalance(results: Results, members: Sequence[Family], grid: tuple[str, str] | None) -> Section:
-    return Section("counts", "Rare and frequent classes", figures.imbalance(members))
+    drawings = [*figures.rare_dots(members), *figures.imbalance(members)]
+    return Section("counts", "Rare and frequent classes", drawings)
 
 
 def _decays(results: Results, members: Sequence[Family], grid: tuple[str, str] | None) -> Section:

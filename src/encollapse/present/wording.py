@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 from encollapse.study.trials import number_label
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_BREAK = re.compile(r"(?<=,) | (?=\()|(?<= ·) ")
 _SUBSCRIPT = re.compile(r"(?<=[\wλπᵀ|])_(b|B|W|T|H|k|l|F|meas|pred)(?![A-Za-z])")
 
 
@@ -68,23 +69,20 @@ def symbols(text: Any) -> Markup:
     return Markup(_SUBSCRIPT.sub(r"<sub>\1</sub>", str(escape(text))))
 
 
-def wrapped(text: str, length: int) -> str:
-    """A name longer than `length` in two lines, broken at its bracket or a comma; what is longer still is cut at one.
+def wrapped(text: str, length: int, most: int = 3) -> str:
+    """A name longer than `length` in up to `most` lines, broken at brackets, commas and dots; the rest is left out.
 
     The tables of a page have every name in full.
     """
     if len(text) <= length or "\n" in text:
         return text
-    lines: list[str] = []
-    for line in text.replace(" (", "\n(", 1).split("\n"):
-        lines.append("")
-        for part in line.split(", "):
-            if lines[-1] and len(lines[-1]) + len(part) + 2 > length:
-                lines[-1] += ","
-                lines.append(part)
-            else:
-                lines[-1] += f", {part}" if lines[-1] else part
-    return "\n".join(lines) if len(lines) < 3 else f"{lines[0]}\n{lines[1]} …"
+    lines: list[str] = [""]
+    for part in _BREAK.split(text):
+        if lines[-1] and len(lines[-1]) + len(part) + 1 > length:
+            lines.append(part)
+        else:
+            lines[-1] = f"{lines[-1]} {part}".strip()
+    return "\n".join(lines) if len(lines) <= most else "\n".join(lines[:most]) + " …"
 
 
 def mathematics(text: str) -> str:

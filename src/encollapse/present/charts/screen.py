@@ -27,7 +27,7 @@ _SYMBOLS = {
     "|": "line-ns",
 }
 _PAPER = "#ffffff"
-_LONG = 16  # characters of a name that fit beside a panel on a phone
+_LONG = 18  # characters of a name that fit beside a panel on a phone
 
 Plain = dict[str, Any]
 
@@ -63,13 +63,17 @@ def screen(chart: Chart) -> Plain:
             "columns": chart.columns,
             "share": chart.share,
             "panels": len(chart.panels),
-            "height": chart.height * 96,
+            "height": chart.height * 96 * (1.4 if _three_lines(names) else 1.0),
             "heights": list(chart.row_heights),
             "long": max(map(len, lines), default=0),
             "bare": all(panel.bare for panel in chart.panels),
             "titles": max(panel.title.count("\n") + bool(panel.title) for panel in chart.panels),
         },
     }
+
+
+def _three_lines(names: list[str]) -> bool:
+    return any(wrapped(name, _LONG).count("\n") > 1 for name in names)
 
 
 def _axis(scale: Scale, other: str, *, reverse: bool = False) -> Plain:
@@ -107,6 +111,7 @@ def _breaks(text: str) -> str:
 
 def _title(text: str, number: str) -> Plain:
     return {
+        "name": "title",
         "text": _breaks(text),
         "align": "left",
         "xref": f"x{number} domain",

@@ -11,6 +11,7 @@ from encollapse.present.figures.errors import error_overview
 from encollapse.present.figures.grams import gram_encodings, gram_matrices
 from encollapse.present.figures.imbalance import imbalance
 from encollapse.present.figures.path import path_figure
+from encollapse.present.figures.rare import rare_dots
 from encollapse.present.figures.scatter import scatter
 from encollapse.present.figures.transition import transition
 
@@ -26,6 +27,7 @@ __all__ = [
     "gram_matrices",
     "imbalance",
     "path_figure",
+    "rare_dots",
     "scatter",
     "transition",
     "weight_decay_dots",

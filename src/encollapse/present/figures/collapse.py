@@ -28,7 +28,7 @@ QUANTITIES = (
 )
 """Panels, with the name of each in the records."""
 
-_DECAYS = 3
+_DECAYS = 5
 
 
 def collapse_dots(members: Sequence[Family]) -> list[Drawing]:

@@ -21,7 +21,7 @@ _QUANTITIES = (
     ("nc4_agreement", "NC4 on the training set"),
     ("test_nc4_agreement", "NC4 on the hold-out"),
 )
-_DECAYS = 3
+_DECAYS = 5
 
 
 def decision_dots(members: Sequence[Family]) -> list[Drawing]:

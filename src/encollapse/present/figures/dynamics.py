@@ -114,11 +114,11 @@ def _chart(title: str, lines: Sequence[_Line], page: int, pages: int) -> Chart:
             marks += _floor(runs, float(values.min()), told)
         panels.append(Panel(epochs, Scale("", "log" if log else "linear"), marks, metric_name(name)))
     caption = (
-        f"Every recorded metric along the training, {title}, against passes over the data. Lines: means over "
-        "seeds; bands: lowest to highest; a training that ended early keeps its last values. "
-        + ("Right of the dashed line, full-batch L-BFGS follows on stochastic gradients. " if switch else "")
-        + ("Excess loss: training loss / predicted minimum − 1. " if EXCESS in names else "")
-        + ("Pass 0 stands at the left end of the logarithmic axis. " if epochs.kind == "log" else "")
+        f"Every recorded metric after so many passes over the data, {title}. Lines are means over seeds, bands run "
+        "from the lowest to the highest; a training that ended before the others keeps its last values. "
+        + ("At the dashed line L-BFGS on the whole set takes over from minibatches. " if switch else "")
+        + ("Excess loss is the loss over the predicted minimum, less 1. " if EXCESS in names else "")
+        + ("The start stands at the left end of the logarithmic axis. " if epochs.kind == "log" else "")
         + " ".join(told)
         + page_note(page, pages)
     )
@@ -221,7 +221,7 @@ def _floor(runs: Sequence[_Run], lowest: float, told: list[str]) -> list[Mark]:
     if max(floors) > _FLOOR * lowest:
         return [Rule(max(floors), name="floor")]
     if not told:
-        told.append(f"NC1 stays far above the rounding of the features ({max(floors):.1g}). ")
+        told.append(f"What rounding of the features alone makes of NC1, {max(floors):.1g}, lies far below. ")
     return []
 
 
