@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from encollapse.study.trials import number_label
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-_BREAK = re.compile(r"(?<=,) | (?=\()|(?<= ·) ")
+_BREAK = re.compile(r"(?<=,) |(?<= ·) ")
 _SUBSCRIPT = re.compile(r"(?<=[\wλπᵀ|])_(b|B|W|T|H|k|l|F|meas|pred)(?![A-Za-z])")
 
 
@@ -76,12 +76,14 @@ def wrapped(text: str, length: int, most: int = 3) -> str:
     """
     if len(text) <= length or "\n" in text:
         return text
-    lines: list[str] = [""]
-    for part in _BREAK.split(text):
-        if lines[-1] and len(lines[-1]) + len(part) + 1 > length:
-            lines.append(part)
-        else:
-            lines[-1] = f"{lines[-1]} {part}".strip()
+    lines: list[str] = []
+    for line in text.replace(" (", "\n(", 1).split("\n"):
+        lines.append("")
+        for part in _BREAK.split(line):
+            if lines[-1] and len(lines[-1]) + len(part) + 1 > length:
+                lines.append(part)
+            else:
+                lines[-1] = f"{lines[-1]} {part}".strip()
     return "\n".join(lines) if len(lines) <= most else "\n".join(lines[:most]) + " …"
 
 
