@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from encollapse.present import readings
-from encollapse.present.charts import Chart, Drawing, Panel, Scale, drawing
+from encollapse.present.charts import Chart, Drawing, Scale, drawing
 from encollapse.present.families import Family
-from encollapse.present.figures.choice import common_decays, row_pages
-from encollapse.present.figures.collapse import decay_dots, decay_keys, decays_in_words
-from encollapse.present.figures.dots import dot_panel, height
-from encollapse.present.figures.series import page_name, page_note
+from encollapse.present.figures.dots import dot_panel
+from encollapse.present.figures.rows import RowSheet, row_sheets
 
 NAME = "rare-accuracy"
 
@@ -20,7 +17,6 @@ _QUANTITIES = (
     ("test_balanced_accuracy", "all classes alike"),
     ("accuracy", "training set"),
 )
-_DECAYS = 5
 
 
 def rare_dots(members: Sequence[Family]) -> list[Drawing]:
@@ -30,35 +26,19 @@ def rare_dots(members: Sequence[Family]) -> list[Drawing]:
         for family in members
         if any(readings.value(result, _QUANTITIES[0][0]) is not None for result in family.trials)
     ]
-    if not shown:
-        return []
     shown.sort(key=lambda family: family.trials[0].settings.get("threshold", 0.0))  # like beside like
-    decays = common_decays(shown, _DECAYS)
-    pages = row_pages(shown)
-    return [drawing(_chart(*page, decays, number, len(pages))) for number, page in enumerate(pages)]
+    return [drawing(_chart(sheet)) for sheet in row_sheets(shown)] if shown else []
 
 
-def _chart(
-    title: str, members: list[Family], names: list[str], decays: list[float], page: int, pages: int
-) -> Chart:
-    rows: list[dict[str, Any]] = []
-    panels: list[Panel] = []
-    for name, meaning in _QUANTITIES:
-        dots = decay_dots(members, names, decays, name, rows, unit=100.0)
-        panels.append(dot_panel(names, Scale("accuracy in %", limits=(-3.0, 103.0)), dots, meaning))
+def _chart(sheet: RowSheet) -> Chart:
+    scale = Scale("accuracy in %", limits=(-3.0, 103.0))
+    panels = [
+        dot_panel(sheet.names, scale, sheet.dots(name, unit=100.0), meaning) for name, meaning in _QUANTITIES
+    ]
     caption = (
-        f"What the networks decide about rare classes{f', {title}' if title else ''}, at {decays_in_words(decays)}. "
+        f"What the networks decide about rare classes{sheet.of}, at {sheet.at}. "
         "Left and middle: unseen samples, averaged over the classes with less than half the training samples of the "
         "largest, and over all classes. Right: the samples of the training set. Means over seeds, bars from the lowest "
-        f"to the highest.{page_note(page, pages)}"
+        "to the highest."
     )
-    return Chart(
-        page_name(NAME, page),
-        caption,
-        panels,
-        rows,
-        columns=3,
-        height=height(len(names), len(decays)),
-        keys=decay_keys(decays) if len(decays) > 1 else [],
-        share="y",
-    )
+    return sheet.chart(NAME, caption, panels, columns=3)
