@@ -23,8 +23,9 @@ import torch
 
 from encollapse.measure import ClassMoments
 from encollapse.measure.classifier import Classifier
-from encollapse.measure.decisions import NearestMean, Tally, classifier_rule
+from encollapse.measure.decisions import Tally, classifier_rule
 from encollapse.measure.inputs import FeatureRows
+from encollapse.measure.rules import NearestMean
 
 CASES = {"A": (50_000, 512, 10), "B": (20_000, 768, 1000), "C": (200_000, 2048, 100)}
 

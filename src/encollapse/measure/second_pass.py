@@ -14,13 +14,14 @@ from encollapse.geometry.statistics import ClassStatistics
 from encollapse.measure import distributed
 from encollapse.measure.assembly import assemble
 from encollapse.measure.classifier import Classifier
-from encollapse.measure.decisions import NearestMean, Tally, classifier_rule
+from encollapse.measure.decisions import Tally, classifier_rule
 from encollapse.measure.inputs import RowSource
 from encollapse.measure.moment_state import add_gram
 from encollapse.measure.moments import ClassMoments
 from encollapse.measure.precision import exact_products
 from encollapse.measure.projection import Projection
 from encollapse.measure.result import Collapse
+from encollapse.measure.rules import NearestMean
 
 
 def finish(

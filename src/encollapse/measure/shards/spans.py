@@ -12,10 +12,11 @@ from encollapse._typing import ArrayLike, FloatArray, IntArray
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.geometry.statistics import Averaging, ClassStatistics
 from encollapse.measure.classifier import Classifier
-from encollapse.measure.decisions import NearestMean, Tally, classifier_rule
+from encollapse.measure.decisions import Tally, classifier_rule
 from encollapse.measure.inputs import FeatureRows, rows_per_block
 from encollapse.measure.packing import MomentShape, pack
 from encollapse.measure.projection import Projection
+from encollapse.measure.rules import NearestMean
 from encollapse.measure.second_pass import class_averaged_covariance
 from encollapse.measure.shards.layout import Shard
 
