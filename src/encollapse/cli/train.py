@@ -146,6 +146,9 @@ def train(
             help="Stationarity at which training ends; default 1e-3, for relu features and fixed classifiers 1e-5."
         ),
     ] = None,
+    stay_at_saddles: Annotated[
+        bool, _training("--stay-at-saddles", help="Do not step off a saddle at which L-BFGS waits.")
+    ] = False,
     precision: Annotated[
         str | None,
         _training(
@@ -229,6 +232,7 @@ def train(
         "epochs": epochs,
         "finish": finish,
         "tolerance": tolerance,
+        "leave_saddles": not stay_at_saddles,
         "precision": precision,
         "history_every": parse_every(history_every),
         "checkpoint": checkpoint,

@@ -43,6 +43,7 @@ FIT_DEFAULTS: dict[str, Any] = {
     "warm_up": 0.0,
     "batch_size": 64,
     "tolerance": 1e-3,
+    "leave_saddles": True,
     "seed": 0,
     "device": "auto",
     "devices": 1,

@@ -24,7 +24,7 @@ from encollapse.errors import ArgumentError, FileFormatError
 from encollapse.train.settings import Settings
 from encollapse.train.task import Work
 
-VERSION = 1
+VERSION = 2
 _INDIFFERENT = ("checkpoint", "checkpoint_seconds", "devices", "keep_checkpoint", "progress")
 """Settings that do not change what is computed, or by rounding alone."""
 

@@ -59,6 +59,7 @@ def fit(
     finish: int | None = None,
     batch_size: int = 64,
     tolerance: float | None = None,
+    leave_saddles: bool = True,
     seed: int = 0,
     device: str = "auto",
     devices: int = 1,
@@ -143,6 +144,9 @@ def fit(
         and 1e-5 for ReLU features and for a fixed classifier, where the squared gradient alone judges. Relative
         errors of the class means' Gram matrix are about as large as the negative curvature, or as the root of the
         squared gradient.
+    leave_saddles : bool
+        Where L-BFGS waits at a saddle, as rare classes that have merged are just below the threshold of minority
+        collapse, step off it along its own negative curvature, which needs no prediction. False leaves it there.
     seed : int
         Decides initial values and the order of samples. The same seed gives the same network on the same
         machine with one thread. The caller's random state is left alone.
@@ -210,6 +214,7 @@ def fit(
         finish=finish,
         batch_size=batch_size,
         tolerance=tolerance,
+        leave_saddles=leave_saddles,
         seed=seed,
         device=device,
         devices=devices,

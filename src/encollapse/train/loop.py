@@ -13,6 +13,7 @@ from encollapse.errors import TrainingError
 from encollapse.train.checkpoint import Checkpoints, optimiser_state, restore_optimiser
 from encollapse.train.frames import Frame
 from encollapse.train.history import CHECK_EVERY, Timetable, frame_of, row_of
+from encollapse.train.leaving import leave_saddle
 from encollapse.train.models import Classifier
 from encollapse.train.observe import Observation, observe
 from encollapse.train.phases import Minibatches, WholeSet
@@ -24,6 +25,12 @@ from encollapse.train.workers import Workers
 
 LEAST_GAIN = 1e-10
 """Relative decrease of the loss below which a round of L-BFGS counts as stalled."""
+
+SADDLE_DESCENT, SADDLE_ESCAPE = 1e-3, 1e-2
+"""A saddle has a smaller squared gradient, and more negative curvature."""
+
+MOST_STEPS_OFF = 20
+"""Steps off saddles in one training."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +71,8 @@ class _Training:
         self.total = settings.epochs + settings.finish
         self.epoch = 0
         self.last_loss = math.inf
+        self.last_escape = math.inf
+        self.steps_off = 0
         self.seconds = 0.0
         self.history: list[dict[str, Any]] = []
         self.frames: list[Frame] = []
@@ -85,6 +94,7 @@ class _Training:
                     if status is not None:
                         break
                     self.last_loss = seen.loss
+                    self._leave_saddle(seen)
                     judged = seen.judged
                     note = f"loss {seen.loss:.4g}" if judged is None else f"stationarity {judged:.1e}"
                     bar.update(self.epoch, note)
@@ -109,6 +119,21 @@ class _Training:
         if self._phase() == "lbfgs" and seen.loss > self.last_loss * (1 - LEAST_GAIN):
             return Status.STALLED
         return None
+
+    def _leave_saddle(self, seen: Observation) -> None:
+        """Step off a saddle at which L-BFGS waits: the gradient is small, and the negative curvature does not fall."""
+        judged = seen.stationarity
+        if judged is None or self._phase() != "lbfgs" or not self.settings.leave_saddles:
+            return
+        least = max(self.settings.tolerance, SADDLE_ESCAPE, 0.9 * self.last_escape)
+        waits = judged.descent <= SADDLE_DESCENT and judged.escape > least and self.steps_off < MOST_STEPS_OFF
+        self.last_escape = judged.escape
+        if self.workers.agree(waits) and leave_saddle(self.task):
+            self.steps_off += 1
+            # What the loss and the curvature were before says nothing of what they will be.
+            self.last_loss = self.last_escape = math.inf
+            self.whole_set.optimiser.state.clear()
+            self.whole_set.adopt_head()
 
     def _note(self, seen: Observation, *, ended: bool) -> None:
         """A row of the history, if one is due."""
@@ -146,6 +171,8 @@ class _Training:
         return {
             "epoch": self.epoch,
             "last_loss": self.last_loss,
+            "last_escape": self.last_escape,
+            "steps_off": self.steps_off,
             "seconds": self.seconds,
             "history": self.history,
             "frames": [vars(frame) for frame in self.frames],
@@ -162,6 +189,7 @@ class _Training:
         if state is None:
             return
         self.epoch, self.last_loss, self.seconds = state["epoch"], state["last_loss"], state["seconds"]
+        self.last_escape, self.steps_off = state["last_escape"], state["steps_off"]
         self.history = state["history"]
         self.frames = [Frame(**frame) for frame in state["frames"]]
         self.task.classifier.load_state_dict(state["network"])

@@ -49,6 +49,7 @@ class Settings:
     finish: int
     batch_size: int
     tolerance: float
+    leave_saddles: bool
     seed: int
     device: str
     devices: int
@@ -85,7 +86,7 @@ class Settings:
         _checks.choice(self.precision, "precision", PRECISIONS)
         self._set("history_every", _history_every(self.history_every))
         self._check_checkpoint()
-        for name in ("nesterov", "keep_frames", "keep_checkpoint", "progress"):
+        for name in ("nesterov", "leave_saddles", "keep_frames", "keep_checkpoint", "progress"):
             if not isinstance(getattr(self, name), bool):
                 raise ArgumentTypeError(f"{name}: expected True or False, got {getattr(self, name)!r}")
         if self.nesterov and not (self.optimizer == "sgd" and self.momentum > 0):

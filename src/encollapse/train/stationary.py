@@ -100,7 +100,7 @@ def stationarity(
     if int(torch.linalg.matrix_rank(weight, rtol=1e-3)) == weight.shape[1]:
         return Stationarity(descent, 0.0)
     threshold = math.sqrt(n * feature_decay) * math.sqrt(weight_decay)
-    excess = float(torch.linalg.matrix_norm(_class_means(slopes, labels), 2)) / threshold - 1.0
+    excess = float(torch.linalg.matrix_norm(class_residual(slopes, labels), 2)) / threshold - 1.0
     return Stationarity(descent, max(0.0, excess))
 
 
@@ -138,7 +138,7 @@ def _relative(value: float, scale: float) -> float:
     return value / scale if scale > 0 else value
 
 
-def _class_means(slopes: Tensor, labels: Tensor) -> Tensor:
+def class_residual(slopes: Tensor, labels: Tensor) -> Tensor:
     """Mean slope of each class times ``√π_k``, shape (q, K), from slopes (N, q) and labels (N,)."""
     counts = torch.bincount(labels).to(slopes.dtype)
     sums = slopes.new_zeros(len(counts), slopes.shape[1]).index_add_(0, labels, slopes)
