@@ -39,6 +39,11 @@ from reference.study_text import DEFAULTS, HEAD, RUN, study
         ('train = { decay = "decoupled", finish = 3 }', r"train: finish: .* give finish=0"),
         ('train = { optimizer = "lbfgs" }\nepochs = 3', r"train: epochs: optimizer='lbfgs' makes no passes"),
         ("train = { finish = [] }", r"train: expected at least one value"),
+        (
+            'measure = { every = [0, "x"] }',
+            r"measure\.every: expected a whole number above 0, \"log\", or a list of whole numbers from 0, got \[0",
+        ),
+        ("measure = { every = 0 }", r"measure\.every: expected a whole number above 0, .* got 0"),
         ("measure = { evry = 3 }", r"measure\.evry: no such key; did you mean 'every'\?"),
         (
             'measure = { convention = "zhu" }',

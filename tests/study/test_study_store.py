@@ -112,11 +112,23 @@ def test_folders_without_results_are_refused(tmp_path: Path) -> None:
         ec.study.run("digits-transition", out=file)
 
 
-def test_results_of_a_newer_release_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("layout", "message"),
+    [
+        (99, r"newer encollapse \(layout 99\); update to read it"),
+        (
+            1,
+            r"older encollapse \(layout 1\); give another folder, or delete this one and run the study again",
+        ),
+    ],
+)
+def test_results_of_another_layout_are_refused_with_what_to_do(
+    layout: int, message: str, tmp_path: Path
+) -> None:
     store = write_folder(tmp_path, study_of())
     with sqlite3.connect(store.file) as connection:
-        connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(FileFormatError, match="newer encollapse"):
+        connection.execute(f"PRAGMA user_version = {layout}")
+    with pytest.raises(FileFormatError, match=message):
         ec.study.open(tmp_path)
 
 

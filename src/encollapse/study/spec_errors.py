@@ -63,6 +63,8 @@ def message(error: ErrorDetails, keys: Mapping[str, list[str]]) -> str:
         return f"expected a name or a table, got {value!r}"
     if "counts" in error["loc"]:
         return f"expected a whole number above 0, or a list of them (one a class), got {value!r}"
+    if "every" in error["loc"]:
+        return f'expected a whole number above 0, "log", or a list of whole numbers from 0, got {value!r}'
     text = str(error["msg"])
     for theirs, ours in _WORDING.items():
         text = text.replace(theirs, ours)

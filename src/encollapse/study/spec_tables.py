@@ -34,6 +34,7 @@ class Strict(BaseModel):
 
 
 Whole = Annotated[int, Field(ge=1)]
+_Passes = Annotated[int, Field(ge=0)]
 
 
 class DatasetSpec(Strict):
@@ -161,7 +162,7 @@ class ModelSpec(Strict):
 class Measure(Strict):
     """What is looked at during training, and by which convention the end is measured."""
 
-    every: Whole | Literal["log"] | Annotated[list[Whole], Field(min_length=1)] | None = None
+    every: Whole | Literal["log"] | Annotated[list[_Passes], Field(min_length=1)] | None = None
     convention: str | None = None
     frames: bool | None = None
 
