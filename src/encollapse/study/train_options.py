@@ -42,7 +42,6 @@ FIT_DEFAULTS: dict[str, Any] = {
     "schedule": "one_cycle",
     "warm_up": 0.0,
     "batch_size": 64,
-    "tolerance": 1e-3,
     "leave_saddles": True,
     "seed": 0,
     "device": "auto",
@@ -80,6 +79,7 @@ def check_training(settings: Mapping[str, Any]) -> None:
         "learning_rate": 1e-2,
         "epochs": 0 if optimizer == "lbfgs" else 1,
         "finish": 0 if decoupled else 1,
+        "tolerance": 1e-3,
     }
     given = {
         key: settings[key] for key in ("weight_decay", "bias_decay", "features", "epochs") if key in settings
