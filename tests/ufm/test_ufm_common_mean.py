@@ -72,6 +72,20 @@ def test_a_free_bias_takes_the_mean_without_a_trace() -> None:
     assert losses[1] == pytest.approx(losses[0], rel=1e-14)
 
 
+def test_a_mean_that_the_bias_takes_costs_nothing_though_the_rest_is_small() -> None:
+    """The bound was charged with the size of all labels, though hardly any of it is left in the loss."""
+    rng = np.random.default_rng(4)
+    codewords, counts = 1e-3 * rng.standard_normal((83, 97)) + 0.5, rng.integers(1, 1000, 97)
+    problem = ec.ufm.Problem(
+        ec.encodings.Encoding(codewords),
+        counts,
+        weight_decay=0.5 / math.sqrt(counts.sum()),
+        feature_decay=0.5 / math.sqrt(counts.sum()),
+        bias_decay=1e-12,
+    )
+    assert ec.ufm.solve(problem).certificate.relative_gap <= 2e-13
+
+
 def test_labels_are_centred_twice() -> None:
     rng = np.random.default_rng(3)
     codewords, priors = rng.integers(-512, 512, (5, 7)) / 512, rng.dirichlet(np.ones(7))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -131,7 +130,8 @@ def minimise_along(reduction: Reduction, threshold: float, bias_decays: FloatArr
     found, steps = split_means(pencil, bias_decays)
     # Labels moved by δ move the bound by <Y, δ> and the loss by half of |δ|² more; |Y u| meets what is common to all.
     centred, common = r.defect
-    dual_size = math.sqrt(min(threshold**2 * len(r.spectrum), 2.0 * r.labels.energy))
+    # Y is what the outputs miss, and half of its square part of the loss.
+    dual_size = np.sqrt(np.minimum(threshold**2 * len(r.spectrum), 2.0 * found.value))
     shared = np.minimum(threshold, np.linalg.norm(found.pull, axis=1) + found.residual)
     open_ = gaps(found) + 2.0 * (dual_size * centred + shared * common) + centred**2 + common**2
     biases = found.bias @ r.left.T
