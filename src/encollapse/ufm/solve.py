@@ -36,8 +36,8 @@ def solve(problem: Problem, *, throw: bool = True, near: Solution | None = None)
     non-convex problem :cite:p:`hong2023,cai2010`. The certificate does not trust that: it computes a lower
     bound from the result.
 
-    Under another loss the convex problem is solved by descent on its factors and proximal steps, until the duality
-    gap closes to 1e-8.
+    Under another loss the convex problem is split into its fit and its penalties, which are minimised in turn
+    :cite:p:`eckstein1992`; Newton steps follow where that leaves the duality gap above 1e-8.
 
     Several weight layers, a `feature_dim` below the rank, and features without negative entries are global where that
     is proved (``certificate.kind`` is ``theorem`` or ``duality_gap``), else the lowest stationary point of several
