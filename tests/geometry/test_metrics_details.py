@@ -7,8 +7,11 @@ import pytest
 
 import encollapse as ec
 from encollapse.geometry import simplex_etf_gram
+from encollapse.geometry.metrics import DETAILS
 from encollapse.measure import collapse
-from reference.collapse_reference import Array, moments, shape_distance
+from encollapse.measure.result import VALUES
+from reference.collapse_reference import Array, metrics, moments
+from reference.details_reference import details
 
 K, D, N = 5, 7, 130
 
@@ -20,34 +23,19 @@ def sample(seed: int = 0) -> tuple[Array, np.ndarray[tuple[int], np.dtype[np.int
     return features, labels, rng.standard_normal((K, D)), rng.standard_normal(K)
 
 
-def test_details_equal_their_formulas() -> None:
+def test_every_metric_equals_its_slow_reference() -> None:
     features, labels, weight, bias = sample()
-    found = collapse(features, labels, weight=weight, bias=bias, encoding=ec.encodings.one_hot(K)).details
-    assert found.missing == {}
-    s = moments(features, labels)
-    units = s.centred / np.linalg.norm(s.centred, axis=1)[:, None]
-    rows = weight / np.linalg.norm(weight, axis=1)[:, None]
-    kernels = [1 / np.linalg.norm(units[i] - units[j]) for i, j in combinations(range(K), 2)]
-    singular = np.linalg.svd(s.centred * np.sqrt(np.array(s.weights))[:, None])[1][: K - 1]
-    shares = singular / singular.sum()
-    cosines = rows @ (s.means / np.linalg.norm(s.means, axis=1)[:, None]).T
-    margins = [cosines[k, k] - max(cosines[j, k] for j in range(K) if j != k) for k in range(K)]
-    gram = s.means @ s.means.T
-    expected = {
-        "nc1_quotient": np.trace(s.within @ np.linalg.pinv(s.between, rcond=1e-10)),
-        "nc2_general_frame": shape_distance(gram, np.diag(np.diag(gram))),
-        "nc2_etf_weight": shape_distance(weight @ weight.T, simplex_etf_gram(K)),
-        "gnc2_riesz": np.std(kernels) / np.mean(kernels),
-        "effective_rank": np.exp(-np.sum(shares * np.log(shares))),
-        "stable_rank": np.sum(singular**2) / singular[0] ** 2,
-        "numerical_rank": K - 1,
-        "nc3_cosine": np.mean([1 - rows[k] @ units[k] for k in range(K)]),
-        "cosine_margin": min(margins),
-        "nc0_row_sum": np.linalg.norm(weight.sum(axis=0)) / np.linalg.norm(weight),
-        "mean_output": np.linalg.norm(weight @ features.mean(axis=0) + bias),
-    }
-    for name, value in expected.items():
-        assert found[name] == pytest.approx(float(value), rel=1e-9), name
+    encoding = ec.encodings.one_hot(K)
+    measured = collapse(features, labels, weight=weight, bias=bias, encoding=encoding)
+    assert measured.missing == measured.details.missing == {}
+    slow = metrics(features, labels, "sample", weight, bias, encoding.codewords)
+    assert set(slow) == set(VALUES)
+    for name, value in slow.items():
+        assert measured.values[name] == pytest.approx(value, rel=1e-8), name
+    slow = details(features, labels, weight, bias, encoding.codewords)
+    assert set(slow) == {metric.name for metric in DETAILS}
+    for name, value in slow.items():
+        assert measured.details[name] == pytest.approx(value, rel=1e-6), name
 
 
 def test_the_squared_error_splits_exactly() -> None:
@@ -77,20 +65,6 @@ def test_a_simplex_is_the_nearest_etf_and_the_best_code() -> None:
     assert found["effective_rank"] == pytest.approx(K - 1, rel=1e-12)
     assert found["mse_nc1"] is None
     assert found.missing["mse_nc1"] == "no encoding was given"
-
-
-def test_the_nearest_etf_is_nearest() -> None:
-    """No rotation found at random, nor by Procrustes, is nearer."""
-    features, labels, *_ = sample(2)
-    found = collapse(features, labels).details["nc2_nearest_etf"]
-    s = moments(features, labels)
-    points = s.means - s.means.mean(axis=0)
-    points /= np.linalg.norm(points)
-    values, vectors = np.linalg.eigh(simplex_etf_gram(K))
-    frame = np.hstack([vectors * np.sqrt(values.clip(min=0)), np.zeros((K, D - K))])
-    frame /= np.linalg.norm(frame)
-    left, _, right = np.linalg.svd(frame.T @ points)
-    assert found == pytest.approx(float(np.linalg.norm(points - frame @ left @ right)), rel=1e-7)
 
 
 def test_which_class_and_which_pair(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 """Regression, several labels, unseen data, kernels and layers, against slow formulas and constructed values."""
 
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from encollapse.measure import (
     regression_collapse,
     tag_angles,
 )
+from reference import kinds_reference
 
 K, Q, D, N = 5, 3, 11, 60
 
@@ -45,18 +45,10 @@ def test_regression_collapse_by_its_formulas() -> None:
     features, targets = rng.standard_normal((N, D)) + 2, rng.standard_normal((N, Q))
     weight = rng.standard_normal((Q, D))
     found = regression_collapse(features, targets, weight)
-    centred = features - features.mean(axis=0)
-    _, vectors = np.linalg.eigh(np.cov(features.T))
-    for value, basis in ((found.nrc1, vectors[:, -Q:]), (found.nrc2, weight.T)):
-        projector = basis @ np.linalg.pinv(basis)
-        slow = [np.sum((h / np.linalg.norm(h) - projector @ h / np.linalg.norm(h)) ** 2) for h in centred]
-        assert value == pytest.approx(float(np.mean(slow)), rel=1e-10)
-    root = np.real(sqrtm(np.cov(targets.T, ddof=0)))
-    unit = weight @ weight.T / np.linalg.norm(weight @ weight.T)
-    shifts = [root - s * np.eye(Q) for s in np.linspace(0, np.linalg.eigvalsh(root)[0] * 0.9999, 500)]
-    slow3 = min(np.linalg.norm(unit - t / np.linalg.norm(t)) ** 2 for t in shifts)
-    assert found.nrc3 <= slow3 * (1 + 1e-9)
-    assert found.nrc3 == pytest.approx(slow3, rel=1e-3)
+    first, second, third = kinds_reference.nrc(features, targets, weight)
+    assert (found.nrc1, found.nrc2) == pytest.approx((first, second), rel=1e-10)
+    assert found.nrc3 <= third * (1 + 1e-9)
+    assert found.nrc3 == pytest.approx(third, rel=1e-3)
     assert regression_collapse(features, targets[:, 0], weight[:1]).nrc3 == pytest.approx(0, abs=1e-15)
 
 
@@ -72,6 +64,9 @@ def test_tags_that_add_up_have_no_angle() -> None:
     turned = features.copy()
     turned[4] = turned[6] = 3 - (features[4] - 3)
     assert tag_angles(turned, tags)[0, 2] == pytest.approx(180)
+    noisy = features + 0.3 * rng.standard_normal(features.shape)
+    for several, angle in tag_angles(noisy, tags).items():
+        assert angle == pytest.approx(kinds_reference.tag_angle(noisy, tags, several), rel=1e-9)
     with pytest.raises(ArgumentError, match="tags: the set at index 1"):
         tag_angles(features[:2], [(0,), ()])
 
@@ -83,27 +78,21 @@ def test_scores_of_unseen_data() -> None:
     inside = means[labels] + 0.1 * rng.standard_normal((N, D))
     outside = 4 * np.eye(D)[K:][np.arange(30) % (D - K)] + 0.1 * rng.standard_normal((30, D))
     assert nc5(inside, labels, outside) < 0.02
+    assert nc5(inside, labels, outside) == pytest.approx(kinds_reference.nc5(inside, labels, outside))
     assert nc5(inside, labels, inside) == pytest.approx(1 / np.sqrt(K), rel=0.05)
     neco = neco_scores(inside, np.vstack([inside, outside]), K - 1)
     assert auroc(neco[:N], neco[N:]) == 1.0
     mean = inside.mean(axis=0)
     nci = nci_scores(np.vstack([inside, outside]), means, mean=mean, l1_weight=1e-4)
     assert auroc(nci[:N], nci[N:]) == 1.0
-    h = inside[7]
-    slow = means[(means @ h).argmax()] @ (h - mean) / np.linalg.norm(h - mean) + 1e-4 * np.abs(h).sum()
-    assert nci[7] == pytest.approx(slow)
-    _, vectors = np.linalg.eigh(np.cov(inside.T))
-    top = vectors[:, -(K - 1) :]
-    assert neco[N + 2] == pytest.approx(
-        np.linalg.norm(top.T @ (outside[2] - mean)) / np.linalg.norm(outside[2] - mean)
-    )
+    assert nci[7] == pytest.approx(kinds_reference.nci_score(inside[7], means, mean, 1e-4))
+    assert neco[N + 2] == pytest.approx(kinds_reference.neco_score(outside[2], inside, K - 1))
 
 
 def test_auroc_counts_pairs() -> None:
     rng = np.random.default_rng(4)
     high, low = rng.integers(0, 7, 23), rng.integers(0, 6, 17)
-    slow = np.mean([(a > b) + 0.5 * (a == b) for a, b in product(high, low)])
-    assert auroc(high, low) == pytest.approx(float(slow))
+    assert auroc(high, low) == pytest.approx(kinds_reference.auroc(high, low))
 
 
 def test_kernel_and_features_agree() -> None:

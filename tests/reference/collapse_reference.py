@@ -83,6 +83,8 @@ def metrics(
         "nc2_etf_uncentered": shape_distance(s.means @ s.means.T, simplex),
         "nc2_orthogonal": shape_distance(s.means @ s.means.T, np.eye(k)),
         "gnc2_log": np.std([np.log(1 / np.linalg.norm(units[i] - units[j])) for i, j in pairs]),
+        "floor": (np.finfo(features.dtype).eps * max(np.linalg.norm(m) for m in s.means)) ** 2
+        / np.trace(s.between),
     }
     if weight is not None:
         result |= _with_classifier(s, features, labels, weight, bias, codewords)
@@ -113,6 +115,17 @@ def _with_classifier(
         mean = codewords[:, labels].mean(axis=1)
         result["bias_to_label_mean"] = np.linalg.norm(offset - mean)
         result["label_centering"] = np.linalg.norm(outputs.mean(axis=0) - mean)
+    # |W(X - Y)Wᵀ|/|WXWᵀ| and |Mᵀ(X - Y)M|/|MᵀYM|, with X = WᵀW and Y = Σ n m mᵀ of the same trace.
+    x, y = (
+        weight.T @ weight,
+        sum((n * np.outer(m, m) for n, m in zip(s.counts, s.means, strict=True)), np.zeros((1, 1))),
+    )
+    y = y * (np.trace(x) / np.trace(y))
+    scaled = np.sqrt(s.counts) * s.means.T
+    result["balance"] = max(
+        np.linalg.norm(weight @ (x - y) @ weight.T) / np.linalg.norm(weight @ x @ weight.T),
+        np.linalg.norm(scaled.T @ (x - y) @ scaled) / np.linalg.norm(scaled.T @ y @ scaled),
+    )
     if len(weight) > max(s.classes):
         k = len(s.classes)
         rows, columns = weight[s.classes], s.centred.T
