@@ -75,6 +75,10 @@ def test_measure_reads_a_folder_of_shards(answer: Answer, tmp_path: Path) -> Non
     assert other["convention"] == "class-averaged"
     assert other["counts"][3] == 0
     assert "classes" not in other
+    without = answer("measure", str(folder), "--no-covariance")
+    assert (found["route"], without["route"]) == ("one-pass covariance", "two-pass projected")
+    assert without["vci"] is None
+    assert without["nc1_pinv"] == pytest.approx(wanted.nc1_pinv, rel=1e-6)
 
 
 def test_measure_prints_a_table_and_writes_a_page(capsys: Capture, tmp_path: Path) -> None:

@@ -306,3 +306,24 @@ def test_bad_input_is_named(changes: dict[str, Any], kind: type[Exception], text
     }
     with pytest.raises(kind, match=text):
         collapse(**(arguments | changes))
+
+
+def test_the_loss_decides_between_soft_codewords() -> None:
+    """Counted by hand: the codeword at the least distance, or of the least divergence from the softmax."""
+    rng = np.random.default_rng(31)
+    codewords = np.array([[0.98, 0.01, 0.4], [0.01, 0.98, 0.3], [0.01, 0.01, 0.3]])
+    labels = np.arange(211) % 3
+    features = rng.standard_normal((211, 5))
+    weight = 3 * rng.standard_normal((3, 5))
+    outputs = features @ weight.T
+    logs = outputs - np.log(np.exp(outputs).sum(axis=1))[:, None]
+    divergence = [[float(e @ (np.log(e) - log)) for e in codewords.T] for log in logs]
+    distance = [[float(np.sum((output - e) ** 2)) for e in codewords.T] for output in outputs]
+    shares = {}
+    for loss, scores in (("mse", distance), ("cross_entropy", divergence)):
+        encoding = ec.encodings.Encoding(codewords)
+        for given in (features, features.astype(np.float32)):
+            found = collapse(given, labels, weight=weight, encoding=encoding, loss=loss)
+            shares[loss] = float(np.mean(np.argmin(scores, axis=1) == labels))
+            assert found.accuracy == pytest.approx(shares[loss], abs=1e-12)
+    assert shares["mse"] != shares["cross_entropy"]

@@ -44,6 +44,13 @@ def measure(
     workers: Annotated[
         int, typer.Option(help="Processes that read, one thread each; 0 is this one alone.")
     ] = 0,
+    covariance: Annotated[
+        bool | None,
+        typer.Option(
+            "--covariance/--no-covariance",
+            help="Gather the covariance, which vci needs; default: where it is within 4 GiB.",
+        ),
+    ] = None,
     per_class: Annotated[
         bool, typer.Option("--per-class", help="Add every class and the closest pairs.")
     ] = False,
@@ -84,6 +91,7 @@ def measure(
             loss=loss,
             num_classes=classes,
             convention=convention,
+            covariance=covariance,
             executor=executor,
             key=key,
             label_key=label_key,

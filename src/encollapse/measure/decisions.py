@@ -39,7 +39,7 @@ def classifier_rule(
     # The rule of one-hot codewords is the largest output, whatever else an encoding decodes by.
     if encoding is None or encoding.name == "one-hot":
         return LargestOutput(weight, bias)
-    return NearestCodeword(weight, bias, encoding)
+    return NearestCodeword(weight, bias, encoding, classifier.loss)
 
 
 @dataclass(frozen=True)

@@ -115,14 +115,14 @@ class LargestOutput:
 
 
 class NearestCodeword:
-    """The rule "codeword nearest to the output" of a linear classifier and an encoding."""
+    """The rule "what the encoding decodes the output to" of a linear classifier, under a loss."""
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor, encoding: Encoding) -> None:
-        self._outputs, self._encoding = LinearScores(weight, bias), encoding
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor, encoding: Encoding, loss: str) -> None:
+        self._outputs, self._encoding, self._loss = LinearScores(weight, bias), encoding, loss
 
     def decide_exactly(self, features: torch.Tensor) -> IntArray:
         """Classes (n,) of float64 features (n, d)."""
-        return self._encoding.decode(self._outputs(features).cpu().numpy())
+        return self._encoding.decode(self._outputs(features).cpu().numpy(), loss=self._loss)
 
 
 def _best(scores: torch.Tensor, errors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
