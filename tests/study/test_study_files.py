@@ -179,7 +179,7 @@ def test_errors_name_the_line(position: int, wrong: str, line: int, key: str) ->
         ),
         (
             HEAD + DEFAULTS + "feature_decay = 1.0\n" + RUN,
-            r"\[defaults\]: threshold: threshold and feature_decay",
+            r"\[defaults\]: threshold: threshold \(t = c√K\) and feature_decay",
         ),
     ],
 )

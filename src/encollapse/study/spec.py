@@ -168,7 +168,9 @@ def _merge(study: StudyFile, index: int, source: str, text: str) -> dict[str, An
 
     for table in (own, shared):
         if "threshold" in table and "feature_decay" in table:
-            raise refuse("threshold", "threshold and feature_decay exclude each other; keep one", table)
+            raise refuse(
+                "threshold", "threshold (t = c√K) and feature_decay exclude each other; keep one", table
+            )
     if "threshold" in own or "feature_decay" in own:
         shared.pop("threshold", None)
         shared.pop("feature_decay", None)
@@ -181,7 +183,10 @@ def _merge(study: StudyFile, index: int, source: str, text: str) -> dict[str, An
             raise refuse(key, "missing; give it here or in [defaults]")
     decays = merged.get("train", {}).get("decay", DECAYS[:1])
     if DECAYS[0] in decays and "threshold" not in merged and "feature_decay" not in merged:
-        raise refuse("feature_decay", "missing; give it, or threshold (t = c√K, from which it is derived)")
+        raise refuse(
+            "feature_decay",
+            "missing; give it, or threshold: t = c√K, that is √K times Problem.threshold, from which it follows",
+        )
     base = Path(source).parent
     for key, locate in (("dataset", locate_dataset), ("encoding", locate_encoding)):
         try:

@@ -196,7 +196,10 @@ class Problem:
 
     @property
     def threshold(self) -> float:
-        """Singular values of the weighted labels up to it are not learnt: ``c = √(N λ_W λ_H)`` at one weight layer."""
+        """Singular values of the weighted labels up to it are not learnt: ``c = √(N λ_W λ_H)`` at one weight layer.
+
+        The key ``threshold`` of study files is ``t = c √K`` instead.
+        """
         if self.depth > 1:
             return self.shrinkage.threshold
         # Separate roots: the product itself can leave the range of float64.
