@@ -3,7 +3,7 @@
 import csv
 import json
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,13 @@ import pytest
 
 import encollapse as ec
 from encollapse.errors import ArgumentError
-from encollapse.present import readings
-from encollapse.present.charts import Heat
+from encollapse.present import figures, readings
+from encollapse.present.charts import Heat, Points
 from encollapse.present.families import families
 from encollapse.present.figures import error_maps, weight_decay_dots
 from encollapse.present.style import house_style, looks
 from encollapse.present.varied import varied
+from encollapse.study.results import TrialResult
 from encollapse.study.trials import Trial
 from reference.study_folder import study_of
 from reference.study_records import write_full_folder
@@ -41,6 +42,22 @@ COUNTS = (31, 17, 7, 3, 2)
 def read_csv(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as handle:
         return list(csv.DictReader(handle))
+
+
+@dataclass(frozen=True)
+class Renamed(TrialResult):
+    """A trial whose classes are those of another in a new order."""
+
+    source: TrialResult
+    turned: list[int]
+
+    def geometries(self) -> tuple[ec.ClassGeometry | None, ec.ClassGeometry]:
+        predicted, measured = (self._turned(g) for g in self.source.geometries() if g is not None)
+        return predicted, measured
+
+    def _turned(self, geometry: ec.ClassGeometry) -> ec.ClassGeometry:
+        gram = geometry.feature_gram[np.ix_(self.turned, self.turned)]
+        return ec.ClassGeometry(gram, [COUNTS[k] for k in self.turned])
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +97,52 @@ def test_imbalance_shows_norms_of_the_stored_means(folder: Path) -> None:
         assert float(row["norm_measured"]) == pytest.approx(np.sqrt(gram[k, k]), rel=1e-12)
         others = [np.sqrt(gram[k, k] + gram[l, l] - 2 * gram[k, l]) for l in range(len(gram)) if l != k]  # noqa: E741
         assert float(row["nearest_measured"]) == pytest.approx(min(others), rel=1e-9)
+
+
+def test_accuracies_of_rare_classes_are_those_of_the_records(folder: Path) -> None:
+    rows = read_csv(folder / "report" / "rare-accuracy.csv")
+    done = ec.study.open(folder).done
+    for quantity in ("test_minority_accuracy", "test_balanced_accuracy"):
+        shown = sorted(float(row["value"]) for row in rows if row["quantity"] == quantity)
+        assert shown == sorted(r.record[quantity] for r in done)
+
+
+def test_nearly_balanced_classes_are_not_called_rare(tmp_path: Path) -> None:
+    write_full_folder(tmp_path, study_of(TEXT), counts=(31, 29, 23, 19, 17))
+    members = families(ec.study.open(tmp_path).done)
+    assert figures.imbalance(members) == []
+    assert figures.rare_dots(members) == []
+    assert figures.decision_dots(members) != []
+
+
+def test_classes_that_change_places_with_the_seed_are_compared_by_their_size(folder: Path) -> None:
+    (first, *_) = families(ec.study.open(folder).done)
+    one, other = first.at(0.0)[:2]
+    turned = [4, 2, 0, 1, 3]  # the same trial with its classes renamed
+    record = {**one.record, "counts": [COUNTS[k] for k in turned]}
+    row = replace(other.row, record=record)
+    again = Renamed(other.trial, row, other.arrays_path, other.history_path, one, turned)
+    (alone,) = figures.imbalance(families([one]))
+    (both,) = figures.imbalance(families([one, again]))
+    assert alone.chart is not None
+    assert both.chart is not None
+    for panel, wanted in zip(both.chart.panels, alone.chart.panels, strict=True):
+        (points,), (expected,) = ([m for m in p.marks if isinstance(m, Points)] for p in (panel, wanted))
+        np.testing.assert_allclose(points.y, expected.y, rtol=1e-12)
+
+
+def test_training_options_are_named_only_where_nothing_else_tells_families_apart(folder: Path) -> None:
+    done = ec.study.open(folder).done[:1]
+
+    def labels(*trains: dict[str, object], **other: object) -> list[str]:
+        trials = [Trial({**done[0].settings, "train": train, "seed": i}) for i, train in enumerate(trains)]
+        if other:
+            trials[1] = Trial({**trials[1].settings, **other})
+        return [family.label for family in families([replace(done[0], trial=t) for t in trials])]
+
+    assert labels({}, {"loss": "cross_entropy"}) == ["one-hot", "one-hot · cross entropy"]
+    assert labels({"finish": 0}, {"loss": "mse", "finish": 3}) == ["one-hot", "one-hot · mse"]
+    assert labels({}, {"finish": 0}, threshold=0.1) == ["one-hot · t = 0.3", "one-hot · t = 0.1"]
 
 
 def test_the_scatter_pairs_entries_of_both_geometries(folder: Path) -> None:

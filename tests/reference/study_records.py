@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from encollapse.data.imbalance import rare_classes
 from encollapse.study.artefacts import load_arrays
 from encollapse.study.store import Row, Store
 from encollapse.study.study import Study
@@ -48,6 +49,10 @@ def _fuller(row: Row, number: int) -> tuple[dict[str, Any], list[dict[str, Any]]
     record["collapse"] = final | {"accuracy": 1 - level, "nc4_agreement": 1 - level / 2, "floor": 1e-6}
     record["test_accuracy"] = 0.95 - level
     record["test_nc4_agreement"] = 0.97 - level
+    record["test_balanced_accuracy"] = 0.91 - level
+    record["test_minority_accuracy"] = (
+        0.83 - level if rare_classes(np.array(record["counts"])).any() else None
+    )
     return record, [_look(epoch, final, record) for epoch in range(0, 60 + 10 * (number % 3), 10)]
 
 

@@ -101,6 +101,8 @@ METRIC_NAMES = {
     "excess_loss": "excess loss",
     "mean_cosine": "mean cosine",
     "test_accuracy": "accuracy, hold-out",
+    "test_balanced_accuracy": "balanced, hold-out",
+    "test_minority_accuracy": "rare classes, hold-out",
     "nc1_trace_ratio": "NC1, tr Σ_W / tr Σ_B",
     "nc1_pinv": "NC1, tr(Σ_W Σ_B⁺)/K",
     "nc1_normalized": "NC1, share within",

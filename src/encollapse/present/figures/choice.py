@@ -40,6 +40,12 @@ def common_decays(members: Sequence[Family], wanted: int) -> list[float]:
     return [shared[i] for i in spread_out(len(shared), wanted)]
 
 
+def others(members: Sequence[Family], decays: Sequence[float]) -> str:
+    """Say how many bias decays a figure leaves out, at the end of a caption."""
+    left = {decay for family in members for decay in family.bias_decays} - set(decays)
+    return f" Not shown: {len(left)} other value{'s' if len(left) > 1 else ''} of λ_b." if left else ""
+
+
 def row_pages(members: Sequence[Family]) -> list[tuple[str, list[Family], list[str]]]:
     """Families as the rows of dot plots: (title, families, names of the rows) of each sheet."""
     if len(members) <= ROWS:

@@ -71,14 +71,16 @@ def dynamics(members: Sequence[Family]) -> list[Drawing]:
         kinds = by_panel(shown)
         one_each = all(len(group) == 1 for group in kinds.values())
         for title, group in ({"": shown} if one_each else kinds).items():
-            for part in parts(group, _LINES):
+            sheets = parts(group, _LINES)
+            for number, part in enumerate(sheets):
                 labels = [family.label if one_each else family.encoding for family in part]
                 lines = [
                     _Line(label, look.colour, look.dash, _at(runs[family], decay))
                     for family, label, look in zip(part, labels, looks(len(part)), strict=True)
                 ]
                 what = f"{title}, " if title else ""
-                plans.append((f"{what}λ_b = {number_label(decay)}", lines))
+                which = f" (part {number + 1} of {len(sheets)})" if len(sheets) > 1 else ""
+                plans.append((f"{what}λ_b = {number_label(decay)}{which}", lines))
     return [drawing(_chart(title, lines, i, len(plans))) for i, (title, lines) in enumerate(plans)]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from encollapse.present import readings
 from encollapse.present.charts import Chart, Key, Panel
 from encollapse.present.families import Family
-from encollapse.present.figures.choice import common_decays, row_pages
+from encollapse.present.figures.choice import common_decays, others, row_pages
 from encollapse.present.figures.dots import Dot, height, shifts
 from encollapse.present.figures.series import page_name, page_note
 from encollapse.present.figures.spread import spread
@@ -85,7 +85,7 @@ class RowSheet:
         """Chart of the panels of this sheet; `room` is for titles of several lines, in inches."""
         return Chart(
             page_name(name, self.page),
-            caption + page_note(self.page, self.pages),
+            caption + others(self.members, self.decays) + page_note(self.page, self.pages),
             panels,
             self.rows,
             columns=columns,
