@@ -12,6 +12,7 @@ import encollapse as ec
 from encollapse.errors import ArgumentError, FileFormatError, WriteError
 from encollapse.train import Run, fit
 from reference import killed_training
+from reference.fresh_interpreter import fresh
 
 DATA = ec.data.load("digits", counts=11, seed=7)
 
@@ -66,3 +67,21 @@ def test_a_place_where_no_state_can_be_kept_is_refused_before_the_training(tmp_p
         with pytest.raises(error, match=text):
             trained(path, checkpoint_seconds=1e9)
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_full_disk_costs_the_state_and_not_the_training(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    status, *warned = fresh(
+        "import resource, warnings, encollapse as ec\n"
+        "data = ec.data.load('digits', counts=11, seed=7)\n"
+        "options = dict(weight_decay=5e-3, feature_decay=1e-2, epochs=2, finish=4, checkpoint_seconds=0.0)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "with warnings.catch_warnings(record=True) as caught:\n"
+        "    warnings.simplefilter('always')\n"
+        f"    run = ec.train.fit(data, 'one-hot', checkpoint={str(path)!r}, **options)\n"
+        "print(run.status.name, *[w.message for w in caught if w.category.__name__ == 'EncollapseWarning'], sep='\\n')"
+    ).splitlines()
+    assert status == trained(None).status.name
+    assert warned
+    assert all("cannot be written (File too large); the training goes on" in text for text in warned)
+    assert not list(tmp_path.iterdir())

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import time
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from encollapse import _files
-from encollapse.errors import ArgumentError, FileFormatError
+from encollapse.errors import ArgumentError, EncollapseWarning, FileFormatError
 from encollapse.train.settings import Settings
 from encollapse.train.task import Work
 
@@ -49,7 +50,23 @@ class Checkpoints:
         return self.path is not None and time.monotonic() - self._last >= self.seconds
 
     def write(self, state: Any) -> None:
-        """Write a state, which appears whole or not at all."""
+        """Write a state, which appears whole or not at all.
+
+        Where the system refuses, as on a full disk, a warning says so: the training is worth more than its state.
+        """
+        try:
+            self._write(state)
+        except OSError as error:
+            self._partial.unlink(missing_ok=True)
+            warnings.warn(
+                f"checkpoint: {str(self.path)!r} cannot be written ({error.strerror or error}); the training goes on, "
+                "but if it is interrupted, what came since the last state is lost",
+                EncollapseWarning,
+                stacklevel=2,
+            )
+        self._last = time.monotonic()
+
+    def _write(self, state: Any) -> None:
         from safetensors.torch import save
 
         assert self.path is not None
@@ -62,7 +79,6 @@ class Checkpoints:
             file.flush()
             os.fsync(file.fileno())
         self._partial.replace(self.path)
-        self._last = time.monotonic()
 
     def read(self, device: torch.device) -> Any:
         """The state that was written last; None where there is no file, but one can be written.
