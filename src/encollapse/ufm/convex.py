@@ -11,7 +11,7 @@ from encollapse._typing import FloatArray
 from encollapse.ufm.certificate import EPS, Certificate
 from encollapse.ufm.composite import RELATIVE_TOLERANCE, Composite, Spectral, Start
 from encollapse.ufm.factored import Factored, approach, conjugate_gradients
-from encollapse.ufm.splitting import split
+from encollapse.ufm.splitting import dear, split
 
 _FALL = 10.0
 _FIRST_LEVEL = 0.01  # share of the critical threshold above which quasi-Newton steps start
@@ -65,7 +65,8 @@ def minimise_composite(composite: Composite, near: Start | None = None) -> Found
         near = None if near[0].is_zero else (near[0], bias)
     start, taken = split(composite, _AIM, near)
     found = _found(composite, *start, taken)
-    if found.gap > _AIM and not found.point.is_zero:
+    enough = RELATIVE_TOLERANCE if dear(composite) else _AIM
+    if found.gap > enough and not found.point.is_zero:
         found = _Newton(taken).close(composite, *start)
     if found.certificate.holds:
         return found

@@ -23,6 +23,8 @@ ITERATIONS = 250
 _CHECKED = 5  # iterations between two looks at the gap
 _STALLED = 6  # looks without a gap better by a tenth
 _SETTLING = 3  # looks after the gap has closed
+_NEARLY = 10.0
+_LARGE = 128
 _SETTLED = 1e-7  # of the outputs: the residual at which a point is exact enough
 _INNER = 6  # Newton steps of a column
 _INNER_ACCURACY = 1e-2  # of the last residual
@@ -54,7 +56,7 @@ def split(composite: Composite, aim: float, near: Start | None = None) -> tuple[
     memory = _Memory(np.sqrt(t.weights * t.copies))
     secant = _Secant(memory, _OBSERVED)
     best: tuple[float, Start] | None = None
-    size, waited, closed = math.inf, 0, 0
+    size, waited, closed, nearly = math.inf, 0, 0, 0
     for iteration in range(1, ITERATIONS + 1):
         outputs = _fit(composite, table, outputs, ridge, _INNER_ACCURACY * size)
         bending = secant.bending(outputs, table - outputs)
@@ -71,7 +73,8 @@ def split(composite: Composite, aim: float, near: Start | None = None) -> tuple[
             if best is None or gap <= max(best[0], aim):
                 best = gap, (point, bias)
             closed += gap <= aim
-            if (gap <= aim and settled) or closed > _SETTLING or waited > _STALLED:
+            nearly += gap <= _NEARLY * aim and dear(composite)
+            if (gap <= aim and settled) or closed > _SETTLING or nearly > 2 * _SETTLING or waited > _STALLED:
                 break
         table = memory.extrapolate(table + residual, residual)
         if not 1.0 / _FAR < bending < _FAR:
@@ -81,6 +84,11 @@ def split(composite: Composite, aim: float, near: Start | None = None) -> tuple[
             memory.clear()
             secant = _Secant(memory, 2 * secant.observed)
     return (best[1] if best is not None else composite.start()), iteration
+
+
+def dear(composite: Composite) -> bool:
+    """Whether a problem is so large that a certificate which holds is enough, however much smaller its gap could be."""
+    return min(composite.table.shape) > _LARGE
 
 
 class _Secant:
