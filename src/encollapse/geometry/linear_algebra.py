@@ -17,8 +17,8 @@ class LinearAlgebra(Protocol):
     while after each operation and take each other's cores when used in turns, so one does them all.
     """
 
-    def product(self, left: FloatArray, right: FloatArray, out: FloatArray | None = None) -> FloatArray:
-        """``A B`` of shapes (m, k) and (k, n), written to `out` where that is given."""
+    def product(self, left: FloatArray, right: FloatArray) -> FloatArray:
+        """``A B`` of shapes (m, k) and (k, n)."""
         ...
 
     def gram(self, rows: FloatArray) -> FloatArray:
@@ -37,8 +37,8 @@ class LinearAlgebra(Protocol):
 class _Numpy:
     """Linear algebra by numpy and scipy."""
 
-    def product(self, left: FloatArray, right: FloatArray, out: FloatArray | None = None) -> FloatArray:
-        return np.asarray(np.matmul(left, right, out=out))
+    def product(self, left: FloatArray, right: FloatArray) -> FloatArray:
+        return np.asarray(left @ right)
 
     def gram(self, rows: FloatArray) -> FloatArray:
         return np.asarray(rows.T @ rows)

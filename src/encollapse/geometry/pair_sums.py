@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from encollapse._typing import FloatArray
-from encollapse.geometry.linear_algebra import NUMPY, LinearAlgebra, row_lengths
+from encollapse.geometry.linear_algebra import row_lengths
 
 _ROWS, _COLUMNS = 128, 1024
 _CLOSE = 1e-3
@@ -98,10 +98,10 @@ class PairSums:
     from_widest: float = 0.0
 
 
-def pair_sums(deviations: FloatArray, global_mean: FloatArray, algebra: LinearAlgebra = NUMPY) -> PairSums:
+def pair_sums(deviations: FloatArray, global_mean: FloatArray) -> PairSums:
     """Sweep the pairs of class means ``m_k = μ + deviation_k``; deviations (P, d), P at least 2."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return _Sweep(deviations, global_mean, algebra).sums()
+        return _Sweep(deviations, global_mean).sums()
 
 
 def two_valued_distance(diagonal: FloatArray, others: Spread, *, pairs: int, off_diagonal: float) -> float:
@@ -133,8 +133,7 @@ class _Part(TypedDict, total=False):
 
 
 class _Sweep:
-    def __init__(self, deviations: FloatArray, global_mean: FloatArray, algebra: LinearAlgebra) -> None:
-        self._algebra = algebra
+    def __init__(self, deviations: FloatArray, global_mean: FloatArray) -> None:
         lengths = row_lengths(deviations)
         self._peak = float(lengths.max())
         if not 1e-140 < self._peak < 1e140:  # squares left the range: take lengths of scaled rows
@@ -186,7 +185,7 @@ class _Sweep:
         gram, work = (room[: shape[0] * shape[1]].reshape(shape) for room in self._rooms)
         # Of a symmetric tile one half counts.
         own: _Part = {"diagonal": 0, "weight": 0.5} if diagonal else {}
-        self._algebra.product(points[rows], points[columns].T, gram)
+        np.matmul(points[rows], points[columns].T, out=gram)
         np.copyto(work, gram)
         found.centred.add(work, **own)
         np.multiply(gram, self._ratio, out=work)

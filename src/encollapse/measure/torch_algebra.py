@@ -16,10 +16,8 @@ _PANELS = 4
 class _Torch:
     """Linear algebra of numpy arrays by torch, on the processor."""
 
-    def product(self, left: FloatArray, right: FloatArray, out: FloatArray | None = None) -> FloatArray:
-        result = np.empty((len(left), right.shape[1])) if out is None else out
-        torch.mm(_tensor(left), _tensor(right), out=torch.from_numpy(result))
-        return result
+    def product(self, left: FloatArray, right: FloatArray) -> FloatArray:
+        return np.asarray((_tensor(left) @ _tensor(right)).numpy())
 
     def gram(self, rows: FloatArray) -> FloatArray:
         size = rows.shape[1]

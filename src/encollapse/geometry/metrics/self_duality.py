@@ -29,7 +29,7 @@ def nc3_alignment(statistics: ClassStatistics, weight: FloatArray, convention: C
     room = np.empty((min(step, k), k))
     for start in range(0, k, step):
         tile = rows[start : start + step]
-        outputs = statistics.algebra.product(tile, means.T, room[: len(tile)])
+        outputs = np.matmul(tile, means.T, out=room[: len(tile)])
         outputs *= unit
         places = np.arange(len(outputs)), start + np.arange(len(outputs))
         own[start : start + len(outputs)] = outputs[places]
