@@ -16,10 +16,18 @@ def to_numpy(value: ArrayLike, name: str) -> np.ndarray[Any, Any]:
     """Convert arrays, nested sequences and torch tensors (any device, any float dtype) to numpy."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
-        value = value.detach().cpu()
-        if value.dtype == torch.bfloat16:
-            value = value.float()
-        return np.asarray(value.numpy())
+        return _tensor_to_numpy(value, name)
+    if (
+        torch is not None
+        and isinstance(value, list | tuple)
+        and isinstance(next(iter(value), None), torch.Tensor)
+    ):
+        value = [to_numpy(item, name) for item in value]  # numpy takes no tensors that require gradients
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        count = int(np.ma.getmaskarray(value).sum())
+        raise ArgumentError(
+            f"{name}: {count} entries are masked; drop or fill the samples they belong to first"
+        )
     try:
         array = np.asarray(value)
     except (ValueError, TypeError) as error:
@@ -27,6 +35,34 @@ def to_numpy(value: ArrayLike, name: str) -> np.ndarray[Any, Any]:
     if array.dtype == object:
         raise ArgumentTypeError(f"{name}: expected numbers, got an array of dtype object")
     return array
+
+
+def require_dense(tensor: Any, name: str) -> None:
+    """Raise unless a torch tensor has its entries in memory, one after the other."""
+    torch = sys.modules["torch"]
+    if tensor.is_meta:
+        raise ArgumentTypeError(f"{name}: expected a tensor with values, got one on the device 'meta'")
+    if tensor.is_nested or tensor.layout != torch.strided:
+        kind = "a nested one" if tensor.is_nested else str(tensor.layout)
+        cure = "pad it" if tensor.is_nested else "use .to_dense()"
+        raise ArgumentTypeError(f"{name}: expected a dense tensor, got {kind}; {cure}")
+    if tensor.is_quantized:
+        raise ArgumentTypeError(
+            f"{name}: expected a tensor of numbers, got {tensor.dtype}; use .dequantize()"
+        )
+
+
+def _tensor_to_numpy(tensor: Any, name: str) -> np.ndarray[Any, Any]:
+    require_dense(tensor, name)
+    own = tensor.detach().cpu().resolve_conj().resolve_neg()
+    try:
+        return np.asarray(own.numpy())
+    except TypeError as error:  # a dtype that numpy does not have
+        if own.is_floating_point():
+            return np.asarray(own.float().numpy())
+        raise ArgumentTypeError(
+            f"{name}: expected numbers that numpy has, got {own.dtype} ({error})"
+        ) from None
 
 
 def array(
@@ -104,6 +140,15 @@ def integer(value: Any, name: str, *, minimum: int, maximum: int | None = None, 
     return number
 
 
+def flag(value: Any, name: str) -> bool:
+    """Return a bool; other values, which have a truth of their own, are refused."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ArgumentTypeError(
+            f"{name}: expected True or False, got {value!r} of type {type(value).__name__}"
+        )
+    return bool(value)
+
+
 def choice(value: Any, name: str, options: Sequence[str]) -> str:
     """Return `value` if it is one of `options`."""
     if value not in options:
@@ -145,8 +190,9 @@ def class_labels(value: ArrayLike, num_classes: int, name: str = "labels") -> In
     outside = (raw < 0) | (raw >= num_classes)
     if outside.any():
         i = int(np.argmax(outside))
+        allowed = f"from 0 to {num_classes - 1}" if num_classes < 2**62 else "of 0 or above"
         raise ArgumentError(
-            f"{name}: expected values from 0 to {num_classes - 1}, got {int(raw[i])} at index {i}; "
+            f"{name}: expected values {allowed}, got {int(raw[i])} at index {i}; "
             "drop such samples (padding or ignore marks such as -100 included) first"
         )
     return raw.astype(np.int64)

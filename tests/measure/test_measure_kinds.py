@@ -8,7 +8,7 @@ import torch
 from scipy.linalg import sqrtm
 from torch import nn
 
-from encollapse.errors import ArgumentError
+from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.measure import (
     auroc,
     capture,
@@ -129,3 +129,13 @@ def test_layers_are_measured_in_one_run(maps: Any) -> None:
     assert found["4"].accuracy is None
     with pytest.raises(ArgumentError, match="layers"):
         measure_layers(net, loader, [], 4)
+    with pytest.raises(ArgumentTypeError, match="layers: expected a list"):
+        measure_layers(net, loader, "1", 4)
+
+
+def test_layers_keep_a_covariance_where_it_is_affordable(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 11), nn.ReLU(), nn.Linear(11, 4))
+    monkeypatch.setattr("encollapse.measure.projection.BUDGET", 40 * 3**2)
+    found = measure_layers(net, [(torch.randn(29, 3), torch.arange(29) % 4)], ["0", "2"], 4)
+    assert [layer.route for layer in found.values()] == ["one-pass covariance", "no covariance"]

@@ -3,6 +3,7 @@
 import copy
 import gc
 import io
+import random
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import encollapse as ec
 from encollapse._progress import tracked
 from encollapse.errors import ArgumentError, ArgumentTypeError
-from encollapse.measure import collapse, measure_model
+from encollapse.measure import collapse, measure_layers, measure_model
 from encollapse.measure.feature_store import FeatureStore
 
 K, D, Q = 5, 7, 3
@@ -99,14 +100,72 @@ def test_nothing_is_disturbed(net: Net) -> None:
     modes = {name: m.training for name, m in net.named_modules()}
     state = {name: value.clone() for name, value in net.state_dict().items()}
     data = TensorDataset(torch.randn(20, 4), torch.arange(20) % K)
-    random = torch.get_rng_state()
+    state_of_torch = torch.get_rng_state()
     measure_model(net, DataLoader(data, batch_size=6, shuffle=True))
-    assert torch.equal(torch.get_rng_state(), random)
+    assert torch.equal(torch.get_rng_state(), state_of_torch)
     assert {name: m.training for name, m in net.named_modules()} == modes
     assert all(torch.equal(state[name], value) for name, value in net.state_dict().items())
     assert not any(m._forward_pre_hooks for m in net.modules())
     assert torch.is_grad_enabled()
     assert all(p.grad is None for p in net.parameters())
+
+
+class Jittered(TensorDataset):
+    """Draws from every source of random numbers there is."""
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, ...]:
+        drawn = random.random() + np.random.rand() + torch.rand(1)  # noqa: NPY002
+        image, label = self.tensors
+        return image[index] + 1e-3 * drawn, label[index]
+
+
+def test_no_source_of_random_numbers_is_moved(net: Net) -> None:
+    own = torch.Generator().manual_seed(5)
+    data = Jittered(torch.randn(20, 4), torch.arange(20) % K)
+    for generator in (own, None):
+        loader = DataLoader(data, batch_size=6, shuffle=True, generator=generator)
+
+        def states() -> list[Any]:
+            by_numpy = np.random.get_state()  # noqa: NPY002
+            return [
+                random.getstate(),
+                str(by_numpy),
+                torch.get_rng_state().tolist(),
+                own.get_state().tolist(),
+            ]
+
+        before = states()
+        measure_model(net, loader)
+        assert states() == before
+        measure_layers(net, loader, ["classify"], K)
+        assert states() == before
+
+
+class Twice(nn.Module):
+    """Runs its head twice, one after the other or with another layer between."""
+
+    def __init__(self, between: bool) -> None:
+        super().__init__()
+        self.first, self.head, self.between = nn.Linear(4, 4), nn.Linear(4, 4), between
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        once: torch.Tensor = self.head(self.first(x))
+        again: torch.Tensor = self.head(self.first(-x) if self.between else x)
+        return once + again
+
+
+@pytest.mark.parametrize("between", [True, False])
+def test_a_head_that_runs_twice_is_refused_in_the_first_batch(between: bool) -> None:
+    with pytest.raises(ArgumentError, match="'head' ran 2 times in one batch"):
+        measure_model(Twice(between), [(torch.randn(9, 4), torch.arange(9) % 4)])
+
+
+@pytest.mark.parametrize("device", ["meta", "nowhere"])
+def test_a_device_that_cannot_be_used_leaves_the_model_where_it_is(net: Net, device: str) -> None:
+    weight = net.classify.weight.clone()
+    with pytest.raises(ArgumentError, match=f"device: {device}"):
+        measure_model(net, batches(), device=device)
+    assert torch.equal(net.classify.weight, weight)
 
 
 def test_modes_are_restored_after_an_error(net: Net) -> None:

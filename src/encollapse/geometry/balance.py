@@ -34,15 +34,18 @@ def balance_residual(
     """
     root = np.sqrt(counts)
     means = root[:, None] * feature_gram * root[None, :]
-    outputs = class_outputs * root[None, :]
-    if np.trace(means) <= 0 or np.trace(classifier_gram) <= 0:
+    sizes = float(np.trace(classifier_gram)), float(np.trace(means))
+    if min(sizes) <= 0:
         return None
-    rho = float(np.trace(classifier_gram) / np.trace(means)) if ratio is None else ratio
-    by_classifier = np.linalg.norm(classifier_gram @ classifier_gram - rho * outputs @ outputs.T)
+    # All three with traces of one: fourth powers of long features leave the range of float64.
+    classifier, means = classifier_gram / sizes[0], means / sizes[1]
+    outputs = class_outputs * root[None, :] / np.sqrt(sizes[0]) / np.sqrt(sizes[1])
+    rho = 1.0 if ratio is None else ratio * sizes[1] / sizes[0]
+    by_classifier = np.linalg.norm(classifier @ classifier - rho * outputs @ outputs.T)
     by_means = np.linalg.norm(outputs.T @ outputs - rho * means @ means)
     return float(
         max(
-            by_classifier / np.linalg.norm(classifier_gram @ classifier_gram),
+            by_classifier / np.linalg.norm(classifier @ classifier),
             by_means / (rho * np.linalg.norm(means @ means)),
         )
     )

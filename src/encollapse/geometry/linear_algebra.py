@@ -9,6 +9,8 @@ from scipy.linalg import lapack, solve_triangular
 
 from encollapse._typing import FloatArray
 
+_SMALL = 1e-140
+
 
 class LinearAlgebra(Protocol):
     """The few operations on which the time goes where classes and dimensions are many, all in float64.
@@ -55,6 +57,12 @@ class _Numpy:
 
 
 NUMPY: LinearAlgebra = _Numpy()
+
+
+def squarable(values: FloatArray) -> FloatArray:
+    """Values, scaled as a whole where their squares would leave the range of float64."""
+    peak = float(np.abs(values).max(initial=0.0))
+    return values if peak == 0.0 or _SMALL < peak < 1.0 / _SMALL else values / peak
 
 
 def row_lengths(rows: FloatArray) -> FloatArray:

@@ -19,6 +19,7 @@ Averaging = Literal["sample", "class"]
 """Weights of the classes in an average: by their samples, or all alike."""
 
 _EPS = float(np.finfo(np.float64).eps)
+_SMALL = 1e-140
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +156,12 @@ class ClassStatistics:
     def longest_mean(self) -> float:
         """Length of the longest class mean."""
         return float(row_lengths(self.present_means).max())
+
+    @cached_property
+    def squarable(self) -> bool:
+        """Whether squares of lengths of the class means, and their reciprocals, are in the range of float64."""
+        peak = float(np.abs(self.present_means).max())
+        return peak == 0.0 or _SMALL < peak < 1.0 / _SMALL
 
     @property
     def mean_rounding(self) -> float:

@@ -12,9 +12,10 @@ from encollapse._typing import FloatArray
 from encollapse.geometry.block_matrix import LazyMatrix
 from encollapse.geometry.class_geometry import ClassGeometry
 from encollapse.geometry.metrics import Convention, MetricInputs, as_convention, evaluate
+from encollapse.geometry.metrics.undefined import OUT_OF_RANGE
 from encollapse.geometry.statistics import ClassStatistics
 from encollapse.measure.classifier import Classifier
-from encollapse.measure.decisions import Decisions
+from encollapse.measure.decisions import Decisions, no_decisions
 from encollapse.measure.result import VALUES, Collapse
 
 
@@ -37,6 +38,8 @@ def assemble(
         encoding=encoding,
     )
     values, missing = evaluate(inputs)
+    if not statistics.squarable:  # so do the distances that decide
+        decisions = no_decisions(OUT_OF_RANGE)
     source = {
         "source": "measured",
         "num_samples": statistics.num_samples,

@@ -49,9 +49,11 @@ class FeatureRows:
 
     def __init__(self, features: ArrayLike, name: str = "features") -> None:
         self._name = name
-        self._rows: Any = (
-            features.detach() if isinstance(features, torch.Tensor) else _checks.to_numpy(features, name)
-        )
+        if isinstance(features, torch.Tensor):
+            _checks.require_dense(features, name)
+            self._rows: Any = features.detach()
+        else:
+            self._rows = _checks.to_numpy(features, name)
         self.resolution = _resolution(self._rows, name)
         shape = tuple(self._rows.shape)
         if len(shape) != 2:
@@ -135,7 +137,7 @@ def float64_device(device: torch.device | str, name: str = "device") -> torch.de
     """
     try:
         place = torch.device(device)
-        torch.zeros(1, dtype=torch.float64, device=place)
+        torch.zeros(1, dtype=torch.float64, device=place).item()  # 'meta' has no values
     except (RuntimeError, TypeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ArgumentError(
@@ -148,8 +150,6 @@ def _resolution(rows: Any, name: str) -> float:
     if isinstance(rows, torch.Tensor):
         if not rows.is_floating_point():
             raise _not_floating(name, str(rows.dtype).removeprefix("torch."), ".double()")
-        if rows.layout != torch.strided:
-            raise ArgumentTypeError(f"{name}: expected a dense tensor, got {rows.layout}; use .to_dense()")
         return max(float(torch.finfo(rows.dtype).eps), _EPS)
     if rows.dtype.kind != "f":
         raise _not_floating(name, str(rows.dtype), ".astype(float)")

@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from encollapse import _checks
-from encollapse.errors import ArgumentError
+from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.geometry.metrics import Convention, as_convention
 from encollapse.measure.capturing import capture, find_layer
 from encollapse.measure.inputs import float64_device
 from encollapse.measure.moments import ClassMoments
 from encollapse.measure.network import labelled_batches
+from encollapse.measure.projection import keeps_covariance
 from encollapse.measure.result import Collapse
 from encollapse.measure.running import placed, run, undisturbed
 
@@ -27,7 +28,7 @@ def measure_layers(
     num_classes: int,
     *,
     maps: Literal["flatten", "mean"] = "flatten",
-    covariance: bool = True,
+    covariance: bool | None = None,
     device: torch.device | str | None = None,
     convention: str | Convention = "default",
     label_key: str | None = None,
@@ -48,8 +49,9 @@ def measure_layers(
     maps : {"flatten", "mean"}
         Inputs of more than two axes, such as maps of convolutions ``(n, channels, height, width)``, are
         flattened or averaged over all axes after the second.
-    covariance : bool
+    covariance : bool, optional
         Keep a (d, d) covariance for each layer; False leaves out nc1_pinv and vci and saves their memory.
+        Default: for the layers where it takes less than 4 GiB.
 
     Returns
     -------
@@ -59,11 +61,15 @@ def measure_layers(
     classes = _checks.integer(num_classes, "num_classes", minimum=1)
     _checks.choice(maps, "maps", ("flatten", "mean"))
     chosen = as_convention(convention)
+    if isinstance(layers, str | nn.Module):
+        raise ArgumentTypeError(
+            f"layers: expected a list of layers, got one {type(layers).__name__}; put it in [ ]"
+        )
     named = dict(find_layer(model, layer) for layer in layers)
     if not named:
         raise ArgumentError("layers: name at least one")
     moments: dict[str, ClassMoments] = {}
-    with placed(model, device) as place, undisturbed(model, place):
+    with placed(model, device) as place, undisturbed(model, place, loader):
         for inputs, targets in labelled_batches(loader, label_key):
             with ExitStack() as stack:
                 captured = {n: stack.enter_context(capture(model, m)) for n, m in named.items()}
@@ -77,7 +83,10 @@ def measure_layers(
                 if name not in moments:
                     home = "cpu" if place.type == "mps" else place
                     moments[name] = ClassMoments(
-                        classes, rows.shape[1], device=float64_device(home), covariance=covariance
+                        classes,
+                        rows.shape[1],
+                        device=float64_device(home),
+                        covariance=keeps_covariance(covariance, rows.shape[1]),
                     )
                 moments[name].update(rows, targets)
     if not moments:
@@ -88,4 +97,9 @@ def measure_layers(
 def _as_rows(values: torch.Tensor, maps: str) -> torch.Tensor:
     if values.ndim <= 2:
         return values.reshape(len(values), -1)
-    return values.flatten(1) if maps == "flatten" else values.double().flatten(2).mean(dim=2)
+    if maps == "flatten":
+        return values.flatten(1)
+    wide = torch.promote_types(
+        values.dtype, torch.float32
+    )  # no narrower: a mean has more digits than its terms
+    return values.double().flatten(2).mean(dim=2).to(wide)

@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from encollapse.errors import MemoryLimitError
+
 _PANELS = 4
 _ROWS = 2**13
 
@@ -97,18 +99,32 @@ class MomentState:
 
 
 def empty(num_classes: int, feature_dim: int, *, device: torch.device, covariance: bool) -> MomentState:
-    """Moments of nothing."""
+    """Moments of nothing.
+
+    Raises
+    ------
+    MemoryLimitError
+        If there is no memory for them.
+    """
 
     def zeros(*shape: int) -> torch.Tensor:
         return torch.zeros(shape, dtype=torch.float64, device=device)
 
-    return MomentState(
-        counts=torch.zeros(num_classes, dtype=torch.int64, device=device),
-        anchors=zeros(num_classes, feature_dim),
-        sums=zeros(num_classes, feature_dim),
-        squares=zeros(num_classes),
-        scatter=zeros(feature_dim, feature_dim) if covariance else None,
-    )
+    try:
+        return MomentState(
+            counts=torch.zeros(num_classes, dtype=torch.int64, device=device),
+            anchors=zeros(num_classes, feature_dim),
+            sums=zeros(num_classes, feature_dim),
+            squares=zeros(num_classes),
+            scatter=zeros(feature_dim, feature_dim) if covariance else None,
+        )
+    except (RuntimeError, TypeError):  # no memory, or a size that is no number of bytes
+        means, square = 16 * num_classes * (feature_dim + 1), 8 * feature_dim**2 if covariance else 0
+        cure = "covariance=False takes less" if square > means else "are there so many classes?"
+        raise MemoryLimitError(
+            f"moments: {num_classes} classes in {feature_dim} dimensions take {means + square:,} bytes, and "
+            f"{device} has no room for them; {cure}"
+        ) from None
 
 
 def merge(a: MomentState, b: MomentState) -> MomentState:

@@ -60,7 +60,7 @@ class ClassMoments:
             _checks.integer(num_classes, "num_classes", minimum=1),
             _checks.integer(feature_dim, "feature_dim", minimum=1),
             device=float64_device(device),
-            covariance=bool(covariance),
+            covariance=_checks.flag(covariance, "covariance"),
         )
 
     @property

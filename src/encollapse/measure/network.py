@@ -48,8 +48,9 @@ def measure_model(
     """Measure the collapse of the features that enter the last layer of a network.
 
     The network runs once over the loader, in evaluation mode and without gradients; training mode of
-    every submodule, hooks and random state are restored afterwards. Its features are kept for the
-    comparison with the nearest class mean: in memory within `memory_budget`, then in a temporary file.
+    every submodule, hooks and random state (of torch, numpy, Python and the loader) are restored
+    afterwards. Its features are kept for the comparison with the nearest class mean: in memory within
+    `memory_budget`, then in a temporary file.
 
     Parameters
     ----------
@@ -99,7 +100,7 @@ def measure_model(
     budget = _checks.integer(memory_budget, "memory_budget", minimum=0)
     if not isinstance(model, nn.Module):
         raise ArgumentTypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
-    with placed(model, device) as place, undisturbed(model, place), FeatureStore(budget) as store:
+    with placed(model, device) as place, undisturbed(model, place, loader), FeatureStore(budget) as store:
         reader = _Reader(model, head, place)
         labels: list[IntArray] = []
         moments: ClassMoments | None = None
@@ -151,14 +152,14 @@ class _Reader:
     def read(self, inputs: Any, targets: Any) -> tuple[torch.Tensor, IntArray]:
         """Features (n, d) and labels (n,) of a batch."""
         if self.head is None:
-            self.name, self.head, captured = run_to_last_linear(self._model, inputs, self._device)
+            self.name, self.head, captured, runs = run_to_last_linear(self._model, inputs, self._device)
         else:
             with capture(self._model, self.head) as captured:
                 run(self._model, inputs, self._device)
-        if len(captured) != 1:
+            runs = len(captured)
+        if runs != 1:
             raise ArgumentError(
-                f"head: {self.name!r} ran {len(captured)} times in one batch, and must run once; "
-                "name another layer"
+                f"head: {self.name!r} ran {runs} times in one batch, and must run once; name another layer"
             )
         labels = _checks.to_numpy(targets, "labels")
         features = captured[0]

@@ -25,7 +25,7 @@ _TILE_ENTRIES = 2**20
 
 def keeps_covariance(asked: bool | None, feature_dim: int) -> bool:
     """Whether to gather the covariance: as asked, or where its ``40 d²`` bytes are within the budget."""
-    return 40 * feature_dim**2 <= BUDGET if asked is None else bool(asked)
+    return 40 * feature_dim**2 <= BUDGET if asked is None else _checks.flag(asked, "covariance")
 
 
 class Projection:

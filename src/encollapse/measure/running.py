@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -21,7 +24,7 @@ def placed(model: nn.Module, device: torch.device | str | None) -> Iterator[torc
     if device is None:
         yield tensors[0].device if tensors else torch.device("cpu")
         return
-    wanted = torch.empty(0, device=device).device
+    wanted = _usable(device)
     if present <= {wanted}:
         yield wanted
         return
@@ -30,18 +33,35 @@ def placed(model: nn.Module, device: torch.device | str | None) -> Iterator[torc
             f"device: the model is spread over {sorted(map(str, present))}; leave device out to run it there"
         )
     home = present.pop()
-    model.to(wanted)
     try:
+        model.to(wanted)
         yield wanted
     finally:
         model.to(home)
 
 
+def _usable(device: torch.device | str) -> torch.device:
+    try:
+        tensor = torch.zeros(1, device=device)
+        tensor.item()  # 'meta' has no values, and a model that is moved there loses its own
+    except (RuntimeError, TypeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ArgumentError(
+            f"device: {device!s} is no device to run on ({reason}); leave device out to run where the model is"
+        ) from None
+    return tensor.device
+
+
 @contextmanager
-def undisturbed(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Evaluation mode without gradients; training modes and random state are restored afterwards."""
+def undisturbed(model: nn.Module, device: torch.device, loader: Any = None) -> Iterator[None]:
+    """Evaluation mode without gradients; training modes and random state are restored afterwards.
+
+    Random state is that of torch, numpy and Python, and of the generators that a loader of torch draws from.
+    """
     modes = [(module, module.training) for module in model.modules()]
     accelerators = [device] if device.type == "cuda" else []
+    generators = [(generator, generator.get_state()) for generator in _generators(loader)]
+    by_numpy, by_python = np.random.get_state(), random.getstate()  # noqa: NPY002 (what data sets use)
     with torch.random.fork_rng(devices=accelerators), torch.no_grad():
         model.eval()
         try:
@@ -49,6 +69,18 @@ def undisturbed(model: nn.Module, device: torch.device) -> Iterator[None]:
         finally:
             for module, training in modes:
                 module.training = training
+            for generator, state in generators:
+                generator.set_state(state)
+            np.random.set_state(by_numpy)  # noqa: NPY002
+            random.setstate(by_python)
+
+
+def _generators(loader: Any) -> list[torch.Generator]:
+    """Generators of a ``torch.utils.data.DataLoader``, its samplers and its data set, each once."""
+    sampler = getattr(loader, "batch_sampler", None)
+    owners = (loader, getattr(loader, "sampler", None), sampler, getattr(sampler, "sampler", None))
+    found = [getattr(owner, "generator", None) for owner in (*owners, getattr(loader, "dataset", None))]
+    return list({id(g): g for g in found if isinstance(g, torch.Generator)}.values())
 
 
 def run(model: nn.Module, inputs: Any, device: torch.device) -> None:
@@ -64,8 +96,8 @@ def run(model: nn.Module, inputs: Any, device: torch.device) -> None:
 
 def run_to_last_linear(
     model: nn.Module, inputs: Any, device: torch.device
-) -> tuple[str, nn.Linear, Captured]:
-    """Call the model; return the last ``torch.nn.Linear`` that it ran, with its name and its inputs.
+) -> tuple[str, nn.Linear, Captured, int]:
+    """Call the model; return the last ``torch.nn.Linear`` that it ran: name, layer, last inputs, number of runs.
 
     Raises
     ------
@@ -73,14 +105,13 @@ def run_to_last_linear(
         If it ran none.
     """
     last: tuple[str, nn.Linear, Captured] | None = None
-    seen: dict[str, Captured] = {}
+    runs: Counter[str] = Counter()
 
     def note(name: str, module: nn.Linear) -> Callable[..., None]:
         def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             nonlocal last
-            if last is not None and last[0] != name:
-                last[2].clear()
-            last = (name, module, seen.setdefault(name, Captured(name)))
+            runs[name] += 1
+            last = (name, module, Captured(name))  # those of earlier layers need not be kept
             last[2].append(first_tensor(name, args, kwargs))
 
         return hook
@@ -99,7 +130,7 @@ def run_to_last_linear(
         raise ArgumentError(
             "head: the model ran no torch.nn.Linear; name the layer whose inputs are the features"
         )
-    return last
+    return *last, runs[last[0]]
 
 
 def _move(value: Any, device: torch.device) -> Any:

@@ -29,6 +29,8 @@ class _Torch:
             stop = min(start + width, size)
             panel = total[start:stop, start:]
             torch.mm(given[:, start:stop].T, given[:, start:], out=panel)
+            square = panel[:, : stop - start]  # which rounding may leave symmetric to the last bits only
+            square.copy_(square.triu() + square.triu(1).T)
             total[stop:, start:stop] = panel[:, stop - start :].T
         return result
 

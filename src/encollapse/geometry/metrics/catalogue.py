@@ -21,7 +21,7 @@ from encollapse.geometry.metrics import (
     variability,
 )
 from encollapse.geometry.metrics.convention import DEFAULT, Convention
-from encollapse.geometry.metrics.undefined import Undefined
+from encollapse.geometry.metrics.undefined import OUT_OF_RANGE, Undefined
 from encollapse.geometry.statistics import ClassStatistics
 
 
@@ -284,6 +284,8 @@ def evaluate(
     inputs: MetricInputs, metrics: Sequence[Metric] = METRICS
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Compute the metrics: values by name, and the reasons for those without a value."""
+    if not inputs.statistics.squarable:
+        return {}, {metric.name: OUT_OF_RANGE for metric in metrics}
     values: dict[str, float] = {}
     missing: dict[str, str] = {}
     for metric in metrics:

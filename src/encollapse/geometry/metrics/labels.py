@@ -8,6 +8,7 @@ every convention: at a minimiser ``W μ + b - ē = -λ_b b``, and ``b = ē`` whe
 import numpy as np
 
 from encollapse._typing import FloatArray
+from encollapse.geometry.linear_algebra import squarable
 from encollapse.geometry.metrics.pairs import TILE_ENTRIES
 from encollapse.geometry.metrics.undefined import Undefined
 from encollapse.geometry.statistics import ClassStatistics
@@ -36,10 +37,11 @@ def mean_output(statistics: ClassStatistics, weight: FloatArray, bias: FloatArra
 
 def row_sum(weight: FloatArray) -> float:
     """NC0: ``|Wᵀ 1| / |W|_F``, 0 where the rows of the classifier (q, d) add up to zero."""
-    size = float(np.linalg.norm(weight))
+    rows = squarable(weight)
+    size = float(np.linalg.norm(rows))
     if size == 0.0:
         raise Undefined("the weight is zero")
-    return float(np.linalg.norm(weight.sum(axis=0)) / size)
+    return float(np.linalg.norm(rows.sum(axis=0)) / size)
 
 
 def cosine_margin(statistics: ClassStatistics, weight: FloatArray) -> float:
@@ -47,7 +49,7 @@ def cosine_margin(statistics: ClassStatistics, weight: FloatArray) -> float:
     present = statistics.present
     if len(weight) != statistics.num_classes or len(present) < 2:
         raise Undefined("one output a class and at least two classes with samples are needed")
-    rows, means = weight[present], statistics.means[present]
+    rows, means = squarable(weight[present]), statistics.means[present]
     lengths, norms = np.linalg.norm(rows, axis=1), np.linalg.norm(means, axis=1)
     if not (lengths.all() and norms.all()):
         raise Undefined("a class mean or a row of the classifier is zero")

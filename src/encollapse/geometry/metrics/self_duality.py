@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from encollapse._typing import FloatArray
-from encollapse.geometry.linear_algebra import row_lengths
+from encollapse.geometry.linear_algebra import row_lengths, squarable
 from encollapse.geometry.metrics import pairs
 from encollapse.geometry.metrics.convention import DEFAULT, Convention
 from encollapse.geometry.metrics.undefined import Undefined, directed_means, distinct_means
@@ -109,4 +109,4 @@ def _rows(
         rows = rows - rows.mean(axis=0)
     if not rows.any():
         raise Undefined("the weight is zero")
-    return rows
+    return squarable(rows)

@@ -7,6 +7,11 @@ class Undefined(Exception):  # noqa: N818 (an answer, not an error: the assemble
     """A metric has no value for these statistics; the text is the reason that the user reads."""
 
 
+OUT_OF_RANGE = (
+    "the features are so small or so large that their squares leave the range of float64; scale them"
+)
+
+
 def centered_means(statistics: ClassStatistics, averaging: Averaging) -> CenteredMeans:
     """Centred means of at least two present classes.
 
