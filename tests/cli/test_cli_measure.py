@@ -9,6 +9,8 @@ import pytest
 
 import encollapse as ec
 from encollapse import cli
+from encollapse.present.class_details import class_details
+from encollapse.present.figures.measured import cosine_figure
 
 Capture = pytest.CaptureFixture[str]
 Answer = Callable[..., Any]
@@ -109,3 +111,32 @@ def test_measure_says_what_is_wrong(capsys: Capture, tmp_path: Path) -> None:
     ):
         assert cli.run(["measure", *arguments]) == 2
         assert text in capsys.readouterr().err
+
+
+def test_details_keep_their_digits_far_from_the_origin(answer: Answer, tmp_path: Path) -> None:
+    random = np.random.default_rng(4)
+    labels = np.arange(63) % 7
+    features = 1e4 + 1e-3 * (random.standard_normal((7, 5))[labels] + 0.01 * random.standard_normal((63, 5)))
+    np.savez(tmp_path / "far.npz", features=features, labels=labels)
+    found = answer("measure", str(tmp_path / "far.npz"), "--per-class")
+    exact = features.astype(np.longdouble)
+    means = np.array([exact[labels == k].mean(axis=0) for k in range(7)])
+    centred = (means - means.mean(axis=0)).astype(float)
+    for entry in found["classes"]:
+        assert entry["norm"] == pytest.approx(np.linalg.norm(centred[entry["class"]]), rel=1e-7)
+    for pair in found["closest_pairs"]:
+        a, b = centred[pair["classes"]]
+        assert pair["distance"] == pytest.approx(np.linalg.norm(a - b), rel=1e-7)
+        assert pair["cosine"] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-7)
+
+
+def test_the_page_of_many_classes_shows_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("encollapse.present.class_details.MOST_COSINES", 7)
+    labels = np.arange(66) % 22
+    features = np.random.default_rng(1).standard_normal((66, 5))
+    details = class_details(ec.measure.collapse(features, labels))
+    assert details.shown.tolist() == [0, 4, 8, 12, 16, 20]
+    assert details.cosines.shape == (6, 6)
+    drawing = cosine_figure(details)
+    assert drawing is not None
+    assert "of 6 of the 22 classes" in drawing.caption

@@ -1,11 +1,13 @@
 """Further metrics against slow formulas, constructed values and identities."""
 
+import pickle
 from itertools import combinations
 
 import numpy as np
 import pytest
 
 import encollapse as ec
+from encollapse.errors import ArgumentError
 from encollapse.geometry import simplex_etf_gram
 from encollapse.geometry.metrics import DETAILS
 from encollapse.measure import collapse
@@ -102,3 +104,37 @@ def test_one_class_has_no_pairs() -> None:
     assert measured.nearest_pairs() == []
     assert measured.per_class()[0]["nearest"] is None
     assert "only class 0" in measured.details.missing["effective_rank"]
+
+
+def test_centred_cosines_keep_their_digits_beside_a_large_mean() -> None:
+    rng = np.random.default_rng(6)
+    labels = np.arange(60) % K + (np.arange(60) % K >= 2)  # class 2 of 6 is absent
+    features = 1e4 + 1e-3 * rng.standard_normal((6, D))[labels] + 1e-6 * rng.standard_normal((60, D))
+    measured = collapse(features, labels, num_classes=6)
+    exact = features.astype(np.longdouble)
+    present = [0, 1, 3, 4, 5]
+    means = np.array([exact[labels == k].mean(axis=0) for k in present])
+    centred = (means - means.mean(axis=0)).astype(float)
+    units = centred / np.linalg.norm(centred, axis=1)[:, None]
+    for geometry in (measured.geometry, pickle.loads(pickle.dumps(measured.geometry))):
+        found = geometry.cosines(centered=True)
+        np.testing.assert_allclose(found[np.ix_(present, present)], units @ units.T, atol=1e-7)
+        assert np.isnan(found[2]).all()
+    np.testing.assert_allclose(
+        measured.cosines([5, 1, 3]), (units @ units.T)[np.ix_([4, 1, 2], [4, 1, 2])], atol=1e-7
+    )
+    with pytest.raises(ArgumentError, match="class 2 has no samples"):
+        measured.cosines([1, 2])
+    with pytest.raises(ArgumentError, match="classes"):
+        measured.cosines([6])
+
+
+def test_lengths_that_are_rounding_are_zero() -> None:
+    labels = np.arange(12) % 4
+    features = np.array([[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0], [0.0, 0.0]])[labels] / 3 + 1e3 / 7
+    measured = collapse(features, labels)
+    by_label = {row["label"]: row for row in measured.per_class()}
+    assert by_label[1]["norm"] == by_label[1]["distance"] == 0.0
+    assert by_label[1]["nearest"] == 3
+    assert measured.nearest_pairs(1) == [(1, 3, 0.0)]
+    assert np.isnan(measured.cosines([0, 1])).tolist() == [[False, True], [True, True]]

@@ -16,6 +16,9 @@ from encollapse.geometry.frames import frame_distance, frame_gram
 
 _EPS = float(np.finfo(np.float64).eps)
 
+_BUILT = ("_feature_gram", "_classifier_gram", "_class_outputs", "_centered")
+"""Matrices that may be built when they are first read."""
+
 _UNRESOLVED = 128 * _EPS**0.5
 """Share of the longest mean below which one is rounding, where only inner products are computed."""
 
@@ -43,6 +46,9 @@ class ClassGeometry:
         Trace of the within-class covariance of each class; default zeros.
     provenance : mapping
         Where the numbers come from (settings, source); plain values only.
+    feature_gram_centered : (K, K) array or LazyMatrix, optional
+        Inner products of the class means about the global mean, where they are known to more digits than those of
+        the means leave them: beside a large global mean. Default: from `feature_gram`.
 
     Raises
     ------
@@ -61,6 +67,7 @@ class ClassGeometry:
         bias: ArrayLike | None = None,
         within: ArrayLike | None = None,
         provenance: Mapping[str, Any] | None = None,
+        feature_gram_centered: ArrayLike | LazyMatrix | None = None,
     ) -> None:
         raw = _checks.to_numpy(counts, "counts")
         if raw.ndim != 1 or raw.dtype.kind not in "iu" or (raw < 0).any() or not raw.any():
@@ -70,6 +77,11 @@ class ClassGeometry:
         k = len(raw)
         self._counts: IntArray = _checks.read_only(raw.astype(np.int64))
         self._feature_gram = self._matrix(feature_gram, "feature_gram", (k, k), rows=True)
+        self._centered = (
+            None
+            if feature_gram_centered is None
+            else self._matrix(feature_gram_centered, "feature_gram_centered", (k, k), rows=True)
+        )
         spread = np.zeros(k) if within is None else within
         self._within: FloatArray = self._of_classes(spread, "within", (k,))
         known = [v for v in (classifier_gram, class_outputs, bias) if v is not None]
@@ -122,7 +134,7 @@ class ClassGeometry:
         return np.asarray(_checks.read_only(result))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if self._frozen and name not in ("_feature_gram", "_classifier_gram", "_class_outputs"):
+        if self._frozen and name not in _BUILT:
             raise AttributeError(f"ClassGeometry is immutable; cannot set {name!r}")
         super().__setattr__(name, value)
 
@@ -136,7 +148,7 @@ class ClassGeometry:
             self._bias,
             self._within,
         )
-        return (ClassGeometry, (*fields, dict(self._provenance)))
+        return (ClassGeometry, (*fields, dict(self._provenance), self._centered))
 
     def __repr__(self) -> str:
         source = self.provenance.get("source", "unknown source")
@@ -205,6 +217,8 @@ class ClassGeometry:
     @property
     def feature_gram_centered(self) -> FloatArray:
         """Gram matrix of the class means about the global mean ``Σ π_k m_k``, shape (K, K)."""
+        if self._centered is not None:
+            return np.asarray(self._dense("centered"))
         present = self.present
         weights = self.priors[present]
         gram = self.feature_gram[np.ix_(present, present)]

@@ -87,4 +87,13 @@ def geometry_of(
         bias=classifier.bias,
         within=statistics.within_trace,
         provenance=provenance,
+        feature_gram_centered=LazyMatrix((len(means), len(means)), partial(_centered_gram, statistics)),
     )
+
+
+def _centered_gram(statistics: ClassStatistics) -> FloatArray:
+    """Gram matrix (K, K) of the means about the global mean, from deviations that kept their digits."""
+    centred = statistics.centered("sample")
+    rows = np.full(statistics.means.shape, np.nan)
+    rows[centred.classes] = np.where((centred.norms > centred.rounding)[:, None], centred.deviations, 0.0)
+    return np.asarray(rows @ rows.T)

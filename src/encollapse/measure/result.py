@@ -8,9 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from encollapse import _checks
+from encollapse._typing import ArrayLike, FloatArray
 from encollapse.errors import ArgumentError
 from encollapse.geometry.class_geometry import ClassGeometry
-from encollapse.geometry.metrics import DETAILS, METRICS, MetricInputs, evaluate, nearest_pairs, per_class
+from encollapse.geometry.metrics import (
+    DETAILS,
+    METRICS,
+    MetricInputs,
+    centered_cosines,
+    evaluate,
+    nearest_pairs,
+    per_class,
+)
 
 _DECISIONS = {
     "nc4_agreement": "share of samples: classifier decides as the nearest class mean",
@@ -104,13 +114,28 @@ class Collapse:
 
         ``label``, ``count``, ``spread`` (root of the trace of its covariance), ``norm`` (length of its centred
         mean), ``nearest`` (the class whose mean is nearest), ``distance`` (to it) and ``cdnv``, the largest
-        ``(v_k + v_l)/(2|m_k - m_l|²)`` over the other classes; None where there is no other class.
+        ``(v_k + v_l)/(2|m_k - m_l|²)`` over the other classes; None where there is no other class. Lengths that are
+        rounding are 0, and ``cdnv`` is infinite where the means of two classes coincide.
         """
         return per_class(self._inputs().statistics)
 
     def nearest_pairs(self, count: int = 10) -> list[tuple[int, int, float]]:
         """Classes k < l and the distance of their means, for the `count` closest pairs, closest first."""
         return nearest_pairs(self._inputs().statistics, count)
+
+    def cosines(self, classes: ArrayLike) -> FloatArray:
+        """Cosines (n, n) between the means of some classes about the global mean, without any (K, K) matrix.
+
+        Parameters
+        ----------
+        classes : (n,) ints
+            Classes with samples. NaN stands where a mean is at the global mean.
+        """
+        wanted = _checks.class_labels(classes, self.num_classes, "classes")
+        absent = wanted[~self.geometry.present[wanted]]
+        if len(absent):
+            raise ArgumentError(f"classes: class {absent[0]} has no samples; leave it out")
+        return centered_cosines(self._inputs().statistics, wanted)
 
     def _inputs(self) -> MetricInputs:
         if self.source is None:

@@ -1,13 +1,22 @@
-"""Which class has not collapsed, and which pair is closest: details behind the averages."""
+"""Which class has not collapsed, and which pair is closest: details behind the averages, for tables and figures."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from encollapse._typing import FloatArray, IntArray
-from encollapse.geometry import ClassGeometry
+
+if TYPE_CHECKING:
+    from encollapse.measure import Collapse
+
+PAIRS = 10
+"""How many of the closest pairs are known."""
+
+MOST_COSINES = 1000
+"""Of so many classes at most the cosines are known, as a picture shows no more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,15 +32,18 @@ class ClassDetails:
     norms : (P,)
         Distance of the class mean from the global mean ``μ = Σ n_k m_k / N``.
     spreads : (P,)
-        Root mean square distance of a sample from its class mean; NaN where it is not known.
+        Root mean square distance of a sample from its class mean.
     nearest : (P,) ints
         The class whose mean is nearest; -1 where there is only one class.
     distances : (P,)
-        Distance to that mean.
-    cosines : (P, P)
-        Cosines between centred class means; NaN where a mean is at the global mean.
-    between : (P, P)
-        Distances between class means, infinite on the diagonal.
+        Distance to that mean; infinite where there is only one class.
+    closest_pairs : list of tuples
+        Up to ten pairs (class, class, distance, cosine between centred means), the closest first; the cosine is NaN
+        where a mean is at the global mean.
+    shown : (n,) ints
+        The classes whose cosines are known: all, or where they are very many, some at even steps.
+    cosines : (n, n)
+        Cosines between their centred means; NaN where a mean is at the global mean.
     """
 
     classes: IntArray
@@ -40,54 +52,46 @@ class ClassDetails:
     spreads: FloatArray
     nearest: IntArray
     distances: FloatArray
+    closest_pairs: list[tuple[int, int, float, float]]
+    shown: IntArray
     cosines: FloatArray
-    between: FloatArray
 
     @property
     def noise(self) -> FloatArray:
         """Spread over half the distance to the nearest mean, (P,); 0 is collapsed."""
-        return np.asarray(2 * self.spreads / self.distances)
-
-    def closest_pairs(self, limit: int) -> list[tuple[int, int, float, float]]:
-        """Up to `limit` pairs (class, class, distance, cosine), the closest first."""
-        rows, columns = np.triu_indices(len(self.classes), 1)
-        order = np.argsort(self.between[rows, columns], kind="stable")[:limit]
-        return [
-            (
-                int(self.classes[rows[i]]),
-                int(self.classes[columns[i]]),
-                float(self.between[rows[i], columns[i]]),
-                float(self.cosines[rows[i], columns[i]]),
-            )
-            for i in order
-        ]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(2 * self.spreads / self.distances)
 
 
-def class_details(geometry: ClassGeometry) -> ClassDetails:
-    """Details of the classes of a measured geometry, about the sample-averaged global mean."""
-    present = np.flatnonzero(geometry.present)
-    counts = geometry.counts[present]
-    gram = geometry.feature_gram[np.ix_(present, present)]
-    weights = counts / counts.sum()
-    shift = gram @ weights
-    centred = gram - shift[:, None] - shift[None, :] + weights @ shift
-    squares = np.clip(np.diag(centred), 0.0, None)
-    norms = np.sqrt(squares)
-    between = np.sqrt(np.clip(squares[:, None] + squares[None, :] - 2 * centred, 0.0, None))
-    np.fill_diagonal(between, np.inf)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        cosines = np.clip(centred / np.outer(norms, norms), -1.0, 1.0)
-    cosines[~np.isfinite(cosines)] = np.nan
-    nearest = between.argmin(axis=1)
-    alone = len(present) < 2
-    within = np.full(len(present), np.nan) if geometry.within is None else geometry.within[present]
+def class_details(collapse: Collapse) -> ClassDetails:
+    """Details of the classes of a measurement, about the sample-averaged global mean."""
+    rows = sorted(collapse.per_class(), key=lambda row: row["label"] or 0)
+
+    def column(name: str, missing: float, dtype: type = float) -> np.ndarray[Any, Any]:
+        return np.array([missing if row[name] is None else row[name] for row in rows], dtype=dtype)
+
+    classes, norms = column("label", -1, int), column("norm", np.nan)
+    step = -(-len(classes) // MOST_COSINES)
+    shown = classes[::step]
+    by_class = dict(zip(classes.tolist(), norms.tolist(), strict=True))
     return ClassDetails(
-        classes=present.astype(np.int64),
-        counts=counts,
+        classes=classes,
+        counts=column("count", 0, int),
         norms=norms,
-        spreads=np.sqrt(within),
-        nearest=np.full(1, -1) if alone else present[nearest].astype(np.int64),
-        distances=between.min(axis=1),
-        cosines=cosines,
-        between=between,
+        spreads=column("spread", np.nan),
+        nearest=column("nearest", -1, int),
+        distances=column("distance", np.inf),
+        closest_pairs=[
+            (k, l, distance, _cosine(by_class[k], by_class[l], distance))
+            for k, l, distance in collapse.nearest_pairs(PAIRS)  # noqa: E741 (the notation table's letters)
+        ],
+        shown=shown,
+        cosines=collapse.cosines(shown),
     )
+
+
+def _cosine(first: float, second: float, distance: float) -> float:
+    """Cosine between two sides of a triangle."""
+    if not first * second > 0:
+        return float("nan")
+    return float(np.clip((first**2 + second**2 - distance**2) / (2 * first * second), -1.0, 1.0))

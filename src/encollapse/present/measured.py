@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from encollapse.measure import Collapse
 
 SHARES = ("nc4_agreement", "ncc_accuracy", "accuracy")
-PAIRS = 10
-"""How many of the closest pairs are shown."""
-
 _GROUPS = (
     ("Within-class spread (NC1)", ("nc1", "cdnv", "vci", "floor")),
     ("Frame of the class means (NC2)", ("nc2", "gnc2")),
@@ -97,7 +94,7 @@ def collapse_table(collapse: Collapse, *, per_class: bool = False) -> Renderable
 
 def class_table(collapse: Collapse) -> RenderableType:
     """Every class, the noisiest first, and the closest pairs."""
-    details = class_details(collapse.geometry)
+    details = class_details(collapse)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for head in ("class", "samples", "|m − μ|", "spread", "nearest", "at", "noise", ""):
         table.add_column(head, justify="left" if not head else "right")
@@ -108,7 +105,7 @@ def class_table(collapse: Collapse) -> RenderableType:
     pairs = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for head in ("closest pairs", "distance", "cosine"):
         pairs.add_column(head, justify="right")
-    for first, second, distance, cosine in details.closest_pairs(PAIRS):
+    for first, second, distance, cosine in details.closest_pairs:
         pairs.add_row(f"{first} – {second}", f"{distance:.4g}", _cosine(cosine))
     return Group(table, Text(note, style="dim"), "", pairs)
 
@@ -135,7 +132,7 @@ def collapse_record(collapse: Collapse, *, per_class: bool) -> Mapping[str, Any]
     """Plain values for ``--json``."""
     record = collapse.to_dict()
     if per_class:
-        details = class_details(collapse.geometry)
+        details = class_details(collapse)
         record["classes"] = [
             {
                 "class": int(details.classes[i]),
@@ -149,8 +146,7 @@ def collapse_record(collapse: Collapse, *, per_class: bool) -> Mapping[str, Any]
             for i in range(len(details.classes))
         ]
         record["closest_pairs"] = [
-            {"classes": [a, b], "distance": d, "cosine": _plain(c)}
-            for a, b, d, c in details.closest_pairs(PAIRS)
+            {"classes": [a, b], "distance": d, "cosine": _plain(c)} for a, b, d, c in details.closest_pairs
         ]
     return record
 

@@ -12,7 +12,7 @@ from encollapse import _files
 from encollapse.present import pages
 from encollapse.present.class_details import ClassDetails, class_details
 from encollapse.present.figures.measured import cosine_figure, spread_figure
-from encollapse.present.measured import PAIRS, by_noise, class_cells, facts, grouped, number, reasons
+from encollapse.present.measured import by_noise, class_cells, facts, grouped, number, reasons
 from encollapse.present.tables import Cell, Group, Table
 from encollapse.present.wording import fixed, percent, power
 
@@ -43,7 +43,7 @@ def measurement_page(
         If `path` does not end in ``.html``.
     """
     target = _files.with_suffix(path, "path", (".html", ".htm"))
-    details = class_details(collapse.geometry)
+    details = class_details(collapse)
     drawings = [
         drawing for drawing in (cosine_figure(details), spread_figure(details)) if drawing is not None
     ]
@@ -77,9 +77,8 @@ def finding(collapse: Collapse, details: ClassDetails) -> list[str]:
         ratio, floor = collapse.nc1_trace_ratio, collapse.floor
         if ratio is not None and floor is not None and ratio <= floor:
             text.append("That is at the rounding of the features themselves.")
-    pairs = details.closest_pairs(1)
-    if pairs:
-        first, second, distance, cosine = pairs[0]
+    if details.closest_pairs:
+        first, second, distance, cosine = details.closest_pairs[0]
         angle = "" if np.isnan(cosine) else f", cosine {fixed(cosine, 3)}"
         text.append(
             f"The closest class means are those of {first} and {second} (distance {power(distance)}{angle})."
@@ -146,6 +145,6 @@ def _pairs(details: ClassDetails) -> Table:
     )
     rows = tuple(
         (Cell(str(a)), Cell(str(b)), Cell(f"{d:.4g}"), Cell("–" if np.isnan(c) else fixed(c, 4)))
-        for a, b, d, c in details.closest_pairs(PAIRS)
+        for a, b, d, c in details.closest_pairs
     )
     return Table(columns, (Group("", rows),), "Pairs of classes whose means are closest.")

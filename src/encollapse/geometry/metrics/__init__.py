@@ -3,7 +3,7 @@
 A metric either returns a finite number or raises :class:`Undefined` with the reason why there is none.
 """
 
-from encollapse.geometry.metrics.by_class import nearest_pairs, per_class
+from encollapse.geometry.metrics.by_class import centered_cosines, nearest_pairs, per_class
 from encollapse.geometry.metrics.catalogue import DETAILS, METRICS, Metric, MetricInputs, evaluate
 from encollapse.geometry.metrics.convention import PRESETS, Convention, as_convention
 from encollapse.geometry.metrics.frames import (
@@ -59,6 +59,7 @@ __all__ = [
     "balance",
     "bias_to_label_mean",
     "cdnv",
+    "centered_cosines",
     "cosine_margin",
     "effective_rank",
     "evaluate",

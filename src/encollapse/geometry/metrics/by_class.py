@@ -5,7 +5,7 @@ import heapq
 import numpy as np
 
 from encollapse import _checks
-from encollapse._typing import FloatArray
+from encollapse._typing import FloatArray, IntArray
 from encollapse.geometry.metrics.pairs import bounds, distance_tiles
 from encollapse.geometry.metrics.separation import squared_distances
 from encollapse.geometry.metrics.undefined import Undefined, centered_means
@@ -21,6 +21,7 @@ def per_class(statistics: ClassStatistics) -> list[dict[str, float | int | None]
     distances = np.zeros(size)
     for start, stop in bounds(size):
         squares = _all_distances(centred.deviations, start, stop)
+        squares[squares <= centred.rounding**2] = 0.0
         squares[np.arange(stop - start), np.arange(start, stop)] = np.inf
         nearest[start:stop] = squares.argmin(axis=1)
         distances[start:stop] = np.sqrt(squares.min(axis=1))
@@ -28,12 +29,13 @@ def per_class(statistics: ClassStatistics) -> list[dict[str, float | int | None]
             ratios = (variances[start:stop, None] + variances[None, :]) / (2.0 * squares)
         worst[start:stop] = np.nan_to_num(ratios, nan=np.inf, posinf=np.inf).max(axis=1)
     alone = size < 2
+    norms = np.where(centred.norms > centred.rounding, centred.norms, 0.0)
     rows: list[dict[str, float | int | None]] = [
         {
             "label": int(k),
             "count": int(statistics.counts[k]),
             "spread": float(np.sqrt(variances[i])),
-            "norm": float(centred.norms[i]),
+            "norm": float(norms[i]),
             "nearest": None if alone else int(centred.classes[nearest[i]]),
             "distance": None if alone else float(distances[i]),
             "cdnv": None if alone else float(worst[i]),
@@ -53,6 +55,7 @@ def nearest_pairs(statistics: ClassStatistics, count: int = 10) -> list[tuple[in
     found: list[tuple[float, int, int]] = []
     for start, stop, squares in distance_tiles(centred.deviations):
         squares[:, : stop - start][np.tril_indices(stop - start)] = np.inf
+        squares[squares <= centred.rounding**2] = 0.0
         flat = squares.ravel()
         few = np.argpartition(flat, min(wanted, len(flat) - 1))[:wanted]
         rows, columns = np.unravel_index(few, squares.shape)
@@ -63,6 +66,16 @@ def nearest_pairs(statistics: ClassStatistics, count: int = 10) -> list[tuple[in
         ]
         found = heapq.nsmallest(wanted, found)
     return [(int(centred.classes[i]), int(centred.classes[j]), float(np.sqrt(d))) for d, i, j in found]
+
+
+def centered_cosines(statistics: ClassStatistics, classes: IntArray) -> FloatArray:
+    """Cosines (n, n) between means of some classes about the global mean; NaN where one has no direction."""
+    centred = statistics.centered("sample")
+    places = np.searchsorted(centred.classes, classes)
+    rows, norms = centred.deviations[places], centred.norms[places]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        units = rows / np.where(norms > centred.rounding, norms, np.nan)[:, None]
+    return np.asarray(np.clip(units @ units.T, -1.0, 1.0))
 
 
 def _all_distances(points: FloatArray, start: int, stop: int) -> FloatArray:

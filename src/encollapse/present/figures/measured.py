@@ -15,10 +15,10 @@ _NAMED = 30
 
 def cosine_figure(details: ClassDetails) -> Drawing | None:
     """Heat map and histogram of the cosines between centred class means; None below two classes."""
-    size = len(details.classes)
+    size = len(details.shown)
     if size < 2:
         return None
-    name, simplex = "cosines", -1 / (size - 1)
+    name, simplex = "cosines", -1 / (len(details.classes) - 1)
     rows, columns = np.triu_indices(size, 1)
     pairs = details.cosines[rows, columns]
     known = pairs[~np.isnan(pairs)]
@@ -28,8 +28,8 @@ def cosine_figure(details: ClassDetails) -> Drawing | None:
         image = left.imshow(details.cosines, cmap=DIVERGING, vmin=-1, vmax=1, interpolation="none")
         image.set_gid("cosine-matrix")
         ticks = range(size) if size <= _NAMED else []
-        left.set_xticks(ticks, [str(details.classes[i]) for i in ticks])
-        left.set_yticks(ticks, [str(details.classes[i]) for i in ticks])
+        left.set_xticks(ticks, [str(details.shown[i]) for i in ticks])
+        left.set_yticks(ticks, [str(details.shown[i]) for i in ticks])
         left.tick_params(length=0, labelsize=7 if size <= 15 else 5)
         for spine in left.spines.values():
             spine.set(visible=True, linewidth=0.6, color=GREY)
@@ -55,13 +55,14 @@ def cosine_figure(details: ClassDetails) -> Drawing | None:
         )
         right.set_xlabel("cosine of centred means")
         right.set_ylabel("pairs of classes")
+    some = "" if size == len(details.classes) else f" of {size} of the {len(details.classes)} classes"
     caption = (
-        "Cosines between class means about the global mean. Left: one row and column a class. Right: how they "
+        f"Cosines between class means{some} about the global mean. Left: one row and column a class. Right: how they "
         f"are distributed over the {len(known)} pairs; the line is where all of them stand in a simplex "
         "equiangular tight frame."
     )
     data = [
-        {"class_1": int(details.classes[i]), "class_2": int(details.classes[j]), "cosine": float(c)}
+        {"class_1": int(details.shown[i]), "class_2": int(details.shown[j]), "cosine": float(c)}
         for i, j, c in zip(rows, columns, pairs, strict=True)
     ]
     return Drawing(name, caption, figure, data)
