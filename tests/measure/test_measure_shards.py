@@ -1,5 +1,6 @@
 """Folders of shards: every format and executor gives what one array gives."""
 
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -256,3 +257,25 @@ def test_parquet_says_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match=r"several list columns.*a, b"):
         measure_shards(tmp_path)
     assert measure_shards(tmp_path, key="b").num_samples == 1
+
+
+def test_other_things_in_an_archive_are_no_arrays(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("notes.txt", "no array")
+    with pytest.raises(FileFormatError, match=r"^\S*a\.npz: holds no array"):
+        measure_shards(tmp_path, LABELS)
+    np.savez(tmp_path / "a.npz", one=FEATURES, other=FEATURES)
+    with pytest.raises(
+        ArgumentError, match=r"^key: \S*a\.npz holds several arrays; choose one of 'one', 'other'"
+    ):
+        measure_shards(tmp_path, LABELS)
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        archive.writestr("notes.txt", "no array")
+    assert measure_shards(tmp_path, LABELS, key="one").num_samples == len(FEATURES)
+
+
+def test_a_single_number_is_no_file_of_labels(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", FEATURES)
+    np.save(tmp_path / "a.labels.npy", np.int64(3))
+    with pytest.raises(FileFormatError, match=r"a\.labels\.npy: expected labels of shape \(N,\), got \(\)"):
+        measure_shards(tmp_path)

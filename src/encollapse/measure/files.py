@@ -64,7 +64,7 @@ def array_names(path: Path) -> list[str]:
     try:
         if path.suffix == ".npz":
             with zipfile.ZipFile(path) as archive:
-                return [name.removesuffix(".npy") for name in archive.namelist()]
+                return npz_names(archive)
         if path.suffix == ".safetensors":
             from safetensors import SafetensorError, safe_open
 
@@ -76,6 +76,11 @@ def array_names(path: Path) -> list[str]:
     except zipfile.BadZipFile as error:
         raise not_an_array(path, error) from None
     return []
+
+
+def npz_names(archive: zipfile.ZipFile) -> list[str]:
+    """Names of the arrays of an archive; what else is in it is none of ours."""
+    return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
 
 
 def load_features(path: str | Path, key: str | None = None) -> ArrayLike:
@@ -108,7 +113,7 @@ def _read_npz(source: Path, key: str | None) -> ArrayLike:
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise FileFormatError(f"{source}: not an .npz archive but a single array; rename it to .npy")
         with archive:
-            return np.asarray(archive[pick(source, archive.files, key)])
+            return np.asarray(archive[pick(source, array_names(source), key)])
     except (ArgumentError, FileFormatError):
         raise
     except (ValueError, EOFError, zipfile.BadZipFile) as error:

@@ -10,9 +10,9 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from encollapse._typing import ArrayLike
-from encollapse.errors import FileFormatError
+from encollapse.errors import ArgumentError, FileFormatError
 from encollapse.measure import parquet
-from encollapse.measure.files import load_array, not_an_array, pick
+from encollapse.measure.files import load_array, not_an_array, npz_names, pick
 
 
 class RowFile(Protocol):
@@ -95,10 +95,11 @@ class _Streamed:
         self._path = path
         try:
             with zipfile.ZipFile(path) as archive:
-                names = [name.removesuffix(".npy") for name in archive.namelist()]
-                self._name = f"{pick(path, names, key)}.npy"
+                self._name = f"{pick(path, npz_names(archive), key)}.npy"
                 with archive.open(self._name) as stream:
                     shape, self._by_column, self._dtype = _header(stream)
+        except (ArgumentError, FileFormatError):
+            raise
         except (ValueError, EOFError, zipfile.BadZipFile) as error:
             raise not_an_array(path, error) from None
         if self._dtype.hasobject:

@@ -34,7 +34,10 @@ class Labels:
 
     def count(self) -> int:
         """How many labels the file has in all."""
-        return len(load_array(self.path, self.key))  # type: ignore[arg-type]  # asked of files only
+        array = load_array(self.path, self.key)  # type: ignore[arg-type]  # asked of files only
+        if array.ndim != 1:
+            raise FileFormatError(f"{self.path}: expected labels of shape (N,), got {tuple(array.shape)}")
+        return len(array)
 
 
 @dataclass(frozen=True, eq=False)
