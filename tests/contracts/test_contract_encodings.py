@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import encollapse as ec
 from encollapse.encodings.catalogue import CATALOGUE
 from encollapse.encodings.encoding import Encoding
-from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
+from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError, MemoryLimitError
 
 Array = NDArray[np.float64]
 
@@ -29,6 +29,8 @@ MAKERS: dict[str, Callable[[int], Encoding]] = {
 }
 MAKERS["custom"] = own_matrix
 MAKERS["padded-simplex"] = lambda k: ec.encodings.simplex(k, k + 2)
+MAKERS["shifted"] = lambda k: ec.encodings.one_vs_rest(k).centered(priors_of(k))
+MAKERS["shifted-simplex"] = lambda k: ec.encodings.simplex(k).centered(priors_of(k))
 MAKERS["negative-scale"] = lambda k: ec.encodings.scaled_one_hot(k, on=-1.0, off=2.0)
 
 
@@ -111,6 +113,23 @@ def test_decode_inverts_encode(encoding: Encoding) -> None:
     assert encoding.decode(np.empty((0, encoding.code_dim))).shape == (0,)
 
 
+@pytest.mark.parametrize("name", ["one-hot", "simplex", "label-smoothing", "scaled-one-hot", "one-vs-rest"])
+def test_centring_builds_no_matrix(name: str, tmp_path: Path) -> None:
+    k = 100_003
+    encoding = ec.encodings.by_name(name, k, **CATALOGUE[name].example_for(k))
+    labels = np.array([0, 17, k - 1])
+    for priors in (None, priors_of(k)):
+        centred = encoding.centered(priors)
+        np.testing.assert_allclose(centred.mean(priors), 0, atol=1e-13)
+        rows = centred.encode(labels)
+        np.testing.assert_allclose(rows, encoding.encode(labels) - encoding.mean(priors), atol=1e-13)
+        np.testing.assert_array_equal(centred.decode(rows), labels)
+        back = Encoding.load(centred.save(tmp_path / "centred.npz"))
+        np.testing.assert_array_equal(back.encode(labels), rows)
+        with pytest.raises(MemoryLimitError, match="codewords"):
+            _ = centred.codewords
+
+
 @pytest.mark.parametrize("suffix", [".json", ".npz"])
 def test_files_keep_every_bit(encoding: Encoding, suffix: str, tmp_path: Path) -> None:
     path = encoding.save(tmp_path / "deep" / f"encoding{suffix}")
@@ -179,6 +198,7 @@ def test_fewer_than_two_classes_are_refused(make: Callable[[int], Encoding], k: 
         '{"format": "encollapse.encoding", "version": 1, "name": 3, "family": "dense", "codewords": [[1, 2]]}',
         '{"format": "encollapse.encoding", "version": 1, "name": "x", "family": "simplex", "num_classes": 1e3, '
         '"code_dim": 4}',
+        '{"format": "encollapse.encoding", "version": 1, "name": "x", "family": "shifted", "base": 3, "shift": [1]}',
         "[" * 100_000,
     ],
 )

@@ -47,6 +47,13 @@ def test_the_plane_is_the_circle() -> None:
     np.testing.assert_array_equal(ec.encodings.spherical(7, 2).codewords, ec.encodings.circular(7).codewords)
 
 
+@pytest.mark.parametrize("seed", [3, 11])
+@pytest.mark.parametrize(("k", "degrees"), [(13, 57.1367031), (14, 55.6705700), (17, 51.0903285)])
+def test_irregular_optima_whatever_the_seed(k: int, degrees: float, seed: int) -> None:
+    # 13 and 14 are proved by Musin and Tarasov; 17 is the best known (Sloane's tables).
+    assert smallest_angle(ec.encodings.spherical(k, 3, seed=seed)) == pytest.approx(degrees, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("k", "q", "degrees"),
     [

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from encollapse import _checks
-from encollapse._typing import FloatArray, IntArray
+from encollapse._typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings.encoding import Encoding
+from encollapse.encodings.shifted import Shifted
 from encollapse.errors import ArgumentError
 
 
@@ -49,6 +50,15 @@ class AffineOneHot(Encoding):
 
     def _combine(self, weights: FloatArray) -> FloatArray:
         return np.asarray(self._scale * weights + self._offset * weights.sum())
+
+    def centered(self, priors: ArrayLike | None = None) -> Encoding:
+        """Return the encoding with its mean codeword (under `priors`) taken off: again affine for equal priors."""
+        weights = _checks.class_priors(priors, self._num_classes)
+        name = f"{self._name} (centred)"
+        if np.ptp(weights) == 0:
+            offset = -self._scale / self._num_classes
+            return AffineOneHot(self._num_classes, self._scale, offset, name=name, classes=self._classes)
+        return Shifted(self, self._combine(weights), name=name)
 
     def gram(self) -> FloatArray:
         """Inner products of the codewords: again an affine image of one-hot."""

@@ -129,7 +129,10 @@ class Encoding:
         return np.asarray(self.codewords @ weights)
 
     def centered(self, priors: ArrayLike | None = None) -> Encoding:
-        """Return the encoding with its mean codeword (under `priors`) taken off every codeword."""
+        """Return the encoding with its mean codeword (under `priors`) taken off every codeword.
+
+        Structured encodings stay structured.
+        """
         centred = self.codewords - self.mean(priors)[:, None]
         return Encoding(centred, name=f"{self._name} (centred)", classes=self._classes)
 

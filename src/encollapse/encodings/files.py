@@ -13,6 +13,7 @@ from encollapse import _files
 from encollapse.encodings.affine import AffineOneHot
 from encollapse.encodings.encoding import Encoding
 from encollapse.encodings.multi_label import MultiLabel
+from encollapse.encodings.shifted import Shifted
 from encollapse.encodings.simplex import Simplex
 from encollapse.errors import ArgumentError, FileFormatError
 
@@ -84,6 +85,12 @@ def _to_record(encoding: Encoding) -> dict[str, Any]:
             "label_sets": [sorted(labels) for labels in encoding.label_sets],
             "classes": list(encoding.classes),
         }
+    if isinstance(encoding, Shifted):
+        return record | {
+            "family": "shifted",
+            "base": _to_record(encoding.base),
+            "shift": encoding.shift.tolist(),
+        }
     return record | {"family": "dense", "codewords": encoding.codewords.tolist()}
 
 
@@ -101,6 +108,11 @@ def _from_record(record: Any) -> Encoding:
         return Simplex(record["num_classes"], record["code_dim"], classes=classes)
     if family == "multi-label":
         return MultiLabel(record["label_sets"], record["num_labels"], classes=classes)
+    if family == "shifted":
+        base = _from_record(record["base"])
+        if isinstance(base, Shifted):
+            raise ArgumentError("its base is shifted too")
+        return Shifted(base, record["shift"], name=record["name"])
     if family == "dense":
         return Encoding(record["codewords"], name=record["name"], classes=classes)
     raise ArgumentError(f"the family {family!r} is unknown to this release")

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from encollapse import _checks
-from encollapse._typing import FloatArray, IntArray
+from encollapse._typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings.encoding import Encoding
+from encollapse.encodings.shifted import Shifted
 
 
 class Simplex(Encoding):
@@ -48,6 +49,13 @@ class Simplex(Encoding):
             before = np.cumsum(weights)[:-1]
             result[: self._num_classes - 1] = self._tail * before + self._pivot * weights[1:]
         return result
+
+    def centered(self, priors: ArrayLike | None = None) -> Encoding:
+        """Return the encoding with its mean codeword (under `priors`) taken off: unchanged for equal priors."""
+        weights = _checks.class_priors(priors, self._num_classes)
+        if np.ptp(weights) == 0:
+            return self
+        return Shifted(self, self._combine(weights), name=f"{self._name} (centred)")
 
     def gram(self) -> FloatArray:
         """Inner products: 1 on the diagonal, ``-1/(K - 1)`` elsewhere."""

@@ -4,9 +4,9 @@ From several starts, the largest inner product is minimised through its soft max
 
     f_β(X) = (1/β) log Σ_{k≠l} exp(β <x_k, x_l>)
 
-with β rising by factors of four (L-BFGS, warm started). f_β is within ``2 log(K)/β`` of the largest inner product; its
-minimisers are softmax codes. The pairs that attain the largest inner product at the end are the contacts
-of the arrangement, and Newton's method on the equations "all contacts have the same inner product" then gives its
+with β rising by factors of four (L-BFGS, warm started); then again from the best arrangement with one point put
+elsewhere. f_β is within ``2 log(K)/β`` of the largest inner product; its minimisers are softmax codes. The pairs that
+attain the largest inner product at the end are the contacts of the arrangement, and Newton's method on the equations "all contacts have the same inner product" then gives its
 coordinates to rounding.
 """
 
@@ -32,31 +32,43 @@ _CONTACT_TOLERANCES = (1e-5, 1e-4, 1e-3)
 
 _NEWTON_STEPS = 10
 _COMBINATIONS = 6
+_RESTART = 128.0
+"""First β of the searches that start from the best arrangement so far with one point put elsewhere."""
+
+_MOST_STARTS = 36
 _SAME = 1e-5
-_AGREEING = 4
-"""The search ends when this many starts agree on the best cosine to `_SAME`."""
+_PATIENCE = 12
+"""The search ends when this many restarts have not raised the best cosine by `_SAME`."""
 
 
 def spread(num_points: int, dim: int, generator: np.random.Generator) -> FloatArray:
     """Best arrangement found, rows of unit length, (num_points, dim)."""
-    found: list[tuple[float, FloatArray]] = []
+    best, smallest, waited = np.empty((0, dim)), np.inf, 0
     for start in range(num_starts(num_points)):
-        # Symmetry under x -> -x survives the search, and most of the best codes known have it; a gentle first β
-        # finds symmetric arrangements, a sharper one irregular ones. Six starts try every combination.
-        antipodal, softest = start % 2 == 0, (4.0, 32.0, 1.0)[start % 3]
-        points = _anneal(_start(num_points, dim, generator, antipodal=antipodal), softest)
-        found.append((largest_cosine(points), points))
-        limit = min(largest for largest, _ in found) + _SAME
-        if len(found) >= _COMBINATIONS and sum(largest < limit for largest, _ in found) >= _AGREEING:
+        if start < _COMBINATIONS:
+            # Symmetry under x -> -x survives the search, and most of the best codes known have it; a gentle first β
+            # finds symmetric arrangements, a sharper one irregular ones. Six starts try every combination.
+            points = _start(num_points, dim, generator, antipodal=start % 2 == 0)
+            points = _anneal(points, (4.0, 32.0, 1.0)[start % 3])
+        else:
+            # Starts from nowhere may all end in one regular arrangement that is not the best: 13 points in 3 dimensions
+            # do. Near it lies a better one.
+            points = best.copy()
+            points[generator.integers(num_points)] = _unit(generator.standard_normal((1, dim)))[0]
+            points = _anneal(points, _RESTART)
+            waited += 1
+        largest = largest_cosine(points)
+        # Several arrangements may share the best angle: the first is kept, so that rounding does not choose.
+        if largest < smallest - _SAME:
+            best, smallest, waited = points, largest, 0
+        if waited == _PATIENCE:
             break
-    # Several arrangements may share the best angle: the first is taken, so that rounding does not choose.
-    best = next(points for largest, points in found if largest < limit)
     return best if best.size > _NEWTON_LIMIT else _made_exact(best)
 
 
 def num_starts(num_points: int) -> int:
     """Most searches that are made: fewer for more points, since each costs more."""
-    return int(np.clip(720 // num_points, 1, 24))
+    return int(np.clip(720 // num_points, 1, _MOST_STARTS))
 
 
 def largest_cosine(points: FloatArray) -> float:
