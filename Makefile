@@ -44,7 +44,9 @@ test: lint system
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
 	@test ! -d artefacts/explorer || echo "screenshots of the explorer: artefacts/explorer"
 
+# A page left over from a name that is no more would be a warning, and so an error.
 docs: $(STAMP)
+	@rm -rf docs/api/generated
 	$(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 

@@ -15,7 +15,7 @@ version = ".".join(release.split(".")[:2])
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",  # MathJax from the package, not from a network of others: pages read offline
     "numpydoc",
     "myst_parser",
     "sphinxcontrib.bibtex",
@@ -56,17 +56,13 @@ html_title = "encollapse"
 html_static_path = ["_static"]
 html_css_files = ["encollapse.css"]
 html_show_sourcelink = False
+html_context = {"default_mode": "auto"}  # light or dark as the reader's system has it
 html_theme_options = {
     "show_prev_next": True,
-    "navbar_align": "left",
-    "header_links_before_dropdown": 4,
+    "navbar_center": [],  # two dozen pages do not fit a bar: they stand in the sidebar
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_toc_level": 2,
 }
-html_sidebars = {
-    "*": [],
-    "api/**": ["sidebar-nav-bs"],
-    "gallery/**": ["sidebar-nav-bs"],
-}  # only where there is more below
+html_sidebars = {"**": ["sidebar-pages"]}
