@@ -1,9 +1,10 @@
 """Checks of arguments: each returns the value in its canonical form or raises naming the argument."""
 
+import difflib
 import math
 import numbers
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -152,8 +153,18 @@ def flag(value: Any, name: str) -> bool:
 def choice(value: Any, name: str, options: Sequence[str]) -> str:
     """Return `value` if it is one of `options`."""
     if value not in options:
-        raise ArgumentError(f"{name}: expected one of {', '.join(map(repr, options))}, got {value!r}")
+        meant = did_you_mean(value, options)
+        raise ArgumentError(
+            f"{name}: expected one of {', '.join(map(repr, options))}, got {value!r}"
+            + (meant and f"; {meant}")
+        )
     return str(value)
+
+
+def did_you_mean(word: Any, known: Iterable[str]) -> str:
+    """``did you mean 'x'?`` where a known word is near, else nothing."""
+    close = difflib.get_close_matches(word, known, n=1) if isinstance(word, str) else []
+    return f"did you mean {close[0]!r}?" if close else ""
 
 
 def class_counts(value: Any, num_classes: int, name: str = "counts") -> IntArray:

@@ -1,10 +1,13 @@
 """The command line: errors, exit codes and help of all commands."""
 
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import encollapse as ec
@@ -64,6 +67,11 @@ Refusal = Callable[..., tuple[str, str]]
         (["study", "no.toml"], 2, "no.toml: there is no such file", "check the path"),
         (["report", "no-folder"], 2, "holds no study results", "encollapse study"),
         (["train", "nope", "-e", "one-hot", *DECAYS], 2, "no data set is called 'nope'", "there are digits"),
+        (["predict", "-e", "one-hut", "--counts", "3,4", *DECAYS], 2, "'one-hut'", "did you mean 'one-hot'?"),
+        (["encodings", "circlar"], 2, "'circlar'", "did you mean 'circular'?"),
+        (["study", "digits-transitoin"], 2, "'digits-transitoin'", "did you mean 'digits-transition'?"),
+        (["train", "digitz", "-e", "one-hot", *DECAYS], 2, "'digitz'", "did you mean 'digits'?"),
+        ([*PREDICT, *DECAYS, "--features", "rely"], 2, "got 'rely'", "did you mean 'relu'?"),
     ],
 )
 def test_errors_are_one_line_and_a_hint(
@@ -136,3 +144,81 @@ def test_without_typer_the_command_says_what_to_install() -> None:
         "error: the command line needs typer, which is not installed",
         "hint: pip install 'encollapse[study]'",
     ]
+
+
+def test_without_a_command_the_help_is_shown_and_nothing_else(capsys: Capture) -> None:
+    assert cli.run([]) == 2
+    printed = capsys.readouterr()
+    assert "explore" in printed.out
+    assert printed.err == ""
+
+
+def in_columns(width: int, *arguments: str) -> str:
+    """What a real process prints on a terminal of so many columns."""
+    done = subprocess.run(
+        [sys.executable, "-m", "encollapse", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"COLUMNS": str(width)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert max(map(len, done.stdout.splitlines())) <= width
+    return done.stdout
+
+
+@pytest.mark.parametrize("width", [50, 120])
+def test_options_keep_their_names_in_any_terminal(width: int) -> None:
+    text = in_columns(width, "predict", "--help")
+    for option in ("--weight-decay", "--feature-decay", "--samples-per-class", "--feature-dim"):
+        assert f"{option} " in text
+    assert "[bold]" not in text
+    assert "…" not in text
+
+
+@pytest.mark.parametrize("width", [50, 120])
+def test_numbers_of_a_transition_stay_whole_in_any_terminal(width: int) -> None:
+    """Four classes of five at λ_W = 5e-3, λ_H = 2e-3 turn at 0.0291076 (closed form); below it cos = −1/3."""
+    text = in_columns(width, *PREDICT, *DECAYS, "--path")
+    rows = [line.split() for line in text.splitlines()]
+    assert ["0", "−0.333333"] in [row[:2] for row in rows]
+    assert "0.02911" in [row[0] for row in rows if row]
+    assert "critical" in text
+
+
+@pytest.mark.parametrize("width", [50, 120])
+def test_a_measurement_keeps_names_and_numbers_in_any_terminal(
+    width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    labels = np.repeat(np.arange(5), 3)
+    np.save(tmp_path / "features.npy", np.eye(5, 7)[labels])
+    np.save(tmp_path / "labels.npy", labels)
+    files = (str(tmp_path / "features.npy"), "--labels", str(tmp_path / "labels.npy"))
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert cli.run(["measure", *files, "--per-class"]) == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= width
+    assert re.search(r"nc2_etf_uncentered +0\.4595\b", text)  # |I/√5 − (I − J/5)/2|² = 2 − 4/√5
+    assert "…" not in text
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("encollapse pred", ["predict"]),
+        ("encollapse predict --feature-de", ["--feature-decay"]),
+        ("encollapse predict -e sim", ["simplex"]),
+        ("encollapse study digits", ["digits-accuracy", "digits-transition"]),
+        ("encollapse train mnist5", ["mnist5k"]),
+    ],
+)
+def test_the_tab_key_completes_commands_options_and_names(typed: str, offered: list[str]) -> None:
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    done = subprocess.run(
+        [sys.executable, "-m", "encollapse"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | words | {"_ENCOLLAPSE_COMPLETE": "complete_bash"},
+    )
+    assert done.stdout.split() == offered

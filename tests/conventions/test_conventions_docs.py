@@ -2,12 +2,17 @@
 
 import importlib
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+import typer
+from typer.core import TyperGroup
+
+from encollapse.cli._app import app
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -33,23 +38,42 @@ def test_python_snippets_run(page: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def named_commands() -> set[str]:
-    text = "\n".join(code for page in PAGES for code in blocks(page, "sh"))
-    return set(re.findall(r"^encollapse ([a-z]+)", text, re.MULTILINE))
+def shell_lines(page: Path) -> list[str]:
+    """Commands of a page, continued lines joined."""
+    text = "\n".join(blocks(page, "sh")).replace("\\\n", " ")
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def test_commands_in_the_documentation_exist() -> None:
-    names = named_commands()
-    assert {"encodings", "predict", "train", "study", "report"} <= names
-    for name in sorted(names):
-        done = subprocess.run(
-            [sys.executable, "-m", "encollapse.cli", name, "--help"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{name}: {done.stderr}"
-        assert "Usage" in done.stdout
+COMMANDS = sorted({line for page in PAGES for line in shell_lines(page) if line.startswith("encollapse ")})
+
+
+def test_every_command_has_a_line_in_the_documentation() -> None:
+    named = {line.split()[1] for line in COMMANDS}
+    assert named >= {"encodings", "predict", "design", "train", "measure", "study", "report", "explore"}
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_in_the_documentation_can_be_called(line: str) -> None:
+    """Each command line of a page is one that its command takes: names, options and types are checked, nothing runs."""
+    words = shlex.split(line, comments=True)
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    command = group.commands[words[1]]
+    if "--help" not in words:
+        command.make_context(words[1], words[2:])
+
+
+BENCHMARKS = sorted({line for page in PAGES for line in shell_lines(page) if line.startswith("python ")})
+
+
+@pytest.mark.parametrize("script", sorted({shlex.split(line)[1] for line in BENCHMARKS}))
+def test_scripts_in_the_documentation_know_their_options(script: str) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / script, "--help"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    used = {word for line in BENCHMARKS if script in line for word in line.split() if word.startswith("--")}
+    assert used <= set(re.findall(r"--[a-z-]+", done.stdout))
 
 
 def test_make_targets_in_the_readme_exist() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from inspect import cleandoc
 from typing import Annotated
 
 import typer
@@ -18,12 +20,14 @@ from encollapse.cli.report import report
 from encollapse.cli.study import study
 from encollapse.cli.train import train
 
+_BOXED = shutil.get_terminal_size().columns >= 64
+"""Whether the help has boxes: in a narrower terminal they would cut the names of options short."""
+
 app = typer.Typer(
     name="encollapse",
     help="The geometry that classifiers collapse to, and the class encoding that decides it.",
     epilog="Every command has --help with examples. --debug, anywhere, shows tracebacks.",
-    add_completion=False,
-    no_args_is_help=True,
+    rich_markup_mode="rich" if _BOXED else None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -45,8 +49,13 @@ def _common(
     pass
 
 
+def _plain(text: str) -> str:
+    """The text of a help without markup, each example a paragraph."""
+    return cleandoc(text).replace("[bold]", "").replace("[/bold]", ":").replace("\n$ ", "\n\n$ ")
+
+
 for _command in (encodings, predict, design, train, measure, study, report, explore):
-    app.command()(_command)
+    app.command(help=None if _BOXED else _plain(_command.__doc__ or ""))(_command)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -58,7 +67,8 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     try:
         with plain_warnings():
-            code = app(arguments, prog_name="encollapse", standalone_mode=False)
+            code = app(arguments or ["--help"], prog_name="encollapse", standalone_mode=False)
+            code = code if arguments else 2
     except typer.Exit as leave:
         code = leave.exit_code
     except (typer.Abort, KeyboardInterrupt):

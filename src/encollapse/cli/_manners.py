@@ -38,6 +38,9 @@ def explain(error: Exception) -> int:
         text, hint = f"{error.filename}: {reason}", "check the path"
     elif isinstance(error, EncollapseError | FileNotFoundError):
         text, _, hint = str(error).partition("; ")
+    elif isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        text, hint = f"{where}{error.strerror}", ""
     else:
         text = f"{type(error).__name__}: {error}"
         hint = "run again with --debug for the traceback"

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
+
+def named(module: str) -> Callable[[str], list[str]]:
+    """What the Tab key offers: the names that a module of the library lists."""
+
+    def names(incomplete: str) -> list[str]:
+        known = importlib.import_module(f"encollapse.{module}").names()
+        return [name for name in known if name.startswith(incomplete)]
+
+    return names
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 EncodingName = Annotated[
-    str, typer.Option("--encoding", "-e", help="A name of `encollapse encodings`, or a .json or .npz file.")
+    str,
+    typer.Option(
+        "--encoding",
+        "-e",
+        help="A name of `encollapse encodings`, or a .json or .npz file.",
+        autocompletion=named("encodings"),
+    ),
 ]
 EncodingOptions = Annotated[
     list[str] | None,

@@ -7,13 +7,18 @@ from typing import Annotated
 import typer
 
 from encollapse.cli._manners import show
-from encollapse.cli._options import EncodingOptions, Json
+from encollapse.cli._options import EncodingOptions, Json, named
 from encollapse.cli._parsing import parse_encoding
 
 
 def encodings(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME|FILE", help="Show this one; default: list them all.")
+        str | None,
+        typer.Argument(
+            metavar="NAME|FILE",
+            help="Show this one; default: list them all.",
+            autocompletion=named("encodings"),
+        ),
     ] = None,
     classes: Annotated[int, typer.Option(help="Number of classes of the one shown.")] = 10,
     option: EncodingOptions = None,

@@ -8,14 +8,17 @@ from typing import Annotated
 import typer
 
 from encollapse.cli._manners import complain, show
-from encollapse.cli._options import Json
+from encollapse.cli._options import Json, named
 from encollapse.cli._parsing import parse_options
 from encollapse.errors import ArgumentError
 
 
 def study(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME|FILE", help="A built-in study, or a .toml file.")
+        str | None,
+        typer.Argument(
+            metavar="NAME|FILE", help="A built-in study, or a .toml file.", autocompletion=named("study")
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the results; default runs/NAME.")

@@ -14,6 +14,7 @@ from encollapse.cli._options import (
     EncodingName,
     EncodingOptions,
     Json,
+    named,
 )
 from encollapse.cli._parsing import (
     parse_counts,
@@ -39,6 +40,7 @@ def train(
         typer.Argument(
             metavar="NAME|FILE",
             help="digits, mnist5k, mnist, fashion-mnist, gaussian-mixture, openml:NAME, a file or a folder.",
+            autocompletion=named("data"),
         ),
     ],
     encoding: EncodingName,

@@ -282,8 +282,10 @@ def _source(name_or_path: str | Path, seed: int, options: Mapping[str, Any]) -> 
         raise ArgumentTypeError(f"name_or_path: expected a name or a path, got {name_or_path!r}")
     text = str(name_or_path)
     if not recognised(name_or_path):
+        meant = _checks.did_you_mean(text, CATALOGUE)
         raise ArgumentError(
-            f"name_or_path: no data set is called {text!r}; there are {', '.join(CATALOGUE)}, openml:NAME, "
+            f"name_or_path: no data set is called {text!r}; {meant and meant + ' '}"
+            f"there are {', '.join(CATALOGUE)}, openml:NAME, "
             f"files ending in {', '.join(folders.SUFFIXES)}, and folders"
         )
     known = options_of(text)

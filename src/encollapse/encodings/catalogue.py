@@ -122,11 +122,14 @@ def by_name(name: str, num_classes: int, **options: Any) -> Encoding:
         raise ArgumentTypeError(f"name: expected a string, got {name!r}")
     entry = CATALOGUE.get(name.replace("_", "-"))
     if entry is None:
-        raise ArgumentError(f"name: no encoding is called {name!r}; there are {', '.join(CATALOGUE)}")
+        meant = _checks.did_you_mean(name, CATALOGUE)
+        raise ArgumentError(
+            f"name: no encoding is called {name!r}; {meant and meant + ' '}there are {', '.join(CATALOGUE)}"
+        )
     unknown = [o for o in options if o not in entry.options and o != "classes"]
     if unknown:
-        known = ", ".join(entry.options) or "none"
-        raise ArgumentError(f"{unknown[0]}: the encoding {name!r} has no such option; it has: {known}")
+        known = ", ".join(entry.options) or "none at all"
+        raise ArgumentError(f"{unknown[0]}: the encoding {name!r} has no such option; it has {known}")
     missing = [n for n, p in entry.options.items() if p.default is p.empty and n not in options]
     if missing:
         example = json.dumps(entry.example_for(4)[missing[0]], separators=(",", ":"))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from rich import box
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from encollapse.present.wording import count, fixed
 
-_SHOWN = 10  # entries of a vector before it is cut
+_SHOWN = 10  # different entries of a vector before it is cut
 
 
 def plain_table(*heads: str) -> Table:
@@ -21,6 +23,17 @@ def plain_table(*heads: str) -> Table:
     for head in heads:
         table.add_column(head, overflow="fold")
     return table
+
+
+class Narrowing:
+    """A table, and what stands for it in a terminal of fewer columns than it needs."""
+
+    def __init__(self, table: RenderableType, columns: int, narrow: RenderableType) -> None:
+        self.table, self.columns, self.narrow = table, columns, narrow
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """Choose by the width that there is."""
+        yield self.table if options.max_width >= self.columns else self.narrow
 
 
 def align_right(table: Table, columns: int) -> None:
@@ -40,11 +53,13 @@ def fact_table(pairs: Sequence[tuple[str, Any]]) -> Table:
 
 
 def vector(values: np.ndarray[Any, Any]) -> str:
-    """A few entries of a vector, and how many there are."""
-    if len(values) > 1 and np.ptp(values) <= 1e-12 * np.abs(values).max(initial=0.0):
-        return f"{values[0]:.6g} ({len(values)} times)"
-    text = "  ".join(f"{value:.6g}" for value in values[:_SHOWN])
-    return text if len(values) <= _SHOWN else f"{text}  … ({len(values)} in all)"
+    """A few entries of a vector, equal neighbours together, and how many there are."""
+    rounding = 1e-12 * np.abs(values).max(initial=0.0)
+    steps = np.cumsum(np.abs(np.diff(values, prepend=values[:1])) > rounding)
+    runs = [[float(values[i]) for i in run] for _, run in groupby(range(len(values)), key=steps.__getitem__)]
+    shown = [f"{run[0]:.6g}" + (f" ({len(run)} times)" if len(run) > 1 else "") for run in runs[:_SHOWN]]
+    text = "  ".join(shown)
+    return text if len(runs) <= _SHOWN else f"{text}  … ({len(values)} in all)"
 
 
 def cosine_range(cosines: np.ndarray[Any, Any]) -> str:

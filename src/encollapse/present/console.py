@@ -15,7 +15,7 @@ from rich.text import Text
 from encollapse import ufm
 from encollapse.encodings.catalogue import CATALOGUE
 from encollapse.geometry import ClassGeometry, Comparison, compare
-from encollapse.present.cells import align_right, cosine_range, fact_table, plain_table, vector
+from encollapse.present.cells import Narrowing, align_right, cosine_range, fact_table, plain_table, vector
 from encollapse.present.records import EXAMPLE_CLASSES
 from encollapse.present.wording import count, fixed, short
 from encollapse.study.results import Results
@@ -33,7 +33,9 @@ def encodings_table() -> RenderableType:
     table = plain_table("encoding", "what it is", f"options, say for {EXAMPLE_CLASSES} classes")
     for name, entry in CATALOGUE.items():
         options = " ".join(f"--option {_option(o, v)}" for o, v in entry.example_for(EXAMPLE_CLASSES).items())
-        table.add_row(Text(name, style="bold"), entry.summary.replace("`", ""), options or "none needed")
+        table.add_row(
+            Text(name, style="bold", no_wrap=True), entry.summary.replace("`", ""), options or "none needed"
+        )
     return table
 
 
@@ -99,28 +101,34 @@ def studies_table(studies: Sequence[Study]) -> RenderableType:
 
 def path_table(path: ufm.BiasPath) -> RenderableType:
     """The transition: mean cosine and bias along the bias decay."""
-    table = plain_table("λ_b", "mean cosine", "|bias|", "minimum", "")
+    rows = []
     for decay, cosine, solution in zip(path.bias_decays, path.mean_cosine, path.solutions, strict=True):
         mark = "critical" if decay == path.critical else ""
-        cells = (
-            number_label(float(decay)),
-            "–" if math.isnan(cosine) else fixed(float(cosine), 6),
-            f"{np.linalg.norm(solution.bias):.6f}",
-            f"{solution.loss:.8f}",
-            mark,
-        )
-        table.add_row(*cells, style="bold" if mark else "")
-    align_right(table, 4)
-    return table
+        shown = "–" if math.isnan(cosine) else fixed(float(cosine), 6)
+        size = f"{np.linalg.norm(solution.bias):.6f}"
+        rows.append((number_label(float(decay)), shown, size, f"{solution.loss:.8f}", mark))
+
+    def made(heads: tuple[str, ...], marks: bool) -> RenderableType:
+        table = plain_table(*heads)
+        for row in rows:
+            table.add_row(*row[: len(heads)], style="bold" if row[-1] else "")
+        align_right(table, 4)
+        return table if marks else Group(table, Text("bold: the critical bias decay", style="dim"))
+
+    heads = ("λ_b", "mean cosine", "|bias|", "minimum")
+    return Narrowing(
+        made((*heads, ""), marks=True), 58, made(("λ_b", "cosine", "|bias|", "minimum"), marks=False)
+    )
 
 
 def comparison_table(comparison: Comparison) -> RenderableType:
     """Every error of a comparison, with what it means or why it is missing."""
-    table = plain_table("prediction against measurement", "error", "")
+    table, narrow = plain_table("prediction against measurement", "error", ""), plain_table("error", "")
     for row in comparison.rows:
         table.add_row(row.name, short(row.value), row.reason or row.meaning)
-    table.columns[1].justify = "right"
-    return Group(table, *(Text(f"note: {note}") for note in comparison.notes))
+        narrow.add_row(row.name, short(row.value))
+    table.columns[1].justify = narrow.columns[1].justify = "right"
+    return Group(Narrowing(table, 66, narrow), *(Text(f"note: {note}") for note in comparison.notes))
 
 
 DECAYS = {

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich import box
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from encollapse.present.cells import Narrowing
 from encollapse.present.class_details import ClassDetails, class_details
 from encollapse.present.wording import count, fixed
 
@@ -74,17 +76,14 @@ def facts(collapse: Collapse) -> list[str]:
 
 def collapse_table(collapse: Collapse, *, per_class: bool = False) -> RenderableType:
     """Every collapse metric, grouped, with what it means; below, what is missing and why."""
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(overflow="fold", style="dim")
-    for title, rows in grouped(collapse):
-        table.add_row(Text(title, style="bold"))
-        for name, value, meaning in rows:
-            table.add_row(f"  {name}", Text(number(name, value), style="cyan"), Text(meaning))
+    table = Narrowing(_metrics(collapse, meanings=True), 70, _metrics(collapse, meanings=False))
     parts: list[RenderableType] = [Text(" · ".join(facts(collapse)), style="bold"), "", table]
     for reason, names in reasons(collapse).items():
-        parts += ["", Text(f"Without a value, as {reason}:"), Text(f"  {', '.join(names)}", style="dim")]
+        parts += [
+            "",
+            Text(f"Without a value, as {reason}:"),
+            Padding(Text(", ".join(names), style="dim"), (0, 0, 0, 2)),
+        ]
     if per_class:
         parts += ["", class_table(collapse)]
     return Group(
@@ -92,15 +91,24 @@ def collapse_table(collapse: Collapse, *, per_class: bool = False) -> Renderable
     )
 
 
+def _metrics(collapse: Collapse, *, meanings: bool) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    if meanings:
+        table.add_column(overflow="fold", style="dim")
+    for title, rows in grouped(collapse):
+        table.add_row(Text(title, style="bold"))
+        for name, value, meaning in rows:
+            cells = (f"  {name}", Text(number(name, value), style="cyan"), Text(meaning))
+            table.add_row(*cells[: 3 if meanings else 2])
+    return table
+
+
 def class_table(collapse: Collapse) -> RenderableType:
     """Every class, the noisiest first, and the closest pairs."""
     details = class_details(collapse)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for head in ("class", "samples", "|m − μ|", "spread", "nearest", "at", "noise", ""):
-        table.add_column(head, justify="left" if not head else "right")
-    for index in by_noise(details):
-        row = class_cells(details, index)
-        table.add_row(*row, Text(_bar(details.noise[index]), style="cyan"))
+    table = Narrowing(_classes(details, range(8)), 68, _classes(details, (0, 1, 3, 4, 6)))
     note = "noise: spread over half the distance to the nearest class mean; 0 is collapsed"
     pairs = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for head in ("closest pairs", "distance", "cosine"):
@@ -108,6 +116,17 @@ def class_table(collapse: Collapse) -> RenderableType:
     for first, second, distance, cosine in details.closest_pairs:
         pairs.add_row(f"{first} – {second}", f"{distance:.4g}", _cosine(cosine))
     return Group(table, Text(note, style="dim"), "", pairs)
+
+
+def _classes(details: ClassDetails, shown: Sequence[int]) -> Table:
+    heads = ("class", "samples", "|m − μ|", "spread", "nearest", "at", "noise", "")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for column in shown:
+        table.add_column(heads[column], justify="right" if heads[column] else "left")
+    for index in by_noise(details):
+        cells: tuple[str | Text, ...] = (*class_cells(details, index), Text(_bar(details.noise[index]), style="cyan"))
+        table.add_row(*(cells[column] for column in shown))
+    return table
 
 
 def by_noise(details: ClassDetails) -> list[int]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic_core import ErrorDetails
+
+from encollapse._checks import did_you_mean
 
 
 def block_name(index: int) -> str:
@@ -91,7 +92,4 @@ def _keys_at(error: ErrorDetails, keys: Mapping[str, list[str]]) -> list[str]:
 def suggest(word: str, known: Iterable[str]) -> str:
     """Say what was probably meant, or what there is."""
     known = list(known)
-    close = difflib.get_close_matches(word, known, n=1)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; there are {', '.join(known)}"
+    return f"; {did_you_mean(word, known) or 'there are ' + ', '.join(known)}"

@@ -83,5 +83,8 @@ def as_convention(value: str | Convention) -> Convention:
     if not isinstance(value, str):
         raise ArgumentTypeError(f"convention: expected a name or a Convention, got {value!r}")
     if value not in PRESETS:
-        raise ArgumentError(f"convention: none is called {value!r}; there are {', '.join(PRESETS)}")
+        meant = _checks.did_you_mean(value, PRESETS)
+        raise ArgumentError(
+            f"convention: none is called {value!r}; {meant and meant + ' '}there are {', '.join(PRESETS)}"
+        )
     return PRESETS[value]

@@ -188,8 +188,9 @@ def _entry(model: Any) -> Entry:
     if is_module(model):
         return OF_MODULES
     if not recognised(model):
+        meant = _checks.did_you_mean(model, CATALOGUE)
         raise ArgumentError(
             f"model: expected one of {', '.join(map(repr, CATALOGUE))}, or the import path of a "
-            f"torch.nn.Module as {IMPORTED}, got {model!r}"
+            f"torch.nn.Module as {IMPORTED}, got {model!r}" + (meant and f"; {meant}")
         )
     return CATALOGUE.get(model, OF_IMPORTED)
