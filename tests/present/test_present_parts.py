@@ -12,7 +12,10 @@ from encollapse.present import wording
 from encollapse.present.charts.bias_axis import BiasAxis
 from encollapse.present.console import transition_grid
 from encollapse.present.families import by_panel, families
+from encollapse.present.figures.decisions import percent_limits
 from encollapse.present.figures.grams import chosen_trials
+from encollapse.present.figures.spread import Spread
+from encollapse.present.summary import in_words
 from encollapse.study.live import duration
 from reference.study_folder import study_of, write_folder
 
@@ -46,6 +49,45 @@ def test_an_axis_without_finite_values_exists() -> None:
 )
 def test_symbols_are_set_and_everything_else_escaped(text: str, expected: str) -> None:
     assert str(wording.symbols(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("8.2e-5 ± 3.0e-5", '8.2e-5<span class="spread">± 3.0e-5</span>'),
+        ("<b> ± 1", '&lt;b&gt;<span class="spread">± 1</span>'),
+        ("8.2e-5", "8.2e-5"),
+    ],
+)
+def test_a_spread_stands_beneath_its_mean(text: str, expected: str) -> None:
+    assert str(wording.spread(wording.symbols(text))) == expected
+
+
+@given(st.lists(st.floats(0.0, 100.0), min_size=1, max_size=5))
+def test_axes_of_shares_show_every_value_and_nothing_beyond_the_possible(shares: list[float]) -> None:
+    low, high = percent_limits([Spread(share, share, share, 1) for share in shares])
+    assert low <= min(shares) <= max(shares) <= high
+    assert high - low > 0.9
+    room = 0.031 * (min(high, 100.0) - max(low, 0.0))
+    assert -room <= low
+    assert high <= 100.0 + room
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, "none"),
+        (True, "yes"),
+        (False, "no"),
+        (math.inf, "inf"),
+        (1 / 3, "0.333333"),
+        ({"depth": 3, "batch_norm": False, "stem": None}, "depth 3, batch_norm no, stem none"),
+        ({}, "none"),
+        ([32, 64], "32, 64"),
+    ],
+)
+def test_settings_are_said_in_words(value: object, expected: str) -> None:
+    assert in_words(value) == expected
 
 
 @pytest.mark.parametrize(

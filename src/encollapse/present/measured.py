@@ -124,7 +124,10 @@ def _classes(details: ClassDetails, shown: Sequence[int]) -> Table:
     for column in shown:
         table.add_column(heads[column], justify="right" if heads[column] else "left")
     for index in by_noise(details):
-        cells: tuple[str | Text, ...] = (*class_cells(details, index), Text(_bar(details.noise[index]), style="cyan"))
+        cells: tuple[str | Text, ...] = (
+            *class_cells(details, index),
+            Text(_bar(details.noise[index]), style="cyan"),
+        )
         table.add_row(*(cells[column] for column in shown))
     return table
 

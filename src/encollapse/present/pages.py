@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import encollapse
-from encollapse.present.wording import symbols
+from encollapse.present.wording import spread, symbols
 
 
 def render(template: str, **values: Any) -> str:
@@ -20,4 +20,5 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["symbols"] = symbols
+    environment.filters["spread"] = spread
     return environment.get_template(template).render(version=encollapse.__version__, **values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from encollapse.present.families import Family
@@ -123,10 +123,21 @@ def shared_settings(results: Results) -> list[tuple[str, str]]:
             "threshold t = c√K": record["threshold_t"],
         }
         for name, value in values.items():
-            text = "none" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+            text = in_words(value)
             if text not in found.setdefault(name, []):
                 found[name].append(text)
     return [(name.replace("_", " "), "; ".join(texts)) for name, texts in found.items() if name != "progress"]
+
+
+def in_words(value: Any) -> str:
+    """A setting as people read it."""
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {in_words(entry)}" for name, entry in value.items()) or "none"
+    return ", ".join(map(in_words, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def versions(results: Results) -> list[tuple[str, str]]:

@@ -69,6 +69,12 @@ def symbols(text: Any) -> Markup:
     return Markup(_SUBSCRIPT.sub(r"<sub>\1</sub>", str(escape(text))))
 
 
+def spread(cell: Markup) -> Markup:
+    """Set what follows the ``±`` of a table's cell beneath the mean, so that columns stay narrow."""
+    mean, sign, rest = cell.partition(" ± ")
+    return Markup('{}<span class="spread">± {}</span>').format(mean, rest) if sign else cell
+
+
 def wrapped(text: str, length: int, most: int = 3) -> str:
     """A name longer than `length` in up to `most` lines, broken at brackets, commas and dots; the rest is left out.
 

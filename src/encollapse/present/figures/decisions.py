@@ -9,6 +9,7 @@ from encollapse.present.charts import Chart, Drawing, Panel, Scale, drawing
 from encollapse.present.families import Family
 from encollapse.present.figures.dots import dot_panel
 from encollapse.present.figures.rows import RowSheet, row_sheets
+from encollapse.present.figures.spread import Spread
 
 NAME = "decisions"
 
@@ -32,10 +33,8 @@ def _chart(sheet: RowSheet, known: Sequence[tuple[str, str]]) -> Chart:
     panels: list[Panel] = []
     for name, meaning in known:
         dots = sheet.dots(name, unit=100.0)
-        low = min((dot.value.low for dot in dots), default=100.0)
-        high = max((dot.value.high for dot in dots), default=100.0)
-        margin = max(0.06 * (high - low), 0.3)
-        panels.append(dot_panel(sheet.names, Scale("%", limits=(low - margin, high + margin)), dots, meaning))
+        scale = Scale("%", limits=percent_limits([dot.value for dot in dots]))
+        panels.append(dot_panel(sheet.names, scale, dots, meaning))
     absent = [meaning for q, meaning in _QUANTITIES if (q, meaning) not in known]
     note = f" Not in the records: {'; '.join(absent)}." if absent else ""
     caption = (
@@ -44,3 +43,13 @@ def _chart(sheet: RowSheet, known: Sequence[tuple[str, str]]) -> Chart:
         f"share of samples on which it agrees with the nearest class mean.{note}"
     )
     return sheet.chart(NAME, caption, panels, columns=min(2, len(panels)))
+
+
+def percent_limits(values: Sequence[Spread]) -> tuple[float, float]:
+    """Limits of an axis of shares: room around the values, and none beyond 0 and 100 % but for half a mark."""
+    low = min((value.low for value in values), default=100.0)
+    high = max((value.high for value in values), default=100.0)
+    margin = max(0.06 * (high - low), 1.0)
+    left, right = max(low - margin, 0.0), min(high + margin, 100.0)
+    mark = 0.03 * (right - left)
+    return left - mark * (low <= mark), right + mark * (high >= 100.0 - mark)
