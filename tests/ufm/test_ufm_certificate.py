@@ -213,3 +213,17 @@ def test_residual_that_rises_while_the_value_falls_is_no_end() -> None:
     )
     solution = ec.ufm.solve(problem)
     assert solution.certificate.relative_gap < 1e-12
+
+
+@pytest.mark.parametrize("bias_decay", [1e-3, 1.0, math.inf])
+@pytest.mark.parametrize("signs", [(1, 1), (1, -1), (-1, 1), (-1, -1)])
+def test_a_mean_within_equal_singular_values_keeps_its_sign(
+    signs: tuple[int, int], bias_decay: float
+) -> None:
+    """A square in the plane and a point on each side of it: two of the three centred singular values are equal."""
+    square = np.array([[1.0, 0, -1, 0, 0, 0], [0, 1, 0, -1, 0, 0], [0, 0, 0, 0, 0.5, -0.5]])
+    encoding = ec.encodings.Encoding(square + np.array([[0.3 * signs[0]], [0.7 * signs[1]], [-0.2]]))
+    problem = ec.ufm.Problem(encoding, 7, weight_decay=0.01, feature_decay=0.01, bias_decay=bias_decay)
+    solution = ec.ufm.solve(problem)
+    assert solution.certificate.holds
+    assert ec.ufm.objective(problem, *solution.parameters()) == pytest.approx(solution.loss, rel=1e-13)

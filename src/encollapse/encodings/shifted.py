@@ -21,7 +21,7 @@ class Shifted(Encoding):
     def __init__(self, base: Encoding, shift: Any, *, name: str) -> None:
         self._setup(base.num_classes, base.code_dim, name, base.classes if base._classes else None)
         self._base = base
-        self._shift = _checks.read_only(
+        self._shift: FloatArray = _checks.read_only(
             _checks.array(shift, "shift", (base.code_dim,), axes="(code_dim,)").copy()
         )
         self._frozen = True

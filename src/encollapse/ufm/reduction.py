@@ -136,7 +136,7 @@ def _gather(
     for first, end in itertools.pairwise(starts):
         if end - first < 2:
             continue
-        part = mean[first:end]
+        part = mean[first:end].copy()
         size = float(np.linalg.norm(part))
         # A Householder reflection that maps the projection onto the first axis.
         axis = part.copy()
