@@ -110,11 +110,6 @@ class Classifier(nn.Module):
         features: Tensor = self.backbone(inputs)
         return features
 
-    def outputs_and_features(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs (N, q), and the features (N, d) that they come from."""
-        features = self.backbone(inputs)
-        return self.head(features), features
-
     @torch.no_grad()
     def rescale_(self, *, features: float, weight: float, bias: float) -> None:
         """Multiply the features, the head's weight and its bias by positive factors, in place."""
