@@ -139,3 +139,60 @@ def test_layers_keep_a_covariance_where_it_is_affordable(monkeypatch: pytest.Mon
     monkeypatch.setattr("encollapse.measure.projection.BUDGET", 40 * 3**2)
     found = measure_layers(net, [(torch.randn(29, 3), torch.arange(29) % 4)], ["0", "2"], 4)
     assert [layer.route for layer in found.values()] == ["one-pass covariance", "no covariance"]
+
+
+def test_tags_as_zeros_and_ones_are_the_same_tags() -> None:
+    rng = np.random.default_rng(11)
+    tags = [{0}, {1}, {2}, {0, 1}, {1, 2}, {0, 1, 2}, {2}, {0, 2}, {1}]
+    marks = np.zeros((9, 3), dtype=np.int64)
+    for row, own in zip(marks, tags, strict=True):
+        row[list(own)] = 1
+    features = rng.standard_normal((9, D))
+    wanted = tag_angles(features, tags)
+    for given in (
+        marks,
+        marks.astype(bool),
+        torch.from_numpy(marks).float(),
+        [torch.tensor(sorted(t)) for t in tags],
+    ):
+        assert tag_angles(features, given) == wanted
+
+
+@pytest.mark.parametrize(
+    "tags", [None, "abc", [0, 1], ["a", "b"], [{0.5}, {1}], [{-1}, {1}], np.full((2, 3), 2)]
+)
+def test_tags_that_are_no_sets_of_whole_numbers(tags: Any) -> None:
+    with pytest.raises((ArgumentError, ArgumentTypeError), match="tags"):
+        tag_angles(np.eye(2, D), tags)
+
+
+def test_values_without_a_unit_at_extreme_scales() -> None:
+    rng = np.random.default_rng(12)
+    features, outside = rng.standard_normal((N, D)), rng.standard_normal((17, D))
+    labels, weight, targets = np.arange(N) % K, rng.standard_normal((3, D)), rng.standard_normal((N, 3))
+    plain = regression_collapse(features, targets, weight)
+    for scale in (1e-200, 1e200):
+        found = regression_collapse(scale * features, targets, scale * weight)
+        assert (found.nrc1, found.nrc2, found.nrc3) == pytest.approx((plain.nrc1, plain.nrc2, plain.nrc3))
+        assert regression_collapse(features, scale * targets, weight).nrc3 == pytest.approx(plain.nrc3)
+        assert nc5(scale * features, labels, scale * outside) == pytest.approx(nc5(features, labels, outside))
+        np.testing.assert_allclose(
+            neco_scores(scale * features, scale * outside, 2), neco_scores(features, outside, 2)
+        )
+        np.testing.assert_allclose(
+            nci_scores(scale * outside, weight, mean=np.zeros(D)),
+            nci_scores(outside, weight, mean=np.zeros(D)),
+        )
+
+
+def test_a_kernel_says_what_its_entries_cannot_show() -> None:
+    rng = np.random.default_rng(13)
+    labels = np.arange(60) % K
+    means = rng.standard_normal((K, D))
+    for spread in (1e-2, 1e-10):
+        features = means[labels] + spread * rng.standard_normal((60, D))
+        found, direct = kernel_nc1(features @ features.T, labels), collapse(features, labels).nc1_trace_ratio
+        assert direct is not None
+        assert abs(found["nc1_trace_ratio"] - direct) < found["floor"]
+        assert (direct < found["floor"]) == (spread == 1e-10)
+    assert kernel_nc1((features @ features.T).astype(np.float32), labels)["floor"] > 1e-8

@@ -12,11 +12,12 @@ from encollapse.geometry.linear_algebra import NUMPY
 
 
 def kernel_nc1(kernel: ArrayLike, labels: ArrayLike) -> dict[str, float]:
-    """NC1 from the kernel ``H Hᵀ`` of N samples: ``nc1_pinv`` and ``nc1_trace_ratio`` of the default convention.
+    """NC1 from the kernel ``H Hᵀ`` of N samples: ``nc1_pinv``, ``nc1_trace_ratio`` and their ``floor``, by default
+    convention.
 
     Worth its while where N is below the feature dimension, or where only a kernel is known (an
-    infinitely wide network, say). Differences of kernel entries lose digits as features collapse:
-    a spread within classes below ``1e-8`` of the features cannot be seen.
+    infinitely wide network, say). Differences of kernel entries lose digits as features collapse: ``floor`` is the
+    ratio of traces that rounding of the entries alone can make, and below it both values are rounding.
 
     Parameters
     ----------
@@ -29,6 +30,7 @@ def kernel_nc1(kernel: ArrayLike, labels: ArrayLike) -> dict[str, float]:
     ArgumentError
         If shapes disagree, the kernel is not symmetric, or the class means are not affinely independent.
     """
+    given = _checks.to_numpy(kernel, "kernel").dtype
     gram = _checks.array(kernel, "kernel", (None, None), axes="(num_samples, num_samples)")
     if gram.shape[0] != gram.shape[1] or not np.allclose(
         gram, gram.T, rtol=1e-6, atol=1e-9 * np.abs(gram).max()
@@ -54,7 +56,10 @@ def kernel_nc1(kernel: ArrayLike, labels: ArrayLike) -> dict[str, float]:
         )
     half = NUMPY.solve(lower, NUMPY.solve(lower, spread), transposed=True)
     within = float(np.trace(gram) - (counts * np.einsum("kn,nm,km->k", members, gram, members)).sum())
+    eps = max(float(np.finfo(given).eps) if given.kind == "f" else 0.0, float(np.finfo(np.float64).eps))
+    spread_between = float(np.trace(between))
     return {
         "nc1_pinv": float(np.square(half).sum()) / len(gram) / len(classes),
-        "nc1_trace_ratio": max(within, 0.0) / len(gram) / float(np.trace(between)),
+        "nc1_trace_ratio": max(within, 0.0) / len(gram) / spread_between,
+        "floor": 4 * eps * float(np.trace(gram)) / len(gram) / spread_between,
     }

@@ -8,6 +8,7 @@ from scipy.stats import rankdata
 from encollapse import _checks
 from encollapse._typing import ArrayLike, FloatArray
 from encollapse.errors import ArgumentError
+from encollapse.geometry.linear_algebra import squarable
 from encollapse.measure.inputs import labels_for
 
 
@@ -21,13 +22,13 @@ def nc5(features: ArrayLike, labels: ArrayLike, outside: ArrayLike) -> float:
     outside : (N', d)
         Features of the other data.
     """
-    known = _rows(features, "features", None)
+    known = squarable(_rows(features, "features", None))
     targets = labels_for(labels, 2**62, len(known))
     classes, place, counts = np.unique(targets, return_inverse=True, return_counts=True)
     means = np.zeros((len(classes), known.shape[1]))
     np.add.at(means, place, known)
     means /= counts[:, None]
-    centre = _rows(outside, "outside", means.shape[1]).mean(axis=0)
+    centre = squarable(_rows(outside, "outside", means.shape[1])).mean(axis=0)
     lengths = np.linalg.norm(means, axis=1) * np.linalg.norm(centre)
     if not lengths.all():
         raise ArgumentError("features: a class mean, or the mean of outside, is zero and has no direction")
@@ -48,6 +49,8 @@ def neco_scores(reference: ArrayLike, features: ArrayLike, dimension: int) -> Fl
     known = _rows(reference, "reference", None)
     rows = _rows(features, "features", known.shape[1])
     size = _checks.integer(dimension, "dimension", minimum=1, maximum=min(known.shape))
+    # Shares of lengths have no unit, and squares of extreme lengths leave the range of float64.
+    known, rows = _in_units(known, rows)
     mean = known.mean(axis=0)
     _, _, directions = np.linalg.svd(known - mean, full_matrices=False)
     centred = rows - mean
@@ -82,6 +85,7 @@ def nci_scores(
     offset = 0.0 if bias is None else _checks.array(bias, "bias", (len(matrix),))
     centred = rows - _checks.array(mean, "mean", (rows.shape[1],), axes="(feature_dim,)")
     decided = (rows @ matrix.T + offset).argmax(axis=1)
+    centred = squarable(centred)  # of which the direction alone counts
     lengths = np.linalg.norm(centred, axis=1)
     along = np.einsum("nd,nd->n", matrix[decided], centred)
     score = np.divide(along, lengths, out=np.zeros_like(lengths), where=lengths > 0)
@@ -94,6 +98,12 @@ def auroc(inside: ArrayLike, outside: ArrayLike) -> float:
     low = _checks.array(outside, "outside", (None,))
     ranks = rankdata(np.concatenate([high, low]))[: len(high)]
     return float((ranks.sum() - len(high) * (len(high) + 1) / 2) / (len(high) * len(low)))
+
+
+def _in_units(reference: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Both in units of the largest entry of the reference."""
+    unit = float(np.abs(reference).max())
+    return (reference / unit, values / unit) if unit > 0 else (reference, values)
 
 
 def _rows(value: ArrayLike, name: str, dim: int | None) -> FloatArray:

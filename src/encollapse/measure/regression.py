@@ -11,6 +11,7 @@ from scipy.optimize import minimize_scalar
 from encollapse import _checks
 from encollapse._typing import ArrayLike, FloatArray
 from encollapse.errors import ArgumentError
+from encollapse.geometry.linear_algebra import squarable
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,10 @@ def regression_collapse(features: ArrayLike, targets: ArrayLike, weight: ArrayLi
     values = _checks.array(
         values[:, None] if values.ndim == 1 else values, "targets", (len(rows), None), axes="(num_samples, q)"
     )
-    matrix = _checks.array(weight, "weight", (values.shape[1], rows.shape[1]), axes="(q, feature_dim)")
+    matrix = squarable(
+        _checks.array(weight, "weight", (values.shape[1], rows.shape[1]), axes="(q, feature_dim)")
+    )
+    rows = squarable(rows)
     centred = rows - rows[0]
     centred -= centred.mean(axis=0)
     lengths = np.linalg.norm(centred, axis=1)
@@ -84,7 +88,8 @@ def _outside(units: FloatArray, directions: FloatArray) -> float:
 
 
 def _nrc3(weight: FloatArray, targets: FloatArray) -> tuple[float, float]:
-    spectrum, axes = eigh(np.atleast_2d(np.cov(targets.T, ddof=0)))
+    unit = float(np.abs(targets).max()) or 1.0
+    spectrum, axes = eigh(np.atleast_2d(np.cov(targets.T / unit, ddof=0)))
     root = np.sqrt(spectrum.clip(min=0.0))
     if root[-1] == 0.0:
         raise ArgumentError("targets: all rows are the same; their covariance is zero")
@@ -100,4 +105,5 @@ def _nrc3(weight: FloatArray, targets: FloatArray) -> tuple[float, float]:
         distance, bounds=(0.0, float(root[0])), method="bounded", options={"xatol": 1e-12}
     )
     best = min((0.0, float(found.x)), key=distance)
-    return distance(best), best**2
+    shift = best * unit
+    return distance(best), shift * shift

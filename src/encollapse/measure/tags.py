@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from encollapse import _checks
 from encollapse._typing import ArrayLike
-from encollapse.errors import ArgumentError
+from encollapse.errors import ArgumentError, ArgumentTypeError
 
 
-def tag_angles(features: ArrayLike, tags: Sequence[Iterable[int]]) -> dict[tuple[int, ...], float]:
+def tag_angles(
+    features: ArrayLike, tags: Sequence[Iterable[int]] | ArrayLike
+) -> dict[tuple[int, ...], float]:
     """Angle in degrees between the mean of each set of tags and the sum of the means of its single tags.
 
     0 for every set is the tag-wise average property of multi-label collapse :cite:p:`li2024`. Means are
@@ -20,15 +23,17 @@ def tag_angles(features: ArrayLike, tags: Sequence[Iterable[int]]) -> dict[tuple
     Parameters
     ----------
     features : (N, d)
-    tags : sequence of N sets of ints
+    tags : sequence of N sets of ints, or array (N, num_tags) of zeros and ones
+        The tags of each sample, whole numbers from 0.
 
     Raises
     ------
-    ArgumentError
-        If the numbers of samples disagree, a set is empty, or fewer than two tags come alone.
+    ArgumentError, ArgumentTypeError
+        If the numbers of samples disagree, a set is empty or no set of whole numbers, or fewer than two tags come
+        alone.
     """
     rows = _checks.array(features, "features", (None, None), axes="(num_samples, feature_dim)")
-    sets = [tuple(sorted({int(tag) for tag in own})) for own in tags]
+    sets = _sets(tags)
     if len(sets) != len(rows):
         raise ArgumentError(f"tags: got {len(sets)} sets for {len(rows)} rows of features")
     if () in sets:
@@ -53,3 +58,26 @@ def tag_angles(features: ArrayLike, tags: Sequence[Iterable[int]]) -> dict[tuple
             # arccos loses half the digits at small angles
             angles[own] = float(np.degrees(2 * np.arctan2(np.linalg.norm(a - b), np.linalg.norm(a + b))))
     return angles
+
+
+def _sets(tags: Any) -> list[tuple[int, ...]]:
+    """Tags of each sample, ascending."""
+    if getattr(tags, "ndim", 0) == 2:
+        marks = _checks.to_numpy(tags, "tags")
+        if not ((marks == 0) | (marks == 1)).all():
+            raise ArgumentError(
+                "tags: an array (N, num_tags) has a 1 for each tag of a sample and 0 for the others"
+            )
+        return [tuple(np.flatnonzero(own).tolist()) for own in marks]
+    if isinstance(tags, str) or not isinstance(tags, Iterable):
+        raise ArgumentTypeError(f"tags: expected a set of whole numbers a sample, got {type(tags).__name__}")
+    return [_set(own, f"tags[{i}]") for i, own in enumerate(tags)]
+
+
+def _set(own: Any, name: str) -> tuple[int, ...]:
+    if isinstance(own, str) or not isinstance(own, Iterable) or getattr(own, "ndim", 1) == 0:
+        raise ArgumentTypeError(
+            f"{name}: expected a set of whole numbers, got {own!r} of type {type(own).__name__}"
+        )
+    values = (tag.item() if hasattr(tag, "item") else tag for tag in own)
+    return tuple(sorted({_checks.integer(tag, name, minimum=0) for tag in values}))
