@@ -16,8 +16,9 @@ from reference.study_folder import study_of
 TRIALS = study_of().trials[:5]
 
 
-def outcome(error: float | None) -> Outcome:
-    record = {"comparison": None if error is None else {"gram_error": error}}
+def outcome(error: float | None, *, stationarity: float | None = 1e-4, converged: bool = True) -> Outcome:
+    comparison = None if error is None else {"gram_error": error}
+    record = {"comparison": comparison, "stationarity": stationarity, "converged": converged}
     return Outcome(record, None, [], {}, 2.5, "", "", {})
 
 
@@ -53,6 +54,19 @@ def test_a_log_has_a_line_a_trial_with_the_time_left_and_a_summary() -> None:
     assert lines[6].startswith("demo: 2 done, 1 failed, 1 left in 0.")
     assert lines[6].endswith("worst gram_error 4.00e-02: one-hot · λ_b = 0.1 · seed 1")
     assert len(lines) == 7
+
+
+def test_a_training_that_stopped_early_is_said_to_have() -> None:
+    console, stream = log()
+    with display(console) as shown:
+        shown.add(TRIALS[1], outcome(2e-2, stationarity=0.3, converged=False))
+        shown.add(
+            TRIALS[2], outcome(3e-2, stationarity=None, converged=False)
+        )  # no loss that could be stationary
+        shown.add(TRIALS[3], outcome(1e-3))
+    lines = stream.getvalue().splitlines()
+    assert ["not stationary" in line for line in lines[1:4]] == [True, False, False]
+    assert lines[4].startswith("demo: 3 done (1 stopped before they were stationary), 1 left in ")
 
 
 def test_a_log_that_is_silent_for_long_says_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -204,6 +204,26 @@ def test_convolutions_refuse_what_is_no_image(name: str) -> None:
         built(name, (6,))
 
 
+@pytest.mark.parametrize(
+    ("samples", "lengths"), [(60_000, (30, 10)), (2500, (30, 20)), (800, (63, 63)), (190, (100, 264)), (7, (100, 300))]
+)
+def test_passes_over_small_sets_are_more(samples: int, lengths: tuple[int, int]) -> None:
+    for name in ("cnn", "resnet8", "resnet18", "package.module:Class"):
+        assert models.lengths(name, samples) == lengths
+    assert models.lengths("mlp", samples) == models.lengths("mlp", 60_000)
+
+
+def test_convolutions_reach_the_minimum_on_a_small_imbalanced_set_by_default() -> None:
+    counts = [37, 31, 23, 19, 13, 11, 7, 5, 5, 5]
+    dataset = ec.data.load("digits", counts=counts, seed=11)
+    decay = 0.2**2 / (10 * sum(counts) * 5e-3)
+    decays = {"weight_decay": 5e-3, "feature_decay": decay, "bias_decay": 0.4}
+    run = fit(dataset, "simplex", model="cnn", seed=12, **decays)
+    assert run.comparison is not None
+    assert run.comparison.gram_error is not None
+    assert run.comparison.gram_error < 0.02
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "options", "lengths"),
@@ -310,7 +330,7 @@ def test_a_module_itself_is_copied() -> None:
     with torch.no_grad():
         network.backbone.trunk.get_submodule("module.1").get_parameter("weight").zero_()
     assert torch.equal(module(inputs), before)
-    assert models.lengths(module) == models.lengths("package.module:Class")
+    assert models.lengths(module, 70) == models.lengths("package.module:Class", 70)
     with pytest.raises(ArgumentError, match="Sequential has no option 'width'"):
         models.check_options(module, {"width": 3})
     with pytest.raises(ArgumentTypeError, match="last_layer"):

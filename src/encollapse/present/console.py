@@ -18,6 +18,7 @@ from encollapse.geometry import ClassGeometry, Comparison, compare
 from encollapse.present.cells import Narrowing, align_right, cosine_range, fact_table, plain_table, vector
 from encollapse.present.records import EXAMPLE_CLASSES
 from encollapse.present.wording import count, fixed, short
+from encollapse.study.labels import labels_of
 from encollapse.study.results import Results
 from encollapse.study.study import Study
 from encollapse.study.trials import number_label
@@ -172,6 +173,7 @@ def run_table(run: Run) -> RenderableType:
 
 def results_table(results: Results) -> RenderableType:
     """A study in a few lines: what is stored, the worst comparison, what failed."""
+    names = labels_of(results.study.trials)
     stored = f"{count(len(results.done), 'trial')} done"
     if results.failed:
         stored += f", {len(results.failed)} failed"
@@ -181,9 +183,18 @@ def results_table(results: Results) -> RenderableType:
     for name in ("gram_error", "bias_error"):
         worst = results.worst(name)
         if worst is not None:
-            pairs.append((f"worst {name}", f"{short(worst.comparison_error(name))}  {worst.label}"))
+            early = ", not stationary" if worst.stopped_early else ""
+            pairs.append(
+                (f"worst {name}", f"{short(worst.comparison_error(name))}{early}  {names[worst.id]}")
+            )
+    restless = sum(result.stopped_early for result in results.done)
+    if restless:
+        text = (
+            f"{restless} of {len(results.done)} stopped before they were stationary; raise epochs or finish"
+        )
+        pairs.append(("training", Text(text, style="yellow")))
     for result in results.failed:
-        pairs.append(("failed", Text(f"{result.label}: {result.reason}", style="red")))
+        pairs.append(("failed", Text(f"{names[result.id]}: {result.reason}", style="red")))
     pairs.append(("folder", str(results.path)))
     return fact_table(pairs)
 

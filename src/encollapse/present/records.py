@@ -10,6 +10,7 @@ import numpy as np
 from encollapse import ufm
 from encollapse.encodings.catalogue import CATALOGUE
 from encollapse.geometry import ClassGeometry, compare
+from encollapse.study.labels import labels_of
 from encollapse.study.results import ERRORS, Results
 from encollapse.study.study import Study
 from encollapse.study.trials import plain
@@ -108,14 +109,22 @@ def path_record(path: ufm.BiasPath) -> dict[str, Any]:
 
 def results_record(results: Results) -> dict[str, Any]:
     """A study: how many trials ended how, the worst of each error, and a row a trial."""
-    worst = {}
+    names, worst = labels_of(results.study.trials), {}
     for name in ERRORS:
         result = results.worst(name)
         if result is not None:
-            worst[name] = {"trial": result.id, "label": result.label, "value": result.comparison_error(name)}
+            worst[name] = {
+                "trial": result.id,
+                "label": names[result.id],
+                "value": result.comparison_error(name),
+            }
     trials = [
-        {"id": r.id, "label": r.label, "status": r.row.status, "seconds": r.row.seconds}
-        | ({name: r.comparison_error(name) for name in ERRORS} if r.done else {"error": r.error})
+        {"id": r.id, "label": names[r.id], "status": r.row.status, "seconds": r.row.seconds}
+        | (
+            {"converged": r.record["converged"]} | {name: r.comparison_error(name) for name in ERRORS}
+            if r.done
+            else {"error": r.error}
+        )
         for r in results.trials
     ]
     return _record(
@@ -123,6 +132,7 @@ def results_record(results: Results) -> dict[str, Any]:
             "study": results.study.name,
             "path": str(results.path),
             "done": len(results.done),
+            "not_stationary": sum(r.stopped_early for r in results.done),
             "failed": len(results.failed),
             "missing": len(results.missing),
             "worst": worst,

@@ -16,6 +16,7 @@ from encollapse.present.charts import Drawing
 from encollapse.present.families import Family, families
 from encollapse.present.interactive import interactive_page
 from encollapse.present.sections import Section, sections
+from encollapse.study.labels import labels_of
 from encollapse.study.results import Results, open_results
 
 _TEMPLATE = "report.html.j2"
@@ -82,6 +83,7 @@ def _page(results: Results, members: list[Family], made: Sequence[Section]) -> s
         certificates=tables.certificate_table(members),
         meanings=tables.error_meanings(),
         times=tables.time_table(members) if members else None,
+        names=labels_of(study.trials),
         failed=results.failed,
         missing=results.missing,
         settings=summary.shared_settings(results),

@@ -36,7 +36,7 @@ def finding(results: Results, members: Sequence[Family]) -> list[str]:
     path = _path_sentence(members)
     if path:
         sentences.append(path)
-    restless = sum(not result.record["converged"] for result in results.done)
+    restless = sum(result.stopped_early for result in results.done)
     if restless:
         sentences.append(
             f"{count(restless, 'network')} stopped before the training was stationary; the table marks them."

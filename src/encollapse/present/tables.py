@@ -73,13 +73,13 @@ def comparison_table(results: Results, members: Sequence[Family]) -> Table:
     if top is not None:
         amount = power(top.comparison_error("gram_error"))
         caption += f" Worst row by Gram error: {where(top, members)}, with {amount}."
-    if any(not result.record["converged"] for result in results.done):
+    if any(result.stopped_early for result in results.done):
         caption += " †: the training stopped before it was stationary."
     return Table(columns, groups, caption)
 
 
 def _comparison_row(result: TrialResult, worst: dict[str, TrialResult | None]) -> tuple[Cell, ...]:
-    mark = "" if result.record["converged"] else "† "
+    mark = "† " if result.stopped_early else ""
     errors = [(name, result.comparison_error(name)) for name in ERRORS]
     return (
         Cell(number_label(result.settings["bias_decay"])),

@@ -32,7 +32,7 @@ def rough_seconds(settings: Mapping[str, Any], num_samples: int, input_shape: Se
     if each is None:
         return None
     options = settings.get("train", {})
-    usual_epochs, usual_finish = models.lengths(settings["model"])
+    usual_epochs, usual_finish = models.lengths(settings["model"], num_samples)
     epochs = settings.get("epochs", usual_epochs)
     iterations = FINISH_SHARE * options.get("finish", usual_finish)
     steps = epochs * math.ceil(num_samples / options.get("batch_size", 64)) + iterations

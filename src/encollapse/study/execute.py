@@ -109,6 +109,11 @@ def reason_of(error: str | None) -> str:
     return re.sub(r"^encollapse\.errors\.(\w+: )?", "", lines[-1]) if lines else ""
 
 
+def stopped_early(record: Mapping[str, Any]) -> bool:
+    """Whether the training behind a record ended before its objective was stationary, where that can be said."""
+    return not record["converged"] and record["stationarity"] is not None
+
+
 def now() -> str:
     """Return the time in UTC, to the second, in ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

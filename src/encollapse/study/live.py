@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from encollapse.study.execute import Outcome, reason_of
+from encollapse.study.execute import Outcome, reason_of, stopped_early
 from encollapse.study.trials import Trial
 
 HEARTBEAT_SECONDS = 60.0
@@ -79,7 +79,7 @@ class ProgressDisplay:
         console: Console | None = None,
     ) -> None:
         self.name, self.labels, self.total, self.stored, self.note = name, labels, total, stored, note
-        self.finished = self.failed = 0
+        self.finished = self.failed = self.restless = 0
         self.worst: tuple[float, str] | None = None
         self.running: dict[str, _Running] = {}
         self._shown = shown
@@ -139,10 +139,13 @@ class ProgressDisplay:
         self.running.pop(trial.id, None)
         self.finished += 1
         self._set_pace()
-        label, value = self.labels[trial.id], None
+        label, value, early = self.labels[trial.id], None, ""
         if outcome.record is None:
             self.failed += 1
         else:
+            if stopped_early(outcome.record):
+                self.restless += 1
+                early = ", not stationary"
             value = (outcome.record["comparison"] or {}).get(_ERROR)
             if value is not None and (self.worst is None or value > self.worst[0]):
                 self.worst = (value, label)
@@ -153,7 +156,7 @@ class ProgressDisplay:
         result = (reason_of(outcome.error) or "no comparison") if value is None else f"{_ERROR} {value:.2e}"
         verdict = "done  " if outcome.record is not None else "failed"
         took = f"({duration(outcome.seconds)})"
-        self._print(f"{self._count()} {verdict} {label}: {result} {took}{self._left()}")
+        self._print(f"{self._count()} {verdict} {label}: {result}{early} {took}{self._left()}")
 
     def _picture(self) -> RenderableType:
         """What a terminal shows: the study on top, a line for each running trial, the worst comparison."""
@@ -164,6 +167,7 @@ class ProgressDisplay:
             ProgressBar(self.total, done, width=24),
             Text(f"{done}/{self.total}"),
             Text(self._left().removeprefix(", ") or "starting", style="cyan"),
+            Text(f"{self.restless} not stationary" if self.restless else "", style="yellow"),
             Text(f"{self.failed} failed" if self.failed else "", style="red"),
         )
         lines = Table.grid(padding=(0, 1), expand=True)
@@ -184,6 +188,8 @@ class ProgressDisplay:
 
     def _summary(self) -> str:
         parts = [f"{self.finished - self.failed} done"]
+        if self.restless:
+            parts[0] += f" ({self.restless} stopped before they were stationary)"
         if self.failed:
             parts.append(f"{self.failed} failed")
         left = self.total - self.stored - self.finished

@@ -11,7 +11,7 @@ from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.geometry import ClassGeometry
 from encollapse.geometry.comparison import MEANINGS
 from encollapse.study.artefacts import Arrays, load_arrays, load_geometries, load_history
-from encollapse.study.execute import reason_of
+from encollapse.study.execute import reason_of, stopped_early
 from encollapse.study.frames import history_rows, trial_row, write
 from encollapse.study.store import Row, Store
 from encollapse.study.study import Study
@@ -75,6 +75,11 @@ class TrialResult:
     def reason(self) -> str:
         """Why a trial failed, in one line; empty where it did not."""
         return reason_of(self.error)
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether the training ended before its objective was stationary: then errors are not only the theory's."""
+        return self.done and stopped_early(self.record)
 
     def comparison_error(self, name: str) -> float | None:
         """One error of the comparison by name; None where it was not defined."""

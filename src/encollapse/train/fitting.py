@@ -133,10 +133,12 @@ def fit(
     warm_up : float
         Fraction of the epochs over which the learning rate rises linearly to what the schedule says.
     epochs : int, optional
-        Passes over minibatches; 0 for none. Default 20 for the mlp, 30 for the cnn, 200 under decoupled decay.
+        Passes over minibatches; 0 for none. Default 20 for the mlp; 30 for other networks, and on a small set as many
+        as make 50,000 samples, up to 100; 200 under decoupled decay.
     finish : int, optional
         Most iterations of L-BFGS, each about one pass over the data; 0 for none, as under decoupled decay. Default 700
-        for the mlp, of which a few hundred are usually needed, and 10 for the cnn, whose passes are expensive.
+        for the mlp, of which a few hundred are usually needed; 10 for other networks, whose passes are expensive, and
+        on a small set as many as make 50,000 samples, up to 300; with ``optimizer="lbfgs"`` the default epochs besides.
     batch_size : int
         Samples in a step of the first phase, over all devices; may exceed what there is.
     tolerance : float, optional
@@ -192,6 +194,7 @@ def fit(
     dataset, encoding = _resolve(dataset, encoding)
     settings = _settings(
         encoding,
+        len(dataset.train),
         weight_decay=weight_decay,
         feature_decay=feature_decay,
         bias_decay=bias_decay,
@@ -280,15 +283,17 @@ def fit(
     )
 
 
-def _settings(encoding: Encoding, **given: Any) -> Settings:
+def _settings(encoding: Encoding, num_samples: int, **given: Any) -> Settings:
     """Fill in the defaults that depend on other settings."""
     given["model_options"] = models.check_options(given["model"], given["model_options"])
-    default_epochs, default_finish = models.lengths(given["model"])
+    default_epochs, default_finish = models.lengths(given["model"], num_samples)
     decoupled = given["decay"] == "decoupled"
     optimizer = given["optimizer"]
     if optimizer is None:
         optimizer = "adamw" if decoupled else "adam"
-    epochs = 0 if optimizer == "lbfgs" else DECOUPLED_EPOCHS if decoupled else default_epochs
+    epochs = DECOUPLED_EPOCHS if decoupled else default_epochs
+    if optimizer == "lbfgs":  # it has the whole time
+        epochs, default_finish = 0, default_finish + epochs
     squared = given["features"] == "relu" or not (
         isinstance(given["classifier"], str) and given["classifier"] == "trained"
     )

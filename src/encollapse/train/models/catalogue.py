@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -64,13 +65,27 @@ class Entry:
     """What is known of a model: its options, the default lengths of the two phases of training, an option it needs.
 
     An iteration of L-BFGS costs about as much as an epoch of Adam. Where convolutions make both expensive,
-    more of the work is left to Adam, which then gets further in the same time.
+    more of the work is left to Adam, which then gets further in the same time. A small set makes passes cheap again,
+    and needs more of them, for each has few steps: with `by_samples` the lengths are those of a large set, and a
+    smaller one is passed as often as makes `SAMPLES` of them, up to the `MOST` of the phase.
     """
 
     options: Mapping[str, Option]
     epochs: int
     finish: int
+    by_samples: bool = False
     needs: str = ""
+
+    def lengths(self, num_samples: int) -> tuple[int, int]:
+        """Default lengths of the two phases on a training set of that size."""
+        if not self.by_samples:
+            return self.epochs, self.finish
+        passes = math.ceil(SAMPLES / max(num_samples, 1))
+        return max(self.epochs, min(passes, MOST[0])), max(self.finish, min(passes, MOST[1]))
+
+
+SAMPLES = 50_000
+MOST = (100, 300)
 
 
 _DENSE = {
@@ -94,9 +109,10 @@ CATALOGUE: dict[str, Entry] = {
         },
         epochs=30,
         finish=10,
+        by_samples=True,
     ),
-    "resnet8": Entry({"width": Option(16, _size), **_RESIDUAL}, epochs=30, finish=10),
-    "resnet18": Entry({"width": Option(64, _size), **_RESIDUAL}, epochs=30, finish=10),
+    "resnet8": Entry({"width": Option(16, _size), **_RESIDUAL}, epochs=30, finish=10, by_samples=True),
+    "resnet18": Entry({"width": Option(64, _size), **_RESIDUAL}, epochs=30, finish=10, by_samples=True),
     "frozen": Entry(
         {
             "extractor": Option(None, _text),
@@ -113,9 +129,12 @@ CATALOGUE: dict[str, Entry] = {
     ),
 }
 
-OF_IMPORTED = Entry({}, epochs=30, finish=10)
+OF_IMPORTED = Entry({}, epochs=30, finish=10, by_samples=True)
 OF_MODULES = Entry(
-    {"last_layer": Option(True, _flag), "features_method": Option(None, _name)}, epochs=30, finish=10
+    {"last_layer": Option(True, _flag), "features_method": Option(None, _name)},
+    epochs=30,
+    finish=10,
+    by_samples=True,
 )
 
 
@@ -172,16 +191,15 @@ def check_options(model: Any, options: Mapping[str, Any] | None = None) -> dict[
     }
 
 
-def lengths(model: Any) -> tuple[int, int]:
-    """Default phase lengths of the model: epochs of Adam, and most iterations of L-BFGS.
+def lengths(model: Any, num_samples: int) -> tuple[int, int]:
+    """Default phase lengths of the model on so many samples: epochs of Adam, and most iterations of L-BFGS.
 
     Raises
     ------
     ArgumentError
         If the model is unknown.
     """
-    entry = _entry(model)
-    return entry.epochs, entry.finish
+    return _entry(model).lengths(num_samples)
 
 
 def _entry(model: Any) -> Entry:
