@@ -6,11 +6,19 @@ Called inside a mount namespace of its own: ``unshare -rm python full_disk.py FO
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import encollapse as ec
 from encollapse import cli
 from reference.study_survival import STUDY
+
+
+def fill(path: Path) -> None:
+    """Write until nothing more goes in."""
+    with suppress(OSError), path.open("wb", buffering=0) as handle:
+        while True:
+            handle.write(bytes(512))
 
 
 def main() -> None:
@@ -23,6 +31,7 @@ def main() -> None:
     file.write_text(STUDY.format(seeds=[0], finish=60))
     command = ["study", str(file), "--out", str(small), "--executor", "inline", "--json"]
     first = cli.run(command)
+    fill(small / "filler")  # to the last byte: a reader of the store finds no room for files of its own
     results = ec.study.open(small)
     for result in results.done:
         result.geometries(), result.history(), result.frames()

@@ -244,16 +244,31 @@ class Store:
         except sqlite3.OperationalError as error:
             if write:
                 raise _unwritable(self.file, str(error)) from None
-            raise EncollapseError(f"{self.file}: cannot be read ({error})") from None
+            raise EncollapseError(
+                f"{self.file}: cannot be read ({error}); see that the disk has room and the folder is yours to read"
+            ) from None
         except sqlite3.DatabaseError as error:
             raise FileFormatError(f"{self.file}: not a results file of encollapse ({error})") from None
 
     def _open(self, *, write: bool) -> sqlite3.Connection:
         if not write and not os.access(self.path, os.W_OK):
-            # In WAL mode even a reader makes files. Where it may not, nobody writes, and nothing can change.
-            steady = "" if self.file.with_name(f"{FILE}-wal").exists() else "&immutable=1"
-            return sqlite3.connect(f"file:{quote(str(self.file.resolve()))}?mode=ro{steady}", uri=True)
-        return sqlite3.connect(self.file, timeout=30)
+            return self._open_unchanging()
+        connection = sqlite3.connect(self.file, timeout=30)
+        if not write:
+            try:
+                connection.execute("PRAGMA schema_version").fetchone()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+                    raise
+                connection.close()
+                return self._open_unchanging()
+        return connection
+
+    def _open_unchanging(self) -> sqlite3.Connection:
+        """Open for reading alone. In WAL mode even a reader makes files; where it cannot, nobody can write either."""
+        log = self.file.with_name(f"{FILE}-wal")
+        steady = "" if log.exists() and log.stat().st_size else "&immutable=1"
+        return sqlite3.connect(f"file:{quote(str(self.file.resolve()))}?mode=ro{steady}", uri=True)
 
 
 def _unwritable(path: Path, reason: str) -> EncollapseError:
