@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import encollapse as ec
 from encollapse.errors import FileFormatError
+from encollapse.study.located import require_model
 from encollapse.study.resolve import dataset_of, encoding_of
 from encollapse.study.study import Study
 from encollapse.study.trials import Trial, canonical_json, parse_settings
@@ -95,3 +96,67 @@ def test_a_folder_of_data_may_lie_beside_the_study_file(tmp_path: Path) -> None:
     )
     settings = ec.study.load(tmp_path / "a.toml").trials[0].settings
     assert settings["dataset"]["file"] == str(folder)
+
+
+def test_a_folder_is_known_by_the_files_that_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (tmp_path / "a.toml").write_text(
+        HEAD + DEFAULTS.replace('"digits"', '"mine"') + '[[runs]]\nencoding = "one-hot"\n'
+    )
+
+    def trial() -> Trial:
+        return ec.study.load(tmp_path / "a.toml").trials[0]
+
+    np.save(folder / "labels.npy", np.arange(6) % 3)
+    np.save(folder / "inputs.npy", np.eye(6))
+    first = trial()
+    dataset_of(first.settings)
+    (folder / "notes.txt").write_text("not data")
+    (folder / "runs").mkdir()
+    assert trial().id == first.id
+    np.save(folder / "inputs.npy", 2 * np.eye(6))
+    second = trial()
+    with pytest.raises(FileFormatError, match="mine: changed while the study was running"):
+        dataset_of(first.settings)
+    np.save(folder / "test_inputs.npy", np.eye(6))
+    assert len({first.id, second.id, trial().id}) == 3
+
+
+def test_labels_of_an_array_file_lie_beside_the_study_file_and_count(tmp_path: Path) -> None:
+    table = '{ name = "x.npy", options = { labels = "y.npy" } }'
+    (tmp_path / "a.toml").write_text(
+        HEAD + DEFAULTS.replace('"digits"', table) + '[[runs]]\nencoding = "one-hot"\n'
+    )
+    np.save(tmp_path / "x.npy", np.eye(6))
+    ids = []
+    for labels in ([0, 1, 2, 0, 1, 2], [0, 1, 1, 0, 0, 1]):
+        np.save(tmp_path / "y.npy", labels)
+        trial = ec.study.load(tmp_path / "a.toml").trials[0]
+        assert dataset_of(trial.settings).counts.tolist() == np.bincount(labels).tolist()
+        ids.append(trial.id)
+    assert ids[0] != ids[1]
+    (tmp_path / "y.npy").unlink()
+    with pytest.raises(FileFormatError, match=r"dataset: there is no file '.*y\.npy'"):
+        ec.study.load(tmp_path / "a.toml")
+
+
+def test_a_network_from_a_file_is_known_by_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = HEAD + DEFAULTS + '[[runs]]\nencoding = "one-hot"\nmodel = "net.py:Net"\n'
+
+    def trial() -> Trial:
+        return study(text).trials[0]
+
+    nowhere = trial().id
+    source = tmp_path / "net.py"
+    source.write_text("Net = 3\n")
+    first = trial()
+    assert "model_content" not in str(Trial(first.settings).label)
+    require_model(first.settings)
+    source.write_text("Net = 4  # another\n")
+    assert len({nowhere, first.id, trial().id}) == 3
+    with pytest.raises(FileFormatError, match=r"net\.py:Net: a file that the network names changed"):
+        require_model(first.settings)

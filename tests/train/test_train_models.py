@@ -351,7 +351,7 @@ def test_names_and_options_are_known_without_torch() -> None:
         "import sys; sys.modules['encollapse.train'] = type(sys)('encollapse.train')\n"
         "import encollapse; sys.modules['encollapse.train'].__path__ = [encollapse.__path__[0] + '/train']\n"
         "from encollapse.train import models\n"
-        "print(models.names(), models.lengths('mlp'), models.check_options('mlp', {'width': 3})['width'])\n"
+        "print(models.names(), models.lengths('mlp', 70), models.check_options('mlp', {'width': 3})['width'])\n"
         "print(models.recognised('resnet8'), models.recognised('a.b:C'), models.recognised('resnet'))\n"
         "print('torch' in sys.modules)\n"
     )

@@ -29,6 +29,16 @@ def recognised(path: Path) -> bool:
     return path.suffix in SUFFIXES or path.is_dir()
 
 
+def files_of(path: Path) -> list[Path]:
+    """Files that :func:`from_path` may read for a path: itself, or what in a folder has a name that it looks for."""
+    if not path.is_dir():
+        return [path]
+    names = {f"{name}.npy" for name in ARRAYS}
+    names |= {f"{part}{suffix}" for part in ("train", "test") for suffix in (".npz", ".parquet")}
+    marks = tuple(mark for mark, _ in idx.PARTS.values())
+    return sorted(f for f in path.iterdir() if f.is_file() and (f.name in names or f.name.startswith(marks)))
+
+
 def from_path(path: Path, label: str | None = None, labels: str | Path | None = None) -> Dataset:
     """Read a data set from a file or a folder.
 

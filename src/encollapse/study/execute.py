@@ -19,6 +19,7 @@ from encollapse.encodings import Encoding
 from encollapse.errors import EncollapseError
 from encollapse.study.artefacts import Arrays, frame_arrays, to_arrays
 from encollapse.study.found import Found
+from encollapse.study.located import require_model
 from encollapse.study.resolve import dataset_of, encoding_of, feature_decay_of, problem_of
 from encollapse.study.theory import minimise
 from encollapse.study.train_options import OF_THE_ENGINE
@@ -166,6 +167,7 @@ def _train(job: Job, dataset: Dataset) -> Found:
     from encollapse import train
 
     settings = job.settings
+    require_model(settings)
     measure = settings.get("measure", {})
     optional = {key: settings[key] for key in ("epochs", "model_options") if key in settings}
     optional |= {option: measure[key] for key, option in _OF_MEASURE.items() if key in measure}

@@ -48,7 +48,7 @@ def trial_row(result: TrialResult) -> dict[str, Any]:
         "dataset": dataset_label(settings),
         "model": model_label(settings),
         "encoding": encoding_label(settings),
-        **_flat({key: value for key, value in settings.items() if key not in ("model", "model_options")}),
+        **_flat({key: value for key, value in settings.items() if not key.startswith("model")}),
         **_flat({"model": {"name": settings["model"], "options": settings.get("model_options", {})}}),
         "attempts": row.attempts,
         "started": row.started,

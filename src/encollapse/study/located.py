@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from encollapse import data
 from encollapse._files import atomic
+from encollapse.data import folders
 from encollapse.data.openml import PREFIX
 from encollapse.encodings import Encoding
 from encollapse.errors import FileFormatError
@@ -33,23 +35,70 @@ def locate_encoding(spec: Spec, base: Path) -> Spec:
 
 
 def locate_dataset(spec: Spec, base: Path) -> Spec:
-    """Add to a data set that is a file or a folder its whole path, and to a file a digest of its content."""
+    """Add to a data set of files its whole path, that of a file of labels, and a digest of what they hold."""
     name = spec["name"]
     if name in data.names() or name.startswith(PREFIX):
         return spec
     path = _find(name, base)
     located = spec | {"file": str(path)}
-    return located | {"content": digest(path)} if path.is_file() else located
+    labels = spec.get("options", {}).get("labels")
+    if isinstance(labels, str):
+        located["labels"] = str(_find(labels, base))
+    return located | {"content": _digest_of(located)}
+
+
+def locate_model(spec: Spec) -> Spec:
+    """Add to a network what identifies the files that it names: its source, an extractor, weights.
+
+    They are looked for as the training looks for them, from the current folder; a package has its import path alone.
+    """
+    options = spec.get("options", {})
+    named = [spec["name"], *(options.get(key) for key in _MODEL_FILES)]
+    files = [path for path in map(_named_file, named) if path is not None]
+    return spec | {"content": _joined(files)} if files else spec
+
+
+_MODEL_FILES = ("extractor", "weights")
+"""Options of a network that may name a file."""
+
+
+def _named_file(name: Any) -> Path | None:
+    if not isinstance(name, str):
+        return None
+    source, _, member = name.rpartition(":")
+    path = Path(source if member and source.endswith(".py") else name)
+    return path.resolve() if path.is_file() else None
+
+
+def _digest_of(spec: Mapping[str, Any]) -> str:
+    files = folders.files_of(Path(spec["file"]))
+    return _joined([*files, Path(spec["labels"])] if "labels" in spec else files)
+
+
+def _joined(files: Sequence[Path]) -> str:
+    """Digest of files: of one, of what it holds; of several or none, of their names and what they hold."""
+    if len(files) == 1:
+        return digest(files[0])
+    text = "".join(f"{path.name}\0{digest(path)}\n" for path in files)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def digest(path: Path) -> str:
     """Sixteen hexadecimal digits, a hash of what the file holds."""
+    about = path.stat()
+    return _digest(path, about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=256)
+def _digest(
+    path: Path, changed: int, size: int
+) -> str:  # the last two only tell whether it must be read again
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()[:16]
 
 
 def require_content(spec: Mapping[str, Any]) -> Path:
-    """Path of a located file.
+    """Path of a located file or folder.
 
     Raises
     ------
@@ -57,9 +106,25 @@ def require_content(spec: Mapping[str, Any]) -> Path:
         If the file has changed since the study was loaded.
     """
     path = Path(spec["file"])
-    if "content" in spec and digest(path) != spec["content"]:
+    if "content" in spec and _digest_of(spec) != spec["content"]:
         raise FileFormatError(f"{path}: changed while the study was running; run the study again")
     return path
+
+
+def require_model(settings: Mapping[str, Any]) -> None:
+    """Refuse a trial whose network is no longer what it was when the study was loaded.
+
+    Raises
+    ------
+    FileFormatError
+        If a file that it names has changed.
+    """
+    spec = {"name": settings["model"], "options": settings.get("model_options", {})}
+    if "model_content" in settings and locate_model(spec).get("content") != settings["model_content"]:
+        raise FileFormatError(
+            f"{settings['model']}: a file that the network names changed while the study was running, or is not where "
+            "this worker looks; run the study again"
+        )
 
 
 def adopted(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:

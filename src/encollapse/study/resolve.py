@@ -30,7 +30,8 @@ def dataset_of(settings: Mapping[str, Any]) -> data.Dataset:
     given = {key: spec[key] for key in _OF_LOAD if key in spec}
     if given.get("seed") == TRIAL:
         given["seed"] = settings["seed"]
-    return data.load(source, **given, **spec.get("options", {}))
+    options = spec.get("options", {}) | ({"labels": spec["labels"]} if "labels" in spec else {})
+    return data.load(source, **given, **options)
 
 
 def encoding_of(settings: Mapping[str, Any], counts: IntArray) -> encodings.Encoding:

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
 from encollapse.study import axes
-from encollapse.study.located import locate_dataset, locate_encoding
+from encollapse.study.located import locate_dataset, locate_encoding, locate_model
 from encollapse.study.spec_errors import block_name, message, place, suggest
 from encollapse.study.spec_lines import line_of
 from encollapse.study.spec_tables import (
@@ -193,6 +193,7 @@ def _merge(study: StudyFile, index: int, source: str, text: str) -> dict[str, An
             merged[key] = [locate(entry, base) for entry in merged[key]]
         except (FileFormatError, FileNotFoundError) as error:
             raise refuse(key, str(error)) from None
+    merged["model"] = [locate_model(entry) for entry in merged["model"]]
     try:
         check_zips(merged)
     except ValueError as error:

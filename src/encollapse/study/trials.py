@@ -39,10 +39,14 @@ class Trial:
         return trial_label(self.settings)
 
 
+PLACES = {"dataset": ("file", "labels"), "encoding": ("file",)}
+"""Keys that say where the files of a table are."""
+
+
 def identity(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings without the places of files: what is in them counts, not where they are."""
     return {
-        key: {k: v for k, v in value.items() if k != "file"} if key in ("dataset", "encoding") else value
+        key: {k: v for k, v in value.items() if k not in PLACES[key]} if key in PLACES else value
         for key, value in settings.items()
     }
 
@@ -58,6 +62,7 @@ def _settings(point: dict[str, Any], measure: Mapping[str, Any]) -> dict[str, An
     settings = {k: v for k, v in point.items() if k not in own and not k.startswith("train.")} | {
         "model": model["name"],
         "model_options": model.get("options"),
+        "model_content": model.get("content"),
         "seed": seed,
         "train": {key.removeprefix("train."): v for key, v in point.items() if key.startswith("train.")},
         "measure": {key: value for key, value in measure.items() if value not in _UNSAID},
