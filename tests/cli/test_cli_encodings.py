@@ -42,3 +42,19 @@ def test_encodings_are_listed_with_what_they_need(answer: Answer, capsys: Captur
         assert made.num_classes == example["num_classes"]
     assert cli.run(["encodings"]) == 0
     assert "--option code_dim=6" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ec.encodings.names())
+def test_every_encoding_is_shown_with_what_its_example_needs(
+    name: str, answer: Answer, capsys: Capture
+) -> None:
+    assert cli.run(["encodings", name, "--classes", "7"]) == 0
+    assert "Gram matrix" in capsys.readouterr().out
+    needed = next(entry["needs"] for entry in answer("encodings") if entry["name"] == name)
+    shown = answer("encodings", name, "--classes", "7")
+    assert [option.partition("=")[0] for option in shown["example_options"]] == needed
+
+
+def test_a_given_option_is_no_example(answer: Answer) -> None:
+    shown = answer("encodings", "spherical", "--classes", "7", "-O", "code_dim=5")
+    assert (shown["code_dim"], shown["example_options"]) == (5, [])

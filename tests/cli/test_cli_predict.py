@@ -111,3 +111,30 @@ def test_options_may_be_lists(answer: Answer) -> None:
     found = answer("predict", "-e", "hierarchical", "-O", f"tree={tree}", "--counts", "7,7,7,7", *DECAYS)
     cosines = np.array(found["cosines"])
     assert cosines[0, 1] > cosines[0, 2] + 0.1
+
+
+def test_a_million_classes(answer: Answer, capsys: Capture) -> None:
+    large = ["predict", "-e", "one-hot", "--classes", "1000003", "--samples-per-class", "7"]
+    large += ["--weight-decay", "1e-6", "--feature-decay", "1e-9"]
+    assert cli.run(large) == 0
+    assert "(1000002 times)" in capsys.readouterr().out
+    assert cli.run([*large, "--path"]) == 0
+    assert "critical" in capsys.readouterr().out
+
+
+def test_numbers_for_each_pair_are_left_out_where_there_are_too_many(answer: Answer) -> None:
+    found = answer("predict", "-e", "simplex", "--classes", "2003", "--samples-per-class", "7", *DECAYS)
+    assert found["cosines"] is None
+    assert "2000 classes" in found["left_out"]
+
+
+def test_each_layer_may_have_its_own_decay(answer: Answer, refusal: Callable[..., tuple[str, str]]) -> None:
+    line = ["predict", "-e", "one-hot", "--counts", "90,60,30", "--feature-decay", "1e-5", "--weight-decay"]
+    found = answer(*line, "1e-3,5e-3", "--depth", "2")
+    problem = ec.ufm.Problem(
+        ec.encodings.one_hot(3), [90, 60, 30], weight_decay=[1e-3, 5e-3], feature_decay=1e-5, depth=2
+    )
+    assert found["loss"] == ec.ufm.solve(problem).loss
+    assert found["weight_decays"] == [1e-3, 5e-3]
+    assert "got 2" in refusal(*line, "1e-3,5e-3")[0]
+    assert "'x'" in refusal(*line, "x")[0]

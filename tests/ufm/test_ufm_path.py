@@ -60,6 +60,18 @@ def test_nothing_learnt_has_no_cosine() -> None:
     assert np.isnan(ec.ufm.bias_path(problem, [0.0, 1.0, 2.0]).mean_cosine).all()
 
 
+@pytest.mark.parametrize(
+    ("encoding", "mean_cosine"),
+    [(ec.encodings.scaled_one_hot(5, on=0.0), math.nan), (ec.encodings.simplex(1_000_003), -1 / 1_000_002)],
+    ids=["zero", "simplex"],
+)
+def test_labels_that_leave_nothing_to_decompose(encoding: ec.encodings.Encoding, mean_cosine: float) -> None:
+    problem = ec.ufm.Problem(encoding, 7, weight_decay=1e-6, feature_decay=1e-9)
+    path = ec.ufm.bias_path(problem, [0.0, 0.3, math.inf])
+    np.testing.assert_allclose(path.mean_cosine, mean_cosine, rtol=1e-9)
+    assert all(solution.certificate.holds for solution in path.solutions)
+
+
 def test_a_copy_at_another_bias_decay_checks_it() -> None:
     problem = problem_of(7, 2)
     with pytest.raises(ArgumentError, match="bias_decay"):

@@ -34,6 +34,13 @@ EncodingOptions = Annotated[
     typer.Option("--option", "-O", metavar="NAME=VALUE", help="Option of the encoding; may be repeated."),
 ]
 WeightDecay = Annotated[float, typer.Option(help="λ_W, regularisation of the last layer's weight.")]
+LayerDecays = Annotated[
+    str,
+    typer.Option(
+        metavar="FLOAT[,FLOAT...]",
+        help="λ_W, regularisation of the last layer's weight; with --depth, one number for all layers or one for each.",
+    ),
+]
 FeatureDecay = Annotated[
     float, typer.Option(help="λ_H, regularisation of the sum over all samples' features.")
 ]

@@ -27,6 +27,18 @@ def parse_encoding(name: str, options: list[str] | None, num_classes: int | None
     return catalogue.by_name(name, num_classes, **parse_options(options))
 
 
+def example_options(name: str, options: list[str] | None, num_classes: int) -> list[str]:
+    """Options that the catalogue's example of an encoding has and that are needed and not given."""
+    from encollapse.encodings.catalogue import CATALOGUE
+
+    entry = CATALOGUE.get(name.replace("_", "-"))
+    if entry is None:
+        return []
+    given, example = parse_options(options), entry.example_for(num_classes)
+    needed = [o for o, p in entry.options.items() if p.default is p.empty and o not in given]
+    return [f"{o}={json.dumps(example[o], separators=(',', ':'))}" for o in needed]
+
+
 def parse_options(given: list[str] | None, what: str = "option") -> dict[str, Any]:
     """Read ``["smoothing=0.2", ...]``; values are JSON where they can be, else text."""
     found: dict[str, Any] = {}
@@ -73,6 +85,17 @@ def parse_counts(text: str | None) -> list[int] | None:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise ArgumentError(f"counts: expected whole numbers with commas between, got {text!r}") from None
+
+
+def parse_decays(text: str) -> float | list[float]:
+    """Read ``5e-3``, or one number a layer: ``1e-3,5e-3``."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ArgumentError(
+            f"weight_decay: expected a number, or one for each layer with commas between, got {text!r}"
+        ) from None
+    return numbers if len(numbers) > 1 else numbers[0]
 
 
 def parse_rule(text: str | None, what: str) -> dict[str, Any] | None:

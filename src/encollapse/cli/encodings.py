@@ -8,7 +8,7 @@ import typer
 
 from encollapse.cli._manners import show
 from encollapse.cli._options import EncodingOptions, Json, named
-from encollapse.cli._parsing import parse_encoding
+from encollapse.cli._parsing import example_options, parse_encoding
 
 
 def encodings(
@@ -26,6 +26,8 @@ def encodings(
 ) -> None:
     """List the encodings with an example of each, or show one: its angles, distances and Gram matrix.
 
+    What one needs beyond the number of classes is taken from its example, unless it is given.
+
     [bold]Examples[/bold]
 
     $ encollapse encodings
@@ -37,5 +39,10 @@ def encodings(
     if name is None:
         show(console.encodings_table, records.encodings_record, as_json)
         return
-    shown = parse_encoding(name, option, classes)
-    show(lambda: encoding_card.encoding_table(shown), lambda: encoding_card.encoding_record(shown), as_json)
+    example = example_options(name, option, classes)
+    shown = parse_encoding(name, [*(option or []), *example] or None, classes)
+    show(
+        lambda: encoding_card.encoding_table(shown, example),
+        lambda: encoding_card.encoding_record(shown, example),
+        as_json,
+    )

@@ -15,15 +15,15 @@ from encollapse.cli._options import (
     EncodingOptions,
     FeatureDecay,
     Json,
-    WeightDecay,
+    LayerDecays,
 )
-from encollapse.cli._parsing import parse_counts, parse_encoding
+from encollapse.cli._parsing import parse_counts, parse_decays, parse_encoding
 from encollapse.errors import ArgumentError
 
 
 def predict(
     encoding: EncodingName,
-    weight_decay: WeightDecay,
+    weight_decay: LayerDecays,
     feature_decay: FeatureDecay,
     bias_decay: BiasDecay = 0.0,
     classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
@@ -55,6 +55,7 @@ def predict(
     $ encollapse predict -e label-smoothing -O smoothing=0.2 --counts 100,50,20 --weight-decay 5e-3 --feature-decay 1e-5
     $ encollapse predict -e one-hot --classes 4 --samples-per-class 5 --weight-decay 5e-3 --feature-decay 2e-3 --path
     $ encollapse predict -e ordinal --counts 90,60,30 --weight-decay 5e-3 --feature-decay 2e-4 --path -o turn.svg
+    $ encollapse predict -e one-hot --counts 90,60,30 --weight-decay 1e-3,5e-3 --depth 2 --feature-decay 1e-4
     $ encollapse predict -e one-hot --counts 500,500,20 --weight-decay 5e-4 --feature-decay 1e-5 --loss cross_entropy
     """
     from encollapse import ufm
@@ -68,7 +69,7 @@ def predict(
     problem = ufm.Problem(
         parse_encoding(encoding, option, classes if classes is not None or sizes is None else len(sizes)),
         samples_per_class if sizes is None else sizes,
-        weight_decay=weight_decay,
+        weight_decay=parse_decays(weight_decay),
         feature_decay=feature_decay,
         bias_decay=bias_decay,
         feature_dim=feature_dim,

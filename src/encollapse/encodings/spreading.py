@@ -6,9 +6,8 @@ From several starts, the largest inner product is minimised through its soft max
 
 with β rising by factors of four (L-BFGS, warm started); then again from the best arrangement with one point put
 elsewhere. f_β is within ``2 log(K)/β`` of the largest inner product; its minimisers are softmax codes. The pairs that
-attain the largest inner product at the end are the contacts of the arrangement, and Newton's method on the
-equations "all contacts have the same inner product" then gives its
-coordinates to rounding.
+attain the largest inner product at the end are the contacts of the arrangement, and Newton's method on the equations
+"all contacts have the same inner product" then gives its coordinates to rounding.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from encollapse import ufm
 from encollapse.encodings.catalogue import CATALOGUE
 from encollapse.geometry import ClassGeometry, Comparison, compare
 from encollapse.present.cells import Narrowing, align_right, cosine_range, fact_table, plain_table, vector
-from encollapse.present.records import EXAMPLE_CLASSES
+from encollapse.present.records import EXAMPLE_CLASSES, MOST_PAIRED
 from encollapse.present.wording import count, fixed, short
 from encollapse.study.labels import labels_of
 from encollapse.study.results import Results
@@ -54,12 +54,15 @@ def solution_table(solution: ufm.Solution) -> RenderableType:
         ("critical λ_b", f"{number_label(critical)}: {problem.explain()}"),
         ("singular values", vector(solution.singular_values)),
         ("bias", "none" if math.isinf(problem.bias_decay) else vector(solution.bias)),
-        ("cosines of means", cosine_range(geometry.cosines()[np.ix_(geometry.present, geometry.present)])),
-        (
-            "  centred",
-            cosine_range(geometry.cosines(centered=True)[np.ix_(geometry.present, geometry.present)]),
-        ),
     ]
+    if problem.num_classes > MOST_PAIRED:
+        mean = fixed(geometry.mean_cosine(), 6)
+        pairs.append(("cosines of means", f"mean {mean} (with so many classes, not pair by pair)"))
+    else:
+        pairs += [
+            ("cosines of means", cosine_range(geometry.cosines())),
+            ("  centred", cosine_range(geometry.cosines(centered=True))),
+        ]
     return fact_table(pairs)
 
 
@@ -214,4 +217,6 @@ def _counts(counts: np.ndarray[Any, Any]) -> str:
 
 def _decays(problem: ufm.Problem) -> str:
     bias = number_label(problem.bias_decay)
-    return f"λ_W = {problem.weight_decay:g}, λ_H = {problem.feature_decay:g}, λ_b = {bias}"
+    same = len(set(problem.weight_decays)) == 1
+    weights = ", ".join(f"{value:g}" for value in problem.weight_decays[: 1 if same else None])
+    return f"λ_W = {weights}, λ_H = {problem.feature_decay:g}, λ_b = {bias}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,15 @@ from encollapse.study.trials import plain
 _WIDEST = 32
 """Classes up to which the Gram matrix is drawn."""
 
+_LONG = 48
+"""Characters of an example's option that are shown."""
 
-def encoding_table(encoding: Encoding) -> RenderableType:
-    """Size, lengths, mean, angles and distances of the codewords, and their Gram matrix as coloured cells."""
+
+def encoding_table(encoding: Encoding, example: Sequence[str] = ()) -> RenderableType:
+    """Size, lengths, mean, angles and distances of the codewords, and their Gram matrix as coloured cells.
+
+    Options in `example` are named as what was chosen for want of others.
+    """
     facts = _facts(encoding)
     shown: list[tuple[str, Any]] = [
         ("encoding", f"{encoding.name}: {encoding.num_classes} codewords of length {encoding.code_dim}"),
@@ -32,12 +39,15 @@ def encoding_table(encoding: Encoding) -> RenderableType:
             f"{facts['least_distance']:.6g}, classes {facts['closest'][0]} and {facts['closest'][1]}",
         ),
     ]
+    if example:
+        options = "  ".join(text if len(text) <= _LONG else f"{text[:_LONG]}…" for text in example)
+        shown.insert(1, ("options", f"{options} (an example; --option gives others)"))
     if encoding.num_classes > _WIDEST:
         return fact_table(shown)
     return Group(fact_table(shown), Text(), _gram_picture(encoding.gram()))
 
 
-def encoding_record(encoding: Encoding) -> dict[str, Any]:
+def encoding_record(encoding: Encoding, example: Sequence[str] = ()) -> dict[str, Any]:
     """The same as plain values, with the codewords themselves."""
     own = {
         "name": encoding.name,
@@ -46,6 +56,7 @@ def encoding_record(encoding: Encoding) -> dict[str, Any]:
         "classes": encoding.classes,
         "codewords": encoding.codewords,
         "gram": encoding.gram(),
+        "example_options": list(example),
     }
     record: dict[str, Any] = plain(own | _facts(encoding))
     return record

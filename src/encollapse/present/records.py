@@ -15,6 +15,9 @@ from encollapse.study.results import ERRORS, Results
 from encollapse.study.study import Study
 from encollapse.study.trials import plain
 
+MOST_PAIRED = 2000
+"""Classes up to which predictions are shown pair by pair."""
+
 EXAMPLE_CLASSES = 4
 """Number of classes of the examples in the list of encodings."""
 
@@ -51,6 +54,7 @@ def solution_record(solution: ufm.Solution) -> dict[str, Any]:
         "num_classes": problem.num_classes,
         "counts": problem.counts,
         "weight_decay": problem.weight_decay,
+        "weight_decays": problem.weight_decays,
         "feature_decay": problem.feature_decay,
         "bias_decay": problem.bias_decay,
         "threshold": problem.threshold,
@@ -68,10 +72,16 @@ def solution_record(solution: ufm.Solution) -> dict[str, Any]:
         "singular_values": solution.singular_values,
         "bias": solution.bias,
         "mean_cosine": geometry.mean_cosine(),
-        "mean_cosine_centered": geometry.mean_cosine(centered=True),
-        "cosines": geometry.cosines(),
-        "feature_gram": geometry.feature_gram,
     }
+    if problem.num_classes <= MOST_PAIRED:
+        record |= {
+            "mean_cosine_centered": geometry.mean_cosine(centered=True),
+            "cosines": geometry.cosines(),
+            "feature_gram": geometry.feature_gram,
+        }
+    else:
+        left_out = f"above {MOST_PAIRED} classes, numbers for each pair are left out; the library has them"
+        record |= {"mean_cosine_centered": None, "cosines": None, "feature_gram": None, "left_out": left_out}
     return _record(record)
 
 

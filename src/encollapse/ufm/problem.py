@@ -352,9 +352,9 @@ def _layer_decays(weight_decay: Any, depth: int) -> tuple[float, ...]:
     if not listed:
         return (_checks.positive(weight_decay, "weight_decay", why=_WHY_POSITIVE),) * depth
     if len(weight_decay) != depth:
+        each = "" if depth == 1 else f", or one for each of the {depth} layers"
         raise ArgumentError(
-            f"weight_decay: expected one number, or one for each of the {depth} layers of depth={depth}, "
-            f"got {len(weight_decay)}"
+            f"weight_decay: expected one number{each}, as depth={depth}, got {len(weight_decay)}"
         )
     return tuple(
         _checks.positive(value, f"weight_decay[{i}]", why=_WHY_POSITIVE)

@@ -120,7 +120,7 @@ class Pencil:
         A threshold far below the singular values makes small differences of large terms. Otherwise the sum is
         compared with ``h = c/√t - 1`` above ``c²`` and 0 below at every ``Λ_j``: the eigenvalues of T lie between.
         """
-        if self.threshold < _TINY_THRESHOLD * self.largest:
+        if not len(self.spectrum) or self.threshold < _TINY_THRESHOLD * self.largest:
             return False
         c, d = self.threshold, self.spectrum
         expected = np.where(d > c, (c - d) / np.where(d > c, d, 1.0), 0.0)
