@@ -21,6 +21,7 @@ from encollapse._progress import tracked
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.measure import collapse, measure_layers, measure_model
 from encollapse.measure.feature_store import FeatureStore
+from encollapse.measure.network import SplitBatches
 
 K, D, Q = 5, 7, 3
 
@@ -139,6 +140,19 @@ def test_no_source_of_random_numbers_is_moved(net: Net) -> None:
         assert states() == before
         measure_layers(net, loader, ["classify"], K)
         assert states() == before
+
+
+def test_taking_batches_apart_moves_no_random_numbers(net: Net) -> None:
+    own = torch.Generator().manual_seed(5)
+    data = Jittered(torch.randn(20, 4), torch.arange(20) % K)
+    for generator in (own, None):
+        loader = DataLoader(data, batch_size=6, shuffle=True, generator=generator)
+        before = own.get_state(), torch.get_rng_state()
+        batches = SplitBatches(loader, lambda batch: (batch[0], batch[1]))
+        assert len(batches) == len(loader)
+        assert measure_model(net, batches).num_samples == 20
+        assert torch.equal(own.get_state(), before[0])
+        assert torch.equal(torch.get_rng_state(), before[1])
 
 
 class Twice(nn.Module):

@@ -152,6 +152,12 @@ def test_bad_arguments() -> None:
         NeuralCollapse(K, D, head=nn.Conv1d(1, 1, 1))  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="num_classes"):
         NeuralCollapse(0, D)
+    with pytest.raises(ArgumentError, match="head: takes 4 features"):
+        NeuralCollapse(K, D, head=nn.Linear(4, K))
+    with pytest.raises(ArgumentError, match="encoding: has 3 classes"):
+        NeuralCollapse(K, D, encoding=ec.encodings.one_hot(3))
+    with pytest.raises(ArgumentTypeError, match="encoding"):
+        NeuralCollapse(K, D, encoding="one-hot")  # type: ignore[arg-type]
     metric = NeuralCollapse(K, D)
     with pytest.raises(ArgumentError, match=r"labels.*-100"):
         metric.update(FEATURES, LABELS - 100)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -197,6 +197,25 @@ def labelled_batches(loader: Iterable[Any], label_key: str | None) -> Iterator[t
                 f"loader: expected pairs (inputs, labels), but batch {number} is a "
                 f"{type(batch).__name__}{size}; wrap the loader in a generator that yields pairs"
             )
+
+
+class SplitBatches:
+    """The batches of a loader, each taken apart by a function; its attributes, generators included, are the loader's.
+
+    Unlike ``map`` it asks the loader for nothing, random numbers included, before it is iterated over.
+    """
+
+    def __init__(self, loader: Iterable[Any], split: Callable[[Any], tuple[Any, Any]]) -> None:
+        self._loader, self._split = loader, split
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        return map(self._split, self._loader)
+
+    def __len__(self) -> int:
+        return len(self._loader)  # type: ignore[arg-type]  # a TypeError where the loader has no length
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
 
 
 def _split(batch: Mapping[Any, Any], label_key: str | None, number: int) -> tuple[dict[Any, Any], Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from encollapse import _checks
 from encollapse.errors import ArgumentError
 from encollapse.measure.adapters.logged import chosen_metrics, entries
-from encollapse.measure.network import measure_model
+from encollapse.measure.network import SplitBatches, measure_model
 from encollapse.measure.result import Collapse
 
 if TYPE_CHECKING:
@@ -81,4 +81,4 @@ class CollapseCallback(_Callback):
         loader = loaders[self._data] if isinstance(self._data, str) else self._data
         if loader is None:
             raise ArgumentError(f"data: the Trainer has no {self._data} loader; pass a loader instead")
-        return loader if self._split is None else map(self._split, loader)
+        return loader if self._split is None else SplitBatches(loader, self._split)

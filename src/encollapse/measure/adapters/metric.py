@@ -12,9 +12,11 @@ from torch import nn
 from torchmetrics import Metric
 
 from encollapse.encodings import Encoding
+from encollapse.errors import ArgumentError
 from encollapse.geometry.metrics import METRICS, Convention, as_convention
 from encollapse.measure.adapters.head import SharedHead
 from encollapse.measure.adapters.logged import chosen_metrics
+from encollapse.measure.classifier import require_encoding
 from encollapse.measure.moments import ClassMoments
 from encollapse.measure.packing import MomentShape, merge_packed, pack, unpack
 from encollapse.measure.result import Collapse
@@ -61,9 +63,13 @@ class NeuralCollapse(Metric):
         super().__init__(**kwargs)
         self._names = chosen_metrics(metrics, tuple(metric.name for metric in METRICS))
         self._shape = MomentShape(num_classes, feature_dim, covariance)
+        blank = self._shape.blank()
+        require_encoding(encoding, num_classes)
+        if isinstance(head, nn.Linear) and head.in_features != feature_dim:
+            raise ArgumentError(f"head: takes {head.in_features} features, and feature_dim is {feature_dim}")
         self._head, self._encoding, self._convention = SharedHead(head), encoding, as_convention(convention)
         merge = partial(merge_packed, shape=self._shape)
-        self.add_state("moments", pack(self._shape.blank()), dist_reduce_fx=merge)
+        self.add_state("moments", pack(blank), dist_reduce_fx=merge)
 
     def update(self, features: torch.Tensor, labels: torch.Tensor) -> None:
         """Take in features (n, d) and labels (n,)."""

@@ -10,7 +10,7 @@ from transformers import Trainer, TrainerCallback
 from encollapse import _checks
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.measure.adapters.logged import chosen_metrics, entries
-from encollapse.measure.network import measure_model
+from encollapse.measure.network import SplitBatches, measure_model
 from encollapse.measure.result import Collapse
 
 
@@ -73,7 +73,7 @@ class CollapseTrainerCallback(TrainerCallback):
         dataset: Any = trainer.train_dataset if self._data == "train" else trainer.eval_dataset
         if dataset is None:
             raise ArgumentError(f"data: the Trainer has no {self._data} data set")
-        batches = map(self._split, trainer.get_test_dataloader(dataset))
+        batches = SplitBatches(trainer.get_test_dataloader(dataset), self._split)
         with trainer.compute_loss_context_manager():
             result = measure_model(trainer.model, batches, distributed=True, **self._options)
         self.results[epoch] = result
