@@ -9,9 +9,12 @@ from typing import Any, TypedDict
 import numpy as np
 
 from encollapse._typing import FloatArray
-from encollapse.geometry.linear_algebra import row_lengths
+from encollapse.geometry.linear_algebra import NUMPY, LinearAlgebra, row_lengths
 
 _ROWS, _COLUMNS = 128, 1024
+"""Of a tile that stays in the cache."""
+_PANEL_ROWS, _PANEL_COLUMNS = 512, 4096
+"""Of one product of matrices, whose threads are worth their while."""
 _CLOSE = 1e-3
 _DIRECT_ENTRIES = 2**20
 
@@ -98,10 +101,12 @@ class PairSums:
     from_widest: float = 0.0
 
 
-def pair_sums(deviations: FloatArray, global_mean: FloatArray) -> PairSums:
+def pair_sums(
+    deviations: FloatArray, global_mean: FloatArray, algebra: LinearAlgebra = NUMPY
+) -> PairSums:
     """Sweep the pairs of class means ``m_k = μ + deviation_k``; deviations (P, d), P at least 2."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return _Sweep(deviations, global_mean).sums()
+        return _Sweep(deviations, global_mean, algebra).sums()
 
 
 def two_valued_distance(diagonal: FloatArray, others: Spread, *, pairs: int, off_diagonal: float) -> float:
@@ -133,7 +138,8 @@ class _Part(TypedDict, total=False):
 
 
 class _Sweep:
-    def __init__(self, deviations: FloatArray, global_mean: FloatArray) -> None:
+    def __init__(self, deviations: FloatArray, global_mean: FloatArray, algebra: LinearAlgebra) -> None:
+        self._algebra = algebra
         lengths = row_lengths(deviations)
         self._peak = float(lengths.max())
         if not 1e-140 < self._peak < 1e140:  # squares left the range: take lengths of scaled rows
@@ -158,13 +164,15 @@ class _Sweep:
         self._found = PairSums(self._peak, self._norms, own / longest, np.zeros(size))
         self._closest = self._found.closest
         self._directions, self._far = float("inf"), 0.0
-        self._rooms = [np.empty(_ROWS * _COLUMNS) for _ in range(2)]
+        self._room = np.empty(_ROWS * _COLUMNS)
 
     def sums(self) -> PairSums:
-        size = len(self._norms)
-        for start, stop, left, right in _tiles(size):
-            self._add(slice(start, stop), slice(left, right), diagonal=start == left)
-        found = self._found
+        size, found = len(self._norms), self._found
+        for rows, columns in _cut(slice(0, size), slice(0, size), _PANEL_ROWS, _PANEL_COLUMNS):
+            panel = self._algebra.product(self._points[rows], self._points[columns].T)
+            for part, across in _cut(rows, columns, _ROWS, _COLUMNS):
+                gram = panel[_within(part, rows), _within(across, columns)]
+                self._add(gram, part, across, diagonal=part.start == across.start)
         return PairSums(
             found.peak,
             found.norms,
@@ -179,13 +187,11 @@ class _Sweep:
             self._far / (size * (size - 1) / 2),
         )
 
-    def _add(self, rows: slice, columns: slice, *, diagonal: bool) -> None:
-        found, points = self._found, self._points
-        shape = (rows.stop - rows.start, columns.stop - columns.start)
-        gram, work = (room[: shape[0] * shape[1]].reshape(shape) for room in self._rooms)
+    def _add(self, gram: FloatArray, rows: slice, columns: slice, *, diagonal: bool) -> None:
+        found = self._found
+        work = self._room[: gram.size].reshape(gram.shape)
         # Of a symmetric tile one half counts.
         own: _Part = {"diagonal": 0, "weight": 0.5} if diagonal else {}
-        np.matmul(points[rows], points[columns].T, out=gram)
         np.copyto(work, gram)
         found.centred.add(work, **own)
         np.multiply(gram, self._ratio, out=work)
@@ -245,13 +251,21 @@ class _Sweep:
         self._found.logs.add(work, **own)
 
 
-def _tiles(size: int) -> Iterator[tuple[int, int, int, int]]:
-    """First and one past the last row and column of tiles that cover every pair of the upper half once."""
-    for start in range(0, size, _ROWS):
-        stop = min(start + _ROWS, size)
-        yield start, stop, start, stop
-        for left in range(stop, size, _COLUMNS):
-            yield start, stop, left, min(left + _COLUMNS, size)
+def _cut(rows: slice, columns: slice, height: int, width: int) -> Iterator[tuple[slice, slice]]:
+    """Tiles of a block that cover every pair of it once: of a block on the diagonal its upper half."""
+    on_diagonal = rows.start == columns.start
+    for start in range(rows.start, rows.stop, height):
+        part = slice(start, min(start + height, rows.stop))
+        if on_diagonal:
+            yield part, part
+        left = part.stop if on_diagonal else columns.start
+        for first in range(left, columns.stop, width):
+            yield part, slice(first, min(first + width, columns.stop))
+
+
+def _within(part: slice, whole: slice) -> slice:
+    """Return the part counted from where the whole starts."""
+    return slice(part.start - whole.start, part.stop - whole.start)
 
 
 def _directly(

@@ -238,7 +238,7 @@ class CenteredMeans:
     @cached_property
     def pairs(self) -> PairSums:
         """Sums over the pairs of at least two means, swept once for all metrics."""
-        return pair_sums(self.deviations, self.global_mean)
+        return pair_sums(self.deviations, self.global_mean, self.algebra)
 
     @cached_property
     def between(self) -> FloatArray:

@@ -15,20 +15,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch.nn import functional
 
 from encollapse.measure.inputs import require_finite
 from encollapse.measure.moment_state import MomentState, add_gram, move_anchors, nearer_anchors
 from encollapse.measure.precision import exact_products
-from encollapse.measure.side_by_side import even_shares, side_by_side
+from encollapse.measure.residuals import LARGE, SMALL, rows_by_class
 
 _TRUSTED_FROM = 8
 _STRAY = 0.8
-_SMALL, _LARGE = 1e-15, 1e15
 _ATTEMPTS = 3
-_ROWS_A_CLASS = 4
-_TILE_ENTRIES = 2**17
-_SHARE_ENTRIES = 2**19
 
 
 class Workspace:
@@ -96,10 +91,11 @@ class _Block:
             self._classes, self._place = torch.arange(size, device=labels.device), labels
         else:
             self._classes, self._place = torch.unique(labels, return_inverse=True)
-        self._counts = torch.bincount(self._place, minlength=len(self._classes))
+        self._by_class = rows_by_class(rows, self._place, len(self._classes))
+        self._counts = self._by_class.counts
         new = ((self._of(state.counts) == 0) & (self._counts > 0)).nonzero().flatten()
         self._new = self._classes[new]
-        self._firsts = rows[self._first_rows()[new]] if len(new) else rows[:0]
+        self._firsts = rows[self._by_class.first_rows[new]] if len(new) else rows[:0]
         anchors = self._single_anchors() if rows.dtype == torch.float32 else None
         self._single = anchors is not None
         self._rows = rows if self._single else rows.double()
@@ -127,61 +123,10 @@ class _Block:
             room.anchors = narrow
         return narrow
 
-    def _first_rows(self) -> torch.Tensor:
-        """First row of each class; past the end for a class without rows."""
-        count = len(self._place)
-        rows = torch.arange(count, device=self._place.device)
-        return torch.full_like(self._counts, count).scatter_reduce_(0, self._place, rows, "amin")
-
     def _centre(self) -> None:
-        rows, count = self._rows, len(self._rows)
-        norms = rows.new_empty(count)
-        kept = None if self._state.scatter is None else self._room.residuals(count, rows)
-
-        def take(start: int, stop: int) -> torch.Tensor:
-            """Lengths, and sums by class, of the residuals of some rows."""
-            sums = rows.new_zeros(self._anchors.shape)
-            step = self._tile_rows()
-            room = rows.new_empty(min(step, stop - start) if kept is None else 0, rows.shape[1])
-            for first in range(start, stop, step):
-                last = min(first + step, stop)
-                part = room[: last - first] if kept is None else kept[first:last]
-                place = self._place[first:last]
-                torch.index_select(self._anchors, 0, place, out=part)
-                torch.sub(rows[first:last], part, out=part)
-                torch.linalg.vector_norm(part, dim=1, out=norms[first:last])
-                _add_by_class(sums, place, part)
-            return sums
-
-        self._sums, *others = side_by_side(take, even_shares(count, self._shares()))
-        for other in others:
-            self._sums += other
-        self._largest = norms.max()
-        if self._largest == 0:  # or all squares are below the range of the dtype
-            self._largest = (rows - self._anchors[self._place]).abs().max()
-        squares = norms.double().square_()
-        if self._single and bool(self._largest > 0):
-            small = (norms < _SMALL).nonzero().flatten()
-            if len(small):  # their squares are below the range of float32
-                exact = rows[small] - self._anchors[self._place[small]]
-                squares[small] = exact.double().square().sum(dim=1)
-        self._squares = torch.zeros_like(self._counts, dtype=torch.float64).index_add_(
-            0, self._place, squares
-        )
-
-    def _tile_rows(self) -> int:
-        """Rows of a tile whose residuals stay in the cache."""
-        count, dim = self._rows.shape
-        return max(1, _TILE_ENTRIES // dim) if self._rows.device.type == "cpu" else count
-
-    def _shares(self) -> int:
-        """How many threads to spread the rows over: each needs several rows a class, as it has its own sums."""
-        if self._rows.device.type != "cpu":
-            return 1
-        worthwhile = min(
-            self._rows.numel() // _SHARE_ENTRIES, len(self._rows) // (_ROWS_A_CLASS * len(self._counts))
-        )
-        return max(1, min(torch.get_num_threads(), worthwhile))
+        kept = None if self._state.scatter is None else self._room.residuals(len(self._rows), self._rows)
+        found = self._by_class.residual_sums(self._rows, self._anchors, kept)
+        self._sums, self._squares, self._largest = found.sums, found.squares, found.largest
 
     def require_finite(self, first_row: int) -> None:
         """Raise naming the first entry that is not finite."""
@@ -191,7 +136,7 @@ class _Block:
     def fits(self) -> bool:
         """Whether the squares of the residuals are in the range of the dtype that they are computed in."""
         largest = float(self._largest)
-        return not self._single or largest == 0.0 or _SMALL < largest < _LARGE
+        return not self._single or largest == 0.0 or SMALL < largest < LARGE
 
     def add(self) -> None:
         """Add the block to the state, about anchors near the means."""
@@ -253,15 +198,3 @@ class _Block:
         self._centre()
         self._take(stray)
         return True
-
-
-def _add_by_class(sums: torch.Tensor, place: torch.Tensor, rows: torch.Tensor) -> None:
-    """``sums[place[i]] += rows[i]`` in place; sums (P, d), rows (n, d)."""
-    size = len(sums)
-    if place.device.type == "cpu" or size > len(rows) // _ROWS_A_CLASS:
-        sums.index_add_(0, place, rows)
-        return
-    # Sorted, as the additions of many rows to few sums would wait for each other there.
-    order = torch.argsort(place, stable=True)
-    counts = torch.bincount(place, minlength=size)
-    sums += functional.embedding_bag(order, rows, torch.cumsum(counts, 0) - counts, mode="sum")

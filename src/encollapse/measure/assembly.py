@@ -17,6 +17,7 @@ from encollapse.geometry.statistics import ClassStatistics
 from encollapse.measure.classifier import Classifier
 from encollapse.measure.decisions import Decisions, no_decisions
 from encollapse.measure.result import VALUES, Collapse
+from encollapse.measure.side_by_side import one_library
 
 
 def assemble(
@@ -37,7 +38,8 @@ def assemble(
         convention=chosen,
         encoding=encoding,
     )
-    values, missing = evaluate(inputs)
+    with one_library():
+        values, missing = evaluate(inputs)
     if not statistics.squarable:  # so do the distances that decide
         decisions = no_decisions(OUT_OF_RANGE)
     source = {

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from encollapse.errors import MemoryLimitError
+from encollapse.measure.precision import exact_products
 
 _PANELS = 4
 _ROWS = 2**13
@@ -71,7 +72,8 @@ class MomentState:
         if self.scatter is None:
             return None
         total = self.scatter.clone()
-        _add_offsets(total, self.counts, self.offsets, sign=-1)
+        # What is subtracted is about as large as the scatter: products as exact as those in it will do.
+        _add_offsets(total, self.counts, self.offsets, sign=-1, single=self.resolution > _DOUBLE)
         upper = total.triu_()
         return upper + upper.triu(1).T
 
@@ -197,8 +199,8 @@ def move_anchors(state: MomentState, classes: torch.Tensor, offsets: torch.Tenso
     state.anchors[classes] = moved
 
 
-def add_gram(total: torch.Tensor, rows: torch.Tensor, *, sign: int = 1) -> None:
-    """``total += sign · rowsᵀ rows`` in place, for the entries on and above the diagonal.
+def add_gram(total: torch.Tensor, rows: torch.Tensor, *, sign: int = 1, unit: float = 1.0) -> None:
+    """``total += sign · rowsᵀ rows`` in place, for the entries on and above the diagonal; rows in units of `unit`.
 
     In panels of columns: what lies below the diagonal, three eighths of the work, is left out. And in blocks
     of rows, as rounding within a product grows with their number.
@@ -207,14 +209,21 @@ def add_gram(total: torch.Tensor, rows: torch.Tensor, *, sign: int = 1) -> None:
     for block in torch.split(rows, _ROWS):
         for start in range(0, rows.shape[1], width):
             panel = block[:, start : start + width].T @ block[:, start:]
-            total[start : start + width, start:].add_(panel, alpha=sign)
+            total[start : start + width, start:].add_(panel, alpha=sign * unit * unit)
 
 
-def _add_offsets(total: torch.Tensor, counts: torch.Tensor, offsets: torch.Tensor, *, sign: int) -> None:
-    """``total += sign · Σ n δ δᵀ`` in place."""
-    used = (counts > 0) & offsets.any(dim=1)
-    weights, rows = counts[used].double().sqrt()[:, None], offsets[used]
-    add_gram(total, weights * rows, sign=sign)
+def _add_offsets(
+    total: torch.Tensor, counts: torch.Tensor, offsets: torch.Tensor, *, sign: int, single: bool = False
+) -> None:
+    """``total += sign · Σ n δ δᵀ`` in place, of float32 products if `single`."""
+    rows = offsets * counts.double().sqrt()[:, None]
+    if not single:
+        add_gram(total, rows, sign=sign)
+        return
+    unit = float(rows.abs().max())
+    if 0.0 < unit < torch.inf:
+        with exact_products(rows.device):
+            add_gram(total, (rows / unit).float(), sign=sign, unit=unit)
 
 
 _DOUBLE = torch.finfo(torch.float64).eps

@@ -1,13 +1,17 @@
-"""Shares of one piece of work in threads of their own, where single operations are too short to be split."""
+"""Who has the cores: shares of one piece of work in threads of their own, or one library alone."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
+from functools import cache
 from itertools import pairwise
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
+from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
 
@@ -23,20 +27,49 @@ def side_by_side(work: Callable[[int, int], T], shares: Sequence[tuple[int, int]
     inference, threads = torch.is_inference_mode_enabled(), torch.get_num_threads()
 
     def alone(start: int, stop: int) -> T:
-        with torch.inference_mode(inference):  # new threads start out without
+        with torch.inference_mode(inference):  # threads of a pool start out without
             return work(start, stop)
 
-    torch.set_num_threads(1)  # new threads start out with that
+    pool = _pool(os.getpid(), len(shares) - 1)
+    torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(len(shares) - 1) as pool:
-            others = [pool.submit(alone, *share) for share in shares[1:]]
+        others = [pool.submit(alone, *share) for share in shares[1:]]
+        try:
             own = work(*shares[0])
-            return [own, *(other.result() for other in others)]
+        finally:
+            wait(others)
+        return [own, *(other.result() for other in others)]
     finally:
         torch.set_num_threads(threads)
+
+
+@cache
+def _pool(process: int, number: int) -> ThreadPoolExecutor:
+    """Return threads that stay: the first operation of torch in a new one costs as much as a tile.
+
+    Threads do not survive a fork, so that each process has its own.
+    """
+    return ThreadPoolExecutor(
+        number, f"encollapse-{process}", initializer=torch.set_num_threads, initargs=(1,)
+    )
 
 
 def even_shares(count: int, number: int) -> list[tuple[int, int]]:
     """First and one past the last of `number` shares of `count` things."""
     bounds = [count * i // number for i in range(number + 1)]
     return list(pairwise(bounds))
+
+
+def one_library() -> AbstractContextManager[object]:
+    """Leave the cores to torch: numpy's linear algebra in a single thread for as long as the context lasts.
+
+    Its threads keep spinning for a while after each operation, also after the shortest, and torch's next product
+    then takes three times as long.
+    """
+    return cast(AbstractContextManager[object], _controller().limit(limits=1, user_api="blas"))
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    """Return the thread pools of the libraries that are loaded; numpy and torch are by now."""
+    return ThreadpoolController()

@@ -25,11 +25,9 @@ def nc3_alignment(statistics: ClassStatistics, weight: FloatArray, convention: C
     rows, means = _rows(statistics, weight, centred, convention), centred.deviations
     unit = 1.0 / (float(centred.norms.max()) * float(np.abs(rows).max()))
     k = len(rows)
-    own, others, step = np.empty(k), Spread(), max(1, pairs.TILE_ENTRIES // (8 * k))
-    room = np.empty((min(step, k), k))
+    own, others, step = np.empty(k), Spread(), max(1, pairs.TILE_ENTRIES // k)
     for start in range(0, k, step):
-        tile = rows[start : start + step]
-        outputs = np.matmul(tile, means.T, out=room[: len(tile)])
+        outputs = centred.algebra.product(rows[start : start + step], means.T)
         outputs *= unit
         places = np.arange(len(outputs)), start + np.arange(len(outputs))
         own[start : start + len(outputs)] = outputs[places]

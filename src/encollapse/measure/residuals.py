@@ -1,0 +1,206 @@
+"""Residuals of a block of rows about the anchors of their classes, and their sums by class.
+
+One read of the features is all that this asks of the memory. On the processor, and where numba is installed, a
+compiled loop comes near that for large blocks (:mod:`encollapse.measure.kernels`); elsewhere operations of torch on
+tiles that stay in the cache do the same in several goes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+import torch
+from torch.nn import functional
+
+from encollapse.measure.side_by_side import even_shares, side_by_side
+
+SMALL, LARGE = 1e-15, 1e15
+"""Lengths between which the squares of float32 residuals neither vanish nor overflow."""
+
+_COMPILED_FROM = 2**21
+"""Entries of a block that repay looking for the compiled loop: a rule by the block alone, so that results repeat."""
+
+_ROWS_A_CLASS = 4
+_TILE_ENTRIES = 2**17
+_SHARE_ENTRIES = 2**19
+
+
+@dataclass(frozen=True, eq=False)
+class ResidualSums:
+    """What the residuals of a block amount to.
+
+    Parameters
+    ----------
+    sums : (P, d)
+        Sums of the residuals of each class.
+    squares : (P,) float64
+        Sums of their squared lengths.
+    largest : tensor of one number
+        Length of the longest; not finite where an entry, or a square, is not.
+    """
+
+    sums: torch.Tensor
+    squares: torch.Tensor
+    largest: torch.Tensor
+
+
+class RowsByClass(Protocol):
+    """The rows of a block, and which of P classes each is of."""
+
+    @property
+    def counts(self) -> torch.Tensor:
+        """Rows of each class (P,) int64."""
+        ...
+
+    @property
+    def first_rows(self) -> torch.Tensor:
+        """First row of each class (P,); past the end for a class without rows."""
+        ...
+
+    def residual_sums(
+        self, rows: torch.Tensor, anchors: torch.Tensor, kept: torch.Tensor | None
+    ) -> ResidualSums:
+        """Residuals of rows (n, d) about anchors (P, d) of their dtype; kept (n, d) takes them."""
+        ...
+
+
+def rows_by_class(rows: torch.Tensor, place: torch.Tensor, size: int) -> RowsByClass:
+    """Rows (n, d) of classes `place` (n,), numbered from 0 to ``size - 1``, by the quickest means at hand."""
+    if rows.device.type == "cpu" and rows.numel() >= _COMPILED_FROM and rows.is_contiguous():
+        kernels = _kernels()
+        if kernels is not None:
+            return _Compiled(kernels, place, size)
+    return _ByTensors(place, size)
+
+
+@cache
+def _kernels() -> Any | None:
+    """Return the compiled loops, None where numba is not installed or told not to compile."""
+    if find_spec("numba") is None:
+        return None
+    import numba
+
+    if numba.config.DISABLE_JIT:
+        return None
+    from encollapse.measure import kernels
+
+    return kernels
+
+
+class _Compiled:
+    """By the compiled loops, class by class."""
+
+    def __init__(self, kernels: Any, place: torch.Tensor, size: int) -> None:
+        self._kernels, self._count = kernels, len(place)
+        self._bounds = torch.zeros(size + 1, dtype=torch.int64)
+        self._order = torch.empty(len(place), dtype=torch.int64)
+        kernels.group(place.numpy(), self._bounds.numpy(), self._order.numpy())
+
+    @property
+    def counts(self) -> torch.Tensor:
+        return self._bounds.diff()
+
+    @property
+    def first_rows(self) -> torch.Tensor:
+        starts = self._bounds[:-1]
+        used = starts < self._bounds[1:]
+        firsts = torch.full_like(starts, self._count)
+        firsts[used] = self._order[starts[used]]
+        return firsts
+
+    def residual_sums(
+        self, rows: torch.Tensor, anchors: torch.Tensor, kept: torch.Tensor | None
+    ) -> ResidualSums:
+        count, size = len(rows), len(anchors)
+        number = max(1, min(torch.get_num_threads(), rows.numel() // _SHARE_ENTRIES))
+        shares = even_shares(count, number)
+        # A line more for each share, for a class that it has in common with the one before.
+        sums = torch.zeros(size + number, rows.shape[1], dtype=torch.float64)
+        squares, largest = torch.zeros(2, size + number, dtype=torch.float64)
+        tiny = rows.new_tensor(SMALL**2 if rows.dtype == torch.float32 else 0.0).numpy()[()]
+        given = [values.numpy() for values in (rows, self._order, self._bounds)]
+        taken = [values.numpy() for values in (sums, squares, largest)]
+        residuals = (rows.new_empty(0, rows.shape[1]) if kept is None else kept).numpy()
+
+        def add(start: int, stop: int) -> None:
+            spare = size + shares.index((start, stop))
+            self._kernels.add_residuals(
+                *given, start, stop, spare, anchors.numpy(), tiny, residuals, *taken
+            )
+
+        side_by_side(add, shares)
+        for spare, (start, _) in enumerate(shares, size):
+            owner = int(torch.searchsorted(self._bounds, start, right=True)) - 1
+            sums[owner] += sums[spare]
+            squares[owner] += squares[spare]
+        return ResidualSums(sums[:size], squares[:size], largest.max().sqrt())
+
+
+class _ByTensors:
+    """By operations of torch, on any device."""
+
+    def __init__(self, place: torch.Tensor, size: int) -> None:
+        self._place, self.counts = place, torch.bincount(place, minlength=size)
+
+    @property
+    def first_rows(self) -> torch.Tensor:
+        count = len(self._place)
+        rows = torch.arange(count, device=self._place.device)
+        return torch.full_like(self.counts, count).scatter_reduce_(0, self._place, rows, "amin")
+
+    def residual_sums(
+        self, rows: torch.Tensor, anchors: torch.Tensor, kept: torch.Tensor | None
+    ) -> ResidualSums:
+        count, norms = len(rows), rows.new_empty(len(rows))
+        step = max(1, _TILE_ENTRIES // rows.shape[1]) if rows.device.type == "cpu" else count
+
+        def take(start: int, stop: int) -> torch.Tensor:
+            """Lengths, and sums by class, of the residuals of some rows."""
+            sums = rows.new_zeros(anchors.shape)
+            room = rows.new_empty(min(step, stop - start) if kept is None else 0, rows.shape[1])
+            for first in range(start, stop, step):
+                last = min(first + step, stop)
+                part = room[: last - first] if kept is None else kept[first:last]
+                place = self._place[first:last]
+                torch.index_select(anchors, 0, place, out=part)
+                torch.sub(rows[first:last], part, out=part)
+                torch.linalg.vector_norm(part, dim=1, out=norms[first:last])
+                _add_by_class(sums, place, part)
+            return sums
+
+        sums, *others = side_by_side(take, even_shares(count, self._shares(rows)))
+        for other in others:
+            sums += other
+        largest = norms.max()
+        if largest == 0:  # or all squares are below the range of the dtype
+            largest = (rows - anchors[self._place]).abs().max()
+        squares = norms.double().square_()
+        if rows.dtype == torch.float32 and bool(largest > 0):
+            small = (norms < SMALL).nonzero().flatten()
+            if len(small):  # their squares are below the range of float32
+                exact = rows[small] - anchors[self._place[small]]
+                squares[small] = exact.double().square().sum(dim=1)
+        by_class = torch.zeros_like(self.counts, dtype=torch.float64).index_add_(0, self._place, squares)
+        return ResidualSums(sums, by_class, largest)
+
+    def _shares(self, rows: torch.Tensor) -> int:
+        """How many threads to spread the rows over: each needs several rows a class, as it has its own sums."""
+        if rows.device.type != "cpu":
+            return 1
+        worthwhile = min(rows.numel() // _SHARE_ENTRIES, len(rows) // (_ROWS_A_CLASS * len(self.counts)))
+        return max(1, min(torch.get_num_threads(), worthwhile))
+
+
+def _add_by_class(sums: torch.Tensor, place: torch.Tensor, rows: torch.Tensor) -> None:
+    """``sums[place[i]] += rows[i]`` in place; sums (P, d), rows (n, d)."""
+    size = len(sums)
+    if place.device.type == "cpu" or size > len(rows) // _ROWS_A_CLASS:
+        sums.index_add_(0, place, rows)
+        return
+    # Sorted, as the additions of many rows to few sums would wait for each other there.
+    order = torch.argsort(place, stable=True)
+    counts = torch.bincount(place, minlength=size)
+    sums += functional.embedding_bag(order, rows, torch.cumsum(counts, 0) - counts, mode="sum")
