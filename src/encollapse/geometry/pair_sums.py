@@ -101,9 +101,7 @@ class PairSums:
     from_widest: float = 0.0
 
 
-def pair_sums(
-    deviations: FloatArray, global_mean: FloatArray, algebra: LinearAlgebra = NUMPY
-) -> PairSums:
+def pair_sums(deviations: FloatArray, global_mean: FloatArray, algebra: LinearAlgebra = NUMPY) -> PairSums:
     """Sweep the pairs of class means ``m_k = μ + deviation_k``; deviations (P, d), P at least 2."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return _Sweep(deviations, global_mean, algebra).sums()

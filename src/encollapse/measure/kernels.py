@@ -6,17 +6,24 @@ Sums may be taken in any order, so that they fill the vector registers; nothing 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
-_SUMMED_ALONE = 512
+from encollapse._typing import FloatArray, IntArray
+
+Rows = np.ndarray[tuple[int, ...], np.dtype[Any]]
+"""float32 or float64."""
+
+_SUMMED_ALONE = 1024
 """Rows whose residuals are added up in their own precision before they join a float64 total."""
 
 _FAST = {"reassoc", "contract", "nsz"}
 
 
 @njit(nogil=True, cache=True)
-def group(place, bounds, order):  # type: ignore[no-untyped-def]
+def group(place: IntArray, bounds: IntArray, order: IntArray) -> None:
     """Sort rows by class, stably: class k has the rows ``order[bounds[k]:bounds[k + 1]]``.
 
     place (n,) from 0 to P - 1; bounds (P + 1,) zeros, and order (n,), are filled.
@@ -33,7 +40,20 @@ def group(place, bounds, order):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def add_residuals(rows, order, bounds, start, stop, spare, anchors, tiny, kept, sums, squares, largest):  # type: ignore[no-untyped-def]
+def add_residuals(
+    rows: Rows,
+    order: IntArray,
+    bounds: IntArray,
+    start: int,
+    stop: int,
+    spare: int,
+    anchors: Rows,
+    tiny: float,
+    kept: Rows,
+    sums: FloatArray,
+    squares: FloatArray,
+    largest: FloatArray,
+) -> None:
     """Add up the residuals of the rows ``order[start:stop]``, class by class, four rows at a time.
 
     rows (n, d) and anchors (P, d) are of one dtype; kept (n, d) takes the residuals, or has no rows.
@@ -109,7 +129,56 @@ def add_residuals(rows, order, bounds, start, stop, spare, anchors, tiny, kept, 
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _exact_square(row, anchor):  # type: ignore[no-untyped-def]
+def add_residuals_in_order(
+    rows: Rows,
+    place: IntArray,
+    start: int,
+    stop: int,
+    anchors: Rows,
+    tiny: float,
+    kept: Rows,
+    sums: FloatArray,
+    squares: FloatArray,
+    largest: FloatArray,
+) -> None:
+    """Do the same for the rows from `start` to `stop` as they come, of classes `place` (n,).
+
+    For classes so few that their anchors and sums stay in the cache; all sums are (P, d) and (P,).
+    """
+    dim, keep = rows.shape[1], len(kept) > 0
+    totals = np.zeros(anchors.shape, rows.dtype)
+    for first in range(start, stop, _SUMMED_ALONE):
+        last = min(first + _SUMMED_ALONE, stop)
+        for i in range(first, last):
+            k = place[i]
+            x, anchor, total = rows[i], anchors[k], totals[k]
+            q = rows.dtype.type(0)
+            if keep:
+                y = kept[i]
+                for j in range(dim):
+                    r = x[j] - anchor[j]
+                    y[j] = r
+                    total[j] += r
+                    q += r * r
+            else:
+                for j in range(dim):
+                    r = x[j] - anchor[j]
+                    total[j] += r
+                    q += r * r
+            exact = np.float64(q) if q >= tiny else _exact_square(x, anchor)
+            squares[k] += exact
+            largest[k] = max(largest[k], exact)
+        for k in range(len(totals)):
+            for j in range(dim):
+                sums[k, j] += totals[k, j]
+                totals[k, j] = 0
+    for k in range(len(squares)):
+        if not np.isfinite(squares[k]):
+            largest[k] = squares[k]
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _exact_square(row: Rows, anchor: Rows) -> float:
     total = 0.0
     for j in range(len(row)):
         difference = np.float64(row[j]) - np.float64(anchor[j])

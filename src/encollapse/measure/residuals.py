@@ -23,6 +23,9 @@ SMALL, LARGE = 1e-15, 1e15
 _COMPILED_FROM = 2**21
 """Entries of a block that repay looking for the compiled loop: a rule by the block alone, so that results repeat."""
 
+_CACHED_ANCHORS = 2**15
+"""Entries of the anchors that stay in the cache together with their sums."""
+
 _ROWS_A_CLASS = 4
 _TILE_ENTRIES = 2**17
 _SHARE_ENTRIES = 2**19
@@ -91,13 +94,13 @@ def _kernels() -> Any | None:
 
 
 class _Compiled:
-    """By the compiled loops, class by class."""
+    """By the compiled loops: row by row for few classes, class by class for many."""
 
     def __init__(self, kernels: Any, place: torch.Tensor, size: int) -> None:
-        self._kernels, self._count = kernels, len(place)
+        self._kernels, self._place = kernels, place.contiguous()
         self._bounds = torch.zeros(size + 1, dtype=torch.int64)
         self._order = torch.empty(len(place), dtype=torch.int64)
-        kernels.group(place.numpy(), self._bounds.numpy(), self._order.numpy())
+        kernels.group(self._place.numpy(), self._bounds.numpy(), self._order.numpy())
 
     @property
     def counts(self) -> torch.Tensor:
@@ -107,29 +110,50 @@ class _Compiled:
     def first_rows(self) -> torch.Tensor:
         starts = self._bounds[:-1]
         used = starts < self._bounds[1:]
-        firsts = torch.full_like(starts, self._count)
+        firsts = torch.full_like(starts, len(self._place))
         firsts[used] = self._order[starts[used]]
         return firsts
 
     def residual_sums(
         self, rows: torch.Tensor, anchors: torch.Tensor, kept: torch.Tensor | None
     ) -> ResidualSums:
-        count, size = len(rows), len(anchors)
         number = max(1, min(torch.get_num_threads(), rows.numel() // _SHARE_ENTRIES))
-        shares = even_shares(count, number)
-        # A line more for each share, for a class that it has in common with the one before.
-        sums = torch.zeros(size + number, rows.shape[1], dtype=torch.float64)
-        squares, largest = torch.zeros(2, size + number, dtype=torch.float64)
+        shares = even_shares(len(rows), number)
         tiny = rows.new_tensor(SMALL**2 if rows.dtype == torch.float32 else 0.0).numpy()[()]
-        given = [values.numpy() for values in (rows, self._order, self._bounds)]
-        taken = [values.numpy() for values in (sums, squares, largest)]
-        residuals = (rows.new_empty(0, rows.shape[1]) if kept is None else kept).numpy()
+        residuals = rows.new_empty(0, rows.shape[1]) if kept is None else kept
+        values = (anchors.numpy(), tiny, residuals.numpy())
+        if anchors.numel() <= _CACHED_ANCHORS:
+            return self._in_order(rows, values, shares)
+        return self._class_by_class(rows, values, shares)
+
+    def _in_order(
+        self, rows: torch.Tensor, values: tuple[Any, ...], shares: list[tuple[int, int]]
+    ) -> ResidualSums:
+        place, numbers = self._place.numpy(), rows.numpy()
+
+        def add(start: int, stop: int) -> tuple[torch.Tensor, ...]:
+            found = _zeros(len(self._bounds) - 1, rows.shape[1])
+            taken = [part.numpy() for part in found]
+            self._kernels.add_residuals_in_order(numbers, place, start, stop, *values, *taken)
+            return found
+
+        sums, squares, largest = (
+            torch.stack(parts) for parts in zip(*side_by_side(add, shares), strict=True)
+        )
+        return ResidualSums(sums.sum(dim=0), squares.sum(dim=0), largest.max().sqrt())
+
+    def _class_by_class(
+        self, rows: torch.Tensor, values: tuple[Any, ...], shares: list[tuple[int, int]]
+    ) -> ResidualSums:
+        # A line more for each share, for a class that it has in common with the one before.
+        size = len(self._bounds) - 1
+        sums, squares, largest = _zeros(size + len(shares), rows.shape[1])
+        taken = (sums.numpy(), squares.numpy(), largest.numpy())
+        given = (rows.numpy(), self._order.numpy(), self._bounds.numpy())
 
         def add(start: int, stop: int) -> None:
             spare = size + shares.index((start, stop))
-            self._kernels.add_residuals(
-                *given, start, stop, spare, anchors.numpy(), tiny, residuals, *taken
-            )
+            self._kernels.add_residuals(*given, start, stop, spare, *values, *taken)
 
         side_by_side(add, shares)
         for spare, (start, _) in enumerate(shares, size):
@@ -137,6 +161,12 @@ class _Compiled:
             sums[owner] += sums[spare]
             squares[owner] += squares[spare]
         return ResidualSums(sums[:size], squares[:size], largest.max().sqrt())
+
+
+def _zeros(size: int, dim: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Sums (P, d), squares (P,) and largest (P,) of no residuals."""
+    sums = torch.zeros(size, dim, dtype=torch.float64)
+    return sums, sums.new_zeros(size), sums.new_zeros(size)
 
 
 class _ByTensors:
