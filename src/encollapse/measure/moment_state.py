@@ -20,6 +20,7 @@ from encollapse.measure.precision import exact_products
 
 _PANELS = 4
 _ROWS = 2**13
+_WORTH_SINGLE = 2**18
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +73,9 @@ class MomentState:
         if self.scatter is None:
             return None
         total = self.scatter.clone()
-        # What is subtracted is about as large as the scatter: products as exact as those in it will do.
-        _add_offsets(total, self.counts, self.offsets, sign=-1, single=self.resolution > _DOUBLE)
+        # What is subtracted is about as large as the scatter: products as exact as those of large blocks will do.
+        single = self.resolution > _DOUBLE and self.anchors.numel() >= _WORTH_SINGLE
+        _add_offsets(total, self.counts, self.offsets, sign=-1, single=single)
         upper = total.triu_()
         return upper + upper.triu(1).T
 
