@@ -7,6 +7,7 @@ import torch
 import encollapse as ec
 from encollapse.errors import ArgumentError, ArgumentTypeError, MemoryLimitError
 from encollapse.measure import ClassMoments, Collapse, collapse
+from encollapse.measure.inputs import FeatureRows
 from reference.collapse_reference import metrics
 
 K, D, N = 5, 7, 41
@@ -126,3 +127,15 @@ def test_features_on_a_device_without_values() -> None:
     with pytest.raises(ArgumentError, match="device: meta"):
         ClassMoments(K, D, device="meta")
     assert ec.measure.collapse(torch.from_numpy(FEATURES).requires_grad_(), LABELS).num_samples == N
+
+
+def test_large_blocks_are_taken_only_where_they_need_no_copy() -> None:
+    def usable(features: np.ndarray | torch.Tensor) -> bool:
+        return FeatureRows(features).usable_as_they_are(torch.device("cpu"))
+
+    wide = np.zeros((2003, 67), np.float32)
+    read_only = wide.copy()
+    read_only.flags.writeable = False
+    assert usable(wide) and usable(torch.from_numpy(wide)) and usable(wide.astype(float))
+    for features in (wide[:, :5], wide[::-1], read_only, wide.astype(np.float16), torch.zeros(2003, 7)):
+        assert not usable(features)

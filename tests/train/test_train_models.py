@@ -205,7 +205,8 @@ def test_convolutions_refuse_what_is_no_image(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("samples", "lengths"), [(60_000, (30, 10)), (2500, (30, 20)), (800, (63, 63)), (190, (100, 264)), (7, (100, 300))]
+    ("samples", "lengths"),
+    [(60_000, (30, 10)), (2500, (30, 20)), (800, (63, 63)), (190, (100, 264)), (7, (100, 300))],
 )
 def test_passes_over_small_sets_are_more(samples: int, lengths: tuple[int, int]) -> None:
     for name in ("cnn", "resnet8", "resnet18", "package.module:Class"):

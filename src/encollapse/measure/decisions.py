@@ -16,8 +16,9 @@ from encollapse.measure.rules import LargestOutput, NearestCodeword, NearestMean
 from encollapse.measure.side_by_side import even_shares, side_by_side
 
 _CHUNK_ENTRIES = 2**22
-_CACHED_ENTRIES = 2**19
+_TILE_ENTRIES = 2**20
 _FEW = 64
+"""Rows of a product that is quicker the other way round."""
 
 _BY_CLASSIFIER = ("nc4_agreement", "accuracy")
 
@@ -73,7 +74,7 @@ class Tally:
         """Count a batch: features (n, d) float32 or float64, labels (n,)."""
         number, step = 1, max(1, _CHUNK_ENTRIES // len(self._rows))
         if features.device.type == "cpu":
-            step = max(1, min(step, _CACHED_ENTRIES // features.shape[1]))
+            step = max(1, min(step, _TILE_ENTRIES // features.shape[1]))
             number = max(1, min(torch.get_num_threads(), len(features) // step))
 
         def count(start: int, stop: int) -> list[tuple[int, ...]]:
@@ -89,8 +90,7 @@ class Tally:
         rule, single = self._rule, features.dtype == torch.float32
         lengths = torch.linalg.vector_norm(features, dim=1)
         if single:
-            with exact_products(features.device):
-                scores = self._scores(features)
+            scores = self._scores(features)
             by_mean = self._nearest_mean.decide(features, lengths, scores[:, : self._means])
         else:
             by_mean = self._nearest_mean.decide_exactly(features)
@@ -106,7 +106,6 @@ class Tally:
     def _scores(self, features: torch.Tensor) -> torch.Tensor:
         if len(self._rows) > _FEW:
             return torch.addmm(self._offsets, features, self._rows.T)
-        # A narrow product is quicker the other way round.
         return torch.addmm(self._offsets[:, None], self._rows, features.T).T
 
     @property

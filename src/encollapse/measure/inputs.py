@@ -70,6 +70,14 @@ class FeatureRows:
         """Where the features are."""
         return self._rows.device if isinstance(self._rows, torch.Tensor) else torch.device("cpu")
 
+    def usable_as_they_are(self, device: torch.device) -> bool:
+        """Whether large blocks on `device` are views of the features and take no memory."""
+        wanted = working_dtype(self.resolution, self.num_rows, self.feature_dim)
+        if isinstance(self._rows, torch.Tensor):
+            return self.device == device and self._rows.dtype == wanted
+        native = np.float32 if wanted == torch.float32 else np.float64
+        return device.type == "cpu" and self._rows.dtype == native and _shareable(self._rows)
+
     def blocks(
         self, device: torch.device, rows: int | None = None, *, double: bool = False
     ) -> Iterator[torch.Tensor]:
@@ -100,12 +108,17 @@ def to_working(rows: Any, device: torch.device, *, double: bool = False) -> torc
         reachable = rows.cpu() if rows.device.type == "mps" else rows
         return reachable.to(device=device, dtype=dtype)
     native = np.float32 if dtype == torch.float32 else np.float64
-    # torch can share neither read-only nor negatively strided memory: a copy it is.
-    # A single reversed row counts as contiguous all the same.
-    shareable = rows.flags.writeable and rows.dtype == native and rows.flags.c_contiguous
-    shareable = shareable and min(rows.strides) >= 0
-    usable = rows if shareable else np.array(rows, dtype=native, order="C")
+    shared = rows.dtype == native and _shareable(rows)
+    usable = rows if shared else np.array(rows, dtype=native, order="C")
     return torch.from_numpy(usable).to(device)
+
+
+def _shareable(rows: Any) -> bool:
+    """Whether torch can use the memory of a numpy array: neither read-only nor negatively strided.
+
+    A single reversed row counts as contiguous all the same.
+    """
+    return bool(rows.flags.writeable and rows.flags.c_contiguous and min(rows.strides) >= 0)
 
 
 def require_finite(block: torch.Tensor, name: str, *, first_row: int = 0) -> None:

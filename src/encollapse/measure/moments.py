@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from encollapse.measure.result import Collapse
 
 _LONG_BLOCK = 2**24
-"""Entries of a block of which no residuals are kept."""
+"""Entries of a block of which no residuals are kept; without a copy of it four times as many."""
 
 
 class ClassMoments:
@@ -139,11 +139,10 @@ class ClassMoments:
                 f"got {rows.feature_dim}"
             )
         targets = torch.from_numpy(labels_for(labels, self.num_classes, rows.num_rows)).to(self.device)
-        step = (
-            inputs.rows_per_block(rows.feature_dim)
-            if self.covariance
-            else max(1, _LONG_BLOCK // rows.feature_dim)
-        )
+        step = inputs.rows_per_block(rows.feature_dim)
+        if not self.covariance:
+            long = _LONG_BLOCK * (4 if rows.usable_as_they_are(self.device) else 1)
+            step = max(1, long // rows.feature_dim)
         fresh = not self.num_samples
         state = self._state if fresh or rows.num_rows <= step else self._state.copy()
         workspace = Workspace()
