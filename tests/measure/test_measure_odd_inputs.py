@@ -136,6 +136,6 @@ def test_large_blocks_are_taken_only_where_they_need_no_copy() -> None:
     wide = np.zeros((2003, 67), np.float32)
     read_only = wide.copy()
     read_only.flags.writeable = False
-    assert usable(wide) and usable(torch.from_numpy(wide)) and usable(wide.astype(float))
+    assert all(usable(features) for features in (wide, torch.from_numpy(wide), wide.astype(float)))
     for features in (wide[:, :5], wide[::-1], read_only, wide.astype(np.float16), torch.zeros(2003, 7)):
         assert not usable(features)
