@@ -1,7 +1,6 @@
 """Losses as objects: laws of every loss, and a second loss that the solver has never seen."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -9,84 +8,45 @@ from numpy.typing import NDArray
 from scipy.optimize import check_grad, minimize
 from scipy.special import expit, xlogy
 
-from encollapse.errors import ArgumentError
 from encollapse.ufm.composite import Composite
 from encollapse.ufm.convex import minimise_composite
-from encollapse.ufm.losses import ConvexLoss, CrossEntropy, Curvature
+from encollapse.ufm.losses import ConvexLoss, CrossEntropy
+from encollapse.ufm.separable import SeparableLoss
 from encollapse.ufm.tables import DenseTable
 
 Array = NDArray[np.float64]
 
 
-class Logistic:
+class Logistic(SeparableLoss):
     """One-vs-rest logistic loss ``Σ_i log(1 + exp(o_i)) - p_i o_i`` with each p_i from 0 to 1."""
 
     name = "logistic"
     smoothness = 0.25
 
-    def targets(self, codewords: Array) -> Array:
-        """Return the codewords if they are probabilities."""
-        if codewords.min() < 0 or codewords.max() > 1:
-            raise ArgumentError("encoding: expected entries from 0 to 1")
-        return codewords
-
     def bounded(self, mean_target: Array) -> bool:
         """Whether a free bias has a minimiser."""
         return bool(((mean_target > 0) & (mean_target < 1)).all())
 
-    def value(self, outputs: Array, targets: Array, copies: Array) -> Array:
-        """Loss of each column."""
-        return np.asarray((copies * (np.logaddexp(0, outputs) - targets * outputs)).sum(axis=0))
+    def phi(self, o: Array, p: Array) -> Array:
+        """Loss of each output."""
+        return np.asarray(np.logaddexp(0, o) - p * o)
 
-    def gradient(self, outputs: Array, targets: Array, copies: Array) -> Array:
-        """Derivative for each output."""
-        return np.asarray(np.where(targets == 1, -expit(-outputs), expit(outputs) - targets))
+    def slope(self, o: Array, p: Array) -> Array:
+        """Derivative."""
+        return np.asarray(np.where(p == 1, -expit(-o), expit(o) - p))
 
-    def curvature(self, outputs: Array, targets: Array, copies: Array) -> Curvature:
-        """Second derivative, which is diagonal."""
-        return Curvature(expit(outputs) * expit(-outputs), copies)
+    def bend(self, o: Array, p: Array) -> Array:
+        """Second derivative."""
+        return np.asarray(expit(o) * expit(-o))
 
-    def conjugate(self, dual: Array, targets: Array, copies: Array) -> Array:
-        """Negative entropy of each output on its own."""
-        x = dual + targets
-        inside = ((x >= -1e-15) & (x <= 1 + 1e-15)).all(axis=0)
-        x = np.clip(x, 0, 1)
-        entropy = (copies * (xlogy(x, x) + xlogy(1 - x, 1 - x))).sum(axis=0)
-        return np.asarray(np.where(inside, entropy, np.inf))
+    def conjugate_phi(self, y: Array, p: Array) -> Array:
+        """Negative entropy."""
+        x = np.clip(y + p, 0, 1)
+        return np.asarray(xlogy(x, x) + xlogy(1 - x, 1 - x))
 
-    def recentred(
-        self,
-        gradient: Array,
-        targets: Array,
-        copies: Array,
-        mean: Callable[[Array], Array],
-        spread: Callable[[Array], Array],
-        wanted: Array,
-    ) -> Array | None:
-        """Shrink the probabilities of an output, or those of its complement, to the wanted mean."""
-        x = gradient + targets
-        present, excess = mean(x), mean(gradient) - wanted
-        if ((present - excess < 0) | (present - excess > 1)).any():
-            return None
-        down = spread(np.clip(excess / present, 0, 1))
-        up = spread(np.clip(-excess / (1 - present), 0, 1))
-        return gradient - x * down + (1 - x) * up
-
-    def outputs(self, gradient: Array, targets: Array, copies: Array) -> Array:
-        """Log odds."""
-        x = np.clip(gradient + targets, 1e-12, 1 - 1e-12)
-        return np.asarray(np.log(x / (1 - x)))
-
-    def intercept(self, mean_target: Array, copies: Array, decay: float) -> Array:
-        """Each bias on its own."""
-        if decay == 0:
-            return np.asarray(np.log(mean_target / (1 - mean_target)))
-        low, high = np.full_like(mean_target, -800.0), np.full_like(mean_target, 800.0)
-        for _ in range(200):
-            middle = (low + high) / 2
-            above = expit(middle) + decay * middle > mean_target
-            low, high = np.where(above, low, middle), np.where(above, middle, high)
-        return (low + high) / 2
+    def slopes(self, p: Array) -> tuple[Array, Array]:
+        """Domain of the conjugate."""
+        return -p, 1 - p
 
 
 LOSSES: list[ConvexLoss] = [CrossEntropy(), Logistic()]
@@ -165,9 +125,12 @@ def test_recentring_reaches_the_mean_within_the_domain(loss: ConvexLoss) -> None
 @pytest.mark.parametrize("decay", [0.0, 1e-6, 0.3, 1e6])
 def test_intercept_is_stationary(loss: ConvexLoss, decay: float) -> None:
     mean, copies = np.array([0.55, 0.2, 0.05, 0.01, 0.005]), np.array([1.0, 1, 2, 3, 24])
-    bias = loss.intercept(mean, copies, decay)
-    slope = loss.gradient(bias[:, None], mean[:, None], copies[:, None])[:, 0] + decay * bias
-    np.testing.assert_allclose(slope, 0.0, atol=1e-12)
+
+    def slope(bias: Array) -> Array:
+        return loss.gradient(bias[:, None], mean[:, None], copies[:, None])[:, 0]
+
+    bias = loss.intercept(mean, copies, decay, slope)
+    np.testing.assert_allclose(slope(bias) + decay * bias, 0.0, atol=1e-12)
 
 
 @pytest.mark.parametrize("bias_decay", [0.0, 0.1, math.inf])

@@ -5,6 +5,7 @@ from encollapse.ufm.design import design
 from encollapse.ufm.objective import objective
 from encollapse.ufm.path import BiasPath, bias_path
 from encollapse.ufm.problem import Problem
+from encollapse.ufm.separable import SeparableLoss
 from encollapse.ufm.solution import Solution, Status
 from encollapse.ufm.solve import solve
 from encollapse.ufm.targets import scale_target
@@ -13,6 +14,7 @@ __all__ = [
     "BiasPath",
     "Certificate",
     "Problem",
+    "SeparableLoss",
     "Solution",
     "Status",
     "bias_path",

@@ -103,7 +103,11 @@ class Composite:
         nothing = Spectral(np.zeros((n, 0)), np.zeros(0), np.zeros((0, m)), np.zeros_like(t.contrasts))
         if not self.has_bias:
             return nothing, np.zeros_like(t.outputs)
-        return nothing, self.loss.intercept(t.mean(t.targets), t.outputs, self.bias_decay)
+
+        def slope(bias: FloatArray) -> FloatArray:
+            return t.mean(self.gradient(t.forward(nothing.matrix, nothing.contrast, bias)))
+
+        return nothing, self.loss.intercept(t.mean(t.targets), t.outputs, self.bias_decay, slope)
 
     def shrink(
         self, matrix: FloatArray, contrast: FloatArray, bias: FloatArray, threshold: float | None = None

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from encollapse import _checks
 from encollapse._typing import BoolArray, FloatArray
-from encollapse.errors import ArgumentError
+from encollapse.errors import ArgumentError, ArgumentTypeError
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +99,18 @@ class ConvexLoss(Protocol):
     def outputs(self, gradient: FloatArray, targets: FloatArray, copies: FloatArray) -> FloatArray:
         """Return outputs whose gradient is near `gradient`, which need not be one of any outputs."""
 
-    def intercept(self, mean_target: FloatArray, copies: FloatArray, decay: float) -> FloatArray:
-        """Return the minimiser b (p,) of ``ℓ(b; p) + decay/2 Σ copies b²`` for the mean target, decay finite."""
+    def intercept(
+        self,
+        mean_target: FloatArray,
+        copies: FloatArray,
+        decay: float,
+        slope: Callable[[FloatArray], FloatArray],
+    ) -> FloatArray:
+        """Return the outputs b (p,), the same for all samples, with the least mean loss plus ``decay/2 Σ copies b²``.
+
+        The mean target tells the mean loss where it is linear in the target; `slope`, the mean gradient at b, always.
+        The decay is finite.
+        """
 
 
 class CrossEntropy:
@@ -209,8 +220,15 @@ class CrossEntropy:
         log = np.log(np.maximum(probabilities, np.maximum(floor, 1e-300)))
         return np.asarray(log - (copies * log).sum(axis=0) / count)
 
-    def intercept(self, mean_target: FloatArray, copies: FloatArray, decay: float) -> FloatArray:
+    def intercept(
+        self,
+        mean_target: FloatArray,
+        copies: FloatArray,
+        decay: float,
+        slope: Callable[[FloatArray], FloatArray],
+    ) -> FloatArray:
         """Damped Newton in closed form: the second derivative is diagonal minus rank one."""
+        del slope
         if decay == 0.0:
             log = np.log(mean_target)
             return np.asarray(log - copies @ log / copies.sum())
@@ -223,13 +241,13 @@ class CrossEntropy:
 
         now = value(b)
         for _ in range(_INTERCEPT_STEPS):
-            slope = self.gradient(b[:, None], mean_target[:, None], copies[:, None] * column)[:, 0]
-            weights = slope + mean_target
-            slope = slope + decay * b
+            pull = self.gradient(b[:, None], mean_target[:, None], copies[:, None] * column)[:, 0]
+            weights = pull + mean_target
+            pull = pull + decay * b
             diagonal = weights + decay
             # The part along the weights is what keeps the mean of the bias at zero.
-            along = (copies @ (slope / diagonal)) / (copies @ (weights / diagonal))
-            step = (along * weights - slope) / diagonal
+            along = (copies @ (pull / diagonal)) / (copies @ (weights / diagonal))
+            step = (along * weights - pull) / diagonal
             length = 1.0
             while (after := value(b + length * step)) > now and length > 1e-9:
                 length *= 0.5
@@ -267,5 +285,39 @@ def _exponentials(outputs: FloatArray, copies: FloatArray) -> tuple[FloatArray, 
     counted[leading, index] -= 1.0
     return top, counted.sum(axis=0), weights
 
+
+def check_loss(loss: Any) -> ConvexLoss:
+    """Return a loss that is an object, if it has everything that the solver needs of one."""
+    missing = [part for part in _PARTS if not hasattr(loss, part)]
+    if isinstance(loss, type):
+        raise ArgumentTypeError(
+            f"loss: expected a name or an object, got the class {loss.__name__}; call it first"
+        )
+    if missing:
+        raise ArgumentTypeError(
+            f"loss: expected a name or a convex loss, got {type(loss).__name__} without {', '.join(missing)}; "
+            "derive it from encollapse.ufm.SeparableLoss"
+        )
+    name, bend = loss.name, loss.smoothness
+    if not isinstance(name, str) or not name or name in ("mse", *LOSSES):
+        raise ArgumentError(f"loss: expected a loss with a name of its own, got {name!r}")
+    _checks.positive(bend, "loss.smoothness")
+    checked: ConvexLoss = loss
+    return checked
+
+
+_PARTS = (
+    "name",
+    "smoothness",
+    "targets",
+    "bounded",
+    "value",
+    "gradient",
+    "curvature",
+    "conjugate",
+    "recentred",
+    "outputs",
+    "intercept",
+)
 
 LOSSES: dict[str, ConvexLoss] = {loss.name: loss for loss in (CrossEntropy(),)}

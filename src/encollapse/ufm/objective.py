@@ -10,7 +10,6 @@ from encollapse import _checks
 from encollapse._typing import ArrayLike, FloatArray
 from encollapse.errors import ArgumentError
 from encollapse.ufm.layers import check_layers, is_layers, split_cost
-from encollapse.ufm.losses import LOSSES
 from encollapse.ufm.problem import Problem
 
 
@@ -69,7 +68,7 @@ def objective(
 
 def _losses(problem: Problem, outputs: FloatArray) -> FloatArray:
     """Loss of each class at outputs (q, K)."""
-    if problem.loss == "mse":
+    loss = problem.convex_loss
+    if loss is None:
         return np.asarray(0.5 * np.sum((outputs - problem.encoding.codewords) ** 2, axis=0))
-    loss = LOSSES[problem.loss]
     return loss.value(outputs, loss.targets(problem.encoding.codewords), np.ones_like(outputs))

@@ -20,7 +20,7 @@ from encollapse.ufm.critical import CriticalPoint, critical_point, critical_poin
 from encollapse.ufm.critical_cases import deep_critical, limited_critical, relu_critical
 from encollapse.ufm.labels import WeightedLabels
 from encollapse.ufm.long_tail import LongTail
-from encollapse.ufm.losses import LOSSES
+from encollapse.ufm.losses import LOSSES, ConvexLoss, check_loss
 from encollapse.ufm.reduction import Reduction
 from encollapse.ufm.shrinkage import Shrinkage
 from encollapse.ufm.tables import BlockTable, DenseTable
@@ -61,9 +61,10 @@ class Problem:
         ``λ_b`` from 0 to ``math.inf``; infinity means no bias.
     feature_dim : int, optional
         Dimension d of the features; None means wide enough for the rank never to bind.
-    loss : {"mse", "cross_entropy"}
+    loss : {"mse", "cross_entropy"} or a convex loss
         Loss between outputs and codewords. Cross-entropy, as in ``torch.nn.functional.cross_entropy``, asks for
-        codewords that are distributions: entries of 0 or above with sum 1.
+        codewords that are distributions: entries of 0 or above with sum 1. Any other convex loss is an object; see
+        :class:`SeparableLoss`.
     depth : int
         Number M of weight layers on top of the features: outputs ``W_M ··· W_1 h + b``.
     features : {"linear", "relu"}
@@ -76,6 +77,10 @@ class Problem:
         depend on nothing else.
     weight_decays : tuple of float
         One for each layer.
+    loss : str
+        Name of the loss.
+    convex_loss : ConvexLoss or None
+        The loss as an object; None for ``"mse"``.
 
     Raises
     ------
@@ -95,6 +100,7 @@ class Problem:
     depth: int
     features: str
     weight_decays: tuple[float, ...] = field(init=False)
+    convex_loss: ConvexLoss | None = field(init=False)
 
     def __init__(
         self,
@@ -105,7 +111,7 @@ class Problem:
         feature_decay: float,
         bias_decay: float = 0.0,
         feature_dim: int | None = None,
-        loss: str = "mse",
+        loss: str | ConvexLoss = "mse",
         depth: int = 1,
         features: str = "linear",
     ) -> None:
@@ -124,17 +130,23 @@ class Problem:
         self._set("bias_decay", _checks.nonnegative(bias_decay, "bias_decay", allow_infinity=True))
         wide = feature_dim is None
         self._set("feature_dim", None if wide else _checks.integer(feature_dim, "feature_dim", minimum=1))
-        self._set("loss", _checks.choice(loss, "loss", ("mse", *LOSSES)))
+        if isinstance(loss, str):
+            self._set("loss", _checks.choice(loss, "loss", ("mse", *LOSSES)))
+            self._set("convex_loss", LOSSES.get(loss))
+        else:
+            convex = check_loss(loss)
+            self._set("loss", convex.name)
+            self._set("convex_loss", convex)
         self._set("features", _checks.choice(features, "features", ("linear", "relu")))
         self._refuse_unsolved()
 
     def _refuse_unsolved(self) -> None:
-        if self.loss != "mse":
-            self._refuse_unsolved_loss()
+        if self.convex_loss is not None:
+            self._refuse_unsolved_loss(self.convex_loss)
         if self.features == "relu" and self.depth > 1:
             raise UnsupportedError(f"depth: with features='relu' only depth=1 is solved, got {self.depth}")
 
-    def _refuse_unsolved_loss(self) -> None:
+    def _refuse_unsolved_loss(self, loss: ConvexLoss) -> None:
         for name, known in (("depth", 1), ("features", "linear")):
             value = getattr(self, name)
             if value != known:
@@ -142,7 +154,7 @@ class Problem:
                     f"{name}: with loss={self.loss!r} only {known!r} is solved, got {value!r}"
                 )
         mean = self.table.mean(self.table.targets)
-        if self.bias_decay == 0 and not LOSSES[self.loss].bounded(mean):
+        if self.bias_decay == 0 and not loss.bounded(mean):
             raise ArgumentError(
                 f"bias_decay: at 0 there is no minimiser, as an output that no class asks for lets its bias fall "
                 f"without end under loss={self.loss!r}; give a bias_decay above 0, or drop that output"
@@ -255,7 +267,8 @@ class Problem:
         ArgumentError
             If the codewords are no targets of the loss.
         """
-        loss = LOSSES[self.loss]
+        loss = self.convex_loss
+        assert loss is not None
         kinds = Kinds.of(self.counts)
         # Cost grows with the cube of the kinds, so even a few equal counts pay.
         if not isinstance(self.encoding, AffineOneHot) or len(kinds.sizes) > _FEW_KINDS * self.num_classes:

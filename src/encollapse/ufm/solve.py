@@ -17,7 +17,6 @@ from encollapse.ufm.certificate import Certificate
 from encollapse.ufm.composite import Composite
 from encollapse.ufm.convex import minimise_composite
 from encollapse.ufm.factors import DenseFactors, Factors, LazyFactors
-from encollapse.ufm.losses import LOSSES
 from encollapse.ufm.mse import minimise, minimise_along
 from encollapse.ufm.problem import Problem
 from encollapse.ufm.relu_model import ReluModel
@@ -225,7 +224,8 @@ def _relu(problem: Problem) -> Solution:
 
 def _convex(problem: Problem, near: Solution | None = None) -> Solution:
     table = problem.table
-    composite = Composite(table, LOSSES[problem.loss], problem.threshold, problem.bias_decay)
+    assert problem.convex_loss is not None
+    composite = Composite(table, problem.convex_loss, problem.threshold, problem.bias_decay)
     start = None if near is None else near.near
     if start is not None and (start[0].left.shape[0], start[0].right.shape[1]) != table.shape:
         raise ArgumentError("near: expected the solution of a problem with the same encoding and counts")
