@@ -104,7 +104,8 @@ class Checkpoints:
         try:
             with safe_open(self.path, framework="pt") as opened:
                 header = json.loads((opened.metadata() or {})["encollapse"])
-                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+                # Views of the file lie at any address, and products of some processors round by the address: clone.
+                tensors = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
         except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
             raise FileFormatError(
                 f"{self.path}: not the state of a training ({error}); delete it, or name another file"
