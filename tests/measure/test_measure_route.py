@@ -10,7 +10,7 @@ from torch import nn
 
 import encollapse as ec
 from encollapse.geometry.metrics import PRESETS
-from encollapse.measure import collapse, measure_model, measure_shards, projection
+from encollapse.measure import ClassMoments, collapse, measure_model, measure_shards, projection
 
 K, D, N = 7, 29, 211
 NEEDS_ALL = {"vci"}
@@ -119,3 +119,30 @@ def test_networks_and_shards_take_the_same_routes(tmp_path: Path, convention: st
     once = measure_shards(tmp_path, second_pass=False, **options, **given)
     assert once.route == "no covariance"
     assert once.missing["nc1_pinv"].startswith("the within-class covariance was not kept")
+
+
+@pytest.mark.parametrize("convention", ["default", "class-averaged"])
+def test_directions_of_little_spread_are_gathered_in_double(tmp_path: Path, convention: str) -> None:
+    """Variances within classes span 1e7, and the means lie along the least of them."""
+    rng = np.random.default_rng(8)
+    size, dim, classes = 1500, 67, 5
+    labels = rng.choice(classes, size, p=[0.3, 0.3, 0.2, 0.1, 0.1])
+    turn = np.linalg.qr(rng.standard_normal((dim, dim)))[0]
+    means = np.zeros((classes, dim))
+    means[:, -classes:] = np.eye(classes)
+    noise = np.sqrt(np.logspace(0, -7, dim)) * rng.standard_normal((size, dim))
+    features = ((means[labels] + noise) @ turn).astype(np.float32)
+    exact = collapse(features.astype(np.float64), labels, convention=convention)
+    assert exact.vci is not None
+    found = collapse(features, labels, convention=convention)
+    assert found.route == "two-pass covariance"
+    assert found.vci == pytest.approx(exact.vci, rel=1e-5)
+    for number, part in enumerate(np.array_split(np.arange(size), 3)):
+        np.savez(tmp_path / f"{number}.npz", features=features[part], labels=labels[part])
+    shards = measure_shards(tmp_path, convention=convention)
+    assert shards.route == "two-pass covariance"
+    assert shards.vci == pytest.approx(exact.vci, rel=1e-5)
+    once = ClassMoments(classes, dim).update(features, labels).collapse()
+    assert once.vci is None
+    assert "float64" in once.missing["vci"]
+    assert once.nc1_pinv == pytest.approx(collapse(features.astype(np.float64), labels).nc1_pinv, rel=1e-4)

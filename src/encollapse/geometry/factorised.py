@@ -23,13 +23,21 @@ def factor(
 
     `size` is its largest column sum, where that is known.
     """
+    lower, condition = _conditioned(matrix, algebra, size)
+    return lower if condition >= _LEAST_CONDITION else None
+
+
+def _conditioned(
+    matrix: FloatArray, algebra: LinearAlgebra, size: float | None
+) -> tuple[FloatArray | None, float]:
+    """Lower Cholesky factor and reciprocal condition number; None and 0 where there is no factor."""
     lower = algebra.cholesky(matrix)
     if lower is None:
-        return None
+        return None, 0.0
     # In the order of the memory that LAPACK wants, so that nothing is copied.
     half, side = (lower, "L") if lower.flags.f_contiguous else (lower.T, "U")
     condition, _ = lapack.dpocon(half, largest_sum(matrix) if size is None else size, uplo=side)
-    return lower if condition >= _LEAST_CONDITION else None
+    return lower, float(condition)
 
 
 def largest_sum(matrix: FloatArray) -> float:
@@ -48,18 +56,22 @@ class Factored:
         Largest sum of absolute values of a column; 0 for the zero matrix.
     lower : (d, d) or None
         ``matrix = size · L Lᵀ``; None where the matrix is singular or nearly so.
+    condition : float
+        Reciprocal condition number; 0 where the matrix is not positive definite.
     """
 
     matrix: FloatArray
     size: float
     lower: FloatArray | None
+    condition: float = 0.0
 
     @classmethod
     def of(cls, matrix: FloatArray, algebra: LinearAlgebra = NUMPY) -> Factored:
         """Factorise."""
         size = largest_sum(matrix)
         usable = 0.0 < size < np.inf
-        return cls(matrix, size, factor(matrix / size, algebra, size=1.0) if usable else None)
+        lower, condition = _conditioned(matrix / size, algebra, 1.0) if usable else (None, 0.0)
+        return cls(matrix, size, lower if condition >= _LEAST_CONDITION else None, condition)
 
 
 def quotient_of_factors(below: FloatArray, above: FloatArray, algebra: LinearAlgebra) -> float:

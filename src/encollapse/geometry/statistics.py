@@ -64,6 +64,10 @@ class ClassStatistics:
         ``Σ_W`` along the class means, in place of a covariance.
     algebra : LinearAlgebra
         Who multiplies and factorises the large matrices of the metrics.
+    covariance_resolution : float
+        Machine epsilon of the products that the covariance was added up from.
+    covariance_again : bool
+        Whether the covariance was added up in a pass of its own, once the means were known.
 
     Raises
     ------
@@ -80,6 +84,8 @@ class ClassStatistics:
     resolution: float = _EPS
     projected: ProjectedWithin | None = None
     algebra: LinearAlgebra = NUMPY
+    covariance_resolution: float = _EPS
+    covariance_again: bool = False
 
     def __post_init__(self) -> None:
         counts = _checks.to_numpy(self.counts, "counts")

@@ -65,7 +65,7 @@ def assemble(
 
 def route_of(statistics: ClassStatistics) -> str:
     """Say in a few words how the spread within classes was gathered."""
-    if statistics.class_averaged_covariance is not None:
+    if statistics.covariance_again:
         return "two-pass covariance"
     if statistics.within_covariance is not None:
         return "one-pass covariance"

@@ -101,6 +101,11 @@ def working_dtype(resolution: float, rows: int, feature_dim: int) -> torch.dtype
     return torch.float32 if worth and resolution >= _SINGLE_EPS else torch.float64
 
 
+def product_resolution(resolution: float, feature_dim: int) -> float:
+    """Machine epsilon of the coarsest products that features of some resolution may have been multiplied in."""
+    return _SINGLE_EPS if feature_dim >= SINGLE_FROM_DIM and resolution >= _SINGLE_EPS else _EPS
+
+
 def to_working(rows: Any, device: torch.device, *, double: bool = False) -> torch.Tensor:
     """Return rows, a tensor or a numpy array, on `device` in the dtype to compute in."""
     dtype = torch.float64 if double else working_dtype(_resolution(rows, "features"), *rows.shape)

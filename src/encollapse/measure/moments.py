@@ -207,6 +207,7 @@ class ClassMoments:
             class_averaged_covariance=class_averaged_covariance,
             resolution=self._state.resolution,
             algebra=TORCH,
+            covariance_resolution=inputs.product_resolution(self._state.resolution, self.feature_dim),
         )
 
     def collapse(

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from encollapse._typing import IntArray
 from encollapse.geometry.metrics import Convention, as_convention
-from encollapse.geometry.statistics import ClassStatistics
+from encollapse.geometry.metrics.variability import wants_exact_covariance
+from encollapse.geometry.statistics import Averaging, ClassStatistics
 from encollapse.measure import distributed
 from encollapse.measure.assembly import assemble
 from encollapse.measure.classifier import Classifier
@@ -41,17 +43,25 @@ def finish(
     """
     chosen, device = as_convention(convention), moments.device
     statistics = moments.statistics()
-    if chosen.within_averaging == "class" and moments.covariance and not statistics.balanced:
-        covariance = class_averaged_covariance(source, labels, statistics, device)
-        if merged:
-            covariance = distributed.total(covariance)
-        statistics = moments.statistics(class_averaged_covariance=covariance.cpu().numpy())
+    averaging = chosen.within_averaging
+
+    def again(*, double: bool) -> ClassStatistics:
+        covariance = covariance_about_means(source, labels, statistics, device, averaging, double=double)
+        return with_covariance(
+            statistics, averaging, distributed.total(covariance) if merged else covariance, double=double
+        )
+
+    if averaging == "class" and moments.covariance and not statistics.balanced:
+        statistics = again(double=False)
+    wanted = wants_exact_covariance(statistics, chosen)
+    if merged:  # all processes or none
+        wanted = bool(distributed.total(torch.tensor(int(wanted), device=distributed.carrier_device())))
+    if wanted:
+        statistics = again(double=True)
     tally = Tally(
         NearestMean(statistics, device), classifier_rule(classifier, statistics.num_classes, device)
     )
-    projection = (
-        None if moments.covariance else Projection.worthwhile(statistics, chosen.within_averaging, device)
-    )
+    projection = None if moments.covariance else Projection.worthwhile(statistics, averaging, device)
     start = 0
     for block in source.blocks(device):
         own = labels[start : start + len(block)]
@@ -68,20 +78,46 @@ def finish(
     return assemble(statistics, classifier, chosen, tally.decisions(), provenance)
 
 
-def class_averaged_covariance(
-    source: RowSource, labels: IntArray, statistics: ClassStatistics, device: torch.device
+def covariance_about_means(
+    source: RowSource,
+    labels: IntArray,
+    statistics: ClassStatistics,
+    device: torch.device,
+    averaging: Averaging,
+    *,
+    double: bool,
 ) -> torch.Tensor:
-    """Average over present classes of their covariances; one pass knows the pooled one only."""
+    """``Σ_W`` of an averaging, by residuals about the final means; float64 products with `double`."""
     means = torch.tensor(statistics.means, device=device)
-    scale = torch.tensor(1.0 / (statistics.num_present * statistics.counts.clip(min=1)), device=device).sqrt()
+    shares = np.zeros(statistics.num_classes)
+    shares[statistics.present] = statistics.weights(averaging) / statistics.counts[statistics.present]
+    scale = torch.tensor(np.sqrt(shares), device=device)
     total = torch.zeros(statistics.feature_dim, statistics.feature_dim, dtype=torch.float64, device=device)
     start = 0
     for block in source.blocks(device):
         own = torch.from_numpy(labels[start : start + len(block)]).to(device)
         # Taken from the means in float64: means rounded to float32 would move every residual alike.
-        residuals = ((block - means[own]) * scale[own][:, None]).to(block.dtype)
+        residuals = (block - means[own]) * scale[own][:, None]
         with exact_products(device):
-            add_gram(total, residuals)
+            add_gram(total, residuals if double else residuals.to(block.dtype))
         start += len(block)
     upper = total.triu_()
     return upper + upper.triu(1).T
+
+
+def with_covariance(
+    statistics: ClassStatistics, averaging: Averaging, covariance: torch.Tensor, *, double: bool
+) -> ClassStatistics:
+    """Return the statistics with a covariance from :func:`covariance_about_means`."""
+    pooled = averaging == "sample" or statistics.balanced
+    matrix = covariance.cpu().numpy()
+    return replace(
+        statistics,
+        within_covariance=matrix if pooled else statistics.within_covariance,
+        class_averaged_covariance=statistics.class_averaged_covariance if pooled else matrix,
+        covariance_resolution=_EPS if double else statistics.covariance_resolution,
+        covariance_again=True,
+    )
+
+
+_EPS = float(np.finfo(np.float64).eps)

@@ -12,6 +12,10 @@ OUT_OF_RANGE = (
 )
 
 
+class Unresolved(Undefined):
+    """A metric has no value because the arithmetic of what it is computed from was too coarse."""
+
+
 def centered_means(statistics: ClassStatistics, averaging: Averaging) -> CenteredMeans:
     """Centred means of at least two present classes.
 

@@ -4,15 +4,22 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+from scipy.linalg import solve
 
 from encollapse._typing import FloatArray
 from encollapse.geometry import factorised
 from encollapse.geometry.factorised import Factored, quotient_of_factors
 from encollapse.geometry.metrics.convention import DEFAULT, Convention
-from encollapse.geometry.metrics.undefined import Undefined, centered_means, distinct_means
+from encollapse.geometry.metrics.undefined import Undefined, Unresolved, centered_means, distinct_means
 from encollapse.geometry.statistics import CenteredMeans, ClassStatistics
 
 _FAR_ABOVE_ROUNDING = 1e6
+_WELL_CONDITIONED = 1e-3
+"""Reciprocal condition number from which on rounding of a covariance cannot matter."""
+
+_RESOLVED, _NEGLIGIBLE = 3e-5, 1e-10
+"""Relative and absolute rounding that a value may have."""
+
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -93,16 +100,63 @@ def vci(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
         if centred.coincide:
             raise Undefined("all features are the same")
         return 0.0
+    value = _vci(within, centred, rank)
+    if _vci_rounding(statistics, within, centred, rank) > max(_RESOLVED * value, _NEGLIGIBLE):
+        raise Unresolved(
+            "it asks for directions of little spread that float32 products do not resolve; pass the features as "
+            "float64, or use collapse(...), which takes a second pass"
+        )
+    return value
+
+
+def wants_exact_covariance(statistics: ClassStatistics, convention: Convention = DEFAULT) -> bool:
+    """Whether `vci` needs a covariance of float64 products in place of this one."""
+    if statistics.covariance_resolution <= _EPS:
+        return False
+    within = statistics.within(convention.within_averaging)
+    if within is None or within.condition >= _WELL_CONDITIONED:
+        return False
+    try:
+        vci(statistics, convention)
+    except Unresolved:
+        return True
+    except Undefined:
+        return False
+    return False
+
+
+def _vci(within: Factored, centred: CenteredMeans, rank: int) -> float:
+    dim = len(within.matrix)
     if within.lower is not None:
         value = _share_within(within, within.lower, centred)
         if value is not None:
             return value / rank
     scaled, means = within.matrix / within.size, centred.weighted / np.sqrt(within.size)
     spreads, axes = np.linalg.eigh(scaled)
-    spreads = np.maximum(spreads, _EPS * statistics.feature_dim * spreads[-1])
+    spreads = np.maximum(spreads, _EPS * dim * spreads[-1])
     whitened = means @ (axes / np.sqrt(spreads))
     ratios = np.linalg.svd(whitened, compute_uv=False)[:rank] ** 2
     return float((1.0 / (1.0 + ratios)).mean())
+
+
+def _vci_rounding(statistics: ClassStatistics, within: Factored, centred: CenteredMeans, rank: int) -> float:
+    """By how much rounding of the products in ``Σ_W`` moves `vci`, as a standard deviation.
+
+    To first order a change ``E`` of ``Σ_W`` moves it by ``tr(C E)/r`` with ``C = Σ_T⁻¹ Σ_B Σ_T⁻¹ = Y Yᵀ``. Entries
+    of E are independent, of size ``ε √(Σ_ii Σ_jj)``, so that is ``ε |Yᵀ diag(Σ_W) Y|_F / r``.
+    """
+    eps = statistics.covariance_resolution
+    if eps <= _EPS or within.condition >= _WELL_CONDITIONED:
+        return 0.0
+    if (
+        statistics.num_samples <= statistics.feature_dim + 1
+    ):  # Σ_W and Σ_B share no direction: 0 but for rounding
+        return 0.0
+    own = np.diag(within.matrix)
+    total = within.matrix + centred.weighted.T @ centred.weighted
+    total[np.diag_indices_from(total)] += eps * own.max()
+    columns = solve(total, centred.weighted.T, assume_a="sym", check_finite=False)
+    return float(eps * np.linalg.norm(columns.T @ (own[:, None] * columns)) / rank)
 
 
 def _quotient_trace(

@@ -17,6 +17,7 @@ from encollapse._typing import ArrayLike, FloatArray
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError
 from encollapse.geometry.metrics import Convention, as_convention
+from encollapse.geometry.metrics.variability import wants_exact_covariance
 from encollapse.geometry.statistics import ClassStatistics
 from encollapse.measure.assembly import assemble
 from encollapse.measure.classifier import Classifier, require_encoding
@@ -25,6 +26,7 @@ from encollapse.measure.from_features import plausible_classes
 from encollapse.measure.packing import MomentShape, unpack
 from encollapse.measure.projection import Projection, keeps_covariance
 from encollapse.measure.result import Collapse
+from encollapse.measure.second_pass import with_covariance
 from encollapse.measure.shards.executing import in_order
 from encollapse.measure.shards.layout import Shard, find_shards
 from encollapse.measure.shards.spans import Rules, Span, covariance_of, cut, decisions_of, moments_of
@@ -111,10 +113,17 @@ def measure_shards(
         if given is not None:
             counts += part
     statistics = total.statistics()
+
+    def gathered_again(text: str, *, double: bool) -> ClassStatistics:
+        slim = replace(statistics, within_covariance=None, class_averaged_covariance=None)  # it travels
+        shares = in_order(executor, covariance_of, pieces, slim, chosen.within_averaging, double)
+        covariance = torch.from_numpy(np.asarray(sum(_shown(shares, pieces, progress, text))))
+        return with_covariance(statistics, chosen.within_averaging, covariance, double=double)
+
     if chosen.within_averaging == "class" and kept and not statistics.balanced:
-        shares = in_order(executor, covariance_of, pieces, statistics)
-        averaged = sum(_shown(shares, pieces, progress, "averaging over classes"))
-        statistics = total.statistics(class_averaged_covariance=np.asarray(averaged))
+        statistics = gathered_again("averaging over classes", double=False)
+    if wants_exact_covariance(statistics, chosen):
+        statistics = gathered_again("covariance in float64", double=True)
     rules = given or Rules(statistics, classifier)
     if twice:
         averaging = None if kept else chosen.within_averaging

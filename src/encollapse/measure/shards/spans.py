@@ -17,7 +17,7 @@ from encollapse.measure.inputs import FeatureRows, rows_per_block
 from encollapse.measure.packing import MomentShape, pack
 from encollapse.measure.projection import Projection
 from encollapse.measure.rules import NearestMean
-from encollapse.measure.second_pass import class_averaged_covariance
+from encollapse.measure.second_pass import covariance_about_means
 from encollapse.measure.shards.layout import Shard
 
 _ENTRIES = 2**26
@@ -130,10 +130,12 @@ def decisions_of(
     return tally.counts, np.zeros(0) if projection is None else projection.total
 
 
-def covariance_of(spans: Sequence[Span], statistics: ClassStatistics) -> FloatArray:
-    """Share of the spans in the class-averaged covariance."""
+def covariance_of(
+    spans: Sequence[Span], statistics: ClassStatistics, averaging: Averaging, double: bool
+) -> FloatArray:
+    """Share of the spans in the covariance about the final means."""
     source = SpanRows(spans)
-    return class_averaged_covariance(source, source.labels, statistics, _CPU).numpy()
+    return covariance_about_means(source, source.labels, statistics, _CPU, averaging, double=double).numpy()
 
 
 def _count(tally: Tally, block: ArrayLike, labels: IntArray) -> None:
