@@ -89,8 +89,8 @@ def test_interrupted_on_some_devices_a_training_goes_on_with_others_as_if_on_one
     with pytest.raises(KeyboardInterrupt), listening(at_pass(2, interrupt)):
         trained(before, bias_decay, **state)
     resumed = trained(after, bias_decay, **state)
-    # Sums over two processes round otherwise than over one, by eps of float32 a step; the passes magnify that.
-    assert_same(list(resumed.history), list(trained(1, bias_decay, **options).history), 1e-4)
+    # Sums over two processes round otherwise than over one, by eps of float32 a step; L-BFGS magnifies that.
+    assert_same(list(resumed.history), list(trained(1, bias_decay, **options).history), 5e-4)
     assert resumed.settings.devices == after
 
 
