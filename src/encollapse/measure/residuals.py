@@ -81,16 +81,16 @@ def rows_by_class(rows: torch.Tensor, place: torch.Tensor, size: int) -> RowsByC
 
 @cache
 def _kernels() -> Any | None:
-    """Return the compiled loops, None where numba is not installed or told not to compile."""
+    """Return the compiled loops, None where numba is not installed, is told not to compile or cannot."""
     if find_spec("numba") is None:
         return None
-    import numba
+    try:
+        import numba
 
-    if numba.config.DISABLE_JIT:
+        from encollapse.measure import kernels
+    except (ImportError, RuntimeError):  # numba for another numpy, or no place to keep compiled code
         return None
-    from encollapse.measure import kernels
-
-    return kernels
+    return None if numba.config.DISABLE_JIT else kernels
 
 
 class _Compiled:
