@@ -96,11 +96,15 @@ class _Block:
         new = ((self._of(state.counts) == 0) & (self._counts > 0)).nonzero().flatten()
         self._new = self._classes[new]
         self._firsts = rows[self._by_class.first_rows[new]] if len(new) else rows[:0]
+        self._all_new = len(new) == len(self._classes)
         anchors = self._single_anchors() if rows.dtype == torch.float32 else None
         self._single = anchors is not None
         self._rows = rows if self._single else rows.double()
-        self._anchors = self._of(state.anchors).clone() if anchors is None else anchors
-        self._anchors.index_copy_(0, new, self._firsts.to(self._rows.dtype))
+        if self._all_new:
+            self._anchors = self._firsts
+        else:
+            self._anchors = self._of(state.anchors).clone() if anchors is None else anchors
+            self._anchors.index_copy_(0, new, self._firsts.to(self._rows.dtype))
         self._centre()
 
     def _of(self, values: torch.Tensor) -> torch.Tensor:
@@ -113,7 +117,9 @@ class _Block:
         if room.anchors is not None:
             return self._of(room.anchors)
         wide = self._of(state.anchors)
-        if not state.counts.any():
+        if self._all_new:
+            narrow = self._firsts
+        elif not state.counts.any():
             narrow = torch.zeros(wide.shape, device=wide.device)
         else:
             narrow = wide.float()
@@ -141,7 +147,10 @@ class _Block:
     def add(self) -> None:
         """Add the block to the state, about anchors near the means."""
         state, room = self._state, self._room
-        state.anchors.index_copy_(0, self._new, self._firsts.double())
+        if self._all and self._all_new:
+            state.anchors.copy_(self._firsts)
+        else:
+            state.anchors.index_copy_(0, self._new, self._firsts.double())
         if not self._single:
             room.anchors = None
         elif room.anchors is not None and not self._all:
