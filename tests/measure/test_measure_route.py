@@ -85,6 +85,30 @@ def test_the_route_is_chosen_by_the_memory_it_takes(monkeypatch: pytest.MonkeyPa
     assert collapse(features, labels, covariance=True).route == "one-pass covariance"
 
 
+def test_a_long_product_that_nc1_can_do_without_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By ``N d²`` beside ``N r (d + r)``, the products of the two routes, once the first takes seconds."""
+    rng = np.random.default_rng(5)
+    labels = np.arange(101) % 5
+    features = rng.standard_normal((101, 67)) + 3 * rng.standard_normal((5, 67))[labels]
+    monkeypatch.setattr(projection, "LONG_PRODUCT", 101 * 67**2)
+    found = collapse(features, labels)
+    assert found.route == "two-pass projected"
+    assert "covariance=True" in found.missing["vci"]
+    asked = collapse(features, labels, covariance=True)
+    assert asked.route == "one-pass covariance"
+    assert found.nc1_pinv == pytest.approx(asked.nc1_pinv, rel=1e-10)
+    # A sample fewer is below the limit; a rank of 17 of 67 takes 0.32 of the product.
+    assert collapse(features[1:], labels[1:]).route == "one-pass covariance"
+    assert collapse(features, np.arange(101) % 18).route == "one-pass covariance"
+
+    np.save(tmp_path / "features.npy", features)
+    np.save(tmp_path / "features.labels.npy", labels)
+    assert measure_shards(tmp_path).route == "two-pass projected"
+    assert measure_shards(tmp_path, second_pass=False).route == "one-pass covariance"
+
+
 def test_nothing_to_project_on() -> None:
     features, _ = sample()
     for labels in (np.zeros(N, dtype=np.int64), np.arange(N) % 2):

@@ -48,7 +48,7 @@ def measure(
         bool | None,
         typer.Option(
             "--covariance/--no-covariance",
-            help="Gather the covariance, which vci needs; default: where it is within 4 GiB.",
+            help="Gather the covariance, which vci needs; default: within 4 GiB, unless it takes far longer than NC1.",
         ),
     ] = None,
     per_class: Annotated[

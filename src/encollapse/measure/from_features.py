@@ -55,7 +55,7 @@ def collapse(
     covariance : bool, optional
         Gather the (d, d) within-class covariance, which ``vci`` and the split of the squared error need; without
         it ``nc1_pinv`` is taken along the class means in the second pass. Default: where it takes less than
-        4 GiB; the result says so in ``route``.
+        4 GiB and is not a product of many seconds that NC1 alone can do without; the result says so in ``route``.
 
     Returns
     -------
@@ -81,7 +81,9 @@ def collapse(
         classes,
         rows.feature_dim,
         device=float64_device(device),
-        covariance=keeps_covariance(covariance, rows.feature_dim),
+        covariance=keeps_covariance(
+            covariance, rows.feature_dim, num_rows=rows.num_rows, num_classes=classes
+        ),
     )
     moments.update(features, targets)
     return finish(rows, targets, moments, classifier, chosen)

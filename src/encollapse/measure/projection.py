@@ -20,12 +20,29 @@ from encollapse.measure.precision import exact_products
 BUDGET = 2**32
 """Bytes that a covariance, or else the basis between class means, may take with the work on it."""
 
+LONG_PRODUCT = 2**38
+"""Multiplications of a covariance that takes some seconds on two cores."""
+
 _TILE_ENTRIES = 2**20
 
 
-def keeps_covariance(asked: bool | None, feature_dim: int) -> bool:
-    """Whether to gather the covariance: as asked, or where its ``40 d²`` bytes are within the budget."""
-    return 40 * feature_dim**2 <= BUDGET if asked is None else _checks.flag(asked, "covariance")
+def keeps_covariance(
+    asked: bool | None, feature_dim: int, *, num_rows: int | None = None, num_classes: int = 0
+) -> bool:
+    """Whether to gather the covariance: as asked; otherwise where it is affordable, and not far dearer than NC1 alone.
+
+    Affordable: its ``40 d²`` bytes are within the budget. Far dearer, for samples that can be read again and of which
+    the number is known: a product of seconds, ``N d²``, four times what it takes along the class means.
+    """
+    if asked is not None:
+        return bool(asked)
+    if 40 * feature_dim**2 > BUDGET:
+        return False
+    if num_rows is None:
+        return True
+    rank = min(max(num_classes - 1, 1), feature_dim)
+    whole, along = num_rows * feature_dim**2, num_rows * rank * (feature_dim + rank)
+    return whole < LONG_PRODUCT or 4 * along > whole
 
 
 class Projection:

@@ -99,12 +99,12 @@ def measure_shards(
     if not num_rows:
         raise ArgumentError("features: no samples; at least one row is needed")
     size = _num_classes(num_classes, encoding, shards, num_rows)
-    kept = keeps_covariance(covariance, dim)
+    twice = second_pass and centers is None
+    kept = keeps_covariance(covariance, dim, num_rows=num_rows if twice else None, num_classes=size)
     shape = MomentShape(size, dim, kept)
     classifier = Classifier.of(weight, bias, encoding, size, dim, loss)
     given = None if centers is None else Rules(_as_statistics(centers, size, dim), classifier)
     pieces = cut(shards, size)
-    twice = second_pass and given is None
 
     total, counts = shape.blank(), np.zeros(4, dtype=np.int64)
     found = in_order(executor, moments_of, pieces, shape, given)
