@@ -38,7 +38,7 @@ def random_counts(rng: np.random.Generator, k: int) -> NDArray[np.int64]:
 
 
 def squared_problem(rng: np.random.Generator, smallest: int, largest: int) -> ec.ufm.Problem:
-    """Any shape, clustered spectra, repeated and zero codewords, counts to 1:1e6, c on a singular value."""
+    """Any shape, clustered and equal singular values, repeated and zero codewords, c on a singular value."""
     k, q = int(rng.integers(smallest, largest + 1)), int(rng.integers(1, largest + 20))
     codewords = rng.standard_normal((q, k)) * 10 ** rng.uniform(-3, 3)
     if rng.random() < 0.3:
@@ -51,10 +51,25 @@ def squared_problem(rng: np.random.Generator, smallest: int, largest: int) -> ec
     if rng.random() < 0.3:
         codewords[:, rng.integers(k)] = 0.0
     counts = random_counts(rng, k)
+    if rng.random() < 0.2:
+        codewords = equal_values(rng, q, counts)
     singular = np.linalg.svd(codewords * np.sqrt(counts / counts.sum()), compute_uv=False)
     visible = singular[singular > 1e-10 * singular[0]] if singular[0] > 0 else np.ones(1)
     c = visible[rng.integers(len(visible))] if rng.random() < 0.3 else visible[0] * 10 ** rng.uniform(-8, 0.5)
     return problem_at(rng, ec.encodings.Encoding(codewords), counts, float(c), "mse")
+
+
+def equal_values(rng: np.random.Generator, q: int, counts: NDArray[np.int64]) -> Array:
+    """Codewords (q, K) whose centred, weighted matrix has few distinct singular values; their mean touches all."""
+    root = np.sqrt(counts / counts.sum())
+    drawn = rng.standard_normal((len(root), len(root)))
+    drawn[:, 0] = root
+    right = np.linalg.qr(drawn)[0][:, 1:]
+    rank = min(q, right.shape[1])
+    left = np.linalg.qr(rng.standard_normal((q, q)))[0][:, :rank]
+    values = rng.choice(10 ** rng.uniform(-2, 0, int(rng.integers(1, 4))), rank)
+    mean = rng.standard_normal((q, 1)) * 10 ** rng.uniform(-2, 1)
+    return np.asarray((left * values) @ right[:, :rank].T / root + mean)
 
 
 def distributions(rng: np.random.Generator, k: int) -> ec.encodings.Encoding:

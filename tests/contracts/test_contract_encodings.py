@@ -107,6 +107,13 @@ def test_decode_is_the_nearest_codeword(seed: int, k: int, name: str) -> None:
     np.testing.assert_array_equal(encoding.decode(outputs), slow)
 
 
+def test_decode_of_codewords_far_from_zero() -> None:
+    words = np.array([[0.0, 1, 0, 2, 1], [0, 0, 1, 1, 3], [1, 0, 2, 0, 0]])
+    outputs = words.T + np.random.default_rng(0).uniform(-0.4, 0.4, (5, 3))
+    for offset in (0.0, 1e7, -1e12):
+        np.testing.assert_array_equal(Encoding(words + offset).decode(outputs + offset), np.arange(5))
+
+
 def test_decode_inverts_encode(encoding: Encoding) -> None:
     labels = np.arange(encoding.num_classes).repeat(3)
     np.testing.assert_array_equal(encoding.decode(encoding.encode(labels)), labels)

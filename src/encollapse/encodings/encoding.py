@@ -187,8 +187,11 @@ class Encoding:
         return np.concatenate([decide(rows[i : i + step]) for i in range(0, len(rows), step)])
 
     def _decode(self, outputs: FloatArray) -> IntArray:
-        # |o - e|² = |o|² - 2 <o, e> + |e|², and |o|² is the same for every class.
-        scores = outputs @ self.codewords - 0.5 * np.einsum("qk,qk->k", self.codewords, self.codewords)
+        # |o - e|² = |o|² - 2 <o, e> + |e|², and |o|² is the same for every class. About a common centre, for codewords
+        # far from zero beside their distances would lose these to rounding.
+        center = self.codewords.mean(axis=1)
+        centred = self.codewords - center[:, None]
+        scores = (outputs - center) @ centred - 0.5 * np.einsum("qk,qk->k", centred, centred)
         return np.asarray(scores.argmax(axis=1), dtype=np.int64)
 
     def _decode_logits(self, outputs: FloatArray) -> IntArray:
