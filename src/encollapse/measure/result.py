@@ -61,8 +61,8 @@ class Collapse:
         Which averaging and scaling choices were used.
     route : str
         How the spread within classes was gathered: ``"one-pass covariance"``, ``"two-pass covariance"`` (averaged
-        over classes of different counts, or in float64 where float32 products do not resolve it), ``"two-pass projected"`` (along the class means only) or
-        ``"no covariance"``.
+        over classes of different counts, or in float64 where float32 products do not resolve it),
+        ``"two-pass projected"`` (along the class means only) or ``"no covariance"``.
     source : MetricInputs, optional
         The statistics behind the values, for `details`, `per_class` and `nearest_pairs`.
     """
