@@ -17,6 +17,7 @@ pytest.importorskip("numba")
 def _whatever_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(residuals, "_COMPILED_FROM", 1)
     monkeypatch.setattr(residuals, "_SHARE_ENTRIES", 64)
+    monkeypatch.setattr(residuals, "_CHUNK_ROWS", 31)
 
 
 @pytest.fixture(params=[1, 2, 3], ids=lambda number: f"{number} threads")
@@ -38,13 +39,13 @@ def written_out(
     return gaps, sums, squares
 
 
-@pytest.mark.parametrize("few", [True, False], ids=["row by row", "class by class"])
+@pytest.mark.parametrize("few", [True, False], ids=["in chunks", "at once"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("keep", [True, False], ids=["kept", "not kept"])
 def test_sums_are_those_of_the_residuals(
     few: bool, dtype: torch.dtype, keep: bool, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(residuals, "_CACHED_ANCHORS", 2**20 if few else 0)
+    monkeypatch.setattr(residuals, "_FEW_ANCHORS", 2**20 if few else 0)
     generator = torch.Generator().manual_seed(3)
     for size, dim, count in ((5, 7, 2503), (1, 11, 1031), (89, 3, 97), (13, 37, 4)):
         place = torch.randint(0, size, (count,), generator=generator)
@@ -72,9 +73,9 @@ def test_sums_are_those_of_the_residuals(
             torch.testing.assert_close(kept.double(), gaps, rtol=8 * eps, atol=0)
 
 
-@pytest.mark.parametrize("few", [True, False], ids=["row by row", "class by class"])
+@pytest.mark.parametrize("few", [True, False], ids=["in chunks", "at once"])
 def test_squares_below_the_range_of_float32_are_not_lost(few: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(residuals, "_CACHED_ANCHORS", 2**20 if few else 0)
+    monkeypatch.setattr(residuals, "_FEW_ANCHORS", 2**20 if few else 0)
     rows = torch.full((11, 5), 1e-25)
     rows[3] = 1e-5
     place = torch.tensor([0, 1, 0, 1, 0, 0, 0, 0, 1, 1, 0])
@@ -85,11 +86,11 @@ def test_squares_below_the_range_of_float32_are_not_lost(few: bool, monkeypatch:
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("row", [0, 1, 37, 100])
-@pytest.mark.parametrize("few", [True, False], ids=["row by row", "class by class"])
+@pytest.mark.parametrize("few", [True, False], ids=["in chunks", "at once"])
 def test_an_entry_that_is_not_finite_is_found_wherever_it_is(
     few: bool, row: int, bad: float, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(residuals, "_CACHED_ANCHORS", 2**20 if few else 0)
+    monkeypatch.setattr(residuals, "_FEW_ANCHORS", 2**20 if few else 0)
     features = torch.ones(101, 67)
     features[row, 5] = bad
     labels = torch.arange(101) % 3
@@ -97,14 +98,14 @@ def test_an_entry_that_is_not_finite_is_found_wherever_it_is(
         ec.measure.ClassMoments(3, 67).update(features, labels)
 
 
-@pytest.mark.parametrize("few", [True, False], ids=["row by row", "class by class"])
+@pytest.mark.parametrize("few", [True, False], ids=["in chunks", "at once"])
 @pytest.mark.parametrize("covariance", [True, False])
 @pytest.mark.parametrize("scale", [1e-22, 1.0, 1e22])
 def test_moments_hold_their_precision(
     few: bool, covariance: bool, scale: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Means of length 10 and spread 1e-3 in float32, the first row an outlier; also where squares leave float32."""
-    monkeypatch.setattr(residuals, "_CACHED_ANCHORS", 2**20 if few else 0)
+    monkeypatch.setattr(residuals, "_FEW_ANCHORS", 2**20 if few else 0)
     generator = torch.Generator().manual_seed(5)
     labels = torch.randint(0, 7, (1999,), generator=generator)
     means = 10 * torch.nn.functional.normalize(torch.randn(7, 71, generator=generator))

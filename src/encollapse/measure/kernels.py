@@ -16,7 +16,7 @@ from encollapse._typing import FloatArray, IntArray
 Rows = np.ndarray[tuple[int, ...], np.dtype[Any]]
 """float32 or float64."""
 
-_SUMMED_ALONE = 1024
+_SUMMED_ALONE = 512
 """Rows whose residuals are added up in their own precision before they join a float64 total."""
 
 _FAST = {"reassoc", "contract", "nsz"}
@@ -37,6 +37,15 @@ def group(place: IntArray, bounds: IntArray, order: IntArray) -> None:
         k = place[row]
         order[free[k]] = row
         free[k] += 1
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _exact_square(row: Rows, anchor: Rows) -> float:
+    total = 0.0
+    for j in range(len(row)):
+        difference = np.float64(row[j]) - np.float64(anchor[j])
+        total += difference * difference
+    return total
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
@@ -123,17 +132,20 @@ def add_residuals(
                 p += 1
             for j in range(dim):
                 sum_of_all[j] += total[j]
-        squares[line] = square
-        # A maximum may lose a NaN, a sum does not.
-        largest[line] = top if np.isfinite(square) else square
+        squares[line] += square
+        if not np.isfinite(square):  # a maximum may lose a NaN, a sum does not
+            largest[line] = square
+        elif top > largest[line]:
+            largest[line] = top
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST)
-def add_residuals_in_order(
+@njit(nogil=True, cache=True)
+def add_residuals_in_chunks(
     rows: Rows,
     place: IntArray,
     start: int,
     stop: int,
+    chunk: int,
     anchors: Rows,
     tiny: float,
     kept: Rows,
@@ -141,46 +153,18 @@ def add_residuals_in_order(
     squares: FloatArray,
     largest: FloatArray,
 ) -> None:
-    """Do the same for the rows from `start` to `stop` as they come, of classes `place` (n,).
+    """Do the same for the rows from `start` to `stop` of classes `place` (n,), sorted some `chunk` of rows at a time.
 
-    For classes so few that their anchors and sums stay in the cache; all sums are (P, d) and (P,).
+    For classes so few that a chunk has several rows of each: the rows then come nearly as they lie in memory. All
+    sums are (P, d) and (P,).
     """
-    dim, keep = rows.shape[1], len(kept) > 0
-    totals = np.zeros(anchors.shape, rows.dtype)
-    for first in range(start, stop, _SUMMED_ALONE):
-        last = min(first + _SUMMED_ALONE, stop)
-        for i in range(first, last):
-            k = place[i]
-            x, anchor, total = rows[i], anchors[k], totals[k]
-            q = rows.dtype.type(0)
-            if keep:
-                y = kept[i]
-                for j in range(dim):
-                    r = x[j] - anchor[j]
-                    y[j] = r
-                    total[j] += r
-                    q += r * r
-            else:
-                for j in range(dim):
-                    r = x[j] - anchor[j]
-                    total[j] += r
-                    q += r * r
-            exact = np.float64(q) if q >= tiny else _exact_square(x, anchor)
-            squares[k] += exact
-            largest[k] = max(largest[k], exact)
-        for k in range(len(totals)):
-            for j in range(dim):
-                sums[k, j] += totals[k, j]
-                totals[k, j] = 0
-    for k in range(len(squares)):
-        if not np.isfinite(squares[k]):
-            largest[k] = squares[k]
-
-
-@njit(nogil=True, cache=True, fastmath=_FAST)
-def _exact_square(row: Rows, anchor: Rows) -> float:
-    total = 0.0
-    for j in range(len(row)):
-        difference = np.float64(row[j]) - np.float64(anchor[j])
-        total += difference * difference
-    return total
+    none = rows[:0]
+    for first in range(start, stop, chunk):
+        last = min(first + chunk, stop)
+        bounds = np.zeros(len(anchors) + 1, np.int64)
+        order = np.empty(last - first, np.int64)
+        group(place[first:last], bounds, order)
+        own = kept[first:last] if len(kept) > 0 else none
+        add_residuals(
+            rows[first:last], order, bounds, 0, last - first, -1, anchors, tiny, own, sums, squares, largest
+        )

@@ -23,8 +23,10 @@ SMALL, LARGE = 1e-15, 1e15
 _COMPILED_FROM = 2**21
 """Entries of a block that repay looking for the compiled loop: a rule by the block alone, so that results repeat."""
 
-_CACHED_ANCHORS = 2**15
-"""Entries of the anchors that stay in the cache together with their sums."""
+_FEW_ANCHORS = 2**18
+"""Entries of the anchors of which each thread can have sums of its own."""
+
+_CHUNK_ROWS, _CHUNK_ROWS_A_CLASS = 512, 16
 
 _ROWS_A_CLASS = 4
 _TILE_ENTRIES = 2**17
@@ -94,7 +96,7 @@ def _kernels() -> Any | None:
 
 
 class _Compiled:
-    """By the compiled loops: row by row for few classes, class by class for many."""
+    """By the compiled loops, which take the rows class by class: of a chunk for few classes, of the block for many."""
 
     def __init__(self, kernels: Any, place: torch.Tensor, size: int) -> None:
         self._kernels, self._place = kernels, place.contiguous()
@@ -122,19 +124,21 @@ class _Compiled:
         tiny = rows.new_tensor(SMALL**2 if rows.dtype == torch.float32 else 0.0).numpy()[()]
         residuals = rows.new_empty(0, rows.shape[1]) if kept is None else kept
         values = (anchors.numpy(), tiny, residuals.numpy())
-        if anchors.numel() <= _CACHED_ANCHORS:
-            return self._in_order(rows, values, shares)
-        return self._class_by_class(rows, values, shares)
+        if anchors.numel() <= _FEW_ANCHORS:
+            return self._in_chunks(rows, values, shares)
+        return self._at_once(rows, values, shares)
 
-    def _in_order(
+    def _in_chunks(
         self, rows: torch.Tensor, values: tuple[Any, ...], shares: list[tuple[int, int]]
     ) -> ResidualSums:
+        size = len(self._bounds) - 1
+        chunk = max(_CHUNK_ROWS, _CHUNK_ROWS_A_CLASS * size)
         place, numbers = self._place.numpy(), rows.numpy()
 
         def add(start: int, stop: int) -> tuple[torch.Tensor, ...]:
-            found = _zeros(len(self._bounds) - 1, rows.shape[1])
+            found = _zeros(size, rows.shape[1])
             taken = [part.numpy() for part in found]
-            self._kernels.add_residuals_in_order(numbers, place, start, stop, *values, *taken)
+            self._kernels.add_residuals_in_chunks(numbers, place, start, stop, chunk, *values, *taken)
             return found
 
         sums, squares, largest = (
@@ -142,7 +146,7 @@ class _Compiled:
         )
         return ResidualSums(sums.sum(dim=0), squares.sum(dim=0), largest.max().sqrt())
 
-    def _class_by_class(
+    def _at_once(
         self, rows: torch.Tensor, values: tuple[Any, ...], shares: list[tuple[int, int]]
     ) -> ResidualSums:
         # A line more for each share, for a class that it has in common with the one before.
