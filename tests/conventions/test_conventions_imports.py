@@ -51,6 +51,25 @@ def test_a_framework_that_is_not_there_is_named() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "missing"),
+    [
+        ("train.fit", "torch"),
+        ("study.load", "pydantic"),
+        ("study.run", "safetensors"),
+        ("present.report", "jinja2"),
+    ],
+)
+def test_a_part_that_is_not_installed_names_what_brings_it(name: str, missing: str) -> None:
+    (said,) = fresh(
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "import encollapse as ec\n"
+        f"try:\n    ec.{name}\nexcept ec.errors.MissingDependencyError as error:\n    print(error)\n"
+    ).splitlines()
+    assert said.startswith(f"encollapse.{name.partition('.')[0]} needs {missing}")
+    assert "pip install 'encollapse[study]'" in said
+
+
+@pytest.mark.parametrize(
     "arguments",
     ["'--help'", "'--version'", "'encodings'", PREDICT, f"{PREDICT}, '--path'"],
     ids=["help", "version", "encodings", "predict", "path"],

@@ -6,6 +6,8 @@ Names load on first use, so that the tables of the terminal are printed without 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from encollapse._extras import needed_by
+
 _HOMES = {"measurement_page": "measured_page", "report": "study_page"}
 _MODULES = ("explorer", "style")
 
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"encollapse.present.{name}")
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"encollapse.present.{_HOMES[name]}"), name)
+    if name in _MODULES or name in _HOMES:
+        with needed_by("encollapse.present", "study"):
+            module = importlib.import_module(f"encollapse.present.{_HOMES.get(name, name)}")
+        return module if name in _MODULES else getattr(module, name)
     raise AttributeError(f"module 'encollapse.present' has no attribute {name!r}")

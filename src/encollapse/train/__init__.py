@@ -6,7 +6,7 @@ Names load on first use, so that :mod:`encollapse.train.settings` can be read wi
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from encollapse.errors import MissingDependencyError
+from encollapse._extras import needed_by
 
 _HOMES = {
     "Backbone": "models",
@@ -43,10 +43,6 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'encollapse.train' has no attribute {name!r}")
-    try:
-        import torch as _torch  # noqa: F401
-    except ImportError:
-        raise MissingDependencyError(
-            "encollapse.train needs PyTorch, which is not installed: pip install 'encollapse[study]'"
-        ) from None
-    return getattr(importlib.import_module(f"encollapse.train.{_HOMES[name]}"), name)
+    with needed_by("encollapse.train", "study"):
+        module = importlib.import_module(f"encollapse.train.{_HOMES[name]}")
+    return getattr(module, name)
