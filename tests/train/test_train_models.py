@@ -218,7 +218,7 @@ def test_convolutions_reach_the_minimum_on_a_small_imbalanced_set_by_default() -
     counts = [37, 31, 23, 19, 13, 11, 7, 5, 5, 5]
     dataset = ec.data.load("digits", counts=counts, seed=11)
     decay = 0.2**2 / (10 * sum(counts) * 5e-3)
-    decays = {"weight_decay": 5e-3, "feature_decay": decay, "bias_decay": 0.4}
+    decays: dict[str, Any] = {"weight_decay": 5e-3, "feature_decay": decay, "bias_decay": 0.4}
     run = fit(dataset, "simplex", model="cnn", seed=12, **decays)
     assert run.comparison is not None
     assert run.comparison.gram_error is not None
