@@ -60,6 +60,25 @@ def test_nothing_learnt_has_no_cosine() -> None:
     assert np.isnan(ec.ufm.bias_path(problem, [0.0, 1.0, 2.0]).mean_cosine).all()
 
 
+@pytest.mark.parametrize("k", [2, 37, 71])
+def test_mean_cosines_are_undefined_where_those_of_the_geometry_are(k: int) -> None:
+    """Labels that are learnt from some bias decay on, and counts so rare that rounding looks like a length."""
+    rng = np.random.default_rng(k)
+    grid = [0.0, *np.geomspace(1e-5, 1e5, 11), math.inf]
+    undefined = 0
+    for _ in range(12):
+        codewords = rng.standard_normal((k, k)) + 10 ** rng.uniform(-1, 2) * rng.standard_normal((k, 1))
+        counts = 10 ** rng.integers(0, 6, k)
+        largest = np.linalg.norm(codewords * np.sqrt(counts / counts.sum()), 2)
+        c = float(largest * 10 ** rng.uniform(-2, 0))
+        decays = {"weight_decay": 1e-3, "feature_decay": c**2 / (1e-3 * counts.sum())}
+        path = ec.ufm.bias_path(ec.ufm.Problem(ec.encodings.Encoding(codewords), counts, **decays), grid)
+        pairs = np.array([solution.geometry.cosines()[np.triu_indices(k, 1)] for solution in path.solutions])
+        np.testing.assert_allclose(path.mean_cosine, pairs.mean(axis=1), atol=1e-9)
+        undefined += int(np.isnan(path.mean_cosine).sum())
+    assert undefined > 0
+
+
 @pytest.mark.parametrize(
     ("encoding", "mean_cosine"),
     [(ec.encodings.scaled_one_hot(5, on=0.0), math.nan), (ec.encodings.simplex(1_000_003), -1 / 1_000_002)],

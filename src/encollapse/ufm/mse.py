@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from encollapse import _checks
-from encollapse._typing import FloatArray
+from encollapse._typing import BoolArray, FloatArray
 from encollapse.ufm.absolute import AbsoluteValues
 from encollapse.ufm.certificate import Certificate, certify, duality_gap
 from encollapse.ufm.newton import rank_one_svd, split_mean
@@ -19,8 +19,30 @@ from encollapse.ufm.secular import secular_values
 from encollapse.ufm.splits import gaps, split_means
 
 _SMALL = 64  # coordinates up to which one bias decay is solved faster by a decomposition in each step
-FAINT = 1e-6
-"""Share of the largest squared length of a class mean below which cosines need singular vectors."""
+_FAINT = 1e-6
+_ROUNDED = 1e-7
+
+
+def clear(diagonals: FloatArray, squares: FloatArray, largest: float) -> BoolArray:
+    """Whether sums of resolvents know the lengths of all class means of a minimiser, in each row.
+
+    They know the diagonal of ``|Z|`` to the rounding of `largest`, the largest singular value there may be, and of its
+    largest entry. The squared lengths are that over the class frequencies: where nothing is learnt, or a class is
+    rare, rounding alone looks like a length.
+
+    Parameters
+    ----------
+    diagonals, squares : (..., K)
+        ``|Z|_kk`` and ``|Z|_kk/π_k``.
+    largest : float
+        Of the pencil.
+    """
+    least = diagonals.min(axis=-1)
+    return np.asarray(
+        (least > _ROUNDED * largest)
+        & (least > _FAINT * diagonals.max(axis=-1))
+        & (squares.min(axis=-1) > _FAINT * squares.max(axis=-1))
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +116,7 @@ class Minimiser:
             return None
         known = AbsoluteValues(self.pencil, self.shift[None], r.right, r.labels.root_priors)
         squares = known.diagonals[0] / r.labels.root_priors**2
-        if squares.min() <= FAINT * squares.max():
+        if not clear(known.diagonals[0], squares, self.pencil.largest):
             return None
         return known.diagonals[0], lambda y: float(known.forms(y[None])[0])
 

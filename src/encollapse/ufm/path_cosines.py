@@ -9,8 +9,10 @@ import numpy as np
 from encollapse._typing import FloatArray
 from encollapse.ufm.absolute import AbsoluteValues
 from encollapse.ufm.factors import LazyFactors
-from encollapse.ufm.mse import FAINT, Minimiser
+from encollapse.ufm.mse import Minimiser, clear
 from encollapse.ufm.solution import Solution
+
+_FEW = 8
 
 
 def mean_cosines(solutions: Sequence[Solution]) -> FloatArray:
@@ -22,10 +24,13 @@ def mean_cosines(solutions: Sequence[Solution]) -> FloatArray:
     together: dict[int, list[int]] = {}
     minimisers: dict[int, Minimiser] = {}
     for i, solution in enumerate(solutions):
-        if isinstance(solution.factors, LazyFactors) and solution.factors.minimiser.resolved:
+        if isinstance(solution.factors, LazyFactors) and solution.factors.minimiser.pencil.usable:
             minimisers[i] = solution.factors.minimiser
             together.setdefault(id(minimisers[i].pencil), []).append(i)
     for members in together.values():
+        # One small problem alone is faster by its singular vectors.
+        if len(members) < _FEW and not minimisers[members[0]].resolved:
+            continue
         result[members] = _from_resolvents([minimisers[i] for i in members])
     for i in np.flatnonzero(np.isnan(result)).tolist():
         result[i] = solutions[i].geometry.mean_cosine()
@@ -40,7 +45,7 @@ def _from_resolvents(minimisers: Sequence[Minimiser]) -> FloatArray:
         minimisers[0].pencil, np.array([found.shift for found in minimisers]), first.right, u
     )
     squares = values.diagonals / u**2
-    clear = squares.min(axis=1) > FAINT * squares.max(axis=1)
-    norms = np.sqrt(np.where(clear[:, None], squares, 1.0))
+    known = clear(values.diagonals, squares, minimisers[0].pencil.largest)
+    norms = np.sqrt(np.where(known[:, None], squares, 1.0))
     pairs = len(u) * (len(u) - 1.0)
-    return np.where(clear, (values.forms(1.0 / norms / u) - len(u)) / pairs, np.nan)
+    return np.where(known, (values.forms(1.0 / norms / u) - len(u)) / pairs, np.nan)
