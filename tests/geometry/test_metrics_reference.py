@@ -1,5 +1,7 @@
 """Every metric against its textbook formula, its invariances and its constructed values."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +15,8 @@ from encollapse.geometry.metrics import (
     Convention,
     MetricInputs,
     evaluate,
+    gnc2_log,
+    gnc2_riesz,
     nc1_normalized,
     nc1_pinv,
     nc1_trace_ratio,
@@ -23,6 +27,8 @@ from encollapse.geometry.metrics import (
     nc2_orthogonal,
     nc3_alignment,
     nc3_self_duality,
+    nearest_pairs,
+    per_class,
     unc3,
     vci,
 )
@@ -281,3 +287,21 @@ def test_presets_differ_from_the_default_on_imbalanced_data() -> None:
     found = {values_of(features, labels, name)["nc1_pinv"] for name in PRESETS}
     # The formula of papyan2020 is that of averages over classes; zhou2022 is taken to be zhu2021.
     assert len({round(value, 9) for value in found}) == len(PRESETS) - 2
+
+
+def test_pairs_of_many_classes_take_little_memory() -> None:
+    """A (K, K, d) array of differences would take 6 GB here."""
+    rng = np.random.default_rng(0)
+    statistics = ClassStatistics(
+        rng.standard_normal((1009, 769)), np.full(1009, 3), rng.uniform(1, 2, 1009), resolution=1e-7
+    )
+    tracemalloc.start()
+    try:
+        whole, by_exponent = cdnv_of(statistics), cdnv_of(statistics, exponent=0.5)
+        assert np.isfinite([whole, by_exponent, gnc2_log(statistics), gnc2_riesz(statistics)]).all()
+        assert len(per_class(statistics)) == 1009
+        assert len(nearest_pairs(statistics, 5)) == 5
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 100e6
