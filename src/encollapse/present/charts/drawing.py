@@ -20,6 +20,8 @@ from encollapse.present.style import house_style
 
 _LONG = re.compile(r"(\d\.\d\d)\d+")
 _PATHS = re.compile(r'\b(?:d|x|y|x1|x2|y1|y2|points)="[^"]*"')
+_ENLARGED = 1.45
+"""How many times as large as on paper a figure may stand in a page."""
 _DATE = {".svg": "Date", ".pdf": "CreationDate"}  # left out, so that equal data give equal files
 
 
@@ -84,6 +86,10 @@ class Drawing:
         text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
         # A hundredth of a point is finer than any screen.
         text = _PATHS.sub(lambda found: _LONG.sub(r"\1", found.group()), text)
+        # Letters of a narrow figure shall not be larger than those of the page.
+        text = text.replace(
+            "<svg", f'<svg style="--widest: {_ENLARGED * self.figure.get_figwidth():.2f}in"', 1
+        )
         return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{self.name}-", text)
 
     @cached_property

@@ -20,6 +20,8 @@ NAME = "gram-matrices"
 OF_ENCODINGS = "gram-encodings"
 
 _COLUMNS = 7
+_NARROW = 3.3
+"""Inches below which a single matrix would leave no room for the words beside it."""
 
 
 def gram_matrices(family: Family, *, columns: int = 5) -> Drawing | None:
@@ -113,14 +115,15 @@ def _chart(
                 )
             )
     width = min(8.6, 1.65 * len(chosen) + (0.9 if one_scale else 0.3))
+    height = (width - 0.9 * one_scale) / len(chosen) - 0.02
     return Chart(
         name,
         caption,
         panels,
         rows,
         columns=len(chosen),
-        width=width,
-        height=(width - 0.9 * one_scale) / len(chosen) - 0.02,
+        width=max(width, _NARROW),
+        height=height,
         heat_label="inner product of class means" if one_scale else "",
     )
 
