@@ -119,3 +119,21 @@ def test_balanced_million_in_closed_form() -> None:
     np.testing.assert_allclose(solution.bias, c / (math.sqrt(k) * bias_decay), rtol=1e-12)
     assert solution.geometry.cosine(3, 5) == pytest.approx((s - sigma) / (s + (k - 1) * sigma), rel=1e-9)
     assert problem.critical_bias_decay() == pytest.approx(t / (1 - t), rel=1e-12)
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_classes_that_are_not_learnt_have_no_direction(dense: bool) -> None:
+    """Rare classes below the threshold; rounding over the square root of their frequency is no class mean."""
+    counts = np.array([100_000, 70_000, 30_000, 7, 5, 2, 1])
+    k, num_samples = len(counts), counts.sum()
+    encoding: ec.encodings.Encoding = ec.encodings.one_hot(k)
+    if dense:
+        encoding = ec.encodings.Encoding(encoding.codewords)
+    c = float(np.sqrt(500 / num_samples))
+    decays = {"weight_decay": 1e-3, "feature_decay": c**2 / (1e-3 * num_samples)}
+    problem = ec.ufm.Problem(encoding, counts, bias_decay=math.inf, **decays)
+    geometry = ec.ufm.solve(problem).geometry
+    assert [geometry.norm(j) > 0 for j in range(k)] == [True] * 3 + [False] * 4
+    # Without a bias one-hot classes have nothing to do with one another.
+    assert geometry.cosine(0, 1) == pytest.approx(0, abs=1e-12)
+    assert all(math.isnan(geometry.cosine(j, 0)) for j in range(3, 7))

@@ -23,7 +23,7 @@ from encollapse.encodings.affine import AffineOneHot
 from encollapse.encodings.simplex import Simplex
 from encollapse.geometry.block_matrix import BlockMatrix, EntryMatrix, LazyMatrix
 from encollapse.ufm.certificate import Certificate, certify
-from encollapse.ufm.factors import GeometryFields, balanced_factors
+from encollapse.ufm.factors import GeometryFields, balanced_factors, weighted_means
 from encollapse.ufm.labels import WeightedLabels, unit_near
 from encollapse.ufm.long_tail import LongTail, TailGram, TailMinimiser, minimise_tail
 from encollapse.ufm.mse import Minimiser, Triplets, minimise_along
@@ -164,8 +164,8 @@ class BlockFactors:
 
     def _feature_gram(self, t: Triplets) -> BlockMatrix:
         u = self.kinds.root_priors
-        absolute = (t.right.T * (t.singular * self.scale)) @ t.right
-        return self._block(self.contrast, absolute, 1.0 / np.outer(u, u) / self.balance**2)
+        means = weighted_means(t.singular * self.scale, t.right)
+        return self._block(self.contrast, means.T @ means, 1.0 / np.outer(u, u) / self.balance**2)
 
     def _classifier_gram(self, t: Triplets) -> BlockMatrix | LazyMatrix:
         scale = np.full((len(self.contrast),) * 2, self.balance**2)

@@ -16,6 +16,8 @@ from encollapse.ufm.mse import Minimiser
 
 GeometryFields = dict[str, Any]
 
+_UNLEARNT = 64 * float(np.finfo(np.float64).eps)
+
 
 class Factors(Protocol):
     """What a solution needs of its classifier ``W`` and class means ``M``."""
@@ -82,6 +84,17 @@ class DenseFactors:
         return self.weight @ frame.T, frame @ self.means
 
 
+def weighted_means(singular: FloatArray, right: FloatArray) -> FloatArray:
+    """``√Σ Vᵀ`` (r, K), exactly 0 for a class that is not learnt.
+
+    What rounding leaves there would become a mean with a direction, once divided by a small u.
+    """
+    weighted: FloatArray = np.sqrt(singular)[:, None] * right
+    lengths = np.linalg.norm(weighted, axis=0)
+    weighted[:, lengths <= _UNLEARNT * lengths.max(initial=0.0)] = 0.0
+    return weighted
+
+
 def balanced_factors(
     left: FloatArray,
     singular: FloatArray,
@@ -93,10 +106,10 @@ def balanced_factors(
 
     `balance` is ``g = (N λ_H/λ_W)^{1/4}``, theory §1; ``(N λ_W/λ_H)^{1/4} diag(n)^{-1/2}`` is ``diag(u)^{-1}/g``.
     """
-    root = np.sqrt(singular)
+    weighted = weighted_means(singular, right)
     values = np.zeros(min(left.shape[0], right.shape[1]))
     values[: len(singular)] = singular
-    return DenseFactors(balance * left * root, root[:, None] * right / root_priors / balance, values)
+    return DenseFactors(balance * left * np.sqrt(singular), weighted / root_priors / balance, values)
 
 
 @dataclass(frozen=True, eq=False)
