@@ -166,7 +166,13 @@ def test_directions_of_little_spread_are_gathered_in_double(tmp_path: Path, conv
     shards = measure_shards(tmp_path, convention=convention)
     assert shards.route == "two-pass covariance"
     assert shards.vci == pytest.approx(exact.vci, rel=1e-5)
-    once = ClassMoments(classes, dim).update(features, labels).collapse()
+    head, encoding = rng.standard_normal((classes, dim)), ec.encodings.one_hot(classes)
+    by_double = collapse(features.astype(np.float64), labels, weight=head, encoding=encoding).details
+    details = collapse(features, labels, weight=head, encoding=encoding).details
+    for name in ("mse_nc1", "mse_nc23", "mse_perpendicular"):
+        assert details[name] == pytest.approx(by_double[name], rel=1e-5), name
+    once = ClassMoments(classes, dim).update(features, labels).collapse(head, None, encoding)
+    assert "float64" in once.details.missing["mse_nc1"]
     assert once.vci is None
     assert "float64" in once.missing["vci"]
     assert once.nc1_pinv == pytest.approx(collapse(features.astype(np.float64), labels).nc1_pinv, rel=1e-4)

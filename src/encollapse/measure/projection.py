@@ -35,7 +35,7 @@ def keeps_covariance(
     the number is known: a product of seconds, ``N d²``, four times what it takes along the class means.
     """
     if asked is not None:
-        return bool(asked)
+        return _checks.flag(asked, "covariance")
     if 40 * feature_dim**2 > BUDGET:
         return False
     if num_rows is None:

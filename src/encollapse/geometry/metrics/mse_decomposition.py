@@ -8,8 +8,8 @@ import numpy as np
 
 from encollapse._typing import FloatArray
 from encollapse.geometry.metrics.convention import DEFAULT
-from encollapse.geometry.metrics.undefined import Undefined
-from encollapse.geometry.metrics.variability import within_covariance
+from encollapse.geometry.metrics.undefined import Undefined, Unresolved
+from encollapse.geometry.metrics.variability import UNRESOLVED, wants_exact_covariance, within_covariance
 from encollapse.geometry.statistics import ClassStatistics
 
 _RELATIVE_CUTOFF = 1e-14
@@ -54,9 +54,11 @@ def mse_decomposition(
     Raises
     ------
     Undefined
-        If the within-class covariance was not kept.
+        If the within-class covariance was not kept, or float32 products do not resolve its inverse.
     """
     within = within_covariance(statistics, DEFAULT)
+    if wants_exact_covariance(statistics):
+        raise Unresolved(UNRESOLVED)
     centred = statistics.centered("sample")
     priors, targets = centred.weights, codewords[:, centred.classes]
     mean_target = targets @ priors

@@ -17,6 +17,11 @@ _FAR_ABOVE_ROUNDING = 1e6
 _WELL_CONDITIONED = 1e-3
 """Reciprocal condition number from which on rounding of a covariance cannot matter."""
 
+UNRESOLVED = (
+    "it asks for directions of little spread that float32 products do not resolve; pass the features as float64, or "
+    "use collapse(...), which takes a second pass"
+)
+
 _RESOLVED, _NEGLIGIBLE = 3e-5, 1e-10
 """Relative and absolute rounding that a value may have."""
 
@@ -102,10 +107,7 @@ def vci(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
         return 0.0
     value = _vci(within, centred, rank)
     if _vci_rounding(statistics, within, centred, rank) > max(_RESOLVED * value, _NEGLIGIBLE):
-        raise Unresolved(
-            "it asks for directions of little spread that float32 products do not resolve; pass the features as "
-            "float64, or use collapse(...), which takes a second pass"
-        )
+        raise Unresolved(UNRESOLVED)
     return value
 
 
