@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -184,7 +185,8 @@ class ProgressDisplay:
         if self.worst is not None:
             worst = f"  worst {_ERROR} {self.worst[0]:.2e}  {self.worst[1]}"
             parts.append(Text(worst, no_wrap=True, overflow="ellipsis"))
-        return Group(*parts)
+        # Room for the ^C that a terminal writes: a line that it made longer than the screen would not be taken back.
+        return Constrain(Group(*parts), self._console.width - 3)
 
     def _summary(self) -> str:
         parts = [f"{self.finished - self.failed} done"]
