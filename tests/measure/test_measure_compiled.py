@@ -55,7 +55,7 @@ def test_sums_are_those_of_the_residuals(
         rows = (anchors[place].double() + spread).to(dtype)
         kept = torch.full_like(rows, torch.nan) if keep else None
 
-        by_class = rows_by_class(rows, place, size)
+        by_class = rows_by_class(rows, place, size, threads)
         assert type(by_class).__name__ == "_Compiled"
         found = by_class.residual_sums(rows, anchors, kept)
 
@@ -79,7 +79,7 @@ def test_squares_below_the_range_of_float32_are_not_lost(few: bool, monkeypatch:
     rows = torch.full((11, 5), 1e-25)
     rows[3] = 1e-5
     place = torch.tensor([0, 1, 0, 1, 0, 0, 0, 0, 1, 1, 0])
-    found = rows_by_class(rows, place, 2).residual_sums(rows, torch.zeros(2, 5), None)
+    found = rows_by_class(rows, place, 2, 1).residual_sums(rows, torch.zeros(2, 5), None)
     _, _, squares = written_out(rows, place, torch.zeros(2, 5))
     torch.testing.assert_close(found.squares, squares, rtol=1e-6, atol=0)
 

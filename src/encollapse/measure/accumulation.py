@@ -27,9 +27,10 @@ _ATTEMPTS = 3
 
 
 class Workspace:
-    """Buffers that the blocks of one update share, and its anchors in float32."""
+    """Buffers that the blocks of one update share, its anchors in float32, and its threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = torch.get_num_threads() if threads is None else threads
         self._residuals: torch.Tensor | None = None
         self.anchors: torch.Tensor | None = None
         """The anchors of all classes (K, d), where they are known to be float32 numbers."""
@@ -91,7 +92,7 @@ class _Block:
             self._classes, self._place = torch.arange(size, device=labels.device), labels
         else:
             self._classes, self._place = torch.unique(labels, return_inverse=True)
-        self._by_class = rows_by_class(rows, self._place, len(self._classes))
+        self._by_class = rows_by_class(rows, self._place, len(self._classes), workspace.threads)
         self._counts = self._by_class.counts
         new = ((self._of(state.counts) == 0) & (self._counts > 0)).nonzero().flatten()
         self._new = self._classes[new]

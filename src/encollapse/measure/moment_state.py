@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from encollapse.errors import MemoryLimitError
@@ -102,6 +103,11 @@ class MomentState:
         )
 
 
+def fresh_zeros(*shape: int) -> torch.Tensor:
+    """Zeros in float64 on the processor, of which numpy asks for memory in large pages and only when it is written."""
+    return torch.from_numpy(np.zeros(shape))
+
+
 def empty(num_classes: int, feature_dim: int, *, device: torch.device, covariance: bool) -> MomentState:
     """Moments of nothing.
 
@@ -112,7 +118,11 @@ def empty(num_classes: int, feature_dim: int, *, device: torch.device, covarianc
     """
 
     def zeros(*shape: int) -> torch.Tensor:
-        return torch.zeros(shape, dtype=torch.float64, device=device)
+        return (
+            fresh_zeros(*shape)
+            if device.type == "cpu"
+            else torch.zeros(shape, dtype=torch.float64, device=device)
+        )
 
     try:
         return MomentState(
@@ -122,7 +132,12 @@ def empty(num_classes: int, feature_dim: int, *, device: torch.device, covarianc
             squares=zeros(num_classes),
             scatter=zeros(feature_dim, feature_dim) if covariance else None,
         )
-    except (RuntimeError, TypeError):  # no memory, or a size that is no number of bytes
+    except (
+        RuntimeError,
+        TypeError,
+        MemoryError,
+        ValueError,
+    ):  # no memory, or a size that is no number of bytes
         means, square = 16 * num_classes * (feature_dim + 1), 8 * feature_dim**2 if covariance else 0
         cure = "covariance=False takes less" if square > means else "are there so many classes?"
         raise MemoryLimitError(

@@ -19,6 +19,7 @@ from encollapse.measure.assembly import assemble
 from encollapse.measure.classifier import Classifier
 from encollapse.measure.decisions import no_decisions
 from encollapse.measure.inputs import FeatureRows, float64_device, labels_for
+from encollapse.measure.side_by_side import brief_operations
 from encollapse.measure.torch_algebra import TORCH
 
 if TYPE_CHECKING:
@@ -139,20 +140,21 @@ class ClassMoments:
                 f"got {rows.feature_dim}"
             )
         targets = torch.from_numpy(labels_for(labels, self.num_classes, rows.num_rows)).to(self.device)
-        step = inputs.rows_per_block(rows.feature_dim)
+        step, no_copies = inputs.rows_per_block(rows.feature_dim), False
         if not self.covariance:
-            long = _LONG_BLOCK * (4 if rows.usable_as_they_are(self.device) else 1)
-            step = max(1, long // rows.feature_dim)
+            no_copies = rows.usable_as_they_are(self.device)
+            step = max(1, (4 if no_copies else 1) * _LONG_BLOCK // rows.feature_dim)
         fresh = not self.num_samples
         state = self._state if fresh or rows.num_rows <= step else self._state.copy()
-        workspace = Workspace()
         start = 0
         try:
-            for block in rows.blocks(self.device, step):
-                stop = start + len(block)
-                own = targets[start:stop]
-                state = add_block(state, block, own, rows.resolution, first_row=start, workspace=workspace)
-                start = stop
+            with brief_operations(no_copies and self.device.type == "cpu") as threads:
+                room = Workspace(threads)
+                for block in rows.blocks(self.device, step):
+                    stop = start + len(block)
+                    own = targets[start:stop]
+                    state = add_block(state, block, own, rows.resolution, first_row=start, workspace=room)
+                    start = stop
         except BaseException:
             if fresh:
                 self._state = self._state.blank()

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch.nn import functional
 
+from encollapse.measure.moment_state import fresh_zeros
 from encollapse.measure.side_by_side import even_shares, side_by_side
 
 SMALL, LARGE = 1e-15, 1e15
@@ -23,7 +24,7 @@ SMALL, LARGE = 1e-15, 1e15
 _COMPILED_FROM = 2**21
 """Entries of a block that repay looking for the compiled loop: a rule by the block alone, so that results repeat."""
 
-_FEW_ANCHORS = 2**18
+_FEW_ANCHORS = 2**16
 """Entries of the anchors of which each thread can have sums of its own."""
 
 _CHUNK_ROWS, _CHUNK_ROWS_A_CLASS = 512, 16
@@ -72,13 +73,13 @@ class RowsByClass(Protocol):
         ...
 
 
-def rows_by_class(rows: torch.Tensor, place: torch.Tensor, size: int) -> RowsByClass:
+def rows_by_class(rows: torch.Tensor, place: torch.Tensor, size: int, threads: int) -> RowsByClass:
     """Rows (n, d) of classes `place` (n,), numbered from 0 to ``size - 1``, by the quickest means at hand."""
     if rows.device.type == "cpu" and rows.numel() >= _COMPILED_FROM and rows.is_contiguous():
         kernels = _kernels()
         if kernels is not None:
-            return _Compiled(kernels, place, size)
-    return _ByTensors(place, size)
+            return _Compiled(kernels, place, size, threads)
+    return _ByTensors(place, size, threads)
 
 
 @cache
@@ -98,8 +99,8 @@ def _kernels() -> Any | None:
 class _Compiled:
     """By the compiled loops, which take the rows class by class: of a chunk for few classes, of the block for many."""
 
-    def __init__(self, kernels: Any, place: torch.Tensor, size: int) -> None:
-        self._kernels, self._place = kernels, place.contiguous()
+    def __init__(self, kernels: Any, place: torch.Tensor, size: int, threads: int) -> None:
+        self._kernels, self._place, self._threads = kernels, place.contiguous(), threads
         self._bounds = torch.zeros(size + 1, dtype=torch.int64)
         self._order = torch.empty(len(place), dtype=torch.int64)
         kernels.group(self._place.numpy(), self._bounds.numpy(), self._order.numpy())
@@ -119,7 +120,7 @@ class _Compiled:
     def residual_sums(
         self, rows: torch.Tensor, anchors: torch.Tensor, kept: torch.Tensor | None
     ) -> ResidualSums:
-        number = max(1, min(torch.get_num_threads(), rows.numel() // _SHARE_ENTRIES))
+        number = max(1, min(self._threads, rows.numel() // _SHARE_ENTRIES))
         shares = even_shares(len(rows), number)
         tiny = rows.new_tensor(SMALL**2 if rows.dtype == torch.float32 else 0.0).numpy()[()]
         residuals = rows.new_empty(0, rows.shape[1]) if kept is None else kept
@@ -169,15 +170,14 @@ class _Compiled:
 
 def _zeros(size: int, dim: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Sums (P, d), squares (P,) and largest (P,) of no residuals."""
-    sums = torch.zeros(size, dim, dtype=torch.float64)
-    return sums, sums.new_zeros(size), sums.new_zeros(size)
+    return fresh_zeros(size, dim), fresh_zeros(size), fresh_zeros(size)
 
 
 class _ByTensors:
     """By operations of torch, on any device."""
 
-    def __init__(self, place: torch.Tensor, size: int) -> None:
-        self._place, self.counts = place, torch.bincount(place, minlength=size)
+    def __init__(self, place: torch.Tensor, size: int, threads: int) -> None:
+        self._place, self.counts, self._threads = place, torch.bincount(place, minlength=size), threads
 
     @property
     def first_rows(self) -> torch.Tensor:
@@ -225,7 +225,7 @@ class _ByTensors:
         if rows.device.type != "cpu":
             return 1
         worthwhile = min(rows.numel() // _SHARE_ENTRIES, len(rows) // (_ROWS_A_CLASS * len(self.counts)))
-        return max(1, min(torch.get_num_threads(), worthwhile))
+        return max(1, min(self._threads, worthwhile))
 
 
 def _add_by_class(sums: torch.Tensor, place: torch.Tensor, rows: torch.Tensor) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from itertools import pairwise
 from typing import TypeVar, cast
@@ -58,6 +58,23 @@ def even_shares(count: int, number: int) -> list[tuple[int, int]]:
     """First and one past the last of `number` shares of `count` things."""
     bounds = [count * i // number for i in range(number + 1)]
     return list(pairwise(bounds))
+
+
+@contextmanager
+def brief_operations(there_are: bool) -> Iterator[int]:
+    """Give the number of threads to share work over, with torch's own operations in one if `there_are` only short ones.
+
+    A thread of torch spins for milliseconds after an operation, on the core that the next share of work wants.
+    """
+    threads = torch.get_num_threads()
+    if not there_are:
+        yield threads
+        return
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
 
 
 def one_library() -> AbstractContextManager[object]:
