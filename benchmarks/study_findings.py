@@ -49,7 +49,9 @@ def main() -> None:
     parser.add_argument("--where", help="condition on the trials, such as: features == 'relu'")
     given = parser.parse_args()
     if not (given.folder / "export" / "trials.csv").is_file():
-        parser.error(f"{given.folder} has no exported tables; make them: encollapse report {given.folder} --export csv")
+        parser.error(
+            f"{given.folder} has no exported tables; make them: encollapse report {given.folder} --export csv"
+        )
     trials = pd.read_csv(given.folder / "export" / "trials.csv")
     if given.where:
         trials = trials.query(given.where)
