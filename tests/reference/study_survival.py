@@ -95,7 +95,7 @@ def _torment(
             time.sleep(generator.uniform(0.0, 0.6))
             if process.poll() is not None:
                 continue
-            if generator.random() < 0.5:
+            if _driver_next(done, kills, generator):
                 process.kill()
                 process.wait()
                 _require_nobody(process.pid)
@@ -112,6 +112,14 @@ def _torment(
         if process is not None:
             process.kill()
             process.wait()
+
+
+def _driver_next(done: Survival, kills: int, generator: random.Random) -> bool:
+    """Whether the driver is killed next: by chance, but of several kills at least one hits each kind."""
+    by_chance = generator.random() < 0.5
+    if done.driver_kills + done.worker_kills < kills - 1:
+        return by_chance
+    return done.driver_kills == 0 or (by_chance and done.worker_kills > 0)
 
 
 def _command(file: Path, out: Path, workers: int) -> list[str]:
