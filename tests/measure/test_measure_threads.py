@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from encollapse.errors import ArgumentError
 from encollapse.measure import ClassMoments
-from encollapse.measure.side_by_side import even_shares, side_by_side
+from encollapse.measure.side_by_side import even_shares, one_library, side_by_side
 
 ROWS, DIM, CLASSES = 20_011, 67, 13
 
@@ -71,3 +72,25 @@ def test_an_error_in_a_share_reaches_the_caller() -> None:
     with pytest.raises(ValueError, match="share from 5"):
         side_by_side(fail, even_shares(10, 2))
     assert torch.get_num_threads() == 3
+
+
+def numpys_threads() -> list[int]:
+    return [pool["num_threads"] for pool in threadpool_info() if pool["internal_api"] == "openblas"]
+
+
+def test_numpy_has_its_threads_back_after_contexts_that_overlap() -> None:
+    if not numpys_threads():
+        pytest.skip("numpy has another library here")
+    with threadpool_limits(2, user_api="blas"):
+        before = numpys_threads()
+        first, second = one_library(), one_library()
+        first.__enter__()
+        assert set(numpys_threads()) == {1}
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert set(numpys_threads()) == {1}
+        second.__exit__(None, None, None)
+        assert numpys_threads() == before
+        with pytest.raises(ZeroDivisionError), one_library():
+            raise ZeroDivisionError
+        assert numpys_threads() == before

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import cache
 from itertools import pairwise
-from typing import TypeVar, cast
+from pathlib import Path
+from threading import Lock
+from typing import Any, TypeVar
 
 import torch
 from threadpoolctl import ThreadpoolController
@@ -77,16 +79,39 @@ def brief_operations(there_are: bool) -> Iterator[int]:
         torch.set_num_threads(threads)
 
 
-def one_library() -> AbstractContextManager[object]:
+@contextmanager
+def one_library() -> Iterator[None]:
     """Leave the cores to torch: numpy's linear algebra in a single thread for as long as the context lasts.
 
     Its threads keep spinning for a while after each operation, also after the shortest, and torch's next product
-    then takes three times as long.
+    then takes three times as long. Of contexts at the same time in several threads the last one to end gives
+    numpy its threads back.
     """
-    return cast(AbstractContextManager[object], _controller().limit(limits=1, user_api="blas"))
+    with _LOCK:
+        if not _LIMITS:
+            _LIMITS.append(_numpys_threads().limit(limits=1))
+        else:
+            _LIMITS.append(_LIMITS[0])
+    try:
+        yield
+    finally:
+        with _LOCK:
+            limit = _LIMITS.pop()
+            if not _LIMITS:
+                limit.restore_original_limits()
+
+
+_LOCK = Lock()
+_LIMITS: list[Any] = []
 
 
 @cache
-def _controller() -> ThreadpoolController:
-    """Return the thread pools of the libraries that are loaded; numpy and torch are by now."""
-    return ThreadpoolController()
+def _numpys_threads() -> ThreadpoolController:
+    """Return the thread pools of numpy's and scipy's linear algebra, and not one that torch has of the same kind."""
+    every = ThreadpoolController()
+    found = [
+        library["filepath"]
+        for library in every.info()
+        if library["internal_api"] == "openblas" and "torch" not in Path(library["filepath"]).parts
+    ]
+    return every.select(filepath=found)
