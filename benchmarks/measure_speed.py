@@ -4,6 +4,7 @@ Every case is timed in turns with its yardsticks, in one run, and the least time
 may be busy with other things, which spoils times but, of the least of several, hardly ratios.
 
     python benchmarks/measure_speed.py --cases A B C --repeats 5 --threads 2
+    python benchmarks/measure_speed.py --device cuda
 
 Yardsticks, all on float32 features X of shape (N, d):
 
@@ -33,14 +34,14 @@ CASES = {"A": (50_000, 512, 10), "B": (20_000, 768, 1000), "C": (200_000, 2048, 
 
 def two_pass_nc1(features: torch.Tensor, labels: torch.Tensor, num_classes: int, batch: int = 4096) -> float:
     """NC1 as existing packages compute it, float32 throughout."""
-    classes = torch.arange(num_classes)
-    sums, counts = torch.zeros(num_classes, features.shape[1]), torch.zeros(2, num_classes)
+    classes = torch.arange(num_classes, device=labels.device)
+    sums, counts = features.new_zeros(num_classes, features.shape[1]), features.new_zeros(2, num_classes)
     for rows, own in zip(features.split(batch), labels.split(batch), strict=True):  # type: ignore[no-untyped-call]
         one_hot = own[:, None] == classes
         counts[0] += one_hot.sum(dim=0)
         sums += one_hot.T.float() @ rows
     means = sums / counts[0].clamp(min=1)[:, None]
-    within = torch.zeros(features.shape[1], features.shape[1])
+    within = features.new_zeros(features.shape[1], features.shape[1])
     for rows, own in zip(features.split(batch), labels.split(batch), strict=True):  # type: ignore[no-untyped-call]
         counts[1] += (own[:, None] == classes).sum(dim=0)
         residuals = rows - means[own]
@@ -51,19 +52,23 @@ def two_pass_nc1(features: torch.Tensor, labels: torch.Tensor, num_classes: int,
     return float(torch.trace(within @ torch.linalg.pinv(between)) / num_classes)
 
 
-def least_times(work: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Least wall seconds of each, taken in turns."""
+def least_times(
+    work: dict[str, Callable[[], object]], repeats: int, device: torch.device
+) -> dict[str, float]:
+    """Least wall seconds of each, taken in turns, with whatever it left the device to do."""
     best = dict.fromkeys(work, float("inf"))
     for _ in range(repeats):
         for name, call in work.items():
             time.sleep(0.02)  # threads of the call before come to rest
             start = time.perf_counter()
             call()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
             best[name] = min(best[name], time.perf_counter() - start)
     return best
 
 
-def measure_case(case: str, repeats: int, scale: int) -> None:
+def measure_case(case: str, repeats: int, scale: int, device: torch.device) -> None:
     num_samples, dim, num_classes = CASES[case]
     num_samples //= scale
     generator = torch.Generator().manual_seed(0)
@@ -71,19 +76,22 @@ def measure_case(case: str, repeats: int, scale: int) -> None:
     means = torch.randn(num_classes, dim, generator=generator)
     features = torch.randn(num_samples, dim, generator=generator).mul_(0.3).add_(means[labels])
     weight = torch.randn(num_classes, dim, generator=generator)
+    labels, means, features, weight = (x.to(device) for x in (labels, means, features, weight))
 
-    def suite(*, covariance: bool = True) -> ClassMoments:
-        moments = ClassMoments(num_classes, dim, covariance=covariance).update(features, labels)
+    def gather(*, covariance: bool) -> ClassMoments:
+        return ClassMoments(num_classes, dim, device=device, covariance=covariance).update(features, labels)
+
+    def suite() -> ClassMoments:
+        moments = gather(covariance=True)
         moments.collapse(weight=weight)
         return moments
 
     statistics = suite().statistics()
-    device = torch.device("cpu")
 
     def nc4() -> None:
         rule = classifier_rule(Classifier.of(weight, None, None, num_classes, dim), num_classes, device)
         tally = Tally(NearestMean(statistics, device), rule)
-        targets, start = labels.numpy(), 0
+        targets, start = labels.cpu().numpy(), 0
         for block in FeatureRows(features).blocks(device):
             tally.add(block, targets[start : start + len(block)])
             start += len(block)
@@ -95,13 +103,12 @@ def measure_case(case: str, repeats: int, scale: int) -> None:
             "two GEMMs": lambda: (features @ means.T, features @ weight.T),
             "two-pass NC1": lambda: two_pass_nc1(features, labels, num_classes),
             "suite": suite,
-            "moments": lambda: ClassMoments(num_classes, dim).update(features, labels),
-            "no covariance": lambda: ClassMoments(num_classes, dim, covariance=False).update(
-                features, labels
-            ),
+            "moments": lambda: gather(covariance=True),
+            "no covariance": lambda: gather(covariance=False),
             "nc4": nc4,
         },
         repeats,
+        device,
     )
     print(f"case {case}: N = {num_samples:,}, d = {dim}, K = {num_classes}")
     for name, seconds in times.items():
@@ -115,6 +122,13 @@ def measure_case(case: str, repeats: int, scale: int) -> None:
     ):
         ratio = times[part] / times[whole] / (3.2 if "3.2" in text else 1.0)
         print(f"  {text:<40} {ratio:8.2f}")
+    product, read = 2e-12 * num_samples * dim**2, 4e-9 * num_samples * dim
+    for text, amount, unit in (
+        ("moments", product, "TFLOP/s"),
+        ("no covariance", read, "GB/s"),
+        ("reading", read, "GB/s"),
+    ):
+        print(f"  {text:<40} {amount / times[text]:8.2f} {unit}")
 
 
 def main() -> None:
@@ -123,10 +137,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--scale", type=int, default=1, help="divide N by this, for a quick look")
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"), help="cpu, cuda, cuda:1")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     for case in arguments.cases:
-        measure_case(case, arguments.repeats, arguments.scale)
+        measure_case(case, arguments.repeats, arguments.scale, arguments.device)
 
 
 if __name__ == "__main__":
