@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
-from encollapse.measure import ClassMoments
+from encollapse.measure import ClassMoments, moment_state
 from reference.collapse_reference import Array, metrics, moments
 
 K, D = 5, 7
@@ -305,3 +305,19 @@ def test_bad_construction_and_merging() -> None:
 def test_features_too_large_to_square() -> None:
     with pytest.raises(ArgumentError, match="scale"):
         ClassMoments(K, D).update([[0.0] * D, [1e200] * D], [0, 0]).collapse()
+
+
+def test_the_scatter_of_many_classes_costs_those_that_were_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that are zero are left out of the product of offsets, whose cost they would decide."""
+    rows: list[int] = []
+    product = moment_state.add_gram
+
+    def counted(total: torch.Tensor, factors: torch.Tensor, **options: Any) -> None:
+        rows.append(len(factors))
+        product(total, factors, **options)
+
+    features = np.random.default_rng(2).standard_normal((23, 71))
+    moments = ClassMoments(5003, 71).update(features, 11 * (np.arange(23) % 3))
+    monkeypatch.setattr(moment_state, "add_gram", counted)
+    assert moments.within_covariance is not None
+    assert rows == [3]

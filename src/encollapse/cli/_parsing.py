@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from encollapse.errors import ArgumentError
 
 if TYPE_CHECKING:
     from encollapse.encodings import Encoding
+
+N = TypeVar("N", int, float)
 
 
 def parse_encoding(name: str, options: list[str] | None, num_classes: int | None) -> Encoding:
@@ -81,20 +83,20 @@ def parse_counts(text: str | None) -> list[int] | None:
     """Read ``100,50,20``."""
     if text is None:
         return None
+    return _numbers(text, int, "counts: expected whole numbers with commas between")
+
+
+def _numbers(text: str, read: Callable[[str], N], expected: str) -> list[N]:
     try:
-        return [int(part) for part in text.split(",")]
+        return [read(part) for part in text.split(",")]
     except ValueError:
-        raise ArgumentError(f"counts: expected whole numbers with commas between, got {text!r}") from None
+        raise ArgumentError(f"{expected}, got {text!r}") from None
 
 
 def parse_decays(text: str) -> float | list[float]:
     """Read ``5e-3``, or one number a layer: ``1e-3,5e-3``."""
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        raise ArgumentError(
-            f"weight_decay: expected a number, or one for each layer with commas between, got {text!r}"
-        ) from None
+    expected = "weight_decay: expected a number, or one for each layer with commas between"
+    numbers = _numbers(text, float, expected)
     return numbers if len(numbers) > 1 else numbers[0]
 
 
@@ -120,12 +122,8 @@ def parse_every(text: str | None) -> int | str | list[int] | None:
     """Read ``10``, ``log`` or ``1,2,5``."""
     if text is None or text == "log":
         return text
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ArgumentError(
-            f"history_every: expected a whole number, log, or numbers with commas between, got {text!r}"
-        ) from None
+    expected = "history_every: expected a whole number, log, or numbers with commas between"
+    numbers = _numbers(text, int, expected)
     return numbers if "," in text else numbers[0]
 
 

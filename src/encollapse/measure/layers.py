@@ -99,7 +99,6 @@ def _as_rows(values: torch.Tensor, maps: str) -> torch.Tensor:
         return values.reshape(len(values), -1)
     if maps == "flatten":
         return values.flatten(1)
-    wide = torch.promote_types(
-        values.dtype, torch.float32
-    )  # no narrower: a mean has more digits than its terms
+    # No narrower than that, for a mean has more digits than its terms.
+    wide = torch.promote_types(values.dtype, torch.float32)
     return values.double().flatten(2).mean(dim=2).to(wide)

@@ -132,12 +132,8 @@ def empty(num_classes: int, feature_dim: int, *, device: torch.device, covarianc
             squares=zeros(num_classes),
             scatter=zeros(feature_dim, feature_dim) if covariance else None,
         )
-    except (
-        RuntimeError,
-        TypeError,
-        MemoryError,
-        ValueError,
-    ):  # no memory, or a size that is no number of bytes
+    except (RuntimeError, TypeError, MemoryError, ValueError):
+        # There is no memory, or the size is no number of bytes.
         means, square = 16 * num_classes * (feature_dim + 1), 8 * feature_dim**2 if covariance else 0
         cure = "covariance=False takes less" if square > means else "are there so many classes?"
         raise MemoryLimitError(
@@ -233,8 +229,11 @@ def _add_offsets(
     total: torch.Tensor, counts: torch.Tensor, offsets: torch.Tensor, *, sign: int, single: bool = False
 ) -> None:
     """``total += sign · Σ n δ δᵀ`` in place, of float32 products if `single`."""
+    used = (counts > 0) & offsets.any(dim=1)
+    if not used.all():  # of many classes few may have been seen
+        counts, offsets = counts[used], offsets[used]
     rows = offsets * counts.double().sqrt()[:, None]
-    if not single:
+    if not single or not len(rows):
         add_gram(total, rows, sign=sign)
         return
     unit = float(rows.abs().max())

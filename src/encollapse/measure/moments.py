@@ -19,6 +19,7 @@ from encollapse.measure.assembly import assemble
 from encollapse.measure.classifier import Classifier
 from encollapse.measure.decisions import no_decisions
 from encollapse.measure.inputs import FeatureRows, float64_device, labels_for
+from encollapse.measure.residuals import compiled
 from encollapse.measure.side_by_side import brief_operations
 from encollapse.measure.torch_algebra import TORCH
 
@@ -148,7 +149,8 @@ class ClassMoments:
         state = self._state if fresh or rows.num_rows <= step else self._state.copy()
         start = 0
         try:
-            with brief_operations(no_copies and self.device.type == "cpu") as threads:
+            entries = min(rows.num_rows, step) * rows.feature_dim
+            with brief_operations(no_copies and compiled(entries, self.device)) as threads:
                 room = Workspace(threads)
                 for block in rows.blocks(self.device, step):
                     stop = start + len(block)

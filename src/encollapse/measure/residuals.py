@@ -75,11 +75,14 @@ class RowsByClass(Protocol):
 
 def rows_by_class(rows: torch.Tensor, place: torch.Tensor, size: int, threads: int) -> RowsByClass:
     """Rows (n, d) of classes `place` (n,), numbered from 0 to ``size - 1``, by the quickest means at hand."""
-    if rows.device.type == "cpu" and rows.numel() >= _COMPILED_FROM and rows.is_contiguous():
-        kernels = _kernels()
-        if kernels is not None:
-            return _Compiled(kernels, place, size, threads)
+    if rows.is_contiguous() and compiled(rows.numel(), rows.device):
+        return _Compiled(_kernels(), place, size, threads)
     return _ByTensors(place, size, threads)
+
+
+def compiled(entries: int, device: torch.device) -> bool:
+    """Whether blocks of so many entries, one row after the other, go through the compiled loop."""
+    return device.type == "cpu" and entries >= _COMPILED_FROM and _kernels() is not None
 
 
 @cache

@@ -150,10 +150,8 @@ def _vci_rounding(statistics: ClassStatistics, within: Factored, centred: Center
     eps = statistics.covariance_resolution
     if eps <= _EPS or within.condition >= _WELL_CONDITIONED:
         return 0.0
-    if (
-        statistics.num_samples <= statistics.feature_dim + 1
-    ):  # Σ_W and Σ_B share no direction: 0 but for rounding
-        return 0.0
+    if statistics.num_samples <= statistics.feature_dim + 1:
+        return 0.0  # Σ_W and Σ_B share no direction, and the index is 0 but for rounding
     own = np.diag(within.matrix)
     total = within.matrix + centred.weighted.T @ centred.weighted
     total[np.diag_indices_from(total)] += eps * own.max()
