@@ -18,10 +18,12 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from encollapse.present.explorer import picture, serving, transition
-from encollapse.present.explorer.launch import listen
-from encollapse.present.explorer.state import State
-from encollapse.present.explorer.still import browser_path
+from encollapse.explorer import serving
+from encollapse.explorer.launch import listen
+from encollapse.explorer.screenshot import browser_path
+from encollapse.explorer.state.state import State
+from encollapse.explorer.views import bias_path as transition
+from encollapse.explorer.views import solution as picture
 
 MOVE = """async (own) => {
   const slider = document.querySelector(own ? "#bias_decay_slider" : ".q-slider [tabindex]");

@@ -12,8 +12,8 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from encollapse.present.explorer import serving
-from encollapse.present.explorer.still import browser_path
+from encollapse.explorer import serving
+from encollapse.explorer.screenshot import browser_path
 
 SETTINGS = {
     "one-hot, balanced": "",

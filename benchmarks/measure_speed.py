@@ -24,10 +24,10 @@ from collections.abc import Callable
 import torch
 
 from encollapse.measure import ClassMoments
-from encollapse.measure.classifier import Classifier
-from encollapse.measure.decisions import Tally, classifier_rule
-from encollapse.measure.inputs import FeatureRows
-from encollapse.measure.rules import NearestMean
+from encollapse.measure.decisions.classifier import Classifier
+from encollapse.measure.decisions.counter import Tally, classifier_rule
+from encollapse.measure.decisions.rules import NearestMean
+from encollapse.measure.moments.inputs import FeatureRows
 
 CASES = {"A": (50_000, 512, 10), "B": (20_000, 768, 1000), "C": (200_000, 2048, 100)}
 

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 import encollapse as ec
-from encollapse.present.style import BLUE, DIVERGING, GREY, INK, VERMILLION, house_style
+from encollapse.report.style import BLUE, DIVERGING, GREY, INK, VERMILLION, house_style
 
 # %%
 # Three frequent classes and two rare ones, and the decays of the training.

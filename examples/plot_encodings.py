@@ -11,7 +11,7 @@ import numpy as np
 
 import encollapse as ec
 from encollapse.encodings.catalogue import CATALOGUE
-from encollapse.present.style import DIVERGING, GREY, house_style
+from encollapse.report.style import DIVERGING, GREY, house_style
 
 K = 12
 

@@ -23,7 +23,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import encollapse as ec
-from encollapse.present.style import BLUE, DIVERGING, VERMILLION, house_style
+from encollapse.report.style import BLUE, DIVERGING, VERMILLION, house_style
 
 available = importlib.util.find_spec("magika") is not None
 if not available:

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import torch
 
 import encollapse as ec
-from encollapse.present.style import DIVERGING, house_style
+from encollapse.report.style import DIVERGING, house_style
 
 digits = ec.data.load("digits")
 inputs = torch.tensor(digits.train.inputs).flatten(1)

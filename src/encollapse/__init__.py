@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_MODULES = ("data", "encodings", "geometry", "measure", "present", "study", "train", "ufm")
+_MODULES = (
+    "data",
+    "encodings",
+    "explorer",
+    "geometry",
+    "measure",
+    "metrics",
+    "report",
+    "study",
+    "train",
+    "ufm",
+)
 _NAMES = ("ClassGeometry", "Comparison", "compare", "orthogonal_gram", "simplex_etf_gram")
 __all__ = [
     "ClassGeometry",
@@ -18,10 +29,12 @@ __all__ = [
     "compare",
     "data",
     "encodings",
+    "explorer",
     "geometry",
     "measure",
+    "metrics",
     "orthogonal_gram",
-    "present",
+    "report",
     "simplex_etf_gram",
     "study",
     "train",
@@ -29,7 +42,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from encollapse import data, encodings, geometry, measure, present, study, train, ufm
+    from encollapse import data, encodings, explorer, geometry, measure, metrics, report, study, train, ufm
     from encollapse.geometry import (
         ClassGeometry,
         Comparison,

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encollapse import _files, cli
+from encollapse import cli
+from encollapse._internal import files
 from encollapse.errors import WriteError
 
 DECAYS = ["--weight-decay", "5e-3", "--feature-decay", "2e-3"]
@@ -93,7 +94,7 @@ def test_the_place_is_looked_at_before_the_work(
 def test_a_full_disk_is_named_and_leaves_nothing() -> None:
     with (
         pytest.raises(WriteError, match=r"x\.txt: cannot be written \(No space left on device\)") as caught,
-        _files.atomic(Path("x.txt")),
+        files.atomic(Path("x.txt")),
         Path("/dev/full").open("w") as full,
     ):
         full.write("x")

@@ -21,7 +21,7 @@ def test_the_probe_sees_what_is_loaded() -> None:
         "import encollapse",
         "import encollapse.ufm",
         "import encollapse as ec; ec.ufm.solve; ec.encodings.one_hot(3); ec.ClassGeometry; ec.compare",
-        "import encollapse.present",
+        "import encollapse.report",
     ],
 )
 def test_theory_imports_no_optional_dependency(code: str) -> None:
@@ -30,7 +30,7 @@ def test_theory_imports_no_optional_dependency(code: str) -> None:
 
 def test_tables_of_the_terminal_load_nothing_that_draws() -> None:
     tables = ("console", "encoding_card", "measured", "plans", "records")
-    code = "import encollapse.present." + ", encollapse.present.".join(tables)
+    code = "import encollapse.cli.render." + ", encollapse.cli.render.".join(tables)
     assert loaded(code, *LEARNING, *DRAWING) == []
 
 
@@ -56,7 +56,7 @@ def test_a_framework_that_is_not_there_is_named() -> None:
         ("train.fit", "torch"),
         ("study.load", "pydantic"),
         ("study.run", "safetensors"),
-        ("present.report", "jinja2"),
+        ("report.report", "jinja2"),
     ],
 )
 def test_a_part_that_is_not_installed_names_what_brings_it(name: str, missing: str) -> None:
@@ -84,7 +84,7 @@ def test_no_help_loads_torch_or_what_draws() -> None:
     assert loaded(code, *LEARNING, *DRAWING, "starlette", "uvicorn") == []
 
 
-@pytest.mark.parametrize("module", ["encollapse", "encollapse.present"])
+@pytest.mark.parametrize("module", ["encollapse", "encollapse.report"])
 def test_every_public_name_exists(module: str) -> None:
     probe = (
         f"import {module} as m\nfor name in m.__all__:\n    assert getattr(m, name) is not None\nprint('all')"
@@ -93,12 +93,12 @@ def test_every_public_name_exists(module: str) -> None:
 
 
 def test_parts_of_the_presentation_load_when_they_are_named() -> None:
-    code = "import encollapse as ec\nec.present.style.house_style, ec.present.explorer.serving"
+    code = "import encollapse as ec\nec.report.style.house_style, ec.report.explorer.serving"
     assert loaded(code, "matplotlib", "torch") == ["matplotlib"]
 
 
 def test_no_other_name_exists() -> None:
-    for module in (ec, ec.present):
+    for module in (ec, ec.report):
         with pytest.raises(AttributeError, match="nonsense"):
             module.nonsense  # noqa: B018
 
@@ -106,7 +106,7 @@ def test_no_other_name_exists() -> None:
 def test_a_function_is_not_hidden_by_a_module_of_its_name() -> None:
     probe = (
         "import encollapse as ec\n"
-        "import encollapse.present.measured_page, encollapse.present.study_page\n"
-        "print(callable(ec.present.report), callable(ec.present.measurement_page))"
+        "import encollapse.report.measurement_page, encollapse.report.study_report\n"
+        "print(callable(ec.report.report), callable(ec.report.measurement_page))"
     )
     assert fresh(probe).split() == ["True", "True"]

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 import encollapse as ec
-from encollapse import _memory
+from encollapse._internal import memory
 from encollapse.errors import ArgumentError, ArgumentTypeError, MemoryLimitError
 
 
@@ -137,7 +137,7 @@ def test_a_million_classes_without_their_matrix(encoding: ec.encodings.Encoding)
 
 
 def test_memory_limit_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_memory, "DENSE_LIMIT_BYTES", 8 * 24)
+    monkeypatch.setattr(memory, "DENSE_LIMIT_BYTES", 8 * 24)
     with pytest.raises(MemoryLimitError):
         _ = ec.encodings.one_hot(5).codewords
     assert ec.encodings.one_hot(4).codewords.shape == (4, 4)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import encollapse as ec
-from encollapse.encodings.binary_codes import (
+from encollapse.encodings.codes.binary_codes import (
     _walsh_transform,
     distance_bound,
     exhaustive_code,
@@ -18,8 +18,8 @@ from encollapse.encodings.binary_codes import (
     linear_code,
     minimum_distance,
 )
+from encollapse.encodings.codes.flip_search import improve
 from encollapse.encodings.error_correcting import _with_useful_rows, useless_rows
-from encollapse.encodings.flip_search import improve
 from encollapse.errors import ArgumentError, ArgumentTypeError, MemoryLimitError
 
 Array = NDArray[np.float64]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import check_grad
 
 import encollapse as ec
-from encollapse.encodings import spreading
+from encollapse.encodings.codes import sphere_packing as spreading
 from encollapse.errors import ArgumentError, ArgumentTypeError, UnsupportedError
 
 

@@ -170,8 +170,8 @@ def test_blocks_change_nothing(block: int, monkeypatch: pytest.MonkeyPatch) -> N
     features, labels = sample()
     weight, bias = classifier(K)
     whole = collapse(features, labels, weight=weight, bias=bias, convention="class-averaged")
-    monkeypatch.setattr("encollapse.measure.inputs.BLOCK_ENTRIES", block)
-    monkeypatch.setattr("encollapse.measure.decisions._CHUNK_ENTRIES", block)
+    monkeypatch.setattr("encollapse.measure.moments.inputs.BLOCK_ENTRIES", block)
+    monkeypatch.setattr("encollapse.measure.decisions.counter._CHUNK_ENTRIES", block)
     parts = collapse(features, labels, weight=weight, bias=bias, convention="class-averaged")
     for name, value in known(whole).items():
         assert getattr(parts, name) == pytest.approx(value, rel=1e-11), name

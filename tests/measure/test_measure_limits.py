@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encollapse.geometry.metrics import Convention
 from encollapse.measure import collapse
+from encollapse.metrics import Convention
 from reference.collapse_reference import metrics, moments
 
 K, D = 131, 23
@@ -39,9 +39,9 @@ def test_pairs_over_several_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     np.fill_diagonal(lengths, np.inf)
     flat = np.argsort(np.triu(lengths, 1) + np.where(np.triu(np.ones((K, K)), 1) > 0, 0, np.inf), axis=None)
     for rows, columns, entries in ((128, 1024, 2**20), (17, 29, 1009), (131, 131, 7)):
-        monkeypatch.setattr("encollapse.geometry.pair_sums._ROWS", rows)
-        monkeypatch.setattr("encollapse.geometry.pair_sums._COLUMNS", columns)
-        monkeypatch.setattr("encollapse.geometry.metrics.pairs.TILE_ENTRIES", entries)
+        monkeypatch.setattr("encollapse.metrics.pair_sums._ROWS", rows)
+        monkeypatch.setattr("encollapse.metrics.pair_sums._COLUMNS", columns)
+        monkeypatch.setattr("encollapse.metrics.pairs.TILE_ENTRIES", entries)
         found = collapse(features, labels, weight=weight, convention=averaged)
         for name in ("cdnv", "nc2_equiangular", "nc2_max_angle", "nc2_etf", "nc2_etf_uncentered",
                      "nc2_orthogonal", "gnc2_log", "nc3_alignment"):  # fmt: skip

@@ -7,7 +7,7 @@ import torch
 import encollapse as ec
 from encollapse.errors import ArgumentError, ArgumentTypeError, MemoryLimitError
 from encollapse.measure import ClassMoments, Collapse, collapse
-from encollapse.measure.inputs import FeatureRows
+from encollapse.measure.moments.inputs import FeatureRows
 from reference.collapse_reference import metrics
 
 K, D, N = 5, 7, 41

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 import encollapse as ec
-from encollapse.geometry.metrics import PRESETS
-from encollapse.measure import ClassMoments, collapse, measure_model, measure_shards, projection
+from encollapse.measure import ClassMoments, collapse, measure_model, measure_shards
+from encollapse.measure.moments import projection
+from encollapse.metrics import PRESETS
 
 K, D, N = 7, 29, 211
 NEEDS_ALL = {"vci"}

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from encollapse.study.execute import Job, Outcome, Tell, now
+from encollapse.study.execution.trial import Job, Outcome, Tell, now
 
 
 def fine(job: Job, tell: Tell | None = None) -> Outcome:

@@ -15,8 +15,8 @@ from torch.distributed import FileStore  # type: ignore[attr-defined]
 
 import encollapse as ec
 from encollapse.train import fit
-from encollapse.train.partners import network_of_this_machine
-from encollapse.train.progress import listening
+from encollapse.train.distributed.launcher import network_of_this_machine
+from encollapse.train.loop.progress import listening
 
 COUNTS = [29, 31, 23, 37, 19, 41, 17, 43, 13, 30]
 DATA = ec.data.load("digits", counts=COUNTS, seed=7)

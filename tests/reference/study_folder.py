@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 
 import encollapse as ec
-from encollapse._typing import IntArray
+from encollapse._internal.typing import IntArray
 from encollapse.geometry import ClassGeometry
-from encollapse.study.artefacts import Arrays, to_arrays
-from encollapse.study.execute import _prediction, now
+from encollapse.study.execution.trial import _prediction, now
 from encollapse.study.resolve import problem_of
-from encollapse.study.store import Row, Store
+from encollapse.study.store.arrays import Arrays, to_arrays
+from encollapse.study.store.sqlite import Row, Store
 from encollapse.study.study import Study, parse
 from encollapse.study.trials import Trial, plain
 

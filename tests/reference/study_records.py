@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from encollapse.data.imbalance import rare_classes
-from encollapse.study.artefacts import load_arrays
-from encollapse.study.store import Row, Store
+from encollapse.study.store.arrays import load_arrays
+from encollapse.study.store.sqlite import Row, Store
 from encollapse.study.study import Study
 from reference.study_folder import COUNTS, write_folder
 

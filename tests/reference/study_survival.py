@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import encollapse as ec
-from encollapse.study.artefacts import load_arrays
+from encollapse.study.store.arrays import load_arrays
 
 STUDY = """
 name = "survival"

@@ -10,7 +10,7 @@ import pytest
 import encollapse as ec
 from encollapse.errors import FileFormatError
 from encollapse.study.resolve import dataset_of, feature_decay_of, problem_of
-from encollapse.study.train_options import ELSEWHERE, FIT_DEFAULTS, OF_THE_ENGINE, OPTIONS
+from encollapse.study.spec.train_options import ELSEWHERE, FIT_DEFAULTS, OF_THE_ENGINE, OPTIONS
 from encollapse.study.trials import canonical_json
 from reference.study_text import DEFAULTS, HEAD, RUN, study
 

@@ -10,10 +10,10 @@ import pytest
 
 import encollapse as ec
 from encollapse.errors import ArgumentError, EncollapseError
-from encollapse.study.execute import Outcome, execute
-from encollapse.study.executors import outcomes
+from encollapse.study.execution.executors import outcomes
+from encollapse.study.execution.queue import Waiting
+from encollapse.study.execution.trial import Outcome, execute
 from encollapse.study.study import Study, parse
-from encollapse.study.waiting import Waiting
 
 TOML = """
 name = "clusters"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import encollapse as ec
-from encollapse._typing import FloatArray
+from encollapse._internal.typing import FloatArray
 from encollapse.errors import ArgumentError, FileFormatError, UnsupportedError
 from encollapse.study.resolve import dataset_of, encoding_of, problem_of
 from encollapse.study.study import Study, parse

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from encollapse.errors import ArgumentError, ArgumentTypeError
-from encollapse.study.execute import Work
-from encollapse.study.executors import Outcomes, outcomes
+from encollapse.study.execution.executors import Outcomes, outcomes
+from encollapse.study.execution.queue import Waiting
+from encollapse.study.execution.trial import Work
 from encollapse.study.trials import Trial
-from encollapse.study.waiting import Waiting
 from reference.broken_work import (
     begets,
     dies_for_seed_0,

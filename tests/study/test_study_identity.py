@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import encollapse as ec
 from encollapse.errors import FileFormatError
-from encollapse.study.located import require_model
 from encollapse.study.resolve import dataset_of, encoding_of
+from encollapse.study.spec.file_digests import require_model
 from encollapse.study.study import Study
 from encollapse.study.trials import Trial, canonical_json, parse_settings
 from reference.study_text import DEFAULTS, HEAD, RUN, study

@@ -6,10 +6,10 @@ import time
 import pytest
 from rich.console import Console
 
-from encollapse.study import live
-from encollapse.study.execute import Outcome, lost
+from encollapse.study.execution import display as live
+from encollapse.study.execution.display import ProgressDisplay
+from encollapse.study.execution.trial import Outcome, lost
 from encollapse.study.labels import labels_of
-from encollapse.study.live import ProgressDisplay
 from encollapse.study.trials import Trial
 from reference.study_folder import study_of
 
@@ -107,7 +107,7 @@ def test_a_terminal_shows_study_trials_and_the_worst_comparison(width: int) -> N
 
 def test_time_left_does_not_count_the_start_of_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr("encollapse.study.live.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("encollapse.study.execution.display.time.monotonic", lambda: clock[0])
     console, stream = log()
     with display(console) as shown:
         for trial in TRIALS[1:3]:

@@ -13,7 +13,7 @@ import pytest
 
 import encollapse as ec
 from encollapse.errors import ArgumentTypeError
-from encollapse.study.execute import Job, execute
+from encollapse.study.execution.trial import Job, execute
 from encollapse.study.resolve import dataset_of, feature_decay_of
 from encollapse.study.study import parse
 from reference.study_survival import processes_of_group

@@ -12,8 +12,8 @@ import pytest
 import encollapse as ec
 from encollapse.errors import ArgumentError, EncollapseError, FileFormatError
 from encollapse.geometry import ClassGeometry
-from encollapse.study.artefacts import load_arrays, load_geometries, save_arrays, to_arrays
-from encollapse.study.store import Row, Store
+from encollapse.study.store.arrays import load_arrays, load_geometries, save_arrays, to_arrays
+from encollapse.study.store.sqlite import Row, Store
 from reference.study_folder import failed, study_of, write_folder
 
 
@@ -178,7 +178,7 @@ def test_a_second_driver_is_refused_and_told_who_holds_the_folder(tmp_path: Path
 
 def test_the_lock_of_a_killed_driver_blocks_nobody(tmp_path: Path) -> None:
     holder = (
-        "import sys, time; from encollapse.study.store import Store; s = Store(sys.argv[1]); s.create()\n"
+        "import sys, time; from encollapse.study.store.sqlite import Store; s = Store(sys.argv[1]); s.create()\n"
         "with s.driver_lock(): print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen(

@@ -11,7 +11,7 @@ from torch.nn import functional
 import encollapse as ec
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.train import Run, fit, stationarity
-from encollapse.train.head import best_bias, best_head
+from encollapse.train.loop.ridge_head import best_bias, best_head
 from encollapse.train.losses import CrossEntropy, LogitAdjusted
 
 COUNTS = [31, 31, 31, 31, 31, 5, 5, 5, 5, 5]

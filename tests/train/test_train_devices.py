@@ -24,8 +24,8 @@ import encollapse as ec
 from encollapse import cli
 from encollapse.errors import ArgumentError, ArgumentTypeError, TrainingError
 from encollapse.train import Run, fit
-from encollapse.train.partners import network_of_this_machine
-from encollapse.train.progress import listening
+from encollapse.train.distributed.launcher import network_of_this_machine
+from encollapse.train.loop.progress import listening
 from reference import joined_training
 
 # 283 samples in batches of 31: both are odd, and the last batch has four.

@@ -11,7 +11,7 @@ from torch.optim import SGD, Adam, AdamW
 import encollapse as ec
 from encollapse.errors import ArgumentError
 from encollapse.train import Run, Status, fit
-from encollapse.train.optimisers import shrink_
+from encollapse.train.loop.optimizers import shrink_
 
 WEIGHT_DECAY = 5e-3
 FEATURE_DECAY = 0.3**2 / (10 * 290 * WEIGHT_DECAY)  # t = c √K = 0.3
@@ -142,7 +142,7 @@ def test_shrinking_before_a_step_of_adam_is_adamw() -> None:
 
 
 def test_momentum_and_nesterov_are_those_of_torch() -> None:
-    from encollapse.train.optimisers import make
+    from encollapse.train.loop.optimizers import make
 
     run = trained(optimizer="sgd", momentum=0.7, nesterov=True, epochs=1, finish=0)
     made = make(run.model.parameters(), run.settings)

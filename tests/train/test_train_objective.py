@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import encollapse as ec
 from encollapse.train import objective, stationarity
-from encollapse.train.head import best_head
-from encollapse.train.units import Units
+from encollapse.train.loop.nondimensionalize import Units
+from encollapse.train.loop.ridge_head import best_head
 from reference.ufm_reference import sample_objective
 
 K, Q, D = 5, 3, 7

@@ -10,7 +10,7 @@ import pytest
 import encollapse as ec
 from encollapse.errors import MissingDependencyError
 from encollapse.train import fit
-from encollapse.train.progress import Progress, listening
+from encollapse.train.loop.progress import Progress, listening
 
 
 class Terminal(io.StringIO):
@@ -33,7 +33,7 @@ def test_progress_shows_only_long_work_on_a_terminal(
     stream: io.StringIO, patience: float, enabled: bool, shown: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setattr("encollapse.train.progress.PATIENCE_SECONDS", patience)
+    monkeypatch.setattr("encollapse.train.loop.progress.PATIENCE_SECONDS", patience)
     with Progress("training digits", 10, enabled=enabled) as bar:
         bar.update(3, "so far")
         bar.update(9, "nearly")

@@ -48,7 +48,8 @@ def design(
     $ encollapse design --target gram.npy --counts 100,50,4 --weight-decay 5e-3 --feature-decay 1e-4 -o code.json
     """
     from encollapse import geometry, ufm
-    from encollapse.present import console, records
+    from encollapse.cli.render import records
+    from encollapse.cli.render import tables as console
 
     sizes, wanted = parse_counts(counts), parse_matrix(target, "target")
     decays: dict[str, Any] = {"weight_decay": weight_decay, "feature_decay": feature_decay}

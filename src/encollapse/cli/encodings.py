@@ -34,7 +34,9 @@ def encodings(
     $ encollapse encodings hadamard --classes 12
     $ encollapse encodings spherical --classes 24 -O code_dim=4 --json
     """
-    from encollapse.present import console, encoding_card, records
+    from encollapse.cli.render import encoding as encoding_card
+    from encollapse.cli.render import records
+    from encollapse.cli.render import tables as console
 
     if name is None:
         show(console.encodings_table, records.encodings_record, as_json)

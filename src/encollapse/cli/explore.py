@@ -29,7 +29,7 @@ def explore(
     $ encollapse explore runs/digits-transition --port 8080 --no-browser
     $ encollapse explore --still explorer.png
     """
-    from encollapse.present import explorer
+    from encollapse import explorer
 
     if still is not None:
         typer.echo(str(explorer.still(still, folder)))

@@ -71,13 +71,14 @@ def measure(
     from contextlib import nullcontext
 
     import encollapse.measure as measuring
-    from encollapse import _files, present
-    from encollapse.present import measured
+    from encollapse import report as present
+    from encollapse._internal import files
+    from encollapse.report import measurement_tables as measured
 
     if option and encoding is None:
         raise ArgumentError("option: is for an encoding, and none was given; add --encoding")
     if html is not None:
-        _files.folder(_files.with_suffix(html, "html", (".html", ".htm")).parent)
+        files.folder(files.with_suffix(html, "html", (".html", ".htm")).parent)
     count = classes
     if encoding is not None and count is None:
         count = measuring.count_classes(features, labels, key=key, label_key=label_key)

@@ -59,7 +59,8 @@ def predict(
     $ encollapse predict -e one-hot --counts 500,500,20 --weight-decay 5e-4 --feature-decay 1e-5 --loss cross_entropy
     """
     from encollapse import ufm
-    from encollapse.present import console, records
+    from encollapse.cli.render import records
+    from encollapse.cli.render import tables as console
 
     sizes = parse_counts(counts)
     if (sizes is None) == (samples_per_class is None):
@@ -79,7 +80,7 @@ def predict(
     )
     if path:
         if out is not None:
-            from encollapse.present import figures
+            from encollapse.report import figures
 
             figures.path_figure(problem).save_as(out)
         line = ufm.bias_path(problem, console.transition_grid(problem.critical_bias_decay()))

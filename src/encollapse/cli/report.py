@@ -48,7 +48,7 @@ def report(
         lines = [str(path) for path in written]
         show(lambda: "\n".join(lines), lambda: {"files": lines}, as_json)
         return
-    from encollapse import present
+    from encollapse import report as present
 
     page = present.report(folder, out=out, grid=parse_pair(error_map, "--map"))
     show(lambda: str(page), lambda: {"page": str(page)}, as_json)

@@ -68,7 +68,9 @@ def study(
     $ encollapse study mine.toml --executor submitit --executor-option slurm_partition=cpu
     """
     from encollapse import study as studies
-    from encollapse.present import console, plans, records
+    from encollapse.cli.render import plan as plans
+    from encollapse.cli.render import records
+    from encollapse.cli.render import tables as console
 
     if names:
         known = [studies.load(known) for known in studies.names()]

@@ -205,13 +205,14 @@ def train(
 --checkpoint state.safetensors
     """
     import encollapse.train
-    from encollapse import _files, data
-    from encollapse.present import console
+    from encollapse import data
+    from encollapse._internal import files
+    from encollapse.cli.render import tables as console
 
     if frames and out is None:
         raise ArgumentError("--frames: needs a folder to keep them in; add --out FOLDER")
     if out is not None:
-        _files.folder(out)
+        files.folder(out)
     chosen = {
         "counts": parse_counts(counts),
         "imbalance": parse_rule(imbalance, "imbalance"),

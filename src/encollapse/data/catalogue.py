@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from encollapse import _checks
-from encollapse._typing import ArrayLike, IntArray
+from encollapse._internal import checks
+from encollapse._internal.typing import ArrayLike, IntArray
 from encollapse.data import folders, idx, imbalance, label_noise, sources, tables
 from encollapse.data.dataset import Dataset
 from encollapse.data.mixtures import gaussian_mixture
@@ -154,10 +154,10 @@ def load(
     DownloadError
         If OpenML cannot be reached.
     """
-    fraction = _checks.nonnegative(holdout, "holdout")
+    fraction = checks.nonnegative(holdout, "holdout")
     if fraction >= 1:
         raise ArgumentError(f"holdout: expected a fraction in [0, 1), got {fraction}")
-    seed = _checks.integer(seed, "seed", minimum=0)
+    seed = checks.integer(seed, "seed", minimum=0)
     given = {"counts": counts, "per_class": per_class, "imbalance": imbalance}
     rules = [name for name, value in given.items() if value is not None]
     if len(rules) > 1:
@@ -266,9 +266,9 @@ def _wanted(
 ) -> IntArray | None:
     """Training samples (K,) to keep of each class, where `available` (K,) are there; None for all."""
     if counts is not None:
-        return _checks.class_counts(counts, len(available))
+        return checks.class_counts(counts, len(available))
     if per_class is not None:
-        return np.minimum(available, _checks.integer(per_class, "per_class", minimum=1))
+        return np.minimum(available, checks.integer(per_class, "per_class", minimum=1))
     return None if rule is None else _counts_by_rule(rule, available, seed)
 
 
@@ -282,7 +282,7 @@ def _source(name_or_path: str | Path, seed: int, options: Mapping[str, Any]) -> 
         raise ArgumentTypeError(f"name_or_path: expected a name or a path, got {name_or_path!r}")
     text = str(name_or_path)
     if not recognised(name_or_path):
-        meant = _checks.did_you_mean(text, CATALOGUE)
+        meant = checks.did_you_mean(text, CATALOGUE)
         raise ArgumentError(
             f"name_or_path: no data set is called {text!r}; {meant and meant + ' '}"
             f"there are {', '.join(CATALOGUE)}, openml:NAME, "

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encollapse import _checks
-from encollapse._typing import ArrayLike, IntArray
+from encollapse._internal import checks
+from encollapse._internal.typing import ArrayLike, IntArray
 from encollapse.errors import ArgumentError, ArgumentTypeError
 
 
@@ -42,7 +42,7 @@ class Split:
     rows: IntArray = field(default=None)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
-        raw = _checks.to_numpy(self.inputs, "inputs")
+        raw = checks.to_numpy(self.inputs, "inputs")
         if raw.dtype.kind not in "fiu":
             raise ArgumentTypeError(f"inputs: expected real numbers, got dtype {raw.dtype}")
         if raw.ndim < 2 or raw.size == 0:
@@ -55,18 +55,18 @@ class Split:
                 f"inputs: every entry must be finite in float32, but sample {row} has one that is not; "
                 "remove or rescale such samples"
             )
-        object.__setattr__(self, "inputs", _checks.read_only(inputs))
+        object.__setattr__(self, "inputs", checks.read_only(inputs))
         given = {"labels": self.labels, "clean_labels": self.clean_labels}
         given["rows"] = np.arange(len(inputs)) if self.rows is None else self.rows
         for name, values in given.items():
             if values is None:
                 continue
-            checked = _checks.class_labels(values, np.iinfo(np.int64).max, name)
+            checked = checks.class_labels(values, np.iinfo(np.int64).max, name)
             if len(checked) != len(inputs):
                 raise ArgumentError(
                     f"{name}: expected one for each of the {len(inputs)} inputs, got {len(checked)}"
                 )
-            object.__setattr__(self, name, _checks.read_only(checked))
+            object.__setattr__(self, name, checks.read_only(checked))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -119,7 +119,7 @@ class Dataset:
         )
         if len(classes) < 2:
             raise ArgumentError("labels: expected at least two classes, got one")
-        _checks.class_labels(self.train.labels, len(classes))
+        checks.class_labels(self.train.labels, len(classes))
         counts = np.bincount(self.train.labels, minlength=len(classes)).astype(np.int64)
         if not counts.all():
             raise ArgumentError(
@@ -127,14 +127,14 @@ class Dataset:
                 "number the classes from 0 without gaps"
             )
         if self.test is not None:
-            _checks.class_labels(self.test.labels, len(classes), "test_labels")
+            checks.class_labels(self.test.labels, len(classes), "test_labels")
             if self.test.inputs.shape[1:] != self.train.inputs.shape[1:]:
                 raise ArgumentError(
                     f"test_inputs: expected samples of shape {self.train.inputs.shape[1:]} as in training, "
                     f"got {self.test.inputs.shape[1:]}"
                 )
         object.__setattr__(self, "classes", classes)
-        object.__setattr__(self, "counts", _checks.read_only(counts))
+        object.__setattr__(self, "counts", checks.read_only(counts))
         object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
 
     def __reduce__(self) -> tuple[Any, ...]:

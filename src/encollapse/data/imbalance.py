@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from encollapse import _checks
-from encollapse._typing import BoolArray, FloatArray, IntArray
+from encollapse._internal import checks
+from encollapse._internal.typing import BoolArray, FloatArray, IntArray
 from encollapse.errors import ArgumentError, ArgumentTypeError
 
 KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -33,7 +33,7 @@ def check(spec: Mapping[str, Any]) -> dict[str, Any]:
             f"imbalance: expected a mapping such as {{'kind': 'exponential', 'ratio': 100}}, got {spec!r}"
         )
     given = dict(spec)
-    kind = _checks.choice(given.pop("kind", None), "imbalance.kind", tuple(KINDS))
+    kind = checks.choice(given.pop("kind", None), "imbalance.kind", tuple(KINDS))
     needed, allowed = KINDS[kind]
     for name in needed:
         if name not in given:
@@ -77,7 +77,7 @@ def class_counts(spec: Mapping[str, Any], available: IntArray, seed: int = 0) ->
         return counts
     num_classes = len(available)
     if rule["kind"] == "explicit":
-        return _checks.class_counts(rule["counts"], num_classes, "imbalance.counts")
+        return checks.class_counts(rule["counts"], num_classes, "imbalance.counts")
     if rule["kind"] == "geometric":
         return _rounded(np.geomspace(rule["first"], rule["last"], num_classes))
     if rule["kind"] == "exponential":
@@ -104,18 +104,18 @@ def _rounded(counts: FloatArray) -> IntArray:
 
 
 def _samples(value: Any, name: str) -> int:
-    return _checks.integer(value, name, minimum=1)
+    return checks.integer(value, name, minimum=1)
 
 
 def _ratio(value: Any, name: str) -> float:
-    ratio = _checks.positive(value, name)
+    ratio = checks.positive(value, name)
     if ratio < 1:
         raise ArgumentError(f"{name}: expected the largest class over the smallest, 1 or above, got {ratio}")
     return ratio
 
 
 def _fraction(value: Any, name: str) -> float:
-    fraction = _checks.positive(value, name)
+    fraction = checks.positive(value, name)
     if fraction >= 1:
         raise ArgumentError(f"{name}: expected a share between 0 and 1, got {fraction}")
     return fraction
@@ -135,7 +135,7 @@ def rare_classes(counts: IntArray) -> BoolArray:
 def _counts(value: Any, name: str) -> list[int]:
     if isinstance(value, str) or not hasattr(value, "__len__"):
         raise ArgumentTypeError(f"{name}: expected one number a class, got {value!r}")
-    return [int(count) for count in _checks.class_counts(value, len(value), name)]
+    return [int(count) for count in checks.class_counts(value, len(value), name)]
 
 
 _CHECKS: dict[str, Callable[[Any, str], Any]] = {

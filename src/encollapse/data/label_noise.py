@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from encollapse import _checks
-from encollapse._typing import FloatArray, IntArray
+from encollapse._internal import checks
+from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.data.dataset import Split
 from encollapse.errors import ArgumentError, ArgumentTypeError
 
@@ -31,7 +31,7 @@ def check(spec: Any) -> dict[str, Any]:
             f"got {spec!r}"
         )
     given = dict(spec)
-    kind = _checks.choice(given.pop("kind", "symmetric"), "label_noise.kind", KINDS)
+    kind = checks.choice(given.pop("kind", "symmetric"), "label_noise.kind", KINDS)
     needed = "matrix" if kind == "confusion" else "fraction"
     for name in given:
         if name != needed:
@@ -39,9 +39,9 @@ def check(spec: Any) -> dict[str, Any]:
     if needed not in given:
         raise ArgumentError(f"label_noise: kind {kind!r} needs {needed!r}")
     if needed == "matrix":
-        matrix = _checks.array(given["matrix"], "label_noise.matrix", (None, None), axes="(K, K)")
+        matrix = checks.array(given["matrix"], "label_noise.matrix", (None, None), axes="(K, K)")
         return {"kind": kind, "matrix": matrix.tolist()}
-    fraction = _checks.nonnegative(given["fraction"], "label_noise.fraction")
+    fraction = checks.nonnegative(given["fraction"], "label_noise.fraction")
     if fraction >= 1:
         raise ArgumentError(f"label_noise.fraction: expected a share in [0, 1), got {fraction}")
     return {"kind": kind, "fraction": fraction}
@@ -109,7 +109,7 @@ def _shares(noise: Mapping[str, Any], num_classes: int) -> FloatArray:
         fraction = noise["fraction"]
         return np.asarray((1 - fraction) * keep + fraction * np.roll(keep, 1, axis=1))
     shape = (num_classes, num_classes)
-    matrix = _checks.array(noise["matrix"], "label_noise.matrix", shape, axes="(num_classes, num_classes)")
+    matrix = checks.array(noise["matrix"], "label_noise.matrix", shape, axes="(num_classes, num_classes)")
     if (matrix < 0).any() or not np.allclose(matrix.sum(1), 1, atol=1e-6):
         row = int(np.argmax((matrix < 0).any(1) | ~np.isclose(matrix.sum(1), 1, atol=1e-6)))
         raise ArgumentError(

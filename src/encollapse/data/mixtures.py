@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from encollapse import _checks
-from encollapse._typing import ArrayLike, FloatArray, IntArray
+from encollapse._internal import checks
+from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.data.dataset import Dataset, Split
 
 
@@ -39,17 +39,15 @@ def gaussian_mixture(
     ArgumentError, ArgumentTypeError
         If an argument is out of range.
     """
-    num_classes = _checks.integer(num_classes, "num_classes", minimum=2)
-    dim = _checks.integer(dim, "dim", minimum=1)
-    separation = _checks.nonnegative(separation, "separation")
-    seed = _checks.integer(seed, "seed", minimum=0)
+    num_classes = checks.integer(num_classes, "num_classes", minimum=2)
+    dim = checks.integer(dim, "dim", minimum=1)
+    separation = checks.nonnegative(separation, "separation")
+    seed = checks.integer(seed, "seed", minimum=0)
     centres = separation * _centres(num_classes, dim, np.random.default_rng([seed, 0]))
-    train = _drawn(
-        centres, _checks.class_counts(samples_per_class, num_classes, "samples_per_class"), seed, 1
-    )
+    train = _drawn(centres, checks.class_counts(samples_per_class, num_classes, "samples_per_class"), seed, 1)
     test = None
     if test_samples_per_class is not None:
-        wanted = _checks.class_counts(test_samples_per_class, num_classes, "test_samples_per_class")
+        wanted = checks.class_counts(test_samples_per_class, num_classes, "test_samples_per_class")
         test = _drawn(centres, wanted, seed, 2)
     return Dataset("gaussian-mixture", train, test, provenance={"inputs": "as drawn"})
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from encollapse import _checks
+from encollapse._internal import checks
 from encollapse.data import tables
 from encollapse.data.dataset import Dataset, Split
 from encollapse.errors import (
@@ -61,7 +61,7 @@ def openml(
     MissingDependencyError
         If scikit-learn or pandas is not installed.
     """
-    _checks.choice(missing, "missing", ("error", "drop", "mean"))
+    checks.choice(missing, "missing", ("error", "drop", "mean"))
     shape = None if image is None else _shape(image)
     if folder is not None and not isinstance(folder, str | Path):
         raise ArgumentTypeError(f"folder: expected a path, got {folder!r}")
@@ -86,7 +86,7 @@ def openml(
 def _shape(image: Any) -> tuple[int, ...]:
     if not isinstance(image, list | tuple) or len(image) != 3:
         raise ArgumentTypeError(f"image: expected channels, height and width, got {image!r}")
-    return tuple(_checks.integer(size, "image", minimum=1) for size in image)
+    return tuple(checks.integer(size, "image", minimum=1) for size in image)
 
 
 @lru_cache(maxsize=1)

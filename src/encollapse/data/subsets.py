@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from encollapse._typing import IntArray
+from encollapse._internal.typing import IntArray
 from encollapse.errors import ArgumentError
 
 

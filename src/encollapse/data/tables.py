@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from encollapse import _checks
-from encollapse._typing import IntArray
+from encollapse._internal import checks
+from encollapse._internal.typing import IntArray
 from encollapse.data.dataset import Split
 from encollapse.errors import ArgumentError
 
@@ -72,7 +72,7 @@ def numbers_of(table: pd.DataFrame, missing: str) -> tuple[Numbers, IntArray, st
     """
     import pandas as pd
 
-    _checks.choice(missing, "missing", ("error", "drop", "mean"))
+    checks.choice(missing, "missing", ("error", "drop", "mean"))
     gaps = table.isna()
     rows = np.arange(len(table))
     notes = []

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from encollapse import _checks
-from encollapse._progress import tracked
+from encollapse._internal import checks
+from encollapse._internal.progress import tracked
 from encollapse.data.dataset import Dataset, Split
 from encollapse.errors import ArgumentError, ArgumentTypeError
 
@@ -78,7 +78,7 @@ def _read(dataset: Any, name: str, progress: bool) -> tuple[np.ndarray[Any, Any]
                 f"{inputs.shape[1:]} and {inputs.dtype}; bring them to one shape and dtype"
             )
         inputs[i] = sample
-        target = _checks.to_numpy(item[1], f"{name}[{i}]")
+        target = checks.to_numpy(item[1], f"{name}[{i}]")
         if target.size != 1 or target.dtype.kind not in "iu":
             raise ArgumentTypeError(
                 f"{name}: the label of item {i} is {item[1]!r}; expected one whole number"
@@ -94,7 +94,7 @@ def _sample(value: Any, name: str) -> np.ndarray[Any, Any]:
     if hasattr(value, "getbands"):  # a PIL image, whose channels come last
         pixels = np.asarray(value)
         return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
-    sample = _checks.to_numpy(value, name)
+    sample = checks.to_numpy(value, name)
     return sample[None] if sample.ndim == 2 else np.atleast_1d(sample)
 
 

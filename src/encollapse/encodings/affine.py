@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from encollapse import _checks
-from encollapse._typing import ArrayLike, FloatArray, IntArray
+from encollapse._internal import checks
+from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings.encoding import Encoding
 from encollapse.encodings.shifted import Shifted
 from encollapse.errors import ArgumentError
@@ -29,8 +29,8 @@ class AffineOneHot(Encoding):
         classes: Sequence[str] | None = None,
     ) -> None:
         self._setup(num_classes, num_classes, name, classes)
-        self._scale = _checks.real(scale, "scale")
-        self._offset = _checks.real(offset, "offset")
+        self._scale = checks.real(scale, "scale")
+        self._offset = checks.real(offset, "offset")
         self._frozen = True
 
     @property
@@ -53,7 +53,7 @@ class AffineOneHot(Encoding):
 
     def centered(self, priors: ArrayLike | None = None) -> Encoding:
         """Return the encoding with its mean codeword (under `priors`) taken off: again affine for equal priors."""
-        weights = _checks.class_priors(priors, self._num_classes)
+        weights = checks.class_priors(priors, self._num_classes)
         name = f"{self._name} (centred)"
         if np.ptp(weights) == 0:
             offset = -self._scale / self._num_classes
@@ -105,10 +105,10 @@ def label_smoothing(
     ArgumentError
         If `smoothing` is outside [0, 1]. At 1 all codewords coincide.
     """
-    delta = _checks.nonnegative(smoothing, "smoothing")
+    delta = checks.nonnegative(smoothing, "smoothing")
     if delta > 1:
         raise ArgumentError(f"smoothing: expected a number from 0 to 1, got {delta}")
-    k = _checks.integer(num_classes, "num_classes", minimum=2)
+    k = checks.integer(num_classes, "num_classes", minimum=2)
     return AffineOneHot(k, 1.0 - delta, delta / k, name="label-smoothing", classes=classes)
 
 
@@ -126,7 +126,7 @@ def one_vs_rest(num_classes: int, *, classes: Sequence[str] | None = None) -> Af
 
 
 def _finite(value: float, name: str) -> float:
-    number = _checks.real(value, name)
+    number = checks.real(value, name)
     if not np.isfinite(number):
         raise ArgumentError(f"{name}: expected a finite number, got {number}")
     return number

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from encollapse import _checks
+from encollapse._internal import checks
 from encollapse.encodings.affine import label_smoothing, one_hot, one_vs_rest, scaled_one_hot
 from encollapse.encodings.circular import circular
 from encollapse.encodings.encoding import Encoding
@@ -52,7 +52,7 @@ class Entry:
         """Make the encoding; where the options settle the number of classes, it has to be `num_classes`."""
         if "num_classes" in inspect.signature(self.function).parameters:
             return self.function(num_classes, **options)
-        wanted = _checks.integer(num_classes, "num_classes", minimum=2)
+        wanted = checks.integer(num_classes, "num_classes", minimum=2)
         encoding = self.function(**options)
         if encoding.num_classes != wanted:
             given = next(iter(self.options))
@@ -122,7 +122,7 @@ def by_name(name: str, num_classes: int, **options: Any) -> Encoding:
         raise ArgumentTypeError(f"name: expected a string, got {name!r}")
     entry = CATALOGUE.get(name.replace("_", "-"))
     if entry is None:
-        meant = _checks.did_you_mean(name, CATALOGUE)
+        meant = checks.did_you_mean(name, CATALOGUE)
         raise ArgumentError(
             f"name: no encoding is called {name!r}; {meant and meant + ' '}there are {', '.join(CATALOGUE)}"
         )

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from encollapse import _checks
-from encollapse._typing import FloatArray
+from encollapse._internal import checks
+from encollapse._internal.typing import FloatArray
 from encollapse.encodings.encoding import Encoding
 
 
@@ -23,7 +23,7 @@ def circular(num_classes: int, *, classes: Sequence[str] | None = None) -> Encod
     classes : sequence of str, optional
         Names of the classes, in cyclic order.
     """
-    k = _checks.integer(num_classes, "num_classes", minimum=2)
+    k = checks.integer(num_classes, "num_classes", minimum=2)
     return Encoding(circle(k), name="circular", classes=classes)
 
 

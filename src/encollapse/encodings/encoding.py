@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from encollapse import _checks, _memory
-from encollapse._typing import ArrayLike, FloatArray, IntArray
+from encollapse._internal import checks, memory
+from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.errors import ArgumentError
 
 _BLOCK_ENTRIES = 2**24
@@ -42,14 +42,14 @@ class Encoding:
     def __init__(
         self, codewords: ArrayLike, *, name: str = "custom", classes: Sequence[str] | None = None
     ) -> None:
-        matrix = _checks.array(codewords, "codewords", (None, None), axes="(code_dim, num_classes)")
+        matrix = checks.array(codewords, "codewords", (None, None), axes="(code_dim, num_classes)")
         self._setup(matrix.shape[1], matrix.shape[0], name, classes)
-        self._dense: FloatArray | None = _checks.read_only(matrix)
+        self._dense: FloatArray | None = checks.read_only(matrix)
         self._frozen = True
 
     def _setup(self, num_classes: int, code_dim: int, name: str, classes: Sequence[str] | None) -> None:
-        self._num_classes = _checks.integer(num_classes, "num_classes", minimum=2)
-        self._code_dim = _checks.integer(code_dim, "code_dim", minimum=1)
+        self._num_classes = checks.integer(num_classes, "num_classes", minimum=2)
+        self._code_dim = checks.integer(code_dim, "code_dim", minimum=1)
         if not isinstance(name, str) or not name:
             raise ArgumentError(f"name: expected a non-empty string, got {name!r}")
         self._name = name
@@ -106,11 +106,11 @@ class Encoding:
         """
         if self._dense is None:
             self._refuse_above_limit("codewords", self._code_dim)
-            self._dense = _checks.read_only(self._build())
+            self._dense = checks.read_only(self._build())
         return self._dense
 
     def _refuse_above_limit(self, what: str, rows: int) -> None:
-        _memory.require_room(
+        memory.require_room(
             what, rows, self._num_classes, instead="encode, decode, mean and the solver do without it"
         )
 
@@ -119,11 +119,11 @@ class Encoding:
 
     def mean(self, priors: ArrayLike | None = None) -> FloatArray:
         """Mean codeword ``Σ π_k e_k``, shape (code_dim,); `priors` (num_classes,) default to uniform."""
-        return self._combine(_checks.class_priors(priors, self._num_classes))
+        return self._combine(checks.class_priors(priors, self._num_classes))
 
     def combine(self, weights: ArrayLike) -> FloatArray:
         """Weighted sum of the codewords, ``E w``: (num_classes,) -> (code_dim,)."""
-        return self._combine(_checks.array(weights, "weights", (self._num_classes,), axes="(num_classes,)"))
+        return self._combine(checks.array(weights, "weights", (self._num_classes,), axes="(num_classes,)"))
 
     def _combine(self, weights: FloatArray) -> FloatArray:
         return np.asarray(self.codewords @ weights)
@@ -150,7 +150,7 @@ class Encoding:
         ArgumentTypeError
             If the labels are not whole numbers.
         """
-        return self._encode(_checks.class_labels(labels, self._num_classes))
+        return self._encode(checks.class_labels(labels, self._num_classes))
 
     def _encode(self, labels: IntArray) -> FloatArray:
         return np.asarray(self.codewords.T[labels])
@@ -177,11 +177,11 @@ class Encoding:
         ArgumentError
             If the loss is cross-entropy and the codewords are no distributions.
         """
-        entropic = _checks.choice(loss, "loss", ("mse", "cross_entropy")) == "cross_entropy"
-        raw = _checks.to_numpy(outputs, "outputs")
+        entropic = checks.choice(loss, "loss", ("mse", "cross_entropy")) == "cross_entropy"
+        raw = checks.to_numpy(outputs, "outputs")
         if raw.shape == (0, self._code_dim):
             return np.empty(0, dtype=np.int64)
-        rows = _checks.array(raw, "outputs", (None, self._code_dim), axes="(num_samples, code_dim)")
+        rows = checks.array(raw, "outputs", (None, self._code_dim), axes="(num_samples, code_dim)")
         step = max(1, _BLOCK_ENTRIES // self._num_classes)
         decide = self._decode_logits if entropic else self._decode
         return np.concatenate([decide(rows[i : i + step]) for i in range(0, len(rows), step)])

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from encollapse import _checks, _memory
-from encollapse._typing import FloatArray
-from encollapse.encodings.binary_codes import (
+from encollapse._internal import checks, memory
+from encollapse._internal.typing import FloatArray
+from encollapse.encodings.codes.binary_codes import (
     distance_bound,
     distances,
     exhaustive_code,
@@ -16,8 +16,8 @@ from encollapse.encodings.binary_codes import (
     linear_code,
     minimum_distance,
 )
+from encollapse.encodings.codes.flip_search import improve
 from encollapse.encodings.encoding import Encoding
-from encollapse.encodings.flip_search import improve
 from encollapse.errors import ArgumentError
 
 _RANDOM_STARTS = 2
@@ -61,13 +61,13 @@ def error_correcting(
     MemoryLimitError
         If the distances of all pairs would need more than the memory limit.
     """
-    k = _checks.integer(num_classes, "num_classes", minimum=2)
-    q = _checks.integer(code_dim, "code_dim", minimum=1)
-    generator = np.random.default_rng(_checks.integer(seed, "seed", minimum=0))
+    k = checks.integer(num_classes, "num_classes", minimum=2)
+    q = checks.integer(code_dim, "code_dim", minimum=1)
+    generator = np.random.default_rng(checks.integer(seed, "seed", minimum=0))
     shortest = (k - 1).bit_length()
     if q < shortest:
         raise ArgumentError(f"code_dim: {k} distinct codewords of ±1 need at least {shortest} bits, got {q}")
-    _memory.require_room("distances", k, k, instead="use random codewords")
+    memory.require_room("distances", k, k, instead="use random codewords")
     return Encoding(_best_code(k, q, generator), name="error-correcting", classes=classes)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from encollapse import _files
+from encollapse._internal import files
 from encollapse.encodings.affine import AffineOneHot
 from encollapse.encodings.encoding import Encoding
 from encollapse.encodings.multi_label import MultiLabel
@@ -24,15 +24,15 @@ _SUFFIXES = (".json", ".npz")
 
 def save(encoding: Encoding, path: str | Path) -> Path:
     """Write `encoding` to a ``.json`` or ``.npz`` file."""
-    target = _files.with_suffix(path, "path", _SUFFIXES)
+    target = files.with_suffix(path, "path", _SUFFIXES)
     record = _to_record(encoding)
     if target.suffix == ".json":
-        return _files.write_text(target, json.dumps(record, indent=1, allow_nan=False) + "\n")
+        return files.write_text(target, json.dumps(record, indent=1, allow_nan=False) + "\n")
     codewords = record.pop("codewords", None)
     arrays = {"record": np.array(json.dumps(record))}
     if codewords is not None:
         arrays["codewords"] = np.asarray(codewords)
-    with _files.atomic(target) as temporary, temporary.open("wb") as handle:
+    with files.atomic(target) as temporary, temporary.open("wb") as handle:
         np.savez_compressed(handle, allow_pickle=False, **arrays)
     return target
 
@@ -47,7 +47,7 @@ def load(path: str | Path) -> Encoding:
     FileFormatError
         If the file is not an encoding that this version reads.
     """
-    source = _files.with_suffix(path, "path", _SUFFIXES)
+    source = files.with_suffix(path, "path", _SUFFIXES)
     try:
         record = _read_json(source) if source.suffix == ".json" else _read_npz(source)
         return _from_record(record)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from encollapse import _checks
-from encollapse._typing import ArrayLike, FloatArray, IntArray
+from encollapse._internal import checks
+from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings.encoding import Encoding
 from encollapse.errors import ArgumentError
 
@@ -46,11 +46,11 @@ def from_targets(targets: ArrayLike, *, name: str = "targets") -> tuple[Encoding
     >>> counts, labels
     (array([1, 2, 1]), array([1, 2, 1, 0]))
     """
-    raw = _checks.to_numpy(targets, "targets")
+    raw = checks.to_numpy(targets, "targets")
     if raw.ndim == 1:
         raw = raw[:, None]
     # Adding 0 turns -0 into 0: they are one target.
-    rows: FloatArray = _checks.array(raw, "targets", (None, None), axes="(num_samples, code_dim)") + 0.0
+    rows: FloatArray = checks.array(raw, "targets", (None, None), axes="(num_samples, code_dim)") + 0.0
     distinct, labels, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
     if len(distinct) < 2:
         raise ArgumentError(

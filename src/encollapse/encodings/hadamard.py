@@ -8,10 +8,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from encollapse import _checks, _memory
-from encollapse._typing import FloatArray
+from encollapse._internal import checks, memory
+from encollapse._internal.typing import FloatArray
+from encollapse.encodings.codes.finite_fields import jacobsthal, prime_power
 from encollapse.encodings.encoding import Encoding
-from encollapse.encodings.finite_fields import jacobsthal, prime_power
 
 
 def hadamard(num_classes: int, *, classes: Sequence[str] | None = None) -> Encoding:
@@ -39,9 +39,9 @@ def hadamard(num_classes: int, *, classes: Sequence[str] | None = None) -> Encod
     MemoryLimitError
         If the Hadamard matrix would need more than the memory limit.
     """
-    k = _checks.integer(num_classes, "num_classes", minimum=2)
+    k = checks.integer(num_classes, "num_classes", minimum=2)
     order = hadamard_order(k)
-    _memory.require_room("codewords", order, order, instead="one_hot is orthogonal too and needs no matrix")
+    memory.require_room("codewords", order, order, instead="one_hot is orthogonal too and needs no matrix")
     return Encoding(hadamard_matrix(order)[:, :k], name="hadamard", classes=classes)
 
 

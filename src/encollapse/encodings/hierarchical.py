@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from encollapse import _memory
-from encollapse._typing import FloatArray
+from encollapse._internal import memory
+from encollapse._internal.typing import FloatArray
+from encollapse.encodings.codes.trees import Tree, read_tree
 from encollapse.encodings.encoding import Encoding
-from encollapse.encodings.trees import Tree, read_tree
 from encollapse.errors import ArgumentError
 
 
@@ -74,7 +74,7 @@ def _numbered(nodes: Tree, classes: Sequence[str] | None) -> tuple[list[int], Se
 
 
 def _codewords(nodes: Tree, leaves: list[int]) -> FloatArray:
-    _memory.require_room("codewords", len(nodes.parents) - 1, len(leaves), instead="use a smaller tree")
+    memory.require_room("codewords", len(nodes.parents) - 1, len(leaves), instead="use a smaller tree")
     row = {node: j for j, node in enumerate(n for n, p in enumerate(nodes.parents) if p != -1)}
     height = max(nodes.depths[leaf] for leaf in leaves)
     codewords = np.zeros((len(row), len(leaves)))

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from encollapse import _checks
-from encollapse._typing import IntArray
+from encollapse._internal import checks
+from encollapse._internal.typing import IntArray
 from encollapse.encodings.encoding import Encoding
 from encollapse.errors import ArgumentError, ArgumentTypeError
 
@@ -18,7 +18,7 @@ class MultiLabel(Encoding):
     """Indicator vectors of sets of labels, made by :func:`multi_label`."""
 
     def __init__(self, label_sets: Any, num_labels: int, *, classes: Sequence[str] | None = None) -> None:
-        size = _checks.integer(num_labels, "num_labels", minimum=1)
+        size = checks.integer(num_labels, "num_labels", minimum=1)
         distinct = list(dict.fromkeys(_read(label_sets, size)))
         if len(distinct) < 2:
             raise ArgumentError(
@@ -115,7 +115,7 @@ def _read(label_sets: Any, num_labels: int) -> list[tuple[int, ...]]:
 
 def _members(labels: Any, name: str, num_labels: int) -> tuple[int, ...]:
     members = sorted(
-        _checks.integer(label, name, minimum=0, maximum=num_labels - 1, why="labels below num_labels")
+        checks.integer(label, name, minimum=0, maximum=num_labels - 1, why="labels below num_labels")
         for label in _each(labels, name)
     )
     for one, following in itertools.pairwise(members):

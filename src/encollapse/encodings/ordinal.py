@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from encollapse import _checks
+from encollapse._internal import checks
 from encollapse.encodings.encoding import Encoding
 
 
@@ -14,6 +14,6 @@ def ordinal(num_classes: int, *, classes: Sequence[str] | None = None) -> Encodi
     Entry j answers "is the class above j?"; squared distances count the steps between classes
     :cite:p:`frank2001`.
     """
-    k = _checks.integer(num_classes, "num_classes", minimum=2)
+    k = checks.integer(num_classes, "num_classes", minimum=2)
     steps = np.arange(k - 1)[:, None] < np.arange(k)[None, :]
     return Encoding(steps.astype(np.float64), name="ordinal", classes=classes)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from encollapse import _checks
+from encollapse._internal import checks
 from encollapse.encodings.encoding import Encoding
 
 
@@ -15,9 +15,9 @@ def random(
 
     The same arguments give the same codewords on every platform (NumPy's PCG64 generator).
     """
-    k = _checks.integer(num_classes, "num_classes", minimum=2)
-    q = _checks.integer(code_dim, "code_dim", minimum=1)
-    generator = np.random.default_rng(_checks.integer(seed, "seed", minimum=0))
+    k = checks.integer(num_classes, "num_classes", minimum=2)
+    q = checks.integer(code_dim, "code_dim", minimum=1)
+    generator = np.random.default_rng(checks.integer(seed, "seed", minimum=0))
     codewords = generator.standard_normal((q, k))
     codewords /= np.linalg.norm(codewords, axis=0)
     return Encoding(codewords, name="random", classes=classes)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from encollapse import _checks
-from encollapse._typing import FloatArray, IntArray
+from encollapse._internal import checks
+from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.encodings.encoding import Encoding
 
 
@@ -21,8 +21,8 @@ class Shifted(Encoding):
     def __init__(self, base: Encoding, shift: Any, *, name: str) -> None:
         self._setup(base.num_classes, base.code_dim, name, base.classes if base._classes else None)
         self._base = base
-        self._shift: FloatArray = _checks.read_only(
-            _checks.array(shift, "shift", (base.code_dim,), axes="(code_dim,)").copy()
+        self._shift: FloatArray = checks.read_only(
+            checks.array(shift, "shift", (base.code_dim,), axes="(code_dim,)").copy()
         )
         self._frozen = True
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from encollapse import _checks
-from encollapse._typing import ArrayLike, FloatArray
+from encollapse._internal import checks
+from encollapse._internal.typing import ArrayLike, FloatArray
 from encollapse.encodings.encoding import Encoding
 from encollapse.errors import ArgumentError, EncollapseWarning
 
@@ -50,7 +50,7 @@ def from_similarity(
     """
     matrix = _symmetric(S)
     k = len(matrix)
-    q = None if code_dim is None else _checks.integer(code_dim, "code_dim", minimum=1)
+    q = None if code_dim is None else checks.integer(code_dim, "code_dim", minimum=1)
     values, vectors = np.linalg.eigh(matrix)
     values, vectors = values[::-1], vectors[:, ::-1]
     rank = int(np.sum(values > k * np.finfo(float).eps * np.abs(values).max()))
@@ -74,7 +74,7 @@ def from_similarity(
 
 
 def _symmetric(similarity: ArrayLike) -> FloatArray:
-    matrix = _checks.array(similarity, "S", (None, None), axes="(num_classes, num_classes)")
+    matrix = checks.array(similarity, "S", (None, None), axes="(num_classes, num_classes)")
     if matrix.shape[0] != matrix.shape[1]:
         raise ArgumentError(f"S: expected a square matrix, one row and column a class, got {matrix.shape}")
     gap = np.abs(matrix - matrix.T)

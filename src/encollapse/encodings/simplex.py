@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from encollapse import _checks
-from encollapse._typing import ArrayLike, FloatArray, IntArray
+from encollapse._internal import checks
+from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings.encoding import Encoding
 from encollapse.encodings.shifted import Shifted
 
@@ -22,11 +22,11 @@ class Simplex(Encoding):
     def __init__(
         self, num_classes: int, code_dim: int | None, *, classes: Sequence[str] | None = None
     ) -> None:
-        k = _checks.integer(num_classes, "num_classes", minimum=2)
+        k = checks.integer(num_classes, "num_classes", minimum=2)
         q = (
             k - 1
             if code_dim is None
-            else _checks.integer(
+            else checks.integer(
                 code_dim,
                 "code_dim",
                 minimum=k - 1,
@@ -36,8 +36,8 @@ class Simplex(Encoding):
         self._setup(k, q, "simplex", classes)
         j = np.arange(1, k, dtype=np.float64)
         scale = np.sqrt(k / (k - 1.0))
-        self._tail = _checks.read_only(scale / np.sqrt(j * (j + 1)))
-        self._pivot = _checks.read_only(-scale * np.sqrt(j / (j + 1)))
+        self._tail = checks.read_only(scale / np.sqrt(j * (j + 1)))
+        self._pivot = checks.read_only(-scale * np.sqrt(j / (j + 1)))
         self._frozen = True
 
     def _build(self) -> FloatArray:
@@ -52,7 +52,7 @@ class Simplex(Encoding):
 
     def centered(self, priors: ArrayLike | None = None) -> Encoding:
         """Return the encoding with its mean codeword (under `priors`) taken off: unchanged for equal priors."""
-        weights = _checks.class_priors(priors, self._num_classes)
+        weights = checks.class_priors(priors, self._num_classes)
         if np.ptp(weights) == 0:
             return self
         return Shifted(self, self._combine(weights), name=f"{self._name} (centred)")

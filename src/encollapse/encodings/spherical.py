@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from encollapse import _checks
-from encollapse._typing import FloatArray
+from encollapse._internal import checks
+from encollapse._internal.typing import FloatArray
 from encollapse.encodings.circular import circle
 from encollapse.encodings.encoding import Encoding
 from encollapse.encodings.simplex import simplex
@@ -60,9 +60,9 @@ def spherical(
     UnsupportedError
         If a search with more than 5,000 classes would be needed.
     """
-    k = _checks.integer(num_classes, "num_classes", minimum=2)
-    q = _checks.integer(code_dim, "code_dim", minimum=1)
-    seed = _checks.integer(seed, "seed", minimum=0)
+    k = checks.integer(num_classes, "num_classes", minimum=2)
+    q = checks.integer(code_dim, "code_dim", minimum=1)
+    seed = checks.integer(seed, "seed", minimum=0)
     if q == 1 and k > 2:
         raise ArgumentError(
             f"code_dim: in one dimension only two unit codewords differ, got {k} classes; use 2 or more"
@@ -80,7 +80,7 @@ def _points(k: int, q: int, seed: int) -> FloatArray:
             f"num_classes: spherical searches for up to {MAX_POINTS} classes, got {k} in {q} dimensions; take code_dim "
             f"{(k + 1) // 2} or more, where a closed form is known, or random"
         )
-    from encollapse.encodings.spreading import spread
+    from encollapse.encodings.codes.sphere_packing import spread
 
     return np.ascontiguousarray(spread(k, q, np.random.default_rng(seed)).T)
 

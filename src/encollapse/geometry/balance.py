@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from encollapse._typing import FloatArray, IntArray
+from encollapse._internal.typing import FloatArray, IntArray
 
 
 def balance_residual(

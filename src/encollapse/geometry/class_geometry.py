@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from encollapse import _checks
-from encollapse._typing import ArrayLike, FloatArray, IntArray
+from encollapse._internal import checks
+from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.errors import ArgumentError
-from encollapse.geometry.block_matrix import BlockMatrix, EntryMatrix, FormMatrix, LazyMatrix
 from encollapse.geometry.frames import frame_distance, frame_gram
+from encollapse.geometry.lazy_matrix import BlockMatrix, EntryMatrix, FormMatrix, LazyMatrix
 
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -69,13 +69,13 @@ class ClassGeometry:
         provenance: Mapping[str, Any] | None = None,
         feature_gram_centered: ArrayLike | LazyMatrix | None = None,
     ) -> None:
-        raw = _checks.to_numpy(counts, "counts")
+        raw = checks.to_numpy(counts, "counts")
         if raw.ndim != 1 or raw.dtype.kind not in "iu" or (raw < 0).any() or not raw.any():
             raise ArgumentError(
                 "counts: expected whole numbers of 0 or above, shape (num_classes,), not all zero"
             )
         k = len(raw)
-        self._counts: IntArray = _checks.read_only(raw.astype(np.int64))
+        self._counts: IntArray = checks.read_only(raw.astype(np.int64))
         self._feature_gram = self._matrix(feature_gram, "feature_gram", (k, k), rows=True)
         self._centered = (
             None
@@ -97,7 +97,7 @@ class ClassGeometry:
             else self._matrix(class_outputs, "class_outputs", (q, k), columns=True)
         )
         self._bias: FloatArray | None = (
-            None if bias is None else _checks.read_only(_checks.array(bias, "bias", (q,)))
+            None if bias is None else checks.read_only(checks.array(bias, "bias", (q,)))
         )
         self._provenance = MappingProxyType(dict(provenance or {}))
         self._frozen = True
@@ -116,14 +116,14 @@ class ClassGeometry:
                 raise ArgumentError(f"{name}: expected shape {shape}, got {value.shape}")
             return value
         if not (rows or columns):
-            return np.asarray(_checks.read_only(_checks.array(value, name, shape)))
+            return np.asarray(checks.read_only(checks.array(value, name, shape)))
         return self._of_classes(value, name, shape, rows=rows)
 
     def _of_classes(
         self, value: Any, name: str, shape: tuple[int | None, ...], *, rows: bool = True
     ) -> FloatArray:
         """Check an array whose last axis (and with `rows` the first) runs over the classes."""
-        result = _checks.array(value, name, shape, finite=False)
+        result = checks.array(value, name, shape, finite=False)
         absent = ~self.present
         result[..., absent] = np.nan
         if rows:
@@ -131,7 +131,7 @@ class ClassGeometry:
         kept = result[..., ~absent][~absent if rows and result.ndim > 1 else slice(None)]
         if not np.isfinite(kept).all():
             raise ArgumentError(f"{name}: every entry of a class that is present must be finite")
-        return np.asarray(_checks.read_only(result))
+        return np.asarray(checks.read_only(result))
 
     def __setattr__(self, name: str, value: Any) -> None:
         if self._frozen and name not in _BUILT:
@@ -158,7 +158,7 @@ class ClassGeometry:
         """Return a matrix, building it from its blocks on first use."""
         value = getattr(self, f"_{name}")
         if isinstance(value, BlockMatrix | LazyMatrix):
-            value = _checks.read_only(value.dense(name))
+            value = checks.read_only(value.dense(name))
             setattr(self, f"_{name}", value)
         return value
 
@@ -275,7 +275,7 @@ class ClassGeometry:
         decomposed, squared lengths are known to some 1e-12 of the largest: a mean below 2e-6 of the longest is 0, and
         one just above that has few digits.
         """
-        index = _checks.integer(k, "k", minimum=0, maximum=self.num_classes - 1)
+        index = checks.integer(k, "k", minimum=0, maximum=self.num_classes - 1)
         gram = self._feature_gram
         if isinstance(gram, BlockMatrix):
             return float(_lengths(np.diag(gram.blocks) + gram.diagonal)[gram.groups[index]])
@@ -314,10 +314,10 @@ class ClassGeometry:
                 keep = keep & target.present if target.num_classes == self.num_classes else keep
                 matrix = target.feature_gram_centered if centered else target.feature_gram
             else:
-                matrix = _checks.to_numpy(target, "target").astype(np.float64)
+                matrix = checks.to_numpy(target, "target").astype(np.float64)
             if matrix.shape != self.feature_gram.shape:
                 raise ArgumentError(f"target: expected shape {self.feature_gram.shape}, got {matrix.shape}")
-            wanted = _checks.array(matrix[np.ix_(keep, keep)], "target", (None, None))
+            wanted = checks.array(matrix[np.ix_(keep, keep)], "target", (None, None))
         own = self.feature_gram_centered if centered else self.feature_gram
         return frame_distance(own[np.ix_(keep, keep)], wanted)
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encollapse._typing import FloatArray
+from encollapse._internal.typing import FloatArray
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.geometry.balance import balance_residual
 from encollapse.geometry.class_geometry import ClassGeometry
 from encollapse.geometry.frames import frame_distance
-from encollapse.geometry.metrics.undefined import Undefined
+from encollapse.metrics.undefined import Undefined
 
 MEANINGS = {
     "gram_error": "|G_meas - G_pred|_F / |G_pred|_F, uncentred class means",

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from encollapse import _checks
-from encollapse._typing import FloatArray
+from encollapse._internal import checks
+from encollapse._internal.typing import FloatArray
 from encollapse.errors import ArgumentError
 
 
@@ -12,7 +12,7 @@ def simplex_etf_gram(num_classes: int) -> FloatArray:
 
     Shape (num_classes, num_classes) :cite:p:`papyan2020`.
     """
-    k = _checks.integer(num_classes, "num_classes", minimum=2)
+    k = checks.integer(num_classes, "num_classes", minimum=2)
     gram = np.full((k, k), -1.0 / (k - 1))
     np.fill_diagonal(gram, 1.0)
     return gram
@@ -20,12 +20,12 @@ def simplex_etf_gram(num_classes: int) -> FloatArray:
 
 def orthogonal_gram(num_classes: int) -> FloatArray:
     """Gram matrix of a unit-norm orthogonal frame: the identity, shape (num_classes, num_classes)."""
-    return np.eye(_checks.integer(num_classes, "num_classes", minimum=2))
+    return np.eye(checks.integer(num_classes, "num_classes", minimum=2))
 
 
 def frame_gram(name: str, num_classes: int) -> FloatArray:
     """Gram matrix of a frame by name: ``"simplex_etf"`` or ``"orthogonal"``."""
-    _checks.choice(name, "target", ("simplex_etf", "orthogonal"))
+    checks.choice(name, "target", ("simplex_etf", "orthogonal"))
     return simplex_etf_gram(num_classes) if name == "simplex_etf" else orthogonal_gram(num_classes)
 
 

@@ -16,19 +16,19 @@ except ImportError as _error:
     ) from _error
 
 from encollapse.measure import adapters as _adapters
-from encollapse.measure.capturing import Captured, capture
-from encollapse.measure.files import load_array, load_features, load_labels
+from encollapse.measure.beyond_classes.kernel_matrix import kernel_nc1
+from encollapse.measure.beyond_classes.multi_label import tag_angles
+from encollapse.measure.beyond_classes.ood import auroc, nc5, nci_scores, neco_scores
+from encollapse.measure.beyond_classes.regression import RegressionCollapse, regression_collapse
+from encollapse.measure.class_moments import ClassMoments
+from encollapse.measure.forward.capture import Captured, capture
 from encollapse.measure.from_features import collapse
-from encollapse.measure.kernel import kernel_nc1
+from encollapse.measure.io.arrays import load_array, load_features, load_labels
 from encollapse.measure.layers import measure_layers
-from encollapse.measure.moments import ClassMoments
-from encollapse.measure.network import measure_model
-from encollapse.measure.out_of_distribution import auroc, nc5, nci_scores, neco_scores
-from encollapse.measure.regression import RegressionCollapse, regression_collapse
+from encollapse.measure.model import measure_model
 from encollapse.measure.result import Collapse
 from encollapse.measure.shards.executing import process_pool
 from encollapse.measure.shards.measuring import count_classes, measure_shards
-from encollapse.measure.tags import tag_angles
 
 if TYPE_CHECKING:
     from encollapse.measure.adapters.lightning_callback import CollapseCallback

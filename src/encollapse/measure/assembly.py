@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from encollapse._typing import FloatArray
-from encollapse.geometry.block_matrix import LazyMatrix
+from encollapse._internal.typing import FloatArray
 from encollapse.geometry.class_geometry import ClassGeometry
-from encollapse.geometry.metrics import Convention, MetricInputs, as_convention, evaluate
-from encollapse.geometry.metrics.undefined import OUT_OF_RANGE
-from encollapse.geometry.statistics import ClassStatistics
-from encollapse.measure.classifier import Classifier
-from encollapse.measure.decisions import Decisions, no_decisions
+from encollapse.geometry.lazy_matrix import LazyMatrix
+from encollapse.measure.decisions.classifier import Classifier
+from encollapse.measure.decisions.counter import Decisions, no_decisions
+from encollapse.measure.moments.threads import one_library
 from encollapse.measure.result import VALUES, Collapse
-from encollapse.measure.side_by_side import one_library
+from encollapse.metrics import Convention, MetricInputs, as_convention, evaluate
+from encollapse.metrics.statistics import ClassStatistics
+from encollapse.metrics.undefined import OUT_OF_RANGE
 
 
 def assemble(

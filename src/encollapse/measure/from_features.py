@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from encollapse import _checks
-from encollapse._typing import ArrayLike
+from encollapse._internal import checks
+from encollapse._internal.typing import ArrayLike
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError
-from encollapse.geometry.metrics import Convention, as_convention
-from encollapse.measure.classifier import Classifier, require_encoding
-from encollapse.measure.inputs import FeatureRows, float64_device, labels_for
-from encollapse.measure.moments import ClassMoments
-from encollapse.measure.projection import keeps_covariance
+from encollapse.measure.class_moments import ClassMoments
+from encollapse.measure.decisions.classifier import Classifier, require_encoding
+from encollapse.measure.moments.inputs import FeatureRows, float64_device, labels_for
+from encollapse.measure.moments.projection import keeps_covariance
 from encollapse.measure.result import Collapse
 from encollapse.measure.second_pass import finish
+from encollapse.metrics import Convention, as_convention
 
 _MANY_CLASSES = 1000
 
@@ -51,7 +51,7 @@ def collapse(
     num_classes : int, optional
         K. Default: that of the encoding, otherwise the largest label plus one.
     convention : str or Convention
-        Averaging and scaling choices; see :class:`encollapse.geometry.metrics.Convention`.
+        Averaging and scaling choices; see :class:`encollapse.metrics.Convention`.
     covariance : bool, optional
         Gather the (d, d) within-class covariance, which ``vci`` and the split of the squared error need; without
         it ``nc1_pinv`` is taken along the class means in the second pass. Default: where it takes less than
@@ -92,10 +92,10 @@ def collapse(
 def _num_classes(given: int | None, encoding: Encoding | None, labels: ArrayLike, num_rows: int) -> int:
     require_encoding(encoding)
     if given is not None:
-        return _checks.integer(given, "num_classes", minimum=1)
+        return checks.integer(given, "num_classes", minimum=1)
     if encoding is not None:
         return encoding.num_classes
-    checked = _checks.class_labels(labels, 2**62)
+    checked = checks.class_labels(labels, 2**62)
     if not len(checked):
         raise ArgumentError(f"labels: got 0 labels for {num_rows} rows of features")
     return plausible_classes(int(checked.max()) + 1, num_rows)

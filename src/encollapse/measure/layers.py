@@ -9,16 +9,16 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from encollapse import _checks
+from encollapse._internal import checks
 from encollapse.errors import ArgumentError, ArgumentTypeError
-from encollapse.geometry.metrics import Convention, as_convention
-from encollapse.measure.capturing import capture, find_layer
-from encollapse.measure.inputs import float64_device
-from encollapse.measure.moments import ClassMoments
-from encollapse.measure.network import labelled_batches
-from encollapse.measure.projection import keeps_covariance
+from encollapse.measure.class_moments import ClassMoments
+from encollapse.measure.forward.capture import capture, find_layer
+from encollapse.measure.forward.running import placed, run, undisturbed
+from encollapse.measure.model import labelled_batches
+from encollapse.measure.moments.inputs import float64_device
+from encollapse.measure.moments.projection import keeps_covariance
 from encollapse.measure.result import Collapse
-from encollapse.measure.running import placed, run, undisturbed
+from encollapse.metrics import Convention, as_convention
 
 
 def measure_layers(
@@ -58,8 +58,8 @@ def measure_layers(
     dict
         A :class:`Collapse` for each layer, by its name, in the order asked for.
     """
-    classes = _checks.integer(num_classes, "num_classes", minimum=1)
-    _checks.choice(maps, "maps", ("flatten", "mean"))
+    classes = checks.integer(num_classes, "num_classes", minimum=1)
+    checks.choice(maps, "maps", ("flatten", "mean"))
     chosen = as_convention(convention)
     if isinstance(layers, str | nn.Module):
         raise ArgumentTypeError(

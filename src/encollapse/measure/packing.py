@@ -8,7 +8,7 @@ from functools import reduce
 
 import torch
 
-from encollapse.measure.moments import ClassMoments
+from encollapse.measure.class_moments import ClassMoments
 
 
 @dataclass(frozen=True)

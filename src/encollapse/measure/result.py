@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from encollapse import _checks
-from encollapse._typing import ArrayLike, FloatArray
+from encollapse._internal import checks
+from encollapse._internal.typing import ArrayLike, FloatArray
 from encollapse.errors import ArgumentError
 from encollapse.geometry.class_geometry import ClassGeometry
-from encollapse.geometry.metrics import (
+from encollapse.metrics import (
     DETAILS,
     METRICS,
     MetricInputs,
@@ -49,7 +49,7 @@ class Collapse:
 
     Lengths are in units of the features, biases in units of the labels; all other values have no unit.
     Classes without samples enter nothing. Formulas and references are in the docstrings of
-    :mod:`encollapse.geometry.metrics`.
+    :mod:`encollapse.metrics`.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class Collapse:
 
     @cached_property
     def details(self) -> Details:
-        """Further metrics, computed when first asked for: see :data:`encollapse.geometry.metrics.DETAILS`.
+        """Further metrics, computed when first asked for: see :data:`encollapse.metrics.DETAILS`.
 
         Raises
         ------
@@ -131,7 +131,7 @@ class Collapse:
         classes : (n,) ints
             Classes with samples. NaN stands where a mean is at the global mean.
         """
-        wanted = _checks.class_labels(classes, self.num_classes, "classes")
+        wanted = checks.class_labels(classes, self.num_classes, "classes")
         absent = wanted[~self.geometry.present[wanted]]
         if len(absent):
             raise ArgumentError(f"classes: class {absent[0]} has no samples; leave it out")

@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from encollapse._typing import IntArray
-from encollapse.geometry.metrics import Convention, as_convention
-from encollapse.geometry.metrics.variability import wants_exact_covariance
-from encollapse.geometry.statistics import Averaging, ClassStatistics
-from encollapse.measure import distributed
+from encollapse._internal.typing import IntArray
 from encollapse.measure.assembly import assemble
-from encollapse.measure.classifier import Classifier
-from encollapse.measure.decisions import Tally, classifier_rule
-from encollapse.measure.inputs import RowSource
-from encollapse.measure.moment_state import add_gram
-from encollapse.measure.moments import ClassMoments
-from encollapse.measure.precision import exact_products
-from encollapse.measure.projection import Projection
+from encollapse.measure.class_moments import ClassMoments
+from encollapse.measure.decisions.classifier import Classifier
+from encollapse.measure.decisions.counter import Tally, classifier_rule
+from encollapse.measure.decisions.rules import NearestMean
+from encollapse.measure.moments import distributed
+from encollapse.measure.moments.inputs import RowSource
+from encollapse.measure.moments.precision import exact_products
+from encollapse.measure.moments.projection import Projection
+from encollapse.measure.moments.state import add_gram
 from encollapse.measure.result import Collapse
-from encollapse.measure.rules import NearestMean
+from encollapse.metrics import Convention, as_convention
+from encollapse.metrics.nc1 import wants_exact_covariance
+from encollapse.metrics.statistics import Averaging, ClassStatistics
 
 
 def finish(

@@ -1,6 +1,6 @@
 """From a study file to stored results: trials, executors, resume."""
 
-from encollapse._extras import needed_by
+from encollapse._internal.extras import needed_by
 
 with needed_by("encollapse.study", "study"):
     from encollapse.study.plan import Plan, plan

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encollapse import _checks, _files
+from encollapse._internal import checks, files
 from encollapse.errors import MissingDependencyError
 from encollapse.geometry.comparison import MEANINGS
-from encollapse.study.execute import reason_of
+from encollapse.study.execution.trial import reason_of
 from encollapse.study.trials import dataset_label, encoding_label, model_label
 
 if TYPE_CHECKING:
@@ -99,13 +99,13 @@ def write(frame: pandas.DataFrame, path: Path, format: str) -> Path:  # noqa: A0
     MissingDependencyError
         If Parquet is asked for and pyarrow is not installed.
     """
-    _checks.choice(format, "format", FORMATS)
+    checks.choice(format, "format", FORMATS)
     target = path.with_name(f"{path.name}.{format}")
     writers: dict[str, Callable[[Path], Any]] = {
         "csv": lambda file: frame.to_csv(file, index=False),
         "parquet": lambda file: frame.to_parquet(file, index=False),
     }
-    with _files.atomic(target) as temporary:
+    with files.atomic(target) as temporary:
         try:
             writers[format](temporary)
         except ImportError:

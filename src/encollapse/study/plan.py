@@ -11,11 +11,11 @@ from typing import Any
 
 from encollapse.errors import EncollapseError, UnsupportedError
 from encollapse.study.cost import rough_seconds
-from encollapse.study.executors import cpus
+from encollapse.study.execution.executors import cpus
 from encollapse.study.labels import labels_of
 from encollapse.study.resolve import dataset_of, problem_of
 from encollapse.study.results import Results, open_results
-from encollapse.study.store import FILE, Store
+from encollapse.study.store.sqlite import FILE, Store
 from encollapse.study.study import Study
 from encollapse.study.trials import Trial, canonical_json
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from encollapse import data, encodings, ufm
-from encollapse._typing import IntArray
+from encollapse._internal.typing import IntArray
 from encollapse.errors import UnsupportedError
-from encollapse.study.located import require_content
-from encollapse.study.train_options import FIT_DEFAULTS
+from encollapse.study.spec.file_digests import require_content
+from encollapse.study.spec.train_options import FIT_DEFAULTS
 
 _OF_LOAD = ("counts", "per_class", "imbalance", "label_noise", "holdout", "standardise", "seed")
 """Keys of a data set that :func:`encollapse.data.load` takes for all of them."""

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.geometry import ClassGeometry
 from encollapse.geometry.comparison import MEANINGS
-from encollapse.study.artefacts import Arrays, load_arrays, load_geometries, load_history
-from encollapse.study.execute import reason_of, stopped_early
+from encollapse.study.execution.trial import reason_of, stopped_early
 from encollapse.study.frames import history_rows, trial_row, write
-from encollapse.study.store import Row, Store
+from encollapse.study.store.arrays import Arrays, load_arrays, load_geometries, load_history
+from encollapse.study.store.sqlite import Row, Store
 from encollapse.study.study import Study
 from encollapse.study.trials import Trial
 

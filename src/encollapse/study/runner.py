@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from encollapse.errors import ArgumentTypeError
-from encollapse.study.execute import Job, Outcome
-from encollapse.study.executors import outcomes
+from encollapse.study.execution.display import ProgressDisplay
+from encollapse.study.execution.executors import outcomes
+from encollapse.study.execution.queue import Waiting
+from encollapse.study.execution.trial import Job, Outcome
 from encollapse.study.labels import labels_of
-from encollapse.study.live import ProgressDisplay
 from encollapse.study.results import Results, open_results
-from encollapse.study.store import Row, Store
+from encollapse.study.store.sqlite import Row, Store
 from encollapse.study.study import Study, load
 from encollapse.study.trials import Trial
-from encollapse.study.waiting import Waiting
 
 
 def run(

@@ -8,10 +8,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from encollapse import _checks
+from encollapse._internal import checks
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
-from encollapse.study import spec
-from encollapse.study.located import adopt, adopted
+from encollapse.study.spec.file_digests import adopt, adopted
+from encollapse.study.spec import read as spec
 from encollapse.study.trials import Trial, canonical_json, expand, parse_settings
 
 
@@ -99,7 +99,7 @@ def load(path_or_name: str | Path) -> Study:
         return parse(file.read_text(encoding="utf-8"), str(file), origin=text)
     path = Path(path_or_name)
     if path.suffix != ".toml":
-        meant = _checks.did_you_mean(text, names())
+        meant = checks.did_you_mean(text, names())
         raise ArgumentError(
             f"study: no built-in study is called {text!r}; {meant and meant + ' '}there are {', '.join(names())}, "
             "and files ending in .toml"

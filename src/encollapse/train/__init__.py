@@ -6,18 +6,18 @@ Names load on first use, so that :mod:`encollapse.train.settings` can be read wi
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from encollapse._extras import needed_by
+from encollapse._internal.extras import needed_by
 
 _HOMES = {
     "Backbone": "models",
     "Classifier": "models",
     "Run": "run",
-    "Stationarity": "stationary",
+    "Stationarity": "loop.stationarity",
     "Status": "run",
     "fit": "fitting",
     "names": "models",
-    "objective": "objectives",
-    "stationarity": "stationary",
+    "objective": "objective",
+    "stationarity": "loop.stationarity",
 }
 
 __all__ = [
@@ -34,10 +34,10 @@ __all__ = [
 
 if TYPE_CHECKING:
     from encollapse.train.fitting import fit
+    from encollapse.train.loop.stationarity import Stationarity, stationarity
     from encollapse.train.models import Backbone, Classifier, names
-    from encollapse.train.objectives import objective
+    from encollapse.train.objective import objective
     from encollapse.train.run import Run, Status
-    from encollapse.train.stationary import Stationarity, stationarity
 
 
 def __getattr__(name: str) -> Any:

@@ -9,19 +9,19 @@ from typing import Any
 import torch
 
 from encollapse import data, encodings
-from encollapse._typing import ArrayLike
+from encollapse._internal.typing import ArrayLike
 from encollapse.data import Dataset
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.geometry import ClassGeometry, compare
 from encollapse.train import models
-from encollapse.train.fixed import frame_of_encoding
-from encollapse.train.loop import Trained, train
-from encollapse.train.predicting import Prediction, predict, require_distributions
+from encollapse.train.distributed.process_group import launch
+from encollapse.train.loop.loop import Trained, train
+from encollapse.train.loop.task import Work
 from encollapse.train.run import Run
 from encollapse.train.settings import Settings
-from encollapse.train.task import Work
-from encollapse.train.workers import launch
+from encollapse.train.theory.fixed_classifier import frame_of_encoding
+from encollapse.train.theory.prediction import Prediction, predict, require_distributions
 
 LEARNING_RATES = {"ufm": {"adam": 1e-2, "sgd": 2e-1}, "other": {"adam": 3e-3, "adamw": 3e-3, "sgd": 3e-2}}
 DECOUPLED_EPOCHS = 200

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from encollapse._typing import IntArray
+from encollapse._internal.typing import IntArray
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError
 from encollapse.train.settings import Settings

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from encollapse import _files
+from encollapse._internal import files
 from encollapse.geometry import ClassGeometry, Comparison
 from encollapse.measure import Collapse
 from encollapse.train.frames import Frame
@@ -189,17 +189,17 @@ class Run:
         """
         from safetensors.torch import save_file
 
-        target = _files.folder(directory)
-        with _files.atomic(target / "model.safetensors") as temporary:
+        target = files.folder(directory)
+        with files.atomic(target / "model.safetensors") as temporary:
             save_file(self.model.state_dict(), temporary)
         if self.frames:
             stacked = {
                 name: torch.stack([torch.as_tensor(getattr(frame, name)) for frame in self.frames])
                 for name in ("epoch", "class_means", "weight", "bias")
             }
-            with _files.atomic(target / "frames.safetensors") as temporary:
+            with files.atomic(target / "frames.safetensors") as temporary:
                 save_file(stacked, temporary)
-        _files.write_text(target / "run.json", json.dumps(self.to_dict(), indent=1) + "\n")
+        files.write_text(target / "run.json", json.dumps(self.to_dict(), indent=1) + "\n")
         return target
 
 

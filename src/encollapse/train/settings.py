@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from encollapse import _checks
+from encollapse._internal import checks
 from encollapse.errors import ArgumentError, ArgumentTypeError
 
 DECAYS = ("ufm", "plain", "decoupled")
@@ -63,27 +63,27 @@ class Settings:
 
     def __post_init__(self) -> None:
         why = "at 0 the features or the classifier grow without bound"
-        self._set("weight_decay", _checks.positive(self.weight_decay, "weight_decay", why=why))
-        _checks.choice(self.decay, "decay", DECAYS)
+        self._set("weight_decay", checks.positive(self.weight_decay, "weight_decay", why=why))
+        checks.choice(self.decay, "decay", DECAYS)
         self._check_feature_decay(why)
-        self._set("bias_decay", _checks.nonnegative(self.bias_decay, "bias_decay", allow_infinity=True))
-        _checks.choice(self.loss, "loss", LOSSES)
+        self._set("bias_decay", checks.nonnegative(self.bias_decay, "bias_decay", allow_infinity=True))
+        checks.choice(self.loss, "loss", LOSSES)
         self._set("class_weights", _class_weights(self.class_weights))
         self._check_logit_adjustment()
         if not isinstance(self.model_options, Mapping):
             raise ArgumentTypeError(f"model_options: expected a mapping, got {self.model_options!r}")
         self._set("model_options", dict(self.model_options))
-        _checks.choice(self.features, "features", ("linear", "relu"))
-        self._set("feature_dim", _checks.integer(self.feature_dim, "feature_dim", minimum=1))
+        checks.choice(self.features, "features", ("linear", "relu"))
+        self._set("feature_dim", checks.integer(self.feature_dim, "feature_dim", minimum=1))
         self._check_classifier()
         self._check_optimizer()
-        self._set("batch_size", _checks.integer(self.batch_size, "batch_size", minimum=1))
-        self._set("tolerance", _checks.nonnegative(self.tolerance, "tolerance"))
+        self._set("batch_size", checks.integer(self.batch_size, "batch_size", minimum=1))
+        self._set("tolerance", checks.nonnegative(self.tolerance, "tolerance"))
         # PyTorch's generators take seeds below 2⁶⁴.
-        self._set("seed", _checks.integer(self.seed, "seed", minimum=0, maximum=2**63 - 1))
-        _checks.choice(self.device, "device", DEVICES)
-        self._set("devices", _checks.integer(self.devices, "devices", minimum=1))
-        _checks.choice(self.precision, "precision", PRECISIONS)
+        self._set("seed", checks.integer(self.seed, "seed", minimum=0, maximum=2**63 - 1))
+        checks.choice(self.device, "device", DEVICES)
+        self._set("devices", checks.integer(self.devices, "devices", minimum=1))
+        checks.choice(self.precision, "precision", PRECISIONS)
         self._set("history_every", _history_every(self.history_every))
         self._check_checkpoint()
         for name in ("nesterov", "leave_saddles", "keep_frames", "keep_checkpoint", "progress"):
@@ -99,7 +99,7 @@ class Settings:
         if self.decay == "ufm":
             if self.feature_decay is None:
                 raise ArgumentError("feature_decay: missing; decay='ufm' regularises the features explicitly")
-            self._set("feature_decay", _checks.positive(self.feature_decay, "feature_decay", why=why))
+            self._set("feature_decay", checks.positive(self.feature_decay, "feature_decay", why=why))
         elif self.feature_decay is not None:
             raise ArgumentError(
                 f"feature_decay: decay={self.decay!r} regularises parameters and no features, "
@@ -107,7 +107,7 @@ class Settings:
             )
 
     def _check_logit_adjustment(self) -> None:
-        self._set("logit_adjustment", _checks.nonnegative(self.logit_adjustment, "logit_adjustment"))
+        self._set("logit_adjustment", checks.nonnegative(self.logit_adjustment, "logit_adjustment"))
         if self.logit_adjustment > 0 and self.loss != "cross_entropy":
             raise ArgumentError(
                 f"logit_adjustment: adds to logits, and loss={self.loss!r} has none, got {self.logit_adjustment}; "
@@ -116,23 +116,23 @@ class Settings:
 
     def _check_classifier(self) -> None:
         if isinstance(self.classifier, str):
-            _checks.choice(self.classifier, "classifier", CLASSIFIERS)
+            checks.choice(self.classifier, "classifier", CLASSIFIERS)
             return
-        matrix = _checks.array(self.classifier, "classifier", (None, None), axes="(code_dim, feature_dim)")
+        matrix = checks.array(self.classifier, "classifier", (None, None), axes="(code_dim, feature_dim)")
         if matrix.shape[1] != self.feature_dim:
             raise ArgumentError(
                 f"classifier: has {matrix.shape[1]} columns for feature_dim={self.feature_dim}; {_FIXED_SIZE}"
             )
-        self._set("classifier", _checks.read_only(matrix))
+        self._set("classifier", checks.read_only(matrix))
 
     def _check_optimizer(self) -> None:
-        _checks.choice(self.optimizer, "optimizer", OPTIMIZERS)
-        _checks.choice(self.schedule, "schedule", SCHEDULES)
+        checks.choice(self.optimizer, "optimizer", OPTIMIZERS)
+        checks.choice(self.schedule, "schedule", SCHEDULES)
         for name in ("epochs", "finish"):
-            self._set(name, _checks.integer(getattr(self, name), name, minimum=0))
-        self._set("learning_rate", _checks.positive(self.learning_rate, "learning_rate"))
+            self._set(name, checks.integer(getattr(self, name), name, minimum=0))
+        self._set("learning_rate", checks.positive(self.learning_rate, "learning_rate"))
         for name in ("momentum", "warm_up"):
-            self._set(name, _checks.nonnegative(getattr(self, name), name))
+            self._set(name, checks.nonnegative(getattr(self, name), name))
             if getattr(self, name) >= 1:
                 raise ArgumentError(f"{name}: expected a number below 1, got {getattr(self, name)}")
         if self.optimizer == "lbfgs" and self.epochs > 0:
@@ -160,7 +160,7 @@ class Settings:
             if not isinstance(self.checkpoint, str | Path):
                 raise ArgumentTypeError(f"checkpoint: expected a path, got {self.checkpoint!r}")
             self._set("checkpoint", Path(self.checkpoint))
-        self._set("checkpoint_seconds", _checks.nonnegative(self.checkpoint_seconds, "checkpoint_seconds"))
+        self._set("checkpoint_seconds", checks.nonnegative(self.checkpoint_seconds, "checkpoint_seconds"))
 
     @property
     def has_bias(self) -> bool:
@@ -196,16 +196,16 @@ KEYWORDS = tuple(field.name for field in fields(Settings))
 
 def _class_weights(value: Any) -> str | tuple[float, ...]:
     if isinstance(value, str):
-        return _checks.choice(value, "class_weights", CLASS_WEIGHTS)
-    weights = _checks.array(value, "class_weights", (None,), axes="(num_classes,)")
-    return tuple(_checks.positive(float(w), f"class_weights[{k}]") for k, w in enumerate(weights))
+        return checks.choice(value, "class_weights", CLASS_WEIGHTS)
+    weights = checks.array(value, "class_weights", (None,), axes="(num_classes,)")
+    return tuple(checks.positive(float(w), f"class_weights[{k}]") for k, w in enumerate(weights))
 
 
 def _history_every(value: Any) -> int | str | tuple[int, ...]:
     if isinstance(value, str):
-        return _checks.choice(value, "history_every", ("log",))
+        return checks.choice(value, "history_every", ("log",))
     if isinstance(value, Sequence):
         return tuple(
-            sorted({_checks.integer(v, f"history_every[{i}]", minimum=0) for i, v in enumerate(value)})
+            sorted({checks.integer(v, f"history_every[{i}]", minimum=0) for i, v in enumerate(value)})
         )
-    return _checks.integer(value, "history_every", minimum=1)
+    return checks.integer(value, "history_every", minimum=1)

@@ -1,14 +1,14 @@
 """The unrestricted feature model: its exact global minimiser, with a certificate. numpy and scipy only."""
 
 from encollapse.ufm.certificate import Certificate
-from encollapse.ufm.design import design
+from encollapse.ufm.inverse.design import design
+from encollapse.ufm.inverse.target import scale_target
+from encollapse.ufm.losses.separable import SeparableLoss
 from encollapse.ufm.objective import objective
 from encollapse.ufm.path import BiasPath, bias_path
 from encollapse.ufm.problem import Problem
-from encollapse.ufm.separable import SeparableLoss
 from encollapse.ufm.solution import Solution, Status
 from encollapse.ufm.solve import solve
-from encollapse.ufm.targets import scale_target
 
 __all__ = [
     "BiasPath",

@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from encollapse._typing import FloatArray
-from encollapse.ufm.labels import WeightedLabels
+from encollapse._internal.typing import FloatArray
+from encollapse.ufm.mse.weighted_labels import WeightedLabels
 
 EPS = float(np.finfo(np.float64).eps)
 

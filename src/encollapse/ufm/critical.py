@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from encollapse.ufm.long_tail import LongTail
-from encollapse.ufm.reduction import Reduction
+from encollapse.ufm.mse.label_svd import Reduction
+from encollapse.ufm.structured.long_tail import LongTail
 
 
 @dataclass(frozen=True)

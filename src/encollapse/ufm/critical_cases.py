@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from encollapse.ufm.critical import CriticalPoint
-from encollapse.ufm.reduction import Reduction
-from encollapse.ufm.shrinkage import Shrinkage
+from encollapse.ufm.deep.schatten_prox import Shrinkage
+from encollapse.ufm.mse.label_svd import Reduction
 
 _NO_MEAN = (
     "The mean label is zero, so the bias is zero and the mean direction is not learnt at any bias decay."

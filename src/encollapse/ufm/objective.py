@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from encollapse import _checks
-from encollapse._typing import ArrayLike, FloatArray
+from encollapse._internal import checks
+from encollapse._internal.typing import ArrayLike, FloatArray
 from encollapse.errors import ArgumentError
-from encollapse.ufm.layers import check_layers, is_layers, split_cost
+from encollapse.ufm.deep.layers import check_layers, is_layers, split_cost
 from encollapse.ufm.problem import Problem
 
 
@@ -51,14 +51,14 @@ def objective(
         pairs = zip(problem.weight_decays, layers, strict=True)
         decay = 0.5 * sum(value * float(np.sum(layer**2)) for value, layer in pairs)
     else:
-        w = _checks.array(weight, "weight", (q, None), axes="(code_dim, feature_dim)")
+        w = checks.array(weight, "weight", (q, None), axes="(code_dim, feature_dim)")
         decay = split_cost(w, problem.weight_decays)
-    m = _checks.array(class_means, "class_means", (None, k), axes="(feature_dim, num_classes)")
+    m = checks.array(class_means, "class_means", (None, k), axes="(feature_dim, num_classes)")
     if w.shape[1] != m.shape[0]:
         raise ArgumentError(
             f"class_means: expected shape ({w.shape[1]}, {k}) to go with the weight of shape {w.shape}, got {m.shape}"
         )
-    b = np.zeros(q) if bias is None else _checks.array(bias, "bias", (q,), axes="(code_dim,)")
+    b = np.zeros(q) if bias is None else checks.array(bias, "bias", (q,), axes="(code_dim,)")
     if (problem.features == "relu" and (m < 0).any()) or (math.isinf(problem.bias_decay) and b.any()):
         return math.inf
     fit = float(_losses(problem, w @ m + b[:, None]) @ problem.priors)

@@ -8,8 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from encollapse import _checks
-from encollapse._typing import FloatArray
+from encollapse._internal import checks
+from encollapse._internal.typing import FloatArray
 from encollapse.errors import ArgumentError
 from encollapse.ufm.path_cosines import mean_cosines
 from encollapse.ufm.problem import Problem
@@ -42,7 +42,7 @@ class BiasPath:
         ``-1/(K - 1)`` for a simplex equiangular tight frame, 0 for an orthogonal frame; NaN where nothing is learnt.
         Computed on first use, for all bias decays together.
         """
-        return np.asarray(_checks.read_only(mean_cosines(self.solutions)))
+        return np.asarray(checks.read_only(mean_cosines(self.solutions)))
 
 
 def bias_path(problem: Problem, bias_decays: Iterable[float]) -> BiasPath:
@@ -54,10 +54,10 @@ def bias_path(problem: Problem, bias_decays: Iterable[float]) -> BiasPath:
         If the grid is empty, or a value is negative or NaN.
     """
     grid = [
-        _checks.nonnegative(value, f"bias_decays[{i}]", allow_infinity=True)
+        checks.nonnegative(value, f"bias_decays[{i}]", allow_infinity=True)
         for i, value in enumerate(bias_decays)
     ]
     if not grid:
         raise ArgumentError("bias_decays: expected at least one value, got none")
     critical = problem.critical_bias_decay()
-    return BiasPath(_checks.read_only(np.array(grid)), solve_along(problem, grid), critical)
+    return BiasPath(checks.read_only(np.array(grid)), solve_along(problem, grid), critical)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from encollapse._typing import FloatArray
-from encollapse.ufm.absolute import AbsoluteValues
-from encollapse.ufm.factors import LazyFactors
-from encollapse.ufm.mse import Minimiser, clear
+from encollapse._internal.typing import FloatArray
+from encollapse.ufm.mse.factors import LazyFactors
+from encollapse.ufm.mse.minimize import Minimiser, clear
+from encollapse.ufm.mse.resolvent.polar_gram import AbsoluteValues
 from encollapse.ufm.solution import Solution
 
 _FEW = 8

@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from encollapse import _checks
-from encollapse._typing import ArrayLike, FloatArray, IntArray
+from encollapse._internal import checks
+from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import Encoding
 from encollapse.encodings.affine import AffineOneHot
 from encollapse.errors import ArgumentError, ArgumentTypeError, UnsupportedError
-from encollapse.ufm.blocks import Kinds, affine_form
+from encollapse.ufm.convex.output_maps import BlockTable, DenseTable
 from encollapse.ufm.critical import CriticalPoint, critical_point, critical_point_of_tail
 from encollapse.ufm.critical_cases import deep_critical, limited_critical, relu_critical
-from encollapse.ufm.labels import WeightedLabels
-from encollapse.ufm.long_tail import LongTail
-from encollapse.ufm.losses import LOSSES, ConvexLoss, check_loss
-from encollapse.ufm.reduction import Reduction
-from encollapse.ufm.shrinkage import Shrinkage
-from encollapse.ufm.tables import BlockTable, DenseTable
+from encollapse.ufm.deep.schatten_prox import Shrinkage
+from encollapse.ufm.losses.losses import LOSSES, ConvexLoss, check_loss
+from encollapse.ufm.mse.label_svd import Reduction
+from encollapse.ufm.mse.weighted_labels import WeightedLabels
+from encollapse.ufm.structured.by_count import Kinds, affine_form
+from encollapse.ufm.structured.long_tail import LongTail
 
 _NO_CRITICAL = (
     "Only MSE has a closed form for the bias decay at which the mean direction starts to be learnt: under another loss "
@@ -121,23 +121,23 @@ class Problem:
                 "make one with encollapse.encodings, or Encoding(codewords)"
             )
         self._set("encoding", encoding)
-        self._set("counts", _checks.read_only(_checks.class_counts(counts, encoding.num_classes)))
-        self._set("depth", _checks.integer(depth, "depth", minimum=1))
+        self._set("counts", checks.read_only(checks.class_counts(counts, encoding.num_classes)))
+        self._set("depth", checks.integer(depth, "depth", minimum=1))
         decays = _layer_decays(weight_decay, self.depth)
         self._set("weight_decays", decays)
         self._set("weight_decay", decays[0] if len(set(decays)) == 1 else _geometric_mean(decays))
-        self._set("feature_decay", _checks.positive(feature_decay, "feature_decay", why=_WHY_POSITIVE))
-        self._set("bias_decay", _checks.nonnegative(bias_decay, "bias_decay", allow_infinity=True))
+        self._set("feature_decay", checks.positive(feature_decay, "feature_decay", why=_WHY_POSITIVE))
+        self._set("bias_decay", checks.nonnegative(bias_decay, "bias_decay", allow_infinity=True))
         wide = feature_dim is None
-        self._set("feature_dim", None if wide else _checks.integer(feature_dim, "feature_dim", minimum=1))
+        self._set("feature_dim", None if wide else checks.integer(feature_dim, "feature_dim", minimum=1))
         if isinstance(loss, str):
-            self._set("loss", _checks.choice(loss, "loss", ("mse", *LOSSES)))
+            self._set("loss", checks.choice(loss, "loss", ("mse", *LOSSES)))
             self._set("convex_loss", LOSSES.get(loss))
         else:
             convex = check_loss(loss)
             self._set("loss", convex.name)
             self._set("convex_loss", convex)
-        self._set("features", _checks.choice(features, "features", ("linear", "relu")))
+        self._set("features", checks.choice(features, "features", ("linear", "relu")))
         self._refuse_unsolved()
 
     def _refuse_unsolved(self) -> None:
@@ -338,7 +338,7 @@ class Problem:
         for name in (*self.__dataclass_fields__, *_FREE_OF_THE_BIAS):
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
-        decay = _checks.nonnegative(bias_decay, "bias_decay", allow_infinity=True)
+        decay = checks.nonnegative(bias_decay, "bias_decay", allow_infinity=True)
         other.__dict__["bias_decay"] = decay
         other._refuse_unsolved()
         return other
@@ -363,14 +363,14 @@ def _layer_decays(weight_decay: Any, depth: int) -> tuple[float, ...]:
         isinstance(weight_decay, np.ndarray) and weight_decay.ndim > 0
     )
     if not listed:
-        return (_checks.positive(weight_decay, "weight_decay", why=_WHY_POSITIVE),) * depth
+        return (checks.positive(weight_decay, "weight_decay", why=_WHY_POSITIVE),) * depth
     if len(weight_decay) != depth:
         each = "" if depth == 1 else f", or one for each of the {depth} layers"
         raise ArgumentError(
             f"weight_decay: expected one number{each}, as depth={depth}, got {len(weight_decay)}"
         )
     return tuple(
-        _checks.positive(value, f"weight_decay[{i}]", why=_WHY_POSITIVE)
+        checks.positive(value, f"weight_decay[{i}]", why=_WHY_POSITIVE)
         for i, value in enumerate(weight_decay)
     )
 

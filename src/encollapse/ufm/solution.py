@@ -8,13 +8,13 @@ from functools import cached_property
 
 import numpy as np
 
-from encollapse import _checks
-from encollapse._typing import FloatArray
+from encollapse._internal import checks
+from encollapse._internal.typing import FloatArray
 from encollapse.geometry import ClassGeometry
 from encollapse.ufm.certificate import Certificate
-from encollapse.ufm.composite import Start
-from encollapse.ufm.factors import Factors
-from encollapse.ufm.layers import split
+from encollapse.ufm.convex.composite import Start
+from encollapse.ufm.deep.layers import split
+from encollapse.ufm.mse.factors import Factors
 from encollapse.ufm.problem import Problem
 
 
@@ -109,7 +109,7 @@ class Solution:
     @cached_property
     def singular_values(self) -> FloatArray:
         """Singular values of ``Z = W M diag(u)``, (min(q, K),), descending; 0 for directions that are not learnt."""
-        return np.asarray(_checks.read_only(self.factors.singular_values()))
+        return np.asarray(checks.read_only(self.factors.singular_values()))
 
     @cached_property
     def geometry(self) -> ClassGeometry:

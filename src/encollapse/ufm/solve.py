@@ -9,21 +9,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from encollapse import _checks
-from encollapse._typing import FloatArray
+from encollapse._internal import checks
+from encollapse._internal.typing import FloatArray
 from encollapse.errors import ArgumentError, ArgumentTypeError, SolverError
-from encollapse.ufm.blocks import affine_form, minimise_blocks
 from encollapse.ufm.certificate import Certificate
-from encollapse.ufm.composite import Composite
-from encollapse.ufm.convex import minimise_composite
-from encollapse.ufm.factors import DenseFactors, Factors, LazyFactors
-from encollapse.ufm.mse import minimise, minimise_along
+from encollapse.ufm.convex.composite import Composite
+from encollapse.ufm.convex.minimize import minimise_composite
+from encollapse.ufm.deep.minimize import minimise_spectral
+from encollapse.ufm.deep.model import SpectralModel
+from encollapse.ufm.mse.factors import DenseFactors, Factors, LazyFactors
+from encollapse.ufm.mse.minimize import minimise, minimise_along
 from encollapse.ufm.problem import Problem
-from encollapse.ufm.relu_model import ReluModel
-from encollapse.ufm.relu_solve import minimise_relu
+from encollapse.ufm.relu.minimize import minimise_relu
+from encollapse.ufm.relu.model import ReluModel
 from encollapse.ufm.solution import Solution, Status
-from encollapse.ufm.spectral import SpectralModel
-from encollapse.ufm.spectral_solve import minimise_spectral
+from encollapse.ufm.structured.by_count import affine_form, minimise_blocks
 
 
 def solve(problem: Problem, *, throw: bool = True, near: Solution | None = None) -> Solution:
@@ -264,7 +264,7 @@ def _solution(
     return Solution(
         problem=problem,
         loss=loss,
-        bias=_checks.read_only(bias),
+        bias=checks.read_only(bias),
         certificate=certificate,
         status=status,
         iterations=iterations,

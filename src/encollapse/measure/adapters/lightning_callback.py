@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from encollapse import _checks
+from encollapse._internal import checks
 from encollapse.errors import ArgumentError
 from encollapse.measure.adapters.logged import chosen_metrics, entries
-from encollapse.measure.network import SplitBatches, measure_model
+from encollapse.measure.model import SplitBatches, measure_model
 from encollapse.measure.result import Collapse
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ class CollapseCallback(_Callback):
         split: Callable[[Any], tuple[Any, Any]] | None = None,
         **options: Any,
     ) -> None:
-        self._data = _checks.choice(data, "data", ("train", "validation")) if isinstance(data, str) else data
-        self._every = _checks.integer(every, "every", minimum=1)
+        self._data = checks.choice(data, "data", ("train", "validation")) if isinstance(data, str) else data
+        self._every = checks.integer(every, "every", minimum=1)
         self._metrics, self._prefix, self._split = chosen_metrics(metrics), prefix, split
         self._options: dict[str, Any] = {"progress": False} | options
         self.results: dict[int, Collapse] = {}

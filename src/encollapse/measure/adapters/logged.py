@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from encollapse import _checks
+from encollapse._internal import checks
 from encollapse.measure.result import VALUES, Collapse
 
 
@@ -16,7 +16,7 @@ def chosen_metrics(metrics: Sequence[str] | None, known: Sequence[str] = VALUES)
     ArgumentError
         If there is no value of that name.
     """
-    return tuple(known if metrics is None else (_checks.choice(name, "metrics", known) for name in metrics))
+    return tuple(known if metrics is None else (checks.choice(name, "metrics", known) for name in metrics))
 
 
 def entries(collapse: Collapse, metrics: Sequence[str], prefix: str) -> dict[str, float]:

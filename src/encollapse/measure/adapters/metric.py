@@ -13,13 +13,13 @@ from torchmetrics import Metric
 
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError
-from encollapse.geometry.metrics import METRICS, Convention, as_convention
 from encollapse.measure.adapters.head import SharedHead
 from encollapse.measure.adapters.logged import chosen_metrics
-from encollapse.measure.classifier import require_encoding
-from encollapse.measure.moments import ClassMoments
+from encollapse.measure.class_moments import ClassMoments
+from encollapse.measure.decisions.classifier import require_encoding
 from encollapse.measure.packing import MomentShape, merge_packed, pack, unpack
 from encollapse.measure.result import Collapse
+from encollapse.metrics import METRICS, Convention, as_convention
 
 
 class NeuralCollapse(Metric):

@@ -7,10 +7,10 @@ from typing import Any
 
 from transformers import Trainer, TrainerCallback
 
-from encollapse import _checks
+from encollapse._internal import checks
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.measure.adapters.logged import chosen_metrics, entries
-from encollapse.measure.network import SplitBatches, measure_model
+from encollapse.measure.model import SplitBatches, measure_model
 from encollapse.measure.result import Collapse
 
 
@@ -58,8 +58,8 @@ class CollapseTrainerCallback(TrainerCallback):
         if not isinstance(trainer, Trainer):
             raise ArgumentTypeError(f"trainer: expected a transformers.Trainer, got {type(trainer).__name__}")
         self._trainer: Any = trainer
-        self._data = _checks.choice(data, "data", ("train", "eval"))
-        self._every = _checks.integer(every, "every", minimum=1)
+        self._data = checks.choice(data, "data", ("train", "eval"))
+        self._every = checks.integer(every, "every", minimum=1)
         self._metrics, self._prefix, self._split = chosen_metrics(metrics), prefix, split or split_labels
         self._options: dict[str, Any] = {"progress": False} | options
         self.results: dict[int, Collapse] = {}

@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from encollapse import _checks
+from encollapse._internal import checks
 from encollapse.errors import ArgumentTypeError, EncollapseError
 
 Result = TypeVar("Result")
@@ -64,7 +64,7 @@ def process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     ArgumentError
         If `workers` is below one.
     """
-    count = _checks.integer(workers, "workers", minimum=1)
+    count = checks.integer(workers, "workers", minimum=1)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(count, mp_context=context, initializer=_one_thread) as pool:
         try:

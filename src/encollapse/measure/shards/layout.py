@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from encollapse import _checks
-from encollapse._typing import ArrayLike, IntArray
+from encollapse._internal import checks
+from encollapse._internal.typing import ArrayLike, IntArray
 from encollapse.errors import ArgumentError, FileFormatError
-from encollapse.measure.files import SUFFIXES, array_names, load_array
-from encollapse.measure.parquet import LABEL_NAMES
-from encollapse.measure.row_files import RowFile, open_rows
+from encollapse.measure.io.arrays import SUFFIXES, array_names, load_array
+from encollapse.measure.io.parquet import LABEL_NAMES
+from encollapse.measure.io.rows import RowFile, open_rows
 
 _FEATURES = "features"
 
@@ -30,7 +30,7 @@ class Labels:
     def read(self, start: int, stop: int) -> IntArray:
         """Labels of rows `start` to `stop` of the shard, as int64."""
         values: Any = self.values if self.path is None else load_array(self.path, self.key)
-        return _checks.class_labels(values[self.first + start : self.first + stop], 2**62, str(self.path))
+        return checks.class_labels(values[self.first + start : self.first + stop], 2**62, str(self.path))
 
     def count(self) -> int:
         """How many labels the file has in all."""
@@ -170,7 +170,7 @@ def _with(shard: Shard, labels: Labels, path: Path) -> Shard:
 def _from_one(shards: Sequence[Shard], labels: Any, path: Path | None, key: str | None) -> list[Shard]:
     total = sum(shard.num_rows for shard in shards)
     whole = (
-        Labels(values=_checks.class_labels(labels, 2**62))
+        Labels(values=checks.class_labels(labels, 2**62))
         if path is None
         else Labels(path, _label_key(path, key))
     )

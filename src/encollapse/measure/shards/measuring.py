@@ -11,25 +11,25 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from encollapse import _checks
-from encollapse._progress import tracked
-from encollapse._typing import ArrayLike, FloatArray
+from encollapse._internal import checks
+from encollapse._internal.progress import tracked
+from encollapse._internal.typing import ArrayLike, FloatArray
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError
-from encollapse.geometry.metrics import Convention, as_convention
-from encollapse.geometry.metrics.variability import wants_exact_covariance
-from encollapse.geometry.statistics import ClassStatistics
 from encollapse.measure.assembly import assemble
-from encollapse.measure.classifier import Classifier, require_encoding
-from encollapse.measure.decisions import Decisions, Tally, no_decisions
+from encollapse.measure.decisions.classifier import Classifier, require_encoding
+from encollapse.measure.decisions.counter import Decisions, Tally, no_decisions
 from encollapse.measure.from_features import plausible_classes
+from encollapse.measure.moments.projection import Projection, keeps_covariance
 from encollapse.measure.packing import MomentShape, unpack
-from encollapse.measure.projection import Projection, keeps_covariance
 from encollapse.measure.result import Collapse
 from encollapse.measure.second_pass import with_covariance
 from encollapse.measure.shards.executing import in_order
 from encollapse.measure.shards.layout import Shard, find_shards
 from encollapse.measure.shards.spans import Rules, Span, covariance_of, cut, decisions_of, moments_of
+from encollapse.metrics import Convention, as_convention
+from encollapse.metrics.nc1 import wants_exact_covariance
+from encollapse.metrics.statistics import ClassStatistics
 
 T = TypeVar("T")
 
@@ -164,7 +164,7 @@ def _decisions(tally: Tally, counts: np.ndarray[Any, Any]) -> Decisions:
 
 def _num_classes(given: int | None, encoding: Encoding | None, shards: list[Shard], num_rows: int) -> int:
     if given is not None:
-        return _checks.integer(given, "num_classes", minimum=1)
+        return checks.integer(given, "num_classes", minimum=1)
     if encoding is not None:
         return encoding.num_classes
     tops = [int(s.labels.read(0, s.num_rows).max()) for s in shards if s.num_rows]
@@ -172,7 +172,7 @@ def _num_classes(given: int | None, encoding: Encoding | None, shards: list[Shar
 
 
 def _as_statistics(centers: ArrayLike, num_classes: int, feature_dim: int) -> ClassStatistics:
-    means = _checks.array(centers, "centers", (num_classes, feature_dim), axes="(K, d)", finite=False)
+    means = checks.array(centers, "centers", (num_classes, feature_dim), axes="(K, d)", finite=False)
     present = np.isfinite(means).all(axis=1)
     if not present.any():
         raise ArgumentError(

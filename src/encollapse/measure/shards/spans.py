@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from encollapse._typing import ArrayLike, FloatArray, IntArray
+from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.errors import ArgumentError, ArgumentTypeError
-from encollapse.geometry.statistics import Averaging, ClassStatistics
-from encollapse.measure.classifier import Classifier
-from encollapse.measure.decisions import Tally, classifier_rule
-from encollapse.measure.inputs import FeatureRows, rows_per_block
+from encollapse.measure.decisions.classifier import Classifier
+from encollapse.measure.decisions.counter import Tally, classifier_rule
+from encollapse.measure.decisions.rules import NearestMean
+from encollapse.measure.moments.inputs import FeatureRows, rows_per_block
+from encollapse.measure.moments.projection import Projection
 from encollapse.measure.packing import MomentShape, pack
-from encollapse.measure.projection import Projection
-from encollapse.measure.rules import NearestMean
 from encollapse.measure.second_pass import covariance_about_means
 from encollapse.measure.shards.layout import Shard
+from encollapse.metrics.statistics import Averaging, ClassStatistics
 
 _ENTRIES = 2**26
 """Entries of features in a piece of work: 256 MiB in float32."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from encollapse import _checks
+from encollapse._internal import checks
 from encollapse.errors import ArgumentError, ArgumentTypeError
 
 ACTIVATIONS = ("relu", "gelu", "tanh")
@@ -19,7 +19,7 @@ IMPORTED = "PACKAGE.MODULE:CLASS"
 def _whole_numbers(value: Any, name: str) -> list[int]:
     if not isinstance(value, list | tuple) or not value:
         raise ArgumentTypeError(f"{name}: expected a list of one whole number or more, got {value!r}")
-    return [_checks.integer(entry, name, minimum=1) for entry in value]
+    return [checks.integer(entry, name, minimum=1) for entry in value]
 
 
 def _flag(value: Any, name: str) -> bool:
@@ -44,12 +44,12 @@ def _mapping(value: Any, name: str) -> dict[str, Any]:
     return dict(value)
 
 
-_size = partial(_checks.integer, minimum=1)
-_depth = partial(_checks.integer, minimum=0)
+_size = partial(checks.integer, minimum=1)
+_depth = partial(checks.integer, minimum=0)
 
 
 def _one_of(*options: str) -> Callable[[Any, str], Any]:
-    return partial(_checks.choice, options=options)
+    return partial(checks.choice, options=options)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ _DENSE = {
 }
 _RESIDUAL = {
     "normalisation": Option("group", _one_of("group", "batch", "none")),
-    "stem_stride": Option(1, partial(_checks.integer, minimum=1, maximum=4)),
+    "stem_stride": Option(1, partial(checks.integer, minimum=1, maximum=4)),
 }
 
 CATALOGUE: dict[str, Entry] = {
@@ -206,7 +206,7 @@ def _entry(model: Any) -> Entry:
     if is_module(model):
         return OF_MODULES
     if not recognised(model):
-        meant = _checks.did_you_mean(model, CATALOGUE)
+        meant = checks.did_you_mean(model, CATALOGUE)
         raise ArgumentError(
             f"model: expected one of {', '.join(map(repr, CATALOGUE))}, or the import path of a "
             f"torch.nn.Module as {IMPORTED}, got {model!r}" + (meant and f"; {meant}")

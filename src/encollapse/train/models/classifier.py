@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from encollapse import _checks
+from encollapse._internal import checks
 
 
 class Backbone(nn.Module):
@@ -45,7 +45,7 @@ class Backbone(nn.Module):
         self.last = nn.Linear(width, feature_dim) if last_layer else None
         if self.last is None:
             self.register_buffer("scale", torch.tensor(1.0))
-        self.rectified = _checks.choice(features, "features", ("linear", "relu")) == "relu"
+        self.rectified = checks.choice(features, "features", ("linear", "relu")) == "relu"
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Features (N, d) of `inputs`."""

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from encollapse import _checks, _files
-from encollapse._progress import tracked
+from encollapse._internal import checks
+from encollapse._internal.files import atomic
+from encollapse._internal.progress import tracked
 from encollapse.data import Dataset, Split, standardised
 from encollapse.errors import ArgumentError, FileFormatError
-from encollapse.measure import files, load_features
-from encollapse.train.chunks import chunks
+from encollapse.measure import load_features
+from encollapse.measure.io import arrays as files
+from encollapse.train.models.batches import chunks
 from encollapse.train.models.catalogue import check_options
 from encollapse.train.models.imported import Trunk, imported
 
@@ -95,7 +97,7 @@ class _Extractor:
         if code is not None:
             self._key.update(Path(code).read_bytes())
         for value in module.state_dict().values():
-            self._key.update(_checks.to_numpy(value, "weights").tobytes())
+            self._key.update(checks.to_numpy(value, "weights").tobytes())
 
     def __call__(self, inputs: Features) -> Features:
         key = self._key.copy()
@@ -111,7 +113,7 @@ class _Extractor:
         while len(_memory) > KEPT:
             _memory.popitem(last=False)
         if stored is not None and not stored.is_file():
-            with _files.atomic(stored) as temporary, temporary.open("wb") as handle:
+            with atomic(stored) as temporary, temporary.open("wb") as handle:
                 np.save(handle, _memory[name], allow_pickle=False)
         return _memory[name]
 
@@ -163,7 +165,7 @@ def _from_file(path: Path, dataset: Dataset) -> tuple[Features, Features | None]
 
 
 def _rows(path: Path, key: str | None, split: Split) -> Features:
-    whole = _checks.to_numpy(load_features(path, key), str(path))
+    whole = checks.to_numpy(load_features(path, key), str(path))
     last = int(split.rows.max())
     if last >= len(whole):
         raise ArgumentError(

@@ -1,0 +1,229 @@
+"""Checks of arguments: each returns the value in its canonical form or raises naming the argument."""
+
+import difflib
+import math
+import numbers
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
+from encollapse.errors import ArgumentError, ArgumentTypeError
+
+
+def to_numpy(value: ArrayLike, name: str) -> np.ndarray[Any, Any]:
+    """Convert arrays, nested sequences and torch tensors (any device, any float dtype) to numpy."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.Tensor):
+        return _tensor_to_numpy(value, name)
+    if (
+        torch is not None
+        and isinstance(value, list | tuple)
+        and isinstance(next(iter(value), None), torch.Tensor)
+    ):
+        value = [to_numpy(item, name) for item in value]  # numpy takes no tensors that require gradients
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        count = int(np.ma.getmaskarray(value).sum())
+        raise ArgumentError(
+            f"{name}: {count} entries are masked; drop or fill the samples they belong to first"
+        )
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise ArgumentError(f"{name}: not an array ({error}); pass rows of equal length") from None
+    if array.dtype == object:
+        raise ArgumentTypeError(f"{name}: expected numbers, got an array of dtype object")
+    return array
+
+
+def require_dense(tensor: Any, name: str) -> None:
+    """Raise unless a torch tensor has its entries in memory, one after the other."""
+    torch = sys.modules["torch"]
+    if tensor.is_meta:
+        raise ArgumentTypeError(f"{name}: expected a tensor with values, got one on the device 'meta'")
+    if tensor.is_nested or tensor.layout != torch.strided:
+        kind = "a nested one" if tensor.is_nested else str(tensor.layout)
+        cure = "pad it" if tensor.is_nested else "use .to_dense()"
+        raise ArgumentTypeError(f"{name}: expected a dense tensor, got {kind}; {cure}")
+    if tensor.is_quantized:
+        raise ArgumentTypeError(
+            f"{name}: expected a tensor of numbers, got {tensor.dtype}; use .dequantize()"
+        )
+
+
+def _tensor_to_numpy(tensor: Any, name: str) -> np.ndarray[Any, Any]:
+    require_dense(tensor, name)
+    own = tensor.detach().cpu().resolve_conj().resolve_neg()
+    try:
+        return np.asarray(own.numpy())
+    except TypeError as error:  # a dtype that numpy does not have
+        if own.is_floating_point():
+            return np.asarray(own.float().numpy())
+        raise ArgumentTypeError(
+            f"{name}: expected numbers that numpy has, got {own.dtype} ({error})"
+        ) from None
+
+
+def array(
+    value: ArrayLike, name: str, shape: Sequence[int | None], *, axes: str = "", finite: bool = True
+) -> FloatArray:
+    """Return `value` as float64 with the given shape (``None`` matches any length above zero)."""
+    raw = to_numpy(value, name)
+    if raw.dtype.kind not in "fiu":
+        raise ArgumentTypeError(
+            f"{name}: expected real numbers, got dtype {raw.dtype}; convert it to float64"
+        )
+    wanted = (
+        "("
+        + ", ".join("any" if s is None else str(s) for s in shape)
+        + ("," if len(shape) == 1 else "")
+        + ")"
+    )
+    hint = f" = {axes}" if axes else ""
+    if raw.ndim != len(shape) or any(s is not None and s != r for s, r in zip(shape, raw.shape, strict=True)):
+        raise ArgumentError(f"{name}: expected shape {wanted}{hint}, got {raw.shape}")
+    if raw.size == 0:
+        raise ArgumentError(f"{name}: expected at least one entry, got shape {raw.shape}")
+    result = raw.astype(np.float64)
+    if finite and not np.isfinite(result).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(result))[0])
+        raise ArgumentError(
+            f"{name}: every entry must be finite, got {result[where]} at index {where}; "
+            "remove or repair such entries first"
+        )
+    return result
+
+
+def real(value: Any, name: str) -> float:
+    """Return a real number as float; booleans, strings and NaN are refused."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real | np.ndarray):
+        raise ArgumentTypeError(f"{name}: expected a number, got {value!r} of type {type(value).__name__}")
+    if isinstance(value, np.ndarray) and (value.ndim != 0 or value.dtype.kind not in "fiu"):
+        raise ArgumentTypeError(f"{name}: expected a number, got an array of shape {value.shape}")
+    number = float(value)
+    if math.isnan(number):
+        raise ArgumentError(f"{name}: expected a number, got NaN")
+    return number
+
+
+def positive(value: Any, name: str, *, why: str = "") -> float:
+    """Return a finite number above zero."""
+    number = real(value, name)
+    if not 0 < number < math.inf:
+        reason = f"; {why}" if why else ""
+        raise ArgumentError(f"{name}: expected a finite number above 0, got {number}{reason}")
+    return number
+
+
+def nonnegative(value: Any, name: str, *, allow_infinity: bool = False, why: str = "") -> float:
+    """Return a number that is zero or above."""
+    number = real(value, name)
+    if number < 0 or (math.isinf(number) and not allow_infinity):
+        allowed = "0 or above (infinity included)" if allow_infinity else "finite and 0 or above"
+        reason = f"; {why}" if why else ""
+        raise ArgumentError(f"{name}: expected a number {allowed}, got {number}{reason}")
+    return number
+
+
+def integer(value: Any, name: str, *, minimum: int, maximum: int | None = None, why: str = "") -> int:
+    """Return a whole number within bounds; booleans and floats are refused."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise ArgumentTypeError(
+            f"{name}: expected a whole number, got {value!r} of type {type(value).__name__}"
+        )
+    number = int(value)
+    if number < minimum or (maximum is not None and number > maximum):
+        bounds = f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+        reason = f" ({why})" if why else ""
+        raise ArgumentError(f"{name}: expected {bounds}{reason}, got {number}")
+    return number
+
+
+def flag(value: Any, name: str) -> bool:
+    """Return a bool; other values, which have a truth of their own, are refused."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ArgumentTypeError(
+            f"{name}: expected True or False, got {value!r} of type {type(value).__name__}"
+        )
+    return bool(value)
+
+
+def choice(value: Any, name: str, options: Sequence[str]) -> str:
+    """Return `value` if it is one of `options`."""
+    if value not in options:
+        meant = did_you_mean(value, options)
+        raise ArgumentError(
+            f"{name}: expected one of {', '.join(map(repr, options))}, got {value!r}"
+            + (meant and f"; {meant}")
+        )
+    return str(value)
+
+
+def did_you_mean(word: Any, known: Iterable[str]) -> str:
+    """``did you mean 'x'?`` where a known word is near, else nothing."""
+    close = difflib.get_close_matches(word, known, n=1) if isinstance(word, str) else []
+    return f"did you mean {close[0]!r}?" if close else ""
+
+
+def class_counts(value: Any, num_classes: int, name: str = "counts") -> IntArray:
+    """Return samples per class ``(K,)``: an int means balanced; every class needs at least one."""
+    raw = to_numpy(value, name)
+    if raw.dtype.kind not in "iu":
+        raise ArgumentTypeError(
+            f"{name}: expected whole numbers, got dtype {raw.dtype}; convert with .astype(int)"
+        )
+    if raw.ndim == 0:
+        raw = np.full(num_classes, raw)
+    if raw.shape != (num_classes,):
+        raise ArgumentError(
+            f"{name}: expected one number or shape ({num_classes},), one entry a class, got {raw.shape}"
+        )
+    if (raw < 1).any():
+        k = int(np.argmax(raw < 1))
+        raise ArgumentError(
+            f"{name}: class {k} has {int(raw[k])} samples; every class needs at least one: "
+            "leave empty classes out of the encoding and of the counts"
+        )
+    return raw.astype(np.int64)
+
+
+def class_labels(value: ArrayLike, num_classes: int, name: str = "labels") -> IntArray:
+    """Return labels ``(N,)`` as int64, each from 0 to K - 1."""
+    raw = to_numpy(value, name)
+    if raw.dtype.kind not in "iu":
+        raise ArgumentTypeError(
+            f"{name}: expected whole numbers, got dtype {raw.dtype}; convert with .astype(int) or .long()"
+        )
+    if raw.ndim != 1:
+        raise ArgumentError(f"{name}: expected shape (N,), got {raw.shape}")
+    outside = (raw < 0) | (raw >= num_classes)
+    if outside.any():
+        i = int(np.argmax(outside))
+        allowed = f"from 0 to {num_classes - 1}" if num_classes < 2**62 else "of 0 or above"
+        raise ArgumentError(
+            f"{name}: expected values {allowed}, got {int(raw[i])} at index {i}; "
+            "drop such samples (padding or ignore marks such as -100 included) first"
+        )
+    return raw.astype(np.int64)
+
+
+def class_priors(value: ArrayLike | None, num_classes: int, name: str = "priors") -> FloatArray:
+    """Return class frequencies ``(K,)`` that sum to one; ``None`` means uniform."""
+    if value is None:
+        return np.full(num_classes, 1.0 / num_classes)
+    result = array(value, name, (num_classes,), axes="(num_classes,)")
+    if (result < 0).any():
+        k = int(np.argmax(result < 0))
+        raise ArgumentError(f"{name}: expected frequencies of 0 or above, got {result[k]} for class {k}")
+    total = float(result.sum())
+    if abs(total - 1.0) > 1e-9:
+        raise ArgumentError(f"{name}: expected frequencies that sum to 1, got a sum of {total}; divide by it")
+    return result
+
+
+def read_only(values: np.ndarray[Any, Any]) -> Any:
+    """Mark an array of ours as read-only and return it."""
+    values.flags.writeable = False
+    return values

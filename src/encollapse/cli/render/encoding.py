@@ -1,0 +1,111 @@
+"""One encoding on a card: its size, its angles and distances, and its Gram matrix in colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from encollapse._internal.typing import FloatArray
+from encollapse.encodings import Encoding
+from encollapse.report.cells import cosine_range, fact_table, vector
+from encollapse.study.trials import plain
+
+_WIDEST = 32
+"""Classes up to which the Gram matrix is drawn."""
+
+_LONG = 48
+"""Characters of an example's option that are shown."""
+
+
+def encoding_table(encoding: Encoding, example: Sequence[str] = ()) -> RenderableType:
+    """Size, lengths, mean, angles and distances of the codewords, and their Gram matrix as coloured cells.
+
+    Options in `example` are named as what was chosen for want of others.
+    """
+    facts = _facts(encoding)
+    shown: list[tuple[str, Any]] = [
+        ("encoding", f"{encoding.name}: {encoding.num_classes} codewords of length {encoding.code_dim}"),
+        ("rank", f"{facts['rank']}, centred {facts['rank_centered']}"),
+        ("norms", vector(facts["norms"])),
+        ("norm of mean", f"{facts['mean_norm']:.6g} with balanced classes"),
+        ("cosines", cosine_range(facts["cosines"])),
+        ("  centred", cosine_range(facts["cosines_centered"])),
+        (
+            "least distance",
+            f"{facts['least_distance']:.6g}, classes {facts['closest'][0]} and {facts['closest'][1]}",
+        ),
+    ]
+    if example:
+        options = "  ".join(text if len(text) <= _LONG else f"{text[:_LONG]}…" for text in example)
+        shown.insert(1, ("options", f"{options} (an example; --option gives others)"))
+    if encoding.num_classes > _WIDEST:
+        return fact_table(shown)
+    return Group(fact_table(shown), Text(), _gram_picture(encoding.gram()))
+
+
+def encoding_record(encoding: Encoding, example: Sequence[str] = ()) -> dict[str, Any]:
+    """The same as plain values, with the codewords themselves."""
+    own = {
+        "name": encoding.name,
+        "num_classes": encoding.num_classes,
+        "code_dim": encoding.code_dim,
+        "classes": encoding.classes,
+        "codewords": encoding.codewords,
+        "gram": encoding.gram(),
+        "example_options": list(example),
+    }
+    record: dict[str, Any] = plain(own | _facts(encoding))
+    return record
+
+
+def _facts(encoding: Encoding) -> dict[str, Any]:
+    codewords, centred = encoding.codewords, encoding.centered().codewords
+    distances = np.linalg.norm(codewords[:, :, None] - codewords[:, None, :], axis=0)
+    mean_norm = float(np.linalg.norm(encoding.mean()))
+    np.fill_diagonal(distances, np.inf)
+    closest = np.unravel_index(np.argmin(distances), distances.shape)
+    return {
+        "rank": int(np.linalg.matrix_rank(codewords)),
+        "rank_centered": int(np.linalg.matrix_rank(centred, tol=_floor(codewords))),
+        "norms": np.linalg.norm(codewords, axis=0),
+        "mean_norm": mean_norm if mean_norm > _floor(codewords) else 0.0,
+        "cosines": _angles(codewords),
+        "cosines_centered": _angles(centred),
+        "least_distance": float(distances[closest]),
+        "closest": [int(k) for k in closest],
+    }
+
+
+def _floor(codewords: FloatArray) -> float:
+    """Size of rounding in centred codewords: what is smaller is zero."""
+    size = float(np.linalg.norm(codewords))
+    return float(size * max(codewords.shape) * np.finfo(np.float64).eps)
+
+
+def _angles(codewords: FloatArray) -> FloatArray:
+    norms = np.linalg.norm(codewords, axis=0)
+    norms = np.where(norms > _floor(codewords), norms, np.nan)
+    cosines: FloatArray = codewords.T @ codewords / np.outer(norms, norms)
+    return cosines
+
+
+def _gram_picture(gram: FloatArray) -> Text:
+    """Two columns of a coloured background for each entry: blue below zero, vermillion above."""
+    scale = float(np.abs(gram).max(initial=0.0)) or 1.0
+    text = Text("Gram matrix, blue below 0, white at 0, orange above\n", style="dim")
+    for row in gram / scale:
+        for value in row:
+            text.append("  ", style=f"on {_shade(float(value))}")
+        text.append("\n")
+    text.right_crop(1)
+    return text
+
+
+def _shade(value: float) -> str:
+    end = (213, 94, 0) if value > 0 else (0, 114, 178)
+    red, green, blue = (round(255 + abs(value) * (part - 255)) for part in end)
+    return f"#{red:02x}{green:02x}{blue:02x}"

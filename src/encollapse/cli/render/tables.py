@@ -1,0 +1,222 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from encollapse import ufm
+from encollapse._internal.format import count, fixed, short
+from encollapse.cli.render.records import EXAMPLE_CLASSES, MOST_PAIRED
+from encollapse.encodings.catalogue import CATALOGUE
+from encollapse.geometry import ClassGeometry, Comparison, compare
+from encollapse.report.cells import Narrowing, align_right, cosine_range, fact_table, plain_table, vector
+from encollapse.study.labels import labels_of
+from encollapse.study.results import Results
+from encollapse.study.study import Study
+from encollapse.study.trials import number_label
+
+if TYPE_CHECKING:
+    from encollapse.train import Run
+
+_LONG = 40  # characters above which an example is left to --json
+
+
+def encodings_table() -> RenderableType:
+    """Every encoding of the catalogue with an example of how to ask for it."""
+    table = plain_table("encoding", "what it is", f"options, say for {EXAMPLE_CLASSES} classes")
+    for name, entry in CATALOGUE.items():
+        options = " ".join(f"--option {_option(o, v)}" for o, v in entry.example_for(EXAMPLE_CLASSES).items())
+        table.add_row(
+            Text(name, style="bold", no_wrap=True), entry.summary.replace("`", ""), options or "none needed"
+        )
+    return table
+
+
+def solution_table(solution: ufm.Solution) -> RenderableType:
+    """A prediction in a column of names and values."""
+    problem, geometry = solution.problem, solution.geometry
+    critical = problem.critical_bias_decay()
+    pairs: list[tuple[str, Any]] = [
+        ("problem", f"{problem.encoding.name}, {problem.num_classes} classes, {_counts(problem.counts)}"),
+        ("decays", _decays(problem)),
+        ("status", Text(solution.status.message, style="" if solution.status.success else "bold red")),
+        ("certificate", str(solution.certificate)),
+        ("loss", f"{solution.loss:.12g}"),
+        ("threshold c", f"{problem.threshold:.6g}"),
+        ("critical λ_b", f"{number_label(critical)}: {problem.explain()}"),
+        ("singular values", vector(solution.singular_values)),
+        ("bias", "none" if math.isinf(problem.bias_decay) else vector(solution.bias)),
+    ]
+    if problem.num_classes > MOST_PAIRED:
+        mean = fixed(geometry.mean_cosine(), 6)
+        pairs.append(("cosines of means", f"mean {mean} (with so many classes, not pair by pair)"))
+    else:
+        pairs += [
+            ("cosines of means", cosine_range(geometry.cosines())),
+            ("  centred", cosine_range(geometry.cosines(centered=True))),
+        ]
+    return fact_table(pairs)
+
+
+def design_table(solution: ufm.Solution, target: ClassGeometry, saved: str) -> RenderableType:
+    """A designed encoding by its minimiser: what it is, and the proof that it has the target's geometry."""
+    problem = solution.problem
+    lengths = np.linalg.norm(problem.encoding.codewords, axis=0)
+    success, error = solution.status.success, compare(target, solution.geometry).gram_error
+    proof = f"solved again, it has the target's Gram matrix to a relative error of {short(error)}"
+    pairs: list[tuple[str, Any]] = [
+        ("encoding", f"{problem.code_dim} outputs for {problem.num_classes} classes, saved as {saved}"),
+        ("counts", _counts(problem.counts)),
+        ("decays", _decays(problem)),
+        ("rank of target", f"{solution.rank}"),
+        ("codeword lengths", vector(lengths)),
+        ("|b|", "no bias" if math.isinf(problem.bias_decay) else f"{np.linalg.norm(solution.bias):.6g}"),
+        ("threshold c", f"{problem.threshold:.6g}"),
+        ("singular values", vector(solution.singular_values)),
+        ("cosines of means", cosine_range(solution.geometry.cosines())),
+        ("round trip", Text(proof, style="" if success else "bold red")),
+        ("certificate", str(solution.certificate)),
+    ]
+    return fact_table(pairs)
+
+
+def transition_grid(critical: float | None) -> list[float]:
+    """Bias decays that show a transition: half decades from 0.001 to 1000, the critical one, 0 and ∞."""
+    known = {0.0, *(10.0 ** (e / 2) for e in range(-6, 7)), math.inf}
+    return sorted(known if critical is None else known | {critical})
+
+
+def studies_table(studies: Sequence[Study]) -> RenderableType:
+    """Built-in studies with what they ask."""
+    table = plain_table("study", "trials", "what it asks")
+    for study in studies:
+        table.add_row(Text(study.name, style="bold", no_wrap=True), str(len(study.trials)), study.title)
+    table.columns[1].justify = "right"
+    return table
+
+
+def path_table(path: ufm.BiasPath) -> RenderableType:
+    """The transition: mean cosine and bias along the bias decay."""
+    rows = []
+    for decay, cosine, solution in zip(path.bias_decays, path.mean_cosine, path.solutions, strict=True):
+        mark = "critical" if decay == path.critical else ""
+        shown = "–" if math.isnan(cosine) else fixed(float(cosine), 6)
+        size = f"{np.linalg.norm(solution.bias):.6f}"
+        rows.append((number_label(float(decay)), shown, size, f"{solution.loss:.8f}", mark))
+
+    def made(heads: tuple[str, ...], marks: bool) -> RenderableType:
+        table = plain_table(*heads)
+        for row in rows:
+            table.add_row(*row[: len(heads)], style="bold" if row[-1] else "")
+        align_right(table, 4)
+        return table if marks else Group(table, Text("bold: the critical bias decay", style="dim"))
+
+    heads = ("λ_b", "mean cosine", "|bias|", "minimum")
+    return Narrowing(
+        made((*heads, ""), marks=True), 58, made(("λ_b", "cosine", "|bias|", "minimum"), marks=False)
+    )
+
+
+def comparison_table(comparison: Comparison) -> RenderableType:
+    """Every error of a comparison, with what it means or why it is missing."""
+    table, narrow = plain_table("prediction against measurement", "error", ""), plain_table("error", "")
+    for row in comparison.rows:
+        table.add_row(row.name, short(row.value), row.reason or row.meaning)
+        narrow.add_row(row.name, short(row.value))
+    table.columns[1].justify = narrow.columns[1].justify = "right"
+    return Group(Narrowing(table, 66, narrow), *(Text(f"note: {note}") for note in comparison.notes))
+
+
+DECAYS = {
+    "ufm": "last layer and features (UFM decay)",
+    "plain": "every parameter, in the loss (plain weight decay)",
+    "decoupled": "every parameter, by each step (decoupled weight decay)",
+}
+"""What each kind of weight decay acts on."""
+
+
+def run_table(run: Run) -> RenderableType:
+    """A trained network: how the training ended, and the comparison with the prediction."""
+    pairs: list[tuple[str, Any]] = [
+        (
+            "network",
+            f"{run.settings.model} on {run.dataset}, {run.encoding} labels, seed {run.settings.seed}",
+        ),
+        ("regularised", DECAYS[run.settings.decay]),
+        ("training", Text(run.message, style="" if run.converged else "yellow")),
+        ("loss", f"{run.loss:.8g}"),
+    ]
+    pairs.append(("compared with", run.prediction_note))
+    if run.predicted_loss is not None:
+        excess = (
+            "" if run.relative_excess is None else f", exceeded by a fraction of {short(run.relative_excess)}"
+        )
+        pairs.append(("predicted", f"{run.predicted_loss:.8g}{excess}"))
+    if run.prediction is not None:
+        pairs.append(("certificate", str(run.prediction.certificate)))
+    if run.test_accuracy is not None:
+        pairs.append(("test accuracy", f"{run.test_accuracy:.4f}"))
+    if run.test_nc4_agreement is not None:
+        pairs.append(("test NC4 agreement", f"{run.test_nc4_agreement:.4f}"))
+    pairs.append(("seconds", f"{run.seconds:.1f}"))
+    parts: list[RenderableType] = [fact_table(pairs)]
+    if run.comparison is not None:
+        parts += ["", comparison_table(run.comparison)]
+    missing = [Text(f"{name}: none, {reason}", style="dim") for name, reason in run.missing.items()]
+    return Group(*parts, *missing)
+
+
+def results_table(results: Results) -> RenderableType:
+    """A study in a few lines: what is stored, the worst comparison, what failed."""
+    names = labels_of(results.study.trials)
+    stored = f"{count(len(results.done), 'trial')} done"
+    if results.failed:
+        stored += f", {len(results.failed)} failed"
+    if results.missing:
+        stored += f", {len(results.missing)} not run"
+    pairs: list[tuple[str, Any]] = [("study", f"{results.study.name}: {stored}")]
+    for name in ("gram_error", "bias_error"):
+        worst = results.worst(name)
+        if worst is not None:
+            early = ", not stationary" if worst.stopped_early else ""
+            pairs.append(
+                (f"worst {name}", f"{short(worst.comparison_error(name))}{early}  {names[worst.id]}")
+            )
+    restless = sum(result.stopped_early for result in results.done)
+    if restless:
+        text = (
+            f"{restless} of {len(results.done)} stopped before they were stationary; raise epochs or finish"
+        )
+        pairs.append(("training", Text(text, style="yellow")))
+    for result in results.failed:
+        pairs.append(("failed", Text(f"{names[result.id]}: {result.reason}", style="red")))
+    pairs.append(("folder", str(results.path)))
+    return fact_table(pairs)
+
+
+def _option(name: str, value: Any) -> str:
+    if isinstance(value, float):
+        return f"{name}={value:g}"
+    text = json.dumps(value, separators=(",", ":"))
+    return shlex.quote(f"{name}={text}") if len(text) <= _LONG else f"{name}=[...] (see --json)"
+
+
+def _counts(counts: np.ndarray[Any, Any]) -> str:
+    if (counts == counts[0]).all():
+        return f"{int(counts[0])} samples each"
+    return f"{int(counts.sum())} samples, {int(counts.min())} to {int(counts.max())} a class"
+
+
+def _decays(problem: ufm.Problem) -> str:
+    bias = number_label(problem.bias_decay)
+    same = len(set(problem.weight_decays)) == 1
+    weights = ", ".join(f"{value:g}" for value in problem.weight_decays[: 1 if same else None])
+    return f"λ_W = {weights}, λ_H = {problem.feature_decay:g}, λ_b = {bias}"

@@ -1,0 +1,1 @@
+"""The search and number theory below the encodings: binary codes, finite fields, sphere packing, trees."""

@@ -1,0 +1,112 @@
+"""Binary codes with a large minimum distance, as columns of ±1: (code_dim, num_classes)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from encollapse._internal.typing import FloatArray, IntArray
+from encollapse.encodings.hadamard import hadamard_matrix, hadamard_order
+
+_SHARPNESS = 1.0
+_SWEEPS = 3
+
+
+def minimum_distance(codewords: FloatArray) -> int:
+    """Smallest number of entries in which two columns of ±1 differ."""
+    return int(
+        distances(codewords).min(initial=len(codewords), where=~np.eye(codewords.shape[1], dtype=bool))
+    )
+
+
+def distances(codewords: FloatArray) -> IntArray:
+    """Number of entries in which columns of ±1 differ, for every pair (K, K)."""
+    return np.asarray((len(codewords) - codewords.T @ codewords) // 2, dtype=np.int64)
+
+
+def distance_bound(num_classes: int, code_dim: int) -> int:
+    """No code of K words and q bits has a larger minimum distance: Plotkin's bound on the code and its shortenings.
+
+    A bit separates at most ⌊K/2⌋⌈K/2⌉ pairs, so the mean distance is at most q times that over all pairs. And of K
+    words, at least half agree in any one bit: leaving it out gives ⌈K/2⌉ words at the same distances.
+    """
+    bound = code_dim
+    while num_classes > 1 and code_dim > 0:
+        separated = (num_classes // 2) * ((num_classes + 1) // 2)
+        bound = min(bound, 2 * code_dim * separated // (num_classes * (num_classes - 1)))
+        num_classes, code_dim = (num_classes + 1) // 2, code_dim - 1
+    return bound
+
+
+def exhaustive_code(num_classes: int, code_dim: int) -> FloatArray:
+    """Every way to split the classes in two, the even splits first, over again if `code_dim` is above their number."""
+    splits = np.arange(1, 2 ** (num_classes - 1))
+    bits = splits[:, None] >> np.arange(num_classes - 1) & 1
+    rows = np.concatenate([np.ones((len(splits), 1)), 1.0 - 2.0 * bits], axis=1)
+    rows = rows[np.argsort(np.abs(rows.sum(axis=1)), kind="stable")]
+    return np.asarray(rows[np.arange(code_dim) % len(rows)])
+
+
+def hadamard_code(num_classes: int, code_dim: int) -> FloatArray:
+    """Rows of a Hadamard matrix and, where the classes need them, their complements.
+
+    A matrix of order n has columns that differ in n/2 entries; without its constant row that is a code of
+    length n - 1 which meets Plotkin's bound, and with the complements of all columns one of 2n words of length n. Rows
+    are cut off or used again to give the length asked for.
+    """
+    order = hadamard_order(num_classes)
+    if code_dim < order - 1:
+        order = hadamard_order((num_classes + 1) // 2)
+        matrix = hadamard_matrix(order)
+        words = np.concatenate([matrix, -matrix], axis=1)
+    else:
+        words = hadamard_matrix(order)[1:]
+    return np.asarray(words[np.arange(code_dim) % len(words), :num_classes])
+
+
+def linear_code(num_classes: int, code_dim: int) -> FloatArray:
+    """Words of a linear code whose generator is chosen column by column; needs ``code_dim ≥ log₂ K``.
+
+    With k = ⌈log₂ K⌉ message bits, a column g (a nonzero bit vector) adds 1 to the weight of the messages u with
+    ``<u, g> = 1``. The column that makes the soft minimum of the weights w largest is the one with the smallest
+    ``Σ_u exp(-β w_u) (-1)^<u, g>``: one Walsh-Hadamard transform tells it for all g. After a greedy start, each column
+    in turn is given up and chosen anew. Columns are not repeated before all are used, for a repeated column repeats
+    a row; each used once is the simplex code.
+    """
+    bits = max(1, (num_classes - 1).bit_length())
+    messages = np.arange(2**bits)
+    sign = np.ones(2**bits)
+    for bit in range(bits):
+        sign = np.where(messages >> bit & 1, -sign, sign)  # (-1) to the number of ones in the message
+    weights, used = np.zeros(2**bits), np.zeros(2**bits)
+    columns: list[int] = []
+    best, best_weight = columns, -1.0
+    for turn in range((1 + _SWEEPS) * code_dim):
+        if turn >= code_dim:
+            given_up = columns.pop(0)
+            weights -= sign[messages & given_up] < 0
+            used[given_up] -= 1
+        column = _next_column(weights, used)
+        weights += sign[messages & column] < 0
+        used[column] += 1
+        columns.append(column)
+        if len(columns) == code_dim and weights[1:].min() > best_weight:
+            best, best_weight = columns.copy(), float(weights[1:].min())
+    return np.asarray(sign[np.array(best)[:, None] & messages[:num_classes]])
+
+
+def _next_column(weights: FloatArray, used: FloatArray) -> int:
+    urgency = np.exp(-_SHARPNESS * (weights - weights[1:].min()))
+    urgency[0] = 0.0
+    gain = _walsh_transform(urgency)
+    gain[1:][used[1:] > used[1:].min()] = np.inf
+    gain[0] = np.inf
+    return int(gain.argmin())
+
+
+def _walsh_transform(values: FloatArray) -> FloatArray:
+    """``Σ_u values_u (-1)^<u, g>`` for every bit vector g; the length is a power of two."""
+    result = values.reshape(-1, 1)
+    while len(result) > 1:
+        even, odd = result[::2], result[1::2]
+        result = np.concatenate([even + odd, even - odd], axis=1)
+    return np.asarray(result[0])

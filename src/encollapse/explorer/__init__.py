@@ -1,0 +1,6 @@
+"""The explorer: a page on this machine where the frame is seen turning."""
+
+from encollapse.explorer.launch import explore, serving
+from encollapse.explorer.screenshot import still
+
+__all__ = ["explore", "serving", "still"]

@@ -1,0 +1,221 @@
+"""The application behind the page: files of the page, and answers that depend on the request alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from encollapse._internal.typing import FloatArray
+from encollapse.encodings.catalogue import CATALOGUE
+from encollapse.errors import EncollapseError, FileFormatError
+from encollapse.explorer.api.request_queue import Desk
+from encollapse.explorer.api.security import Guard
+from encollapse.explorer.state import matrices as pasted
+from encollapse.explorer.state import parse as fields
+from encollapse.explorer.state import state
+from encollapse.explorer.state.parse import FieldError
+from encollapse.explorer.state.problem import option_kind
+from encollapse.explorer.views import bias_path as transition
+from encollapse.explorer.views import design as designing
+from encollapse.explorer.views import runs as overlay
+from encollapse.explorer.views import snippets, tooltips
+from encollapse.explorer.views import solution as picture
+from encollapse.explorer.views.bias_path import SupersededError
+
+STATIC = Path(__file__).parent / "static"
+
+
+def application(runs: overlay.RunsFolder | None = None) -> Starlette:
+    """Make the application; it keeps nothing of a visitor but the number of the last request."""
+    explorer = _Explorer(runs)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> Any:
+        yield
+        explorer.desk.close()
+
+    return Starlette(
+        routes=[
+            Route("/", _page),
+            Route("/plotly.js", _plotly),
+            Route("/api/start", explorer.start),
+            Route("/api/picture", explorer.answer(_picture), methods=["POST"]),
+            Route("/api/line", explorer.answer(explorer.line), methods=["POST"]),
+            Route("/api/snippets", explorer.answer(_snippets), methods=["POST"]),
+            Route("/api/design", explorer.answer(_design), methods=["POST"]),
+            Route("/api/matrix", explorer.matrix, methods=["POST"]),
+            Route("/api/runs", explorer.summary),
+            Route("/api/runs/{trial}", explorer.trial),
+            Mount("/static", StaticFiles(directory=STATIC)),
+        ],
+        middleware=[Middleware(Guard)],
+        lifespan=lifespan,
+    )
+
+
+async def _page(request: Request) -> Response:
+    return FileResponse(STATIC / "index.html")
+
+
+async def _plotly(request: Request) -> Response:
+    import plotly
+
+    source = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+    return FileResponse(
+        source, media_type="text/javascript", headers={"Cache-Control": "private, max-age=86400"}
+    )
+
+
+Work = Callable[[state.State, dict[str, Any], Callable[[], bool]], dict[str, Any]]
+
+
+class _Explorer:
+    """Answers of one server: the threads that compute, and the study folder if there is one."""
+
+    def __init__(self, runs: overlay.RunsFolder | None) -> None:
+        self.runs, self.desk = runs, Desk()
+
+    async def start(self, request: Request) -> Response:
+        """What the page has to know once: the catalogue, defaults, limits and texts."""
+        return _json(
+            {
+                "encodings": _catalogue(),
+                "defaults": state.defaults(),
+                "tooltips": tooltips.tooltips(),
+                "runs": self.runs is not None,
+                "slider": [transition.decay_at(p) for p in range(transition.STEPS + 1)],
+                "limits": {"characters": fields.MOST_CHARACTERS, "classes": fields.MOST_CLASSES},
+            }
+        )
+
+    def answer(self, work: Work) -> Callable[[Request], Awaitable[Response]]:
+        """Make an endpoint: read the controls, compute in a thread, say beside which field something is wrong."""
+
+        async def endpoint(request: Request) -> Response:
+            try:
+                body = json.loads(await request.body())
+                client, order = str(body["client"])[:64], int(body["order"])
+                values = body["values"]
+                if not isinstance(values, dict):
+                    raise TypeError
+            except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
+                return _json({"errors": {"address": "the request cannot be read"}}, status=400)
+            chosen, errors = state.parse(values)
+            if errors and not body.get("lenient"):
+                return _json({"errors": errors})
+            try:
+                result = await self.desk.run(
+                    client, request.url.path, order, lambda wanted: work(chosen, body, wanted)
+                )
+            except FieldError as error:
+                return _json({"errors": errors | {error.field: error.message}})
+            except SupersededError:
+                return _json({"superseded": True})
+            return _json({"errors": errors, "address": state.address(chosen), **result})
+
+        return endpoint
+
+    def line(self, chosen: state.State, body: dict[str, Any], wanted: Callable[[], bool]) -> dict[str, Any]:
+        """The line along the bias decay, with the trained networks that belong to it."""
+        drawn = transition.line(chosen, wanted)
+        points = [] if self.runs is None else self.runs.summary()["points"]
+        matching = [p for p in points if overlay.same_problem(chosen, p["address"])]
+        return {"line": drawn, "points": matching}
+
+    async def matrix(self, request: Request) -> Response:
+        """Read a file that was chosen in the browser; it is held in memory and nowhere else."""
+        field = request.query_params.get("field", "matrix")
+        name = request.query_params.get("name", "")
+        if field not in ("matrix", "similarity", f"{state.PREFIX}S"):
+            return _json({"errors": {"address": "no such field"}}, status=400)
+        content = await request.body()
+        try:
+            values = await asyncio.to_thread(pasted.from_file, field, name, content)
+        except FieldError as error:
+            return _json({"errors": {error.field: error.message}})
+        return _json({"text": pasted.as_text(values), "shape": list(values.shape)})
+
+    async def summary(self, request: Request) -> Response:
+        """The study as it is now."""
+        if self.runs is None:
+            return _json({"error": "no study folder was given"}, status=404)
+        return await _reading(self.runs.summary)
+
+    async def trial(self, request: Request) -> Response:
+        """One trial, found by its identity among those of the study."""
+        if self.runs is None:
+            return _json({"error": "no study folder was given"}, status=404)
+        runs, wanted = self.runs, request.path_params["trial"]
+        return await _reading(lambda: runs.trial(wanted))
+
+
+async def _reading(read: Callable[[], dict[str, Any] | None]) -> Response:
+    try:
+        found = await asyncio.to_thread(read)
+    except (EncollapseError, FileFormatError, OSError) as error:
+        return _json({"error": f"the study folder cannot be read now: {type(error).__name__}"}, status=503)
+    if found is None:
+        return _json({"error": "the study has no such trial"}, status=404)
+    return _json(found)
+
+
+def _picture(chosen: state.State, body: dict[str, Any], wanted: Callable[[], bool]) -> dict[str, Any]:
+    return {"picture": picture.picture(chosen, _previous(body.get("previous")))}
+
+
+def _design(chosen: state.State, body: dict[str, Any], wanted: Callable[[], bool]) -> dict[str, Any]:
+    return {"design": designing.design(chosen, _previous(body.get("previous")))}
+
+
+def _snippets(chosen: state.State, body: dict[str, Any], wanted: Callable[[], bool]) -> dict[str, Any]:
+    return {"snippets": snippets.snippets(chosen), "file": snippets.encoding_file(chosen)}
+
+
+def _previous(value: Any) -> FloatArray | None:
+    """Points that the page says it drew last; anything else counts as none."""
+    if not isinstance(value, list) or not 0 < len(value) <= fields.MOST_CLASSES:
+        return None
+    try:
+        points = np.array(value, dtype=np.float64)
+    except (ValueError, TypeError):
+        return None
+    fine = points.shape == (len(value), 3) and np.isfinite(points).all() and np.abs(points).max() <= 2
+    return points if fine else None
+
+
+def _catalogue() -> list[dict[str, Any]]:
+    listed = []
+    for name, entry in CATALOGUE.items():
+        example = entry.example_for(4)
+        options = [
+            {
+                "name": option,
+                "kind": option_kind(entry, option),
+                "default": _shown(
+                    example.get(option, None if default.default is default.empty else default.default)
+                ),
+            }
+            for option, default in entry.options.items()
+        ]
+        listed.append({"name": name, "summary": entry.summary.replace("`", ""), "options": options})
+    return listed
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else json.dumps(value)
+
+
+def _json(value: dict[str, Any], status: int = 200) -> JSONResponse:
+    return JSONResponse(picture.finite(value), status_code=status, headers={"Cache-Control": "no-store"})

@@ -1,0 +1,102 @@
+"""Start the explorer: a socket on the loopback address, a server, a browser, and a clean stop."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+import threading
+import webbrowser
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from encollapse._internal import checks
+from encollapse.errors import ArgumentError, MissingDependencyError
+from encollapse.explorer.views.runs import RunsFolder
+
+if TYPE_CHECKING:
+    import uvicorn
+
+HOST = "127.0.0.1"
+
+
+def explore(folder: str | Path | None = None, *, port: int | None = None, open_browser: bool = True) -> None:
+    """Serve the explorer on the loopback address until Ctrl-C.
+
+    Parameters
+    ----------
+    folder : str or path, optional
+        Folder of a study's results, finished or running: its trained networks are laid over the theory.
+    port : int, optional
+        Where to listen; default a free port.
+    open_browser : bool
+        Open the page in a browser.
+
+    Raises
+    ------
+    ArgumentError
+        If the port is taken or out of range.
+    FileNotFoundError, FileFormatError
+        If the folder holds no study results.
+    MissingDependencyError
+        If the packages of the ``explore`` extra are not installed.
+    """
+    runs = None if folder is None else RunsFolder(folder)
+    server, bound = make_server(runs, port)
+    address = f"http://{HOST}:{bound.getsockname()[1]}/"
+    sys.stdout.write(f"encollapse explorer: {address}  (Ctrl-C stops it)\n")
+    sys.stdout.flush()
+    if open_browser:
+        threading.Timer(0.3, webbrowser.open, [address]).start()
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets=[bound])
+    sys.stdout.write("stopped\n")
+
+
+@contextlib.contextmanager
+def serving(folder: str | Path | None = None) -> Iterator[str]:
+    """Serve the explorer from a thread of this process on a free port; the value is its address."""
+    server, bound = make_server(None if folder is None else RunsFolder(folder), None)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://{HOST}:{bound.getsockname()[1]}/"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)
+
+
+def make_server(runs: RunsFolder | None, port: int | None) -> tuple[uvicorn.Server, socket.socket]:
+    """Make a server and the socket that it is to listen on, already bound."""
+    try:
+        import plotly
+        import uvicorn
+
+        from encollapse.explorer.api.server import application
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"the explorer needs the package {error.name}; install it with: pip install 'encollapse[explore]'"
+        ) from None
+    del plotly
+    bound = listen(port)
+    config = uvicorn.Config(
+        application(runs), log_level="warning", access_log=False, timeout_graceful_shutdown=1
+    )
+    return uvicorn.Server(config), bound
+
+
+def listen(port: int | None) -> socket.socket:
+    """Bind the loopback address at a port, or at a free one."""
+    wanted = 0 if port is None else checks.integer(port, "port", minimum=0, maximum=65535)
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((HOST, wanted))
+    except OSError as error:
+        bound.close()
+        raise ArgumentError(
+            f"port: {wanted} cannot be used ({error.strerror}); leave --port out for a free one"
+        ) from None
+    bound.listen(128)
+    return bound

@@ -1,0 +1,1 @@
+"""What each panel of the explorer shows, as plain data."""

@@ -1,0 +1,250 @@
+"""The runs view: trained networks of one study folder, as points on the theory's line."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encollapse._internal.typing import FloatArray
+from encollapse.encodings import Encoding
+from encollapse.errors import EncollapseError
+from encollapse.explorer.state.matrices import MOST_ENTRIES, as_text
+from encollapse.explorer.state.state import OWN, PREFIX, State, address, parse
+from encollapse.explorer.views import projection as turning
+from encollapse.explorer.views.solution import cosines, packed
+from encollapse.geometry import ClassGeometry
+from encollapse.report.families import families
+from encollapse.study.results import ERRORS, Results, TrialResult, open_results
+from encollapse.study.trials import plain
+
+_CURVES = ("loss", "stationarity", "mean_cosine", "accuracy", "nc1_trace_ratio", "nc2_etf_uncentered")
+
+_BLUR = 0.05
+"""Share of the longest class mean below which the global mean of a network in training is noise."""
+
+_FACTS = (
+    "status",
+    "message",
+    "stationarity",
+    "loss",
+    "predicted_loss",
+    "relative_excess",
+    "feature_decay",
+    "threshold_t",
+    "test_accuracy",
+    "converged",
+    "mean_cosine",
+)
+"""What of a trial's record the settings table lists."""
+
+
+class RunsFolder:
+    """A study folder that is read and never written; nothing outside it is opened.
+
+    A trial is found by its identity among those of the study, so no text from the page becomes a path.
+
+    Raises
+    ------
+    FileNotFoundError, FileFormatError
+        If the folder holds no study results.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.root = Path(folder).resolve()
+        self._lock = threading.Lock()
+        self._norms: dict[tuple[str, str], float | None] = {}
+        self._results = open_results(self.root)
+
+    def results(self) -> Results:
+        """Results as they are now."""
+        with self._lock:
+            self._results = open_results(self.root)
+            return self._results
+
+    def summary(self) -> dict[str, Any]:
+        """The study and every trial: its point, its family, how it ended, and the controls that state its problem."""
+        found = self.results()
+        by_trial = {r.id: family.label for family in families(found.done) for r in family.trials}
+        return {
+            "name": found.study.name,
+            "title": found.study.title,
+            "folder": self.root.name,
+            "done": len(found.done),
+            "failed": len(found.failed),
+            "missing": len(found.missing),
+            "points": [self._point(result, by_trial[result.id]) for result in found.done],
+            "failures": [
+                {"id": r.id, "label": r.label, "error": (r.error or "").strip().splitlines()[-1:]}
+                for r in found.failed
+            ],
+        }
+
+    def _point(self, result: TrialResult, family: str) -> dict[str, Any]:
+        record, settings = result.record, result.settings
+        return {
+            "id": result.id,
+            "label": result.label,
+            "family": family,
+            "seed": settings.get("seed"),
+            "bias_decay": float(settings["bias_decay"]),
+            "cosine": record.get("mean_cosine"),
+            "bias": self._bias_norm(result),
+            "gram_error": (record.get("comparison") or {}).get("gram_error"),
+            "converged": record.get("converged"),
+            "address": self.address_of(result),
+        }
+
+    def _bias_norm(self, result: TrialResult) -> float | None:
+        key = (result.id, result.row.finished)
+        if key not in self._norms:
+            try:
+                _, measured = self.geometries(result)
+                self._norms[key] = None if measured.bias is None else float(np.linalg.norm(measured.bias))
+            except (EncollapseError, OSError):
+                self._norms[key] = None
+        return self._norms[key]
+
+    def geometries(self, result: TrialResult) -> tuple[ClassGeometry | None, ClassGeometry]:
+        """Read (predicted, measured) of a trial, from inside the folder only.
+
+        Raises
+        ------
+        EncollapseError
+            If the file is reached through a link that leaves the folder.
+        """
+        self._require_inside(result.arrays_path)
+        return result.geometries()
+
+    def _require_inside(self, path: Path) -> None:
+        if not path.resolve().is_relative_to(self.root):
+            raise EncollapseError("a file of this trial lies outside the study folder")
+
+    def trial(self, trial_id: str) -> dict[str, Any] | None:
+        """Everything about one trial; None if the study has none of that identity."""
+        found = next((r for r in self.results().trials if r.id == trial_id), None)
+        if found is None:
+            return None
+        settings = json.loads(json.dumps(plain(found.settings)))
+        shared = {"id": found.id, "label": found.label, "settings": settings, "seconds": found.row.seconds}
+        if not found.done:
+            return shared | {"error": found.error or "failed"}
+        record = found.record
+        return shared | {
+            "record": {name: record.get(name) for name in _FACTS},
+            "errors": {name: found.comparison_error(name) for name in ERRORS},
+            "classes": [str(name) for name in record.get("classes") or []],
+            "history": self._history(found),
+            "frames": self._frames(found),
+            "address": self.address_of(found),
+            **self._grams(found),
+        }
+
+    def _grams(self, found: TrialResult) -> dict[str, Any]:
+        try:
+            predicted, measured = self.geometries(found)
+        except (EncollapseError, OSError) as error:
+            return {"measured": None, "predicted": None, "reason": str(error)}
+        return {
+            "measured": packed(cosines(measured.feature_gram)),
+            "predicted": None if predicted is None else packed(cosines(predicted.feature_gram)),
+            "reason": "" if predicted is not None else "The theory has no method for this trial.",
+        }
+
+    def _history(self, found: TrialResult) -> dict[str, list[float | None]]:
+        try:
+            self._require_inside(found.history_path)
+            return curves(found.history())
+        except (EncollapseError, OSError):
+            return {}
+
+    def _frames(self, found: TrialResult) -> list[dict[str, Any]]:
+        """Class means epoch by epoch, each turned to the one after; empty where they were not kept."""
+        try:
+            self._require_inside(found.arrays_path)
+            kept = found.frames()
+        except (EncollapseError, OSError):
+            return []
+        if "class_means" not in kept:
+            return []
+        counts = np.asarray(found.record["counts"], dtype=np.float64)
+        pictures: list[dict[str, Any]] = []
+        last: FloatArray | None = None
+        # From the end backwards: the last frame is the tidy one, which the earlier ones are turned to.
+        for epoch, means, weight in zip(
+            kept["epoch"][::-1], kept["class_means"][::-1], kept["weight"][::-1], strict=True
+        ):
+            drawn = turning.picture(
+                weight.astype(np.float64),
+                means.astype(np.float64),
+                counts / counts.sum(),
+                previous=last,
+                blur=_BLUR,
+            )
+            last = drawn.means
+            pictures.append(
+                {
+                    "epoch": float(epoch),
+                    "means": np.round(drawn.means, 5).tolist(),
+                    "rows": np.round(drawn.rows, 5).tolist(),
+                }
+            )
+        return pictures[::-1]
+
+    def address_of(self, result: TrialResult) -> dict[str, str] | None:
+        """The controls that state a trial's problem; None where the page has none for it, or the theory no method."""
+        settings, record = result.settings, result.record
+        counts = list(record.get("counts") or [])
+        if not counts or "feature_decay" not in record or record.get("prediction") is None:
+            return None
+        encoding = self._encoding(settings["encoding"])
+        if encoding is None:
+            return None
+        values = {
+            **encoding,
+            "weight_decay": repr(float(settings["weight_decay"])),
+            "feature_decay": repr(float(record["feature_decay"])),
+            "bias_decay": repr(float(settings["bias_decay"])),
+            "features": str(settings.get("features", "linear")),
+            "loss": str(settings.get("train", {}).get("loss", "mse")),
+        }
+        if len(set(counts)) == 1:
+            values["samples"] = str(counts[0])
+        else:
+            values |= {"counts": "typed", "typed": ",".join(map(str, counts))}
+        if encoding["encoding"] != OWN:
+            values["classes"] = str(len(counts))
+        state, errors = parse(values)
+        return None if errors else address(state)
+
+    def _encoding(self, spec: Mapping[str, Any]) -> dict[str, str] | None:
+        if "file" not in spec:
+            options = spec.get("options", {})
+            return {"encoding": str(spec["name"])} | {
+                PREFIX + n: json.dumps(plain(v)) for n, v in options.items()
+            }
+        try:
+            self._require_inside(Path(spec["file"]))
+            codewords = Encoding.load(spec["file"]).codewords
+        except (EncollapseError, OSError):
+            return None
+        return None if codewords.size > MOST_ENTRIES else {"encoding": OWN, "matrix": as_text(codewords)}
+
+
+def curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
+    """Curves along a training, by name; those that were never defined are left out."""
+    found = {"epoch": [row.get("epoch") for row in rows]}
+    for name in _CURVES:
+        values = [row.get(name) for row in rows]
+        if any(value is not None for value in values):
+            found[name] = values
+    return found
+
+
+def same_problem(state: State, values: Mapping[str, str] | None) -> bool:
+    """Whether the controls of a trial state the same problem as the page, at any bias decay."""
+    return values is not None and parse(values)[0].problem_key == state.problem_key

@@ -1,0 +1,126 @@
+"""One state of the page as numbers: everything that changes when the bias decay moves."""
+
+from __future__ import annotations
+
+import base64
+import math
+from typing import Any
+
+import numpy as np
+
+from encollapse import ufm
+from encollapse._internal.typing import FloatArray
+from encollapse.explorer.state.problem import refusals, solution
+from encollapse.explorer.state.state import State
+from encollapse.explorer.views import certificate as evidence
+from encollapse.explorer.views import projection as turning
+from encollapse.explorer.views.bias_path import position_of
+
+
+def picture(state: State, previous: FloatArray | None = None) -> dict[str, Any]:
+    """Solve a state and return what the page draws.
+
+    Parameters
+    ----------
+    state : State
+        The controls.
+    previous : (K', 3), optional
+        Where the class means were drawn last, so that the frame turns on from there.
+
+    Raises
+    ------
+    FieldError
+        If a value of the state cannot be used, by its field.
+    """
+    found = solution(state)
+    stated, geometry = found.problem, found.geometry
+    with refusals():
+        weight, means, _ = found.parameters()
+    priors = stated.counts / stated.counts.sum()
+    frame = turning.picture(weight, means, priors, axes=state.axes, previous=previous)
+    return {
+        "bias_decay": state.bias_decay,
+        "position": position_of(state.bias_decay),
+        "classes": stated.num_classes,
+        "outputs": stated.code_dim,
+        "counts": stated.counts.tolist(),
+        "frame": {
+            "means": np.round(frame.means, 6).tolist(),
+            "rows": np.round(frame.rows, 6).tolist(),
+            "shown": frame.shown,
+            "empty": found.rank == 0,
+        },
+        "features": packed(gram(state, geometry.feature_gram, geometry.feature_gram_centered)),
+        "classifier": packed(classifier_gram(state, weight)),
+        "spectrum": spectrum(found),
+        "bias": found.bias.tolist(),
+        "numbers": evidence.numbers(found),
+        "certificate": evidence.certificate(found),
+        "metrics": evidence.metrics(found, weight, means),
+    }
+
+
+def gram(state: State, uncentred: FloatArray, centred: FloatArray) -> FloatArray:
+    """Gram matrix that the controls ask for, as inner products or cosines; NaN where a vector is zero."""
+    chosen = centred if state.centred else uncentred
+    return chosen if state.quantity == "products" else cosines(chosen)
+
+
+def classifier_gram(state: State, weight: FloatArray) -> FloatArray:
+    """Gram matrix of the rows of a classifier (q, d), about their mean or not."""
+    centred = weight - weight.mean(axis=0)
+    return gram(state, weight @ weight.T, centred @ centred.T)
+
+
+def cosines(products: FloatArray) -> FloatArray:
+    """Cosines of a Gram matrix; NaN where a vector is zero beside the longest one."""
+    squares = np.diag(products)
+    lengths = np.sqrt(np.clip(squares, 0.0, None))
+    lengths = np.where(lengths <= 1e-7 * max(float(lengths.max()), 1e-300), np.nan, lengths)
+    result = np.clip(products / lengths[:, None] / lengths[None, :], -1.0, 1.0)
+    known = np.flatnonzero(~np.isnan(lengths))
+    result[known, known] = 1.0
+    return np.asarray(result)
+
+
+def spectrum(found: ufm.Solution) -> dict[str, Any]:
+    """Singular values that the labels offer, the threshold, and what is learnt of each.
+
+    Offered are those of the weighted labels less the bias, ``(E - b 1ᵀ) diag(u)``. Under another loss than MSE
+    labels offer no singular values, and only those learnt are given.
+    """
+    stated = found.problem
+    learnt = found.singular_values
+    offered = None
+    if stated.loss == "mse":
+        priors = stated.counts / stated.counts.sum()
+        labels = (stated.encoding.codewords - found.bias[:, None]) * np.sqrt(priors)
+        offered = np.linalg.svd(labels, compute_uv=False).tolist()
+    return {
+        "offered": offered,
+        "learnt": learnt.tolist(),
+        "threshold": stated.threshold,
+    }
+
+
+def packed(values: FloatArray) -> dict[str, Any]:
+    """Pack a matrix as its shape and its float64 entries, little endian, in base64: exact, and quick to read."""
+    content = np.ascontiguousarray(values, dtype="<f8")
+    return {"shape": list(content.shape), "data": base64.b64encode(content.tobytes()).decode("ascii")}
+
+
+def unpacked(value: dict[str, Any]) -> FloatArray:
+    """Inverse of :func:`packed`."""
+    raw = np.frombuffer(base64.b64decode(value["data"]), dtype="<f8")
+    return raw.reshape(value["shape"]).astype(np.float64)
+
+
+def finite(value: Any) -> Any:
+    """Plain values for JSON: NaN becomes null, and an infinity its name."""
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    return value

@@ -1,0 +1,218 @@
+"""What every quantity on the page means: a sentence, its formula, where it comes from."""
+
+from __future__ import annotations
+
+from encollapse.metrics import METRICS
+
+_MASSION = "Massion, Makhlouf & Massart 2026"
+_PAPYAN = "Papyan, Han & Donoho 2020"
+
+QUANTITIES: dict[str, tuple[str, str, str, str]] = {
+    "encoding": (
+        "Class encoding",
+        "The vector that the network is trained to output for each class. It decides the geometry of the features.",
+        "E = (e_1 … e_K), one codeword a column, q × K",
+        _MASSION,
+    ),
+    "classes": ("Classes", "How many classes there are.", "K", _PAPYAN),
+    "counts": (
+        "Class counts",
+        "Samples of each class. Rare classes are pulled together first when regularisation grows.",
+        "n_k,  π_k = n_k / N",
+        "Fang, He, Long & Su 2021",
+    ),
+    "weight_decay": (
+        "Weight decay λ_W",
+        "Regularisation of the last layer's weight.",
+        "λ_W/2 · |W|²",
+        _MASSION,
+    ),
+    "feature_decay": (
+        "Feature decay λ_H",
+        "Regularisation of every feature vector, summed over all samples.",
+        "λ_H/2 · Σ |h_ki|²",
+        _MASSION,
+    ),
+    "bias_decay": (
+        "Bias decay λ_b",
+        "Regularisation of the last layer's bias. At 0 the bias is free and takes up the whole label mean; at ∞ there "
+        "is no bias, and the features have to carry it.",
+        "λ_b/2 · |b|²",
+        _MASSION,
+    ),
+    "loss": (
+        "Loss",
+        "Squared error against the codewords, or cross-entropy against codewords that are distributions.",
+        "½|Wh + b − e_k|²   or   −Σ_j e_kj log softmax(Wh + b)_j",
+        "Zhu et al. 2021",
+    ),
+    "depth": (
+        "Depth",
+        "Linear layers on top of the free features. With more than one the transition becomes a jump.",
+        "outputs W_M ··· W_1 h + b",
+        "Tirer & Bruna 2022",
+    ),
+    "features": (
+        "Features",
+        "Linear: any sign. ReLU: no entry below zero, so means cannot point away from each other.",
+        "h ∈ ℝ^d   or   h ≥ 0",
+        "Tirer & Bruna 2022",
+    ),
+    "feature_dim": (
+        "Feature dimension",
+        "Left empty: wide enough for every direction. Below the rank of the minimiser, directions have to be given up.",
+        "d",
+        "Jiang et al. 2024",
+    ),
+    "frame": (
+        "The frame",
+        "Class means (rods with dots) and classifier rows (diamonds) in three directions of feature space. By "
+        "default the vertical one is the mean of all features: a simplex frame lies flat, and opens like an umbrella "
+        "as the features take up the label mean. Each picture is turned to the last one.",
+        "m_k and w_k, projected; orthogonal Procrustes between pictures",
+        "Schönemann 1966",
+    ),
+    "gram": (
+        "Gram matrices",
+        "Inner products or cosines of every pair of class means, and of classifier rows: the geometry, free of the "
+        "rotation of feature space. Centred: about the mean.",
+        "MᵀM = √(N λ_W/λ_H) diag(n)^−½ |Z| diag(n)^−½,   WWᵀ = √(N λ_H/λ_W) (ZZᵀ)^½",
+        _MASSION,
+    ),
+    "mean_cosine": (
+        "Mean cosine",
+        "Average cosine between two class means: −1/(K−1) for a simplex frame, 0 for an orthogonal one. The band "
+        "reaches from the least to the largest pair.",
+        "⟨m_k, m_l⟩ / (|m_k| |m_l|), averaged over k ≠ l",
+        _MASSION,
+    ),
+    "bias_norm": (
+        "Bias",
+        "Length of the optimal bias. It takes up what of the label mean the features do not.",
+        "b = (ē − Zu) / (1 + λ_b)",
+        _MASSION,
+    ),
+    "critical": (
+        "Critical bias decay λ_b*",
+        "Up to it the bias takes up the mean label and the class means stay as with a free bias; above it the frame "
+        "turns. Exact, from the optimality conditions.",
+        "balanced one-hot: λ_b* = t/(1 − t),  t = c√K",
+        _MASSION,
+    ),
+    "threshold": (
+        "Threshold c",
+        "Directions of the labels with a singular value below it are not learnt.",
+        "c = √(N λ_W λ_H)",
+        "Cai, Candès & Shen 2010",
+    ),
+    "t": (
+        "Relative threshold t",
+        "For balanced one-hot labels: at 1 and above nothing is learnt at all.",
+        "t = c √K",
+        _MASSION,
+    ),
+    "spectrum": (
+        "Singular values",
+        "Light: what the labels offer in each direction, once the bias is taken off. Dark: what is learnt, the part "
+        "above the threshold.",
+        "σ_i(Z) = (σ_i(A − b uᵀ) − c)₊",
+        "Cai, Candès & Shen 2010",
+    ),
+    "rank": (
+        "Rank",
+        "Directions that are learnt: the smallest feature dimension that holds the minimiser.",
+        "rank Z",
+        _MASSION,
+    ),
+    "samples": ("Samples", "All samples of all classes.", "N = Σ n_k", ""),
+    "loss_value": (
+        "Minimum",
+        "The least value of the objective.",
+        "min F(W, H, b)",
+        _MASSION,
+    ),
+    "certificate": (
+        "Certificate",
+        "Evidence for the solution that does not trust the solver: a lower bound of the minimum, computed from the "
+        "dual problem.",
+        "⟨Y, A⟩ − ½|Y|² − |Yu|²/(2λ_b),  |Y|_op ≤ c",
+        _MASSION,
+    ),
+    "target": (
+        "Target geometry",
+        "Inner products of the class means that are wanted. Any positive semidefinite matrix can be had, whatever "
+        "the class counts.",
+        "E diag(u) = U S Vᵀ + c U Vᵀ + b uᵀ",
+        "docs: Designing encodings",
+    ),
+    "size": (
+        "Size of the target",
+        "The target's shape is what matters; its size decides how far above the threshold it is learnt.",
+        "Γ → s·Γ",
+        "docs: Designing encodings",
+    ),
+    "gram_error": (
+        "Gram error",
+        "Distance between a network's Gram matrix and the predicted one, relative to the latter.",
+        "|G_meas − G_pred|_F / |G_pred|_F",
+        "docs: Measuring",
+    ),
+    "stationarity": (
+        "Stationarity",
+        "How far the training is from a stationary point of its objective; 0 at one.",
+        "relative gradient and negative curvature",
+        "docs: Studies",
+    ),
+}
+"""Title, sentence, formula and reference of each quantity, by the name that the page gives it."""
+
+_REFERENCES = {
+    "nc1_pinv": _PAPYAN,
+    "nc1_trace_ratio": "Tirer, Huang & Niles-Weed 2023",
+    "nc1_normalized": "Tirer, Huang & Niles-Weed 2023",
+    "cdnv": "Galanti, György & Hutter 2022",
+    "vci": "Xu & Liu 2023",
+    "nc2_equinorm": _PAPYAN,
+    "nc2_equiangular": _PAPYAN,
+    "nc2_max_angle": _PAPYAN,
+    "nc2_etf": "Zhu et al. 2021",
+    "nc2_etf_uncentered": _MASSION,
+    "nc2_orthogonal": _MASSION,
+    "gnc2_log": "Liu et al. 2023",
+    "nc3_alignment": "Zhu et al. 2021",
+    "nc3_self_duality": _PAPYAN,
+    "unc3": "Wu & Papyan 2024",
+    "bias_to_label_mean": _MASSION,
+    "label_centering": _MASSION,
+    "balance": _MASSION,
+}
+
+_SENTENCES = {
+    "nc1": "Spread within the classes against the spread between them; 0 when each class is one point.",
+    "cdn": "Spread of two classes against their distance; 0 when each class is one point.",
+    "vci": "How much of the variability is explained by the classes; 0 when each class is one point.",
+    "nc2": "How the class means stand to each other.",
+    "gnc": "How evenly the directions of the class means are spread.",
+    "nc3": "How the classifier stands to the class means.",
+    "unc": "How evenly the classifier rows stand to their class means.",
+    "bia": "What of the label mean the bias does not take up.",
+    "lab": "What of the label mean the outputs miss at the global mean.",
+    "bal": "Distance from λ_W WᵀW = λ_H Σ n_k m_k m_kᵀ, which holds at every minimiser.",
+}
+
+
+def tooltips() -> dict[str, dict[str, str]]:
+    """Texts of every tooltip by the name of its quantity, those of the metrics included."""
+    texts = {
+        name: {"title": title, "text": text, "formula": formula, "reference": reference}
+        for name, (title, text, formula, reference) in QUANTITIES.items()
+    }
+    for metric in METRICS:
+        if metric.name in _REFERENCES:
+            texts[metric.name] = {
+                "title": metric.name,
+                "text": _SENTENCES[metric.name[:3]],
+                "formula": metric.meaning,
+                "reference": _REFERENCES[metric.name],
+            }
+    return texts

@@ -1,0 +1,271 @@
+"""`ClassMoments`: counts, means and scatter of features that arrive in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from encollapse._internal import checks
+from encollapse._internal.typing import ArrayLike, FloatArray
+from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.measure.assembly import assemble
+from encollapse.measure.decisions.classifier import Classifier
+from encollapse.measure.decisions.counter import no_decisions
+from encollapse.measure.moments import distributed, inputs
+from encollapse.measure.moments import files as moment_files
+from encollapse.measure.moments import state as moment_state
+from encollapse.measure.moments.accumulate import Workspace, add_block
+from encollapse.measure.moments.inputs import FeatureRows, float64_device, labels_for
+from encollapse.measure.moments.residuals import compiled
+from encollapse.measure.moments.threads import brief_operations
+from encollapse.measure.moments.torch_algebra import TORCH
+from encollapse.metrics import Convention
+from encollapse.metrics.statistics import ClassStatistics
+
+if TYPE_CHECKING:
+    from encollapse.encodings import Encoding
+    from encollapse.measure.result import Collapse
+
+_LONG_BLOCK = 2**24
+"""Entries of a block of which no residuals are kept; without a copy of it four times as many."""
+
+
+class ClassMoments:
+    """Counts, means and within-class scatter, gathered in one pass and safe at any degree of collapse.
+
+    Only differences to a provisional centre of each class are added up, to float64 totals, so that spreads
+    of 1e-8 about means of size 10 are still right (see :mod:`encollapse.measure.moments.accumulate`). Batches of
+    a thousand rows or more are worth their while, as every one is added to a (d, d) total.
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of classes K, those included that may turn out to have no samples.
+    feature_dim : int
+        Feature dimension d.
+    device : str or torch.device
+        Where the moments are kept; batches from elsewhere are moved. It must compute in float64.
+    covariance : bool
+        Keep the pooled (d, d) within-class covariance, which ``nc1_pinv`` and ``vci`` need.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        feature_dim: int,
+        *,
+        device: torch.device | str = "cpu",
+        covariance: bool = True,
+    ) -> None:
+        self._state = moment_state.empty(
+            checks.integer(num_classes, "num_classes", minimum=1),
+            checks.integer(feature_dim, "feature_dim", minimum=1),
+            device=float64_device(device),
+            covariance=checks.flag(covariance, "covariance"),
+        )
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes K."""
+        return len(self._state.counts)
+
+    @property
+    def feature_dim(self) -> int:
+        """Feature dimension d."""
+        return int(self._state.anchors.shape[1])
+
+    @property
+    def num_samples(self) -> int:
+        """Samples seen so far."""
+        return int(self._state.counts.sum())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the moments are kept."""
+        return self._state.counts.device
+
+    @property
+    def covariance(self) -> bool:
+        """Whether the within-class covariance is kept."""
+        return self._state.scatter is not None
+
+    @property
+    def counts(self) -> torch.Tensor:
+        """Samples of each class, (K,) int64."""
+        return self._state.counts.clone()
+
+    @property
+    def means(self) -> torch.Tensor:
+        """Class means, (K, d) float64; NaN for a class without samples."""
+        return self._state.means
+
+    @property
+    def within_trace(self) -> torch.Tensor:
+        """Trace of the covariance of each class (divided by ``n_k``), (K,); NaN without samples."""
+        return self._state.traces / self._state.counts
+
+    @property
+    def within_covariance(self) -> torch.Tensor | None:
+        """Pooled within-class covariance (divided by N), (d, d); None with ``covariance=False``."""
+        scatter = self._state.within_scatter()
+        return None if scatter is None else scatter / self.num_samples
+
+    def __repr__(self) -> str:
+        return (
+            f"ClassMoments(num_classes={self.num_classes}, feature_dim={self.feature_dim}, "
+            f"num_samples={self.num_samples}, device={str(self.device)!r})"
+        )
+
+    def update(self, features: ArrayLike, labels: ArrayLike) -> ClassMoments:
+        """Take in a batch; a batch that is refused leaves the moments as they were.
+
+        Parameters
+        ----------
+        features : (N, d)
+            numpy or torch, any device, any real floating-point dtype. N may be 0.
+        labels : (N,) ints
+            Classes from 0 to K - 1.
+
+        Raises
+        ------
+        ArgumentError
+            If an entry is not finite, a label out of range, or a shape wrong.
+        ArgumentTypeError
+            If the features are not floating-point numbers or the labels not whole ones.
+        """
+        rows = FeatureRows(features)
+        if rows.feature_dim != self.feature_dim:
+            raise ArgumentError(
+                f"features: expected {self.feature_dim} columns, the feature_dim of these moments, "
+                f"got {rows.feature_dim}"
+            )
+        targets = torch.from_numpy(labels_for(labels, self.num_classes, rows.num_rows)).to(self.device)
+        step, no_copies = inputs.rows_per_block(rows.feature_dim), False
+        if not self.covariance:
+            no_copies = rows.usable_as_they_are(self.device)
+            step = max(1, (4 if no_copies else 1) * _LONG_BLOCK // rows.feature_dim)
+        fresh = not self.num_samples
+        state = self._state if fresh or rows.num_rows <= step else self._state.copy()
+        start = 0
+        try:
+            entries = min(rows.num_rows, step) * rows.feature_dim
+            with brief_operations(no_copies and compiled(entries, self.device)) as threads:
+                room = Workspace(threads)
+                for block in rows.blocks(self.device, step):
+                    stop = start + len(block)
+                    own = targets[start:stop]
+                    state = add_block(state, block, own, rows.resolution, first_row=start, workspace=room)
+                    start = stop
+        except BaseException:
+            if fresh:
+                self._state = self._state.blank()
+            raise
+        self._state = state
+        return self
+
+    def merge(self, other: ClassMoments) -> ClassMoments:
+        """Take in the samples of other moments, which stay as they are.
+
+        Raises
+        ------
+        ArgumentError
+            If the number of classes, the feature dimension or ``covariance`` differ.
+        """
+        if not isinstance(other, ClassMoments):
+            raise ArgumentTypeError(f"other: expected ClassMoments, got {type(other).__name__}")
+        for what in ("num_classes", "feature_dim", "covariance"):
+            if getattr(self, what) != getattr(other, what):
+                raise ArgumentError(
+                    f"other: has {what}={getattr(other, what)}, these moments have {getattr(self, what)}"
+                )
+        self._state = moment_state.merge(self._state, other._state.to(self.device))
+        return self
+
+    def all_reduce(self, group: Any = None) -> ClassMoments:
+        """Merge the moments of all processes of a torch.distributed group; every rank gets the same.
+
+        Call it once, after the last batch: a second call would count every sample once for each rank.
+        Without a running process group it does nothing.
+        """
+        if distributed.is_running():
+            self._state = distributed.all_reduce(self._state, group)
+        return self
+
+    def statistics(self, *, class_averaged_covariance: FloatArray | None = None) -> ClassStatistics:
+        """Return what the metrics are computed from, as float64 numpy.
+
+        Raises
+        ------
+        ArgumentError
+            If no samples were seen.
+        """
+        if not self.num_samples:
+            raise ArgumentError("moments: no samples were seen yet; call update first")
+        covariance = self.within_covariance
+        return ClassStatistics(
+            means=self.means.cpu().numpy(),
+            counts=self._state.counts.cpu().numpy(),
+            within_trace=self.within_trace.cpu().numpy(),
+            within_covariance=None if covariance is None else covariance.cpu().numpy(),
+            class_averaged_covariance=class_averaged_covariance,
+            resolution=self._state.resolution,
+            algebra=TORCH,
+            covariance_resolution=inputs.product_resolution(self._state.resolution, self.feature_dim),
+        )
+
+    def collapse(
+        self,
+        weight: ArrayLike | None = None,
+        bias: ArrayLike | None = None,
+        encoding: Encoding | None = None,
+        convention: str | Convention = "default",
+    ) -> Collapse:
+        """Collapse metrics of the samples seen so far.
+
+        The metrics that need the samples again (nc4_agreement, ncc_accuracy, accuracy) are missing;
+        see :func:`encollapse.measure.collapse` for the arguments.
+        """
+        return assemble(
+            self.statistics(),
+            Classifier.of(weight, bias, encoding, self.num_classes, self.feature_dim),
+            convention,
+            no_decisions("moments do not keep the features; use measure.collapse or measure_model"),
+        )
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return the moments as named tensors (copies)."""
+        return moment_files.to_tensors(self._state)
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take over moments from :meth:`state_dict` of moments of the same shape.
+
+        Raises
+        ------
+        ArgumentError
+            If an entry is missing or unknown, has another shape or dtype, or cannot be right.
+        """
+        self._state = moment_files.from_tensors(state, self._state)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the moments to a ``.safetensors`` file, which appears whole or not at all."""
+        return moment_files.save(self._state, path)
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: torch.device | str = "cpu") -> ClassMoments:
+        """Read moments written by :meth:`save`.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        FileFormatError
+            If the file does not hold moments that this version reads.
+        """
+        state = moment_files.load(path, float64_device(device))
+        num_classes, feature_dim = state.anchors.shape
+        moments = cls(num_classes, feature_dim, device=device, covariance=state.scatter is not None)
+        moments._state = state
+        return moments

@@ -1,0 +1,74 @@
+"""The linear classifier on top of the features, as it was handed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from encollapse._internal import checks
+from encollapse._internal.typing import ArrayLike, FloatArray
+from encollapse.encodings import Encoding
+from encollapse.errors import ArgumentError, ArgumentTypeError
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A linear classifier with the encoding of its targets; each part may be unknown.
+
+    `weight` (q, d) and `bias` (q,) are both given or both None; `loss` is what decides between codewords.
+    """
+
+    weight: FloatArray | None
+    bias: FloatArray | None
+    encoding: Encoding | None
+    loss: str = "mse"
+
+    @staticmethod
+    def of(
+        weight: ArrayLike | None,
+        bias: ArrayLike | None,
+        encoding: Encoding | None,
+        num_classes: int,
+        feature_dim: int,
+        loss: str = "mse",
+    ) -> Classifier:
+        """Check the parts against each other and against the features."""
+        require_encoding(encoding, num_classes)
+        checks.choice(loss, "loss", ("mse", "cross_entropy"))
+        if weight is None:
+            if bias is not None:
+                raise ArgumentError("bias: was given without weight; give the weight (q, d) too, or neither")
+            return Classifier(None, None, encoding, loss)
+        matrix = checks.array(weight, "weight", (None, None), axes="(code_dim, feature_dim)")
+        if matrix.shape[1] != feature_dim:
+            hint = "; it looks transposed" if matrix.shape[0] == feature_dim else ""
+            raise ArgumentError(
+                f"weight: expected shape (code_dim, {feature_dim}), one column a feature, "
+                f"got {matrix.shape}{hint}"
+            )
+        if encoding is not None and len(matrix) != encoding.code_dim:
+            raise ArgumentError(
+                f"weight: expected {encoding.code_dim} rows, the code_dim of the encoding, got {len(matrix)}"
+            )
+        offset = (
+            np.zeros(len(matrix))
+            if bias is None
+            else checks.array(bias, "bias", (len(matrix),), axes="(code_dim,)")
+        )
+        return Classifier(matrix, offset, encoding, loss)
+
+
+def require_encoding(encoding: Encoding | None, num_classes: int | None = None) -> None:
+    """Raise unless `encoding` is None or an encoding of `num_classes` classes."""
+    if encoding is None:
+        return
+    if not isinstance(encoding, Encoding):
+        raise ArgumentTypeError(
+            f"encoding: expected an Encoding, got {type(encoding).__name__}; "
+            "wrap codewords (q, K) with encodings.Encoding(...)"
+        )
+    if num_classes is not None and encoding.num_classes != num_classes:
+        raise ArgumentError(
+            f"encoding: has {encoding.num_classes} classes, the measurement has {num_classes}; they must agree"
+        )

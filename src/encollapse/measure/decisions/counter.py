@@ -1,0 +1,136 @@
+"""NC4: what the classifier decides, and what the nearest class mean would."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from encollapse._internal.typing import IntArray
+from encollapse.measure.decisions.classifier import Classifier
+from encollapse.measure.decisions.rules import LargestOutput, NearestCodeword, NearestMean
+from encollapse.measure.moments import distributed
+from encollapse.measure.moments.precision import exact_products
+from encollapse.measure.moments.threads import even_shares, side_by_side
+
+_CHUNK_ENTRIES = 2**22
+_TILE_ENTRIES = 2**20
+_FEW = 64
+"""Rows of a product that is quicker the other way round."""
+
+_BY_CLASSIFIER = ("nc4_agreement", "accuracy")
+
+
+def classifier_rule(
+    classifier: Classifier, num_classes: int, device: torch.device
+) -> LargestOutput | NearestCodeword | str:
+    """Return the rule of the classifier, or the reason why it has none.
+
+    With an encoding: what it decodes ``W h + b`` to under the loss. Without: the largest entry of ``W h + b``,
+    which needs one output a class.
+    """
+    if classifier.weight is None or classifier.bias is None:
+        return "no weight was given"
+    encoding = classifier.encoding
+    if encoding is None and len(classifier.weight) != num_classes:
+        return f"the classifier has {len(classifier.weight)} outputs for {num_classes} classes; give the encoding"
+    weight = torch.tensor(classifier.weight, device=device)
+    bias = torch.tensor(classifier.bias, device=device)
+    # The rule of one-hot codewords is the largest output, whatever else an encoding decodes by.
+    if encoding is None or encoding.name == "one-hot":
+        return LargestOutput(weight, bias)
+    return NearestCodeword(weight, bias, encoding, classifier.loss)
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Shares of samples, from 0 to 1, by name, and the reasons for those that have no value."""
+
+    values: dict[str, float] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+def no_decisions(reason: str) -> Decisions:
+    """All three shares missing, for one reason."""
+    return Decisions(missing=dict.fromkeys(("ncc_accuracy", *_BY_CLASSIFIER), reason))
+
+
+class Tally:
+    """Counts decisions batch by batch."""
+
+    def __init__(self, nearest_mean: NearestMean, rule: LargestOutput | NearestCodeword | str) -> None:
+        self._nearest_mean, self._rule = nearest_mean, rule
+        self._samples = self._near = self._right = self._agree = 0
+        sides = [nearest_mean.scores.single]
+        if isinstance(rule, LargestOutput):
+            sides.append(rule.scores.single)
+        # One product for both rules, so that the features are read once.
+        self._rows, self._offsets = (torch.cat(parts) for parts in zip(*sides, strict=True))
+        self._means = len(sides[0][0])
+
+    def add(self, features: torch.Tensor, labels: IntArray) -> None:
+        """Count a batch: features (n, d) float32 or float64, labels (n,)."""
+        number, step = 1, max(1, _CHUNK_ENTRIES // len(self._rows))
+        if features.device.type == "cpu":
+            step = max(1, min(step, _TILE_ENTRIES // features.shape[1]))
+            number = max(1, min(torch.get_num_threads(), len(features) // step))
+
+        def count(start: int, stop: int) -> list[tuple[int, ...]]:
+            tiles = (slice(first, min(first + step, stop)) for first in range(start, stop, step))
+            return [self._tile(features[tile], labels[tile]) for tile in tiles]
+
+        with exact_products(features.device):
+            for share in side_by_side(count, even_shares(len(features), number)):
+                for counts in share:
+                    self.add_counts(counts)
+
+    def _tile(self, features: torch.Tensor, labels: IntArray) -> tuple[int, ...]:
+        rule, single = self._rule, features.dtype == torch.float32
+        lengths = torch.linalg.vector_norm(features, dim=1)
+        if single:
+            scores = self._scores(features)
+            by_mean = self._nearest_mean.decide(features, lengths, scores[:, : self._means])
+        else:
+            by_mean = self._nearest_mean.decide_exactly(features)
+        near = int((by_mean == labels).sum())
+        if isinstance(rule, str):
+            return len(labels), near, 0, 0
+        if single and isinstance(rule, LargestOutput):
+            decided = rule.decide(features, lengths, scores[:, self._means :])
+        else:
+            decided = rule.decide_exactly(features.double())
+        return len(labels), near, int((decided == labels).sum()), int((decided == by_mean).sum())
+
+    def _scores(self, features: torch.Tensor) -> torch.Tensor:
+        if len(self._rows) > _FEW:
+            return torch.addmm(self._offsets, features, self._rows.T)
+        return torch.addmm(self._offsets[:, None], self._rows, features.T).T
+
+    @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """Samples, and how many of them: nearest mean is right, classifier is right, both agree."""
+        return self._samples, self._near, self._right, self._agree
+
+    def add_counts(self, counts: Sequence[int]) -> None:
+        """Take in the counts of another tally of the same rules."""
+        samples, near, right, agree = counts
+        self._samples += samples
+        self._near += near
+        self._right += right
+        self._agree += agree
+
+    def all_reduce(self, group: Any = None) -> None:
+        """Add up the counts of all processes of a torch.distributed group."""
+        carrier = torch.tensor(self.counts, device=distributed.carrier_device(group))
+        self._samples = self._near = self._right = self._agree = 0
+        self.add_counts(distributed.total(carrier, group).tolist())
+
+    def decisions(self) -> Decisions:
+        """Return the shares of all samples counted."""
+        values = {"ncc_accuracy": self._near / self._samples}
+        if isinstance(self._rule, str):
+            return Decisions(values, dict.fromkeys(_BY_CLASSIFIER, self._rule))
+        shares = (self._agree / self._samples, self._right / self._samples)
+        return Decisions(values | dict(zip(_BY_CLASSIFIER, shares, strict=True)))

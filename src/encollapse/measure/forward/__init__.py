@@ -1,0 +1,1 @@
+"""Running a network once: hooks, batches, and room for its features."""

@@ -1,0 +1,143 @@
+"""Running somebody's network without leaving a trace in it."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from encollapse.errors import ArgumentError
+from encollapse.measure.forward.capture import Captured, first_tensor
+
+
+@contextmanager
+def placed(model: nn.Module, device: torch.device | str | None) -> Iterator[torch.device]:
+    """Yield the device to run on; a model that is elsewhere is moved there and, afterwards, back."""
+    tensors = [*model.parameters(), *model.buffers()]
+    present = {tensor.device for tensor in tensors}
+    if device is None:
+        yield tensors[0].device if tensors else torch.device("cpu")
+        return
+    wanted = _usable(device)
+    if present <= {wanted}:
+        yield wanted
+        return
+    if len(present) > 1:
+        raise ArgumentError(
+            f"device: the model is spread over {sorted(map(str, present))}; leave device out to run it there"
+        )
+    home = present.pop()
+    try:
+        model.to(wanted)
+        yield wanted
+    finally:
+        model.to(home)
+
+
+def _usable(device: torch.device | str) -> torch.device:
+    try:
+        tensor = torch.zeros(1, device=device)
+        tensor.item()  # 'meta' has no values, and a model that is moved there loses its own
+    except (RuntimeError, TypeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ArgumentError(
+            f"device: {device!s} is no device to run on ({reason}); leave device out to run where the model is"
+        ) from None
+    return tensor.device
+
+
+@contextmanager
+def undisturbed(model: nn.Module, device: torch.device, loader: Any = None) -> Iterator[None]:
+    """Evaluation mode without gradients; training modes and random state are restored afterwards.
+
+    Random state is that of torch, numpy and Python, and of the generators that a loader of torch draws from.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    accelerators = [device] if device.type == "cuda" else []
+    generators = [(generator, generator.get_state()) for generator in _generators(loader)]
+    by_numpy, by_python = np.random.get_state(), random.getstate()  # noqa: NPY002 (what data sets use)
+    with torch.random.fork_rng(devices=accelerators), torch.no_grad():
+        model.eval()
+        try:
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
+            for generator, state in generators:
+                generator.set_state(state)
+            np.random.set_state(by_numpy)  # noqa: NPY002
+            random.setstate(by_python)
+
+
+def _generators(loader: Any) -> list[torch.Generator]:
+    """Generators of a ``torch.utils.data.DataLoader``, its samplers and its data set, each once."""
+    sampler = getattr(loader, "batch_sampler", None)
+    owners = (loader, getattr(loader, "sampler", None), sampler, getattr(sampler, "sampler", None))
+    found = [getattr(owner, "generator", None) for owner in (*owners, getattr(loader, "dataset", None))]
+    return list({id(g): g for g in found if isinstance(g, torch.Generator)}.values())
+
+
+def run(model: nn.Module, inputs: Any, device: torch.device) -> None:
+    """Call the model: a mapping as keyword arguments, a tuple or list as positional ones."""
+    moved = _move(inputs, device)
+    if isinstance(moved, Mapping):
+        model(**moved)
+    elif isinstance(moved, tuple | list):
+        model(*moved)
+    else:
+        model(moved)
+
+
+def run_to_last_linear(
+    model: nn.Module, inputs: Any, device: torch.device
+) -> tuple[str, nn.Linear, Captured, int]:
+    """Call the model; return the last ``torch.nn.Linear`` that it ran: name, layer, last inputs, number of runs.
+
+    Raises
+    ------
+    ArgumentError
+        If it ran none.
+    """
+    last: tuple[str, nn.Linear, Captured] | None = None
+    runs: Counter[str] = Counter()
+
+    def note(name: str, module: nn.Linear) -> Callable[..., None]:
+        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            nonlocal last
+            runs[name] += 1
+            last = (name, module, Captured(name))  # those of earlier layers need not be kept
+            last[2].append(first_tensor(name, args, kwargs))
+
+        return hook
+
+    handles = [
+        module.register_forward_pre_hook(note(name, module), with_kwargs=True)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+    ]
+    try:
+        run(model, inputs, device)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if last is None:
+        raise ArgumentError(
+            "head: the model ran no torch.nn.Linear; name the layer whose inputs are the features"
+        )
+    return *last, runs[last[0]]
+
+
+def _move(value: Any, device: torch.device) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.to(device)
+    if isinstance(value, Mapping):
+        return {key: _move(item, device) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_move(item, device) for item in value]
+    return value

@@ -1,0 +1,261 @@
+"""`measure_model`: measure a network on a loader; the network runs once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from encollapse._internal import checks
+from encollapse._internal.progress import tracked
+from encollapse._internal.typing import IntArray
+from encollapse.encodings import Encoding
+from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.measure.class_moments import ClassMoments
+from encollapse.measure.decisions.classifier import Classifier, require_encoding
+from encollapse.measure.forward.capture import capture, find_layer
+from encollapse.measure.forward.feature_store import DEFAULT_BUDGET, FeatureStore
+from encollapse.measure.forward.running import placed, run, run_to_last_linear, undisturbed
+from encollapse.measure.moments.distributed import is_running
+from encollapse.measure.moments.inputs import float64_device
+from encollapse.measure.moments.projection import keeps_covariance
+from encollapse.measure.result import Collapse
+from encollapse.measure.second_pass import finish
+from encollapse.metrics import Convention, as_convention
+
+_LABEL_KEYS = ("labels", "label", "target", "targets")
+
+
+def measure_model(
+    model: nn.Module,
+    loader: Iterable[Any],
+    head: str | nn.Module | None = None,
+    *,
+    encoding: Encoding | None = None,
+    loss: str = "mse",
+    num_classes: int | None = None,
+    device: torch.device | str | None = None,
+    progress: bool = True,
+    convention: str | Convention = "default",
+    memory_budget: int = DEFAULT_BUDGET,
+    distributed: bool = False,
+    label_key: str | None = None,
+    covariance: bool | None = None,
+) -> Collapse:
+    """Measure the collapse of the features that enter the last layer of a network.
+
+    The network runs once over the loader, in evaluation mode and without gradients; training mode of
+    every submodule, hooks and random state (of torch, numpy, Python and the loader) are restored
+    afterwards. Its features are kept for the comparison with the nearest class mean: in memory within
+    `memory_budget`, then in a temporary file.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network. A tensor as input is passed as it is, a tuple or list as positional arguments, a
+        mapping as keyword arguments.
+    loader : iterable of (inputs, labels) or of mappings
+        Batches, as a ``torch.utils.data.DataLoader`` yields them; a generator will do. From a mapping the
+        labels are taken out, and the rest is passed as keyword arguments.
+    head : str or torch.nn.Module, optional
+        The last layer, whose inputs are the features. Default: the last ``torch.nn.Linear`` that the
+        first batch runs through; its name is in ``geometry.provenance["head"]``. Metrics of the
+        classifier need it to be a ``torch.nn.Linear``.
+    encoding, loss
+        What the outputs were trained towards, and how; see :func:`encollapse.measure.collapse`.
+    num_classes : int, optional
+        K. Default: that of the encoding, otherwise the number of outputs of the head.
+    device : str or torch.device, optional
+        Where the network runs. Default: where its parameters are. A network that is elsewhere is moved
+        there and back.
+    progress : bool
+        Show a progress bar where standard error is a terminal and the work takes more than two seconds.
+    convention : str or Convention
+        Averaging and scaling choices; see :class:`encollapse.metrics.Convention`.
+    memory_budget : int
+        Bytes of features to keep in memory.
+    distributed : bool
+        Measure the samples of all processes of the default torch.distributed group together: every process
+        calls this with its own share of the data, at least one sample, and gets the same result. Without a
+        running group it makes no difference.
+    label_key : str, optional
+        Where the labels are in batches that are mappings. Default: ``"labels"``, ``"label"``, ``"target"``
+        or ``"targets"``, whichever there is.
+    covariance : bool, optional
+        Gather the (d, d) within-class covariance, which ``vci`` and the split of the squared error need; without
+        it ``nc1_pinv`` is taken along the class means in the second pass. Default: where it takes less than
+        4 GiB; the result says so in ``route``.
+
+    Raises
+    ------
+    ArgumentError
+        If the loader yields nothing or no pairs, the head is unknown or does not run once a batch, a
+        label is out of range, or a feature is not finite.
+    """
+    chosen = as_convention(convention)
+    require_encoding(encoding)
+    budget = checks.integer(memory_budget, "memory_budget", minimum=0)
+    if not isinstance(model, nn.Module):
+        raise ArgumentTypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
+    with placed(model, device) as place, undisturbed(model, place, loader), FeatureStore(budget) as store:
+        reader = _Reader(model, head, place)
+        labels: list[IntArray] = []
+        moments: ClassMoments | None = None
+        for inputs, targets in tracked(labelled_batches(loader, label_key), _length(loader), show=progress):
+            features, classes = reader.read(inputs, targets)
+            if moments is None:
+                count = _num_classes(num_classes, encoding, reader.head)
+                width = features.shape[1]
+                moments = ClassMoments(
+                    count,
+                    width,
+                    device=_moments_device(place),
+                    covariance=keeps_covariance(covariance, width),
+                )
+            _require_known_classes(classes, moments.num_classes, reader.name)
+            moments.update(features, classes)
+            store.append(features)
+            labels.append(classes)
+        if moments is None or not moments.num_samples:
+            raise ArgumentError(
+                "loader: yielded no samples; a generator can be used only once, and a loader must not be empty"
+            )
+        merged = distributed and is_running()
+        if merged:
+            moments.all_reduce()
+        linear = reader.head if isinstance(reader.head, nn.Linear) else None
+        classifier = Classifier.of(
+            None if linear is None else linear.weight,
+            None if linear is None else linear.bias,
+            encoding,
+            moments.num_classes,
+            moments.feature_dim,
+            loss,
+        )
+        source = {"head": reader.name}
+        return finish(store, np.concatenate(labels), moments, classifier, chosen, source, merged=merged)
+
+
+class _Reader:
+    """Runs the model batch by batch and hands out the features that enter its head."""
+
+    def __init__(self, model: nn.Module, head: str | nn.Module | None, device: torch.device) -> None:
+        self._model, self._device = model, device
+        self.name = ""
+        self.head: nn.Module | None = None
+        if head is not None:
+            self.name, self.head = find_layer(model, head)
+
+    def read(self, inputs: Any, targets: Any) -> tuple[torch.Tensor, IntArray]:
+        """Features (n, d) and labels (n,) of a batch."""
+        if self.head is None:
+            self.name, self.head, captured, runs = run_to_last_linear(self._model, inputs, self._device)
+        else:
+            with capture(self._model, self.head) as captured:
+                run(self._model, inputs, self._device)
+            runs = len(captured)
+        if runs != 1:
+            raise ArgumentError(
+                f"head: {self.name!r} ran {runs} times in one batch, and must run once; name another layer"
+            )
+        labels = checks.to_numpy(targets, "labels")
+        features = captured[0]
+        if features.ndim > 2 and labels.ndim == features.ndim - 1:
+            # One label for each position of a sequence or an image.
+            features, labels = features.flatten(0, -2), labels.reshape(-1)
+        rows = features.reshape(1, -1) if features.ndim < 2 else features.flatten(1)
+        if isinstance(self.head, nn.Linear) and rows.shape[1] != self.head.in_features:
+            raise ArgumentError(
+                f"head: the input of {self.name!r} has shape {tuple(captured[0].shape)}, more than one row of "
+                f"{self.head.in_features} features a sample, for labels of shape {labels.shape}"
+            )
+        checked = checks.class_labels(labels, 2**62)
+        if len(checked) != len(rows):
+            raise ArgumentError(
+                f"loader: a batch has {len(checked)} labels for {len(rows)} rows of features at {self.name!r}"
+            )
+        return rows, checked
+
+
+def labelled_batches(loader: Iterable[Any], label_key: str | None) -> Iterator[tuple[Any, Any]]:
+    """Yield inputs and labels of each batch, checked for their form."""
+    if not isinstance(loader, Iterable):
+        raise ArgumentTypeError(
+            f"loader: expected batches of (inputs, labels) to iterate over, got {type(loader).__name__}"
+        )
+    for number, batch in enumerate(loader):
+        if isinstance(batch, Mapping):
+            yield _split(batch, label_key, number)
+        elif isinstance(batch, tuple | list) and len(batch) == 2:
+            yield batch[0], batch[1]
+        else:
+            size = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
+            raise ArgumentError(
+                f"loader: expected pairs (inputs, labels), but batch {number} is a "
+                f"{type(batch).__name__}{size}; wrap the loader in a generator that yields pairs"
+            )
+
+
+class SplitBatches:
+    """The batches of a loader, each taken apart by a function; its attributes, generators included, are the loader's.
+
+    Unlike ``map`` it asks the loader for nothing, random numbers included, before it is iterated over.
+    """
+
+    def __init__(self, loader: Iterable[Any], split: Callable[[Any], tuple[Any, Any]]) -> None:
+        self._loader, self._split = loader, split
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        return map(self._split, self._loader)
+
+    def __len__(self) -> int:
+        return len(self._loader)  # type: ignore[arg-type]  # a TypeError where the loader has no length
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+
+def _split(batch: Mapping[Any, Any], label_key: str | None, number: int) -> tuple[dict[Any, Any], Any]:
+    wanted = _LABEL_KEYS if label_key is None else (label_key,)
+    found = [key for key in wanted if key in batch]
+    if len(found) != 1:
+        raise ArgumentError(
+            f"loader: batch {number} is a dict of {len(batch)} with the keys {list(batch)}, of which "
+            f"{len(found)} are among {wanted}; name the one that holds the labels by label_key"
+        )
+    return {key: value for key, value in batch.items() if key != found[0]}, batch[found[0]]
+
+
+def _length(loader: Iterable[Any]) -> int | None:
+    try:
+        return len(loader)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def _num_classes(given: int | None, encoding: Encoding | None, head: nn.Module | None) -> int:
+    if given is not None:
+        return checks.integer(given, "num_classes", minimum=1)
+    if encoding is not None:
+        return encoding.num_classes
+    if isinstance(head, nn.Linear):
+        return head.out_features
+    raise ArgumentError(
+        "num_classes: the head is no torch.nn.Linear that would tell the number of classes; "
+        "give num_classes or encoding"
+    )
+
+
+def _require_known_classes(labels: IntArray, num_classes: int, head: str) -> None:
+    if len(labels) and labels.max() >= num_classes:
+        raise ArgumentError(
+            f"labels: expected values from 0 to {num_classes - 1}, got {labels.max()}; where the outputs of "
+            f"{head!r} are not one a class, give encoding or num_classes"
+        )
+
+
+def _moments_device(device: torch.device) -> torch.device:
+    return torch.device("cpu") if device.type == "mps" else float64_device(device)

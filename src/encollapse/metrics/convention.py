@@ -1,0 +1,90 @@
+"""Conventions: the choices on which published collapse metrics differ, as named, documented options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from encollapse._internal import checks
+from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.metrics.statistics import Averaging
+
+
+@dataclass(frozen=True)
+class Convention:
+    """What the metrics average over and divide by.
+
+    Parameters
+    ----------
+    name : str
+        What tables call the convention.
+    averaging : {"sample", "class"}
+        ``"sample"`` weights class k by ``n_k/N`` in the global mean, in ``Σ_B`` and in ``Σ_W``, so that
+        ``Σ_T = Σ_W + Σ_B``; ``"class"`` weights all present classes alike. They agree on balanced data.
+    nc1_per_class : bool
+        Divide ``tr(Σ_W Σ_B⁺)`` by the number of present classes.
+    center_weight : bool
+        Take the mean row off the weight before the NC3 metrics.
+    within : {"sample", "class"}, optional
+        Weights of the classes in ``Σ_W``, where a code weights them unlike its global mean. Default: as
+        `averaging`.
+    between : {"sample", "class"}, optional
+        Weights of the classes in ``Σ_B`` for NC1 by pinv and by the ratio of traces, where a code weights
+        them unlike its global mean. Default: as `averaging`.
+    between_per_dim : bool
+        Divide the sum in ``Σ_B`` by the feature dimension d in place of K, for NC1 by pinv and by traces.
+    """
+
+    name: str
+    averaging: Averaging = "sample"
+    nc1_per_class: bool = True
+    center_weight: bool = False
+    between: Averaging | None = None
+    between_per_dim: bool = False
+    within: Averaging | None = None
+
+    def __post_init__(self) -> None:
+        checks.choice(self.averaging, "averaging", ("sample", "class"))
+        for name in ("within", "between"):
+            if getattr(self, name) is not None:
+                checks.choice(getattr(self, name), name, ("sample", "class"))
+
+    @property
+    def within_averaging(self) -> Averaging:
+        """Weights of the classes in ``Σ_W``."""
+        return self.within or self.averaging
+
+
+DEFAULT = Convention("default")
+
+PRESETS: dict[str, Convention] = {
+    preset.name: preset
+    for preset in (
+        DEFAULT,
+        Convention("class-averaged", averaging="class"),
+        Convention("papyan2020", averaging="class"),
+        Convention("zhu2021", between="class"),
+        Convention("zhou2022", between="class"),
+        Convention("wu2024", averaging="class", within="sample", between_per_dim=True),
+    )
+}
+"""Conventions that can be asked for by name; what the published ones choose is in ``docs/measuring.md``."""
+
+
+def as_convention(value: str | Convention) -> Convention:
+    """Return the preset of that name, or the convention itself.
+
+    Raises
+    ------
+    ArgumentError
+        If no preset has that name; the text lists them.
+    """
+    if isinstance(value, Convention):
+        return value
+    if not isinstance(value, str):
+        raise ArgumentTypeError(f"convention: expected a name or a Convention, got {value!r}")
+    if value not in PRESETS:
+        meant = checks.did_you_mean(value, PRESETS)
+        raise ArgumentError(
+            f"convention: none is called {value!r}; {meant and meant + ' '}there are {', '.join(PRESETS)}"
+        )
+    return PRESETS[value]

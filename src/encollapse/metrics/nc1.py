@@ -1,0 +1,282 @@
+"""NC1: how small the spread within classes is beside the spread between them."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from scipy.linalg import solve
+
+from encollapse._internal.typing import FloatArray
+from encollapse.metrics import cholesky_scatter as factorised
+from encollapse.metrics.cholesky_scatter import Factored, quotient_of_factors
+from encollapse.metrics.convention import DEFAULT, Convention
+from encollapse.metrics.statistics import CenteredMeans, ClassStatistics
+from encollapse.metrics.undefined import Undefined, Unresolved, centered_means, distinct_means
+
+_FAR_ABOVE_ROUNDING = 1e6
+_WELL_CONDITIONED = 1e-3
+"""Reciprocal condition number from which on rounding of a covariance cannot matter."""
+
+UNRESOLVED = (
+    "it asks for directions of little spread that float32 products do not resolve; pass the features as float64, or "
+    "use collapse(...), which takes a second pass"
+)
+
+_RESOLVED, _NEGLIGIBLE = 3e-5, 1e-10
+"""Relative and absolute rounding that a value may have."""
+
+_EPS = float(np.finfo(np.float64).eps)
+
+
+def nc1_pinv(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
+    """``tr(Σ_W Σ_B⁺)/K`` over the K present classes :cite:p:`papyan2020`.
+
+    With the weighted centred means ``Mc = U S Vᵀ`` (``Σ_B = Mc Mcᵀ``) this is ``Σ_j u_jᵀ Σ_W u_j / s_j²``,
+    taken over the known rank ``min(K - 1, d)``: a cut-off in pinv either drops small class directions or
+    inverts the spurious K-th one. Cholesky factors of ``Σ_B`` on its range give it where they are well
+    conditioned, and otherwise the singular vectors, of which only
+    those below the float64 rounding of the means are left out.
+    """
+    total = nc1_quotient(statistics, convention)
+    return total / statistics.num_present if convention.nc1_per_class else total
+
+
+def nc1_quotient(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
+    """``tr(Σ_W Σ_B⁺)`` over the ``min(K - 1, d)`` between-class directions, never divided by K.
+
+    What codes compute that take the top K - 1 eigenvectors of ``Σ_B`` :cite:p:`papyan2020`.
+    """
+    projected = statistics.projected
+    if projected is None:
+        within = factored_within(statistics, convention)
+        centred = distinct_means(statistics, convention.averaging)
+        deviations = centred.deviations
+    else:
+        if projected.averaging != convention.within_averaging and not statistics.balanced:
+            raise Undefined(f"the covariance along the class means is {projected.averaging}-averaged")
+        within = Factored.of(projected.matrix, statistics.algebra)
+        centred = distinct_means(statistics, convention.averaging)
+        deviations = statistics.algebra.product(centred.deviations, projected.basis.T)
+    weights = _between_weights(centred, convention)
+    as_averaged = projected is None and np.array_equal(weights, centred.weights)
+    return _quotient_trace(
+        within,
+        deviations,
+        weights,
+        centred,
+        partial(getattr, centred, "between") if as_averaged else None,
+    )
+
+
+def nc1_trace_ratio(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
+    """``tr Σ_W / tr Σ_B`` :cite:p:`tirer2023`."""
+    centred = distinct_means(statistics, convention.averaging)
+    between = float(_between_weights(centred, convention) @ centred.norms**2)
+    return within_trace(statistics, convention) / between
+
+
+def nc1_normalized(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
+    """``tr Σ_W / (tr Σ_W + tr Σ_B)``, the share of the variance within classes: from 0 to 1."""
+    between = centered_means(statistics, convention.averaging).between_trace
+    within = within_trace(statistics, convention)
+    if within + between == 0.0:
+        raise Undefined("all features are the same")
+    return within / (within + between)
+
+
+def vci(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
+    """Variability collapse index ``1 - tr(Σ_T⁺ Σ_B)/min(d, K - 1)`` :cite:p:`xu2023`.
+
+    ``Σ_T = Σ_W + Σ_B``. 0 where the features have collapsed, 1 where the class means coincide.
+
+    Notes
+    -----
+    Let ``Σ_B = Mc Mcᵀ`` and ``S = Mcᵀ Σ_W⁻¹ Mc`` with eigenvalues ``s_i``. By the Woodbury identity
+    ``Mcᵀ (Σ_W + Mc Mcᵀ)⁻¹ Mc = S (I + S)⁻¹``, hence ``tr(Σ_T⁻¹ Σ_B) = Σ s_i/(1 + s_i)`` and, over the
+    ``r = min(d, K - 1)`` largest, the index is the mean of ``1/(1 + s_i)``: no difference of nearly equal
+    numbers is left. Cholesky factors give it where they are well conditioned. Otherwise eigenvalues of
+    ``Σ_W`` below its rounding are raised to it, which sends the
+    directions without any spread to ``1/(1 + s) = 0`` as the pseudo-inverse does.
+    """
+    within = factored_within(statistics, convention)
+    centred = centered_means(statistics, convention.averaging)
+    rank = min(statistics.num_present - 1, statistics.feature_dim)
+    if within.size <= 0.0:
+        if centred.coincide:
+            raise Undefined("all features are the same")
+        return 0.0
+    value = _vci(within, centred, rank)
+    if _vci_rounding(statistics, within, centred, rank) > max(_RESOLVED * value, _NEGLIGIBLE):
+        raise Unresolved(UNRESOLVED)
+    return value
+
+
+def wants_exact_covariance(statistics: ClassStatistics, convention: Convention = DEFAULT) -> bool:
+    """Whether `vci` needs a covariance of float64 products in place of this one."""
+    if statistics.covariance_resolution <= _EPS:
+        return False
+    within = statistics.within(convention.within_averaging)
+    if within is None or within.condition >= _WELL_CONDITIONED:
+        return False
+    try:
+        vci(statistics, convention)
+    except Unresolved:
+        return True
+    except Undefined:
+        return False
+    return False
+
+
+def _vci(within: Factored, centred: CenteredMeans, rank: int) -> float:
+    dim = len(within.matrix)
+    if within.lower is not None:
+        value = _share_within(within, within.lower, centred)
+        if value is not None:
+            return value / rank
+    scaled, means = within.matrix / within.size, centred.weighted / np.sqrt(within.size)
+    spreads, axes = np.linalg.eigh(scaled)
+    spreads = np.maximum(spreads, _EPS * dim * spreads[-1])
+    whitened = means @ (axes / np.sqrt(spreads))
+    ratios = np.linalg.svd(whitened, compute_uv=False)[:rank] ** 2
+    return float((1.0 / (1.0 + ratios)).mean())
+
+
+def _vci_rounding(statistics: ClassStatistics, within: Factored, centred: CenteredMeans, rank: int) -> float:
+    """By how much rounding of the products in ``Σ_W`` moves `vci`, as a standard deviation.
+
+    To first order a change ``E`` of ``Σ_W`` moves it by ``tr(C E)/r`` with ``C = Σ_T⁻¹ Σ_B Σ_T⁻¹ = Y Yᵀ``. Entries
+    of E are independent, of size ``ε √(Σ_ii Σ_jj)``, so that is ``ε |Yᵀ diag(Σ_W) Y|_F / r``.
+    """
+    eps = statistics.covariance_resolution
+    if eps <= _EPS or within.condition >= _WELL_CONDITIONED:
+        return 0.0
+    if statistics.num_samples <= statistics.feature_dim + 1:
+        return 0.0  # Σ_W and Σ_B share no direction, and the index is 0 but for rounding
+    own = np.diag(within.matrix)
+    total = within.matrix + centred.weighted.T @ centred.weighted
+    total[np.diag_indices_from(total)] += eps * own.max()
+    columns = solve(total, centred.weighted.T, assume_a="sym", check_finite=False)
+    return float(eps * np.linalg.norm(columns.T @ (own[:, None] * columns)) / rank)
+
+
+def _quotient_trace(
+    within: Factored,
+    deviations: FloatArray,
+    weights: FloatArray,
+    centred: CenteredMeans,
+    between: Callable[[], FloatArray] | None,
+) -> float:
+    """``tr(Σ_W Σ_B⁺)``, by triangular factors where Σ_B is well conditioned on its range.
+
+    ``Σ_B`` is the sum of `weights` (P,) times the squares of `deviations` (P, d), those of `centred` or their
+    coordinates in a basis, whose sum weighted as `centred` is zero: its rank is at most P - 1, whatever the
+    weights. `between` gives it in units of the largest square, where that is known already.
+    """
+    covariance, algebra = within.matrix, centred.algebra
+    peak = float(centred.norms.max())
+    rank = min(len(deviations) - 1, deviations.shape[1])
+    if peak > _FAR_ABOVE_ROUNDING * centred.rounding:
+        if rank == deviations.shape[1]:
+            known = algebra.gram(_weighted(deviations, weights, peak)) if between is None else between()
+            lower = factorised.factor(known, algebra)
+            if lower is not None and within.lower is not None:
+                return within.size / peak**2 * quotient_of_factors(lower, within.lower, algebra)
+            if lower is not None:
+                half = algebra.solve(lower, covariance / peak**2)
+                return float(np.trace(algebra.solve(lower, half.T)))
+        else:
+            null = centred.weights / np.sqrt(weights)
+            rows = factorised.without_null_direction(
+                _weighted(deviations, weights, peak), null / np.linalg.norm(null)
+            )
+            lower = factorised.factor(algebra.product(rows, rows.T), algebra)
+            if lower is not None:
+                # Σ_B⁺ = Bᵀ B with B = (R Rᵀ)⁻¹ R for the rows R of full rank.
+                inverse = algebra.solve(lower, algebra.solve(lower, rows), transposed=True)
+                return float(np.vdot(algebra.product(inverse, covariance / peak**2), inverse))
+    _, lengths, directions = np.linalg.svd(_weighted(deviations, weights, 1.0), full_matrices=False)
+    tolerance = _EPS * max(deviations.shape) * lengths[0] + centred.rounding
+    lengths = lengths[:rank][lengths[:rank] > tolerance]
+    if not len(lengths):
+        raise Undefined("all class means coincide up to rounding")
+    directions = directions[: len(lengths)]
+    spread = np.einsum("rd,rd->r", directions @ covariance, directions)
+    return float((spread.clip(min=0.0) / lengths**2).sum())
+
+
+def _weighted(deviations: FloatArray, weights: FloatArray, unit: float) -> FloatArray:
+    """Rows ``√w_k (m_k - μ)`` (P, d) in units of `unit`."""
+    return np.asarray(deviations * (np.sqrt(weights) / unit)[:, None])
+
+
+def _between_weights(centred: CenteredMeans, convention: Convention) -> FloatArray:
+    """Weights of the classes in ``Σ_B``."""
+    size, dim = centred.deviations.shape
+    weights = np.full(size, 1.0 / size) if convention.between == "class" else centred.weights
+    return np.asarray(weights * (size / dim)) if convention.between_per_dim else weights
+
+
+def _share_within(within: Factored, lower: FloatArray, centred: CenteredMeans) -> float | None:
+    """``Σ 1/(1 + s_i)`` over the between-class directions from Cholesky factors, None where those fail.
+
+    `lower` is the factor of `within`.
+    """
+    size, algebra = within.size, centred.algebra
+    if len(centred.deviations) > len(lower):
+        # All d directions: tr((Σ_W + Σ_B)⁻¹ Σ_W), a sum of squares.
+        both = centred.between * (centred.norms.max() ** 2 / size)
+        total = factorised.factor(np.add(both, within.matrix / size, out=both), algebra)
+        return None if total is None else quotient_of_factors(total, lower, algebra)
+    means = centred.weighted / np.sqrt(size)
+    rows = factorised.without_null_direction(means, np.sqrt(centred.weights))
+    whitened = algebra.solve(lower, rows.T)
+    identity = np.eye(len(rows))
+    total = factorised.factor(identity + algebra.gram(whitened), algebra)
+    return None if total is None else quotient_of_factors(total, identity, algebra)
+
+
+def floor(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
+    """``(eps · max_k |m_k|)² / tr Σ_B``: the value of `nc1_trace_ratio` below which it is rounding.
+
+    ``eps`` is the resolution of the dtype the features arrived in. A feature of size ``|m|`` is known to
+    ``eps · |m|`` at best, so a smaller spread within a class cannot be told from the rounding of the
+    features themselves, however exactly it is computed.
+    """
+    between = distinct_means(statistics, convention.averaging).between_trace
+    return (statistics.resolution * statistics.longest_mean) ** 2 / between
+
+
+def within_trace(statistics: ClassStatistics, convention: Convention) -> float:
+    """``tr Σ_W`` under the averaging of the convention."""
+    traces = statistics.within_trace[statistics.present]
+    return float(statistics.weights(convention.within_averaging) @ traces)
+
+
+def factored_within(statistics: ClassStatistics, convention: Convention) -> Factored:
+    """``Σ_W`` (d, d) under the averaging of the convention, with its Cholesky factor.
+
+    Raises
+    ------
+    Undefined
+        If it was not kept, or the pooled one is all there is and the classes have different counts.
+    """
+    found = statistics.within(convention.within_averaging)
+    if found is not None:
+        return found
+    if statistics.projected is not None:
+        raise Undefined(
+            "the within-class covariance is known along the class means only; use covariance=True"
+        )
+    if statistics.within_covariance is None and statistics.class_averaged_covariance is None:
+        raise Undefined("the within-class covariance was not kept; use covariance=True")
+    if convention.within_averaging == "class":
+        raise Undefined(
+            "a class-averaged covariance of classes with different counts needs a second pass over the "
+            "features; use collapse(...)"
+        )
+    raise Undefined("the sample-averaged within-class covariance was not kept; use covariance=True")
+
+
+def within_covariance(statistics: ClassStatistics, convention: Convention) -> FloatArray:
+    """``Σ_W`` alone, for what needs no factor; raises as :func:`factored_within` does."""
+    return factored_within(statistics, convention).matrix

@@ -1,0 +1,61 @@
+"""The one way in which a metric says that it has no value."""
+
+from encollapse.metrics.statistics import Averaging, CenteredMeans, ClassStatistics
+
+
+class Undefined(Exception):  # noqa: N818 (an answer, not an error: the assembler turns it into a reason)
+    """A metric has no value for these statistics; the text is the reason that the user reads."""
+
+
+OUT_OF_RANGE = (
+    "the features are so small or so large that their squares leave the range of float64; scale them"
+)
+
+
+class Unresolved(Undefined):
+    """A metric has no value because the arithmetic of what it is computed from was too coarse."""
+
+
+def centered_means(statistics: ClassStatistics, averaging: Averaging) -> CenteredMeans:
+    """Centred means of at least two present classes.
+
+    Raises
+    ------
+    Undefined
+        If only one class has samples.
+    """
+    if statistics.num_present < 2:
+        raise Undefined(f"only class {statistics.present[0]} has samples; at least two classes are needed")
+    return statistics.centered(averaging)
+
+
+def distinct_means(statistics: ClassStatistics, averaging: Averaging) -> CenteredMeans:
+    """Centred means of at least two present classes that do not all coincide.
+
+    Raises
+    ------
+    Undefined
+        If only one class has samples, or all class means are the same up to rounding.
+    """
+    centred = centered_means(statistics, averaging)
+    if centred.coincide:
+        raise Undefined("all class means coincide")
+    return centred
+
+
+def directed_means(statistics: ClassStatistics, averaging: Averaging) -> CenteredMeans:
+    """Centred means each of which has a direction.
+
+    Raises
+    ------
+    Undefined
+        If a class mean coincides with the global mean, or only one class has samples.
+    """
+    centred = distinct_means(statistics, averaging)
+    at_centre = centred.norms <= centred.rounding
+    if at_centre.any():
+        raise Undefined(
+            f"the mean of class {centred.classes[at_centre.argmax()]} coincides with the global mean, "
+            "so it has no direction"
+        )
+    return centred

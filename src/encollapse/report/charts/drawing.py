@@ -1,0 +1,106 @@
+"""A figure with the data that it shows, and how it is written to disk."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from encollapse._internal import files
+from encollapse.report.charts.chart import Chart
+from encollapse.report.charts.paper import figure_of
+from encollapse.report.style import house_style
+
+_LONG = re.compile(r"(\d\.\d\d)\d+")
+_PATHS = re.compile(r'\b(?:d|x|y|x1|x2|y1|y2|points)="[^"]*"')
+_ENLARGED = 1.45
+"""How many times as large as on paper a figure may stand in a page."""
+_DATE = {".svg": "Date", ".pdf": "CreationDate"}  # left out, so that equal data give equal files
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure of a report.
+
+    Attributes
+    ----------
+    name : str
+        Stem of its files.
+    caption : str
+        What it shows and how to read it, in plain text.
+    figure : Figure
+        The picture.
+    rows : sequence of mappings
+        The numbers in it, one mapping a row of its CSV file, all with the same keys.
+    chart : Chart, optional
+        What the figure was drawn from; a figure that has one also has an interactive version.
+    """
+
+    name: str
+    caption: str
+    figure: Figure
+    rows: Sequence[Mapping[str, Any]]
+    chart: Chart | None = None
+
+    def save(self, folder: Path) -> None:
+        """Write ``name.svg``, ``name.png`` and ``name.csv`` into a folder."""
+        files.write_text(folder / f"{self.name}.svg", self._svg)
+        files.write_text(folder / f"{self.name}.csv", self.csv())
+        with files.atomic(folder / f"{self.name}.png") as temporary, house_style(self.name):
+            self.figure.savefig(temporary, dpi=200)
+
+    def save_as(self, path: str | Path) -> Path:
+        """Write the picture into one file, by its suffix, and its numbers beside it as ``.csv``.
+
+        Raises
+        ------
+        ArgumentError
+            If the suffix is none of .svg, .png and .pdf.
+        """
+        target = files.with_suffix(path, "out", (".svg", ".png", ".pdf"))
+        with files.atomic(target) as temporary, house_style(self.name):
+            metadata = {"Software": None} if target.suffix == ".png" else {_DATE[target.suffix]: None}
+            self.figure.savefig(temporary, dpi=200, metadata=metadata)
+        files.write_text(target.with_suffix(".csv"), self.csv())
+        return target
+
+    def csv(self) -> str:
+        """The numbers of the figure as CSV text; floats are written so that they can be read back exactly."""
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, fieldnames=list(self.rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        return buffer.getvalue()
+
+    def inline_svg(self) -> str:
+        """SVG to stand inside a page: no XML header, and identifiers that no other figure has."""
+        text = self._svg
+        text = text[text.index("<svg") :]
+        text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+        # A hundredth of a point is finer than any screen.
+        text = _PATHS.sub(lambda found: _LONG.sub(r"\1", found.group()), text)
+        # Letters of a narrow figure shall not be larger than those of the page.
+        text = text.replace(
+            "<svg", f'<svg style="--widest: {_ENLARGED * self.figure.get_figwidth():.2f}in"', 1
+        )
+        return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{self.name}-", text)
+
+    @cached_property
+    def _svg(self) -> str:
+        buffer = io.StringIO()
+        with house_style(self.name):
+            # Without a date and the maker's address the file depends on the data alone.
+            self.figure.savefig(buffer, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
+        return buffer.getvalue()
+
+
+def drawing(chart: Chart) -> Drawing:
+    """Draw a chart for paper; the chart stays with it for the screen."""
+    return Drawing(chart.name, chart.caption, figure_of(chart), chart.rows, chart)

@@ -1,0 +1,259 @@
+"""Charts on paper: a matplotlib figure of a chart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
+
+from encollapse._internal.format import mathematics, wrapped
+from encollapse.report.charts import marks
+from encollapse.report.charts.chart import Chart, Key, Panel, Scale
+from encollapse.report.style import DIVERGING, GREY, INK, SEQUENTIAL, Dash, house_style
+
+_STUB = 0.16  # half the length, in decades, of the line that stands for the value at 0 or ∞
+_MANY = 250  # points above which a mark is stored as pixels
+_DASHES: dict[Dash, Any] = {
+    "solid": "solid",
+    "dashed": (0, (4, 2.5)),
+    "dotted": (0, (1, 2)),
+    "dashdot": (0, (5, 2, 1, 2)),
+}
+
+
+def figure_of(chart: Chart) -> Figure:
+    """Draw a chart."""
+    rows = math.ceil(len(chart.panels) / chart.columns)
+    with house_style(chart.name):
+        figure = Figure(figsize=(chart.width, chart.height * rows + 0.5), layout="constrained")
+        ratios = list(chart.row_heights) or [1.0] * rows
+        grid = figure.subplots(
+            rows,
+            chart.columns,
+            squeeze=False,
+            sharex="x" in chart.share,
+            sharey="y" in chart.share,
+            height_ratios=ratios,
+        )
+        all_axes = list(grid.flat)
+        for place, (axes, panel) in enumerate(zip(all_axes, chart.panels, strict=False)):
+            # A character of a title takes about 0.07 inches.
+            room = int(chart.width / chart.columns / 0.07) - 6
+            _panel(axes, panel, f"{chart.name}-{place}", ticks=5 if chart.columns < 3 else 4, room=room)
+            below = place + chart.columns
+            if place % chart.columns and panel.y.label == chart.panels[place - 1].y.label:
+                axes.set_ylabel("")
+            if below < len(chart.panels) and panel.x.label == chart.panels[below].x.label:
+                axes.set_xlabel("")
+            elif "x" in chart.share:
+                axes.xaxis.set_tick_params(labelbottom=True)
+        for axes in all_axes[len(chart.panels) :]:
+            axes.remove()
+        if chart.heat_label:
+            _colour_bar(figure, all_axes[: len(chart.panels)], chart)
+        if chart.keys:
+            handles = [_handle(key) for key in chart.keys]
+            columns = _key_columns(chart)
+            figure.legend(handles=handles, loc="outside upper left", ncols=columns, handlelength=2.2)
+        # Laid out once; every file of the figure would do it again.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+    return figure
+
+
+def _panel(axes: Axes, panel: Panel, name: str, *, ticks: int, room: int) -> None:
+    if panel.title:
+        axes.set_title(mathematics(wrapped(panel.title, room)), loc="center" if panel.bare else "left")
+    _scale(axes, panel.x, "x")
+    _scale(axes, panel.y, "y")
+    for number, mark in enumerate(panel.marks):
+        _mark(axes, panel, mark, f"{name}-{number}")
+    for axis, scale in ((axes.xaxis, panel.x), (axes.yaxis, panel.y)):
+        if scale.kind == "linear":
+            axis.set_major_locator(MaxNLocator(ticks))
+            axis.set_major_formatter(_formatter())
+    if panel.bare:
+        axes.set(xticks=[], yticks=[])
+    if panel.square:
+        axes.set_box_aspect(1)
+    if any(isinstance(mark, marks.Heat) for mark in panel.marks):
+        for spine in axes.spines.values():
+            spine.set(visible=True, linewidth=0.6, color=GREY)
+
+
+def _formatter() -> ScalarFormatter:
+    """Plain numbers between 0.001 and 10,000, else a power of ten beside the axis."""
+    formatter = ScalarFormatter(useMathText=True, useOffset=False)
+    formatter.set_powerlimits((-3, 4))
+    return formatter
+
+
+def _scale(axes: Axes, scale: Scale, side: str) -> None:
+    axis = axes.xaxis if side == "x" else axes.yaxis
+    axis.set_label_text(mathematics(scale.label))
+    set_limits: Any = axes.set_xlim if side == "x" else axes.set_ylim
+    if scale.kind == "log":
+        (axes.set_xscale if side == "x" else axes.set_yscale)("log")
+        axis.set_minor_formatter(NullFormatter())
+    elif scale.kind == "category":
+        axis.set_ticks(list(range(len(scale.names))), [mathematics(name) for name in scale.names])
+        ends = (-0.5, len(scale.names) - 0.5)
+        set_limits(ends if side == "x" else ends[::-1])
+        axis.set_tick_params(length=0)
+    elif scale.bias is not None:
+        places, names = scale.bias.ticks()
+        axis.set_ticks(places, names)
+        axis.set_ticks(scale.bias.minor_ticks(), minor=True)
+        axis.set_tick_params(which="minor", length=2, width=0.5)
+        set_limits(scale.bias.limits)
+        for middle in scale.bias.breaks:
+            _break(axes, middle)
+    if scale.limits is not None:
+        set_limits(scale.limits)
+
+
+def _break(axes: Axes, middle: float) -> None:
+    style: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False, "zorder": 5}
+    axes.plot([middle - 0.05, middle + 0.05], [0, 0], color="white", linewidth=3, **style)
+    for x in (middle - 0.05, middle + 0.05):
+        axes.plot([x - 0.035, x + 0.035], [-0.018, 0.018], color=GREY, linewidth=0.8, **style)
+
+
+def _mark(axes: Axes, panel: Panel, mark: marks.Mark, name: str) -> None:
+    match mark:
+        case marks.Line():
+            for x, y in line_parts(panel.x, mark):
+                style = _DASHES[mark.dash]
+                axes.plot(x, y, color=mark.colour, linestyle=style, linewidth=mark.width, zorder=3)
+        case marks.Band():
+            x = [panel.x.place(value) for value in mark.x]
+            axes.fill_between(x, mark.low, mark.high, color=mark.colour, alpha=0.18, linewidth=0, zorder=2)
+        case marks.Points():
+            _points(axes, panel, mark)
+        case marks.Rule():
+            _rule(axes, panel, mark)
+        case marks.Word():
+            axes.text(
+                mark.x,
+                mark.y,
+                mathematics(mark.text),
+                transform=axes.transAxes,
+                color=mark.colour,
+                fontsize=7.5,
+                horizontalalignment=mark.align,
+                verticalalignment="center",
+            )
+        case marks.Heat():
+            _heat(axes, mark, name)
+
+
+def line_parts(scale: Scale, line: marks.Line) -> list[tuple[list[float], list[float]]]:
+    """Pieces of a curve as coordinates: on a bias axis the finite part, and a stub at 0 and at ∞."""
+    if scale.bias is None:
+        return [(list(line.x), list(line.y))]
+    finite = [(scale.place(x), y) for x, y in zip(line.x, line.y, strict=True) if 0 < x < math.inf]
+    parts = [([x for x, _ in finite], [y for _, y in finite])]
+    for x, y in zip(line.x, line.y, strict=True):
+        if x == 0 or math.isinf(x):
+            place = scale.place(x)
+            parts.append(([place - _STUB, place + _STUB], [y, y]))
+    return parts
+
+
+def _points(axes: Axes, panel: Panel, mark: marks.Points) -> None:
+    x = [panel.x.place(value) for value in mark.x]
+    if mark.low is not None and mark.high is not None:
+        style: dict[str, Any] = {"color": mark.colour, "linewidth": 1.0, "zorder": 3.5}
+        if mark.across:
+            axes.hlines(mark.y, list(mark.low), list(mark.high), **style)
+        else:
+            axes.vlines(x, list(mark.low), list(mark.high), **style)
+    axes.plot(
+        x,
+        mark.y,
+        linestyle="none",
+        marker=mark.marker,
+        color=mark.colour,
+        markersize=mark.size,
+        markerfacecolor=mark.colour if mark.filled else "white",
+        markeredgewidth=0 if mark.filled else 1.2,
+        alpha=mark.alpha,
+        zorder=4,
+        rasterized=len(x) > _MANY,
+    )
+
+
+def _rule(axes: Axes, panel: Panel, mark: marks.Rule) -> None:
+    place = mark.value if mark.across else panel.x.place(mark.value)
+    draw: Any = axes.axhline if mark.across else axes.axvline
+    draw(place, color=mark.colour, linewidth=0.8, linestyle=_DASHES[mark.dash], zorder=1)
+    if not mark.name:
+        return
+    across = mark.across
+    axes.annotate(
+        mathematics(mark.name),
+        (1.0, place) if across else (place, 1.0),
+        xycoords=("axes fraction", "data") if across else ("data", "axes fraction"),
+        xytext=(4, 0) if across else (4 if mark.after else -4, -2),
+        textcoords="offset points",
+        horizontalalignment="left" if across or mark.after else "right",
+        verticalalignment="center" if across else "top",
+        linespacing=1.1,
+        color=mark.colour,
+        fontsize=7.5,
+    )
+
+
+def _heat(axes: Axes, heat: marks.Heat, name: str) -> None:
+    norm = LogNorm(*heat.limits) if heat.log else Normalize(*heat.limits)
+    palette = DIVERGING if heat.palette == "diverging" else SEQUENTIAL
+    image = axes.imshow(heat.values, cmap=palette, norm=norm, interpolation="none", aspect="auto")
+    image.set_gid(name)  # without it, equal pictures would share an identifier in a page
+    if heat.texts is None:
+        return
+    for row, texts in enumerate(heat.texts):
+        for column, text in enumerate(texts):
+            value = heat.values[row, column]
+            dark = np.isfinite(value) and _luminance(palette(norm(value))) < 0.45
+            colour = "white" if dark else INK
+            axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
+
+
+def _luminance(colour: Sequence[float]) -> float:
+    red, green, blue = colour[:3]
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _colour_bar(figure: Figure, all_axes: Sequence[Axes], chart: Chart) -> None:
+    pictures = [axes.get_images()[0] for axes in all_axes if axes.get_images()]
+    bar = figure.colorbar(pictures[0], ax=list(all_axes), shrink=0.85, aspect=28, pad=0.02)
+    bar.outline.set(linewidth=0.5, edgecolor=GREY)
+    bar.ax.tick_params(which="both", width=0.5, length=2)
+    bar.ax.yaxis.set_minor_formatter(NullFormatter())
+    bar.set_label(mathematics(chart.heat_label))
+
+
+def _key_columns(chart: Chart) -> int:
+    """All entries of the legend in a row where they fit, else as many as the longest allows."""
+    widths = [0.075 * len(key.label) + 0.55 for key in chart.keys]  # inches, roughly
+    return len(widths) if sum(widths) <= chart.width else max(1, int(chart.width / max(widths)))
+
+
+def _handle(key: Key) -> Line2D:
+    return Line2D(
+        [],
+        [],
+        color=key.colour,
+        label=mathematics(key.label),
+        linestyle="none" if key.dash is None else _DASHES[key.dash],
+        marker=key.marker,
+        markerfacecolor=key.colour if key.filled else "white",
+        markeredgewidth=0 if key.filled else 1.2,
+    )

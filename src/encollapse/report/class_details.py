@@ -1,0 +1,97 @@
+"""Which class has not collapsed, and which pair is closest: details behind the averages, for tables and figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from encollapse._internal.typing import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from encollapse.measure import Collapse
+
+PAIRS = 10
+"""How many of the closest pairs are known."""
+
+MOST_COSINES = 1000
+"""Of so many classes at most the cosines are known, as a picture shows no more."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClassDetails:
+    """What is known of each class that has samples.
+
+    Parameters
+    ----------
+    classes : (P,) ints
+        The classes.
+    counts : (P,) ints
+        Their samples.
+    norms : (P,)
+        Distance of the class mean from the global mean ``μ = Σ n_k m_k / N``.
+    spreads : (P,)
+        Root mean square distance of a sample from its class mean.
+    nearest : (P,) ints
+        The class whose mean is nearest; -1 where there is only one class.
+    distances : (P,)
+        Distance to that mean; infinite where there is only one class.
+    closest_pairs : list of tuples
+        Up to ten pairs (class, class, distance, cosine between centred means), the closest first; the cosine is NaN
+        where a mean is at the global mean.
+    shown : (n,) ints
+        The classes whose cosines are known: all, or where they are very many, some at even steps.
+    cosines : (n, n)
+        Cosines between their centred means; NaN where a mean is at the global mean.
+    """
+
+    classes: IntArray
+    counts: IntArray
+    norms: FloatArray
+    spreads: FloatArray
+    nearest: IntArray
+    distances: FloatArray
+    closest_pairs: list[tuple[int, int, float, float]]
+    shown: IntArray
+    cosines: FloatArray
+
+    @property
+    def noise(self) -> FloatArray:
+        """Spread over half the distance to the nearest mean, (P,); 0 is collapsed."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(2 * self.spreads / self.distances)
+
+
+def class_details(collapse: Collapse) -> ClassDetails:
+    """Details of the classes of a measurement, about the sample-averaged global mean."""
+    rows = sorted(collapse.per_class(), key=lambda row: row["label"] or 0)
+
+    def column(name: str, missing: float, dtype: type = float) -> np.ndarray[Any, Any]:
+        return np.array([missing if row[name] is None else row[name] for row in rows], dtype=dtype)
+
+    classes, norms = column("label", -1, int), column("norm", np.nan)
+    step = -(-len(classes) // MOST_COSINES)
+    shown = classes[::step]
+    by_class = dict(zip(classes.tolist(), norms.tolist(), strict=True))
+    return ClassDetails(
+        classes=classes,
+        counts=column("count", 0, int),
+        norms=norms,
+        spreads=column("spread", np.nan),
+        nearest=column("nearest", -1, int),
+        distances=column("distance", np.inf),
+        closest_pairs=[
+            (k, l, distance, _cosine(by_class[k], by_class[l], distance))
+            for k, l, distance in collapse.nearest_pairs(PAIRS)  # noqa: E741 (the notation table's letters)
+        ],
+        shown=shown,
+        cosines=collapse.cosines(shown),
+    )
+
+
+def _cosine(first: float, second: float, distance: float) -> float:
+    """Cosine between two sides of a triangle."""
+    if not first * second > 0:
+        return float("nan")
+    return float(np.clip((first**2 + second**2 - distance**2) / (2 * first * second), -1.0, 1.0))

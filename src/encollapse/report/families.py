@@ -1,0 +1,179 @@
+"""Trials that differ in nothing but bias regularisation and seed: one curve each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from encollapse import ufm
+from encollapse._internal.typing import IntArray
+from encollapse.data.imbalance import rare_classes
+from encollapse.errors import UnsupportedError
+from encollapse.report.readings import decay_kind
+from encollapse.study.resolve import problem_of
+from encollapse.study.results import TrialResult
+from encollapse.study.trials import canonical_json, dataset_label, encoding_label, model_label, number_label
+
+_OWN_AXES = ("bias_decay", "seed")
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """Finished trials of one data set, model and encoding, ordered by bias decay, then seed.
+
+    Attributes
+    ----------
+    panel : str
+        What else varies in the study beside the encoding (data set, model, decays); may be empty.
+    encoding : str
+        Name of the encoding with its options.
+    trials : tuple of TrialResult
+        At least one, all done.
+    """
+
+    panel: str
+    encoding: str
+    trials: tuple[TrialResult, ...]
+    _paths: dict[tuple[Any, ...], ufm.BiasPath] = field(default_factory=dict, repr=False)
+
+    @property
+    def label(self) -> str:
+        """Encoding and panel in one line."""
+        return f"{self.encoding} · {self.panel}" if self.panel else self.encoding
+
+    @property
+    def bias_decays(self) -> list[float]:
+        """Distinct bias decays, ascending."""
+        return sorted({float(result.settings["bias_decay"]) for result in self.trials})
+
+    @property
+    def label_mean_norm(self) -> float:
+        """Norm of the mean codeword ``|ē|``."""
+        return float(np.linalg.norm(self.trials[0].record["label_mean"]))
+
+    @property
+    def counts(self) -> IntArray:
+        """Samples of each class in the first trial, shape (K,)."""
+        return counts_of(self.trials[0])
+
+    @property
+    def has_rare_classes(self) -> bool:
+        """Whether some classes have less than half the samples of the largest."""
+        return bool(rare_classes(self.counts).any())
+
+    def at(self, decay: float) -> list[TrialResult]:
+        """Trials at one bias decay, one a seed."""
+        return [result for result in self.trials if float(result.settings["bias_decay"]) == decay]
+
+    @cached_property
+    def problem(self) -> ufm.Problem | None:
+        """The unrestricted feature model of the first trial; None where this release cannot state it.
+
+        A network under plain or decoupled weight decay does not minimise it, so it has none either.
+        """
+        first = self.trials[0]
+        if decay_kind(first) != "ufm":
+            return None
+        try:
+            return problem_of(first.settings, self.counts)
+        except UnsupportedError:
+            return None
+
+    @cached_property
+    def critical(self) -> float | None:
+        """Critical bias decay."""
+        return None if self.problem is None else self.problem.critical_bias_decay()
+
+    def path(self, decays: Iterable[float]) -> ufm.BiasPath | None:
+        """Exact minimisers along a grid of bias decays, solved once; None where there is no theory."""
+        problem = self.problem
+        if problem is None:
+            return None
+        grid = tuple(float(decay) for decay in decays)
+        # Networks of several kinds on one data set share their theory.
+        stated = (self.encoding, problem.counts.tobytes(), problem.weight_decay, problem.feature_decay)
+        key = (*stated, problem.loss, problem.features, problem.feature_dim, grid)
+        if key not in self._paths:
+            self._paths[key] = ufm.bias_path(problem, grid)
+        return self._paths[key]
+
+
+def counts_of(result: TrialResult) -> IntArray:
+    """Samples of each class, shape (K,); trials of one family may differ in their order."""
+    return np.array(result.record["counts"], dtype=np.int64)
+
+
+def families(results: Iterable[TrialResult]) -> list[Family]:
+    """Group finished trials; families with most bias decays come first, then the study's order."""
+    groups: dict[str, list[TrialResult]] = {}
+    for result in results:
+        key = canonical_json({k: v for k, v in result.settings.items() if k not in _OWN_AXES})
+        groups.setdefault(key, []).append(result)
+    labels = _panel_labels([group[0] for group in groups.values()])
+    paths: dict[tuple[Any, ...], ufm.BiasPath] = {}
+    made = [
+        Family(panel, encoding_label(group[0].settings), tuple(sorted(group, key=_order)), paths)
+        for panel, group in zip(labels, groups.values(), strict=True)
+    ]
+    return sorted(made, key=lambda family: -len(family.bias_decays))
+
+
+def by_panel(members: Iterable[Family]) -> dict[str, list[Family]]:
+    """Group families that share a panel, in the order in which panels first occur."""
+    grouped: dict[str, list[Family]] = {}
+    for family in members:
+        grouped.setdefault(family.panel, []).append(family)
+    return grouped
+
+
+def _order(result: TrialResult) -> tuple[float, int]:
+    return result.settings["bias_decay"], result.settings["seed"]
+
+
+def _panel_labels(firsts: list[TrialResult]) -> list[str]:
+    """Name what varies between families; how they were trained only where nothing else tells them apart."""
+    parts = [_parts(first.settings) for first in firsts]
+    encodings = [encoding_label(first.settings) for first in firsts]
+
+    def named(keys: list[str]) -> list[str]:
+        return [", ".join(part[key] for key in keys if part.get(key)) for part in parts]
+
+    keys = dict.fromkeys(key for part in parts for key in part)
+    shown = [key for key in _PARTS if len({part[key] for part in parts}) > 1]
+    for key in sorted(keys, key=lambda key: key not in _FIRST):
+        apart = len(set(zip(encodings, named(shown), strict=True)))
+        if len(set(zip(encodings, named([*shown, key]), strict=True))) > apart:
+            shown.append(key)
+    return named(shown)
+
+
+_PARTS = ("dataset", "model", "features", "weight_decay", "strength")
+_FIRST = ("train.loss", "train.decay", "train.optimizer")
+
+
+def _parts(settings: Any) -> dict[str, str]:
+    if "threshold" in settings:
+        strength = f"t = {number_label(settings['threshold'])}"
+    elif "feature_decay" in settings:
+        strength = f"λ_H = {number_label(settings['feature_decay'])}"
+    else:
+        strength = "features not regularised"
+    parts = {
+        "dataset": dataset_label(settings),
+        "model": model_label(settings),
+        "features": f"{settings['features']} features",
+        "weight_decay": f"λ_W = {number_label(settings['weight_decay'])}",
+        "strength": strength,
+    }
+    if "epochs" in settings:
+        parts["epochs"] = f"{settings['epochs']} epochs"
+    return parts | {f"train.{k}": _option(k, v) for k, v in settings.get("train", {}).items()}
+
+
+def _option(name: str, value: Any) -> str:
+    words = str(value).replace("_", " ")
+    return words if name == "loss" else f"{name.replace('_', ' ')} {words}"

@@ -1,0 +1,243 @@
+"""How every metric moves along the training: small multiples, seeds as bands, phases marked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from encollapse._internal.format import metric_name
+from encollapse._internal.typing import FloatArray
+from encollapse.report import readings
+from encollapse.report.charts import Band, Chart, Drawing, Key, Line, Mark, Panel, Rule, Scale, drawing
+from encollapse.report.families import Family, by_panel
+from encollapse.report.figures.choice import chosen_decays, common_decays
+from encollapse.report.figures.series import page_name, page_note, parts
+from encollapse.report.style import Dash, looks, shades
+from encollapse.study.results import TrialResult
+from encollapse.study.trials import number_label
+
+NAME = "dynamics"
+
+EXCESS = "excess_loss"
+
+_FIRST = (EXCESS, "loss", "stationarity", "mean_cosine", "accuracy", "test_accuracy", "nc1_trace_ratio")
+_LEFT_OUT = ("epoch", "phase", "descent", "escape", "seconds", "floor", "num_samples", "num_classes")
+_DECAYS = 5
+_LINES = 7
+_WIDE = 30.0
+"""Positive values over a range wider than this ratio are drawn on a logarithmic axis."""
+_FLOOR = 1e-6
+"""A floor further below the data than this is not drawn but told."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """A training and the rows of its history."""
+
+    result: TrialResult
+    rows: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Trainings that differ in their seed alone."""
+
+    label: str
+    colour: str
+    dash: Dash
+    runs: Sequence[_Run]
+
+
+def dynamics(members: Sequence[Family]) -> list[Drawing]:
+    """Histories along the bias decay for one family, and of every family at one bias decay."""
+    runs = {f: [run for result in f.trials if len((run := _read(result)).rows) > 1] for f in members}
+    known = [family for family in members if runs[family]]
+    if not known:
+        return []
+    plans: list[tuple[str, list[_Line]]] = []
+    if len(known[0].bias_decays) > 1:
+        decays = chosen_decays(known[0], _DECAYS)
+        lines = [
+            _Line(f"λ_b = {number_label(decay)}", colour, "solid", _at(runs[known[0]], decay))
+            for decay, colour in zip(decays, shades(len(decays)), strict=True)
+        ]
+        plans.append((known[0].label, lines))
+    if len(known) > 1 or not plans:
+        decay = common_decays(known, 2)[-1]
+        shown = [family for family in known if _at(runs[family], decay)]
+        kinds = by_panel(shown)
+        one_each = all(len(group) == 1 for group in kinds.values())
+        for title, group in ({"": shown} if one_each else kinds).items():
+            sheets = parts(group, _LINES)
+            for number, part in enumerate(sheets):
+                labels = [family.label if one_each else family.encoding for family in part]
+                lines = [
+                    _Line(label, look.colour, look.dash, _at(runs[family], decay))
+                    for family, label, look in zip(part, labels, looks(len(part)), strict=True)
+                ]
+                what = f"{title}, " if title else ""
+                which = f" (part {number + 1} of {len(sheets)})" if len(sheets) > 1 else ""
+                plans.append((f"{what}λ_b = {number_label(decay)}{which}", lines))
+    return [drawing(_chart(title, lines, i, len(plans))) for i, (title, lines) in enumerate(plans)]
+
+
+def _read(result: TrialResult) -> _Run:
+    try:
+        return _Run(result, result.history())
+    except FileNotFoundError:
+        return _Run(result, [])
+
+
+def _at(runs: Sequence[_Run], decay: float) -> list[_Run]:
+    return [run for run in runs if float(run.result.settings["bias_decay"]) == decay]
+
+
+def _chart(title: str, lines: Sequence[_Line], page: int, pages: int) -> Chart:
+    runs = [run for line in lines for run in line.runs]
+    names = _names(runs)
+    epochs = _scale(runs)
+    switch = _switch(runs)
+    told: list[str] = []
+    panels = []
+    for place, name in enumerate(names):
+        marks: list[Mark] = []
+        if switch is not None:
+            name_of_phase = "L-BFGS" if place == 0 else ""
+            marks.append(Rule(switch, across=False, name=name_of_phase, dash="dashed", after=True))
+        lowest: list[FloatArray] = []
+        for line in lines:
+            marks += _curve(line, name, epochs, lowest)
+        values = np.concatenate(lowest) if lowest else np.array([1.0])
+        log = bool((values > 0).all() and values.max() > _WIDE * values.min())
+        if name.startswith("nc1"):
+            marks += _floor(runs, float(values.min()), told)
+        panels.append(Panel(epochs, Scale("", "log" if log else "linear"), marks, metric_name(name)))
+    caption = (
+        f"Every recorded metric after so many passes over the data, {title}. Lines are means over seeds, bands run "
+        "from the lowest to the highest; a training that ended before the others keeps its last values. "
+        + ("At the dashed line L-BFGS on the whole set takes over from minibatches. " if switch else "")
+        + ("Excess loss is the loss over the predicted minimum, less 1. " if EXCESS in names else "")
+        + ("The start stands at the left end of the logarithmic axis. " if epochs.kind == "log" else "")
+        + " ".join(told)
+        + page_note(page, pages)
+    )
+    keys = [Key(line.label, line.colour, dash=line.dash) for line in lines]
+    return Chart(
+        page_name(NAME, page),
+        caption.strip(),
+        panels,
+        _rows(runs, names),
+        columns=_columns(len(panels)),
+        width=8.6,
+        height=1.75,
+        keys=keys if len(keys) > 1 else [],
+        share="x",
+    )
+
+
+def _columns(panels: int) -> int:
+    """Three or four, whichever fills the last row better."""
+    return min(panels, max((4, 3), key=lambda columns: -(-panels % columns)))
+
+
+def _names(runs: Sequence[_Run]) -> list[str]:
+    """Names of the metrics that the histories hold, the most telling first."""
+    found = dict.fromkeys(
+        key
+        for run in runs
+        for row in run.rows
+        for key, value in row.items()
+        if key not in _LEFT_OUT and not key.startswith("loss_") and readings.number(value) is not None
+    )
+    if any(_minimum(run.result) for run in runs):
+        found = {EXCESS: None} | {key: None for key in found if key != "loss"}
+    return [key for key in _FIRST if key in found] + sorted(key for key in found if key not in _FIRST)
+
+
+def _minimum(result: TrialResult) -> float | None:
+    known = result.record.get("prediction_kind", "minimum") == "minimum"
+    return readings.number((result.record.get("prediction") or {}).get("loss")) if known else None
+
+
+def _reader(result: TrialResult, name: str) -> Callable[[Any], float | None]:
+    minimum = _minimum(result)
+
+    def read(row: Any) -> float | None:
+        if name != EXCESS:
+            return readings.number(row.get(name))
+        loss = readings.number(row.get("loss"))
+        return None if loss is None or not minimum else loss / minimum - 1
+
+    return read
+
+
+def _series(run: _Run, name: str) -> list[tuple[float, float]]:
+    read = _reader(run.result, name)
+    found = [(readings.number(row.get("epoch")), read(row)) for row in run.rows]
+    return [(epoch, value) for epoch, value in found if epoch is not None and value is not None]
+
+
+def _scale(runs: Sequence[_Run]) -> Scale:
+    """Passes: logarithmic where half of the looks fall into the first seventh of the training."""
+    epochs = sorted(readings.number(row.get("epoch")) or 0.0 for run in runs for row in run.rows)
+    positive = [epoch for epoch in epochs if epoch > 0]
+    if positive and epochs[len(epochs) // 2] < epochs[-1] / 7 and epochs[-1] > _WIDE * positive[0]:
+        return Scale("passes over the data", "log", limits=(positive[0] / 2, epochs[-1] * 1.05))
+    return Scale("passes over the data")
+
+
+def _switch(runs: Sequence[_Run]) -> float | None:
+    """Where L-BFGS takes over: the middle between the looks before and after, if all trainings agree."""
+    places = set()
+    for run in runs:
+        rows = run.rows
+        after = [i for i, row in enumerate(rows) if row.get("phase") == "lbfgs"]
+        if after and after[0]:
+            places.add((float(rows[after[0] - 1]["epoch"]) + float(rows[after[0]]["epoch"])) / 2)
+    return places.pop() if len(places) == 1 else None
+
+
+def _curve(line: _Line, name: str, epochs: Scale, values: list[FloatArray]) -> list[Mark]:
+    runs = [found for run in line.runs if (found := _series(run, name))]
+    if not runs:
+        return []
+    grid = np.array(sorted({epoch for run in runs for epoch, _ in run}))
+    table = np.array([np.interp(grid, [e for e, _ in run], [v for _, v in run]) for run in runs])
+    values.append(table.ravel())
+    x = np.maximum(grid, epochs.limits[0]) if epochs.kind == "log" and epochs.limits else grid
+    marks: list[Mark] = []
+    if len(runs) > 1:
+        low, high = table.min(axis=0).tolist(), table.max(axis=0).tolist()
+        marks.append(Band(x.tolist(), low, high, line.colour))
+    mean = table.mean(axis=0).tolist()
+    return [*marks, Line(x.tolist(), mean, line.colour, line.dash, 1.2, label=line.label)]
+
+
+def _floor(runs: Sequence[_Run], lowest: float, told: list[str]) -> list[Mark]:
+    floors = [floor for run in runs if (floor := readings.metric(run.result, "floor"))]
+    if not floors:
+        return []
+    if max(floors) > _FLOOR * lowest:
+        return [Rule(max(floors), name="floor")]
+    if not told:
+        told.append(f"What rounding of the features alone makes of NC1, {max(floors):.1g}, lies far below. ")
+    return []
+
+
+def _rows(runs: Sequence[_Run], names: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "trial": run.result.id,
+            "label": run.result.label,
+            "bias_decay": run.result.settings["bias_decay"],
+            "seed": run.result.settings["seed"],
+            "epoch": row.get("epoch"),
+            "phase": row.get("phase"),
+        }
+        | {name: _reader(run.result, name)(row) for name in names}
+        for run in runs
+        for row in run.rows
+    ]

@@ -1,0 +1,149 @@
+"""Errors over the grid of a study: two varied parameters as axes, the error as colour and number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from encollapse._internal.format import short
+from encollapse.errors import ArgumentError
+from encollapse.report import readings
+from encollapse.report.charts import Chart, Drawing, Heat, Panel, Scale, drawing
+from encollapse.report.figures.series import page_name, page_note, parts
+from encollapse.report.varied_settings import SEED, Parameter, varied
+from encollapse.study.results import TrialResult
+
+NAME = "error-map"
+
+_ERROR = "gram_error"
+_LONG = 30
+"""More values than these make no axis."""
+
+
+def error_maps(trials: Sequence[TrialResult], axes: tuple[str, str] | None = None) -> list[Drawing]:
+    """Largest Gram error at every point of the grid.
+
+    Parameters
+    ----------
+    axes : (str, str), optional
+        Keys of the settings along rows and columns, such as ``("encoding", "bias_decay")``; default the two
+        parameters with most values. What else varies makes panels, seeds apart.
+
+    Raises
+    ------
+    ArgumentError
+        If an axis is not a parameter that the study varies.
+    """
+    known = [result for result in trials if readings.error(result, _ERROR)]
+    parameters = [p for p in varied(result.settings for result in known) if p.key != SEED]
+    chosen = _chosen(parameters, axes)
+    if chosen is None:
+        return []
+    down, across = chosen
+    others = [p for p in parameters if p not in chosen]
+    groups: dict[str, list[TrialResult]] = {}
+    for result in known:
+        groups.setdefault(", ".join(p.of(result.settings) for p in others), []).append(result)
+    per_page = (
+        1 if len(across.values) > 8 else 3 if len(across.values) <= 5 and len(groups) not in (2, 4) else 2
+    )
+    rows_of_panels = max(1, min(4, 24 // len(down.values)))
+    pages = parts(list(groups.items()), per_page * rows_of_panels)
+    errors = [readings.error(result, _ERROR) or 1.0 for result in known]
+    # Whole decades, so that the colour bar has ticks.
+    limits = (10.0 ** math.floor(math.log10(min(errors))), 10.0 ** math.ceil(math.log10(max(errors))))
+    return [
+        drawing(_chart(page, down, across, limits, per_page, number, len(pages)))
+        for number, page in enumerate(pages)
+    ]
+
+
+def _chosen(
+    parameters: Sequence[Parameter], axes: tuple[str, str] | None
+) -> tuple[Parameter, Parameter] | None:
+    by_key = {p.key: p for p in parameters}
+    if axes is not None:
+        for key in axes:
+            if key not in by_key:
+                have = ", ".join(map(repr, by_key)) or "none"
+                raise ArgumentError(f"map: the study does not vary {key!r}; it varies: {have}")
+        if axes[0] == axes[1]:
+            raise ArgumentError(f"map: expected two different parameters, got {axes[0]!r} twice")
+        return by_key[axes[0]], by_key[axes[1]]
+    fitting = [p for p in parameters if len(p.values) <= _LONG]
+    if len(fitting) < 2:
+        return None
+    first, second = fitting[:2]
+    # Words need the width of a row, numbers fit above a column.
+    length = {p.key: max(map(len, p.values)) for p in (first, second)}
+    return (first, second) if length[first.key] >= length[second.key] else (second, first)
+
+
+def _chart(
+    groups: Sequence[tuple[str, list[TrialResult]]],
+    down: Parameter,
+    across: Parameter,
+    limits: tuple[float, float],
+    columns: int,
+    page: int,
+    pages: int,
+) -> Chart:
+    rows: list[dict[str, Any]] = []
+    panels = []
+    for title, trials in groups:
+        values = np.full((len(down.values), len(across.values)), np.nan)
+        for result in trials:
+            cell = (
+                down.values.index(down.of(result.settings)),
+                across.values.index(across.of(result.settings)),
+            )
+            values[cell] = np.nanmax([values[cell], readings.error(result, _ERROR) or np.nan])
+            rows.append(
+                {
+                    "panel": title,
+                    down.key: down.of(result.settings),
+                    across.key: across.of(result.settings),
+                    "trial": result.id,
+                    "seed": result.settings["seed"],
+                    _ERROR: readings.error(result, _ERROR),
+                }
+            )
+        texts = [[_cell(value) for value in line] for line in values.tolist()]
+        panels.append(
+            Panel(
+                Scale(across.name, "category", names=across.values),
+                Scale(down.name, "category", names=down.values),
+                [Heat(values, limits, log=True, texts=texts)],
+                title,
+            )
+        )
+    caption = (
+        f"Relative error of the Gram matrix of the class means over the grid of {down.name} and {across.name}: in "
+        "each cell the largest over seeds"
+        + (
+            ". "
+            if any(title for title, _ in groups) or len(groups) == 1
+            else " and over whatever else varies. "
+        )
+        + "Empty cells have not been run, or have no such error."
+        + page_note(page, pages)
+    )
+    columns = min(columns, len(panels))
+    return Chart(
+        page_name(NAME, page),
+        caption,
+        panels,
+        rows,
+        columns=columns,
+        width=8.6,
+        height=0.9 + 0.27 * len(down.values),
+        heat_label="relative Gram error",
+        share="y",
+    )
+
+
+def _cell(value: float) -> str:
+    return "" if np.isnan(value) else short(value)

@@ -1,0 +1,83 @@
+"""Every error at a glance: one line a family, one mark a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from encollapse.report import readings
+from encollapse.report.charts import Chart, Drawing, Key, Panel, Points, Scale, drawing
+from encollapse.report.families import Family
+from encollapse.report.figures.series import page_name, page_note, parts
+from encollapse.report.style import BLUE, VERMILLION
+from encollapse.study.trials import number_label
+
+NAME = "errors"
+
+_ROWS = 40
+_ROUNDING = 1e-12  # errors below are those of values that are zero on both sides
+_SHOWN = (
+    ("gram_error", "Gram matrix, relative", BLUE, "o", -0.14),
+    ("bias_error", "bias, largest entry", VERMILLION, "s", 0.14),
+)
+
+
+def error_overview(members: Sequence[Family]) -> list[Drawing]:
+    """Gram and bias errors of every trained network on a logarithmic axis; none if there are none."""
+    # An error of exactly 0 is that of a bias which does not exist; a logarithmic axis has no place for it.
+    shown = [f for f in members if any(readings.error(r, n) for r in f.trials for n, *_ in _SHOWN)]
+    pages = parts(shown, _ROWS)
+    return [drawing(_chart(page, number, len(pages))) for number, page in enumerate(pages)]
+
+
+def _chart(members: Sequence[Family], page: int, pages: int) -> Chart:
+    labels = [family.label for family in members]
+    rows: list[dict[str, Any]] = []
+    marks = []
+    for name, meaning, colour, marker, shift in _SHOWN:
+        found = [
+            (place, result, value)
+            for place, family in enumerate(members)
+            for result in family.trials
+            if (value := readings.error(result, name)) and value > _ROUNDING
+        ]
+        rows += [
+            {
+                "family": labels[place],
+                "trial": result.id,
+                "bias_decay": result.settings["bias_decay"],
+                "seed": result.settings["seed"],
+                "error": name,
+                "value": value,
+            }
+            for place, result, value in found
+        ]
+        marks.append(
+            Points(
+                [value for *_, value in found],
+                [place + shift for place, *_ in found],
+                colour,
+                marker,
+                filled=True,
+                alpha=0.75,
+                label=meaning,
+                texts=[
+                    f"{labels[place]}, λ_b = {number_label(result.settings['bias_decay'])}, "
+                    f"seed {result.settings['seed']}: {value:.2g}"
+                    for place, result, value in found
+                ],
+            )
+        )
+    caption = (
+        "Errors of every trained network against its prediction. Circles: relative error of the Gram matrix of the "
+        "class means. Squares: largest error of a bias entry, in units of the labels. "
+        f"Errors below {_ROUNDING:g} are rounding and left out.{page_note(page, pages)}"
+    )
+    panel = Panel(
+        Scale("error of the trained network against the exact minimiser", "log"),
+        Scale("", "category", names=tuple(labels)),
+        marks,
+    )
+    keys = [Key(meaning, colour, marker, filled=True, dash=None) for _, meaning, colour, marker, _ in _SHOWN]
+    height = 0.55 + 0.28 * len(labels)
+    return Chart(page_name(NAME, page), caption, [panel], rows, width=7.2, height=height, keys=keys)

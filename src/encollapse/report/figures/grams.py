@@ -1,0 +1,143 @@
+"""Gram matrices of the class means, predicted above and measured below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from encollapse._internal.format import power
+from encollapse._internal.typing import FloatArray
+from encollapse.report.charts import Chart, Drawing, Heat, Panel, Scale, drawing
+from encollapse.report.families import Family
+from encollapse.report.figures.choice import chosen_decays, common_decays
+from encollapse.report.figures.series import page_name, page_note, parts
+from encollapse.study.results import TrialResult
+from encollapse.study.trials import number_label
+
+NAME = "gram-matrices"
+OF_ENCODINGS = "gram-encodings"
+
+_COLUMNS = 7
+_NARROW = 3.3
+"""Inches below which a single matrix would leave no room for the words beside it."""
+
+
+def gram_matrices(family: Family, *, columns: int = 5) -> Drawing | None:
+    """Uncentred Gram matrices at up to `columns` bias decays, all on one diverging colour scale.
+
+    Returns
+    -------
+    Drawing or None
+        None if the theory has no prediction for this family.
+    """
+    chosen = chosen_trials(family, columns)
+    titles = [f"λ_b = {number_label(result.settings['bias_decay'])}" for result in chosen]
+    pairs = _pairs(chosen)
+    if pairs is None:
+        return None
+    seeds = {result.settings["seed"] for result in chosen}
+    seed = f", seed {seeds.pop()}" if len(seeds) == 1 else ""
+    caption = (
+        f"Gram matrices of the uncentred class means, {family.label}{seed}: predicted by the exact minimiser "
+        "(above) and measured on the trained network (below), one row and column a class, all on one scale. "
+        "The Gram error is |G_meas − G_pred| / |G_pred| in the Frobenius norm."
+    )
+    limit = max(float(np.nanmax(np.abs(gram))) for pair in pairs for gram in pair) or 1.0
+    return drawing(_chart(NAME, caption, chosen, titles, pairs, [limit] * len(pairs)))
+
+
+def gram_encodings(members: Sequence[Family]) -> list[Drawing]:
+    """Gram matrices of each encoding at one bias decay, each on its own scale; none below two encodings."""
+    first = {family.encoding: family for family in reversed(members)}
+    if len(first) < 2:
+        return []
+    decay = common_decays(list(first.values()), 2)[-1]
+    encodings = dict.fromkeys(family.encoding for family in members)
+    shown = [(e, first[e].at(decay)[0]) for e in encodings if first[e].at(decay)]
+    found = [(name, result, pair[0]) for name, result in shown if (pair := _pairs([result]))]
+    pages = parts(found, _COLUMNS)
+    made = []
+    for page, part in enumerate(pages):
+        chosen, pairs = [result for _, result, _ in part], [pair for *_, pair in part]
+        panel = first[part[0][0]].panel
+        caption = (
+            f"Gram matrices of the uncentred class means under each encoding, λ_b = {number_label(decay)}"
+            f"{f', {panel}' if panel else ''}, first seed: predicted (above) and measured (below). Blue is negative, "
+            f"orange positive; each encoding has its own scale.{page_note(page, len(pages))}"
+        )
+        limits = [max(float(np.nanmax(np.abs(gram))) for gram in pair) or 1.0 for pair in pairs]
+        titles = [name.replace(" (", "\n(") for name, *_ in part]
+        made.append(drawing(_chart(page_name(OF_ENCODINGS, page), caption, chosen, titles, pairs, limits)))
+    return made
+
+
+def chosen_trials(family: Family, columns: int) -> list[TrialResult]:
+    """One trial (the first seed) at each of up to `columns` bias decays: both ends, and what is critical."""
+    return [family.at(decay)[0] for decay in chosen_decays(family, columns)]
+
+
+def _pairs(chosen: Sequence[TrialResult]) -> list[tuple[FloatArray, FloatArray]] | None:
+    pairs = [
+        (predicted.feature_gram, measured.feature_gram)
+        for predicted, measured in (result.geometries() for result in chosen)
+        if predicted is not None
+    ]
+    return pairs if len(pairs) == len(chosen) else None
+
+
+def _chart(
+    name: str,
+    caption: str,
+    chosen: Sequence[TrialResult],
+    titles: Sequence[str],
+    pairs: Sequence[tuple[FloatArray, FloatArray]],
+    limits: Sequence[float],
+) -> Chart:
+    rows: list[dict[str, Any]] = []
+    panels = []
+    one_scale = len(set(limits)) == 1
+    for row, kind in enumerate(("predicted", "measured")):
+        for column, (result, pair) in enumerate(zip(chosen, pairs, strict=True)):
+            rows += _rows(kind, result, pair[row])
+            limit = limits[column]
+            value = result.comparison_error("gram_error")
+            error = "" if value is None else f"{'Gram ' if len(chosen) < 6 else ''}error {power(value)}"
+            panels.append(
+                Panel(
+                    Scale(error if row else ""),
+                    Scale("" if column else kind),
+                    [Heat(np.asarray(pair[row]), (-limit, limit), "diverging")],
+                    "" if row else titles[column],
+                    bare=True,
+                    square=True,
+                )
+            )
+    width = min(8.6, 1.65 * len(chosen) + (0.9 if one_scale else 0.3))
+    height = (width - 0.9 * one_scale) / len(chosen) - 0.02
+    return Chart(
+        name,
+        caption,
+        panels,
+        rows,
+        columns=len(chosen),
+        width=max(width, _NARROW),
+        height=height,
+        heat_label="inner product of class means" if one_scale else "",
+    )
+
+
+def _rows(kind: str, result: TrialResult, gram: np.ndarray[Any, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": kind,
+            "trial": result.id,
+            "bias_decay": result.settings["bias_decay"],
+            "class_1": k,
+            "class_2": l,
+            "inner_product": float(gram[k, l]),
+        }
+        for k in range(len(gram))
+        for l in range(len(gram))  # noqa: E741 (the notation table's letters)
+    ]

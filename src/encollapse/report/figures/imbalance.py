@@ -1,0 +1,147 @@
+"""Rare and frequent classes: lengths of the class means and distances to the nearest, in the order of the counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from encollapse._internal.typing import FloatArray
+from encollapse.geometry import ClassGeometry
+from encollapse.report.charts import Chart, Drawing, Key, Line, Mark, Panel, Points, Scale, drawing
+from encollapse.report.families import Family, counts_of
+from encollapse.report.figures.choice import chosen_decays
+from encollapse.report.figures.series import page_name, page_note, parts
+from encollapse.report.style import MARKERS, shades
+from encollapse.study.trials import number_label
+
+NAME = "imbalance"
+
+_DECAYS = 4
+_COLUMNS = 4
+_MARKED = 60
+"""Above so many classes, marks are drawn without their edge."""
+
+
+def imbalance(members: Sequence[Family]) -> list[Drawing]:
+    """Norms of the class means and distances between them, predicted and measured; none without rare classes."""
+    shown = [f for f in members if f.has_rare_classes]
+    pages = parts(shown, _COLUMNS)
+    return [drawing(_chart(page, number, len(pages))) for number, page in enumerate(pages)]
+
+
+def _chart(members: Sequence[Family], page: int, pages: int) -> Chart:
+    rows: list[dict[str, Any]] = []
+    decays = sorted({decay for family in members for decay in chosen_decays(family, _DECAYS)})
+    colours = dict(zip(decays, shades(len(decays)), strict=True))
+    markers = dict(zip(decays, MARKERS * (1 + len(decays) // len(MARKERS)), strict=False))
+    norms: list[Panel] = []
+    distances: list[Panel] = []
+    for family in members:
+        counts = np.sort(family.counts)[::-1]
+        names = _names(counts)
+        marks: tuple[list[Mark], list[Mark]] = ([], [])
+        for decay in chosen_decays(family, _DECAYS):
+            _draw(family, decay, colours[decay], markers[decay], marks, rows)
+        scale = Scale("classes by count", limits=(-0.6, len(counts) - 0.4))
+        ticks = Scale("samples of the class", "category", names=names) if names else scale
+        for panels, label, title, drawn in (
+            (norms, "norm of class mean", family.label, marks[0]),
+            (distances, "distance to nearest", "", marks[1]),
+        ):
+            panels.append(Panel(ticks, Scale(label, limits=_from_zero(drawn)), drawn, title))
+    caption = (
+        "Class means by the size of their class, the largest class on the left. Above, the norm of the uncentred mean; "
+        "below, the distance to the nearest other class mean: a distance of 0 means that classes have merged, a norm "
+        "of 0 that the class is not learnt at all. Lines: the exact minimiser. Marks: trained networks, mean over "
+        f"seeds with bars from the lowest to the highest.{page_note(page, pages)}"
+    )
+    keys = [Key(f"λ_b = {number_label(d)}", colours[d], markers[d]) for d in decays]
+    return Chart(
+        page_name(NAME, page),
+        caption,
+        [*norms, *distances],
+        rows,
+        columns=len(members),
+        width=8.6 if len(members) > 1 else 7.2,
+        height=2.3,
+        keys=keys,
+        row_heights=(1.0, 1.0),
+    )
+
+
+def _draw(
+    family: Family,
+    decay: float,
+    colour: str,
+    marker: str,
+    marks: tuple[list[Mark], list[Mark]],
+    rows: list[dict[str, Any]],
+) -> None:
+    found = [(result, *result.geometries()) for result in family.at(decay)]
+    orders = {result.id: np.argsort(-counts_of(result), kind="stable") for result, *_ in found}
+    first, predicted, _ = found[0]
+    places = np.arange(len(orders[first.id]), dtype=float)
+    for panel, read in zip(marks, (_norms, _nearest), strict=True):
+        if predicted is not None:
+            panel.append(Line(places.tolist(), read(predicted)[orders[first.id]].tolist(), colour))
+        values = np.array([read(measured)[orders[result.id]] for result, _, measured in found])
+        panel.append(
+            Points(
+                places.tolist(),
+                values.mean(axis=0).tolist(),
+                colour,
+                marker,
+                size=4.0 if len(places) <= _MARKED else 2.0,
+                low=values.min(axis=0).tolist(),
+                high=values.max(axis=0).tolist(),
+                label=f"λ_b = {number_label(decay)}",
+            )
+        )
+    for result, predicted, measured in found:
+        for k, count in enumerate(counts_of(result).tolist()):
+            rows.append(
+                {
+                    "family": family.label,
+                    "trial": result.id,
+                    "bias_decay": decay,
+                    "seed": result.settings["seed"],
+                    "class": k,
+                    "count": count,
+                    "norm_predicted": None if predicted is None else float(_norms(predicted)[k]),
+                    "norm_measured": float(_norms(measured)[k]),
+                    "nearest_predicted": None if predicted is None else float(_nearest(predicted)[k]),
+                    "nearest_measured": float(_nearest(measured)[k]),
+                }
+            )
+
+
+def _from_zero(marks: Sequence[Mark]) -> tuple[float, float]:
+    """Limits from 0, where a class is lost, to a little above the highest mark."""
+    highs = [
+        max(mark.high if isinstance(mark, Points) and mark.high else mark.y)
+        for mark in marks
+        if isinstance(mark, Line | Points)
+    ]
+    top = max(highs, default=1.0) or 1.0
+    return -0.04 * top, 1.08 * top
+
+
+def _norms(geometry: ClassGeometry) -> FloatArray:
+    return np.sqrt(np.clip(np.diag(geometry.feature_gram), 0.0, None))
+
+
+def _nearest(geometry: ClassGeometry) -> FloatArray:
+    """Distance of each class mean to the nearest other."""
+    squares = np.diag(geometry.feature_gram)
+    between = squares[:, None] + squares[None, :] - 2 * geometry.feature_gram
+    np.fill_diagonal(between, np.inf)
+    return np.asarray(np.sqrt(np.clip(np.nanmin(between, axis=1), 0.0, None)))
+
+
+def _names(counts: Any) -> tuple[str, ...]:
+    """Counts as ticks where there is room; where neighbours agree, only the first is written."""
+    if len(counts) > 14:
+        return ()
+    return tuple(str(n) if i == 0 or n != counts[i - 1] else "" for i, n in enumerate(counts.tolist()))

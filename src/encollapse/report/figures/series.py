@@ -1,0 +1,211 @@
+"""Small multiples over the bias regularisation: which families share a panel, and how each looks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import numpy as np
+
+from encollapse._internal.typing import FloatArray
+from encollapse.report.charts import Chart, Key, Line, Mark, Panel, Points, Scale
+from encollapse.report.charts.bias_axis import BiasAxis
+from encollapse.report.families import Family, by_panel
+from encollapse.report.figures.spread import Spread
+from encollapse.report.style import GREY, Look, looks
+from encollapse.study.trials import number_label
+from encollapse.ufm import Problem
+
+T = TypeVar("T")
+
+FEW = 6
+"""Up to so many series share a panel without trouble."""
+
+PANELS = 12
+"""Panels on one sheet."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """A family with its look, the same in every figure of a report."""
+
+    label: str
+    look: Look
+    family: Family
+
+    @property
+    def key(self) -> Key:
+        """Its entry in the legend."""
+        return Key(self.label, self.look.colour, self.look.marker, dash=self.look.dash)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Panels, each with a title and its series."""
+
+    panels: tuple[tuple[str, tuple[Series, ...]], ...]
+
+    @property
+    def series(self) -> list[Series]:
+        """Every series."""
+        return [one for _, group in self.panels for one in group]
+
+    @property
+    def keys(self) -> list[Key]:
+        """Entries of the legend, none twice; none at all where a single unnamed series is shown."""
+        entries = {one.label: one.key for one in self.series}
+        return list(entries.values())
+
+    @property
+    def columns(self) -> int:
+        """Panels in a row."""
+        number = len(self.panels)
+        return number if number <= 3 else 2 if number == 4 else 3 if number <= 9 else 4
+
+    @property
+    def width(self) -> float:
+        """Of the figure, in inches."""
+        return 7.2 if len(self.panels) == 1 else 8.6
+
+    def chart(
+        self,
+        name: str,
+        caption: str,
+        panels: Sequence[Panel],
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        heights: tuple[float, float],
+    ) -> Chart:
+        """Chart of these panels, all with one range; `heights` of a row where up to two, and more, stand in it."""
+        return Chart(
+            name,
+            caption,
+            panels,
+            rows,
+            columns=self.columns,
+            width=self.width,
+            height=heights[self.columns > 2],
+            keys=self.keys,
+            share="xy" if len(self.panels) > 1 else "",
+        )
+
+
+def sheets(members: Sequence[Family], *, keep: Callable[[Family], bool] | None = None) -> list[Sheet]:
+    """Arrange families in panels.
+
+    Encodings share a panel where there are few; else what varies beside the encoding shares one, and each encoding
+    has its own. Looks come from `members`, so figures that `keep` only some of them agree on them.
+    """
+    encodings = list(dict.fromkeys(family.encoding for family in members))
+    kinds = list(by_panel(members))
+    by_kind = len(encodings) <= FEW or len(kinds) > len(encodings)
+    shared = encodings if by_kind else kinds
+    look = dict(zip(shared, looks(len(shared)), strict=True))
+    groups: dict[str, list[Series]] = {}
+    for family in members:
+        title, label = (family.panel, family.encoding) if by_kind else (family.encoding, family.panel)
+        if keep is None or keep(family):
+            groups.setdefault(title, []).append(Series(label, look[label], family))
+    panels = [(title, tuple(group)) for title, group in groups.items()]
+    return [Sheet(tuple(part)) for part in parts(panels, PANELS)]
+
+
+def varied(members: Sequence[Family]) -> list[Family]:
+    """Families with networks at two bias decays or more."""
+    return [family for family in members if len(family.bias_decays) > 1]
+
+
+def parts(values: Sequence[T], size: int) -> list[Sequence[T]]:
+    """Cut a sequence into pieces of nearly equal size, none longer than `size`."""
+    number = math.ceil(len(values) / size)
+    ends = [round(i * len(values) / number) for i in range(number + 1)] if number else []
+    return [values[a:b] for a, b in pairwise(ends)]
+
+
+def page_name(name: str, page: int) -> str:
+    """``name``, ``name-2``, ``name-3``, …"""
+    return name if page == 0 else f"{name}-{page + 1}"
+
+
+def page_note(page: int, pages: int) -> str:
+    """Say which sheet of several this is, at the end of a caption."""
+    return f" Sheet {page + 1} of {pages}." if pages > 1 else ""
+
+
+def bias_scale(axis: BiasAxis) -> Scale:
+    """The axis along x."""
+    return Scale("bias regularisation λ_b", "bias", bias=axis)
+
+
+def theory_grid(axis: BiasAxis, family: Family, *more: float | None) -> FloatArray:
+    """Ascending bias decays at which a theory line is computed: 0 first, ∞ last, the networks' among them."""
+    known = [value for value in more if value is not None]
+    return np.unique([0.0, *axis.grid(), *family.bias_decays, *known, math.inf])
+
+
+def theory_line(decays: FloatArray, values: FloatArray, one: Series) -> Line:
+    """A prediction."""
+    return Line(decays.tolist(), values.tolist(), one.look.colour, one.look.dash, label=one.label)
+
+
+def one_theory(group: Sequence[Series]) -> bool:
+    """Whether all series of a panel have the same prediction, which is then drawn once, in grey."""
+    problems = [one.family.problem for one in group]
+    first = problems[0]
+    return (
+        len(group) > 1
+        and first is not None
+        and all(one.family.encoding == group[0].family.encoding for one in group)
+        and all(p is not None and _same(p, first) for p in problems)
+    )
+
+
+def _same(one: Problem, other: Problem) -> bool:
+    """Equal minimisers up to a common factor: class frequencies, threshold and kind agree."""
+    return bool(
+        np.allclose(one.counts / one.counts.sum(), other.counts / other.counts.sum())
+        and np.isclose(one.threshold, other.threshold)
+        and (one.loss, one.features) == (other.loss, other.features)
+    )
+
+
+def in_grey(group: Sequence[Series]) -> list[Series]:
+    """The series whose theory is to be drawn: one in grey if all agree, else all."""
+    if not one_theory(group):
+        return list(group)
+    return [Series("", Look(GREY, "o", "solid"), group[0].family)]
+
+
+def network_points(found: Sequence[tuple[float, Spread]], one: Series, unit: str) -> Mark:
+    """Networks as open marks with error bars over seeds."""
+    return Points(
+        [decay for decay, _ in found],
+        [spread.mean for _, spread in found],
+        one.look.colour,
+        one.look.marker,
+        low=[spread.low for _, spread in found],
+        high=[spread.high for _, spread in found],
+        label=one.label,
+        texts=[
+            f"{one.label}, λ_b = {number_label(decay)}: {unit} {spread.mean:.5g}" + _range(spread)
+            for decay, spread in found
+        ],
+    )
+
+
+def _range(spread: Spread) -> str:
+    return f" ({spread.low:.5g} to {spread.high:.5g}, {spread.number} seeds)" if spread.number > 1 else ""
+
+
+def csv_row(family: Family, kind: str, decay: float, seed: Any, **values: Any) -> dict[str, Any]:
+    """One number of a curve for the CSV file."""
+    return {
+        "kind": kind,
+        "encoding": family.encoding,
+        "panel": family.panel,
+        "bias_decay": decay,
+        "seed": seed,
+    } | values

@@ -1,0 +1,117 @@
+"""The report of a study: one self-contained page, with its figures and their data beside it."""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from markupsafe import Markup
+
+from encollapse._internal import files
+from encollapse.errors import ArgumentError
+from encollapse.report import summary, tables
+from encollapse.report import templates as pages
+from encollapse.report.charts import Drawing
+from encollapse.report.families import Family, families
+from encollapse.report.interactive import interactive_page
+from encollapse.report.sections import Section, sections
+from encollapse.study.labels import labels_of
+from encollapse.study.results import Results, open_results
+
+_TEMPLATE = "report.html.j2"
+_INLINE = 2_300_000
+"""Characters of figures in the page; further ones stand beside it."""
+_LONG = 80
+"""Above so many networks the table of all comparisons is folded."""
+
+
+def report(
+    results: Results | str | Path, *, out: str | Path | None = None, grid: tuple[str, str] | None = None
+) -> Path:
+    """Write the report of a study and return the path of its page.
+
+    The page ``index.html`` is one file that asks nothing of the network. Each figure stands beside it as SVG and PNG,
+    with its numbers as CSV; ``interactive.html`` shows the same figures to point at and to enlarge, with plotly's
+    JavaScript beside it. Sections that do not apply to the study are left out; those about what it varies come first.
+
+    Parameters
+    ----------
+    results : Results, str or path
+        Results of a study, or their folder; trials may be missing or failed.
+    out : str or path, optional
+        Folder of the report; default ``report`` in the folder of the results.
+    grid : (str, str), optional
+        The two settings along rows and columns of the error map, such as ``("encoding", "bias_decay")``; default the
+        two with most values.
+
+    Raises
+    ------
+    ArgumentError
+        If no trial of the study has run, or the study does not vary a setting named in `grid`.
+    FileNotFoundError, FileFormatError
+        If the folder holds no results that can be read.
+    """
+    if not isinstance(results, Results):
+        results = open_results(results)
+    if not results.trials:
+        raise ArgumentError(f"results: no trial in {str(results.path)!r} has finished; run the study first")
+    folder = results.path / "report" if out is None else Path(out)
+    members = families(results.done)
+    made = sections(results, members, grid)
+    drawings = [drawing for section in made for drawing in section.drawings]
+    for drawing in drawings:
+        drawing.save(folder)
+    if drawings:
+        interactive_page(folder, results.study.title, drawings)
+    return files.write_text(folder / "index.html", _page(results, members, made))
+
+
+def _page(results: Results, members: list[Family], made: Sequence[Section]) -> str:
+    study = results.study
+    return pages.render(
+        _TEMPLATE,
+        study=study,
+        facts=_facts(results),
+        varies=summary.what_varies(results),
+        finding=summary.finding(results, members),
+        headline=summary.headline(results),
+        sections=made,
+        inlined=_inlined([drawing for section in made for drawing in section.drawings]),
+        comparisons=tables.comparison_table(results, members) if members else None,
+        folded=len(results.done) > _LONG,
+        certificates=tables.certificate_table(members),
+        meanings=tables.error_meanings(),
+        times=tables.time_table(members) if members else None,
+        names=labels_of(study.trials),
+        failed=results.failed,
+        missing=results.missing,
+        settings=summary.shared_settings(results),
+        versions=summary.versions(results),
+        command=f"encollapse study {shlex.quote(study.origin)} --out {shlex.quote(results.path.name)}",
+    )
+
+
+def _inlined(drawings: Sequence[Drawing]) -> dict[str, Markup]:
+    """Figures that the page itself holds, in order, as long as there is room."""
+    room, held = _INLINE, {}
+    for drawing in drawings:
+        text = drawing.inline_svg()
+        if len(text) <= room:
+            held[drawing.name] = Markup(text)
+            room -= len(text)
+    return held
+
+
+def _facts(results: Results) -> list[str]:
+    """The line under the title."""
+    done = results.done
+    facts = [results.study.name]
+    if done:
+        names = list(dict.fromkeys(str(result.record["dataset"]) for result in done))
+        sizes = list(dict.fromkeys(sum(result.record["counts"]) for result in done))
+        facts.append(f"{', '.join(names)}: {' and '.join(map(str, sizes))} samples")
+        facts.append(f"{sum(result.row.seconds for result in done) / 60:.1f} min of training")
+    finished = max(result.row.finished for result in results.trials)
+    return [*facts, datetime.datetime.fromisoformat(finished).strftime("%-d %B %Y")]

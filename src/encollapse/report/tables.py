@@ -1,0 +1,161 @@
+"""The tables of a report, as text: a group of rows for each family."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from encollapse._internal.format import power, short
+from encollapse.geometry.comparison import MEANINGS
+from encollapse.report import readings
+from encollapse.report.families import Family
+from encollapse.report.summary import where
+from encollapse.study.results import ERRORS, Results, TrialResult
+from encollapse.study.trials import number_label
+
+_HEADS = {
+    "gram_error": "Gram",
+    "shape_error": "shape",
+    "cosine_error": "cosine",
+    "bias_error": "bias",
+    "classifier_gram_error": "classifier",
+    "outputs_error": "outputs",
+    "balance_residual": "balance",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A table cell: its text, and whether it is the largest of its column."""
+
+    text: str
+    worst: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows of one family under its label."""
+
+    label: str
+    rows: tuple[tuple[Cell, ...], ...]
+
+    @property
+    def size(self) -> int:
+        """How many rows."""
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Column heads with what they mean, groups of rows, and a caption."""
+
+    columns: tuple[tuple[str, str], ...]
+    groups: tuple[Group, ...]
+    caption: str
+
+
+def comparison_table(results: Results, members: Sequence[Family]) -> Table:
+    """Every comparison, with the largest value of each column marked."""
+    worst = {name: results.worst(name) for name in ERRORS}
+    columns = (
+        ("λ_b", "bias decay"),
+        ("seed", ""),
+        *((_HEADS[name], MEANINGS[name]) for name in ERRORS),
+        ("excess loss", "training loss / predicted minimum − 1"),
+        ("seconds", "wall time of the trial"),
+    )
+    groups = tuple(
+        Group(family.label, tuple(_comparison_row(result, worst) for result in family.trials))
+        for family in members
+    )
+    caption = "Every trained network against its prediction; the largest error of each column is marked."
+    top = worst["gram_error"]
+    if top is not None:
+        amount = power(top.comparison_error("gram_error"))
+        caption += f" Worst row by Gram error: {where(top, members)}, with {amount}."
+    if any(result.stopped_early for result in results.done):
+        caption += " †: the training stopped before it was stationary."
+    return Table(columns, groups, caption)
+
+
+def _comparison_row(result: TrialResult, worst: dict[str, TrialResult | None]) -> tuple[Cell, ...]:
+    mark = "† " if result.stopped_early else ""
+    errors = [(name, result.comparison_error(name)) for name in ERRORS]
+    return (
+        Cell(number_label(result.settings["bias_decay"])),
+        Cell(str(result.settings["seed"])),
+        *(Cell(short(value), worst=result is worst[name] and bool(value)) for name, value in errors),
+        Cell(mark + short(result.record.get("relative_excess"))),
+        Cell(f"{result.row.seconds:.1f}"),
+    )
+
+
+def certificate_table(members: Sequence[Family]) -> Table | None:
+    """The evidence for each prediction, seeds taken together; None where there is no prediction."""
+    columns = (
+        ("λ_b", "bias decay"),
+        ("minimum", "predicted minimum of the objective"),
+        ("lower bound", "proved by the dual"),
+        ("gap", "minimum − lower bound"),
+        ("kind", "kind of evidence"),
+        ("verdict", ""),
+        ("λ_b*", "critical bias decay"),
+    )
+    groups = tuple(group for group in map(_certificate_group, members) if group.rows)
+    caption = (
+        "Certificates of the predictions. A duality gap proves a global minimum: no network with these labels, "
+        "counts and decays has a loss below the lower bound."
+    )
+    return Table(columns, groups, caption) if groups else None
+
+
+def _certificate_group(family: Family) -> Group:
+    predicted = [result for result in reversed(family.trials) if result.record["prediction"]]
+    by_decay = {float(result.settings["bias_decay"]): result.record["prediction"] for result in predicted}
+    rows = []
+    for decay in sorted(by_decay):
+        prediction = by_decay[decay]
+        certificate = prediction["certificate"]
+        texts = (
+            number_label(decay),
+            _exact(prediction["loss"]),
+            _exact(certificate["lower_bound"]),
+            short(readings.number(certificate["gap"])),
+            certificate["kind"].replace("_", " "),
+            "holds" if certificate["holds"] else "does not hold",
+            _critical(prediction["critical_bias_decay"]),
+        )
+        rows.append(tuple(Cell(text) for text in texts))
+    return Group(family.label, tuple(rows))
+
+
+def time_table(members: Sequence[Family]) -> Table:
+    """Wall times of the trials, by family."""
+    columns = (("", ""), ("networks", ""), ("mean", "seconds a network"), ("longest", ""), ("all", "minutes"))
+    rows = []
+    for family in members:
+        seconds = [result.row.seconds for result in family.trials]
+        texts = (
+            family.label,
+            str(len(seconds)),
+            f"{sum(seconds) / len(seconds):.1f} s",
+            f"{max(seconds):.1f} s",
+            f"{sum(seconds) / 60:.1f} min",
+        )
+        rows.append(tuple(Cell(text) for text in texts))
+    caption = "Wall time of the trials as each worker saw it, loading and measuring included."
+    return Table(columns, (Group("", tuple(rows)),), caption)
+
+
+def _exact(value: float | str | None) -> str:
+    """Eight digits; a dash where there is no number."""
+    return f"{value:#.8g}" if isinstance(value, int | float) else "–"
+
+
+def _critical(value: float | str | None) -> str:
+    return number_label(None if value is None else float(value))
+
+
+def error_meanings() -> list[tuple[str, str]]:
+    """Column heads of the comparison table with what they measure."""
+    return [(f"{_HEADS[name]} ({name})", meaning) for name, meaning in MEANINGS.items()]

@@ -1,0 +1,205 @@
+"""Worker processes of one thread each, every one on its own pipe, so that a death costs its own trial only."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from encollapse.errors import EncollapseError
+from encollapse.study.execution.observer import Watcher
+from encollapse.study.execution.queue import Waiting
+from encollapse.study.execution.trial import JobOf, Outcome, Work, lost
+from encollapse.study.trials import Trial
+
+_DIED = (
+    "the worker process died twice in this trial, the second time with no other trial running: killed from "
+    "outside, out of memory, or a crash in native code"
+)
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "MKL_NUM_THREADS": "1"}
+_FALSE_STARTS = 5
+"""Workers that may die in a row before they are ready."""
+
+_NEWS_SECONDS = 0.25
+"""Least time between two words of a worker on how far its training is."""
+
+_context = multiprocessing.get_context("spawn")
+
+
+class _Worker:
+    """A process and the trial that it runs, if any."""
+
+    def __init__(self, work: Work) -> None:
+        self.connection, theirs = _context.Pipe()
+        # The other end of this pipe is never written to: it closes when the driver ends, however it ends.
+        alive, self._alive = _context.Pipe(duplex=False)
+        self.process: BaseProcess = _context.Process(target=_serve, args=(work, theirs, alive))
+        # Not a daemon in the sense of multiprocessing: a training on several devices has processes of its own.
+        with _one_thread():
+            self.process.start()
+        theirs.close()
+        alive.close()
+        self.ready = False
+        self.trial: Trial | None = None
+
+    def end(self) -> None:
+        """Kill the process and take its pipes away."""
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+        self._alive.close()
+
+
+class WorkerPool:
+    """At most `count` processes that take trials from `waiting`.
+
+    A trial whose worker dies is run once more when nothing else is left to run, alone: if its worker dies
+    again, memory that another trial took is no excuse.
+    """
+
+    def __init__(self, waiting: Waiting, count: int, job_of: JobOf, work: Work, watcher: Watcher) -> None:
+        self.waiting, self.count, self.job_of, self.work, self.watcher = waiting, count, job_of, work, watcher
+        self.workers: list[_Worker] = []
+        self.suspects: list[Trial] = []
+        self.deaths: Counter[str] = Counter()
+        self.false_starts = 0
+
+    def outcomes(self) -> Iterator[tuple[Trial, Outcome]]:
+        """Run everything; closing the iterator kills the workers."""
+        try:
+            while True:
+                self._hand_out()
+                if not any(worker.trial for worker in self.workers) and not self._wanted():
+                    return
+                by_connection = {worker.connection: worker for worker in self.workers}
+                for connection in wait(list(by_connection), self.waiting.patience):
+                    assert isinstance(connection, Connection)
+                    yield from self._news(by_connection[connection])
+                if self.waiting.leaving:
+                    return
+        finally:
+            for worker in self.workers:
+                worker.end()
+
+    def _wanted(self) -> bool:
+        return self.waiting.open and (len(self.waiting) > 0 or bool(self.suspects))
+
+    def _hand_out(self) -> None:
+        busy = sum(worker.trial is not None for worker in self.workers)
+        wanted = min(self.count, busy + len(self.waiting)) if self.waiting.open else busy
+        if wanted == 0 and self._wanted():
+            wanted = 1  # for a suspect
+        while len(self.workers) < wanted:
+            self.workers.append(_Worker(self.work))
+        for worker in self.workers:
+            if worker.ready and worker.trial is None:
+                self._give(worker)
+
+    def _give(self, worker: _Worker) -> None:
+        trial = self.waiting.take()
+        if trial is None and self.suspects and self.waiting.open:
+            if any(other.trial for other in self.workers):
+                return
+            trial = self.suspects.pop(0)
+        if trial is None:
+            return
+        worker.trial = trial
+        self.watcher.started(trial)
+        with suppress(OSError):  # it died just now; its pipe will say so
+            worker.connection.send(self.job_of(trial))
+
+    def _news(self, worker: _Worker) -> Iterator[tuple[Trial, Outcome]]:
+        try:
+            message = worker.connection.recv()
+        except (EOFError, OSError):
+            yield from self._died(worker)
+            return
+        if message is None:
+            worker.ready, self.false_starts = True, 0
+            return
+        assert worker.trial is not None
+        if isinstance(message, Outcome):
+            trial, worker.trial = worker.trial, None
+            self._give(worker)  # before the outcome is stored: the worker need not wait for that
+            yield trial, message
+        else:
+            self.watcher.moved(worker.trial, *message)
+
+    def _died(self, worker: _Worker) -> Iterator[tuple[Trial, Outcome]]:
+        self.workers.remove(worker)
+        worker.end()
+        if not worker.ready:
+            self._false_start(worker.process.exitcode)
+        trial = worker.trial
+        if trial is None:
+            return
+        self.deaths[trial.id] += 1
+        if self.deaths[trial.id] > 1:
+            yield trial, lost(_DIED)
+        else:
+            self.suspects.append(trial)
+            self.watcher.lost(trial)
+
+    def _false_start(self, exitcode: int | None) -> None:
+        self.false_starts += 1
+        killed = exitcode is not None and exitcode < 0
+        if not killed or self.false_starts >= _FALSE_STARTS:
+            raise EncollapseError(
+                "executor: worker processes do not start; call study.run from a script under "
+                "`if __name__ == '__main__':` (and not from standard input), or use executor='inline'"
+            )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Set what a process started here inherits: an OpenMP runtime reads it when it is loaded."""
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    os.environ.update(_ONE_THREAD)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _serve(work: Work, connection: Connection, alive: Connection) -> None:
+    """Run trials as they come, until the driver closes the pipe or ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides
+    threading.Thread(target=_leave_with_driver, args=(alive,), daemon=True).start()
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
+    last = 0.0
+
+    def tell(done: int, total: int, note: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _NEWS_SECONDS:
+            last = time.monotonic()
+            connection.send((done, total, note))
+
+    connection.send(None)
+    while True:
+        try:
+            job = connection.recv()
+        except EOFError:
+            return
+        last = time.monotonic()
+        connection.send(work(job, tell))
+
+
+def _leave_with_driver(alive: Connection) -> None:
+    try:
+        alive.poll(None)
+    finally:
+        os._exit(0)

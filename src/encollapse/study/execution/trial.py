@@ -1,0 +1,239 @@
+"""One trial from settings to outcome. Runs in a worker: everything in and out can be pickled."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from encollapse.data import Dataset
+from encollapse.encodings import Encoding
+from encollapse.errors import EncollapseError
+from encollapse.study.execution.theory_trial import minimise
+from encollapse.study.execution.trial_outcome import Found
+from encollapse.study.execution.versions import installed
+from encollapse.study.resolve import dataset_of, encoding_of, feature_decay_of, problem_of
+from encollapse.study.spec.file_digests import require_model
+from encollapse.study.spec.train_options import OF_THE_ENGINE
+from encollapse.study.store.arrays import Arrays, frame_arrays, to_arrays
+from encollapse.study.trials import THEORY, Trial, plain
+from encollapse.train.loop.progress import listening
+from encollapse.ufm import Solution
+
+if TYPE_CHECKING:
+    from encollapse.train import Run
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial as a worker gets it: its settings, and the file that keeps the state of its training."""
+
+    settings: Mapping[str, Any]
+    checkpoint: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended: plain values, rows and arrays, or an `error` that is a whole traceback.
+
+    A trial is `lost` where its worker died without a word; then it is no fault of its settings, as far as known.
+    """
+
+    record: dict[str, Any] | None
+    error: str | None
+    history: list[dict[str, Any]]
+    arrays: Arrays
+    seconds: float
+    started: str
+    finished: str
+    versions: dict[str, str]
+    lost: bool = False
+
+
+Tell = Callable[[int, int, str], None]
+Work = Callable[[Job, Tell | None], Outcome]
+JobOf = Callable[[Trial], Job]
+
+_alone = threading.Lock()
+"""Trials in threads of one process take turns: trainings draw from random state that threads share."""
+
+
+def execute(job: Job, tell: Tell | None = None) -> Outcome:
+    """Run a trial and compare what was found with its prediction; an exception becomes a record.
+
+    Parameters
+    ----------
+    job : Job
+        The trial.
+    tell : callable, optional
+        Called with the passes done, their most, and a word on the state of the training.
+    """
+    with _alone:
+        started, clock = now(), time.perf_counter()
+        record, error, arrays = None, None, Arrays()
+        history: list[dict[str, Any]] = []
+        try:
+            with listening(tell):
+                record, arrays = _resumed(job)
+            history = record.pop("history")
+        except Exception:
+            record, error = None, traceback.format_exc()
+        seconds = time.perf_counter() - clock
+        return Outcome(record, error, history, arrays, seconds, started, now(), installed())
+
+
+def execute_single_threaded(job: Job) -> Outcome:
+    """Run a trial in a worker that somebody else started, with one thread, whatever else it does."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    import torch
+
+    torch.set_num_threads(1)
+    return execute(job)
+
+
+def lost(reason: str) -> Outcome:
+    """Outcome of a trial whose worker died without a word."""
+    return Outcome(None, reason, [], Arrays(), 0.0, now(), now(), installed(), lost=True)
+
+
+def reason_of(error: str | None) -> str:
+    """Last line of a traceback, without the module that an error of ours is from; empty where there is none."""
+    lines = (error or "").strip().splitlines()
+    return re.sub(r"^encollapse\.errors\.(\w+: )?", "", lines[-1]) if lines else ""
+
+
+def stopped_early(record: Mapping[str, Any]) -> bool:
+    """Whether the training behind a record ended before its objective was stationary, where that can be said."""
+    return not record["converged"] and record["stationarity"] is not None
+
+
+def now() -> str:
+    """Return the time in UTC, to the second, in ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _resumed(job: Job) -> tuple[dict[str, Any], Arrays]:
+    """Go on from the job's checkpoint; where that is of no use, start afresh, and where all fails, leave none."""
+    state = None if job.checkpoint is None else Path(job.checkpoint)
+    had_state = state is not None and state.exists()
+    try:
+        try:
+            return _found(job)
+        except EncollapseError:
+            if state is None or not had_state:
+                raise
+            state.unlink(missing_ok=True)  # of another release, perhaps
+            return _found(job)
+    except Exception:
+        if state is not None:
+            state.unlink(missing_ok=True)
+        raise
+
+
+def _found(job: Job) -> tuple[dict[str, Any], Arrays]:
+    settings = job.settings
+    dataset = dataset_of(settings)
+    if settings["model"] == THEORY:
+        found = minimise(problem_of(settings, dataset.counts), dataset)
+    else:
+        found = _train(job, dataset)
+    prediction = found.prediction
+    problem = None if prediction is None else prediction.problem
+    record = found.record | {
+        "classes": dataset.classes,
+        "counts": dataset.counts,
+        "feature_decay": None if problem is None else problem.feature_decay,
+        "threshold_c": None if problem is None else problem.threshold,
+        "threshold_t": None if problem is None else problem.threshold * math.sqrt(problem.num_classes),
+        "label_mean": found.encoding.mean(dataset.counts / dataset.counts.sum()),
+        "mean_cosine": found.measured.mean_cosine(),
+        "prediction": None if prediction is None else _prediction(prediction),
+    }
+    arrays = to_arrays(found.measured, "measured") | found.arrays
+    if found.predicted is not None:
+        arrays |= to_arrays(found.predicted, "predicted")
+    return plain(record), arrays
+
+
+def _train(job: Job, dataset: Dataset) -> Found:
+    from encollapse import train
+
+    settings = job.settings
+    require_model(settings)
+    measure = settings.get("measure", {})
+    optional = {key: settings[key] for key in ("epochs", "model_options") if key in settings}
+    optional |= {option: measure[key] for key, option in _OF_MEASURE.items() if key in measure}
+    if settings.get("train", {}).get("decay", "ufm") == "ufm":
+        optional["feature_decay"] = feature_decay_of(settings, dataset.num_classes, len(dataset.train))
+    encoding = encoding_of(settings, dataset.counts)
+    run = train.fit(
+        dataset,
+        encoding,
+        model=settings["model"],
+        features=settings["features"],
+        weight_decay=settings["weight_decay"],
+        bias_decay=settings["bias_decay"],
+        seed=settings["seed"],
+        checkpoint=job.checkpoint,
+        progress=False,
+        **optional,
+        **settings.get("train", {}),
+    )
+    record = run.to_dict() | {"converged": run.converged}
+    record["settings"] = {k: v for k, v in record["settings"].items() if k not in OF_THE_ENGINE}
+    if "convention" in measure:
+        record["collapse"] = _collapse(run, dataset, encoding, measure["convention"])
+    return Found(
+        record, encoding, run.collapse.geometry, run.predicted, run.prediction, frame_arrays(run.frames)
+    )
+
+
+def _collapse(run: Run, dataset: Dataset, encoding: Encoding, convention: str) -> dict[str, Any]:
+    """Collapse of the trained network by another convention than that of the training."""
+    import torch
+
+    from encollapse.measure import collapse
+    from encollapse.train.models.batches import chunks
+
+    head = run.head
+    with torch.no_grad():
+        inputs = torch.tensor(dataset.train.inputs)
+        features = torch.cat([run.model.features(inputs[part]) for part in chunks(len(inputs))]).double()
+    return collapse(
+        features,
+        dataset.train.labels,
+        weight=head.weight,
+        bias=torch.zeros(len(head.weight)) if head.bias is None else head.bias,
+        encoding=encoding,
+        num_classes=dataset.num_classes,
+        convention=convention,
+    ).to_dict()
+
+
+_OF_MEASURE = {"every": "history_every", "frames": "keep_frames"}
+"""Options of the training that the table `measure` gives."""
+
+
+def _prediction(solution: Solution) -> dict[str, Any]:
+    certificate = solution.certificate
+    return {
+        "status": solution.status.name,
+        "message": solution.status.message,
+        "loss": solution.loss,
+        "mean_cosine": solution.geometry.mean_cosine(),
+        "critical_bias_decay": solution.problem.critical_bias_decay(),
+        "certificate": {
+            "kind": certificate.kind,
+            "gap": certificate.gap,
+            "lower_bound": certificate.lower_bound,
+            "holds": certificate.holds,
+        },
+    }

@@ -1,0 +1,1 @@
+"""Study files: what may stand in them, and what is said where something else does."""

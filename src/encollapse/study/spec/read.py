@@ -1,0 +1,205 @@
+"""Study files: TOML, checked key by key, with shared defaults and blocks whose lists are grids."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
+
+from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
+from encollapse.study import grid as axes
+from encollapse.study.spec.file_digests import locate_dataset, locate_encoding, locate_model
+from encollapse.study.spec.line_numbers import line_of
+from encollapse.study.spec.messages import block_name, message, place, suggest
+from encollapse.study.spec.tables import (
+    DatasetSpec,
+    EncodingSpec,
+    Measure,
+    ModelSpec,
+    Strict,
+    dataset_takes_list,
+    encoding_takes_list,
+    model_takes_list,
+)
+from encollapse.study.spec.train_options import ELSEWHERE, OPTIONS, check_training
+from encollapse.study.trials import Trial
+from encollapse.study.zips import check_zips
+from encollapse.train.settings import DECAYS
+
+DEFAULTS: dict[str, Any] = {"model": [{"name": "mlp"}], "features": ["linear"], "seeds": [0]}
+"""Values of keys that neither a block nor ``[defaults]`` gives."""
+
+NEEDED = ("dataset", "encoding", "weight_decay", "bias_decay")
+
+
+def _expand(takes_list: axes.TakesList = lambda path: False) -> BeforeValidator:
+    return BeforeValidator(lambda value: axes.values(value, takes_list))
+
+
+def _as_table(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Dataset = Annotated[DatasetSpec, BeforeValidator(_as_table)]
+Coding = Annotated[EncodingSpec, BeforeValidator(_as_table)]
+Model = Annotated[ModelSpec, BeforeValidator(_as_table)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+class Block(Strict):
+    """One ``[[runs]]`` table. A list stands for a grid axis; the block is the product of its axes."""
+
+    dataset: Annotated[list[Dataset], _expand(dataset_takes_list)] | None = None
+    model: Annotated[list[Model], _expand(model_takes_list)] | None = None
+    encoding: Annotated[list[Coding], _expand(encoding_takes_list)] | None = None
+    weight_decay: Annotated[list[Positive], _expand()] | None = None
+    feature_decay: Annotated[list[Positive], _expand()] | None = None
+    threshold: Annotated[list[Positive], _expand()] | None = None
+    bias_decay: Annotated[list[NotNegative], _expand()] | None = None
+    features: Annotated[list[Literal["linear", "relu"]], _expand()] | None = None
+    epochs: Annotated[list[Annotated[int, Field(ge=0)]], _expand()] | None = None
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], _expand()] | None = None
+    train: dict[str, Any] | None = None
+    measure: Measure | None = None
+    zip: list[str] | list[list[str]] | None = None
+
+    @field_validator("encoding")
+    @classmethod
+    def _complete(cls, value: list[EncodingSpec] | None) -> list[EncodingSpec] | None:
+        for spec in value or ():
+            fault = spec.fault()
+            if fault is not None:
+                raise ValueError(fault)
+        return value
+
+    @field_validator("train")
+    @classmethod
+    def _options(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        for option in value or ():
+            if option in ELSEWHERE:
+                raise ValueError(f"{option} has a key of its own; write {ELSEWHERE[option]} in the block")
+            if option not in OPTIONS:
+                raise ValueError(f"the training has no option {option!r}{suggest(option, OPTIONS)}")
+        return None if value is None else {k: axes.values(v, lambda path: False) for k, v in value.items()}
+
+
+class StudyFile(Strict):
+    """A whole study file before its blocks are merged with the defaults."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    title: Annotated[str, Field(min_length=1)]
+    description: str = ""
+    defaults: Block = Block()
+    runs: Annotated[list[Block], Field(min_length=1)]
+
+
+_KEYS = {
+    "": list(StudyFile.model_fields),
+    "runs": list(Block.model_fields),
+    "dataset": list(DatasetSpec.model_fields),
+    "encoding": list(EncodingSpec.model_fields),
+    "model": list(ModelSpec.model_fields),
+    "measure": list(Measure.model_fields),
+}
+"""Keys of each table of a study file, for suggestions."""
+
+
+def read(text: str, source: str) -> tuple[StudyFile, list[dict[str, Any]]]:
+    """Parse and check a study file; return it with its blocks merged with defaults, as plain values.
+
+    Every axis of a merged block is a list. Files that a block names are looked for beside the study file, and
+    stand in it with what identifies their content.
+
+    Raises
+    ------
+    FileFormatError
+        Naming the file, the line, the block and the key, what is wrong with it and what to write.
+    """
+    base = Path(source).parent
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise FileFormatError(f"{source}: not valid TOML: {error}") from None
+    try:
+        study = StudyFile.model_validate(raw, context={"base": base})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = _lined(source, text, list(first["loc"]))
+        raise FileFormatError(f"{where}: {place(first, raw)}: {message(first, _KEYS)}") from None
+    return study, [_merge(study, i, source, text) for i in range(len(study.runs))]
+
+
+def check_trainings(trials: Iterable[Trial], index: int, source: str, text: str) -> None:
+    """Refuse trials of a block whose training would refuse its options.
+
+    Raises
+    ------
+    FileFormatError
+        Naming the file, the line, the block and the option.
+    """
+    for trial in trials:
+        try:
+            check_training(trial.settings)
+        except (ArgumentError, ArgumentTypeError) as error:
+            option = str(error).partition(":")[0].partition("[")[0]
+            line = line_of(text, ["runs", index, "train", option]) or line_of(text, ["defaults", "train"])
+            where = source if line is None else f"{source}:{line}"
+            raise FileFormatError(f"{where}: {block_name(index)}: train: {error}") from None
+
+
+def _lined(source: str, text: str, path: list[str | int]) -> str:
+    line = line_of(text, path)
+    return source if line is None else f"{source}:{line}"
+
+
+def _merge(study: StudyFile, index: int, source: str, text: str) -> dict[str, Any]:
+    own, shared = _given(study.runs[index]), _given(study.defaults)
+
+    def refuse(key: str, problem: str, table: dict[str, Any] | None = None) -> FileFormatError:
+        """Make the error for a key of this block, or of the defaults where the key comes from there."""
+        in_defaults = key in shared and (table is shared or key not in own)
+        path: list[str | int] = ["defaults", key] if in_defaults else ["runs", index, key]
+        name = "[defaults]" if in_defaults else block_name(index)
+        return FileFormatError(f"{_lined(source, text, path)}: {name}: {key}: {problem}")
+
+    for table in (own, shared):
+        if "threshold" in table and "feature_decay" in table:
+            raise refuse(
+                "threshold", "threshold (t = c√K) and feature_decay exclude each other; keep one", table
+            )
+    if "threshold" in own or "feature_decay" in own:
+        shared.pop("threshold", None)
+        shared.pop("feature_decay", None)
+    merged = DEFAULTS | shared | own
+    for key in ("train", "measure"):
+        if key in own and key in shared:
+            merged[key] = shared[key] | own[key]
+    for key in NEEDED:
+        if key not in merged:
+            raise refuse(key, "missing; give it here or in [defaults]")
+    decays = merged.get("train", {}).get("decay", DECAYS[:1])
+    if DECAYS[0] in decays and "threshold" not in merged and "feature_decay" not in merged:
+        raise refuse(
+            "feature_decay",
+            "missing; give it, or threshold: t = c√K, that is √K times Problem.threshold, from which it follows",
+        )
+    base = Path(source).parent
+    for key, locate in (("dataset", locate_dataset), ("encoding", locate_encoding)):
+        try:
+            merged[key] = [locate(entry, base) for entry in merged[key]]
+        except (FileFormatError, FileNotFoundError) as error:
+            raise refuse(key, str(error)) from None
+    merged["model"] = [locate_model(entry) for entry in merged["model"]]
+    try:
+        check_zips(merged)
+    except ValueError as error:
+        raise refuse("zip", str(error)) from None
+    return merged
+
+
+def _given(block: Block) -> dict[str, Any]:
+    return block.model_dump(exclude_none=True)

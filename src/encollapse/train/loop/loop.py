@@ -1,0 +1,202 @@
+"""The training loop: passes over minibatches, then L-BFGS on everything, until the gradient is small."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from encollapse.errors import TrainingError
+from encollapse.train.distributed.process_group import Workers
+from encollapse.train.frames import Frame
+from encollapse.train.loop.checkpoint import Checkpoints, optimiser_state, restore_optimiser
+from encollapse.train.loop.history import CHECK_EVERY, Timetable, frame_of, row_of
+from encollapse.train.loop.phases import Minibatches, WholeSet
+from encollapse.train.loop.progress import Progress
+from encollapse.train.loop.saddle_escape import leave_saddle
+from encollapse.train.loop.snapshot import Observation, observe
+from encollapse.train.loop.task import Task, Work
+from encollapse.train.models import Classifier
+from encollapse.train.run import Status
+from encollapse.train.settings import Settings
+
+LEAST_GAIN = 1e-10
+"""Relative decrease of the loss below which a round of L-BFGS counts as stalled."""
+
+SADDLE_DESCENT, SADDLE_ESCAPE = 1e-3, 1e-2
+"""A saddle has a smaller squared gradient, and more negative curvature."""
+
+MOST_STEPS_OFF = 20
+"""Steps off saddles in one training."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A network in the user's units, on the CPU, and how it came to be."""
+
+    classifier: Classifier
+    observation: Observation
+    history: tuple[dict[str, Any], ...]
+    frames: tuple[Frame, ...]
+    status: Status
+    seconds: float
+
+
+def train(workers: Workers, work: Work, settings: Settings) -> Trained:
+    """Train a network, with the caller's random state left alone.
+
+    Raises
+    ------
+    TrainingError
+        If the loss stops being finite.
+    """
+    devices = [workers.device] if workers.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(settings.seed)
+        return _Training(workers, work, settings).run()
+
+
+class _Training:
+    """A training and its state; everything that decides how it goes on is in `_state`."""
+
+    def __init__(self, workers: Workers, work: Work, settings: Settings) -> None:
+        self.workers, self.work, self.settings = workers, work, settings
+        self.task = Task(work, settings, workers)
+        self.minibatches = Minibatches(self.task)
+        self.whole_set = WholeSet(self.task)
+        self.timetable = Timetable.of(settings)
+        self.total = settings.epochs + settings.finish
+        self.epoch = 0
+        self.last_loss = math.inf
+        self.last_escape = math.inf
+        self.steps_off = 0
+        self.seconds = 0.0
+        self.history: list[dict[str, Any]] = []
+        self.frames: list[Frame] = []
+        self.checkpoints = Checkpoints.of(work, settings)
+
+    def run(self) -> Trained:
+        start = time.perf_counter()
+        self._resume(self.checkpoints.read(self.workers.device))
+        start -= self.seconds
+        shown = self.settings.progress and self.workers.leads
+        with Progress(self.work.title, self.total, enabled=shown) as bar:
+            while True:
+                if self.epoch in self.timetable.checks:
+                    self.workers.align_(self.task.classifier)
+                    seen = observe(self.task)
+                    self._require_finite(seen)
+                    status = self.workers.agree(self._verdict(seen))
+                    self._note(seen, ended=status is not None)
+                    if status is not None:
+                        break
+                    self.last_loss = seen.loss
+                    self._leave_saddle(seen)
+                    judged = seen.judged
+                    note = f"loss {seen.loss:.4g}" if judged is None else f"stationarity {judged:.1e}"
+                    bar.update(self.epoch, note)
+                self._advance()
+                self.seconds = time.perf_counter() - start
+                kept = self.settings.checkpoint is not None
+                if kept and self.workers.agree(self.checkpoints.due) and self.workers.leads:
+                    self.checkpoints.write(self._state())
+        if self.workers.leads and not self.settings.keep_checkpoint:
+            self.checkpoints.delete()
+        seconds = time.perf_counter() - start
+        network = self.task.finish()
+        return Trained(network, seen, tuple(self.history), tuple(self.frames), status, seconds)
+
+    def _verdict(self, seen: Observation) -> Status | None:
+        """How the training ends here, or None if it goes on."""
+        settings = self.settings
+        if self.epoch >= settings.epochs and seen.judged is not None and seen.judged <= settings.tolerance:
+            return Status.STATIONARY
+        if self.epoch == self.total:
+            return Status.COMPLETED if settings.decay == "decoupled" else Status.BUDGET
+        if self._phase() == "lbfgs" and seen.loss > self.last_loss * (1 - LEAST_GAIN):
+            return Status.STALLED
+        return None
+
+    def _leave_saddle(self, seen: Observation) -> None:
+        """Step off a saddle at which L-BFGS waits: the gradient is small, and the negative curvature does not fall."""
+        judged = seen.stationarity
+        if judged is None or self._phase() != "lbfgs" or not self.settings.leave_saddles:
+            return
+        least = max(self.settings.tolerance, SADDLE_ESCAPE, 0.9 * self.last_escape)
+        waits = judged.descent <= SADDLE_DESCENT and judged.escape > least and self.steps_off < MOST_STEPS_OFF
+        self.last_escape = judged.escape
+        if self.workers.agree(waits) and leave_saddle(self.task):
+            self.steps_off += 1
+            # What the loss and the curvature were before says nothing of what they will be.
+            self.last_loss = self.last_escape = math.inf
+            self.whole_set.optimiser.state.clear()
+            self.whole_set.adopt_head()
+
+    def _note(self, seen: Observation, *, ended: bool) -> None:
+        """A row of the history, if one is due."""
+        if ended or self.epoch in self.timetable.rows:
+            self.history.append(row_of(self.task, seen, self.epoch, self._phase()))
+            self.frames.append(frame_of(self.task, seen, self.epoch))
+
+    def _advance(self) -> None:
+        """Train on: one pass over minibatches, or a round of L-BFGS."""
+        if self.epoch < self.settings.epochs:
+            self.minibatches.run(self.epoch)
+            self.epoch += 1
+            if self.epoch == self.settings.epochs and self.settings.finish > 0:
+                self.whole_set.adopt_head()
+        else:
+            iterations = min(self.timetable.after(self.epoch) - self.epoch, CHECK_EVERY)
+            self.whole_set.run(iterations)
+            self.epoch += iterations
+
+    def _phase(self) -> str:
+        if self.epoch == 0:
+            return "start"
+        return self.settings.optimizer if self.epoch <= self.settings.epochs else "lbfgs"
+
+    def _require_finite(self, seen: Observation) -> None:
+        judged = seen.judged
+        if not (math.isfinite(seen.loss) and (judged is None or math.isfinite(judged))):
+            raise TrainingError(
+                f"learning_rate: the loss is no longer finite after {self.epoch} epochs at "
+                f"learning_rate={self.settings.learning_rate:g}; use a lower one"
+            )
+
+    def _state(self) -> dict[str, Any]:
+        cuda = self.workers.device.type == "cuda"
+        return {
+            "epoch": self.epoch,
+            "last_loss": self.last_loss,
+            "last_escape": self.last_escape,
+            "steps_off": self.steps_off,
+            "seconds": self.seconds,
+            "history": self.history,
+            "frames": [vars(frame) for frame in self.frames],
+            "network": self.task.classifier.state_dict(),
+            "minibatches": optimiser_state(self.minibatches.optimiser),
+            "whole_set": optimiser_state(self.whole_set.optimiser),
+            "precision": dict(self.workers.fabric.strategy.precision.state_dict()),
+            "shuffle": self.minibatches.shuffle.get_state(),
+            "random": torch.get_rng_state(),
+            "device_random": torch.cuda.get_rng_state(self.workers.device) if cuda else None,
+        }
+
+    def _resume(self, state: dict[str, Any] | None) -> None:
+        if state is None:
+            return
+        self.epoch, self.last_loss, self.seconds = state["epoch"], state["last_loss"], state["seconds"]
+        self.last_escape, self.steps_off = state["last_escape"], state["steps_off"]
+        self.history = state["history"]
+        self.frames = [Frame(**frame) for frame in state["frames"]]
+        self.task.classifier.load_state_dict(state["network"])
+        restore_optimiser(self.minibatches.optimiser, state["minibatches"])
+        restore_optimiser(self.whole_set.optimiser, state["whole_set"])
+        self.workers.fabric.strategy.precision.load_state_dict(state["precision"])
+        self.minibatches.shuffle.set_state(state["shuffle"])
+        torch.set_rng_state(state["random"])
+        if state["device_random"] is not None:
+            torch.cuda.set_rng_state(state["device_random"], self.workers.device)

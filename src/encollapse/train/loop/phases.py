@@ -1,0 +1,171 @@
+"""The two phases of a training: passes over minibatches, and L-BFGS on the whole set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import LBFGS, Optimizer
+
+from encollapse.train.distributed.sync_batch_norm import shared_statistics
+from encollapse.train.loop import optimizers as optimisers
+from encollapse.train.loop import schedules
+from encollapse.train.loop.ridge_head import best_bias, best_head
+from encollapse.train.loop.task import Task
+from encollapse.train.models.batches import chunks
+
+LBFGS_MEMORY = 50
+LBFGS_ENTRIES = 2**27
+"""Numbers that L-BFGS may remember; of a large network it remembers fewer steps."""
+
+
+class Minibatches:
+    """First phase: passes over the data in random order, a step of the optimiser for each minibatch."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._settings = task.settings
+        self._plain = optimisers.make(task.classifier.parameters(), task.settings)
+        self._optimiser: Any = task.workers.fabric.setup_optimizers(self._plain)
+        self._shuffle = torch.Generator().manual_seed(task.settings.seed)
+
+    @property
+    def optimiser(self) -> Optimizer:
+        """The optimiser itself, for its state."""
+        return self._plain
+
+    @property
+    def shuffle(self) -> torch.Generator:
+        """What decides the order of the samples."""
+        return self._shuffle
+
+    def run(self, epoch: int) -> None:
+        """One pass: the one that comes after `epoch` others."""
+        task = self._task
+        task.classifier.train()
+        order = torch.randperm(task.num_samples, generator=self._shuffle)
+        batches = chunks(task.num_samples, self._settings.batch_size)
+        with shared_statistics(task.classifier, task.workers):
+            for step, batch in enumerate(batches):
+                self._step(order[batch], (epoch + step / len(batches)) / self._settings.epochs)
+        task.centre_bias_()
+
+    def _step(self, batch: Tensor, done: float) -> None:
+        task, settings, fabric = self._task, self._settings, self._task.workers.fabric
+        rate = settings.learning_rate * schedules.learning_rate(
+            settings.schedule, done, warm_up=settings.warm_up
+        )
+        self._plain.param_groups[0]["lr"] = rate
+        self._plain.zero_grad()
+        head, workers = task.head, task.workers
+        objective = task.objective
+        if settings.decay == "ufm":
+            objective = objective.eased(schedules.easing(done))
+        rows = workers.share(batch).to(workers.device)
+        with fabric.autocast():
+            features = task.classifier.features(task.inputs[rows])
+        features = features.float()
+        weights = None if task.weights32 is None else task.weights32[rows]
+        loss = objective.samples(head(features), features, task.codewords32[rows], len(batch), weights)
+        # The penalty belongs to the step and not to a sample: one process has it.
+        if workers.leads:
+            loss = loss + objective.penalty(head.weight, head.bias, task.backbone_parameters())
+        fabric.backward(loss)
+        workers.sum_gradients(task.classifier.parameters())
+        if settings.decay == "decoupled":
+            optimisers.shrink_(task.decayed_parameters(), rate * settings.weight_decay)
+        self._optimiser.step()
+
+
+class WholeSet:
+    """Second phase: L-BFGS on the whole set :cite:p:`liu1989`, with the best head at every step where it is known.
+
+    The network computes in float32, what follows it in float64: the line search compares nearly equal losses.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._rows = task.workers.span(task.num_samples)
+        self._codewords = task.codewords[self._rows]
+        self._weights = task.weights_of(self._rows)
+        self._trained = list(task.backbone_parameters())
+        if not task.loss.closed_form:
+            self._trained += [p for p in task.head.parameters() if p.requires_grad]
+        entries = sum(p.numel() for p in self._trained)
+        self._optimiser = LBFGS(
+            self._trained,
+            history_size=max(3, min(LBFGS_MEMORY, LBFGS_ENTRIES // (2 * entries))),
+            line_search_fn="strong_wolfe",
+            tolerance_grad=0.0,
+            tolerance_change=0.0,
+        )
+
+    @property
+    def optimiser(self) -> Optimizer:
+        """The optimiser itself, for its state."""
+        return self._optimiser
+
+    def run(self, iterations: int) -> None:
+        """Some iterations of L-BFGS, after which the network has the best head that is known."""
+        self._task.classifier.eval()
+        group = self._optimiser.param_groups[0]
+        group["max_iter"], group["max_eval"] = iterations, 10 * iterations
+        self._optimiser.step(self._loss)  # type: ignore[no-untyped-call]
+        self.adopt_head()
+
+    @torch.no_grad()
+    def adopt_head(self) -> None:
+        """Give the network the best head for its features."""
+        task = self._task
+        task.classifier.eval()
+        if not task.loss.closed_form:
+            task.centre_bias_()
+            return
+        weight, bias = self._head(task.all_features(self._rows).cpu().double())
+        task.head.weight.copy_(weight)
+        if bias is not None:
+            task.head.bias.copy_(bias)
+
+    def _loss(self) -> Tensor:
+        """The objective with its gradient, the same in every process."""
+        task, workers = self._task, self._task.workers
+        self._optimiser.zero_grad()
+        features = task.all_features(self._rows).cpu().double()
+        weight, bias = self._head(features)
+        outputs = features @ weight.T + (0.0 if bias is None else bias)
+        loss = task.objective.samples(outputs, features, self._codewords, task.num_samples, self._weights)
+        if workers.leads:
+            loss = loss + task.objective.penalty(weight, bias, self._backbone())
+        loss.backward()  # type: ignore[no-untyped-call]
+        workers.sum_gradients(self._trained)
+        return workers.sum(loss.detach())
+
+    def _backbone(self) -> list[Tensor]:
+        return [p.cpu().double() for p in self._task.backbone_parameters()]
+
+    def _head(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias in float64: the best for the features, or, where no formula gives it, the network's own."""
+        task = self._task
+        bias_decay, total = task.objective.bias_decay, task.workers.sum
+        weight = task.head.weight.cpu().double()
+        if not task.loss.closed_form:
+            return weight, None if task.head.bias is None else task.head.bias.cpu().double()
+        if task.settings.fixed_classifier:
+            bias = best_bias(
+                features,
+                self._codewords,
+                weight,
+                bias_decay=bias_decay,
+                weights=self._weights,
+                total=total,
+            )
+            return weight, bias
+        return best_head(
+            features,
+            self._codewords,
+            weight_decay=task.objective.weight_decay,
+            bias_decay=bias_decay,
+            weights=self._weights,
+            total=total,
+        )

@@ -1,0 +1,70 @@
+"""Leaving a saddle: a step along the direction in which the objective falls, which its gradient does not show."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.optim import LBFGS
+
+from encollapse.train.loop.stationarity import class_residual
+from encollapse.train.loop.task import Task
+
+ITERATIONS = 40
+"""Of L-BFGS, with which the backbone follows."""
+
+
+def leave_saddle(task: Task) -> bool:
+    """Grow head and features along the singular vectors of the residual that exceed the threshold; whether any do.
+
+    With ``R = Σ s_i u_i v_iᵀ`` as in :class:`encollapse.train.Stationarity`, the proximal step of the convex problem in
+    ``Z = W M diag(√π)`` adds ``(s_i - c) u_i v_iᵀ`` for each ``s_i > c``, whose directions Z does not have yet. It
+    becomes ``W += √(s_i - c) u_i r_iᵀ`` and ``m_k += √(s_i - c) r_i v_ik/√π_k`` in feature directions r that the head
+    does not use; the backbone is fitted to these features by least squares.
+    """
+    rows = task.workers.span(task.num_samples)
+    with torch.no_grad():
+        features = task.workers.gather(task.all_features(rows).cpu().double(), task.num_samples)
+        weight = task.head.weight.cpu().double()
+        bias = 0.0 if task.head.bias is None else task.head.bias.cpu().double()
+        slopes = task.loss.slopes(features @ weight.T + bias, task.codewords)
+        if task.weights is not None:
+            slopes = slopes * task.weights[:, None]
+        left, sizes, right = torch.linalg.svd(-class_residual(slopes, task.labels), full_matrices=False)
+        _, used, directions = torch.linalg.svd(weight, full_matrices=True)
+        threshold = task.units.decay
+        free = directions[int((used > 1e-3 * used[0]).sum()) :]
+        count = min(int((sizes > threshold).sum()), len(free))
+        if count == 0:
+            return False
+        amounts = (sizes[:count] - threshold).clamp(min=0).sqrt()
+        shares = torch.bincount(task.labels).double() / task.num_samples
+        steps = (amounts[:, None] * right[:count] / shares.clamp(min=1e-300).sqrt()).T @ free[:count]
+        task.head.weight.add_(((left[:, :count] * amounts) @ free[:count]).to(task.head.weight))
+        targets = (features + steps[task.labels])[rows]
+    _follow(task, targets, rows)
+    return True
+
+
+def _follow(task: Task, targets: Tensor, rows: slice) -> None:
+    """Fit the backbone to features of the samples `rows`."""
+    trained = list(task.backbone_parameters())
+    optimiser = LBFGS(
+        trained,
+        max_iter=ITERATIONS,
+        max_eval=4 * ITERATIONS,
+        history_size=20,
+        line_search_fn="strong_wolfe",
+        tolerance_grad=0.0,
+        tolerance_change=0.0,
+    )
+    task.classifier.eval()
+
+    def distance() -> Tensor:
+        optimiser.zero_grad()
+        found = task.all_features(rows).cpu().double()
+        loss = 0.5 * (found - targets).square().sum() / task.num_samples
+        loss.backward()  # type: ignore[no-untyped-call]
+        task.workers.sum_gradients(trained)
+        return task.workers.sum(loss.detach())
+
+    optimiser.step(distance)  # type: ignore[no-untyped-call]

@@ -1,0 +1,253 @@
+"""Solve the convex problem of any convex loss to a certified gap."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from encollapse._internal.typing import FloatArray
+from encollapse.ufm.certificate import EPS, Certificate
+from encollapse.ufm.convex.burer_monteiro import Factored, approach, conjugate_gradients
+from encollapse.ufm.convex.composite import RELATIVE_TOLERANCE, Composite, Spectral, Start
+from encollapse.ufm.convex.douglas_rachford import dear, split
+
+_FALL = 10.0
+_FIRST_LEVEL = 0.01  # share of the critical threshold above which quasi-Newton steps start
+_LOOSE = 0.1
+_APPROACH = 40  # quasi-Newton steps before the first Newton step
+_NEWTON_STEPS = 200  # for each threshold
+_ACCURACY = 0.1  # of the conjugate gradients, relative
+_FINEST = 1e-9
+_SMALL = 0.01  # of the largest singular value
+_RESIZED = 16
+_SETTLING = 4
+_SETTLED = 1e-8
+_SHORTENINGS = 12
+_AIM = 0.05 * RELATIVE_TOLERANCE
+_STALLED = 30  # steps without a better gap, a lower loss or a smaller gradient
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Minimiser ``(Z, b)`` of the convex problem, its loss and evidence."""
+
+    point: Spectral
+    bias: FloatArray
+    loss: float
+    certificate: Certificate
+    iterations: int
+
+    @property
+    def gap(self) -> float:
+        """Relative duality gap."""
+        return self.certificate.relative_gap
+
+
+def minimise_composite(composite: Composite, near: Start | None = None) -> Found:
+    """Split the problem, then take Newton steps in the factors of Z, until the duality gap closes.
+
+    Where that fails, Newton steps follow a falling sequence of thresholds.
+
+    Parameters
+    ----------
+    composite : Composite
+        The problem.
+    near : Start, optional
+        A point that may be near the minimum, from a problem with the same table.
+    """
+    zero, bias = composite.start()
+    nothing = _found(composite, zero, bias, 0)
+    if nothing.gap <= _AIM or composite.shrink(zero.matrix, zero.contrast, bias).is_zero:
+        return nothing
+    if near is not None and (near[0].is_zero or not composite.has_bias):
+        near = None if near[0].is_zero else (near[0], bias)
+    start, taken = split(composite, _AIM, near)
+    found = _found(composite, *start, taken)
+    enough = RELATIVE_TOLERANCE if dear(composite) else _AIM
+    if found.gap > enough and not found.point.is_zero:
+        found = _Newton(taken).close(composite, *start)
+    if found.certificate.holds:
+        return found
+    newton = _Newton()
+    *higher, _ = levels = _levels(composite, zero, bias)
+    first = replace(composite, threshold=levels[0])
+    wide = Factored(first, _spread_start(first, zero, bias), bias)
+    matrix, contrast, bias = wide.product(approach(wide, _APPROACH))
+    point = first.shrink(matrix, contrast, bias)
+    for threshold in higher:
+        found = newton.close(replace(composite, threshold=threshold), point, bias, loosely=True)
+        point, bias = found.point, found.bias
+    return newton.close(composite, point, bias)
+
+
+class _Newton:
+    """Newton's method inside a ball whose radius is kept from one threshold to the next."""
+
+    def __init__(self, steps: int = 0) -> None:
+        self.radius = math.inf
+        self.steps = steps
+        self._size = math.inf
+        self._accuracy = _ACCURACY
+
+    def close(
+        self, composite: Composite, point: Spectral, bias: FloatArray, *, loosely: bool = False
+    ) -> Found:
+        """Step until the gap closes, or loosely until it is a share of what the nuclear norm costs."""
+        now = best = _found(composite, point, bias, self.steps)
+        self._size, self._accuracy = math.inf, _ACCURACY
+        waited, smallest = 0, math.inf
+        for _ in range(_NEWTON_STEPS):
+            enough = _AIM * now.loss
+            if loosely:
+                enough = _LOOSE * composite.threshold * now.point.nuclear_norm(composite.table)
+            if now.certificate.gap <= enough or waited > _STALLED:
+                break
+            after = self._step(composite, now, _pruned(now)) if waited % 4 == 3 else None
+            after = after or self._step(composite, now, _resized(composite, now))
+            after = after or self._retreat(composite, now)
+            progress = after.gap < 0.9 * best.gap or after.loss < now.loss - 1e-3 * now.certificate.gap
+            progress = progress or self._size < 0.9 * smallest
+            smallest = min(smallest, self._size)
+            waited = 0 if progress else waited + 1
+            now = after
+            best = now if now.gap <= best.gap else best
+        return best if loosely or best.gap > _AIM else self._settle(composite, best)
+
+    def _retreat(self, composite: Composite, now: Found) -> Found:
+        """A plain proximal step, which cannot fail, and a smaller ball."""
+        self.radius *= 0.1
+        point = composite.shrink(now.point.matrix, now.point.contrast, now.bias)
+        return _found(composite, point, now.bias, self.steps)
+
+    def _settle(self, composite: Composite, now: Found) -> Found:
+        """Where the bound closes before the point is exact (it may be of second order), step on."""
+        for _ in range(_SETTLING):
+            factored = Factored(composite, now.point, now.bias)
+            _, gradient = factored.value_and_gradient(factored.start)
+            if np.linalg.norm(gradient) <= _SETTLED * np.linalg.norm(factored.start):
+                break
+            after = self._step(composite, now, now)
+            if after is None or after.gap > _AIM:
+                break
+            now = after
+        return now
+
+    def _step(self, composite: Composite, now: Found, base: Found) -> Found | None:
+        """Move from `base` along a straight line in Z, then take a proximal step; None unless that is below `now`.
+
+        The objective is convex in Z. The factors serve to find the direction only: along them it bends with
+        ``dL dRᵀ``, which a small c punishes.
+        """
+        factored = Factored(composite, base.point, base.bias)
+        _, gradient = factored.value_and_gradient(factored.start)
+        size = float(np.linalg.norm(gradient))
+        # What a proximal step leaves can hide a slow direction: without progress, solve more exactly.
+        faster = size < 0.5 * self._size
+        self._accuracy = min(_ACCURACY, 3 * self._accuracy) if faster else max(_FINEST, 0.1 * self._accuracy)
+        self._size = size
+        self.radius = min(self.radius, float(np.linalg.norm(factored.start)))
+        # No finer than what closes the gap, which is of first order in the gradient.
+        finest = max(0.1 * _AIM / max(now.gap, _AIM), _FINEST)
+        tolerance = max(min(self._accuracy, math.sqrt(size)), finest) * size
+        step, predicted, on_edge = conjugate_gradients(
+            factored.second_derivative(), gradient, tolerance, self.radius
+        )
+        self.steps += 1
+        predicted *= composite.threshold
+        matrix, contrast, turn = factored.tangent(step)
+        rounding = 64 * EPS * now.loss
+        share = 1.0
+        for _ in range(_SHORTENINGS):
+            bias = base.bias + share * turn
+            point = composite.shrink(
+                base.point.matrix + share * matrix, base.point.contrast + share * contrast, bias
+            )
+            gained = now.loss - composite.value(point, bias)
+            if predicted <= rounding:
+                # Values no longer tell.
+                return _found(composite, point, bias, self.steps)
+            if gained > 1e-4 * share * predicted:
+                self._adapt(float(np.linalg.norm(step)), share, gained / predicted, on_edge)
+                return _found(composite, point, bias, self.steps)
+            share *= 0.25
+        return None
+
+    def _adapt(self, length: float, share: float, ratio: float, on_edge: bool) -> None:
+        if share < 1.0:
+            self.radius = 2.0 * share * length
+        elif ratio < 0.25:
+            self.radius = 0.5 * length
+        elif on_edge and ratio > 0.75:
+            self.radius *= 3.0
+
+
+def _resized(composite: Composite, now: Found) -> Found:
+    """The same point with its smallest singular values at their best sizes, to second order.
+
+    A direction is born with next to nothing, and the nuclear norm bends with one over the singular value: a Newton
+    step in the tangent space can neither grow it nor bring it to 0.
+    """
+    point, t = now.point, composite.table
+    small = np.flatnonzero(point.singular < _SMALL * point.singular.max(initial=0.0))[-_RESIZED:]
+    if not small.size:
+        return now
+    outputs = t.forward(point.matrix, point.contrast, now.bias)
+    matrix, _, _ = composite.pull(composite.gradient(outputs))
+    curvature = composite.loss.curvature(outputs, t.targets, t.copies)
+    still, nothing = np.zeros_like(point.contrast), np.zeros_like(now.bias)
+    left, right = point.left[:, small], point.right[small]
+    slope = composite.threshold + np.einsum("ij,ij->j", left, matrix @ right.T)
+    bending = np.empty((len(small), len(small)))
+    for j in range(len(small)):
+        bent, _, _ = composite.pull(curvature(t.forward(np.outer(left[:, j], right[j]), still, nothing)))
+        bending[j] = np.einsum("ij,ij->j", left, bent @ right.T)
+    step = np.linalg.lstsq(bending, -slope, rcond=None)[0]
+    for share in (1.0, 0.25, 0.0625):
+        singular = point.singular.copy()
+        singular[small] = np.maximum(singular[small] + share * step, 0.0)
+        kept = singular > 0
+        moved = replace(point, left=point.left[:, kept], singular=singular[kept], right=point.right[kept])
+        loss = composite.value(moved, now.bias)
+        if loss < now.loss:
+            return replace(now, point=moved, loss=loss)
+    return now
+
+
+def _pruned(now: Found) -> Found:
+    """The same point without its smallest singular values, which a Newton step alone cannot bring to 0."""
+    singular = now.point.singular
+    if not singular.size:
+        return now
+    kept = singular > 10 * singular[-1]
+    point = replace(
+        now.point, left=now.point.left[:, kept], singular=singular[kept], right=now.point.right[kept]
+    )
+    return replace(now, point=point)
+
+
+def _levels(composite: Composite, zero: Spectral, bias: FloatArray) -> list[float]:
+    """Falling thresholds that end at c: outputs grow like log(1/c), and a Newton step reaches so far only."""
+    full = composite.shrink(zero.matrix, zero.contrast, bias, threshold=0.0)
+    largest = max([*full.singular[:1], *np.abs(full.contrast)]) * composite.loss.smoothness
+    steps = max(0, math.ceil(math.log(largest * _FIRST_LEVEL / composite.threshold, _FALL)))
+    return [composite.threshold * _FALL**i for i in range(steps, -1, -1)]
+
+
+def _spread_start(composite: Composite, zero: Spectral, bias: FloatArray) -> Spectral:
+    """First proximal step, with a little of every direction so that none is lost as a saddle."""
+    full = composite.shrink(zero.matrix, zero.contrast, bias, threshold=0.0)
+    step = composite.threshold / composite.loss.smoothness
+    floor = 1e-3 * max([*full.singular[:1], *np.abs(full.contrast)])
+    contrast = np.sign(full.contrast) * np.maximum(np.abs(full.contrast) - step, floor)
+    return replace(
+        full,
+        singular=np.maximum(full.singular - step, floor),
+        contrast=np.where(composite.table.contrasts > 0, contrast, 0.0),
+    )
+
+
+def _found(composite: Composite, point: Spectral, bias: FloatArray, iterations: int) -> Found:
+    loss, certificate = composite.certified(point, bias)
+    return Found(point, bias, loss, certificate, iterations)

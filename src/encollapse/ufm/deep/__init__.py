@@ -1,0 +1,1 @@
+"""Several weight layers: Schatten quasi-norms of the outputs."""

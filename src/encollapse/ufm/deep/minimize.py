@@ -1,0 +1,144 @@
+"""Minimise a spectral model: in closed form where that is proved, else the best stationary point of several starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from encollapse._internal.typing import FloatArray
+from encollapse.ufm.certificate import Certificate, certify
+from encollapse.ufm.deep.model import SpectralModel, SpectralState
+from encollapse.ufm.deep.saddle_free_newton import lowest
+from encollapse.ufm.mse.label_svd import EPS
+
+STATIONARY_TOLERANCE = 1e-8
+"""Gradient, relative to the terms that cancel in it, up to which first-order conditions count as met."""
+
+_RANDOM_STARTS = 6
+_LARGE = 200
+
+
+@dataclass(frozen=True, eq=False)
+class SpectralMinimiser:
+    """Minimiser ``(Z, b)`` of a spectral model, in units of the labels.
+
+    Attributes
+    ----------
+    loss : float
+        Its value.
+    certificate : Certificate
+        ``theorem`` in closed form; ``duality_gap`` where the lower bound is met; else ``stationary``.
+    bias : (q,)
+        b.
+    left, singular, right : (q, r), (min(q, K),), (r, K)
+        ``Z = left diag(singular[:r]) right``; the singular values beyond the rank r are 0.
+    iterations : int
+        Newton steps over all starts.
+    unique : bool
+        False where another Z is known to be as good: a tie between a singular value that is kept and one that
+        is not, or a value on the threshold of learning.
+    """
+
+    loss: float
+    certificate: Certificate
+    bias: FloatArray
+    left: FloatArray
+    singular: FloatArray
+    right: FloatArray
+    iterations: int
+    unique: bool
+
+
+def minimise_spectral(model: SpectralModel, *, known_bound: float = 0.0, seed: int = 0) -> SpectralMinimiser:
+    """Minimise the model.
+
+    At ``λ_b = 0`` the bias is ``ē``: every singular value of ``A_c + x uᵀ`` is at least that of ``A_c`` (Weyl), and
+    each term of f grows with its singular value. The same holds at any ``λ_b`` where the mean label is zero. Without a
+    bias there is nothing left to choose. In between, Newton steps descend from several starts.
+
+    Parameters
+    ----------
+    model : SpectralModel
+        What to minimise.
+    known_bound : float
+        A lower bound of the minimum from elsewhere, in units of the labels.
+    seed : int
+        Seed of the random starts.
+    """
+    r = model.reduction
+    closed = model.bias_decay == 0.0 or math.isinf(model.bias_decay) or len(r.touched) == 0
+    if closed:
+        shift = model.share * r.labels.mean
+        bias = r.labels.mean / (1.0 + model.bias_decay)
+        steps, at_rest = 0, True
+    else:
+        state, steps = lowest(_starts(model, seed))
+        basis = r.left[:, model.active]
+        shift, bias = basis @ state.shift, basis @ state.bias
+        at_rest = state.residual <= STATIONARY_TOLERANCE * state.magnitude
+    return _assemble(model, shift, bias, steps, known_bound, closed=closed, at_rest=at_rest)
+
+
+def _starts(model: SpectralModel, seed: int) -> Iterator[SpectralState]:
+    """The mean left to the bias, learnt in full and half each, then random splits and directions."""
+    mean = model.mean
+    for fraction in (model.share, 1.0, 0.5 * model.share):
+        shift = fraction * mean
+        bias = mean / (1.0 + model.bias_decay) if fraction == model.share else mean - shift
+        yield model.at(shift, bias)
+    generator = np.random.default_rng(seed)
+    size = float(np.linalg.norm(mean))
+    for _ in range(_RANDOM_STARTS if len(mean) <= _LARGE else 1):
+        direction = generator.standard_normal(len(mean))
+        noise = size * generator.uniform(0, 1) * direction / np.linalg.norm(direction)
+        shift = generator.uniform(0, 1, len(mean)) * mean + noise
+        yield model.at(shift, mean - shift)
+
+
+def _assemble(
+    model: SpectralModel,
+    shift: FloatArray,
+    bias: FloatArray,
+    steps: int,
+    known_bound: float,
+    *,
+    closed: bool,
+    at_rest: bool,
+) -> SpectralMinimiser:
+    labels = model.reduction.labels
+    target = labels.centered + np.outer(shift, labels.root_priors)
+    left, values, right = np.linalg.svd(target, full_matrices=False)
+    singular = model.outcomes(values)
+    rank = int(np.count_nonzero(singular))
+    left, right = left[:, :rank].copy(), right[:rank].copy()
+    residual = target - (left * singular[:rank]) @ right
+    penalty = 0.0 if math.isinf(model.bias_decay) else 0.5 * model.bias_decay * float(bias @ bias)
+    loss = 0.5 * float(np.sum(residual**2)) + float(model.shrinkage.penalty(singular).sum()) + penalty
+    bound = min(max(model.lower_bound(), known_bound), loss)
+    certificate = certify(loss, bound, EPS * labels.energy)
+    if closed:
+        certificate = replace(certificate, kind="theorem")
+    elif not certificate.holds:
+        certificate = replace(certificate, kind="stationary", holds=at_rest)
+    return SpectralMinimiser(
+        loss=loss,
+        certificate=certificate,
+        bias=bias,
+        left=left,
+        singular=singular,
+        right=right,
+        iterations=steps,
+        unique=_unique(model, values, singular),
+    )
+
+
+def _unique(model: SpectralModel, values: FloatArray, singular: FloatArray) -> bool:
+    near = 64 * EPS * max(float(values[0]), model.shrinkage.threshold)
+    d = model.limit
+    if d < len(values) and singular[d - 1] > 0 and values[d - 1] - values[d] <= near:
+        return False
+    jumps = model.shrinkage.jump > 0
+    return not (jumps and bool((np.abs(values[:d] - model.shrinkage.threshold) <= near).any()))

@@ -1,0 +1,1 @@
+"""From a geometry to the encoding that has it."""

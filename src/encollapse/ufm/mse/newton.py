@@ -1,0 +1,164 @@
+"""The bias by a semismooth Newton method in the eigenbasis of the centred labels.
+
+Over ``x = ē - b`` the objective is ``f(x) = Σ_i huber_c(σ_i) + λ_b/2 |ē - x|²``, with ``σ_i²`` the eigenvalues of
+``T = Λ + x xᵀ``; ``huber_c(σ)`` is ``σ²/2`` up to c and ``cσ - c²/2`` above. Its gradient is ``φ(T) x - λ_b b`` with
+``φ(t) = min(1, c/√t)``. In the eigenbasis of T, with ``w = Qᵀx`` and Γ the divided differences of φ, the
+derivative is ``diag(φ + λ_b + Γ w²) + diag(w) Γ diag(w)``: no product of matrices is needed to form it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+
+from encollapse._internal.typing import FloatArray
+from encollapse.ufm.mse.label_svd import EPS
+from encollapse.ufm.mse.secular import secular_svd
+
+MAX_ITERATIONS = 200
+_STALLED = 5
+
+
+@dataclass(frozen=True)
+class BiasSplit:
+    """The mean label split into what the features learn and what the bias takes: ``shift + bias = ē``.
+
+    Both parts are kept, because either may be many orders of magnitude below the other.
+
+    Attributes
+    ----------
+    shift, bias : (n,)
+        ``x`` and b in the coordinates of the mean label.
+    vectors, singular, weights : (n, n), (n,), (n,)
+        Left singular vectors Q and singular values σ of ``[diag(spectrum) | shift]``, and ``w = Qᵀ shift``.
+    iterations : int
+        Newton steps taken.
+    """
+
+    shift: FloatArray
+    bias: FloatArray
+    vectors: FloatArray
+    singular: FloatArray
+    weights: FloatArray
+    iterations: int
+
+
+def split_mean(spectrum: FloatArray, mean: FloatArray, threshold: float, bias_decay: float) -> BiasSplit:
+    """Minimise f in the coordinates that the mean label touches.
+
+    Parameters
+    ----------
+    spectrum, mean : (n,)
+        Distinct singular values of the centred labels, descending, and the nonzero coordinates of the
+        mean label, n at least 1.
+    threshold : float
+        c, in the same units.
+    bias_decay : float
+        ``λ_b``, infinity included; at 0 the answer is no shift and nothing needs solving.
+    """
+    if np.isinf(bias_decay):
+        return BiasSplit(mean, np.zeros_like(mean), *rank_one_svd(spectrum, mean), iterations=0)
+    bias = mean / (1.0 + bias_decay)
+    shift = mean * (bias_decay / (1.0 + bias_decay))
+    state = _State.at(spectrum, shift, bias, threshold, bias_decay)
+    best, stalled, iteration = state, 0, 0
+    while iteration < MAX_ITERATIONS and stalled < _STALLED and state.residual > 4 * EPS * state.magnitude:
+        step = state.newton_step()
+        slope = float(step @ state.gradient)
+        length = 1.0
+        while True:
+            trial = _State.at(spectrum, shift + length * step, bias - length * step, threshold, bias_decay)
+            descends = trial.value <= state.value + 1e-4 * length * slope
+            # Near the minimum the value no longer resolves the step, but the gradient still does.
+            if descends or trial.residual < 0.5 * state.residual or length < 1e-10:
+                break
+            length *= 0.5
+        # The residual may rise for many steps while the value falls; only both at rest is the end.
+        moved = trial.value < state.value - 4 * EPS * abs(state.value)
+        shift, bias, state = trial.shift, trial.bias, trial
+        stalled = 0 if moved or state.residual < 0.5 * best.residual else stalled + 1
+        if state.residual < best.residual:
+            best = state
+        iteration += 1
+    return BiasSplit(best.shift, best.bias, best.vectors, best.singular, best.weights, iteration)
+
+
+@dataclass(frozen=True)
+class _State:
+    """Everything known at a trial point."""
+
+    shift: FloatArray
+    bias: FloatArray
+    value: float
+    gradient: FloatArray
+    residual: float
+    magnitude: float
+    vectors: FloatArray
+    singular: FloatArray
+    ratio: FloatArray
+    weights: FloatArray
+    threshold: float
+    bias_decay: float
+
+    @classmethod
+    def at(
+        cls, spectrum: FloatArray, shift: FloatArray, bias: FloatArray, c: float, bias_decay: float
+    ) -> _State:
+        vectors, singular, weights = rank_one_svd(spectrum, shift)
+        with np.errstate(divide="ignore"):
+            ratio = np.minimum(1.0, c / singular)
+        pull = vectors @ (ratio * weights)
+        gradient = pull - bias_decay * bias
+        huber = np.where(singular <= c, 0.5 * singular**2, c * (singular - 0.5 * c))
+        return cls(
+            shift=shift,
+            bias=bias,
+            value=float(huber.sum() + 0.5 * bias_decay * (bias @ bias)),
+            gradient=gradient,
+            residual=float(np.linalg.norm(gradient)),
+            magnitude=float(np.linalg.norm(pull) + bias_decay * np.linalg.norm(bias)),
+            vectors=vectors,
+            singular=singular,
+            ratio=ratio,
+            weights=weights,
+            threshold=c,
+            bias_decay=bias_decay,
+        )
+
+    def newton_step(self) -> FloatArray:
+        w, differences = self.weights, divided_differences(self.singular, self.threshold)
+        hessian = w[:, None] * differences * w[None, :]
+        diagonal = self.ratio + self.bias_decay + differences @ w**2
+        hessian[np.diag_indices_from(hessian)] += diagonal
+        downhill = -(self.vectors.T @ self.gradient)
+        return np.asarray(self.vectors @ scipy.linalg.solve(hessian, downhill, assume_a="sym"))
+
+
+def rank_one_svd(spectrum: FloatArray, shift: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Left singular vectors Q and singular values σ of ``[diag(spectrum) | shift]``, and ``w = Qᵀ shift``.
+
+    Shapes (n, n), (n,) and (n,). A dense decomposition, which loses what is far below the largest singular
+    value, is only the fallback.
+    """
+    with contextlib.suppress(np.linalg.LinAlgError):
+        return secular_svd(spectrum, shift)
+    vectors, singular, right = np.linalg.svd(np.column_stack([np.diag(spectrum), shift]), full_matrices=False)
+    return vectors, singular, singular * right[:, -1]
+
+
+def divided_differences(singular: FloatArray, threshold: float) -> FloatArray:
+    """``(φ(s²) - φ(t²))/(s² - t²)`` for ``φ(s²) = min(1, c/s)``, shape (n, n), without cancellation.
+
+    On the diagonal, the derivative from above at c.
+    """
+    c = threshold
+    s, t = np.maximum.outer(singular, singular), np.minimum.outer(singular, singular)
+    result = np.zeros_like(s)
+    both = t >= c
+    np.divide(-c, s * t * (s + t), out=result, where=both & (s > 0))
+    mixed = (s > c) & ~both
+    np.divide(c - s, s * (s - t) * (s + t), out=result, where=mixed)
+    return result

@@ -1,0 +1,1 @@
+"""Many bias decays at once, without an eigendecomposition for each."""

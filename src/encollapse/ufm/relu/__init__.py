@@ -1,0 +1,1 @@
+"""Features without negative entries."""

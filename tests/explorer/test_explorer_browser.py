@@ -1,0 +1,221 @@
+"""The page in a real browser: every control against the library, moving, looks."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import encollapse as ec
+from encollapse.encodings.catalogue import CATALOGUE
+from explorer.conftest import Visit
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+from explorer.page import expect, gram, problem_of, query_of, settle, until
+
+
+def test_the_first_picture_is_the_solution_and_nothing_leaves_the_machine(visit: Visit) -> None:
+    page = visit.open()
+    settle(page, expect(problem_of()))
+    assert page.locator("#verdict").inner_text() == "global minimum, proved"
+    until(page, "document.getElementById('critical-note').textContent.includes('0.4286')")
+    assert page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime") < 3000
+    assert visit.elsewhere == []
+
+
+def test_every_control_changes_what_it_should(visit: Visit) -> None:
+    page = visit.open()
+
+    def fill(name: str, text: str) -> None:
+        page.locator(f"#{name}").fill(text)
+
+    fill("classes", "5")
+    five = ec.encodings.one_hot(5)
+    settle(page, expect(problem_of(five)))
+    fill("bias_decay", "0.25")
+    settle(page, expect(problem_of(five, bias_decay=0.25)))
+    page.locator("#bias_decay_slider").evaluate(
+        "s => { s.value = 1000; s.dispatchEvent(new Event('input')); }"
+    )
+    settle(page, expect(problem_of(five, bias_decay=math.inf)))
+    page.locator("#bias_decay_slider").evaluate("s => { s.value = 0; s.dispatchEvent(new Event('input')); }")
+    settle(page, expect(problem_of(five, bias_decay=0.0)))
+    fill("bias_decay", "2")
+    fill("weight_decay", "0.002")
+    changes: dict[str, Any] = {"bias_decay": 2.0, "weight_decay": 2e-3}
+    settle(page, expect(problem_of(five, **changes)))
+    fill("feature_decay", "0.0001")
+    changes["feature_decay"] = 1e-4
+    settle(page, expect(problem_of(five, **changes)))
+    fill("samples", "64")
+    settle(page, expect(problem_of(five, 64, **changes)))
+    page.locator("#counts").select_option("step")
+    fill("imbalance", "8")
+    settle(page, expect(problem_of(five, [64, 64, 64, 8, 8], **changes)))
+    page.locator("#counts").select_option("longtail")
+    fill("imbalance", "16")
+    settle(page, expect(problem_of(five, [64, 32, 16, 8, 4], **changes)))
+    page.locator("#counts").select_option("typed")
+    fill("typed", "50, 40, 30, 20, 10")
+    counts = [50, 40, 30, 20, 10]
+    settle(page, expect(problem_of(five, counts, **changes)))
+    page.locator("#depth").fill("2")
+    settle(page, expect(problem_of(five, counts, depth=2, **changes)))
+    page.locator("#depth").fill("1")
+    page.locator("#features").select_option("relu")
+    settle(page, expect(problem_of(five, counts, features="relu", **changes)))
+    page.locator("#features").select_option("linear")
+    page.locator("#loss").select_option("cross_entropy")
+    settle(page, expect(problem_of(five, counts, loss="cross_entropy", **changes)))
+    page.locator("#loss").select_option("mse")
+    fill("feature_dim", "3")
+    fill("bias_decay", "0")
+    changes["bias_decay"] = 0.0
+    settle(page, expect(problem_of(five, counts, feature_dim=3, **changes)))
+
+
+def test_every_encoding_is_on_offer(visit: Visit) -> None:
+    page = visit.open("?classes=6&feature_decay=1e-5")
+    for name, entry in CATALOGUE.items():
+        page.locator("#encoding").select_option(name)
+        made = ec.encodings.by_name(name, 6, **entry.example_for(6))
+        settle(page, expect(problem_of(made, feature_decay=1e-5)))
+        assert page.locator("#encoding-summary").inner_text()
+    page.locator("#encoding").select_option("label-smoothing")
+    page.locator("[id='option.smoothing']").fill("0.4")
+    settle(page, expect(problem_of(ec.encodings.label_smoothing(6, 0.4), feature_decay=1e-5)))
+
+
+def test_views_of_the_gram_matrices(visit: Visit) -> None:
+    page = visit.open("?classes=5&counts=longtail&feature_decay=1e-5")
+    solved = ec.ufm.solve(problem_of(ec.encodings.one_hot(5), [100, 56, 32, 18, 10], feature_decay=1e-5))
+    page.get_by_role("button", name="products").click()
+    until(page, "document.getElementById('plot-features').data?.[0].zmax != 1")
+    assert np.allclose(gram(page), solved.geometry.feature_gram, atol=1e-9)
+    assert np.allclose(gram(page, "plot-classifier"), np.asarray(solved.geometry.classifier_gram), atol=1e-9)
+    page.get_by_role("button", name="centred", exact=True).click()
+    page.wait_for_timeout(500)
+    assert np.allclose(gram(page), solved.geometry.feature_gram_centered, atol=1e-9)
+    assert query_of(page)["quantity"] == "products"
+    page.get_by_role("button", name="leading three").click()
+    assert query_of(page)["axes"] == "leading"
+
+
+def test_dragging_the_line_and_the_keyboard_move_the_bias_decay(visit: Visit) -> None:
+    page = visit.open()
+    page.wait_for_selector("#present[aria-valuenow]")
+    box = page.locator("#present").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] - 120, box["y"] + 60, steps=6)
+    page.mouse.up()
+    page.wait_for_timeout(300)
+    dragged = float(query_of(page)["bias_decay"])
+    assert 1e-4 < dragged < 0.4
+    settle(page, expect(problem_of(bias_decay=dragged)))
+    page.locator("#present").focus()
+    page.keyboard.press("End")
+    settle(page, expect(problem_of(bias_decay=math.inf)))
+    page.locator("#bias_decay_slider").focus()
+    page.keyboard.press("Home")
+    settle(page, expect(problem_of(bias_decay=0.0)))
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(300)
+    assert query_of(page)["bias_decay"] == "0.0001"
+
+
+def test_play_sweeps_to_the_end(browser: "Browser", address: str) -> None:
+    lively = Visit(browser, address, reduced_motion="no-preference")
+    page = lively.open("?classes=4&bias_decay=100")
+    page.locator("#play").click()
+    until(page, "document.getElementById('bias_decay').value === '∞'")
+    until(page, "document.getElementById('play').getAttribute('aria-pressed') === 'false'")
+    settle(page, expect(problem_of(ec.encodings.one_hot(4), bias_decay=math.inf)))
+    lively.close()
+    assert lively.faults == []
+
+
+def test_three_users_at_once_do_not_disturb_each_other(browser: "Browser", address: str) -> None:
+    visits = [Visit(browser, address) for _ in range(3)]
+    wanted = []
+    for i, one in enumerate(visits):
+        one.open(f"?classes={3 + i}")
+    for step in range(3):
+        for i, one in enumerate(visits):
+            one.page.locator("#bias_decay").fill(str(0.5 + step + i))
+    for i, one in enumerate(visits):
+        wanted.append(expect(problem_of(ec.encodings.one_hot(3 + i), bias_decay=2.5 + i)))
+        settle(one.page, wanted[i])
+        one.close()
+        assert one.faults == []
+
+
+def test_the_tour_leads_through_the_page(visit: Visit) -> None:
+    page = visit.open("?classes=5")
+    page.locator("#tour-start").click()
+    titles = []
+    for _ in range(5):
+        page.wait_for_selector("#tour:not([hidden])")
+        titles.append(page.locator("#tour-title").inner_text())
+        page.locator("#tour-next").click()
+    assert len(set(titles)) == 5
+    page.wait_for_selector("#tour", state="hidden")
+
+
+def test_tooltips_open_on_focus_with_formula_and_reference(visit: Visit) -> None:
+    page = visit.open()
+    page.locator("[data-tip=critical]").first.focus()
+    page.wait_for_selector("#tip:not([hidden])")
+    words = page.locator("#tip").inner_text()
+    assert "t/(1 − t)" in words
+    assert "Massion" in words
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#tip", state="hidden")
+
+
+def test_the_keyboard_reaches_every_control_in_order(visit: Visit) -> None:
+    page = visit.open()
+    seen = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        seen.append(page.evaluate("document.activeElement.id"))
+    wanted = [
+        "encoding",
+        "classes",
+        "counts",
+        "weight_decay",
+        "loss",
+        "play",
+        "bias_decay_slider",
+        "bias_decay",
+        "frame",
+        "present",
+    ]
+    places = [seen.index(name) for name in wanted]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "scheme"),
+    [(1280, 720, "light"), (1280, 720, "dark"), (390, 844, "light"), (390, 844, "dark")],
+)
+def test_it_fits_the_window(browser: "Browser", address: str, width: int, height: int, scheme: Any) -> None:
+    one = Visit(browser, address, viewport={"width": width, "height": height}, color_scheme=scheme)
+    page = one.open("?classes=6&bias_decay=0.7")
+    page.wait_for_selector("#present[aria-valuenow]")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.documentElement.dataset.theme") == scheme
+    for name in ("panel-frame", "panel-line", "panel-features"):
+        box = page.locator(f"#{name}").bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+    if width > 1000:
+        box = page.locator("#panel-spectrum").bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= height
+    one.shot(f"explore-{width}-{scheme}", whole=width < 1000)
+    one.close()
+    assert one.faults == []

@@ -1,0 +1,377 @@
+"""What the page draws, compared with the library called directly."""
+
+import asyncio
+import contextlib
+import io
+import json
+import math
+import re
+import shlex
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import encollapse as ec
+from encollapse import cli
+from encollapse.encodings.catalogue import CATALOGUE
+from encollapse.explorer.api.request_queue import Desk
+from encollapse.explorer.state.parse import FieldError
+from encollapse.explorer.state.state import State, address, parse
+from encollapse.explorer.views import bias_path as transition
+from encollapse.explorer.views import design as designing
+from encollapse.explorer.views import projection as turning
+from encollapse.explorer.views import runs as overlay
+from encollapse.explorer.views import snippets
+from encollapse.explorer.views import solution as picture
+from encollapse.explorer.views.bias_path import SupersededError
+from encollapse.explorer.views.tooltips import tooltips
+from encollapse.study.store.arrays import load_arrays
+from reference.study_folder import failed, study_of, write_folder
+
+IMBALANCED = State(classes=5, counts="typed", typed="31,29,7,5,3", weight_decay=5e-3, feature_decay=2e-4)
+
+
+def direct(state: State) -> ec.ufm.Solution:
+    counts = [int(n) for n in state.typed.split(",")]
+    problem = ec.ufm.Problem(
+        ec.encodings.by_name(state.encoding, 5),
+        counts,
+        weight_decay=state.weight_decay,
+        feature_decay=state.feature_decay,
+        bias_decay=state.bias_decay,
+    )
+    return ec.ufm.solve(problem)
+
+
+@pytest.mark.parametrize("bias_decay", [0.0, 0.07, math.inf])
+def test_the_picture_is_the_solution(bias_decay: float) -> None:
+    state = replace(IMBALANCED, bias_decay=bias_decay)
+    drawn, solved = picture.picture(state), direct(state)
+    assert drawn["numbers"]["values"]["loss"] == pytest.approx(solved.loss, rel=1e-12)
+    assert drawn["bias"] == pytest.approx(solved.bias.tolist(), abs=1e-14)
+    features = picture.unpacked(drawn["features"])
+    assert np.allclose(features, solved.geometry.cosines(), atol=1e-12)
+    products = picture.picture(replace(state, quantity="products", centred=True))
+    assert np.allclose(
+        picture.unpacked(products["features"]), solved.geometry.feature_gram_centered, atol=1e-12
+    )
+    whole = picture.picture(replace(state, quantity="products"))
+    assert solved.geometry.classifier_gram is not None
+    assert np.allclose(picture.unpacked(whole["classifier"]), solved.geometry.classifier_gram, atol=1e-12)
+
+
+@pytest.mark.parametrize("bias_decay", [0.0, 0.3, math.inf])
+def test_what_is_learnt_is_what_the_labels_offer_above_the_threshold(bias_decay: float) -> None:
+    spectrum = picture.picture(replace(IMBALANCED, bias_decay=bias_decay))["spectrum"]
+    above = np.clip(np.array(spectrum["offered"]) - spectrum["threshold"], 0, None)
+    assert np.allclose(spectrum["learnt"], above, atol=1e-10)
+
+
+def test_a_total_collapse_is_drawn_and_said() -> None:
+    drawn = picture.picture(State(feature_decay=1.0))
+    assert drawn["frame"]["empty"]
+    assert "nothing is learnt" in drawn["certificate"]["words"]
+    assert drawn["numbers"]["texts"]["mean_cosine"] == "–"
+    json.dumps(picture.finite(drawn), allow_nan=False)
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+def test_every_encoding_of_the_catalogue_can_be_chosen(name: str) -> None:
+    state = State(encoding=name, classes=6, feature_decay=1e-5)
+    drawn = picture.picture(state)
+    made = ec.encodings.by_name(name, 6, **CATALOGUE[name].example_for(6))
+    assert (drawn["classes"], drawn["outputs"]) == (6, made.code_dim)
+    assert drawn["certificate"]["verdict"] == "proved"
+
+
+def test_the_line_has_its_corner_at_the_critical_bias_decay() -> None:
+    state = State(classes=4, samples=5, feature_decay=2e-3)
+    line = transition.line(state)
+    assert line["critical"] == pytest.approx(0.0291076, rel=1e-5)
+    mean = np.array(line["mean"])
+    below = np.array(line["bias_decay"]) <= line["critical"]
+    assert np.allclose(mean[below], -1 / 3, atol=1e-7)
+    assert (np.diff(mean[~below]) > 0).all()
+    assert line["bias"][0] == pytest.approx(line["label_mean"])
+
+
+def test_a_line_that_runs_out_of_time_is_coarser_and_whole() -> None:
+    state = State(classes=5, feature_decay=1e-4)
+    whole, quick = transition.line(state), transition.line(state, seconds=0.0)
+    assert 10 < len(quick["mean"]) < len(whole["mean"]) / 2
+    assert quick["bias_decay"][0] == 0.0
+    assert math.isinf(quick["bias_decay"][-1])
+    assert whole["critical"] in quick["bias_decay"]
+    points = dict(zip(whole["bias_decay"], whole["mean"], strict=True))
+    assert quick["mean"] == pytest.approx([points[d] for d in quick["bias_decay"]], abs=1e-9)
+
+
+def test_a_line_that_nobody_waits_for_is_not_finished() -> None:
+    with pytest.raises(SupersededError):
+        transition.line(State(), wanted=lambda: False)
+
+
+def random_layer(q: int, d: int, k: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    return generator.standard_normal((q, d)), generator.standard_normal((d, k)), np.full(k, 1 / k)
+
+
+@pytest.mark.parametrize("axes", ["turning", "leading"])
+@pytest.mark.parametrize(("q", "d", "k"), [(7, 5, 7), (3, 2, 5), (2, 11, 3), (1, 1, 2)])
+def test_a_rotation_of_feature_space_leaves_the_picture_alone(axes: str, q: int, d: int, k: int) -> None:
+    weight, means, priors = random_layer(q, d, k, seed=q)
+    turn = np.linalg.qr(np.random.default_rng(9).standard_normal((d, d)))[0]
+    first = turning.picture(weight, means, priors, axes=axes)
+    second = turning.picture(weight @ turn.T, turn @ means, priors, axes=axes, previous=first.means)
+    assert np.allclose(first.means, second.means, atol=1e-8)
+    assert np.allclose(first.rows, second.rows, atol=1e-8)
+    assert first.shown == pytest.approx(second.shown)
+    assert 0 < first.shown <= 1 + 1e-12
+
+
+def test_three_dimensions_lose_nothing_of_three() -> None:
+    weight, means, priors = random_layer(4, 3, 5, seed=1)
+    drawn = turning.picture(weight, means, priors)
+    scale = np.linalg.norm(means, axis=0).max()
+    assert np.allclose(drawn.means @ drawn.means.T, means.T @ means / scale**2, atol=1e-10)
+    assert drawn.shown == pytest.approx(1.0)
+
+
+def largest_step(number: int) -> tuple[float, np.ndarray]:
+    state, last, steps = State(classes=9, feature_decay=5e-4), None, []
+    for decay in np.geomspace(1e-2, 1e2, number):
+        points = np.array(picture.picture(replace(state, bias_decay=float(decay)), last)["frame"]["means"])
+        if last is not None:
+            steps.append(float(np.linalg.norm(points - last, axis=1).max()))
+        last = points
+    assert last is not None
+    return max(steps), last
+
+
+def test_the_frame_turns_without_jumps() -> None:
+    """The lift beyond the critical point grows like a square root: finer steps of the decay are finer turns."""
+    coarse, _ = largest_step(20)
+    fine, last = largest_step(320)
+    assert fine < 0.6 * coarse
+    assert last[:, 0].min() > 0.5  # the umbrella is open
+
+
+def test_an_encoding_that_changes_nothing_draws_the_same_picture() -> None:
+    """Scaling one-hot labels with their decays scales the geometry, so the drawing does not move."""
+    state = State(classes=6, feature_decay=1e-4)
+    first = picture.picture(state)["frame"]["means"]
+    scaled = replace(state, encoding="scaled-one-hot", options=(("off", "0"), ("on", "1")))
+    second = picture.picture(scaled, np.array(first))["frame"]["means"]
+    assert np.allclose(first, second, atol=1e-6)
+
+
+STATES = [
+    State(),
+    replace(IMBALANCED, bias_decay=math.inf),
+    State(encoding="label-smoothing", options=(("smoothing", "0.1"),), classes=7, feature_decay=1e-5),
+    State(encoding="hierarchical", classes=5, counts="longtail", feature_decay=1e-6),
+    State(encoding="random", options=(("code_dim", "3"), ("seed", "5")), features="relu", feature_decay=1e-5),
+    State(encoding="from-similarity", classes=4, counts="step", feature_decay=1e-5),
+    State(loss="cross_entropy", classes=4, feature_decay=1e-6, bias_decay=0.0),
+    State(depth=2, feature_decay=1e-6, bias_decay=math.inf, feature_dim=12),
+]
+
+
+@pytest.mark.parametrize("state", STATES, ids=lambda s: f"{s.encoding}-{s.loss}-{s.depth}-{s.features}")
+def test_what_is_copied_runs_and_says_the_same(state: State, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = picture.picture(state)["numbers"]["values"]["loss"]
+    scope: dict[str, ec.ufm.Solution] = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(snippets.python(state), scope)
+    assert scope["solution"].loss == pytest.approx(expected, rel=1e-9)
+    words = shlex.split(snippets.command(state))
+    assert words[:2] == ["encollapse", "predict"]
+    assert cli.run([*words[1:], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["loss"] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("state", STATES, ids=lambda s: f"{s.encoding}-{s.loss}-{s.depth}-{s.features}")
+def test_a_copied_study_file_is_one_or_says_why_not(state: State, tmp_path: Path) -> None:
+    text = snippets.study(state)
+    if state.depth != 1:
+        assert text.startswith("# ")
+        return
+    (tmp_path / "explored.toml").write_text(text, encoding="utf-8")
+    if "data.npz" in text:
+        sizes = eval(text.partition("counts = ")[2].partition(" }")[0])
+        labels = np.repeat(np.arange(state.classes), sizes)
+        np.savez(tmp_path / "data.npz", inputs=np.zeros((len(labels), 2)), labels=labels)
+    study = ec.study.load(tmp_path / "explored.toml")
+    assert state.bias_decay in {trial.settings["bias_decay"] for trial in study.trials}
+    assert {trial.settings["weight_decay"] for trial in study.trials} == {state.weight_decay}
+
+
+def test_an_own_encoding_is_copied_with_its_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = State(encoding="own", matrix="1 0 0.5\n0 1 -2", samples=3, feature_decay=1e-4)
+    expected = picture.picture(state)["numbers"]["values"]["loss"]
+    monkeypatch.chdir(tmp_path)
+    Path("encoding.json").write_text(snippets.encoding_file(state), encoding="utf-8")
+    assert cli.run([*shlex.split(snippets.command(state))[1:], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["loss"] == pytest.approx(expected, rel=1e-12)
+    scope: dict[str, ec.ufm.Solution] = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(snippets.python(state), scope)
+    assert scope["solution"].loss == pytest.approx(expected, rel=1e-12)
+    Path("explored.toml").write_text(snippets.study(state), encoding="utf-8")
+    np.savez("data.npz", inputs=np.zeros((9, 2)), labels=np.repeat([0, 1, 2], 3))
+    assert len(ec.study.load("explored.toml").trials) == 6
+
+
+@pytest.mark.parametrize("target", ["simplex", "orthogonal", "hierarchy", "similarity"])
+def test_a_design_reaches_its_target_in_spite_of_imbalance(target: str) -> None:
+    state = State(target=target, counts="longtail", classes=5, feature_decay=1e-5, bias_decay=math.inf)
+    made = designing.design(state)
+    assert made["gram_error"] < 1e-9
+    assert made["one_hot"] > 0.01
+    assert np.allclose(
+        picture.unpacked(made["target_cosines"]), picture.unpacked(made["reached_cosines"]), atol=1e-8
+    )
+    codewords = picture.unpacked(made["codewords"])
+    assert json.loads(made["file"])["codewords"] == codewords.tolist()
+
+
+def test_a_drawn_geometry_that_cannot_be_is_replaced_by_the_nearest() -> None:
+    state = State(target="similarity", similarity="1 1 -1; 1 1 1; -1 1 1", feature_decay=1e-5)
+    made = designing.design(state)
+    assert any("nearest" in note for note in made["notes"])
+    gram = picture.unpacked(made["target"])
+    assert np.linalg.eigvalsh(gram).min() > -1e-12
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"target": "similarity", "similarity": "1 2\n3 4"}, "similarity"),
+        ({"target": "similarity", "similarity": "1 2 3\n2 1 3"}, "similarity"),
+        ({"target": "similarity", "similarity": "-1 0\n0 -1"}, "similarity"),
+        ({"target": "hierarchy", "tree": "<script>"}, "tree"),
+        ({"target": "hierarchy", "tree": '["a", ["b", "a"]]'}, "tree"),
+        ({"target": "orthogonal", "bias_decay": 0.0}, "bias_decay"),
+        ({"target": "simplex", "feature_decay": 1.0}, "size"),
+    ],
+)
+def test_designs_that_cannot_be_are_refused_beside_their_field(values: dict[str, str], field: str) -> None:
+    with pytest.raises(FieldError) as caught:
+        designing.design(State(**values))  # type: ignore[arg-type]
+    assert caught.value.field == field
+
+
+def test_the_last_request_of_a_client_wins_and_others_are_left_alone() -> None:
+    async def scene() -> list[object]:
+        desk = Desk(threads=1)
+        gate = threading.Event()
+        first = asyncio.ensure_future(desk.run("a", "line", 1, lambda wanted: gate.wait(5)))
+        await asyncio.sleep(0.02)
+        waiting = [asyncio.ensure_future(desk.run("a", "line", n, lambda wanted: "done")) for n in (2, 3)]
+        other = asyncio.ensure_future(desk.run("b", "line", 1, lambda wanted: "mine"))
+        same = asyncio.ensure_future(desk.run("a", "picture", 1, lambda wanted: "picture"))
+        await asyncio.sleep(0.02)
+        gate.set()
+        found = await asyncio.gather(first, *waiting, other, same, return_exceptions=True)
+        desk.close()
+        return list(found)
+
+    # In a thread of its own: a browser test may have left a loop running in this one.
+    with ThreadPoolExecutor(1) as pool:
+        first, second, third, other, same = pool.submit(asyncio.run, scene()).result()
+    assert first is True
+    assert isinstance(second, SupersededError)
+    assert (third, other, same) == ("done", "mine", "picture")
+
+
+def test_trained_networks_lie_on_the_line_of_their_problem(tmp_path: Path) -> None:
+    study = study_of()
+    store = write_folder(tmp_path / "runs", study)
+    store.keep(failed(study.trials[-1], "Traceback\nValueError: <b>no</b>"))
+    runs = overlay.RunsFolder(tmp_path / "runs")
+    summary = runs.summary()
+    assert (summary["done"], summary["failed"], summary["missing"]) == (len(study.trials) - 1, 1, 0)
+    for point in summary["points"]:
+        state, errors = parse(point["address"])
+        assert errors == {}
+        numbers = picture.picture(state)["numbers"]["values"]
+        assert point["cosine"] == pytest.approx(numbers["mean_cosine"], abs=0.2)
+        assert point["bias"] == pytest.approx(numbers["bias_norm"], abs=0.2)
+        assert overlay.same_problem(state, point["address"])
+        assert not overlay.same_problem(replace(state, classes=9, counts="balanced"), point["address"])
+    trial = runs.trial(summary["points"][0]["id"])
+    assert trial is not None
+    predicted, measured = runs.geometries(runs.results().done[0])
+    assert predicted is not None
+    assert np.allclose(picture.unpacked(trial["measured"]), measured.cosines())
+    assert np.allclose(picture.unpacked(trial["predicted"]), predicted.cosines())
+    assert runs.trial(study.trials[-1].id)["error"].endswith("</b>")  # type: ignore[index]
+
+
+def test_the_frames_of_a_training_turn_to_its_last_one(tmp_path: Path) -> None:
+    study = study_of()
+    store = write_folder(tmp_path / "runs", study)
+    trial = study.trials[0]
+    row = store.rows()[trial.id]
+    generator = np.random.default_rng(3)
+    end = generator.standard_normal((7, 5))
+    turn = np.linalg.qr(generator.standard_normal((7, 7)))[0]
+    weight = generator.standard_normal((5, 7))
+    arrays = load_arrays(store.arrays_path(trial.id)) | {
+        "frames.epoch": np.array([0, 10]),
+        "frames.class_means": np.stack([turn @ end, end]).astype(np.float32),
+        "frames.weight": np.stack([weight @ turn.T, weight]).astype(np.float32),
+    }
+    store.keep(row, [{"epoch": 0, "loss": 1.0}, {"epoch": 10, "loss": 0.5}], arrays)
+    found = overlay.RunsFolder(tmp_path / "runs").trial(trial.id)
+    assert found is not None
+    first, last = found["frames"]
+    assert (first["epoch"], last["epoch"]) == (0, 10)
+    # The first frame is the last one in another basis of feature space: it is drawn the same.
+    assert np.allclose(first["means"], last["means"], atol=1e-4)
+    assert np.allclose(first["rows"], last["rows"], atol=1e-4)
+    assert found["history"] == {"epoch": [0, 10], "loss": [1.0, 0.5]}
+
+
+@pytest.mark.parametrize("name", ["", "../../etc/passwd", "..", "0" * 16, "%2e%2e"])
+def test_only_trials_of_the_study_are_found(tmp_path: Path, name: str) -> None:
+    write_folder(tmp_path / "runs", study_of())
+    assert overlay.RunsFolder(tmp_path / "runs").trial(name) is None
+
+
+def test_a_link_out_of_the_study_folder_is_not_followed(tmp_path: Path) -> None:
+    store = write_folder(tmp_path / "runs", study_of())
+    trial = study_of().trials[0]
+    inside, outside = store.arrays_path(trial.id), tmp_path / "secret.safetensors"
+    inside.rename(outside)
+    inside.symlink_to(outside)
+    found = overlay.RunsFolder(tmp_path / "runs").trial(trial.id)
+    assert found is not None
+    assert found["measured"] is None
+    assert "outside" in found["reason"]
+
+
+def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="study"):
+        overlay.RunsFolder(tmp_path)
+
+
+def test_every_quantity_has_a_formula_and_a_source() -> None:
+    texts = tooltips()
+    page = (Path(overlay.__file__).parent / "static" / "index.html").read_text(encoding="utf-8")
+    named = set(re.findall(r'data-tip="(\w+)"', page)) | {
+        m["name"] for m in picture.picture(State())["metrics"]
+    }
+    assert named <= set(texts)
+    assert all(t["text"] and t["formula"] for t in texts.values())
+
+
+def test_an_address_made_from_a_state_is_text_only() -> None:
+    values = address(replace(IMBALANCED, options=(), bias_decay=math.inf))
+    assert all(isinstance(v, str) for v in values.values())
