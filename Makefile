@@ -43,7 +43,7 @@ system:
 # Two workers of one thread each: with more, the threads of both wait for each other (a page of snippets: 21 s of CPU, 7 with one).
 test: lint system
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --cov --cov-report=term
-	@test ! -d artefacts/explorer || echo "screenshots of the explorer: artefacts/explorer"
+	@test ! -d artifacts/explorer || echo "screenshots of the explorer: artifacts/explorer"
 
 # Two examples read a deployed network each, from packages; where they cannot be installed, those examples say so.
 $(VENV)/.examples: $(STAMP)

@@ -67,7 +67,7 @@ def nicegui_page(port: int) -> None:
         with ui.row():
             features = ui.plotly(chart("heatmap", picture.unpacked(found["features"]).tolist()))
             classifier = ui.plotly(chart("heatmap", picture.unpacked(found["classifier"]).tolist()))
-            learnt = ui.plotly(chart("bar", found["spectrum"]["learnt"]))
+            learned = ui.plotly(chart("bar", found["spectrum"]["learned"]))
         table = ui.table(
             rows=found["metrics"], columns=[{"name": n, "label": n, "field": n} for n in ("name", "text")]
         )
@@ -79,7 +79,7 @@ def nicegui_page(port: int) -> None:
                 return
             features.update_figure(chart("heatmap", picture.unpacked(drawn["features"]).tolist()))
             classifier.update_figure(chart("heatmap", picture.unpacked(drawn["classifier"]).tolist()))
-            learnt.update_figure(chart("bar", drawn["spectrum"]["learnt"]))
+            learned.update_figure(chart("bar", drawn["spectrum"]["learned"]))
             table.rows = drawn["metrics"]
 
         ui.slider(min=0, max=1000, step=7, value=300, on_change=move).props("label-always")

@@ -24,8 +24,8 @@ from collections.abc import Callable
 import torch
 
 from encollapse.measure import ClassMoments
-from encollapse.measure.decisions.classifier import Classifier
-from encollapse.measure.decisions.counter import Tally, classifier_rule
+from encollapse.measure.decisions.classifier import LinearClassifier
+from encollapse.measure.decisions.counter import DecisionCounter, classifier_rule
 from encollapse.measure.decisions.rules import NearestMean
 from encollapse.measure.moments.inputs import FeatureRows
 
@@ -47,8 +47,8 @@ def two_pass_nc1(features: torch.Tensor, labels: torch.Tensor, num_classes: int,
         residuals = rows - means[own]
         within += residuals.T @ residuals
     within /= len(features)
-    centred = means - means.mean(dim=0)
-    between = centred.T @ centred / num_classes
+    centered = means - means.mean(dim=0)
+    between = centered.T @ centered / num_classes
     return float(torch.trace(within @ torch.linalg.pinv(between)) / num_classes)
 
 
@@ -89,8 +89,8 @@ def measure_case(case: str, repeats: int, scale: int, device: torch.device) -> N
     statistics = suite().statistics()
 
     def nc4() -> None:
-        rule = classifier_rule(Classifier.of(weight, None, None, num_classes, dim), num_classes, device)
-        tally = Tally(NearestMean(statistics, device), rule)
+        rule = classifier_rule(LinearClassifier.of(weight, None, None, num_classes, dim), num_classes, device)
+        tally = DecisionCounter(NearestMean(statistics, device), rule)
         targets, start = labels.cpu().numpy(), 0
         for block in FeatureRows(features).blocks(device):
             tally.add(block, targets[start : start + len(block)])

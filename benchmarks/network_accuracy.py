@@ -18,7 +18,7 @@ T, WEIGHT_DECAY = 0.3, 5e-3
 CRITICAL = T / (1 - T)
 SMALL_RESNET = {"width": 8}
 STRIDED_RESNET = {"width": 8, "stem_stride": 2}
-WIDE_MLP = {"width": 512, "normalisation": "batch"}
+WIDE_MLP = {"width": 512, "normalization": "batch"}
 FASHION = {"epochs": 35, "finish": 0, "batch_size": 128, "learning_rate": 3e-3}
 
 ROWS: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
@@ -26,10 +26,10 @@ ROWS: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
     "digits, cnn": ("digits", "cnn", {}, {}),
     "digits, resnet8": ("digits", "resnet8", {}, {}),
     "digits, resnet8 of width 8": ("digits", "resnet8", SMALL_RESNET, {}),
-    "digits, resnet8 of width 8, batch normalisation": (
+    "digits, resnet8 of width 8, batch normalization": (
         "digits",
         "resnet8",
-        {**SMALL_RESNET, "normalisation": "batch"},
+        {**SMALL_RESNET, "normalization": "batch"},
         {},
     ),
     "digits, resnet18 of width 16": ("digits", "resnet18", {"width": 16}, {}),
@@ -37,7 +37,7 @@ ROWS: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
     "mnist5k, cnn": ("mnist5k", "cnn", {}, {}),
     "mnist5k, resnet8 of width 8, stem of stride 2": ("mnist5k", "resnet8", STRIDED_RESNET, {}),
     "mnist5k, resnet18 of width 8, stem of stride 2": ("mnist5k", "resnet18", STRIDED_RESNET, {}),
-    "fashion-mnist, mlp of width 512, batch normalisation": ("fashion-mnist", "mlp", WIDE_MLP, FASHION),
+    "fashion-mnist, mlp of width 512, batch normalization": ("fashion-mnist", "mlp", WIDE_MLP, FASHION),
 }
 
 

@@ -60,7 +60,7 @@ def squared_problem(rng: np.random.Generator, smallest: int, largest: int) -> ec
 
 
 def equal_values(rng: np.random.Generator, q: int, counts: NDArray[np.int64]) -> Array:
-    """Codewords (q, K) whose centred, weighted matrix has few distinct singular values; their mean touches all."""
+    """Codewords (q, K) whose centered, weighted matrix has few distinct singular values; their mean touches all."""
     root = np.sqrt(counts / counts.sum())
     drawn = rng.standard_normal((len(root), len(root)))
     drawn[:, 0] = root
@@ -97,7 +97,7 @@ def distributions(rng: np.random.Generator, k: int) -> ec.encodings.Encoding:
 
 
 def cross_entropy_problem(rng: np.random.Generator) -> ec.ufm.Problem:
-    """Any label distributions and counts, c over eight decades or within 1e-9 to 1e-2 of where something is learnt."""
+    """Any label distributions and counts, c over eight decades or within 1e-9 to 1e-2 of where something is learned."""
     k = int(rng.integers(2, 66))
     encoding, counts = distributions(rng, k), random_counts(rng, k)
     priors = counts / counts.sum()
@@ -120,7 +120,7 @@ def problem_at(
     weight_decay, num_samples = 10 ** rng.uniform(-5, 0), int(counts.sum())
     bias_decay = BIAS_DECAYS[rng.integers(len(BIAS_DECAYS))]
     if loss != "mse" and bias_decay == 0.0 and encoding.mean(counts / num_samples).min() <= 0:
-        bias_decay = 1e-6  # with an output that no class asks for, a free bias has no minimiser
+        bias_decay = 1e-6  # with an output that no class asks for, a free bias has no minimizer
     return ec.ufm.Problem(
         encoding,
         counts,
@@ -136,18 +136,18 @@ def judge_squared(problem: ec.ufm.Problem, solution: ec.ufm.Solution) -> float:
     e, u = problem.encoding.codewords, np.sqrt(problem.priors)
     c, decay, b = problem.threshold, problem.bias_decay, solution.bias
     mean = e @ problem.priors
-    centred = (e - mean[:, None]) * u
-    left, singular, right = np.linalg.svd(centred + np.outer(mean - b, u), full_matrices=False)
+    centered = (e - mean[:, None]) * u
+    left, singular, right = np.linalg.svd(centered + np.outer(mean - b, u), full_matrices=False)
     penalty = 0.0 if math.isinf(decay) else 0.5 * decay * float(b @ b)
     value = float(np.where(singular <= c, 0.5 * singular**2, c * (singular - 0.5 * c)).sum()) + penalty
     dual = (left * np.minimum(singular, c)) @ right
     wanted = dual @ u if math.isinf(decay) else decay * b
     dual += np.outer(wanted - dual @ u, u)
     shrink = min(1.0, c / max(float(np.linalg.norm(dual, 2)), c))
-    linear = float((dual * centred).sum() + wanted @ mean)
+    linear = float((dual * centered).sum() + wanted @ mean)
     bound = shrink * linear - shrink**2 * (0.5 * float((dual**2).sum()) + penalty)
     stated = ec.ufm.objective(problem, *solution.parameters())
-    rounding = 1e-15 * float((centred**2).sum() + mean @ mean)
+    rounding = 1e-15 * float((centered**2).sum() + mean @ mean)
     return max(value - bound, abs(stated - solution.loss), abs(value - solution.loss)) / max(
         solution.loss, rounding
     )
@@ -198,7 +198,7 @@ def feasible_means(
 def dual_value(
     targets: Exact, probabilities: Exact, priors: Exact, u: Exact, c: float, decay: float
 ) -> np.longdouble:
-    """Mean entropy of the predictions, drawn towards the targets until the dual is feasible."""
+    """Mean entropy of the predictions, drawn toward the targets until the dual is feasible."""
     dual = (targets - probabilities) * u
     size = float(np.linalg.norm(dual.astype(np.float64), 2)) * (1 + 1e-14)
     share = np.longdouble(min(1.0, c / size)) if size > 0 else np.longdouble(1)
@@ -210,7 +210,7 @@ def dual_value(
     return np.longdouble(value)
 
 
-class Tally:
+class DecisionCounter:
     """What is counted."""
 
     def __init__(self, tolerance: float) -> None:
@@ -245,9 +245,9 @@ class Tally:
 
 def campaign(
     problems: int, make: Callable[[], ec.ufm.Problem], judge: Callable[..., float], tolerance: float
-) -> Tally:
+) -> DecisionCounter:
     """Solve and judge."""
-    tally = Tally(tolerance)
+    tally = DecisionCounter(tolerance)
     for number in range(problems):
         problem = make()
         try:
@@ -260,9 +260,9 @@ def campaign(
     return tally
 
 
-def path_campaign(problems: int, rng: np.random.Generator) -> tuple[Tally, float]:
+def path_campaign(problems: int, rng: np.random.Generator) -> tuple[DecisionCounter, float]:
     """Paths, each value judged; and the largest relative difference of a loss from that of a single solve."""
-    tally, apart = Tally(1e-9), 0.0
+    tally, apart = DecisionCounter(1e-9), 0.0
     for _ in range(problems):
         problem = squared_problem(rng, 2, int(rng.choice([60, 300])))
         for found in ec.ufm.bias_path(problem, GRID).solutions:

@@ -50,7 +50,7 @@ def report_dense(repeats: int) -> None:
             svd = best(lambda labels=labels: np.linalg.svd(labels), repeats)  # type: ignore[misc]
 
             def fresh(p: ec.ufm.Problem = problem) -> ec.ufm.Solution:
-                p.__dict__.pop("reduction", None)  # the decomposition is part of the price
+                p.__dict__.pop("label_svd", None)  # the decomposition is part of the price
                 return ec.ufm.solve(p)
 
             seconds = best(fresh, repeats)
@@ -97,7 +97,7 @@ def report_path(repeats: int) -> None:
         problem = dense_problem(k, 0.1)
 
         def forgotten(p: ec.ufm.Problem = problem) -> ec.ufm.Problem:
-            p.__dict__.pop("reduction", None)  # the decomposition is part of the price
+            p.__dict__.pop("label_svd", None)  # the decomposition is part of the price
             return p
 
         single = best(lambda f=forgotten: ec.ufm.solve(f()), repeats)  # type: ignore[misc]
@@ -139,7 +139,7 @@ def report_long_tail() -> None:
 
 
 def soft_problem(kind: str, k: int, bias_decay: float) -> ec.ufm.Problem:
-    """Labels for cross-entropy, the threshold at 3 % of the largest singular value of the centred labels."""
+    """Labels for cross-entropy, the threshold at 3 % of the largest singular value of the centered labels."""
     rng = np.random.default_rng(0)
     counts = np.full(k, 100)
     if kind.endswith("imbalanced"):
@@ -156,8 +156,8 @@ def soft_problem(kind: str, k: int, bias_decay: float) -> ec.ufm.Problem:
         ec.encodings.one_hot(k) if one_hot else ec.encodings.Encoding(codewords / codewords.sum(axis=0))
     )
     priors = counts / counts.sum()
-    centred = (encoding.codewords - encoding.mean(priors)[:, None]) * np.sqrt(priors)
-    decay = 0.03 * float(np.linalg.norm(centred, 2)) / math.sqrt(counts.sum())
+    centered = (encoding.codewords - encoding.mean(priors)[:, None]) * np.sqrt(priors)
+    decay = 0.03 * float(np.linalg.norm(centered, 2)) / math.sqrt(counts.sum())
     return ec.ufm.Problem(
         encoding, counts, weight_decay=decay, feature_decay=decay, bias_decay=bias_decay, loss="cross_entropy"
     )

@@ -4,7 +4,7 @@ A simplex in spite of class imbalance
 
 With one-hot labels, the geometry that a last layer collapses to follows the class counts. Rare classes lose their
 angles first: below a certain count their means merge, which is known as minority collapse :cite:p:`fang2021`. An
-encoding can be *designed* instead, so that the minimiser is a simplex equiangular tight frame whatever the counts
+encoding can be *designed* instead, so that the minimizer is a simplex equiangular tight frame whatever the counts
 are. The derivation is on the page :doc:`/design`.
 """
 
@@ -31,7 +31,7 @@ print(usual)
 print("cosine between the two rare classes:", round(usual.geometry.cosine(3, 4), 4))
 
 # %%
-# Now the encoding whose minimiser is a simplex. Only the labels change: the counts and the decays stay.
+# Now the encoding whose minimizer is a simplex. Only the labels change: the counts and the decays stay.
 
 designed = ec.ufm.design("simplex", counts, **decays)
 fair = ec.ufm.solve(ec.ufm.Problem(designed, counts, **decays))
@@ -55,7 +55,7 @@ grams, with_one_hot = zip(*(rare_pair(size, design=False) for size in sizes), st
 _, with_design = zip(*(rare_pair(size, design=True) for size in sizes), strict=True)
 
 # %%
-# One-hot labels tell two classes of n samples apart by a singular value :math:`\sqrt{n/N}`, which is not learnt up to
+# One-hot labels tell two classes of n samples apart by a singular value :math:`\sqrt{n/N}`, which is not learned up to
 # the threshold :math:`c = \sqrt{N \lambda_W \lambda_H}`: they merge exactly when
 # :math:`n \le N^2 \lambda_W \lambda_H`, and with fewer samples still even their common mean is zero. Designed codewords
 # of rare classes ask for more, by just as much as is needed.
@@ -84,11 +84,11 @@ with house_style("design"):
     figure = plt.figure(figsize=(9.2, 4.5), layout="constrained")
     grid = figure.add_gridspec(2, 3, width_ratios=[1, 1, 2.35])
     rows = [("one-hot", one_hot, usual, VERMILLION), ("designed", designed, fair, BLUE)]
-    for row, (name, encoding, solution, colour) in enumerate(rows):
+    for row, (name, encoding, solution, color) in enumerate(rows):
         left, right = (figure.add_subplot(grid[row, column]) for column in (0, 1))
         matrix(left, encoding.codewords, 1.6, "codewords" if row == 0 else "")
         matrix(right, solution.geometry.cosines(), 1.0, "cosines of class means" if row == 0 else "")
-        left.set_ylabel(name, color=colour, fontsize=10, fontweight="bold")
+        left.set_ylabel(name, color=color, fontsize=10, fontweight="bold")
         right.add_patch(Rectangle((2.52, 2.52), 1.96, 1.96, fill=False, edgecolor=INK, linewidth=1.6))
     for axes in (left, right):
         axes.set_xlabel("samples of each class", color=GREY, fontsize=7.5)

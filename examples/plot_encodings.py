@@ -80,9 +80,9 @@ raw = {name: cosines(encoding) for name, encoding in encodings.items()}
 draw("Codewords of twelve classes", raw, {name: f"q = {e.code_dim}" for name, e in encodings.items()})
 
 # %%
-# What a network makes of them at ``bias_decay=0`` is decided by the centred codewords, for the bias takes up the mean.
+# What a network makes of them at ``bias_decay=0`` is decided by the centered codewords, for the bias takes up the mean.
 # Below are the class means at the minimum for balanced data, with a threshold low enough for every direction to be
-# learnt. All affine images of one-hot have become the same simplex.
+# learned. All affine images of one-hot have become the same simplex.
 
 means = {}
 for name, encoding in encodings.items():

@@ -4,7 +4,7 @@ A deployed classifier: magika
 
 `magika <https://github.com/google/magika>`_ tells the type of a file from its bytes: a network of 3 MB with 214
 classes and 512 features, in daily use. How far have its features collapsed, and is its last layer the frame that the
-theory would put there? Here it reads files that every Python installation has, labelled by what they are.
+theory would put there? Here it reads files that every Python installation has, labeled by what they are.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def with_output(model: bytes, name: str) -> bytes:
 
 
 # %%
-# Files of the standard library and the installed packages, labelled by their ending: source, headers, fonts, images,
+# Files of the standard library and the installed packages, labeled by their ending: source, headers, fonts, images,
 # compiled Python, whatever there is twenty times or more, and 40 of each. An ending is not always the truth (a ``.h``
 # may be C++), so the accuracies below are of the labels as much as of the network.
 
@@ -116,7 +116,7 @@ endings = {
 }  # fmt: skip
 
 
-def labelled_files(most: int = 40, least: int = 20, looked_at: int = 400) -> dict[str, list[pathlib.Path]]:
+def labeled_files(most: int = 40, least: int = 20, looked_at: int = 400) -> dict[str, list[pathlib.Path]]:
     """Paths by type, in an order that does not depend on the file system."""
     found: dict[str, list[pathlib.Path]] = {}
     for root in dict.fromkeys([sysconfig.get_path("stdlib"), *site.getsitepackages()]):
@@ -160,7 +160,7 @@ def measured() -> tuple[ec.measure.Collapse, list[str], np.ndarray]:
 
     own = magika.Magika()
     features, labels, probabilities = [], [], []
-    for kind, paths in labelled_files().items():
+    for kind, paths in labeled_files().items():
         if kind not in names:
             continue
         probability, feature = session.run(None, {"bytes": np.array([tokens(p) for p in paths], np.int32)})
@@ -184,7 +184,7 @@ def measured() -> tuple[ec.measure.Collapse, list[str], np.ndarray]:
         if outputs[i].argmax() != labels[i]
     ]
     for (label, decision), times in collections.Counter(wrong).most_common(6):
-        print(f"  labelled {label}, decided {decision}: {times} times")
+        print(f"  labeled {label}, decided {decision}: {times} times")
     return collapse, [names[k] for k in types], weight
 
 
@@ -205,7 +205,7 @@ if available:
         image = left.imshow(means, cmap=DIVERGING, vmin=-1, vmax=1)
         left.set_xticks(range(len(names)), names, rotation=90, fontsize=6)
         left.set_yticks(range(len(names)), names, fontsize=6)
-        left.set_title("cosines of centred class means")
+        left.set_title("cosines of centered class means")
         figure.colorbar(image, ax=left, shrink=0.8)
         bins = np.linspace(-0.5, 1, 61)
         right.hist(rows, bins, density=True, color=BLUE, alpha=0.6, label="rows of the last layer, all 214")

@@ -4,7 +4,7 @@ Measure any network
 
 ``measure_model`` takes any PyTorch module and any loader of (inputs, labels). It runs the network once, finds the last
 linear layer by itself, and leaves the module as it was. Here: a small network of plain PyTorch on real digits, with
-cross-entropy and no regularisation of the features at all.
+cross-entropy and no regularization of the features at all.
 """
 
 import matplotlib.pyplot as plt
@@ -50,7 +50,7 @@ assert after.nc4_agreement > 0.95 > before.nc4_agreement
 # %%
 # The rest takes longer. The classifier has begun to follow the class means, but their frame is no simplex yet: the
 # cosines about the mean differ from :math:`-1/(K-1)` by as much as those of a random network. Forty passes of
-# cross-entropy make classes compact; the frame is what further training, or a regularisation of the features, brings.
+# cross-entropy make classes compact; the frame is what further training, or a regularization of the features, brings.
 with house_style("any network"):
     figure, axes = plt.subplots(1, 2, figsize=(7.6, 3.4), layout="constrained")
     for panel, measured, title in zip(axes, (before, after), ("before training", "after"), strict=True):
@@ -58,7 +58,7 @@ with house_style("any network"):
         panel.set_xticks(range(10))
         panel.set_yticks(range(10))
         panel.set_title(title)
-    figure.colorbar(image, ax=axes, label="cosine of centred class means")
+    figure.colorbar(image, ax=axes, label="cosine of centered class means")
 plt.show()
 print(f"nc3_self_duality {before.nc3_self_duality:9.3f}  ->  {after.nc3_self_duality:.3f}")
 print(f"nc2_max_angle    {before.nc2_max_angle:9.3f}  ->  {after.nc2_max_angle:.3f}")

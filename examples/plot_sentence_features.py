@@ -102,7 +102,7 @@ if available:
         image = axes.imshow(cosines, cmap=DIVERGING, vmin=-1, vmax=1)
         axes.set_xticks(range(len(texts)), texts, rotation=90, fontsize=7)
         axes.set_yticks(range(len(texts)), texts, fontsize=7)
-        axes.set_title("cosines of centred class means")
+        axes.set_title("cosines of centered class means")
         figure.colorbar(image, ax=axes, shrink=0.8)
     plt.show()
     pair = np.triu_indices(len(texts), 1)
@@ -111,7 +111,7 @@ if available:
         print(list(texts)[pair[0][i]], "and", list(texts)[pair[1][i]], round(float(cosines[pair][i]), 2))
 
 # %%
-# What the numbers say. The features have not collapsed by this labelling, nor should they: five sixths of the variance
+# What the numbers say. The features have not collapsed by this labeling, nor should they: five sixths of the variance
 # is within modules, against 97 % when the labels are shuffled. And yet the nearest class mean, with no training at
 # all, is right for about three quarters of the sentences that did not enter the means: collapse is not needed for a
 # linear rule to work, a common direction of each class is enough. The frame is no simplex: *decimal* and *statistics*

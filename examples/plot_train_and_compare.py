@@ -3,7 +3,7 @@ Train, measure, compare
 =======================
 
 A small network on real digits, trained on the objective of the unrestricted feature model with an encoding of our own,
-reaches the exact minimiser that the theory predicts.
+reaches the exact minimizer that the theory predicts.
 """
 
 import matplotlib.pyplot as plt
@@ -20,7 +20,7 @@ run = ec.train.fit("digits", encoding, weight_decay=5e-3, feature_decay=1e-3, bi
 print(run.comparison)
 
 # %%
-# The Gram matrices of the class means, predicted and measured, on one colour scale.
+# The Gram matrices of the class means, predicted and measured, on one color scale.
 predicted, measured = run.prediction.geometry.feature_gram, run.collapse.geometry.feature_gram
 limit = np.abs(predicted).max()
 figure, axes = plt.subplots(1, 2, figsize=(7, 3.2), layout="constrained")

@@ -2,8 +2,8 @@
 The frame turns: cosine of the class means against the bias decay
 =================================================================
 
-For balanced one-hot labels the uncentred class means are *exactly* a simplex equiangular tight frame up to a
-critical bias decay, and turn towards an orthogonal frame beyond it :cite:p:`massion2026`. The position of the
+For balanced one-hot labels the uncentered class means are *exactly* a simplex equiangular tight frame up to a
+critical bias decay, and turn toward an orthogonal frame beyond it :cite:p:`massion2026`. The position of the
 critical point is set by ``t = c√K`` alone.
 """
 

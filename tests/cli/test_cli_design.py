@@ -21,7 +21,7 @@ Capture = pytest.CaptureFixture[str]
 Refusal = Callable[..., tuple[str, str]]
 
 
-def minimiser(path: Path, bias_decay: float) -> ec.ClassGeometry:
+def minimizer(path: Path, bias_decay: float) -> ec.ClassGeometry:
     encoding = ec.encodings.Encoding.load(path)
     return ec.ufm.solve(ec.ufm.Problem(encoding, COUNTS, bias_decay=bias_decay, **DECAYS)).geometry
 
@@ -38,7 +38,7 @@ def test_frames_by_name(capsys: Capture, tmp_path: Path, name: str, cosine: floa
     assert found["gram_error"] < 1e-9
     assert found["solution"]["certificate"]["holds"] is True
     np.testing.assert_array_equal(found["codewords"], ec.encodings.Encoding.load(path).codewords)
-    assert minimiser(path, math.inf).cosine(1, 4) == pytest.approx(cosine, abs=1e-12)
+    assert minimizer(path, math.inf).cosine(1, 4) == pytest.approx(cosine, abs=1e-12)
 
 
 def test_gram_matrix_from_a_file(capsys: Capture, tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_gram_matrix_from_a_file(capsys: Capture, tmp_path: Path) -> None:
         "proved",
     ):
         assert part in printed
-    np.testing.assert_allclose(minimiser(out, 0.3).feature_gram, means.T @ means, atol=1e-11)
+    np.testing.assert_allclose(minimizer(out, 0.3).feature_gram, means.T @ means, atol=1e-11)
 
     assert cli.run([*arguments, "--like", "unit_outputs", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -72,7 +72,7 @@ def test_gram_matrix_from_a_file(capsys: Capture, tmp_path: Path) -> None:
         (["--target", "text.npy"], "text.npy", ""),
         (["--target", "skew.npy"], "target_gram: expected a symmetric matrix", "(G + G.T) / 2"),
         (["--target", "negative.npy"], "smallest eigenvalue is -1", "from_similarity"),
-        (["--bias-decay", "0"], "bias_decay: at 0 the bias centres", "bias_decay=math.inf"),
+        (["--bias-decay", "0"], "bias_decay: at 0 the bias centers", "bias_decay=math.inf"),
         (["--code-dim", "3"], "code_dim: the target has rank 4", "at least 4"),
         (["--counts", "11,7,x"], "counts: expected whole numbers", ""),
         (["--counts", "11,7,5,3,0"], "counts: class 4 has 0 samples", "leave empty"),

@@ -16,7 +16,7 @@ Capture = pytest.CaptureFixture[str]
 Answer = Callable[..., Any]
 
 
-def test_measure_finds_the_exact_minimiser(answer: Answer, capsys: Capture, tmp_path: Path) -> None:
+def test_measure_finds_the_exact_minimizer(answer: Answer, capsys: Capture, tmp_path: Path) -> None:
     problem = ec.ufm.Problem(
         ec.encodings.one_hot(5), 13, weight_decay=5e-3, feature_decay=2e-3, bias_decay=0.1
     )
@@ -45,7 +45,7 @@ def test_measure_finds_the_exact_minimiser(answer: Answer, capsys: Capture, tmp_
 
 
 def shards(folder: Path) -> tuple[Path, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Three shards with their labels inside; class 2 is noisier than the others, 0 and 1 are neighbours."""
+    """Three shards with their labels inside; class 2 is noisier than the others, 0 and 1 are neighbors."""
     random = np.random.default_rng(0)
     labels = random.integers(0, 3, 41)
     means = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 9.0]])
@@ -121,11 +121,11 @@ def test_details_keep_their_digits_far_from_the_origin(answer: Answer, tmp_path:
     found = answer("measure", str(tmp_path / "far.npz"), "--per-class")
     exact = features.astype(np.longdouble)
     means = np.array([exact[labels == k].mean(axis=0) for k in range(7)])
-    centred = (means - means.mean(axis=0)).astype(float)
+    centered = (means - means.mean(axis=0)).astype(float)
     for entry in found["classes"]:
-        assert entry["norm"] == pytest.approx(np.linalg.norm(centred[entry["class"]]), rel=1e-7)
+        assert entry["norm"] == pytest.approx(np.linalg.norm(centered[entry["class"]]), rel=1e-7)
     for pair in found["closest_pairs"]:
-        a, b = centred[pair["classes"]]
+        a, b = centered[pair["classes"]]
         assert pair["distance"] == pytest.approx(np.linalg.norm(a - b), rel=1e-7)
         assert pair["cosine"] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-7)
 

@@ -66,18 +66,18 @@ def test_immutable(encoding: Encoding) -> None:
         encoding.extra = 1
 
 
-def test_mean_and_centring(encoding: Encoding) -> None:
+def test_mean_and_centering(encoding: Encoding) -> None:
     k = encoding.num_classes
     for priors in (None, priors_of(k)):
         weights = np.full(k, 1 / k) if priors is None else priors
         slow = sum(weights[j] * encoding.codewords[:, j] for j in range(k))
         np.testing.assert_allclose(encoding.mean(priors), slow, atol=1e-15 * (1 + np.abs(slow).max()) * k)
-        centred = encoding.centered(priors)
-        np.testing.assert_allclose(centred.mean(priors), 0, atol=1e-14)
+        centered = encoding.centered(priors)
+        np.testing.assert_allclose(centered.mean(priors), 0, atol=1e-14)
         np.testing.assert_allclose(
-            centred.codewords, encoding.codewords - np.asarray(slow)[:, None], atol=1e-14
+            centered.codewords, encoding.codewords - np.asarray(slow)[:, None], atol=1e-14
         )
-        assert centred.classes == encoding.classes
+        assert centered.classes == encoding.classes
 
 
 def test_gram(encoding: Encoding) -> None:
@@ -121,20 +121,20 @@ def test_decode_inverts_encode(encoding: Encoding) -> None:
 
 
 @pytest.mark.parametrize("name", ["one-hot", "simplex", "label-smoothing", "scaled-one-hot", "one-vs-rest"])
-def test_centring_builds_no_matrix(name: str, tmp_path: Path) -> None:
+def test_centering_builds_no_matrix(name: str, tmp_path: Path) -> None:
     k = 100_003
     encoding = ec.encodings.by_name(name, k, **CATALOGUE[name].example_for(k))
     labels = np.array([0, 17, k - 1])
     for priors in (None, priors_of(k)):
-        centred = encoding.centered(priors)
-        np.testing.assert_allclose(centred.mean(priors), 0, atol=1e-13)
-        rows = centred.encode(labels)
+        centered = encoding.centered(priors)
+        np.testing.assert_allclose(centered.mean(priors), 0, atol=1e-13)
+        rows = centered.encode(labels)
         np.testing.assert_allclose(rows, encoding.encode(labels) - encoding.mean(priors), atol=1e-13)
-        np.testing.assert_array_equal(centred.decode(rows), labels)
-        back = Encoding.load(centred.save(tmp_path / "centred.npz"))
+        np.testing.assert_array_equal(centered.decode(rows), labels)
+        back = Encoding.load(centered.save(tmp_path / "centered.npz"))
         np.testing.assert_array_equal(back.encode(labels), rows)
         with pytest.raises(MemoryLimitError, match="codewords"):
-            _ = centred.codewords
+            _ = centered.codewords
 
 
 @pytest.mark.parametrize("suffix", [".json", ".npz"])

@@ -107,7 +107,7 @@ def test_every_citation_has_an_entry() -> None:
     assert not missing
 
 
-PACKAGES = ("encodings", "ufm", "geometry", "measure", "train", "data", "study", "present")
+PACKAGES = ("encodings", "ufm", "geometry", "measure", "train", "data", "study", "report", "explorer")
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -70,7 +70,7 @@ def test_parquet_has_its_label_by_name_and_its_inputs_as_columns_or_lists(tmp_pa
     same(ec.data.load(path, label="species"), False, ("cat", "dog"))
     path = parquet_of(tmp_path / "b.parquet", {"target": LABELS, "pixels": list(INPUTS)})
     same(ec.data.load(path), False)
-    path = parquet_of(tmp_path / "c.parquet", {"label": LABELS, "size": INPUTS[:, 0], "colour": NAMES})
+    path = parquet_of(tmp_path / "c.parquet", {"label": LABELS, "size": INPUTS[:, 0], "color": NAMES})
     spread = ec.data.load(path).train.inputs
     np.testing.assert_array_equal(spread, np.column_stack([INPUTS[:, 0], LABELS, 1 - LABELS]))
 

@@ -48,7 +48,7 @@ def test_fashion_mnist_is_whole() -> None:
     assert np.bincount(data.test.labels).tolist() == [1000] * 10
     assert (data.train.inputs.min(), data.train.inputs.max()) == (0.0, 1.0)
     assert data.classes[9] == "Ankle boot"
-    # The first training image is an ankle boot; mean and spread are those that users of the set normalise by.
+    # The first training image is an ankle boot; mean and spread are those that users of the set normalize by.
     assert data.train.labels[0] == 9
     assert data.train.inputs.mean() == pytest.approx(0.2860, abs=1e-4)
     assert data.train.inputs.std() == pytest.approx(0.3530, abs=1e-4)

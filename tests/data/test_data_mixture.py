@@ -23,7 +23,7 @@ def test_mixtures_have_the_separation_asked_for(num_classes: int, dim: int) -> N
 
 
 def test_mixtures_have_the_variance_of_theory() -> None:
-    """Of isotropic noise at distance D the class-distance normalised variance is dim/D²."""
+    """Of isotropic noise at distance D the class-distance normalized variance is dim/D²."""
     data = ec.data.load("gaussian-mixture", num_classes=5, dim=7, samples_per_class=3000, separation=4.0)
     found = ec.measure.collapse(data.train.inputs, data.train.labels)
     assert found.cdnv == pytest.approx(7 / 16, rel=0.02)

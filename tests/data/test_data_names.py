@@ -26,13 +26,13 @@ from reference.fresh_interpreter import loaded
         (None, False),
     ],
 )
-def test_recognised_says_whether_load_would_know(name: Any, answer: bool) -> None:
-    assert ec.data.recognised(name) is answer
+def test_recognized_says_whether_load_would_know(name: Any, answer: bool) -> None:
+    assert ec.data.recognized(name) is answer
 
 
-def test_folders_are_recognised_where_they_are(tmp_path: Path) -> None:
-    assert ec.data.recognised(tmp_path)
-    assert not ec.data.recognised(tmp_path / "absent")
+def test_folders_are_recognized_where_they_are(tmp_path: Path) -> None:
+    assert ec.data.recognized(tmp_path)
+    assert not ec.data.recognized(tmp_path / "absent")
 
 
 def test_descriptions_tell_what_is_there(tmp_path: Path) -> None:
@@ -51,6 +51,6 @@ def test_descriptions_tell_what_is_there(tmp_path: Path) -> None:
 def test_names_cost_no_framework() -> None:
     code = (
         "import encollapse as ec\n"
-        "ec.data.recognised('digits'), ec.data.names(), [str(ec.data.describe(n)) for n in ec.data.names()]"
+        "ec.data.recognized('digits'), ec.data.names(), [str(ec.data.describe(n)) for n in ec.data.names()]"
     )
     assert loaded(code, "torch", "sklearn", "pandas", "pyarrow", "mlxtend") == []

@@ -42,7 +42,7 @@ def cached_openml(home: Path, number: int) -> None:
     shutil.copy(folder / f"data-v1-dl-{described['data_set_description']['file_id']}.arff.gz", f"{place}.gz")
 
 
-def test_openml_tables_come_from_the_cache_and_are_standardised(tmp_path: Path) -> None:
+def test_openml_tables_come_from_the_cache_and_are_standardized(tmp_path: Path) -> None:
     cached_openml(tmp_path, 61)
     iris = ec.data.load("openml:61", folder=tmp_path)
     assert iris.classes == ("Iris-setosa", "Iris-versicolor", "Iris-virginica")
@@ -50,10 +50,10 @@ def test_openml_tables_come_from_the_cache_and_are_standardised(tmp_path: Path) 
     assert iris.train.inputs.shape == (150, 4)
     np.testing.assert_allclose(iris.train.inputs.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(iris.train.inputs.std(0), 1, atol=1e-5)
-    assert "standardised" in iris.provenance["inputs"]
+    assert "standardized" in iris.provenance["inputs"]
     from sklearn.datasets import load_iris
 
-    raw = ec.data.load("openml:61", folder=tmp_path, standardise=False, per_class=49)
+    raw = ec.data.load("openml:61", folder=tmp_path, standardize=False, per_class=49)
     # Fisher's measurements, of which the copies differ in a few entries.
     assert raw.train.inputs.mean() == pytest.approx(load_iris().data.mean(), rel=1e-2)
     assert raw.counts.tolist() == [49, 49, 49]
@@ -154,10 +154,10 @@ def test_images_are_told_from_tables_by_their_bytes() -> None:
         assert tables.image_shape(other) is None
 
 
-def test_standardising_goes_by_the_training_samples_and_by_channels() -> None:
+def test_standardizing_goes_by_the_training_samples_and_by_channels() -> None:
     images = RNG.standard_normal((7, 3, 5, 2)) * np.array([1, 10, 100])[:, None, None] + 3
     images[:, 1] = 4.5
-    train, test = tables.standardised(ec.data.Split(images, LABELS), ec.data.Split(2 * images, LABELS))
+    train, test = tables.standardized(ec.data.Split(images, LABELS), ec.data.Split(2 * images, LABELS))
     assert test is not None
     np.testing.assert_allclose(train.inputs[:, [0, 2]].mean((0, 2, 3)), 0, atol=1e-6)
     np.testing.assert_allclose(train.inputs[:, [0, 2]].std((0, 2, 3)), 1, atol=1e-6)

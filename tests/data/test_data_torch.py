@@ -51,8 +51,8 @@ def test_pil_images_have_their_channels_put_first() -> None:
     pixels = RNG.integers(0, 256, (2, 5, 7, 3), dtype=np.uint8)
     data = ec.data.from_torch(Pairs([(Image.fromarray(p), k) for k, p in enumerate(pixels)]))
     np.testing.assert_allclose(255 * data.train.inputs, np.moveaxis(pixels, -1, 1), rtol=1e-6)
-    grey = ec.data.from_torch(Pairs([(Image.fromarray(p[:, :, 0]), k) for k, p in enumerate(pixels)]))
-    np.testing.assert_allclose(255 * grey.train.inputs[:, 0], pixels[..., 0], rtol=1e-6)
+    gray = ec.data.from_torch(Pairs([(Image.fromarray(p[:, :, 0]), k) for k, p in enumerate(pixels)]))
+    np.testing.assert_allclose(255 * gray.train.inputs[:, 0], pixels[..., 0], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,6 @@ def test_pil_images_have_their_channels_put_first() -> None:
         (Pairs([]), "no items"),
     ],
 )
-def test_what_is_no_labelled_dataset_is_refused(dataset: Any, words: str) -> None:
+def test_what_is_no_labeled_dataset_is_refused(dataset: Any, words: str) -> None:
     with pytest.raises((ArgumentError, ArgumentTypeError), match=words):
         ec.data.from_torch(dataset)

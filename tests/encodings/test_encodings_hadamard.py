@@ -80,7 +80,7 @@ def test_fields_without_squares_to_count_are_refused(order: int) -> None:
         jacobsthal(order)
 
 
-def test_centring_the_full_matrix_gives_a_simplex() -> None:
+def test_centering_the_full_matrix_gives_a_simplex() -> None:
     gram = ec.encodings.hadamard(12).centered().gram()
     np.testing.assert_allclose(gram, 11 * ec.simplex_etf_gram(12), atol=1e-12)
 

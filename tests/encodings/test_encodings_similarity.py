@@ -39,7 +39,7 @@ def test_a_gram_matrix_is_kept(seed: int, k: int, rank: int) -> None:
 @settings(max_examples=30, deadline=None)
 @given(seed=seeds, k=st.integers(2, 13))
 def test_nearest_positive_semidefinite_matrix(seed: int, k: int) -> None:
-    """Conditions that characterise the projection on a cone: S - P is in the polar cone and orthogonal to P."""
+    """Conditions that characterize the projection on a cone: S - P is in the polar cone and orthogonal to P."""
     S = symmetric(k, seed) + 2 * np.eye(k)
     e = codewords_of(S)
     P = e.T @ e

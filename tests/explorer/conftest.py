@@ -14,7 +14,7 @@ from reference.study_folder import study_of, write_folder
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
-ARTEFACTS = Path(__file__).resolve().parents[2] / "artefacts" / "explorer"
+ARTEFACTS = Path(__file__).resolve().parents[2] / "artifacts" / "explorer"
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +107,7 @@ class Visit:
         self.page.wait_for_selector("#number-loss:not(:empty)", state="attached")
 
     def shot(self, name: str, *, whole: bool = False) -> None:
-        """Keep a screenshot among the artefacts."""
+        """Keep a screenshot among the artifacts."""
         ARTEFACTS.mkdir(parents=True, exist_ok=True)
         path = ARTEFACTS / f"{name}.png"
         self.page.screenshot(path=path, full_page=whole, animations="disabled")

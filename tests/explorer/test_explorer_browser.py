@@ -94,7 +94,7 @@ def test_views_of_the_gram_matrices(visit: Visit) -> None:
     until(page, "document.getElementById('plot-features').data?.[0].zmax != 1")
     assert np.allclose(gram(page), solved.geometry.feature_gram, atol=1e-9)
     assert np.allclose(gram(page, "plot-classifier"), np.asarray(solved.geometry.classifier_gram), atol=1e-9)
-    page.get_by_role("button", name="centred", exact=True).click()
+    page.get_by_role("button", name="centered", exact=True).click()
     page.wait_for_timeout(500)
     assert np.allclose(gram(page), solved.geometry.feature_gram_centered, atol=1e-9)
     assert query_of(page)["quantity"] == "products"

@@ -55,7 +55,7 @@ def test_the_picture_is_the_solution(bias_decay: float) -> None:
     assert drawn["bias"] == pytest.approx(solved.bias.tolist(), abs=1e-14)
     features = picture.unpacked(drawn["features"])
     assert np.allclose(features, solved.geometry.cosines(), atol=1e-12)
-    products = picture.picture(replace(state, quantity="products", centred=True))
+    products = picture.picture(replace(state, quantity="products", centered=True))
     assert np.allclose(
         picture.unpacked(products["features"]), solved.geometry.feature_gram_centered, atol=1e-12
     )
@@ -65,16 +65,16 @@ def test_the_picture_is_the_solution(bias_decay: float) -> None:
 
 
 @pytest.mark.parametrize("bias_decay", [0.0, 0.3, math.inf])
-def test_what_is_learnt_is_what_the_labels_offer_above_the_threshold(bias_decay: float) -> None:
+def test_what_is_learned_is_what_the_labels_offer_above_the_threshold(bias_decay: float) -> None:
     spectrum = picture.picture(replace(IMBALANCED, bias_decay=bias_decay))["spectrum"]
     above = np.clip(np.array(spectrum["offered"]) - spectrum["threshold"], 0, None)
-    assert np.allclose(spectrum["learnt"], above, atol=1e-10)
+    assert np.allclose(spectrum["learned"], above, atol=1e-10)
 
 
 def test_a_total_collapse_is_drawn_and_said() -> None:
     drawn = picture.picture(State(feature_decay=1.0))
     assert drawn["frame"]["empty"]
-    assert "nothing is learnt" in drawn["certificate"]["words"]
+    assert "nothing is learned" in drawn["certificate"]["words"]
     assert drawn["numbers"]["texts"]["mean_cosine"] == "–"
     json.dumps(picture.finite(drawn), allow_nan=False)
 

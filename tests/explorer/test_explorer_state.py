@@ -29,7 +29,7 @@ DECAYS = st.floats(min_value=1e-12, max_value=1e6)
     samples=st.integers(1, 10**9),
     encoding=st.sampled_from(sorted(CATALOGUE)),
     feature_dim=st.one_of(st.none(), st.integers(1, 512)),
-    centred=st.booleans(),
+    centered=st.booleans(),
 )
 @settings(max_examples=60, deadline=None)
 def test_every_state_survives_its_address(**values: Any) -> None:
@@ -179,7 +179,7 @@ def test_the_slider_reaches_both_ends_and_rises() -> None:
 
 
 def test_the_settings_of_one_problem_are_cached_whatever_the_view() -> None:
-    state = State(classes=7, bias_decay=0.3, centred=True, view="runs")
+    state = State(classes=7, bias_decay=0.3, centered=True, view="runs")
     assert state.problem_key == State(classes=7).problem_key
     assert problem(state).bias_decay == 0.3
 

@@ -28,10 +28,10 @@ def geometry(means: Any = MEANS, counts: Any = COUNTS, weight: Any = WEIGHT) -> 
     )
 
 
-def test_centred_gram_is_that_of_the_centred_means() -> None:
-    centre = MEANS @ (COUNTS / COUNTS.sum())
-    centred = MEANS - centre[:, None]
-    np.testing.assert_allclose(geometry().feature_gram_centered, centred.T @ centred, atol=1e-13)
+def test_centered_gram_is_that_of_the_centered_means() -> None:
+    center = MEANS @ (COUNTS / COUNTS.sum())
+    centered = MEANS - center[:, None]
+    np.testing.assert_allclose(geometry().feature_gram_centered, centered.T @ centered, atol=1e-13)
 
 
 def test_cosines_and_norms_from_the_vectors() -> None:
@@ -65,7 +65,7 @@ def test_distances_of_the_frames() -> None:
     assert etf.distance("simplex_etf") < 1e-15
     assert frame.distance("orthogonal") < 1e-15
     assert frame.distance("simplex_etf", centered=True) < 1e-15
-    # |P/√(K-1) - I/√K|² = 2 - 2 √((K-1)/K), P the centring projection.
+    # |P/√(K-1) - I/√K|² = 2 - 2 √((K-1)/K), P the centering projection.
     expected = np.sqrt(2 - 2 * np.sqrt((k - 1) / k))
     assert etf.distance("orthogonal") == pytest.approx(expected, rel=1e-13)
     assert etf.distance(ec.orthogonal_gram(k)) == pytest.approx(expected, rel=1e-13)

@@ -213,11 +213,11 @@ def test_tiny_spread_survives_in_every_form_of_nc1() -> None:
     for spread, dtype in ((1e-3, "f4"), (1e-8, "f8")):
         features = (means[labels] + spread * rng.standard_normal((len(labels), D))).astype(dtype)
         measured = collapse(features, labels)
-        centred = means - means.mean(axis=0)
-        ratio = D * spread**2 / np.mean(np.sum(centred**2, axis=1))
+        centered = means - means.mean(axis=0)
+        ratio = D * spread**2 / np.mean(np.sum(centered**2, axis=1))
         assert measured.nc1_trace_ratio == pytest.approx(ratio, rel=0.05)
         assert measured.nc1_normalized == pytest.approx(ratio, rel=0.05)
-        inverse = np.trace(np.linalg.pinv(centred.T @ centred / K, rcond=1e-10))
+        inverse = np.trace(np.linalg.pinv(centered.T @ centered / K, rcond=1e-10))
         assert measured.nc1_pinv == pytest.approx(spread**2 * inverse / K, rel=0.05)
         assert measured.floor is not None
         assert measured.floor < 0.01 * ratio

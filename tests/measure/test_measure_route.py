@@ -60,9 +60,9 @@ def test_tight_classes_keep_their_digits() -> None:
     means *= 10 / np.linalg.norm(means, axis=1)[:, None]
     features = (means[labels] + 1e-3 * rng.standard_normal((len(labels), 131))).astype(np.float32)
     exact = features.astype(np.float64)
-    centres = np.array([exact[labels == k].mean(axis=0) for k in range(K)])
-    residuals = exact - centres[labels]
-    spread = centres - exact.mean(axis=0)
+    centers = np.array([exact[labels == k].mean(axis=0) for k in range(K)])
+    residuals = exact - centers[labels]
+    spread = centers - exact.mean(axis=0)
     shares = np.bincount(labels)[:, None] / len(labels)
     inverse = np.linalg.pinv(spread.T @ (shares * spread), rcond=1e-10)
     slow = np.trace(residuals.T @ residuals / len(labels) @ inverse) / K

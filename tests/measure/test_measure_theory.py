@@ -1,4 +1,4 @@
-"""The exact minimiser, fed through the measurement, is the prediction."""
+"""The exact minimizer, fed through the measurement, is the prediction."""
 
 import math
 
@@ -22,7 +22,7 @@ COUNTS = {"balanced": np.full(K, 13), "imbalanced": np.array([40, 17, 9, 5, 2])}
 @pytest.mark.parametrize("bias_decay", [0.0, 0.1, math.inf])
 @pytest.mark.parametrize("counts", COUNTS)
 @pytest.mark.parametrize("name", ENCODINGS)
-def test_measuring_the_minimiser_returns_the_prediction(name: str, counts: str, bias_decay: float) -> None:
+def test_measuring_the_minimizer_returns_the_prediction(name: str, counts: str, bias_decay: float) -> None:
     encoding, sizes = ENCODINGS[name], COUNTS[counts]
     problem = ec.ufm.Problem(encoding, sizes, weight_decay=5e-3, feature_decay=1e-4, bias_decay=bias_decay)
     solution = ec.ufm.solve(problem)

@@ -106,7 +106,7 @@ def test_one_class_has_no_pairs() -> None:
     assert "only class 0" in measured.details.missing["effective_rank"]
 
 
-def test_centred_cosines_keep_their_digits_beside_a_large_mean() -> None:
+def test_centered_cosines_keep_their_digits_beside_a_large_mean() -> None:
     rng = np.random.default_rng(6)
     labels = np.arange(60) % K + (np.arange(60) % K >= 2)  # class 2 of 6 is absent
     features = 1e4 + 1e-3 * rng.standard_normal((6, D))[labels] + 1e-6 * rng.standard_normal((60, D))
@@ -114,8 +114,8 @@ def test_centred_cosines_keep_their_digits_beside_a_large_mean() -> None:
     exact = features.astype(np.longdouble)
     present = [0, 1, 3, 4, 5]
     means = np.array([exact[labels == k].mean(axis=0) for k in present])
-    centred = (means - means.mean(axis=0)).astype(float)
-    units = centred / np.linalg.norm(centred, axis=1)[:, None]
+    centered = (means - means.mean(axis=0)).astype(float)
+    units = centered / np.linalg.norm(centered, axis=1)[:, None]
     for geometry in (measured.geometry, pickle.loads(pickle.dumps(measured.geometry))):
         found = geometry.cosines(centered=True)
         np.testing.assert_allclose(found[np.ix_(present, present)], units @ units.T, atol=1e-7)

@@ -136,11 +136,13 @@ def test_conventions_agree_on_balanced_data_and_differ_on_imbalanced() -> None:
 def test_total_covariance_is_within_plus_between() -> None:
     features, labels = sample(8)
     s = statistics_of(features, labels)
-    centred = s.centered("sample")
+    centered = s.centered("sample")
     total = np.cov(features.T, ddof=0)
     assert s.within_covariance is not None
-    np.testing.assert_allclose(s.within_covariance + centred.weighted.T @ centred.weighted, total, atol=1e-13)
-    np.testing.assert_allclose(centred.global_mean, features.mean(axis=0), atol=1e-13)
+    np.testing.assert_allclose(
+        s.within_covariance + centered.weighted.T @ centered.weighted, total, atol=1e-13
+    )
+    np.testing.assert_allclose(centered.global_mean, features.mean(axis=0), atol=1e-13)
 
 
 def exact(means: Array, spread: float = 0.0) -> ClassStatistics:
@@ -175,7 +177,7 @@ def test_simplex_etf_scores_zero_wherever_it_lies() -> None:
     assert nc2_etf_uncentered(s) > 0.1
 
 
-def test_orthogonal_frame_scores_zero_uncentred_and_is_an_etf_centred() -> None:
+def test_orthogonal_frame_scores_zero_uncentered_and_is_an_etf_centered() -> None:
     frame = exact(4.0 * np.linalg.qr(np.random.default_rng(1).standard_normal((D, K)))[0].T)
     assert nc2_orthogonal(frame) == pytest.approx(0, abs=1e-13)
     assert nc2_etf(frame) == pytest.approx(0, abs=1e-13)
@@ -210,10 +212,10 @@ def test_directions_of_very_different_lengths_all_count() -> None:
     means = np.zeros((K, D))
     means[np.arange(K - 1), np.arange(K - 1)] = lengths
     s = exact(means, 1e-9)
-    centred = (means - means.mean(axis=0)).astype(np.longdouble)
+    centered = (means - means.mean(axis=0)).astype(np.longdouble)
     # With noise of one variance in all directions, tr(Σ_W Σ_B⁺) = spread² Σ 1/eigenvalue, and the nonzero
     # eigenvalues of Σ_B are those of the (K - 1)-sided matrix C = A Aᵀ/K with A the first K - 1 columns.
-    block = np.asarray(centred[:, : K - 1], dtype=np.float64)
+    block = np.asarray(centered[:, : K - 1], dtype=np.float64)
     inverse = np.linalg.inv(block.T @ block / K)
     assert nc1_pinv(s) == pytest.approx(1e-18 * np.trace(inverse) / K, rel=1e-6)
 
@@ -237,7 +239,7 @@ def test_two_equal_means_count_once_far_from_the_origin() -> None:
 
 
 def test_signed_deviations_of_the_angles_do_not_cancel() -> None:
-    """The signed mean of cos + 1/(K - 1) is 0 for centred unit vectors at any angles."""
+    """The signed mean of cos + 1/(K - 1) is 0 for centered unit vectors at any angles."""
     square = np.array([[1.0, 0], [0, 1], [-1, 0], [0, -1]])
     assert nc2_max_angle(exact(square)) == pytest.approx(np.mean([1 / 3, 2 / 3, 1 / 3, 1 / 3, 2 / 3, 1 / 3]))
 
@@ -249,7 +251,7 @@ def test_cdnv_in_tiles_and_of_close_pairs(monkeypatch: pytest.MonkeyPatch) -> No
     s = exact(means, 1e-10)
     slow = np.mean([D * 1e-20 / np.sum((means[i] - means[j]) ** 2) for i in range(K) for j in range(i)])
     assert cdnv_of(s) == pytest.approx(float(slow), rel=1e-5)
-    monkeypatch.setattr("encollapse.metrics.cdnv._TILE_ENTRIES", 3)
+    monkeypatch.setattr("encollapse.metrics.separation._TILE_ENTRIES", 3)
     assert cdnv_of(exact(means, 1e-10)) == pytest.approx(float(slow), rel=1e-5)
 
 

@@ -101,7 +101,7 @@ def test_one_pair_of_coinciding_means_is_named() -> None:
     assert "nc1_pinv" not in missing
 
 
-def test_a_mean_at_the_centre_has_no_direction() -> None:
+def test_a_mean_at_the_center_has_no_direction() -> None:
     means = np.random.default_rng(6).standard_normal((K, D))
     means[3] = 0
     means -= means[[0, 1, 2, 4]].mean(axis=0)

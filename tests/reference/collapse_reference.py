@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 
 @dataclass
 class Moments:
-    """Two-pass moments of the present classes, centred as the averaging says."""
+    """Two-pass moments of the present classes, centered as the averaging says."""
 
     classes: list[int]
     counts: list[int]
@@ -24,7 +24,7 @@ class Moments:
     within: Array
 
     @property
-    def centred(self) -> Array:
+    def centered(self) -> Array:
         return self.means - self.global_mean
 
 
@@ -58,12 +58,12 @@ def metrics(
     s = moments(features, labels, averaging)
     k, d = len(s.classes), s.means.shape[1]
     pairs = list(combinations(range(k), 2))
-    norms = np.array([np.linalg.norm(m) for m in s.centred])
-    cosines = np.array([s.centred[i] @ s.centred[j] / norms[i] / norms[j] for i, j in pairs])
+    norms = np.array([np.linalg.norm(m) for m in s.centered])
+    cosines = np.array([s.centered[i] @ s.centered[j] / norms[i] / norms[j] for i, j in pairs])
     simplex = (k * np.eye(k) - np.ones((k, k))) / (k - 1)
     pinv = np.linalg.pinv(s.between, rcond=1e-10, hermitian=True)
     total = np.linalg.pinv(s.within + s.between, rcond=1e-12, hermitian=True)
-    units = s.centred / norms[:, None]
+    units = s.centered / norms[:, None]
     result = {
         "nc1_pinv": np.trace(s.within @ pinv) / k,
         "nc1_trace_ratio": np.trace(s.within) / np.trace(s.between),
@@ -79,7 +79,7 @@ def metrics(
         "nc2_equinorm": np.std(norms) / np.mean(norms),
         "nc2_equiangular": np.std(cosines),
         "nc2_max_angle": np.mean(np.abs(cosines + 1 / (k - 1))),
-        "nc2_etf": shape_distance(s.centred @ s.centred.T, simplex),
+        "nc2_etf": shape_distance(s.centered @ s.centered.T, simplex),
         "nc2_etf_uncentered": shape_distance(s.means @ s.means.T, simplex),
         "nc2_orthogonal": shape_distance(s.means @ s.means.T, np.eye(k)),
         "gnc2_log": np.std([np.log(1 / np.linalg.norm(units[i] - units[j])) for i, j in pairs]),
@@ -128,7 +128,7 @@ def _with_classifier(
     )
     if len(weight) > max(s.classes):
         k = len(s.classes)
-        rows, columns = weight[s.classes], s.centred.T
+        rows, columns = weight[s.classes], s.centered.T
         product = rows @ columns
         target = (np.eye(k) - np.ones((k, k)) / k) / np.sqrt(k - 1)
         result["nc3_alignment"] = np.linalg.norm(product / np.linalg.norm(product) - target)
@@ -141,8 +141,8 @@ def _with_classifier(
     return result
 
 
-def nearest(point: Array, centres: list[Array]) -> int:
-    return int(np.argmin([np.sum((point - c) ** 2) for c in centres]))
+def nearest(point: Array, centers: list[Array]) -> int:
+    return int(np.argmin([np.sum((point - c) ** 2) for c in centers]))
 
 
 def shape_distance(gram: Array, target: Array) -> float:

@@ -1,4 +1,4 @@
-"""Slow, obvious minimisation of the unrestricted feature model under cross-entropy."""
+"""Slow, obvious minimization of the unrestricted feature model under cross-entropy."""
 
 from typing import Any
 

@@ -16,10 +16,10 @@ def details(
     """Every further metric, for one output a class and all classes present."""
     s = moments(features, labels)
     k = len(s.classes)
-    units = s.centred / np.linalg.norm(s.centred, axis=1)[:, None]
+    units = s.centered / np.linalg.norm(s.centered, axis=1)[:, None]
     rows = weight / np.linalg.norm(weight, axis=1)[:, None]
     kernels = [1 / np.linalg.norm(units[i] - units[j]) for i, j in combinations(range(k), 2)]
-    singular = np.linalg.svd(s.centred * np.sqrt(np.array(s.weights))[:, None])[1][: k - 1]
+    singular = np.linalg.svd(s.centered * np.sqrt(np.array(s.weights))[:, None])[1][: k - 1]
     shares = singular / singular.sum()
     cosines = rows @ (s.means / np.linalg.norm(s.means, axis=1)[:, None]).T
     margins = [cosines[i, i] - max(cosines[j, i] for j in range(k) if j != i) for i in range(k)]
@@ -34,7 +34,7 @@ def details(
         "one_vs_rest_margin": min(distance_to_hull(units[i], np.delete(units, i, axis=0)) for i in range(k)),
         "effective_rank": np.exp(-np.sum(shares * np.log(shares))),
         "stable_rank": np.sum(singular**2) / singular[0] ** 2,
-        "numerical_rank": np.linalg.matrix_rank(s.centred),
+        "numerical_rank": np.linalg.matrix_rank(s.centered),
         "nc3_cosine": np.mean([1 - rows[i] @ units[i] for i in range(k)]),
         "cosine_margin": min(margins),
         "nc0_row_sum": np.linalg.norm(weight.sum(axis=0)) / np.linalg.norm(weight),
@@ -76,7 +76,7 @@ def nearest_etf(means: Array) -> float:
 
 
 def distance_to_hull(point: Array, others: Array) -> float:
-    """Least distance of a point to the convex hull of others, by a general optimiser."""
+    """Least distance of a point to the convex hull of others, by a general optimizer."""
     k = len(others)
     found = minimize(
         lambda a: np.sum((a @ others - point) ** 2),

@@ -13,12 +13,12 @@ from reference.collapse_reference import Array
 def nrc(features: Array, targets: Array, weight: Array) -> tuple[float, float, float]:
     """NRC1 to NRC3, the last by trying five hundred shifts: an upper bound, right to about 1e-3."""
     size = targets.shape[1]
-    centred = features - features.mean(axis=0)
+    centered = features - features.mean(axis=0)
     _, vectors = np.linalg.eigh(np.cov(features.T))
     outside = []
     for basis in (vectors[:, -size:], weight.T):
         projector = basis @ np.linalg.pinv(basis)
-        units = [h / np.linalg.norm(h) for h in centred]
+        units = [h / np.linalg.norm(h) for h in centered]
         outside.append(float(np.mean([np.sum((h - projector @ h) ** 2) for h in units])))
     root = np.real(sqrtm(np.cov(targets.T, ddof=0)))
     unit = weight @ weight.T / np.linalg.norm(weight @ weight.T)
@@ -36,9 +36,9 @@ def tag_angle(features: Array, tags: list[tuple[int, ...]], several: tuple[int, 
         )
 
     alone = sorted({own for own in tags if len(own) == 1})
-    centre = np.mean([mean_of(own) for own in alone], axis=0)
-    whole = mean_of(several) - centre
-    parts = np.sum([mean_of((tag,)) - centre for tag in several], axis=0)
+    center = np.mean([mean_of(own) for own in alone], axis=0)
+    whole = mean_of(several) - center
+    parts = np.sum([mean_of((tag,)) - center for tag in several], axis=0)
     return float(np.degrees(np.arccos(whole @ parts / np.linalg.norm(whole) / np.linalg.norm(parts))))
 
 

@@ -14,8 +14,8 @@ Array = NDArray[np.float64]
 def papyan2020(features: Array, labels: NDArray[Any]) -> dict[str, float]:
     """The paper, for balanced data: plain averages over classes of what is averaged within a class."""
     means, covariances = _by_class(features, labels)
-    centre = means.mean(axis=0)
-    between = sum(np.outer(m - centre, m - centre) for m in means) / len(means)
+    center = means.mean(axis=0)
+    between = sum(np.outer(m - center, m - center) for m in means) / len(means)
     within = sum(covariances) / len(means)
     return {"nc1_pinv": _quotient(within, between) / len(means)}
 
@@ -23,11 +23,11 @@ def papyan2020(features: Array, labels: NDArray[Any]) -> dict[str, float]:
 def zhu2021(features: Array, labels: NDArray[Any], weight: Array | None = None) -> dict[str, float]:
     """``μ`` and ``Σ_W`` over samples, ``Σ_B`` over classes about that ``μ``; NC3 against (I - J/K)/√(K-1)."""
     means, _ = _by_class(features, labels)
-    size, centre = len(means), features.mean(axis=0)
-    between = sum(np.outer(m - centre, m - centre) for m in means) / size
+    size, center = len(means), features.mean(axis=0)
+    between = sum(np.outer(m - center, m - center) for m in means) / size
     values = {"nc1_pinv": _quotient(_over_samples(features, labels, means), between) / size}
     if weight is not None:
-        product = weight @ (means - centre).T
+        product = weight @ (means - center).T
         target = (np.eye(size) - np.ones((size, size)) / size) / np.sqrt(size - 1)
         values["nc3_alignment"] = float(np.linalg.norm(product / np.linalg.norm(product) - target))
     return values
@@ -36,18 +36,18 @@ def zhu2021(features: Array, labels: NDArray[Any], weight: Array | None = None) 
 def wu2024(features: Array, labels: NDArray[Any], weight: Array | None = None) -> dict[str, float]:
     """``μ`` over classes, ``Σ_W`` over samples, the sum in ``Σ_B`` divided by d; traces of both; NC2, NC3."""
     means, _ = _by_class(features, labels)
-    (size, dim), centred = means.shape, means - means.mean(axis=0)
-    between = centred.T @ centred / dim
+    (size, dim), centered = means.shape, means - means.mean(axis=0)
+    between = centered.T @ centered / dim
     within = _over_samples(features, labels, means)
     target = (np.eye(size) - 1 / size) / np.sqrt(size - 1)
-    gram = centred @ centred.T
+    gram = centered @ centered.T
     values = {
         "nc1_pinv": _quotient(within, between) / size,
         "nc1_trace_ratio": float(np.trace(within) / np.trace(between)),
         "nc2_etf": float(np.linalg.norm(gram / np.linalg.norm(gram) - target)),
     }
     if weight is not None:
-        product = weight @ centred.T
+        product = weight @ centered.T
         values["nc3_alignment"] = float(np.linalg.norm(product / np.linalg.norm(product) - target))
     return values
 

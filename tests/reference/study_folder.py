@@ -1,4 +1,4 @@
-"""Study folders made from the exact minimiser: what a report is given, without any training."""
+"""Study folders made from the exact minimizer: what a report is given, without any training."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def study_of(text: str = TOML) -> Study:
 
 
 def write_folder(path: Path, study: Study, *, noise: float = 1e-3, counts: tuple[int, ...] = COUNTS) -> Store:
-    """Store every trial of `study` as done: its measurement is the exact minimiser with `noise` added."""
+    """Store every trial of `study` as done: its measurement is the exact minimizer with `noise` added."""
     store = Store(path)
     store.create()
     store.write_definition(study.name, study.definition())

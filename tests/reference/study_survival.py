@@ -171,7 +171,7 @@ def processes_of_group(group: int) -> list[int]:
 
 
 def _require_nobody(group: int) -> None:
-    """Workers leave with their driver."""
+    """ProcessGroup leave with their driver."""
     deadline = time.monotonic() + 30
     while processes_of_group(group):
         assert time.monotonic() < deadline, "workers outlive their driver"

@@ -1,4 +1,4 @@
-"""The objective with any number of weight layers and either sign of features, minimised by L-BFGS-B."""
+"""The objective with any number of weight layers and either sign of features, minimized by L-BFGS-B."""
 
 import itertools
 from typing import Any

@@ -1,4 +1,4 @@
-"""Slow, obvious ways to minimise the unrestricted feature model."""
+"""Slow, obvious ways to minimize the unrestricted feature model."""
 
 from typing import Any
 

@@ -147,7 +147,7 @@ def test_gram_data_are_the_stored_geometries(folder: Path) -> None:
     assert {0.0, 3 / 7, math.inf} <= shown  # both ends and the critical point
 
 
-def test_bias_data_leave_out_centred_encodings(folder: Path) -> None:
+def test_bias_data_leave_out_centered_encodings(folder: Path) -> None:
     rows = read_csv(folder / "report" / "bias.csv")
     assert {row["encoding"] for row in rows} == {"one-hot", "random (code_dim=3)"}
     free = [row for row in rows if row["kind"] == "predicted" and float(row["bias_decay"]) == 0]

@@ -176,10 +176,10 @@ def test_long_names_break_at_brackets_and_commas() -> None:
     assert wording.wrapped("mnist5k, resnet8 (stem_stride=2, width=8)", 36) == (
         "mnist5k, resnet8\n(stem_stride=2, width=8)"
     )
-    name = "fashion-mnist, mlp (normalisation=batch, width=512), 30 epochs, batch_size=128, finish=0"
-    assert wording.wrapped(name, 36, 2) == "fashion-mnist, mlp\n(normalisation=batch, width=512), …"
+    name = "fashion-mnist, mlp (normalization=batch, width=512), 30 epochs, batch_size=128, finish=0"
+    assert wording.wrapped(name, 36, 2) == "fashion-mnist, mlp\n(normalization=batch, width=512), …"
     assert wording.wrapped(name, 36) == (
-        "fashion-mnist, mlp\n(normalisation=batch, width=512),\n30 epochs, batch_size=128, finish=0"
+        "fashion-mnist, mlp\n(normalization=batch, width=512),\n30 epochs, batch_size=128, finish=0"
     )
     label = "one-hot · t = 0.1, cross entropy, logit adjustment 1"
     assert wording.wrapped(label, 18) == "one-hot · t = 0.1,\ncross entropy,\nlogit adjustment 1"

@@ -173,7 +173,7 @@ def test_the_interactive_page_stands_alone_and_plotly_accepts_its_charts(folder:
 def test_the_page_is_of_sane_size_and_says_what_varies(folder: Path) -> None:
     source = (folder / "report" / "index.html").read_text()
     assert len(source) < 3_000_000
-    assert source.index("What was varied") < source.index("The bias regularisation")
+    assert source.index("What was varied") < source.index("The bias regularization")
     assert "<td>18</td>" not in source
     assert "Wall time of the trials" in source
 
@@ -217,7 +217,7 @@ def test_parameters_that_vary_are_named_with_their_values() -> None:
 def test_looks_differ_and_the_style_leaves_nothing_behind() -> None:
     import matplotlib as mpl
 
-    assert len({(look.colour, look.marker, look.dash) for look in looks(28)}) == 28
+    assert len({(look.color, look.marker, look.dash) for look in looks(28)}) == 28
     before = mpl.rcParams["axes.linewidth"]
     with house_style():
         assert mpl.rcParams["axes.linewidth"] != before

@@ -53,7 +53,7 @@ def test_codewords_are_designed_for_the_counts_and_decays_of_each_trial(name: st
 def test_a_design_that_does_not_exist_is_the_failure_of_its_trial_alone() -> None:
     made = study(f'dataset = {STEP}\nencoding = {{ design = "simplex" }}\nthreshold = 0.3\nbias_decay = 0\n')
     counts = dataset_of(made.trials[0].settings).counts
-    with pytest.raises(ArgumentError, match="bias_decay: at 0 the bias centres"):
+    with pytest.raises(ArgumentError, match="bias_decay: at 0 the bias centers"):
         encoding_of(made.trials[0].settings, counts)
     (group,) = ec.study.plan(made).groups
     assert group.problem is not None

@@ -41,7 +41,7 @@ def test_groups_say_on_which_side_of_the_closed_form_a_trial_lies() -> None:
     assert one_hot.critical == pytest.approx(0.3 / 0.7, rel=1e-9)
     assert [one_hot.side(b) for b in one_hot.bias_decays] == ["below", "below", "at", "above", "above"]
     assert len(one_hot.trials) == 10
-    assert simplex.critical == math.inf  # centred: the bias has nothing to do
+    assert simplex.critical == math.inf  # centered: the bias has nothing to do
     assert {simplex.side(b) for b in simplex.bias_decays} == {"below"}
     assert plain.threshold_t is plain.critical is None
     assert plain.side(0.0) == ""

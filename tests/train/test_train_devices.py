@@ -109,14 +109,14 @@ def test_the_command_line_reaches_the_minimum_with_two_processes(capsys: pytest.
     assert_same(passes, list(alone.history[: len(passes)]), 1e-4)
 
 
-def test_batch_normalisation_sees_the_batch_of_both_processes() -> None:
+def test_batch_normalization_sees_the_batch_of_both_processes() -> None:
     # Plain steps: Adam makes steps of full size out of gradients that are zero but for rounding.
-    normalised: dict[str, Any] = {
-        "model_options": {"normalisation": "batch", "width": 23},
+    normalized: dict[str, Any] = {
+        "model_options": {"normalization": "batch", "width": 23},
         "optimizer": "sgd",
     }
     # 283 = 6 · 47 + 1: the last batch leaves the second process none.
-    ours, theirs = (trained(devices, 0.3, **normalised, batch_size=47) for devices in (2, 1))
+    ours, theirs = (trained(devices, 0.3, **normalized, batch_size=47) for devices in (2, 1))
     assert_same(list(ours.history), list(theirs.history), 1e-4)
     for mine, yours in zip(ours.model.buffers(), theirs.model.buffers(), strict=True):
         np.testing.assert_allclose(mine, yours, rtol=1e-3, atol=1e-5)

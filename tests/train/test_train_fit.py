@@ -67,7 +67,7 @@ def test_imbalanced_networks_reach_the_minimum_too() -> None:
 
 
 @pytest.mark.slow
-def test_the_split_of_the_regularisation_does_not_matter() -> None:
+def test_the_split_of_the_regularization_does_not_matter() -> None:
     """Only c and λ_b shape the minimum; training must not depend on how c is shared out, beyond rounding."""
     c_squared = T**2 / 10
     decays = (1e-4, 0.5)
@@ -177,7 +177,7 @@ def test_rectified_features_are_not_negative_and_meet_their_own_theory() -> None
 
 
 def test_a_minimum_that_many_geometries_share_is_compared_by_its_loss_alone() -> None:
-    # One-hot in three dimensions: nine equal singular values, of which any three may be learnt.
+    # One-hot in three dimensions: nine equal singular values, of which any three may be learned.
     run = trained(feature_dim=3, epochs=2, finish=5)
     assert run.comparison is None
     assert "several geometries" in run.missing["comparison"]
@@ -192,7 +192,7 @@ def test_convolutions_train_on_images_and_hold_out_is_scored() -> None:
     assert "test_accuracy" in trained(epochs=1, finish=0).missing
 
 
-def test_any_labelled_arrays_can_be_trained_on() -> None:
+def test_any_labeled_arrays_can_be_trained_on() -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(5), 4)
     inputs = rng.standard_normal((20, 7)) + 3 * np.eye(5, 7)[labels]
@@ -271,7 +271,7 @@ def test_arguments_out_of_range_are_named(name: str, value: Any) -> None:
         ({"loss": "hinge"}, "loss: expected one of"),
         ({"optimizer": "adamw"}, "optimizer: 'adamw' is Adam with decoupled decay"),
         ({"decay": "decoupled", "feature_decay": None, "optimizer": "adam"}, "optimizer: decay='decoupled'"),
-        ({"decay": "decoupled", "feature_decay": None, "finish": 3}, "finish: L-BFGS minimises a loss"),
+        ({"decay": "decoupled", "feature_decay": None, "finish": 3}, "finish: L-BFGS minimizes a loss"),
         ({"optimizer": "lbfgs", "epochs": 3}, "epochs: optimizer='lbfgs'"),
         ({"nesterov": True}, "nesterov: needs optimizer='sgd'"),
         ({"optimizer": "sgd", "momentum": 1.0}, "momentum: expected a number below 1"),

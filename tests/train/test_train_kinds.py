@@ -1,4 +1,4 @@
-"""Losses, kinds of decay, optimisers and classifiers: each reaches what the theory says of it, and says what it is."""
+"""Losses, kinds of decay, optimizers and classifiers: each reaches what the theory says of it, and says what it is."""
 
 import math
 from typing import Any
@@ -166,7 +166,7 @@ def test_momentum_and_nesterov_are_those_of_torch() -> None:
     ],
     ids=["nesterov", "lbfgs", "step", "bfloat16", "adam-alone"],
 )
-def test_every_optimiser_and_schedule_ends_at_the_minimum(options: dict[str, Any]) -> None:
+def test_every_optimizer_and_schedule_ends_at_the_minimum(options: dict[str, Any]) -> None:
     run = trained(**options)
     assert gram_error(run) <= 0.01
     phases = {row["phase"] for row in run.history}
@@ -215,6 +215,6 @@ def test_a_classifier_of_ones_own_stays_as_it_is() -> None:
         trained(classifier=own[:9], feature_dim=17)
 
 
-def test_an_optimiser_that_is_not_there_is_named() -> None:
+def test_an_optimizer_that_is_not_there_is_named() -> None:
     with pytest.raises(ArgumentError, match="optimizer: expected one of 'adam', 'adamw', 'sgd', 'lbfgs'"):
         trained(optimizer="lion")

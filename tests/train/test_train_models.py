@@ -30,7 +30,7 @@ def test_models_map_images_to_features_and_outputs(name: str, shape: tuple[int, 
     torch.testing.assert_close(outputs, features @ classifier.head.weight.T + classifier.head.bias)
 
 
-def test_inputs_are_standardised_so_that_their_units_do_not_matter() -> None:
+def test_inputs_are_standardized_so_that_their_units_do_not_matter() -> None:
     inputs = torch.rand(11, 7)
     torch.manual_seed(0)
     plain = models.build("mlp", inputs, feature_dim=5, code_dim=3, bias=True)
@@ -81,11 +81,11 @@ def test_residual_networks_have_the_depth_in_their_name(name: str, convolutions:
     assert sizes[-1][0] == 4 * 2 ** (2 if name == "resnet8" else 3)
 
 
-@pytest.mark.parametrize("normalisation", ["group", "batch", "none"])
-def test_residual_blocks_start_as_what_they_carry(normalisation: str) -> None:
+@pytest.mark.parametrize("normalization", ["group", "batch", "none"])
+def test_residual_blocks_start_as_what_they_carry(normalization: str) -> None:
     from encollapse.train.models.resnet import Block
 
-    block = Block(5, 5, 1, normalisation)
+    block = Block(5, 5, 1, normalization)
     inputs = torch.rand(3, 5, 7, 11)
     torch.testing.assert_close(block(inputs), inputs)
 
@@ -99,9 +99,9 @@ def test_groups_divide_the_channels_and_hold_eight_or_more() -> None:
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("mlp", {"normalisation": "batch"}),
-        ("cnn", {"normalisation": "batch"}),
-        ("resnet8", {"normalisation": "batch", "width": 5}),
+        ("mlp", {"normalization": "batch"}),
+        ("cnn", {"normalization": "batch"}),
+        ("resnet8", {"normalization": "batch", "width": 5}),
     ],
 )
 def test_batch_statistics_stand_still_in_evaluation_and_one_sample_is_a_batch(
@@ -120,9 +120,9 @@ def test_batch_statistics_stand_still_in_evaluation_and_one_sample_is_a_batch(
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("mlp", {"normalisation": "layer"}), ("cnn", {"normalisation": "group"}), ("resnet8", {"width": 16})],
+    [("mlp", {"normalization": "layer"}), ("cnn", {"normalization": "group"}), ("resnet8", {"width": 16})],
 )
-def test_other_normalisations_see_one_sample_at_a_time(name: str, options: dict[str, Any]) -> None:
+def test_other_normalizations_see_one_sample_at_a_time(name: str, options: dict[str, Any]) -> None:
     classifier = built(name, **options)
     inputs = torch.rand(11, 3, 7, 5)
     torch.testing.assert_close(classifier(inputs)[3:5], classifier(inputs[3:5]))
@@ -150,7 +150,7 @@ def test_a_fixed_weight_is_not_trained_nor_changed_at_the_start() -> None:
     fixed = models.build("mlp", inputs, feature_dim=13, code_dim=3, bias=False, fixed_weight=weight)
     assert (free.has_fixed_weight, fixed.has_fixed_weight) == (False, True)
     for classifier in (free, fixed):
-        classifier.initialise_(inputs, 0.3)
+        classifier.initialize_(inputs, 0.3)
         size = classifier.features(inputs).detach().square().sum(1).mean().sqrt()
         assert float(size) == pytest.approx(0.3)
     assert torch.equal(fixed.head.weight, weight)
@@ -166,9 +166,9 @@ def test_a_fixed_weight_is_not_trained_nor_changed_at_the_start() -> None:
         ("resnet", {}, "model: expected one of 'mlp', 'cnn'"),
         ("resnet8", {"widht": 3}, "model_options: 'resnet8' has no option 'widht'; it has width"),
         ("mlp", {"width": 0}, r"model_options\.width"),
-        ("mlp", {"normalisation": "group"}, r"model_options\.normalisation"),
+        ("mlp", {"normalization": "group"}, r"model_options\.normalization"),
         ("cnn", {"channels": [3, 0]}, r"model_options\.channels"),
-        ("resnet8", {"normalisation": "layer"}, r"model_options\.normalisation"),
+        ("resnet8", {"normalization": "layer"}, r"model_options\.normalization"),
         ("no.such.module:Net", {}, "model: there is no module 'no.such.module'"),
         ("math:Net", {}, "model: 'math' has no 'Net'"),
         ("math:pi", {}, "model: 'math:pi' is 3.14"),
@@ -229,11 +229,11 @@ def test_convolutions_reach_the_minimum_on_a_small_imbalanced_set_by_default() -
 @pytest.mark.parametrize(
     ("model", "options", "lengths"),
     [
-        ("mlp", {"normalisation": "batch"}, (20, 60)),
-        ("mlp", {"normalisation": "layer", "activation": "gelu"}, (20, 60)),
-        ("cnn", {"normalisation": "group"}, (30, 10)),
+        ("mlp", {"normalization": "batch"}, (20, 60)),
+        ("mlp", {"normalization": "layer", "activation": "gelu"}, (20, 60)),
+        ("cnn", {"normalization": "group"}, (30, 10)),
         ("resnet8", {"width": 8}, (30, 20)),
-        ("resnet8", {"width": 8, "normalisation": "batch"}, (30, 20)),
+        ("resnet8", {"width": 8, "normalization": "batch"}, (30, 20)),
     ],
 )
 def test_each_kind_of_network_reaches_the_minimum(
@@ -353,7 +353,7 @@ def test_names_and_options_are_known_without_torch() -> None:
         "import encollapse; sys.modules['encollapse.train'].__path__ = [encollapse.__path__[0] + '/train']\n"
         "from encollapse.train import models\n"
         "print(models.names(), models.lengths('mlp', 70), models.check_options('mlp', {'width': 3})['width'])\n"
-        "print(models.recognised('resnet8'), models.recognised('a.b:C'), models.recognised('resnet'))\n"
+        "print(models.recognized('resnet8'), models.recognized('a.b:C'), models.recognized('resnet'))\n"
         "print('torch' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)

@@ -93,7 +93,7 @@ def test_training_units_multiply_the_objective_by_a_constant(seed: int, bias: bo
     assert judge(inner).escape == pytest.approx(judge(s).escape, rel=1e-9)
 
 
-def test_descent_is_the_gradient_in_the_regularised_variables() -> None:
+def test_descent_is_the_gradient_in_the_regularized_variables() -> None:
     s = sample(3)
     leaves = {name: s[name].clone().requires_grad_() for name in ("features", "weight", "bias")}
     value(s, **leaves).backward()  # type: ignore[no-untyped-call]
@@ -107,7 +107,7 @@ def test_descent_is_the_gradient_in_the_regularised_variables() -> None:
 
 
 @pytest.mark.parametrize("bias_decay", [0.0, 0.3, 50.0, math.inf])
-def test_the_exact_minimiser_is_stationary(bias_decay: float) -> None:
+def test_the_exact_minimizer_is_stationary(bias_decay: float) -> None:
     encoding = ec.encodings.random(K, Q, seed=4)
     decays: dict[str, Any] = {"weight_decay": 0.02, "feature_decay": 0.004, "bias_decay": bias_decay}
     weight, means, bias = ec.ufm.solve(ec.ufm.Problem(encoding, COUNTS, **decays)).parameters(D)
@@ -143,7 +143,7 @@ def test_escape_at_zero_is_what_the_threshold_leaves(t: float) -> None:
 
 
 def test_escape_sees_the_saddle_that_lacks_one_direction() -> None:
-    """Drop the weakest direction of the minimiser: the gradient vanishes still, but F falls when it returns."""
+    """Drop the weakest direction of the minimizer: the gradient vanishes still, but F falls when it returns."""
     encoding = ec.encodings.random(K, Q, seed=5)
     decays: dict[str, Any] = {"weight_decay": 0.02, "feature_decay": 0.004, "bias_decay": math.inf}
     solution = ec.ufm.solve(ec.ufm.Problem(encoding, COUNTS, **decays))

@@ -65,7 +65,7 @@ def test_brute_force_never_gets_below_and_reaches_the_same_geometry(bias_decay: 
     loss, gram, bias = brute_force(problem, seed, d, restarts=2)
     assert loss >= solution.loss * (1 - 1e-12)
     assert loss == pytest.approx(solution.loss, rel=1e-8)
-    # What the features would measure if the labels were learnt in full, so that collapse to zero has a scale.
+    # What the features would measure if the labels were learned in full, so that collapse to zero has a scale.
     balance = math.sqrt(problem.num_samples * problem.weight_decay / problem.feature_decay)
     scale = balance * np.linalg.norm(problem.encoding.codewords, 2) / problem.counts.min()
     np.testing.assert_allclose(gram, solution.geometry.feature_gram, atol=2e-3 * scale)
@@ -74,7 +74,7 @@ def test_brute_force_never_gets_below_and_reaches_the_same_geometry(bias_decay: 
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), size=st.floats(1e-6, 1e2))
-def test_no_perturbation_of_the_minimiser_does_better(seed: int, size: float) -> None:
+def test_no_perturbation_of_the_minimizer_does_better(seed: int, size: float) -> None:
     problem = random_problem(seed, 0.3, max_classes=11)
     solution = ec.ufm.solve(problem)
     rng = np.random.default_rng(seed)
@@ -83,12 +83,12 @@ def test_no_perturbation_of_the_minimiser_does_better(seed: int, size: float) ->
 
 
 def test_a_wrong_answer_is_not_certified() -> None:
-    """The bound must stay a bound, and the gap open, when the primal point is not the minimiser."""
+    """The bound must stay a bound, and the gap open, when the primal point is not the minimizer."""
     from encollapse.ufm.certificate import duality_gap
 
     problem = random_problem(17, 0.1, max_classes=11, learnable=True)
     solution = ec.ufm.solve(problem)
-    labels = problem.reduction.labels
+    labels = problem.label_svd.labels
     c = problem.threshold / labels.scale
     rng = np.random.default_rng(0)
     for size in (1e-4, 1e-2, 1.0):
@@ -220,7 +220,7 @@ def test_residual_that_rises_while_the_value_falls_is_no_end() -> None:
 def test_a_mean_within_equal_singular_values_keeps_its_sign(
     signs: tuple[int, int], bias_decay: float
 ) -> None:
-    """A square in the plane and a point on each side of it: two of the three centred singular values are equal."""
+    """A square in the plane and a point on each side of it: two of the three centered singular values are equal."""
     square = np.array([[1.0, 0, -1, 0, 0, 0], [0, 1, 0, -1, 0, 0], [0, 0, 0, 0, 0.5, -0.5]])
     encoding = ec.encodings.Encoding(square + np.array([[0.3 * signs[0]], [0.7 * signs[1]], [-0.2]]))
     problem = ec.ufm.Problem(encoding, 7, weight_decay=0.01, feature_decay=0.01, bias_decay=bias_decay)

@@ -70,7 +70,7 @@ def test_orthogonal_frame_without_a_bias() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_free_bias_centres_the_labels_and_shrinks_the_label_covariance(seed: int) -> None:
+def test_free_bias_centers_the_labels_and_shrinks_the_label_covariance(seed: int) -> None:
     """Andriopoulos et al. 2024, Theorem 4.1, whatever the encoding and the counts."""
     rng = np.random.default_rng(seed)
     counts = np.array([2, 31, 5, 101, 13])
@@ -80,8 +80,8 @@ def test_free_bias_centres_the_labels_and_shrinks_the_label_covariance(seed: int
     priors = counts / counts.sum()
     label_mean = encoding.codewords @ priors
     np.testing.assert_allclose(solution.bias, label_mean, atol=1e-14)
-    centred = encoding.codewords - label_mean[:, None]
-    values, vectors = np.linalg.eigh((centred * priors) @ centred.T)
+    centered = encoding.codewords - label_mean[:, None]
+    values, vectors = np.linalg.eigh((centered * priors) @ centered.T)
     shrunk = np.clip(np.sqrt(values) - problem.threshold, 0, None)
     expected = np.sqrt(counts.sum() * 4e-4 / 3e-3) * (vectors * shrunk) @ vectors.T
     assert solution.geometry.classifier_gram is not None
@@ -90,7 +90,7 @@ def test_free_bias_centres_the_labels_and_shrinks_the_label_covariance(seed: int
     np.testing.assert_allclose(weighted_mean, 0, atol=1e-13)
 
 
-def test_centred_encodings_need_no_bias() -> None:
+def test_centered_encodings_need_no_bias() -> None:
     encoding = ec.encodings.simplex(7)
     for bias_decay in (0.0, 0.3, 50.0, math.inf):
         problem = ec.ufm.Problem(encoding, 13, weight_decay=5e-3, feature_decay=1e-4, bias_decay=bias_decay)
@@ -116,7 +116,7 @@ def test_total_collapse_is_a_result(t: float) -> None:
 
 
 def test_label_smoothing_is_the_same_algebra_with_its_own_mean_and_scale() -> None:
-    """Theory §2: a = (1 - δ)/√K on the centred part, mean entry 1/K as for one-hot."""
+    """Theory §2: a = (1 - δ)/√K on the centered part, mean entry 1/K as for one-hot."""
     k, delta, bias_decay = 7, 0.2, 0.9
     encoding = ec.encodings.label_smoothing(k, delta)
     problem = ec.ufm.Problem(encoding, 11, weight_decay=5e-3, feature_decay=5e-5, bias_decay=bias_decay)

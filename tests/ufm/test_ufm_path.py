@@ -55,14 +55,14 @@ def test_mean_cosines_of_a_path_are_those_of_each_geometry(k: int, share: float)
         assert cosine == pytest.approx(expected, abs=1e-11, nan_ok=True)
 
 
-def test_nothing_learnt_has_no_cosine() -> None:
+def test_nothing_learned_has_no_cosine() -> None:
     problem = problem_of(83, 5, 1.1)
     assert np.isnan(ec.ufm.bias_path(problem, [0.0, 1.0, 2.0]).mean_cosine).all()
 
 
 @pytest.mark.parametrize("k", [2, 37, 71])
 def test_mean_cosines_are_undefined_where_those_of_the_geometry_are(k: int) -> None:
-    """Labels that are learnt from some bias decay on, and counts so rare that rounding looks like a length."""
+    """Labels that are learned from some bias decay on, and counts so rare that rounding looks like a length."""
     rng = np.random.default_rng(k)
     grid = [0.0, *np.geomspace(1e-5, 1e5, 11), math.inf]
     undefined = 0
@@ -95,8 +95,8 @@ def test_a_copy_at_another_bias_decay_checks_it() -> None:
     problem = problem_of(7, 2)
     with pytest.raises(ArgumentError, match="bias_decay"):
         problem.with_bias_decay(-1.0)
-    known = problem.reduction
+    known = problem.label_svd
     other = problem.with_bias_decay(0.5)
     assert (other.bias_decay, problem.bias_decay) == (0.5, 0.0)
-    assert other.reduction is known
+    assert other.label_svd is known
     assert other.threshold == problem.threshold

@@ -16,7 +16,7 @@ DECAYS: dict[str, Any] = {"weight_decay": 5e-3, "feature_decay": 1e-3}
 
 
 def mean_output(solution: ec.ufm.Solution) -> float:
-    """|Z u| relative to |Z|: how much of the mean direction is learnt."""
+    """|Z u| relative to |Z|: how much of the mean direction is learned."""
     p = solution.problem
     outputs = solution.geometry.class_outputs
     assert outputs is not None
@@ -26,15 +26,15 @@ def mean_output(solution: ec.ufm.Solution) -> float:
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
-def test_critical_bias_decay_separates_learnt_from_not_learnt(seed: int) -> None:
+def test_critical_bias_decay_separates_learned_from_not_learned(seed: int) -> None:
     rng = np.random.default_rng(seed)
     k, q = int(rng.integers(2, 12)), int(rng.integers(1, 14))
     codewords = rng.standard_normal((q, k)) + 3 * rng.standard_normal((q, 1))
     counts = rng.integers(1, 50, k)
     encoding = ec.encodings.Encoding(codewords)
     priors = counts / counts.sum()
-    centred = (codewords - (codewords @ priors)[:, None]) * np.sqrt(priors)
-    c = np.linalg.norm(centred, 2) * rng.uniform(0.3, 1.6)
+    centered = (codewords - (codewords @ priors)[:, None]) * np.sqrt(priors)
+    c = np.linalg.norm(centered, 2) * rng.uniform(0.3, 1.6)
     decay = float(c / math.sqrt(counts.sum()))
     problem = ec.ufm.Problem(encoding, counts, weight_decay=decay, feature_decay=decay)
     critical = problem.critical_bias_decay()
@@ -152,7 +152,7 @@ def test_path_shares_one_decomposition_and_matches_single_solves() -> None:
     np.testing.assert_array_equal(path.bias_decays, grid)
     assert path.critical == problem.critical_bias_decay()
     for value, solution, cosine in zip(grid, path.solutions, path.mean_cosine, strict=True):
-        assert solution.problem.reduction is problem.reduction
+        assert solution.problem.label_svd is problem.label_svd
         single = ec.ufm.solve(ec.ufm.Problem(ONE_HOT, 4, **DECAYS, bias_decay=value))
         assert solution.loss == pytest.approx(single.loss, rel=1e-13)
         assert cosine == pytest.approx(single.geometry.cosine(0, 3), abs=1e-12)

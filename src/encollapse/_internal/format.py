@@ -118,7 +118,7 @@ METRIC_NAMES = {
     "nc2_equiangular": "NC2, equal angles",
     "nc2_max_angle": "NC2, largest angle",
     "nc2_etf": "NC2, simplex",
-    "nc2_etf_uncentered": "NC2, simplex, uncentred",
+    "nc2_etf_uncentered": "NC2, simplex, uncentered",
     "nc2_orthogonal": "NC2, orthogonal",
     "gnc2_log": "GNC2, log kernel",
     "nc3_alignment": "NC3, alignment",

@@ -28,7 +28,7 @@ def measure(
     bias: Annotated[Path | None, typer.Option(help="Bias (q,) of the last layer.")] = None,
     encoding: Annotated[
         str | None,
-        typer.Option("--encoding", "-e", help="Encoding it was trained towards: a name or a file."),
+        typer.Option("--encoding", "-e", help="Encoding it was trained toward: a name or a file."),
     ] = None,
     option: EncodingOptions = None,
     loss: Annotated[

@@ -1,11 +1,11 @@
-"""Labelled data in plain numpy: a catalogue, files of one's own, OpenML, torch datasets, and seeded changes to them."""
+"""Labeled data in plain numpy: a catalogue, files of one's own, OpenML, torch datasets, and seeded changes to them."""
 
-from encollapse.data.catalogue import Description, describe, load, names, options_of, recognised
+from encollapse.data.catalogue import Description, describe, load, names, options_of, recognized
 from encollapse.data.dataset import Dataset, Split
 from encollapse.data.imbalance import class_counts
 from encollapse.data.label_noise import with_label_noise
 from encollapse.data.mixtures import gaussian_mixture
-from encollapse.data.tables import standardised
+from encollapse.data.tables import standardized
 from encollapse.data.torch_datasets import from_torch
 
 __all__ = [
@@ -19,7 +19,7 @@ __all__ = [
     "load",
     "names",
     "options_of",
-    "recognised",
-    "standardised",
+    "recognized",
+    "standardized",
     "with_label_noise",
 ]

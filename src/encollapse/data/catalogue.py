@@ -77,7 +77,7 @@ def names() -> tuple[str, ...]:
     return tuple(CATALOGUE)
 
 
-def recognised(name_or_path: Any) -> bool:
+def recognized(name_or_path: Any) -> bool:
     """Whether :func:`load` would know where to look: a name, ``openml:NAME``, a folder, or a file by its suffix.
 
     Nothing is read, and files need not exist.
@@ -85,7 +85,7 @@ def recognised(name_or_path: Any) -> bool:
     if not isinstance(name_or_path, str | Path):
         return False
     text = str(name_or_path)
-    return text in CATALOGUE or _openml_name(text) is not None or folders.recognised(Path(text))
+    return text in CATALOGUE or _openml_name(text) is not None or folders.recognized(Path(text))
 
 
 def options_of(name_or_path: str | Path) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ def load(
     imbalance: Mapping[str, Any] | None = None,
     label_noise: float | Mapping[str, Any] | None = None,
     holdout: float = 0.0,
-    standardise: bool | None = None,
+    standardize: bool | None = None,
     seed: int = 0,
     **options: Any,
 ) -> Dataset:
@@ -133,11 +133,11 @@ def load(
     holdout : float
         Fraction of every class, in [0, 1), that is kept away from training as the test set; 0 keeps
         the whole set for training. Held out before anything else.
-    standardise : bool, optional
+    standardize : bool, optional
         Whether every column, or channel of images, gets mean 0 and variance 1 over the training samples. Default: for
         tables of OpenML.
     seed : int
-        Decides which samples are held out, kept and relabelled, and the order of shuffled counts. The same seed gives
+        Decides which samples are held out, kept and relabeled, and the order of shuffled counts. The same seed gives
         the same sets.
     **options
         ``folder`` of the IDX files; ``version``, ``folder``, ``target``, ``missing``, ``image`` for OpenML; ``label``
@@ -183,14 +183,14 @@ def load(
     }
     provenance |= {name: value for name, value in (("imbalance", rule), ("options", options)) if value}
     provenance |= {"inputs": whole.provenance["inputs"]}
-    if not isinstance(standardise, bool | None):
-        raise ArgumentTypeError(f"standardise: expected True or False, got {standardise!r}")
+    if not isinstance(standardize, bool | None):
+        raise ArgumentTypeError(f"standardize: expected True or False, got {standardize!r}")
     table = _openml_name(str(name_or_path)) is not None and train.inputs.ndim == 2
-    if table if standardise is None else standardise:
-        train, test = tables.standardised(train, test)
-        provenance["inputs"] += ", then standardised by the training samples"
+    if table if standardize is None else standardize:
+        train, test = tables.standardized(train, test)
+        provenance["inputs"] += ", then standardized by the training samples"
     if noise is not None:
-        train = _relabelled(train, whole.num_classes, noise, seed)
+        train = _relabeled(train, whole.num_classes, noise, seed)
         provenance["label_noise"] = noise | {"changed": int((train.labels != train.clean_labels).sum())}
     return Dataset(whole.name, train, test, whole.classes, provenance)
 
@@ -253,7 +253,7 @@ def _available(name: str) -> bool:
 
 
 # The parameters of `load` have the names of these modules.
-_rule, _noise, _relabelled = imbalance.check, label_noise.check, label_noise.with_label_noise
+_rule, _noise, _relabeled = imbalance.check, label_noise.check, label_noise.with_label_noise
 _counts_by_rule = imbalance.class_counts
 
 
@@ -281,7 +281,7 @@ def _source(name_or_path: str | Path, seed: int, options: Mapping[str, Any]) -> 
     if not isinstance(name_or_path, str | Path):
         raise ArgumentTypeError(f"name_or_path: expected a name or a path, got {name_or_path!r}")
     text = str(name_or_path)
-    if not recognised(name_or_path):
+    if not recognized(name_or_path):
         meant = checks.did_you_mean(text, CATALOGUE)
         raise ArgumentError(
             f"name_or_path: no data set is called {text!r}; {meant and meant + ' '}"

@@ -1,4 +1,4 @@
-"""`Dataset`: labelled arrays in plain numpy, with or without a hold-out."""
+"""`Dataset`: labeled arrays in plain numpy, with or without a hold-out."""
 
 from __future__ import annotations
 

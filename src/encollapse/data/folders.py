@@ -24,7 +24,7 @@ LAYOUT = (
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
-def recognised(path: Path) -> bool:
+def recognized(path: Path) -> bool:
     """Whether :func:`from_path` would try to read it: a folder, or a file by its suffix."""
     return path.suffix in SUFFIXES or path.is_dir()
 

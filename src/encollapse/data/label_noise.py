@@ -50,14 +50,14 @@ def check(spec: Any) -> dict[str, Any]:
 def with_label_noise(split: Split, num_classes: int, spec: Any, seed: int) -> Split:
     """Change labels of a split; the true ones stay as ``clean_labels``.
 
-    Of every class k, exactly the share asked for is relabelled, rounded; which samples is up to the seed.
+    Of every class k, exactly the share asked for is relabeled, rounded; which samples is up to the seed.
 
     ``symmetric``
         Each other class gets an equal part of them :cite:p:`zhang2017`; what does not divide goes by lot.
     ``pairwise``
         All of them become class ``k + 1``, and those of the last class become class 0.
     ``confusion``
-        ``matrix[k][l]`` is the share of class k that is labelled l; rows sum to 1.
+        ``matrix[k][l]`` is the share of class k that is labeled l; rows sum to 1.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def with_label_noise(split: Split, num_classes: int, spec: Any, seed: int) -> Sp
     spec : float or mapping
         What :func:`check` takes.
     seed : int
-        Decides which samples are relabelled. For one seed, a larger fraction relabels the same samples and more.
+        Decides which samples are relabeled. For one seed, a larger fraction relabels the same samples and more.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def apportioned(shares: FloatArray, total: int) -> IntArray:
 
 
 def _shares(noise: Mapping[str, Any], num_classes: int) -> FloatArray:
-    """Share (K, K) of class k, row by row, that is labelled l."""
+    """Share (K, K) of class k, row by row, that is labeled l."""
     keep = np.eye(num_classes)
     if noise["kind"] == "symmetric":
         fraction = noise["fraction"]

@@ -17,9 +17,9 @@ def gaussian_mixture(
 ) -> Dataset:
     """Draw samples of K Gaussians with unit covariance, a class each.
 
-    Where ``dim >= K - 1`` the centres are the vertices of a regular simplex, turned at random, and any two are
+    Where ``dim >= K - 1`` the centers are the vertices of a regular simplex, turned at random, and any two are
     `separation` apart; in fewer dimensions they are drawn at random, and `separation` is the root mean square of
-    their distances. The class-distance normalised variance of the population is ``dim / separation²``.
+    their distances. The class-distance normalized variance of the population is ``dim / separation²``.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def gaussian_mixture(
     samples_per_class : int or (K,) ints
         Training samples of each class.
     separation : float
-        Distance between centres, in standard deviations of a coordinate; 0 or above.
+        Distance between centers, in standard deviations of a coordinate; 0 or above.
     seed : int
         The same seed gives the same samples, and fewer of them are among the more.
     test_samples_per_class : int or (K,) ints, optional
@@ -43,16 +43,16 @@ def gaussian_mixture(
     dim = checks.integer(dim, "dim", minimum=1)
     separation = checks.nonnegative(separation, "separation")
     seed = checks.integer(seed, "seed", minimum=0)
-    centres = separation * _centres(num_classes, dim, np.random.default_rng([seed, 0]))
-    train = _drawn(centres, checks.class_counts(samples_per_class, num_classes, "samples_per_class"), seed, 1)
+    centers = separation * _centers(num_classes, dim, np.random.default_rng([seed, 0]))
+    train = _drawn(centers, checks.class_counts(samples_per_class, num_classes, "samples_per_class"), seed, 1)
     test = None
     if test_samples_per_class is not None:
         wanted = checks.class_counts(test_samples_per_class, num_classes, "test_samples_per_class")
-        test = _drawn(centres, wanted, seed, 2)
+        test = _drawn(centers, wanted, seed, 2)
     return Dataset("gaussian-mixture", train, test, provenance={"inputs": "as drawn"})
 
 
-def _centres(num_classes: int, dim: int, generator: np.random.Generator) -> FloatArray:
+def _centers(num_classes: int, dim: int, generator: np.random.Generator) -> FloatArray:
     """Points (K, dim) about the origin whose distances have root mean square 1."""
     if dim >= num_classes - 1:
         corners = np.eye(num_classes) - 1 / num_classes
@@ -66,9 +66,9 @@ def _centres(num_classes: int, dim: int, generator: np.random.Generator) -> Floa
     return np.asarray(points / np.sqrt(spread))
 
 
-def _drawn(centres: FloatArray, counts: IntArray, seed: int, stream: int) -> Split:
+def _drawn(centers: FloatArray, counts: IntArray, seed: int, stream: int) -> Split:
     clouds = [
-        centre + np.random.default_rng([seed, stream, k]).standard_normal((count, len(centre)))
-        for k, (centre, count) in enumerate(zip(centres, counts, strict=True))
+        center + np.random.default_rng([seed, stream, k]).standard_normal((count, len(center)))
+        for k, (center, count) in enumerate(zip(centers, counts, strict=True))
     ]
-    return Split(np.concatenate(clouds), np.repeat(np.arange(len(centres)), counts))
+    return Split(np.concatenate(clouds), np.repeat(np.arange(len(centers)), counts))

@@ -35,7 +35,7 @@ def openml(
     """Fetch a data set by its name on openml.org; what was fetched stays in a cache on disk.
 
     Square tables of bytes are taken for images (N, C, H, W) and divided by 255; other columns become numbers, see
-    :func:`encollapse.data.tables.numbers_of`, and are standardised by :func:`encollapse.data.load`.
+    :func:`encollapse.data.tables.numbers_of`, and are standardized by :func:`encollapse.data.load`.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Seeded subsets of labelled samples: stratified hold-outs and exact class counts."""
+"""Seeded subsets of labeled samples: stratified hold-outs and exact class counts."""
 
 import numpy as np
 

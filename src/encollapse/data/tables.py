@@ -123,7 +123,7 @@ def image_shape(pixels: Numbers) -> tuple[int, int, int] | None:
     return None
 
 
-def standardised(train: Split, test: Split | None) -> tuple[Split, Split | None]:
+def standardized(train: Split, test: Split | None) -> tuple[Split, Split | None]:
     """Give every column, or every channel of images, mean 0 and variance 1 over the training samples.
 
     Columns that are constant there become 0.

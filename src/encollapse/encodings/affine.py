@@ -54,7 +54,7 @@ class AffineOneHot(Encoding):
     def centered(self, priors: ArrayLike | None = None) -> Encoding:
         """Return the encoding with its mean codeword (under `priors`) taken off: again affine for equal priors."""
         weights = checks.class_priors(priors, self._num_classes)
-        name = f"{self._name} (centred)"
+        name = f"{self._name} (centered)"
         if np.ptp(weights) == 0:
             offset = -self._scale / self._num_classes
             return AffineOneHot(self._num_classes, self._scale, offset, name=name, classes=self._classes)
@@ -89,8 +89,8 @@ class AffineOneHot(Encoding):
 def one_hot(num_classes: int, *, classes: Sequence[str] | None = None) -> AffineOneHot:
     """One-hot labels: the identity matrix.
 
-    Balanced UFM minimisers move from a simplex equiangular tight frame to an orthogonal frame as the
-    bias regularisation grows :cite:p:`massion2026`.
+    Balanced UFM minimizers move from a simplex equiangular tight frame to an orthogonal frame as the
+    bias regularization grows :cite:p:`massion2026`.
     """
     return AffineOneHot(num_classes, 1.0, 0.0, name="one-hot", classes=classes)
 

@@ -13,7 +13,7 @@ def circular(num_classes: int, *, classes: Sequence[str] | None = None) -> Encod
     """Points on the unit circle in cyclic order, for classes such as hours or directions; ``code_dim = 2``.
 
     Class k lies at the angle ``2πk/K``; the inner product of two codewords is the cosine of the arc between
-    them :cite:p:`mardia2000`, so the last class is as near to the first as any two neighbours. The mean
+    them :cite:p:`mardia2000`, so the last class is as near to the first as any two neighbors. The mean
     codeword is zero.
 
     Parameters

@@ -133,8 +133,8 @@ class Encoding:
 
         Structured encodings stay structured.
         """
-        centred = self.codewords - self.mean(priors)[:, None]
-        return Encoding(centred, name=f"{self._name} (centred)", classes=self._classes)
+        centered = self.codewords - self.mean(priors)[:, None]
+        return Encoding(centered, name=f"{self._name} (centered)", classes=self._classes)
 
     def gram(self) -> FloatArray:
         """Inner products of the codewords, shape (num_classes, num_classes)."""
@@ -187,11 +187,11 @@ class Encoding:
         return np.concatenate([decide(rows[i : i + step]) for i in range(0, len(rows), step)])
 
     def _decode(self, outputs: FloatArray) -> IntArray:
-        # |o - e|² = |o|² - 2 <o, e> + |e|², and |o|² is the same for every class. About a common centre, for codewords
+        # |o - e|² = |o|² - 2 <o, e> + |e|², and |o|² is the same for every class. About a common center, for codewords
         # far from zero beside their distances would lose these to rounding.
         center = self.codewords.mean(axis=1)
-        centred = self.codewords - center[:, None]
-        scores = (outputs - center) @ centred - 0.5 * np.einsum("qk,qk->k", centred, centred)
+        centered = self.codewords - center[:, None]
+        scores = (outputs - center) @ centered - 0.5 * np.einsum("qk,qk->k", centered, centered)
         return np.asarray(scores.argmax(axis=1), dtype=np.int64)
 
     def _decode_logits(self, outputs: FloatArray) -> IntArray:

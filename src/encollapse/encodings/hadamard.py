@@ -25,7 +25,7 @@ def hadamard(num_classes: int, *, classes: Sequence[str] | None = None) -> Encod
 
     The first entry of every codeword is 1. It tells no classes apart, but without it the codewords would not be
     orthogonal: their inner products would be -1. The mean codeword cannot vanish either way, for the mean of K
-    orthogonal codewords has the squared length n/K; with K = n, centring gives a simplex.
+    orthogonal codewords has the squared length n/K; with K = n, centering gives a simplex.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ class Shifted(Encoding):
 
     def centered(self, priors: Any = None) -> Encoding:
         """Return the encoding with its mean codeword (under `priors`) taken off every codeword."""
-        return Shifted(self._base, self._base.mean(priors), name=f"{self._name} (centred)")
+        return Shifted(self._base, self._base.mean(priors), name=f"{self._name} (centered)")
 
     def _encode(self, labels: IntArray) -> FloatArray:
         return np.asarray(self._base.encode(labels) - self._shift)

@@ -55,7 +55,7 @@ class Simplex(Encoding):
         weights = checks.class_priors(priors, self._num_classes)
         if np.ptp(weights) == 0:
             return self
-        return Shifted(self, self._combine(weights), name=f"{self._name} (centred)")
+        return Shifted(self, self._combine(weights), name=f"{self._name} (centered)")
 
     def gram(self) -> FloatArray:
         """Inner products: 1 on the diagonal, ``-1/(K - 1)`` elsewhere."""
@@ -86,7 +86,7 @@ def simplex(
 ) -> Simplex:
     """Unit codewords with cosines ``-1/(K - 1)``: a simplex equiangular tight frame :cite:p:`papyan2020`.
 
-    The mean codeword is zero, so for balanced data the optimal bias is zero at every bias regularisation.
+    The mean codeword is zero, so for balanced data the optimal bias is zero at every bias regularization.
 
     Parameters
     ----------

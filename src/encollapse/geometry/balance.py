@@ -1,4 +1,4 @@
-"""Balance of the two last layers: ``λ_W WᵀW = λ_H Σ n_k m_k m_kᵀ`` at every minimiser."""
+"""Balance of the two last layers: ``λ_W WᵀW = λ_H Σ n_k m_k m_kᵀ`` at every minimizer."""
 
 import numpy as np
 

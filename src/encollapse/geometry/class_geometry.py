@@ -33,7 +33,7 @@ class ClassGeometry:
     Parameters
     ----------
     feature_gram : (K, K) array, BlockMatrix or LazyMatrix
-        Inner products ``MᵀM`` of the uncentred class means.
+        Inner products ``MᵀM`` of the uncentered class means.
     counts : (K,) ints
         Samples of each class; 0 marks a class that was not seen.
     classifier_gram : (q, q) array, BlockMatrix or LazyMatrix, optional
@@ -164,7 +164,7 @@ class ClassGeometry:
 
     @property
     def feature_gram(self) -> FloatArray:
-        """Inner products of the uncentred class means, shape (K, K)."""
+        """Inner products of the uncentered class means, shape (K, K)."""
         return np.asarray(self._dense("feature_gram"))
 
     @property
@@ -223,9 +223,9 @@ class ClassGeometry:
         weights = self.priors[present]
         gram = self.feature_gram[np.ix_(present, present)]
         row = gram @ weights
-        centred = np.full_like(self.feature_gram, np.nan)
-        centred[np.ix_(present, present)] = gram - row[:, None] - row[None, :] + weights @ row
-        return centred
+        centered = np.full_like(self.feature_gram, np.nan)
+        centered[np.ix_(present, present)] = gram - row[:, None] - row[None, :] + weights @ row
+        return centered
 
     def cosines(self, centered: bool = False) -> FloatArray:
         """Cosines between class means, shape (K, K); NaN where a mean is zero or its class absent.
@@ -244,7 +244,7 @@ class ClassGeometry:
     def mean_cosine(self, centered: bool = False) -> float:
         """Average cosine over pairs of distinct present classes; NaN if a mean is zero or there is no pair.
 
-        Uncentred, it needs no K × K matrix where the geometry knows its diagonal and quadratic form without.
+        Uncentered, it needs no K × K matrix where the geometry knows its diagonal and quadratic form without.
         """
         gram = self._feature_gram
         if isinstance(gram, BlockMatrix | FormMatrix) and not centered:
@@ -259,7 +259,7 @@ class ClassGeometry:
         return float(cosines[~np.eye(len(present), dtype=bool)].mean())
 
     def cosine(self, k: int, l: int) -> float:  # noqa: E741 (the notation table's letters)
-        """Cosine between the uncentred means of classes `k` and `l`; NaN if either is zero, as in `cosines`."""
+        """Cosine between the uncentered means of classes `k` and `l`; NaN if either is zero, as in `cosines`."""
         norms = self.norm(k) * self.norm(l)
         if not norms > 0:
             return float("nan")
@@ -269,7 +269,7 @@ class ClassGeometry:
         return float(np.clip(inner / norms, -1, 1)) if k != l else 1.0
 
     def norm(self, k: int) -> float:
-        """Length of the uncentred mean of class `k`; 0 where it is rounding, NaN for an absent class.
+        """Length of the uncentered mean of class `k`; 0 where it is rounding, NaN for an absent class.
 
         Rounding is 64 eps of the longest mean. For a long tail of distinct counts above the size at which it is
         decomposed, squared lengths are known to some 1e-12 of the largest: a mean below 2e-6 of the longest is 0, and
@@ -291,7 +291,7 @@ class ClassGeometry:
         target : str, ClassGeometry or (K, K) array
             ``"simplex_etf"``, ``"orthogonal"``, another geometry, or a Gram matrix.
         centered : bool
-            Compare the means about the global mean. Another geometry is then centred too; a named
+            Compare the means about the global mean. Another geometry is then centered too; a named
             frame or a Gram matrix is taken as it stands.
 
         Returns

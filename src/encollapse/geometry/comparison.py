@@ -17,7 +17,7 @@ from encollapse.geometry.frames import frame_distance
 from encollapse.metrics.undefined import Undefined
 
 MEANINGS = {
-    "gram_error": "|G_meas - G_pred|_F / |G_pred|_F, uncentred class means",
+    "gram_error": "|G_meas - G_pred|_F / |G_pred|_F, uncentered class means",
     "shape_error": "|G_meas/|G_meas| - G_pred/|G_pred||_F, free of scale",
     "cosine_error": "largest difference of a cosine between class means",
     "bias_error": "largest difference of a bias entry",

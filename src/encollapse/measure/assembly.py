@@ -11,7 +11,7 @@ import numpy as np
 from encollapse._internal.typing import FloatArray
 from encollapse.geometry.class_geometry import ClassGeometry
 from encollapse.geometry.lazy_matrix import LazyMatrix
-from encollapse.measure.decisions.classifier import Classifier
+from encollapse.measure.decisions.classifier import LinearClassifier
 from encollapse.measure.decisions.counter import Decisions, no_decisions
 from encollapse.measure.moments.threads import one_library
 from encollapse.measure.result import VALUES, Collapse
@@ -22,7 +22,7 @@ from encollapse.metrics.undefined import OUT_OF_RANGE
 
 def assemble(
     statistics: ClassStatistics,
-    classifier: Classifier,
+    classifier: LinearClassifier,
     convention: str | Convention,
     decisions: Decisions,
     provenance: Mapping[str, Any] | None = None,
@@ -73,7 +73,7 @@ def route_of(statistics: ClassStatistics) -> str:
 
 
 def geometry_of(
-    statistics: ClassStatistics, classifier: Classifier, provenance: Mapping[str, Any]
+    statistics: ClassStatistics, classifier: LinearClassifier, provenance: Mapping[str, Any]
 ) -> ClassGeometry:
     """Gram matrices of the measured means and classifier, each built when it is first read."""
     means, weight = statistics.means, classifier.weight
@@ -95,7 +95,7 @@ def geometry_of(
 
 def _centered_gram(statistics: ClassStatistics) -> FloatArray:
     """Gram matrix (K, K) of the means about the global mean, from deviations that kept their digits."""
-    centred = statistics.centered("sample")
+    centered = statistics.centered("sample")
     rows = np.full(statistics.means.shape, np.nan)
-    rows[centred.classes] = np.where((centred.norms > centred.rounding)[:, None], centred.deviations, 0.0)
+    rows[centered.classes] = np.where((centered.norms > centered.rounding)[:, None], centered.deviations, 0.0)
     return np.asarray(rows @ rows.T)

@@ -12,7 +12,7 @@ from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike, FloatArray
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.measure.assembly import assemble
-from encollapse.measure.decisions.classifier import Classifier
+from encollapse.measure.decisions.classifier import LinearClassifier
 from encollapse.measure.decisions.counter import no_decisions
 from encollapse.measure.moments import distributed, inputs
 from encollapse.measure.moments import files as moment_files
@@ -36,7 +36,7 @@ _LONG_BLOCK = 2**24
 class ClassMoments:
     """Counts, means and within-class scatter, gathered in one pass and safe at any degree of collapse.
 
-    Only differences to a provisional centre of each class are added up, to float64 totals, so that spreads
+    Only differences to a provisional center of each class are added up, to float64 totals, so that spreads
     of 1e-8 about means of size 10 are still right (see :mod:`encollapse.measure.moments.accumulate`). Batches of
     a thousand rows or more are worth their while, as every one is added to a (d, d) total.
 
@@ -230,7 +230,7 @@ class ClassMoments:
         """
         return assemble(
             self.statistics(),
-            Classifier.of(weight, bias, encoding, self.num_classes, self.feature_dim),
+            LinearClassifier.of(weight, bias, encoding, self.num_classes, self.feature_dim),
             convention,
             no_decisions("moments do not keep the features; use measure.collapse or measure_model"),
         )

@@ -7,7 +7,7 @@ from encollapse._internal.typing import ArrayLike
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError
 from encollapse.measure.class_moments import ClassMoments
-from encollapse.measure.decisions.classifier import Classifier, require_encoding
+from encollapse.measure.decisions.classifier import LinearClassifier, require_encoding
 from encollapse.measure.moments.inputs import FeatureRows, float64_device, labels_for
 from encollapse.measure.moments.projection import keeps_covariance
 from encollapse.measure.result import Collapse
@@ -44,7 +44,7 @@ def collapse(
     bias : (q,), optional
         Its bias; None with a weight means that the layer has none.
     encoding : Encoding, optional
-        What the outputs were trained towards. With it the classifier decides by :meth:`Encoding.decode` of
+        What the outputs were trained toward. With it the classifier decides by :meth:`Encoding.decode` of
         ``W h + b``, without it for the largest output.
     loss : {"mse", "cross_entropy"}
         What it was trained with: it decides which codeword is nearest, where they differ in norm or entropy.
@@ -75,7 +75,7 @@ def collapse(
         raise ArgumentError("features: no samples; at least one row is needed")
     classes = _num_classes(num_classes, encoding, labels, rows.num_rows)
     targets = labels_for(labels, classes, rows.num_rows)
-    classifier = Classifier.of(weight, bias, encoding, classes, rows.feature_dim, loss)
+    classifier = LinearClassifier.of(weight, bias, encoding, classes, rows.feature_dim, loss)
     device = "cpu" if rows.device.type == "mps" else rows.device
     moments = ClassMoments(
         classes,

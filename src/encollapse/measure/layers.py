@@ -14,7 +14,7 @@ from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.measure.class_moments import ClassMoments
 from encollapse.measure.forward.capture import capture, find_layer
 from encollapse.measure.forward.running import placed, run, undisturbed
-from encollapse.measure.model import labelled_batches
+from encollapse.measure.model import labeled_batches
 from encollapse.measure.moments.inputs import float64_device
 from encollapse.measure.moments.projection import keeps_covariance
 from encollapse.measure.result import Collapse
@@ -70,7 +70,7 @@ def measure_layers(
         raise ArgumentError("layers: name at least one")
     moments: dict[str, ClassMoments] = {}
     with placed(model, device) as place, undisturbed(model, place, loader):
-        for inputs, targets in labelled_batches(loader, label_key):
+        for inputs, targets in labeled_batches(loader, label_key):
             with ExitStack() as stack:
                 captured = {n: stack.enter_context(capture(model, m)) for n, m in named.items()}
                 run(model, inputs, place)

@@ -15,7 +15,7 @@ from encollapse._internal.typing import IntArray
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.measure.class_moments import ClassMoments
-from encollapse.measure.decisions.classifier import Classifier, require_encoding
+from encollapse.measure.decisions.classifier import LinearClassifier, require_encoding
 from encollapse.measure.forward.capture import capture, find_layer
 from encollapse.measure.forward.feature_store import DEFAULT_BUDGET, FeatureStore
 from encollapse.measure.forward.running import placed, run, run_to_last_linear, undisturbed
@@ -65,7 +65,7 @@ def measure_model(
         first batch runs through; its name is in ``geometry.provenance["head"]``. Metrics of the
         classifier need it to be a ``torch.nn.Linear``.
     encoding, loss
-        What the outputs were trained towards, and how; see :func:`encollapse.measure.collapse`.
+        What the outputs were trained toward, and how; see :func:`encollapse.measure.collapse`.
     num_classes : int, optional
         K. Default: that of the encoding, otherwise the number of outputs of the head.
     device : str or torch.device, optional
@@ -104,7 +104,7 @@ def measure_model(
         reader = _Reader(model, head, place)
         labels: list[IntArray] = []
         moments: ClassMoments | None = None
-        for inputs, targets in tracked(labelled_batches(loader, label_key), _length(loader), show=progress):
+        for inputs, targets in tracked(labeled_batches(loader, label_key), _length(loader), show=progress):
             features, classes = reader.read(inputs, targets)
             if moments is None:
                 count = _num_classes(num_classes, encoding, reader.head)
@@ -127,7 +127,7 @@ def measure_model(
         if merged:
             moments.all_reduce()
         linear = reader.head if isinstance(reader.head, nn.Linear) else None
-        classifier = Classifier.of(
+        classifier = LinearClassifier.of(
             None if linear is None else linear.weight,
             None if linear is None else linear.bias,
             encoding,
@@ -180,7 +180,7 @@ class _Reader:
         return rows, checked
 
 
-def labelled_batches(loader: Iterable[Any], label_key: str | None) -> Iterator[tuple[Any, Any]]:
+def labeled_batches(loader: Iterable[Any], label_key: str | None) -> Iterator[tuple[Any, Any]]:
     """Yield inputs and labels of each batch, checked for their form."""
     if not isinstance(loader, Iterable):
         raise ArgumentTypeError(

@@ -45,7 +45,7 @@ class Details:
 
 @dataclass(frozen=True, eq=False)
 class Collapse:
-    """Collapse metrics of labelled features. Values are floats, or None with a reason in `missing`.
+    """Collapse metrics of labeled features. Values are floats, or None with a reason in `missing`.
 
     Lengths are in units of the features, biases in units of the labels; all other values have no unit.
     Classes without samples enter nothing. Formulas and references are in the docstrings of
@@ -112,7 +112,7 @@ class Collapse:
     def per_class(self) -> list[dict[str, float | int | None]]:
         """One row for each class with samples, the least collapsed first.
 
-        ``label``, ``count``, ``spread`` (root of the trace of its covariance), ``norm`` (length of its centred
+        ``label``, ``count``, ``spread`` (root of the trace of its covariance), ``norm`` (length of its centered
         mean), ``nearest`` (the class whose mean is nearest), ``distance`` (to it) and ``cdnv``, the largest
         ``(v_k + v_l)/(2|m_k - m_l|²)`` over the other classes; None where there is no other class. Lengths that are
         rounding are 0, and ``cdnv`` is infinite where the means of two classes coincide.

@@ -12,8 +12,8 @@ import torch
 from encollapse._internal.typing import IntArray
 from encollapse.measure.assembly import assemble
 from encollapse.measure.class_moments import ClassMoments
-from encollapse.measure.decisions.classifier import Classifier
-from encollapse.measure.decisions.counter import Tally, classifier_rule
+from encollapse.measure.decisions.classifier import LinearClassifier
+from encollapse.measure.decisions.counter import DecisionCounter, classifier_rule
 from encollapse.measure.decisions.rules import NearestMean
 from encollapse.measure.moments import distributed
 from encollapse.measure.moments.inputs import RowSource
@@ -30,7 +30,7 @@ def finish(
     source: RowSource,
     labels: IntArray,
     moments: ClassMoments,
-    classifier: Classifier,
+    classifier: LinearClassifier,
     convention: str | Convention,
     provenance: Mapping[str, Any] | None = None,
     *,
@@ -58,7 +58,7 @@ def finish(
         wanted = bool(distributed.total(torch.tensor(int(wanted), device=distributed.carrier_device())))
     if wanted:
         statistics = again(double=True)
-    tally = Tally(
+    tally = DecisionCounter(
         NearestMean(statistics, device), classifier_rule(classifier, statistics.num_classes, device)
     )
     projection = None if moments.covariance else Projection.worthwhile(statistics, averaging, device)

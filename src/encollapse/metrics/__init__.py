@@ -3,7 +3,6 @@
 A metric either returns a finite number or raises :class:`Undefined` with the reason why there is none.
 """
 
-from encollapse.metrics.balance import balance
 from encollapse.metrics.bias import (
     bias_to_label_mean,
     cosine_margin,
@@ -11,9 +10,8 @@ from encollapse.metrics.bias import (
     mean_output,
     row_sum,
 )
-from encollapse.metrics.cdnv import cdnv
 from encollapse.metrics.convention import PRESETS, Convention, as_convention
-from encollapse.metrics.mse_decomposition import MseDecomposition, mse_decomposition
+from encollapse.metrics.layer_balance import balance
 from encollapse.metrics.nc1 import (
     floor,
     nc1_normalized,
@@ -44,6 +42,8 @@ from encollapse.metrics.ranks import (
     stable_rank,
 )
 from encollapse.metrics.registry import DETAILS, METRICS, Metric, MetricInputs, evaluate
+from encollapse.metrics.separation import cdnv
+from encollapse.metrics.squared_error import MseDecomposition, mse_decomposition
 from encollapse.metrics.undefined import Undefined
 
 __all__ = [

@@ -1,7 +1,7 @@
 """What the bias does to the labels: two residuals of the optimality conditions of the bias.
 
 Both are about the objective, in which every sample counts once, so the averages are over samples in
-every convention: at a minimiser ``W μ + b - ē = -λ_b b``, and ``b = ē`` where the bias is free
+every convention: at a minimizer ``W μ + b - ē = -λ_b b``, and ``b = ē`` where the bias is free
 :cite:p:`massion2026`.
 """
 
@@ -24,14 +24,14 @@ def label_centering(
 ) -> float:
     """``|W μ + b - ē|`` (Euclidean): by how much the mean output misses the mean codeword.
 
-    Shapes: weight (q, d), bias (q,), mean_codeword (q,). At a minimiser it is ``λ_b |b|``, not 0.
+    Shapes: weight (q, d), bias (q,), mean_codeword (q,). At a minimizer it is ``λ_b |b|``, not 0.
     """
     mean = statistics.centered("sample").global_mean
     return float(np.linalg.norm(weight @ mean + bias - mean_codeword))
 
 
 def mean_output(statistics: ClassStatistics, weight: FloatArray, bias: FloatArray) -> float:
-    """``|W μ + b|``: the mean output. Where labels are not centred it need not vanish, see `label_centering`."""
+    """``|W μ + b|``: the mean output. Where labels are not centered it need not vanish, see `label_centering`."""
     return float(np.linalg.norm(weight @ statistics.centered("sample").global_mean + bias))
 
 
@@ -45,7 +45,7 @@ def row_sum(weight: FloatArray) -> float:
 
 
 def cosine_margin(statistics: ClassStatistics, weight: FloatArray) -> float:
-    """Least over classes of ``cos(w_k, m_k) - max_l≠k cos(w_l, m_k)``, at the uncentred means."""
+    """Least over classes of ``cos(w_k, m_k) - max_l≠k cos(w_l, m_k)``, at the uncentered means."""
     present = statistics.present
     if len(weight) != statistics.num_classes or len(present) < 2:
         raise Undefined("one output a class and at least two classes with samples are needed")

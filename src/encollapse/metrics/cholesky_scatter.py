@@ -46,7 +46,7 @@ def largest_sum(matrix: FloatArray) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Factored:
+class CholeskyScatter:
     """A symmetric positive semidefinite matrix, its largest column sum, and the factor of the quotient.
 
     Parameters
@@ -66,8 +66,8 @@ class Factored:
     condition: float = 0.0
 
     @classmethod
-    def of(cls, matrix: FloatArray, algebra: LinearAlgebra = NUMPY) -> Factored:
-        """Factorise."""
+    def of(cls, matrix: FloatArray, algebra: LinearAlgebra = NUMPY) -> CholeskyScatter:
+        """Factorize."""
         size = largest_sum(matrix)
         usable = 0.0 < size < np.inf
         lower, condition = _conditioned(matrix / size, algebra, 1.0) if usable else (None, 0.0)

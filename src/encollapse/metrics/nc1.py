@@ -7,8 +7,8 @@ import numpy as np
 from scipy.linalg import solve
 
 from encollapse._internal.typing import FloatArray
-from encollapse.metrics import cholesky_scatter as factorised
-from encollapse.metrics.cholesky_scatter import Factored, quotient_of_factors
+from encollapse.metrics import cholesky_scatter as factorized
+from encollapse.metrics.cholesky_scatter import CholeskyScatter, quotient_of_factors
 from encollapse.metrics.convention import DEFAULT, Convention
 from encollapse.metrics.statistics import CenteredMeans, ClassStatistics
 from encollapse.metrics.undefined import Undefined, Unresolved, centered_means, distinct_means
@@ -31,7 +31,7 @@ _EPS = float(np.finfo(np.float64).eps)
 def nc1_pinv(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
     """``tr(Σ_W Σ_B⁺)/K`` over the K present classes :cite:p:`papyan2020`.
 
-    With the weighted centred means ``Mc = U S Vᵀ`` (``Σ_B = Mc Mcᵀ``) this is ``Σ_j u_jᵀ Σ_W u_j / s_j²``,
+    With the weighted centered means ``Mc = U S Vᵀ`` (``Σ_B = Mc Mcᵀ``) this is ``Σ_j u_jᵀ Σ_W u_j / s_j²``,
     taken over the known rank ``min(K - 1, d)``: a cut-off in pinv either drops small class directions or
     inverts the spurious K-th one. Cholesky factors of ``Σ_B`` on its range give it where they are well
     conditioned, and otherwise the singular vectors, of which only
@@ -49,29 +49,29 @@ def nc1_quotient(statistics: ClassStatistics, convention: Convention = DEFAULT) 
     projected = statistics.projected
     if projected is None:
         within = factored_within(statistics, convention)
-        centred = distinct_means(statistics, convention.averaging)
-        deviations = centred.deviations
+        centered = distinct_means(statistics, convention.averaging)
+        deviations = centered.deviations
     else:
         if projected.averaging != convention.within_averaging and not statistics.balanced:
             raise Undefined(f"the covariance along the class means is {projected.averaging}-averaged")
-        within = Factored.of(projected.matrix, statistics.algebra)
-        centred = distinct_means(statistics, convention.averaging)
-        deviations = statistics.algebra.product(centred.deviations, projected.basis.T)
-    weights = _between_weights(centred, convention)
-    as_averaged = projected is None and np.array_equal(weights, centred.weights)
+        within = CholeskyScatter.of(projected.matrix, statistics.algebra)
+        centered = distinct_means(statistics, convention.averaging)
+        deviations = statistics.algebra.product(centered.deviations, projected.basis.T)
+    weights = _between_weights(centered, convention)
+    as_averaged = projected is None and np.array_equal(weights, centered.weights)
     return _quotient_trace(
         within,
         deviations,
         weights,
-        centred,
-        partial(getattr, centred, "between") if as_averaged else None,
+        centered,
+        partial(getattr, centered, "between") if as_averaged else None,
     )
 
 
 def nc1_trace_ratio(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
     """``tr Σ_W / tr Σ_B`` :cite:p:`tirer2023`."""
-    centred = distinct_means(statistics, convention.averaging)
-    between = float(_between_weights(centred, convention) @ centred.norms**2)
+    centered = distinct_means(statistics, convention.averaging)
+    between = float(_between_weights(centered, convention) @ centered.norms**2)
     return within_trace(statistics, convention) / between
 
 
@@ -99,14 +99,14 @@ def vci(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
     directions without any spread to ``1/(1 + s) = 0`` as the pseudo-inverse does.
     """
     within = factored_within(statistics, convention)
-    centred = centered_means(statistics, convention.averaging)
+    centered = centered_means(statistics, convention.averaging)
     rank = min(statistics.num_present - 1, statistics.feature_dim)
     if within.size <= 0.0:
-        if centred.coincide:
+        if centered.coincide:
             raise Undefined("all features are the same")
         return 0.0
-    value = _vci(within, centred, rank)
-    if _vci_rounding(statistics, within, centred, rank) > max(_RESOLVED * value, _NEGLIGIBLE):
+    value = _vci(within, centered, rank)
+    if _vci_rounding(statistics, within, centered, rank) > max(_RESOLVED * value, _NEGLIGIBLE):
         raise Unresolved(UNRESOLVED)
     return value
 
@@ -127,13 +127,13 @@ def wants_exact_covariance(statistics: ClassStatistics, convention: Convention =
     return False
 
 
-def _vci(within: Factored, centred: CenteredMeans, rank: int) -> float:
+def _vci(within: CholeskyScatter, centered: CenteredMeans, rank: int) -> float:
     dim = len(within.matrix)
     if within.lower is not None:
-        value = _share_within(within, within.lower, centred)
+        value = _share_within(within, within.lower, centered)
         if value is not None:
             return value / rank
-    scaled, means = within.matrix / within.size, centred.weighted / np.sqrt(within.size)
+    scaled, means = within.matrix / within.size, centered.weighted / np.sqrt(within.size)
     spreads, axes = np.linalg.eigh(scaled)
     spreads = np.maximum(spreads, _EPS * dim * spreads[-1])
     whitened = means @ (axes / np.sqrt(spreads))
@@ -141,7 +141,9 @@ def _vci(within: Factored, centred: CenteredMeans, rank: int) -> float:
     return float((1.0 / (1.0 + ratios)).mean())
 
 
-def _vci_rounding(statistics: ClassStatistics, within: Factored, centred: CenteredMeans, rank: int) -> float:
+def _vci_rounding(
+    statistics: ClassStatistics, within: CholeskyScatter, centered: CenteredMeans, rank: int
+) -> float:
     """By how much rounding of the products in ``Σ_W`` moves `vci`, as a standard deviation.
 
     To first order a change ``E`` of ``Σ_W`` moves it by ``tr(C E)/r`` with ``C = Σ_T⁻¹ Σ_B Σ_T⁻¹ = Y Yᵀ``. Entries
@@ -153,49 +155,49 @@ def _vci_rounding(statistics: ClassStatistics, within: Factored, centred: Center
     if statistics.num_samples <= statistics.feature_dim + 1:
         return 0.0  # Σ_W and Σ_B share no direction, and the index is 0 but for rounding
     own = np.diag(within.matrix)
-    total = within.matrix + centred.weighted.T @ centred.weighted
+    total = within.matrix + centered.weighted.T @ centered.weighted
     total[np.diag_indices_from(total)] += eps * own.max()
-    columns = solve(total, centred.weighted.T, assume_a="sym", check_finite=False)
+    columns = solve(total, centered.weighted.T, assume_a="sym", check_finite=False)
     return float(eps * np.linalg.norm(columns.T @ (own[:, None] * columns)) / rank)
 
 
 def _quotient_trace(
-    within: Factored,
+    within: CholeskyScatter,
     deviations: FloatArray,
     weights: FloatArray,
-    centred: CenteredMeans,
+    centered: CenteredMeans,
     between: Callable[[], FloatArray] | None,
 ) -> float:
     """``tr(Σ_W Σ_B⁺)``, by triangular factors where Σ_B is well conditioned on its range.
 
-    ``Σ_B`` is the sum of `weights` (P,) times the squares of `deviations` (P, d), those of `centred` or their
-    coordinates in a basis, whose sum weighted as `centred` is zero: its rank is at most P - 1, whatever the
+    ``Σ_B`` is the sum of `weights` (P,) times the squares of `deviations` (P, d), those of `centered` or their
+    coordinates in a basis, whose sum weighted as `centered` is zero: its rank is at most P - 1, whatever the
     weights. `between` gives it in units of the largest square, where that is known already.
     """
-    covariance, algebra = within.matrix, centred.algebra
-    peak = float(centred.norms.max())
+    covariance, algebra = within.matrix, centered.algebra
+    peak = float(centered.norms.max())
     rank = min(len(deviations) - 1, deviations.shape[1])
-    if peak > _FAR_ABOVE_ROUNDING * centred.rounding:
+    if peak > _FAR_ABOVE_ROUNDING * centered.rounding:
         if rank == deviations.shape[1]:
             known = algebra.gram(_weighted(deviations, weights, peak)) if between is None else between()
-            lower = factorised.factor(known, algebra)
+            lower = factorized.factor(known, algebra)
             if lower is not None and within.lower is not None:
                 return within.size / peak**2 * quotient_of_factors(lower, within.lower, algebra)
             if lower is not None:
                 half = algebra.solve(lower, covariance / peak**2)
                 return float(np.trace(algebra.solve(lower, half.T)))
         else:
-            null = centred.weights / np.sqrt(weights)
-            rows = factorised.without_null_direction(
+            null = centered.weights / np.sqrt(weights)
+            rows = factorized.without_null_direction(
                 _weighted(deviations, weights, peak), null / np.linalg.norm(null)
             )
-            lower = factorised.factor(algebra.product(rows, rows.T), algebra)
+            lower = factorized.factor(algebra.product(rows, rows.T), algebra)
             if lower is not None:
                 # Σ_B⁺ = Bᵀ B with B = (R Rᵀ)⁻¹ R for the rows R of full rank.
                 inverse = algebra.solve(lower, algebra.solve(lower, rows), transposed=True)
                 return float(np.vdot(algebra.product(inverse, covariance / peak**2), inverse))
     _, lengths, directions = np.linalg.svd(_weighted(deviations, weights, 1.0), full_matrices=False)
-    tolerance = _EPS * max(deviations.shape) * lengths[0] + centred.rounding
+    tolerance = _EPS * max(deviations.shape) * lengths[0] + centered.rounding
     lengths = lengths[:rank][lengths[:rank] > tolerance]
     if not len(lengths):
         raise Undefined("all class means coincide up to rounding")
@@ -209,29 +211,29 @@ def _weighted(deviations: FloatArray, weights: FloatArray, unit: float) -> Float
     return np.asarray(deviations * (np.sqrt(weights) / unit)[:, None])
 
 
-def _between_weights(centred: CenteredMeans, convention: Convention) -> FloatArray:
+def _between_weights(centered: CenteredMeans, convention: Convention) -> FloatArray:
     """Weights of the classes in ``Σ_B``."""
-    size, dim = centred.deviations.shape
-    weights = np.full(size, 1.0 / size) if convention.between == "class" else centred.weights
+    size, dim = centered.deviations.shape
+    weights = np.full(size, 1.0 / size) if convention.between == "class" else centered.weights
     return np.asarray(weights * (size / dim)) if convention.between_per_dim else weights
 
 
-def _share_within(within: Factored, lower: FloatArray, centred: CenteredMeans) -> float | None:
+def _share_within(within: CholeskyScatter, lower: FloatArray, centered: CenteredMeans) -> float | None:
     """``Σ 1/(1 + s_i)`` over the between-class directions from Cholesky factors, None where those fail.
 
     `lower` is the factor of `within`.
     """
-    size, algebra = within.size, centred.algebra
-    if len(centred.deviations) > len(lower):
+    size, algebra = within.size, centered.algebra
+    if len(centered.deviations) > len(lower):
         # All d directions: tr((Σ_W + Σ_B)⁻¹ Σ_W), a sum of squares.
-        both = centred.between * (centred.norms.max() ** 2 / size)
-        total = factorised.factor(np.add(both, within.matrix / size, out=both), algebra)
+        both = centered.between * (centered.norms.max() ** 2 / size)
+        total = factorized.factor(np.add(both, within.matrix / size, out=both), algebra)
         return None if total is None else quotient_of_factors(total, lower, algebra)
-    means = centred.weighted / np.sqrt(size)
-    rows = factorised.without_null_direction(means, np.sqrt(centred.weights))
+    means = centered.weighted / np.sqrt(size)
+    rows = factorized.without_null_direction(means, np.sqrt(centered.weights))
     whitened = algebra.solve(lower, rows.T)
     identity = np.eye(len(rows))
-    total = factorised.factor(identity + algebra.gram(whitened), algebra)
+    total = factorized.factor(identity + algebra.gram(whitened), algebra)
     return None if total is None else quotient_of_factors(total, identity, algebra)
 
 
@@ -252,7 +254,7 @@ def within_trace(statistics: ClassStatistics, convention: Convention) -> float:
     return float(statistics.weights(convention.within_averaging) @ traces)
 
 
-def factored_within(statistics: ClassStatistics, convention: Convention) -> Factored:
+def factored_within(statistics: ClassStatistics, convention: Convention) -> CholeskyScatter:
     """``Σ_W`` (d, d) under the averaging of the convention, with its Cholesky factor.
 
     Raises

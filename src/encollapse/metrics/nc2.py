@@ -18,43 +18,43 @@ def nc2_equinorm(statistics: ClassStatistics, convention: Convention = DEFAULT) 
 
 
 def nc2_equiangular(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
-    """Standard deviation over pairs of the cosines of centred means :cite:p:`papyan2020`.
+    """Standard deviation over pairs of the cosines of centered means :cite:p:`papyan2020`.
 
     0 where all angles are alike, whichever angle that is.
     """
-    centred = directed_means(statistics, convention.averaging)
-    return centred.pairs.cosines.deviation
+    centered = directed_means(statistics, convention.averaging)
+    return centered.pairs.cosines.deviation
 
 
 def nc2_max_angle(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
     """Mean over pairs of ``|cos(m_k - μ, m_l - μ) + 1/(K - 1)|`` :cite:p:`papyan2020`.
 
     0 where the angles are the widest that K directions can have. The absolute value is inside the mean:
-    the signed mean vanishes for centred unit vectors whatever their angles.
+    the signed mean vanishes for centered unit vectors whatever their angles.
     """
-    centred = directed_means(statistics, convention.averaging)
-    return centred.pairs.from_widest
+    centered = directed_means(statistics, convention.averaging)
+    return centered.pairs.from_widest
 
 
 def nc2_etf(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
-    """``|G/|G| - T/|T||_F`` of the centred means against a simplex ETF, the form of :cite:t:`zhu2021`."""
-    centred = distinct_means(statistics, convention.averaging)
-    found, widest = centred.pairs, -1.0 / (statistics.num_present - 1)
-    return two_valued_distance(found.norms**2, found.centred, pairs=2, off_diagonal=widest)
+    """``|G/|G| - T/|T||_F`` of the centered means against a simplex ETF, the form of :cite:t:`zhu2021`."""
+    centered = distinct_means(statistics, convention.averaging)
+    found, widest = centered.pairs, -1.0 / (statistics.num_present - 1)
+    return two_valued_distance(found.norms**2, found.centered, pairs=2, off_diagonal=widest)
 
 
 def nc2_etf_uncentered(statistics: ClassStatistics) -> float:
-    """``|G/|G| - T/|T||_F`` of the uncentred means against a simplex ETF :cite:p:`massion2026`."""
+    """``|G/|G| - T/|T||_F`` of the uncentered means against a simplex ETF :cite:p:`massion2026`."""
     return _uncentered_distance(statistics, simplex=True)
 
 
 def nc2_orthogonal(statistics: ClassStatistics) -> float:
-    """``|G/|G| - I/|I||_F`` of the uncentred means against an orthogonal frame :cite:p:`massion2026`."""
+    """``|G/|G| - I/|I||_F`` of the uncentered means against an orthogonal frame :cite:p:`massion2026`."""
     return _uncentered_distance(statistics, simplex=False)
 
 
 def nc2_general_frame(statistics: ClassStatistics, lengths: ArrayLike | None = None) -> float:
-    """``|G/|G| - D/|D||_F`` of the uncentred means against ``D = diag(s_k)``, orthogonal of other lengths.
+    """``|G/|G| - D/|D||_F`` of the uncentered means against ``D = diag(s_k)``, orthogonal of other lengths.
 
     `lengths` (P,) are the squared lengths ``s_k`` of the present classes; by default the measured ones, so
     that only the angles count, as imbalanced data make the lengths differ.
@@ -82,14 +82,14 @@ def nc2_etf_weight(weight: FloatArray, convention: Convention = DEFAULT) -> floa
 
 
 def gnc2_log(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
-    """Standard deviation over pairs of ``log(1/|û_k - û_l|)``, û the unit centred means.
+    """Standard deviation over pairs of ``log(1/|û_k - û_l|)``, û the unit centered means.
 
     0 where the directions are spread evenly over the sphere; unlike the angles of a simplex ETF this can
     be had for more classes than dimensions :cite:p:`liu2023,wu2024`.
     """
-    centred = directed_means(statistics, convention.averaging)
-    _require_distinct_directions(centred)
-    return centred.pairs.logs.deviation
+    centered = directed_means(statistics, convention.averaging)
+    _require_distinct_directions(centered)
+    return centered.pairs.logs.deviation
 
 
 def gnc2_riesz(
@@ -97,17 +97,17 @@ def gnc2_riesz(
 ) -> float:
     """Coefficient of variation over pairs of the Riesz kernel ``|û_k - û_l|^-s`` :cite:p:`liu2023`."""
     power = -0.5 * checks.positive(exponent, "exponent")
-    centred = directed_means(statistics, convention.averaging)
-    _require_distinct_directions(centred)
-    units = centred.deviations / centred.norms[:, None]
+    centered = directed_means(statistics, convention.averaging)
+    _require_distinct_directions(centered)
+    units = centered.deviations / centered.norms[:, None]
     mean, deviation = pairs.mean_and_deviation(lambda: pairs.distance_tiles(units), lambda s: s**power)
     return deviation / mean
 
 
-def _require_distinct_directions(centred: CenteredMeans) -> None:
+def _require_distinct_directions(centered: CenteredMeans) -> None:
     # A direction is known as well as its deviation is, and that is known to `rounding`.
-    if centred.pairs.closest_directions <= centred.rounding / centred.norms.min():
-        raise Undefined("two centred class means have the same direction")
+    if centered.pairs.closest_directions <= centered.rounding / centered.norms.min():
+        raise Undefined("two centered class means have the same direction")
 
 
 def _uncentered_distance(statistics: ClassStatistics, *, simplex: bool) -> float:
@@ -115,7 +115,7 @@ def _uncentered_distance(statistics: ClassStatistics, *, simplex: bool) -> float
     found = statistics.centered("sample").pairs
     widest = -1.0 / (statistics.num_present - 1)
     return two_valued_distance(
-        found.uncentred_norms**2, found.uncentred, pairs=2, off_diagonal=widest if simplex else 0.0
+        found.uncentered_norms**2, found.uncentered, pairs=2, off_diagonal=widest if simplex else 0.0
     )
 
 

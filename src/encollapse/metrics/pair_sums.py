@@ -19,11 +19,11 @@ _CLOSE = 1e-3
 _DIRECT_ENTRIES = 2**20
 
 
-class Spread:
+class PairSpread:
     """Mean and sum of squared deviations of many numbers, kept as sums about one of them."""
 
     def __init__(self) -> None:
-        self._centre = float("nan")
+        self._center = float("nan")
         self._count = self._first = self._second = 0.0
 
     def add(self, values: FloatArray, *, diagonal: int | None = None, weight: float = 1.0) -> None:
@@ -33,8 +33,8 @@ class Spread:
         first row; its entries are left out.
         """
         if self._count == 0:
-            self._centre = float(values[0, -1])
-        values -= self._centre
+            self._center = float(values[0, -1])
+        values -= self._center
         count = values.size
         if diagonal is not None:
             rows = np.arange(len(values))
@@ -47,7 +47,7 @@ class Spread:
     @property
     def mean(self) -> float:
         """Mean of the numbers."""
-        return self._centre + self._first / self._count
+        return self._center + self._first / self._count
 
     @property
     def squares(self) -> float:
@@ -64,20 +64,20 @@ class Spread:
 class PairSums:
     """What the metrics over pairs ``k < l`` of P class means are made of.
 
-    Lengths are in units of `peak`, the longest centred mean, unless said otherwise.
+    Lengths are in units of `peak`, the longest centered mean, unless said otherwise.
 
     Parameters
     ----------
     peak : float
-        Length of the longest centred mean, in units of the features.
+        Length of the longest centered mean, in units of the features.
     norms : (P,)
-        Lengths of the centred means.
-    centred, uncentred : Spread
-        Inner products of centred means, and of the means themselves in units of `uncentred_peak`.
-    uncentred_norms : (P,)
+        Lengths of the centered means.
+    centered, uncentered : PairSpread
+        Inner products of centered means, and of the means themselves in units of `uncentered_peak`.
+    uncentered_norms : (P,)
         Lengths of the means in units of the longest.
-    cosines, logs : Spread
-        Cosines of centred means, and ``log(1/|û_k - û_l|)`` of their directions û.
+    cosines, logs : PairSpread
+        Cosines of centered means, and ``log(1/|û_k - û_l|)`` of their directions û.
     closest : tuple of float and two ints
         Least distance of two means, and which two.
     closest_directions : float
@@ -90,12 +90,12 @@ class PairSums:
 
     peak: float
     norms: FloatArray
-    uncentred_norms: FloatArray
+    uncentered_norms: FloatArray
     inverse_squares: FloatArray
-    centred: Spread = field(default_factory=Spread)
-    uncentred: Spread = field(default_factory=Spread)
-    cosines: Spread = field(default_factory=Spread)
-    logs: Spread = field(default_factory=Spread)
+    centered: PairSpread = field(default_factory=PairSpread)
+    uncentered: PairSpread = field(default_factory=PairSpread)
+    cosines: PairSpread = field(default_factory=PairSpread)
+    logs: PairSpread = field(default_factory=PairSpread)
     closest: tuple[float, int, int] = (float("inf"), 0, 0)
     closest_directions: float = float("inf")
     from_widest: float = 0.0
@@ -107,7 +107,9 @@ def pair_sums(deviations: FloatArray, global_mean: FloatArray, algebra: LinearAl
         return _Sweep(deviations, global_mean, algebra).sums()
 
 
-def two_valued_distance(diagonal: FloatArray, others: Spread, *, pairs: int, off_diagonal: float) -> float:
+def two_valued_distance(
+    diagonal: FloatArray, others: PairSpread, *, pairs: int, off_diagonal: float
+) -> float:
     """``|A/|A| - T/|T||_F`` for the T with ones on the diagonal and `off_diagonal` elsewhere.
 
     A is given by its diagonal (P,) and by mean and spread of its other entries, each of which stands for
@@ -174,10 +176,10 @@ class _Sweep:
         return PairSums(
             found.peak,
             found.norms,
-            found.uncentred_norms,
+            found.uncentered_norms,
             found.inverse_squares,
-            found.centred,
-            found.uncentred,
+            found.centered,
+            found.uncentered,
             found.cosines,
             found.logs,
             self._closest,
@@ -191,11 +193,11 @@ class _Sweep:
         # Of a symmetric tile one half counts.
         own: _Part = {"diagonal": 0, "weight": 0.5} if diagonal else {}
         np.copyto(work, gram)
-        found.centred.add(work, **own)
+        found.centered.add(work, **own)
         np.multiply(gram, self._ratio, out=work)
         work += self._tilt[rows, None]
         work += self._tilt[None, columns]
-        found.uncentred.add(work, **own)
+        found.uncentered.add(work, **own)
         self._distances(gram, work, rows, columns, diagonal=diagonal)
         cosines = np.multiply(gram, self._inverse[rows, None], out=gram)
         cosines *= self._inverse[None, columns]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from encollapse._internal.typing import FloatArray
-from encollapse.metrics.cdnv import squared_distances
+from encollapse.metrics.separation import squared_distances
 
 TILE_ENTRIES = 2**20
 

@@ -10,41 +10,41 @@ from encollapse.metrics.undefined import directed_means, distinct_means
 
 
 def effective_rank(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
-    """``exp(-Σ p_i log p_i)`` with ``p_i = σ_i/Σσ`` of the centred means :cite:p:`roy2007`: from 1 to K - 1."""
+    """``exp(-Σ p_i log p_i)`` with ``p_i = σ_i/Σσ`` of the centered means :cite:p:`roy2007`: from 1 to K - 1."""
     lengths = _lengths(statistics, convention)
     shares = lengths[lengths > 0] / lengths.sum()
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
 def stable_rank(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
-    """``Σ σ_i² / max σ_i²`` of the centred means: from 1 to K - 1."""
+    """``Σ σ_i² / max σ_i²`` of the centered means: from 1 to K - 1."""
     lengths = _lengths(statistics, convention)
     return float(np.square(lengths / lengths[0]).sum())
 
 
 def numerical_rank(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
-    """Number of singular values of the centred means above the rounding of features and means."""
+    """Number of singular values of the centered means above the rounding of features and means."""
     lengths = _lengths(statistics, convention)
     eps = max(statistics.resolution, float(np.finfo(np.float64).eps))
     return float((lengths > max(statistics.means.shape) * eps * lengths[0] + statistics.mean_rounding).sum())
 
 
 def nearest_etf(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
-    """Distance ``min |M/|M| - E|_F`` of the centred means M to the simplex ETFs E with ``|E| = 1``.
+    """Distance ``min |M/|M| - E|_F`` of the centered means M to the simplex ETFs E with ``|E| = 1``.
 
     Over all rotations of E (for d below K - 1: partial isometries), by the singular values ``σ`` of
     ``M/|M|``: ``√Σ_i (σ_i - 1/√(K-1))²``. The means are about their plain average, as those of an ETF are.
     """
-    centred = distinct_means(statistics, "class")
-    lengths = np.linalg.svd(centred.deviations / np.linalg.norm(centred.deviations), compute_uv=False)
-    size = len(centred.deviations) - 1
+    centered = distinct_means(statistics, "class")
+    lengths = np.linalg.svd(centered.deviations / np.linalg.norm(centered.deviations), compute_uv=False)
+    size = len(centered.deviations) - 1
     padded = np.zeros(size)
     padded[: min(size, len(lengths))] = lengths[:size]
     return float(np.linalg.norm(padded - 1.0 / np.sqrt(size)))
 
 
 def one_vs_rest_margin(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
-    """Least distance of a unit centred mean to the convex hull of the others :cite:p:`jiang2024`.
+    """Least distance of a unit centered mean to the convex hull of the others :cite:p:`jiang2024`.
 
     Softmax codes have the largest possible one; for a simplex ETF it is ``K/(K - 1)``.
 
@@ -53,8 +53,8 @@ def one_vs_rest_margin(statistics: ClassStatistics, convention: Convention = DEF
     With columns ``v_j = û_j - û_k``, the non-negative least squares problem ``min |V a|² + (Σa - 1)²`` has
     the value ``δ²/(1 + δ²)`` at ``a = α/(1 + δ²)``, α the nearest point's weights and δ its distance.
     """
-    centred = directed_means(statistics, convention.averaging)
-    units = centred.deviations / centred.norms[:, None]
+    centered = directed_means(statistics, convention.averaging)
+    units = centered.deviations / centered.norms[:, None]
     if len(units) < units.shape[1]:  # a rotation into fewer dimensions keeps all distances
         units = np.asarray(np.linalg.qr(units.T, mode="r")).T
     return min(_distance_to_hull(units, k) for k in range(len(units)))

@@ -10,10 +10,8 @@ from typing import Protocol
 import numpy as np
 
 from encollapse._internal.typing import FloatArray
-from encollapse.metrics import balance as layer_balance
 from encollapse.metrics import bias as labels
-from encollapse.metrics import cdnv as separation
-from encollapse.metrics import mse_decomposition, ranks
+from encollapse.metrics import layer_balance, ranks, separation, squared_error
 from encollapse.metrics import nc1 as variability
 from encollapse.metrics import nc2 as frames
 from encollapse.metrics import nc3 as self_duality
@@ -76,11 +74,11 @@ class MetricInputs:
             raise Undefined("no encoding was given")
         return self.mean_codeword
 
-    def decomposition(self) -> mse_decomposition.MseDecomposition:
+    def decomposition(self) -> squared_error.MseDecomposition:
         """Split the squared error, or raise `Undefined`."""
         if self.encoding is None:
             raise Undefined("no encoding was given")
-        return mse_decomposition.mse_decomposition(
+        return squared_error.mse_decomposition(
             self.statistics, self.require_weight(), self.require_bias(), self.encoding.codewords
         )
 
@@ -123,27 +121,27 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "nc2_equiangular",
-        "standard deviation of the cosines of centred means",
+        "standard deviation of the cosines of centered means",
         lambda i: frames.nc2_equiangular(i.statistics, i.convention),
     ),
     Metric(
         "nc2_max_angle",
-        "mean |cos + 1/(K-1)| of centred means",
+        "mean |cos + 1/(K-1)| of centered means",
         lambda i: frames.nc2_max_angle(i.statistics, i.convention),
     ),
     Metric(
         "nc2_etf",
-        "centred means against a simplex ETF, |G/|G| - T/|T||",
+        "centered means against a simplex ETF, |G/|G| - T/|T||",
         lambda i: frames.nc2_etf(i.statistics, i.convention),
     ),
     Metric(
         "nc2_etf_uncentered",
-        "uncentred means against a simplex ETF",
+        "uncentered means against a simplex ETF",
         lambda i: frames.nc2_etf_uncentered(i.statistics),
     ),
     Metric(
         "nc2_orthogonal",
-        "uncentred means against an orthogonal frame",
+        "uncentered means against an orthogonal frame",
         lambda i: frames.nc2_orthogonal(i.statistics),
     ),
     Metric(
@@ -200,7 +198,7 @@ DETAILS: tuple[Metric, ...] = (
     ),
     Metric(
         "nc2_general_frame",
-        "uncentred means against an orthogonal frame of their own lengths",
+        "uncentered means against an orthogonal frame of their own lengths",
         lambda i: frames.nc2_general_frame(i.statistics),
     ),
     Metric(
@@ -210,7 +208,7 @@ DETAILS: tuple[Metric, ...] = (
     ),
     Metric(
         "nc2_nearest_etf",
-        "distance of the centred means to the nearest simplex ETF",
+        "distance of the centered means to the nearest simplex ETF",
         lambda i: ranks.nearest_etf(i.statistics),
     ),
     Metric(

@@ -11,7 +11,7 @@ import numpy as np
 from encollapse._internal import checks
 from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.errors import ArgumentError
-from encollapse.metrics.cholesky_scatter import Factored
+from encollapse.metrics.cholesky_scatter import CholeskyScatter
 from encollapse.metrics.linear_algebra import NUMPY, LinearAlgebra, row_lengths
 from encollapse.metrics.pair_sums import PairSums, pair_sums
 
@@ -43,7 +43,7 @@ class ProjectedWithin:
 
 @dataclass(frozen=True, eq=False)
 class ClassStatistics:
-    """Counts, means and within-class scatter of labelled features, float64, copied and read-only.
+    """Counts, means and within-class scatter of labeled features, float64, copied and read-only.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class ClassStatistics:
     projected : ProjectedWithin, optional
         ``Σ_W`` along the class means, in place of a covariance.
     algebra : LinearAlgebra
-        Who multiplies and factorises the large matrices of the metrics.
+        Who multiplies and factorizes the large matrices of the metrics.
     covariance_resolution : float
         Machine epsilon of the products that the covariance was added up from.
     covariance_again : bool
@@ -192,16 +192,16 @@ class ClassStatistics:
             self._centered[averaging] = _center(self, averaging)
         return self._centered[averaging]
 
-    def within(self, averaging: Averaging) -> Factored | None:
+    def within(self, averaging: Averaging) -> CholeskyScatter | None:
         """Within-class covariance of the given averaging with its factor, computed once; None where it is not known."""
         if averaging not in self._within:
             pooled = averaging == "sample" or self.balanced
             matrix = self.within_covariance if pooled else self.class_averaged_covariance
-            self._within[averaging] = None if matrix is None else Factored.of(matrix, self.algebra)
+            self._within[averaging] = None if matrix is None else CholeskyScatter.of(matrix, self.algebra)
         return self._within[averaging]
 
     @cached_property
-    def _within(self) -> dict[Averaging, Factored | None]:
+    def _within(self) -> dict[Averaging, CholeskyScatter | None]:
         return {}
 
     @cached_property

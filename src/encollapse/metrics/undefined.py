@@ -17,7 +17,7 @@ class Unresolved(Undefined):
 
 
 def centered_means(statistics: ClassStatistics, averaging: Averaging) -> CenteredMeans:
-    """Centred means of at least two present classes.
+    """Centered means of at least two present classes.
 
     Raises
     ------
@@ -30,32 +30,32 @@ def centered_means(statistics: ClassStatistics, averaging: Averaging) -> Centere
 
 
 def distinct_means(statistics: ClassStatistics, averaging: Averaging) -> CenteredMeans:
-    """Centred means of at least two present classes that do not all coincide.
+    """Centered means of at least two present classes that do not all coincide.
 
     Raises
     ------
     Undefined
         If only one class has samples, or all class means are the same up to rounding.
     """
-    centred = centered_means(statistics, averaging)
-    if centred.coincide:
+    centered = centered_means(statistics, averaging)
+    if centered.coincide:
         raise Undefined("all class means coincide")
-    return centred
+    return centered
 
 
 def directed_means(statistics: ClassStatistics, averaging: Averaging) -> CenteredMeans:
-    """Centred means each of which has a direction.
+    """Centered means each of which has a direction.
 
     Raises
     ------
     Undefined
         If a class mean coincides with the global mean, or only one class has samples.
     """
-    centred = distinct_means(statistics, averaging)
-    at_centre = centred.norms <= centred.rounding
-    if at_centre.any():
+    centered = distinct_means(statistics, averaging)
+    at_center = centered.norms <= centered.rounding
+    if at_center.any():
         raise Undefined(
-            f"the mean of class {centred.classes[at_centre.argmax()]} coincides with the global mean, "
+            f"the mean of class {centered.classes[at_center.argmax()]} coincides with the global mean, "
             "so it has no direction"
         )
-    return centred
+    return centered

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from encollapse._internal.extras import needed_by
 
-_HOMES = {"measurement_page": "measurement_page", "report": "study_report"}
+_HOMES = {"measurement_page": "measurement_report", "report": "study_report"}
 _MODULES = ("style",)
 
 __all__ = ["measurement_page", "report"]
 
 if TYPE_CHECKING:
     from encollapse.report import style as style
-    from encollapse.report.measurement_page import measurement_page
+    from encollapse.report.measurement_report import measurement_page
     from encollapse.report.study_report import report
 
 

@@ -53,7 +53,7 @@ def fact_table(pairs: Sequence[tuple[str, Any]]) -> Table:
 
 
 def vector(values: np.ndarray[Any, Any]) -> str:
-    """A few entries of a vector, equal neighbours together, and how many there are."""
+    """A few entries of a vector, equal neighbors together, and how many there are."""
     rounding = 1e-12 * np.abs(values).max(initial=0.0)
     steps = np.cumsum(np.abs(np.diff(values, prepend=values[:1])) > rounding)
     runs = [[float(values[i]) for i in run] for _, run in groupby(range(len(values)), key=steps.__getitem__)]

@@ -38,12 +38,12 @@ class ClassDetails:
     distances : (P,)
         Distance to that mean; infinite where there is only one class.
     closest_pairs : list of tuples
-        Up to ten pairs (class, class, distance, cosine between centred means), the closest first; the cosine is NaN
+        Up to ten pairs (class, class, distance, cosine between centered means), the closest first; the cosine is NaN
         where a mean is at the global mean.
     shown : (n,) ints
         The classes whose cosines are known: all, or where they are very many, some at even steps.
     cosines : (n, n)
-        Cosines between their centred means; NaN where a mean is at the global mean.
+        Cosines between their centered means; NaN where a mean is at the global mean.
     """
 
     classes: IntArray

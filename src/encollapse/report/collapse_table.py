@@ -16,12 +16,12 @@ from encollapse.study.trials import number_label
 
 _COLUMNS = (
     ("nc1_trace_ratio", "NC1", "tr Σ_W / tr Σ_B"),
-    ("nc2_etf", "NC2 simplex", "centred means against a simplex frame"),
-    ("shape_error", "NC2 predicted", "uncentred means against the frame predicted for the encoding"),
-    ("nc3_self_duality", "NC3", "classifier against centred means"),
+    ("nc2_etf", "NC2 simplex", "centered means against a simplex frame"),
+    ("shape_error", "NC2 predicted", "uncentered means against the frame predicted for the encoding"),
+    ("nc3_self_duality", "NC3", "classifier against centered means"),
     ("nc4_agreement", "NC4", "share of the training samples that the nearest class mean decides alike"),
     ("test_nc4_agreement", "NC4 test", "the same on the hold-out"),
-    ("label_centering", "|W μ + b − ē|", "centring of the labels"),
+    ("label_centering", "|W μ + b − ē|", "centering of the labels"),
     ("bias_to_label_mean", "|b − ē|", "distance of the bias from the label mean"),
     ("accuracy", "accuracy", "on the training set, nearest codeword"),
     ("test_accuracy", "test accuracy", "on the hold-out"),

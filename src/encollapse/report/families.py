@@ -1,4 +1,4 @@
-"""Trials that differ in nothing but bias regularisation and seed: one curve each."""
+"""Trials that differ in nothing but bias regularization and seed: one curve each."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Family:
     def problem(self) -> ufm.Problem | None:
         """The unrestricted feature model of the first trial; None where this release cannot state it.
 
-        A network under plain or decoupled weight decay does not minimise it, so it has none either.
+        A network under plain or decoupled weight decay does not minimize it, so it has none either.
         """
         first = self.trials[0]
         if decay_kind(first) != "ufm":
@@ -89,7 +89,7 @@ class Family:
         return None if self.problem is None else self.problem.critical_bias_decay()
 
     def path(self, decays: Iterable[float]) -> ufm.BiasPath | None:
-        """Exact minimisers along a grid of bias decays, solved once; None where there is no theory."""
+        """Exact minimizers along a grid of bias decays, solved once; None where there is no theory."""
         problem = self.problem
         if problem is None:
             return None
@@ -161,7 +161,7 @@ def _parts(settings: Any) -> dict[str, str]:
     elif "feature_decay" in settings:
         strength = f"λ_H = {number_label(settings['feature_decay'])}"
     else:
-        strength = "features not regularised"
+        strength = "features not regularized"
     parts = {
         "dataset": dataset_label(settings),
         "model": model_label(settings),

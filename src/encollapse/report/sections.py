@@ -42,7 +42,7 @@ def sections(results: Results, members: Sequence[Family], grid: tuple[str, str] 
 def _transition(results: Results, members: Sequence[Family], grid: tuple[str, str] | None) -> Section:
     return Section(
         "bias_decay",
-        "The bias regularisation",
+        "The bias regularization",
         [
             *figures.transition(members),
             *_one(figures.gram_matrices(members[0])),

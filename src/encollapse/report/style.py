@@ -1,4 +1,4 @@
-"""One look for every figure: colour-blind safe, quiet, fit for a paper."""
+"""One look for every figure: color-blind safe, quiet, fit for a paper."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 Dash = Literal["solid", "dashed", "dotted", "dashdot"]
 
-# The palette of Okabe and Ito, told apart under every common colour vision deficiency; yellow is left
+# The palette of Okabe and Ito, told apart under every common color vision deficiency; yellow is left
 # out because it vanishes on white.
 BLUE, VERMILLION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 ORANGE, SKY, INK, GREY = "#e69f00", "#56b4e9", "#1c1f24", "#6b7280"
@@ -64,9 +64,9 @@ _RC: Any = {
 
 @dataclass(frozen=True)
 class Look:
-    """How a series looks: told apart by colour, by marker and, from the eighth on, by dashes."""
+    """How a series looks: told apart by color, by marker and, from the eighth on, by dashes."""
 
-    colour: str
+    color: str
     marker: str
     dash: Dash
 
@@ -81,7 +81,7 @@ def looks(number: int) -> list[Look]:
 
 
 def shades(number: int) -> list[str]:
-    """Colours for an ordered quantity, from light to dark; the lightest still stands out on white."""
+    """Colors for an ordered quantity, from light to dark; the lightest still stands out on white."""
     places = np.linspace(0.82, 0.0, number) if number > 1 else [0.35]
     return [str(to_hex(mpl.colormaps["viridis"](float(place)))) for place in places]
 
@@ -90,7 +90,7 @@ def shades(number: int) -> list[str]:
 def house_style(name: str = "encollapse") -> Iterator[None]:
     """Draw in the house style of encollapse's figures, for figures of your own beside them.
 
-    Inside the context matplotlib draws with the colour-blind safe palette (also as its colour cycle), thin axes and
+    Inside the context matplotlib draws with the color-blind safe palette (also as its color cycle), thin axes and
     sizes fit for a column of a paper; outside nothing changes.
 
     Parameters

@@ -18,7 +18,7 @@ def finding(results: Results, members: Sequence[Family]) -> list[str]:
     sentences = []
     done, failed, missing = len(results.done), len(results.failed), len(results.missing)
     sentences.append(
-        f"{count(done, 'network')} {'was' if done == 1 else 'were'} trained and compared with the exact minimiser "
+        f"{count(done, 'network')} {'was' if done == 1 else 'were'} trained and compared with the exact minimizer "
         "of the unrestricted feature model."
     )
     worst = results.worst("gram_error")

@@ -14,7 +14,7 @@ RATE = 1e10
 """Multiplications a second that one thread is taken to make."""
 
 STEP_SECONDS = 1e-3
-"""What a step of an optimiser costs whatever the size of the network."""
+"""What a step of an optimizer costs whatever the size of the network."""
 
 THEORY_SECONDS = 0.02
 FINISH_SHARE = 0.4

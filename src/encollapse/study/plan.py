@@ -39,7 +39,7 @@ class Group:
     num_samples, num_classes : int or None
         Sizes of the training set; None where it cannot be loaded.
     threshold_c, threshold_t : float or None
-        ``c = √(N λ_W λ_H)`` and ``t = c√K``; None where the features are not regularised.
+        ``c = √(N λ_W λ_H)`` and ``t = c√K``; None where the features are not regularized.
     critical : float or None
         Critical bias decay; None where the notion does not apply.
     explanation : str

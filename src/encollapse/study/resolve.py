@@ -14,7 +14,7 @@ from encollapse.errors import UnsupportedError
 from encollapse.study.spec.file_digests import require_content
 from encollapse.study.spec.train_options import FIT_DEFAULTS
 
-_OF_LOAD = ("counts", "per_class", "imbalance", "label_noise", "holdout", "standardise", "seed")
+_OF_LOAD = ("counts", "per_class", "imbalance", "label_noise", "holdout", "standardize", "seed")
 """Keys of a data set that :func:`encollapse.data.load` takes for all of them."""
 
 TRIAL = "trial"
@@ -42,7 +42,7 @@ def encoding_of(settings: Mapping[str, Any], counts: IntArray) -> encodings.Enco
     ArgumentError
         If no encoding has the geometry that is to be designed under the trial's decays.
     UnsupportedError
-        If one is to be designed and the trial does not regularise features.
+        If one is to be designed and the trial does not regularize features.
     """
     spec = settings["encoding"]
     if "file" in spec:
@@ -67,7 +67,7 @@ def problem_of(settings: Mapping[str, Any], counts: IntArray) -> ufm.Problem:
     Raises
     ------
     UnsupportedError
-        If the trial does not regularise features; then the model follows from the trained network. Or if its loss
+        If the trial does not regularize features; then the model follows from the trained network. Or if its loss
         treats classes differently.
     """
     _require_ufm_decay(settings)
@@ -88,7 +88,7 @@ def _require_ufm_decay(settings: Mapping[str, Any]) -> None:
     decay = settings.get("train", {}).get("decay", "ufm")
     if decay != "ufm":
         raise UnsupportedError(
-            f"decay={decay!r} does not regularise features: thresholds follow from the trained network"
+            f"decay={decay!r} does not regularize features: thresholds follow from the trained network"
         )
 
 

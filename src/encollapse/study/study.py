@@ -10,8 +10,8 @@ from typing import Any
 
 from encollapse._internal import checks
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
-from encollapse.study.spec.file_digests import adopt, adopted
 from encollapse.study.spec import read as spec
+from encollapse.study.spec.file_digests import adopt, adopted
 from encollapse.study.trials import Trial, canonical_json, expand, parse_settings
 
 

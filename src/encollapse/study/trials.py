@@ -14,7 +14,7 @@ import numpy as np
 from encollapse.study.zips import points
 
 THEORY = "ufm"
-"""The model that is no network: its features are free, and the exact minimiser stands for the training."""
+"""The model that is no network: its features are free, and the exact minimizer stands for the training."""
 
 _OF_TRAINING = ("epochs", "measure", "model_options")
 _OF_FEATURES = ("feature_decay", "threshold")
@@ -71,7 +71,7 @@ def _settings(point: dict[str, Any], measure: Mapping[str, Any]) -> dict[str, An
         settings = {key: value for key, value in settings.items() if key not in _OF_TRAINING}
         settings["train"] = {k: v for k, v in settings["train"].items() if k in OF_THEORY}
         settings["seed"] = 0
-    if settings["train"].get("decay", "ufm") != "ufm":  # the features are not regularised then
+    if settings["train"].get("decay", "ufm") != "ufm":  # the features are not regularized then
         settings = {key: value for key, value in settings.items() if key not in _OF_FEATURES}
     canonical: dict[str, Any] = _canonical(settings)
     return canonical
@@ -129,7 +129,7 @@ _LONG = 24  # characters above which the value of an option, such as a tree, is 
 
 
 def number_label(value: float | None) -> str:
-    """A regularisation as people read it: ``0``, ``0.4286``, ``∞``; a dash where there is none."""
+    """A regularization as people read it: ``0``, ``0.4286``, ``∞``; a dash where there is none."""
     if value is None:
         return "–"
     return "∞" if math.isinf(value) else f"{value:.4g}"
@@ -181,7 +181,7 @@ def _imbalance_label(rule: Mapping[str, Any]) -> str:
 
 
 def trial_label(settings: Mapping[str, Any]) -> str:
-    """Data set, network, encoding, bias regularisation and seed in one line."""
+    """Data set, network, encoding, bias regularization and seed in one line."""
     return (
         f"{dataset_label(settings)} · {model_label(settings)} · {encoding_label(settings)} · "
         f"λ_b = {number_label(settings['bias_decay'])} · seed {settings['seed']}"

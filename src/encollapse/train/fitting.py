@@ -73,7 +73,7 @@ def fit(
 ) -> Run:
     """Train a network, measure its collapse, and compare it with the minimum of the unrestricted feature model.
 
-    By default the objective regularises the head and, explicitly, the *features*; the backbone is free. Training has
+    By default the objective regularizes the head and, explicitly, the *features*; the backbone is free. Training has
     two phases. `epochs` of Adam on minibatches come first, with a one-cycle learning rate and with weight and feature
     decay eased in over the first half :cite:p:`kingma2015,smith2019`. Then come up to `finish` iterations of L-BFGS
     on the whole backbone and the whole training set :cite:p:`liu1989`; under MSE the head is solved for exactly at
@@ -95,7 +95,7 @@ def fit(
     bias_decay : float
         ``λ_b`` from 0 to ``math.inf``, always a term of the loss; infinity means that the head has no bias.
     decay : {"ufm", "plain", "decoupled"}
-        What is regularised. ``"ufm"``: head and features, as in the theory. ``"plain"``: ``λ/2`` times the square of
+        What is regularized. ``"ufm"``: head and features, as in the theory. ``"plain"``: ``λ/2`` times the square of
         every parameter is added to the loss. ``"decoupled"``: every step shrinks every parameter by the factor
         ``1 - learning_rate · λ``, apart from the loss :cite:p:`loshchilov2019`. The last two have no UFM minimum of
         their own; the comparison is then with the nearest one, see ``Run.prediction_kind``.
@@ -112,15 +112,15 @@ def fit(
     model_options : mapping, optional
         Options of the model.
     feature_dim : int, optional
-        Dimension d of the features; default 64, or the largest rank ``min(q, K)`` of a minimiser if above.
+        Dimension d of the features; default 64, or the largest rank ``min(q, K)`` of a minimizer if above.
     features : {"linear", "relu"}
         Features as the last linear layer gives them, or their positive part.
     classifier : {"trained", "fixed"} or (q, d) array
         Whether the head's weight is trained, or fixed: at a frame made from the encoding, or at the given one. The
         bias, where there is one, is trained all the same. The frame has the left singular vectors and the singular
-        values of the centred codewords, the largest scaled to 1: a simplex ETF for one-hot :cite:p:`zhu2021`.
+        values of the centered codewords, the largest scaled to 1: a simplex ETF for one-hot :cite:p:`zhu2021`.
     optimizer : {"adam", "adamw", "sgd", "lbfgs"}, optional
-        Optimiser of the passes over minibatches; default ``"adam"``, and ``"adamw"`` under decoupled decay.
+        Optimizer of the passes over minibatches; default ``"adam"``, and ``"adamw"`` under decoupled decay.
         ``"lbfgs"`` makes no such passes.
     learning_rate : float, optional
         Peak of the schedule; default 1e-2 for Adam and 2e-1 for SGD, 3e-3 and 3e-2 under plain and decoupled decay.

@@ -17,7 +17,7 @@ class Frame:
     epoch : int
         Passes over the data.
     class_means : (d, K) array
-        Mean features of the classes, uncentred.
+        Mean features of the classes, uncentered.
     weight : (q, d) array
         Weight of the head.
     bias : (q,) array

@@ -1,4 +1,4 @@
-"""The objective of the unrestricted feature model, and what plain weight decay minimises in its place."""
+"""The objective of the unrestricted feature model, and what plain weight decay minimizes in its place."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from encollapse.train.losses import LOSSES, Loss
 
 @dataclass(frozen=True)
 class Objective:
-    """A loss with its regularisation.
+    """A loss with its regularization.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ def objective(
     """Value of ``F`` estimated from a minibatch; exact when the batch is the whole set :cite:p:`massion2026`.
 
     The mean over the batch of ``½|W h + b - e|² + (N λ_H/2)|h|²``, plus ``λ_W/2 |W|² + λ_b/2 |b|²``. The
-    features are regularised themselves; the backbone is not regularised at all.
+    features are regularized themselves; the backbone is not regularized at all.
 
     Parameters
     ----------

@@ -57,8 +57,8 @@ class Run:
         The minimum of the unrestricted feature model with the same codewords, counts and decays. Computed after the
         training, which does not know it. None where the classifier is fixed, or no such model fits.
     prediction_kind : {"minimum", "effective", "fixed_classifier", "none"}
-        What the network is compared with. ``"minimum"``: the minimum of the very objective that was minimised.
-        ``"effective"``: features were not regularised (plain or decoupled decay), so the objective has no counterpart
+        What the network is compared with. ``"minimum"``: the minimum of the very objective that was minimized.
+        ``"effective"``: features were not regularized (plain or decoupled decay), so the objective has no counterpart
         in the theory; the feature decay (and under decoupled decay the weight decay) was read off the trained network.
         ``"fixed_classifier"``: the minimum over features and bias for the fixed weight.
     prediction_note : str
@@ -69,7 +69,7 @@ class Run:
         Measured geometry against predicted geometry; None where the prediction is not solved or not unique.
     history : tuple of dict
         One plain mapping for each look during training: ``epoch`` (passes over the data so far), ``phase``
-        (``"start"``, the optimiser's name or ``"lbfgs"``), ``loss`` and its terms (``loss_fit``, ``loss_weight``,
+        (``"start"``, the optimizer's name or ``"lbfgs"``), ``loss`` and its terms (``loss_fit``, ``loss_weight``,
         ``loss_features``, ``loss_bias``, ``loss_backbone``), ``stationarity`` with its parts ``descent`` and
         ``escape``, ``mean_cosine``, every value of :class:`encollapse.measure.Collapse`, ``gram_error``,
         ``shape_error``, ``bias_error`` and ``outputs_error`` against the prediction, with a hold-out

@@ -98,11 +98,11 @@ class Settings:
     def _check_feature_decay(self, why: str) -> None:
         if self.decay == "ufm":
             if self.feature_decay is None:
-                raise ArgumentError("feature_decay: missing; decay='ufm' regularises the features explicitly")
+                raise ArgumentError("feature_decay: missing; decay='ufm' regularizes the features explicitly")
             self._set("feature_decay", checks.positive(self.feature_decay, "feature_decay", why=why))
         elif self.feature_decay is not None:
             raise ArgumentError(
-                f"feature_decay: decay={self.decay!r} regularises parameters and no features, "
+                f"feature_decay: decay={self.decay!r} regularizes parameters and no features, "
                 f"got {self.feature_decay!r}; leave it out, or use decay='ufm'"
             )
 
@@ -151,7 +151,7 @@ class Settings:
             )
         if self.decay == "decoupled" and self.finish > 0:
             raise ArgumentError(
-                f"finish: L-BFGS minimises a loss, and decoupled decay belongs to none, got {self.finish}; "
+                f"finish: L-BFGS minimizes a loss, and decoupled decay belongs to none, got {self.finish}; "
                 "give finish=0, or decay='plain'"
             )
 

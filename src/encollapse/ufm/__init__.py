@@ -1,4 +1,4 @@
-"""The unrestricted feature model: its exact global minimiser, with a certificate. numpy and scipy only."""
+"""The unrestricted feature model: its exact global minimizer, with a certificate. numpy and scipy only."""
 
 from encollapse.ufm.certificate import Certificate
 from encollapse.ufm.inverse.design import design

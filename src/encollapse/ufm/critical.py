@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from encollapse.ufm.mse.label_svd import Reduction
+from encollapse.ufm.mse.label_svd import LabelSVD
 from encollapse.ufm.structured.long_tail import LongTail
 
 
@@ -19,8 +19,8 @@ class CriticalPoint:
     reason: str
 
 
-def critical_point(reduction: Reduction, threshold: float) -> CriticalPoint:
-    """Find where the mean direction starts to be learnt.
+def critical_point(label_svd: LabelSVD, threshold: float) -> CriticalPoint:
+    """Find where the mean direction starts to be learned.
 
     As long as ``Z u = 0`` the bias is ``ē/(1 + λ_b)`` and ``x = β ē`` with ``β = λ_b/(1 + λ_b)``. That is
     optimal exactly when soft-thresholding ``A_c + β ē uᵀ`` leaves ``u`` alone, which means that no singular
@@ -28,15 +28,15 @@ def critical_point(reduction: Reduction, threshold: float) -> CriticalPoint:
     eigenspaces that ``ē`` touches is at most c². It reaches c² where the secular equation
     ``1 = β² Σ_i ē_i²/(c² - Λ_i)`` holds :cite:p:`golub1973`.
     """
-    touched = reduction.touched
+    touched = label_svd.touched
     if len(touched) == 0:
         return _NOTHING_TO_LEARN
-    spectrum = reduction.spectrum[touched]
-    mean = reduction.mean[touched]
-    c = threshold / reduction.labels.scale
+    spectrum = label_svd.spectrum[touched]
+    mean = label_svd.mean[touched]
+    c = threshold / label_svd.labels.scale
     if spectrum.max() >= c:
-        return _already_learnt(float(spectrum.max()) * reduction.labels.scale, threshold)
-    # Factored difference of squares: c close to a singular value must not cancel.
+        return _already_learned(float(spectrum.max()) * label_svd.labels.scale, threshold)
+    # BurerMonteiro difference of squares: c close to a singular value must not cancel.
     return _where_it_reaches(float(np.sum(mean**2 / ((c - spectrum) * (c + spectrum)))))
 
 
@@ -51,20 +51,20 @@ def critical_point_of_tail(labels: LongTail, threshold: float) -> CriticalPoint:
     c = threshold / labels.scale
     pencil = labels.pencil(c)
     if pencil.count_above(c, np.zeros((1, len(labels.roots))))[0] > 0:
-        return _already_learnt(pencil.largest_at_rest() * labels.scale, threshold)
+        return _already_learned(pencil.largest_at_rest() * labels.scale, threshold)
     return _where_it_reaches(pencil.quadratic_at(c, labels.mean))
 
 
 _NOTHING_TO_LEARN = CriticalPoint(
     math.inf,
-    "The mean label is zero, so the bias is zero and the mean direction is not learnt at any bias decay.",
+    "The mean label is zero, so the bias is zero and the mean direction is not learned at any bias decay.",
 )
 
 
-def _already_learnt(largest: float, threshold: float) -> CriticalPoint:
+def _already_learned(largest: float, threshold: float) -> CriticalPoint:
     return CriticalPoint(
         0.0,
-        "The mean label has a part along a learnt direction of the centred labels: a singular value of "
+        "The mean label has a part along a learned direction of the centered labels: a singular value of "
         f"{largest:.6g} is at or above the threshold c = {threshold:.6g}. So every bias decay above zero turns the "
         "class means.",
     )
@@ -77,11 +77,11 @@ def _where_it_reaches(form: float) -> CriticalPoint:
         return CriticalPoint(
             math.inf,
             "The mean label is too short against the threshold c: even without a bias the mean direction is "
-            "not learnt.",
+            "not learned.",
         )
     critical = beta / (1.0 - beta)
     return CriticalPoint(
         critical,
         f"Up to a bias decay of {critical:.6g} the bias takes up the mean label and the class means stay as with a "
-        "free bias; above it the mean direction is learnt too and the frame turns.",
+        "free bias; above it the mean direction is learned too and the frame turns.",
     )

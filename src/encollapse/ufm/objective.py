@@ -24,7 +24,7 @@ def objective(
     Parameters
     ----------
     problem : Problem
-        Encoding, counts and regularisation.
+        Encoding, counts and regularization.
     weight : (q, d), or a list of matrices
         Last linear layer. With several weight layers either all of them, ``[W_1, …, W_M]`` in the order in which
         they act, or their product, which is then taken at its cheapest split into layers.

@@ -19,7 +19,7 @@ from encollapse.ufm.solve import solve_along
 
 @dataclass(frozen=True)
 class BiasPath:
-    """Minimisers of one problem along a grid of bias decays.
+    """Minimizers of one problem along a grid of bias decays.
 
     Attributes
     ----------
@@ -37,9 +37,9 @@ class BiasPath:
 
     @cached_property
     def mean_cosine(self) -> FloatArray:
-        """Average cosine between the uncentred class means, (n,).
+        """Average cosine between the uncentered class means, (n,).
 
-        ``-1/(K - 1)`` for a simplex equiangular tight frame, 0 for an orthogonal frame; NaN where nothing is learnt.
+        ``-1/(K - 1)`` for a simplex equiangular tight frame, 0 for an orthogonal frame; NaN where nothing is learned.
         Computed on first use, for all bias decays together.
         """
         return np.asarray(checks.read_only(mean_cosines(self.solutions)))

@@ -15,31 +15,31 @@ from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import Encoding
 from encollapse.encodings.affine import AffineOneHot
 from encollapse.errors import ArgumentError, ArgumentTypeError, UnsupportedError
-from encollapse.ufm.convex.output_maps import BlockTable, DenseTable
+from encollapse.ufm.convex.output_maps import BlockOutputMap, DenseOutputMap
 from encollapse.ufm.critical import CriticalPoint, critical_point, critical_point_of_tail
 from encollapse.ufm.critical_cases import deep_critical, limited_critical, relu_critical
-from encollapse.ufm.deep.schatten_prox import Shrinkage
+from encollapse.ufm.deep.schatten_prox import SchattenProx
 from encollapse.ufm.losses.losses import LOSSES, ConvexLoss, check_loss
-from encollapse.ufm.mse.label_svd import Reduction
+from encollapse.ufm.mse.label_svd import LabelSVD
 from encollapse.ufm.mse.weighted_labels import WeightedLabels
-from encollapse.ufm.structured.by_count import Kinds, affine_form
+from encollapse.ufm.structured.by_count import CountGroups, affine_form
 from encollapse.ufm.structured.long_tail import LongTail
 
 _NO_CRITICAL = (
-    "Only MSE has a closed form for the bias decay at which the mean direction starts to be learnt: under another loss "
-    "what the bias takes up depends on the outputs of every class. At a bias decay of 0 it is not learnt; bias_path "
-    "shows where it starts."
+    "Only MSE has a closed form for the bias decay at which the mean direction starts to be learned: under another "
+    "loss what the bias takes up depends on the outputs of every class. At a bias decay of 0 it is not learned; "
+    "bias_path shows where it starts."
 )
 _FEW_KINDS = 0.8
 _MANY_KINDS = 128
-_WHY_POSITIVE = "at 0 the features or the classifier grow without bound and there is no minimiser"
+_WHY_POSITIVE = "at 0 the features or the classifier grow without bound and there is no minimizer"
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class Problem:
     """The unrestricted feature model (UFM): features, classifier and bias are all free variables.
 
-    Minimise over ``W`` (q, d), ``H`` (d, N) and ``b`` (q,)
+    Minimize over ``W`` (q, d), ``H`` (d, N) and ``b`` (q,)
 
         ``F = 1/(2N) Σ_k Σ_i |W h_ki + b - e_k|² + λ_W/2 |W|² + λ_H/2 |H|² + λ_b/2 |b|²``
 
@@ -156,7 +156,7 @@ class Problem:
         mean = self.table.mean(self.table.targets)
         if self.bias_decay == 0 and not loss.bounded(mean):
             raise ArgumentError(
-                f"bias_decay: at 0 there is no minimiser, as an output that no class asks for lets its bias fall "
+                f"bias_decay: at 0 there is no minimizer, as an output that no class asks for lets its bias fall "
                 f"without end under loss={self.loss!r}; give a bias_decay above 0, or drop that output"
             )
 
@@ -208,21 +208,21 @@ class Problem:
 
     @property
     def threshold(self) -> float:
-        """Singular values of the weighted labels up to it are not learnt: ``c = √(N λ_W λ_H)`` at one weight layer.
+        """Singular values of the weighted labels up to it are not learned: ``c = √(N λ_W λ_H)`` at one weight layer.
 
         The key ``threshold`` of study files is ``t = c √K`` instead.
         """
         if self.depth > 1:
-            return self.shrinkage.threshold
+            return self.schatten_prox.threshold
         # Separate roots: the product itself can leave the range of float64.
         return math.sqrt(self.num_samples) * math.sqrt(self.weight_decay) * math.sqrt(self.feature_decay)
 
     @cached_property
-    def shrinkage(self) -> Shrinkage:
+    def schatten_prox(self) -> SchattenProx:
         """What the layers do to one singular value: ``κ = (p/2)(N λ_H Π λ_l)^{1/p}`` with ``p = depth + 1`` factors."""
         if self.depth == 1:
-            return Shrinkage(2, self.threshold)
-        return Shrinkage(self.depth + 1, 0.5 * (self.depth + 1) * self.common_decay)
+            return SchattenProx(2, self.threshold)
+        return SchattenProx(self.depth + 1, 0.5 * (self.depth + 1) * self.common_decay)
 
     @property
     def common_decay(self) -> float:
@@ -231,9 +231,9 @@ class Problem:
         return math.exp(math.fsum(map(math.log, decays)) / (self.depth + 1))
 
     @cached_property
-    def kinds(self) -> Kinds | None:
+    def kinds(self) -> CountGroups | None:
         """The classes grouped by count, where classes with one count are interchangeable; None otherwise."""
-        return None if affine_form(self.encoding) is None else Kinds.of(self.counts)
+        return None if affine_form(self.encoding) is None else CountGroups.of(self.counts)
 
     @cached_property
     def long_tail(self) -> LongTail | None:
@@ -244,22 +244,22 @@ class Problem:
         return self.kinds.long_tail(*form)
 
     @cached_property
-    def reduction(self) -> Reduction:
+    def label_svd(self) -> LabelSVD:
         """The singular value decomposition that every bias decay shares."""
         form = affine_form(self.encoding)
         if self.kinds is not None and form is not None:
-            return Reduction.of(self.kinds.labels(*form))
-        return Reduction.of(WeightedLabels.of(self.encoding.codewords, self.priors))
+            return LabelSVD.of(self.kinds.labels(*form))
+        return LabelSVD.of(WeightedLabels.of(self.encoding.codewords, self.priors))
 
     @cached_property
-    def dense_reduction(self) -> Reduction:
+    def dense_label_svd(self) -> LabelSVD:
         """The decomposition of the (q, K) labels, whatever their structure."""
         if self.kinds is None:
-            return self.reduction
-        return Reduction.of(WeightedLabels.of(self.encoding.codewords, self.priors))
+            return self.label_svd
+        return LabelSVD.of(WeightedLabels.of(self.encoding.codewords, self.priors))
 
     @cached_property
-    def table(self) -> DenseTable | BlockTable:
+    def table(self) -> DenseOutputMap | BlockOutputMap:
         """The outputs under a loss other than MSE, kinds of classes together.
 
         Raises
@@ -269,14 +269,14 @@ class Problem:
         """
         loss = self.convex_loss
         assert loss is not None
-        kinds = Kinds.of(self.counts)
+        kinds = CountGroups.of(self.counts)
         # Cost grows with the cube of the kinds, so even a few equal counts pay.
         if not isinstance(self.encoding, AffineOneHot) or len(kinds.sizes) > _FEW_KINDS * self.num_classes:
-            return DenseTable.of(loss.targets(self.encoding.codewords), self.priors)
+            return DenseOutputMap.of(loss.targets(self.encoding.codewords), self.priors)
         column = np.full((self.num_classes, 1), self.encoding.offset)
         column[0] += self.encoding.scale
         on, off = loss.targets(column)[:2, 0]
-        return BlockTable.of(self.encoding, kinds, float(on), float(off))
+        return BlockOutputMap.of(self.encoding, kinds, float(on), float(off))
 
     @property
     def rank_limit(self) -> int:
@@ -292,31 +292,33 @@ class Problem:
             form = affine_form(self.encoding)
             return relu_critical(self.threshold, self.num_classes, form, self.is_balanced)
         if self.depth > 1:
-            labels = self.dense_reduction.labels
-            return deep_critical(self.dense_reduction, self.shrinkage.in_units(labels.scale), self.rank_limit)
+            labels = self.dense_label_svd.labels
+            return deep_critical(
+                self.dense_label_svd, self.schatten_prox.in_units(labels.scale), self.rank_limit
+            )
         if self.long_tail is not None:
             point = critical_point_of_tail(self.long_tail, self.threshold)
         else:
-            point = critical_point(self.reduction, self.threshold)
+            point = critical_point(self.label_svd, self.threshold)
         if self.feature_dim is None or self.feature_dim >= min(self.code_dim, self.num_classes):
             return point
-        return limited_critical(point, self._centred_rank(), self.feature_dim)
+        return limited_critical(point, self._centered_rank(), self.feature_dim)
 
-    def _centred_rank(self) -> int:
-        """How many singular values of the centred labels are learnt."""
+    def _centered_rank(self) -> int:
+        """How many singular values of the centered labels are learned."""
         if self.long_tail is not None:
-            rank = self.long_tail.centred_rank(self.threshold)
+            rank = self.long_tail.centered_rank(self.threshold)
         else:
-            labels = self.reduction.labels
-            rank = int(np.count_nonzero(self.reduction.spectrum * labels.scale > self.threshold))
+            labels = self.label_svd.labels
+            rank = int(np.count_nonzero(self.label_svd.spectrum * labels.scale > self.threshold))
         form = affine_form(self.encoding)
         if self.kinds is not None and form is not None:
-            learnt = abs(form[0]) * self.kinds.root_priors > self.threshold
-            rank += int((self.kinds.sizes[learnt] - 1).sum())
+            learned = abs(form[0]) * self.kinds.root_priors > self.threshold
+            rank += int((self.kinds.sizes[learned] - 1).sum())
         return rank
 
     def critical_bias_decay(self) -> float | None:
-        """Smallest ``λ_b`` above which the mean direction is learnt (``Z u ≠ 0``).
+        """Smallest ``λ_b`` above which the mean direction is learned (``Z u ≠ 0``).
 
         Returns
         -------
@@ -348,9 +350,9 @@ _FREE_OF_THE_BIAS = (
     "kinds",
     "long_tail",
     "table",
-    "reduction",
-    "dense_reduction",
-    "shrinkage",
+    "label_svd",
+    "dense_label_svd",
+    "schatten_prox",
     "threshold",
     "priors",
     "balance",

@@ -1,4 +1,4 @@
-"""`Solution`: the global minimiser of a problem, with its evidence."""
+"""`Solution`: the global minimizer of a problem, with its evidence."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Status(enum.Enum):
 
     OPTIMAL = "Solved: the certificate proves the global minimum."
     COLLAPSED = (
-        "Solved: the threshold c = √(N λ_W λ_H) is above every singular value, so nothing is learnt and all class "
+        "Solved: the threshold c = √(N λ_W λ_H) is above every singular value, so nothing is learned and all class "
         "means are zero. Lower weight_decay or feature_decay to learn."
     )
     NOT_CERTIFIED = (
         "The duality gap stayed above its tolerance, so the result is not proved. The labels or the "
-        "regularisation span too many orders of magnitude; rescale them and solve again."
+        "regularization span too many orders of magnitude; rescale them and solve again."
     )
     RANK_BINDS = (
-        "feature_dim is below the rank of the minimiser, and for this loss rank-limited problems are not solved. Raise "
+        "feature_dim is below the rank of the minimizer, and for this loss rank-limited problems are not solved. Raise "
         "feature_dim; the loss given is that of wide features, a lower bound."
     )
     STATIONARY = (
@@ -39,8 +39,8 @@ class Status(enum.Enum):
         "proved to be the global minimum. certificate.gap says how far below the minimum could lie."
     )
     NOT_STATIONARY = (
-        "The minimiser stopped where first-order conditions do not hold yet, so the result is not a solution. The "
-        "labels or the regularisation span too many orders of magnitude, or the problem is too large for it; rescale "
+        "The minimizer stopped where first-order conditions do not hold yet, so the result is not a solution. The "
+        "labels or the regularization span too many orders of magnitude, or the problem is too large for it; rescale "
         "the one, or make the other smaller."
     )
 
@@ -57,7 +57,7 @@ class Status(enum.Enum):
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """The minimiser, up to the rotation of the feature space that the objective leaves free.
+    """The minimizer, up to the rotation of the feature space that the objective leaves free.
 
     It is the global one unless the certificate is of kind ``stationary``.
 
@@ -74,7 +74,7 @@ class Solution:
     status : Status
         How the solve ended; ``status.message`` says what to do.
     iterations : int
-        Steps of the minimiser, over all starts.
+        Steps of the minimizer, over all starts.
     unique : bool
         False where another geometry is known to reach the same loss (equal singular values of which a limited
         `feature_dim` holds only some, say): then this is one of them.
@@ -103,12 +103,12 @@ class Solution:
 
     @property
     def rank(self) -> int:
-        """Number of directions that are learnt: the smallest feature dimension that holds the minimiser."""
+        """Number of directions that are learned: the smallest feature dimension that holds the minimizer."""
         return self.factors.rank
 
     @cached_property
     def singular_values(self) -> FloatArray:
-        """Singular values of ``Z = W M diag(u)``, (min(q, K),), descending; 0 for directions that are not learnt."""
+        """Singular values of ``Z = W M diag(u)``, (min(q, K),), descending; 0 for directions that are not learned."""
         return np.asarray(checks.read_only(self.factors.singular_values()))
 
     @cached_property
@@ -138,7 +138,7 @@ class Solution:
     def parameters(
         self, feature_dim: int | None = None, seed: int = 0
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """One minimiser out of the family: a random rotation of the feature space picks it.
+        """One minimizer out of the family: a random rotation of the feature space picks it.
 
         Parameters
         ----------
@@ -165,7 +165,7 @@ class Solution:
         return weight, means, self.bias.copy()
 
     def layers(self, feature_dim: int | None = None, seed: int = 0) -> tuple[FloatArray, ...]:
-        """Each weight layer ``(W_1, …, W_M)`` of the minimiser, in the order in which they act on the features.
+        """Each weight layer ``(W_1, …, W_M)`` of the minimizer, in the order in which they act on the features.
 
         Arguments as for :meth:`parameters`, whose `weight` is their product. All but the last are
         (feature_dim, feature_dim); the layers are balanced, ``λ_{l+1} W_{l+1}ᵀ W_{l+1} = λ_l W_l W_lᵀ``.

@@ -1,4 +1,4 @@
-"""The exact global minimiser of the unrestricted feature model."""
+"""The exact global minimizer of the unrestricted feature model."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from encollapse._internal.typing import FloatArray
 from encollapse.errors import ArgumentError, ArgumentTypeError, SolverError
 from encollapse.ufm.certificate import Certificate
 from encollapse.ufm.convex.composite import Composite
-from encollapse.ufm.convex.minimize import minimise_composite
-from encollapse.ufm.deep.minimize import minimise_spectral
-from encollapse.ufm.deep.model import SpectralModel
+from encollapse.ufm.convex.minimize import minimize_composite
+from encollapse.ufm.deep.minimize import minimize_schatten
+from encollapse.ufm.deep.model import SchattenModel
 from encollapse.ufm.mse.factors import DenseFactors, Factors, LazyFactors
-from encollapse.ufm.mse.minimize import minimise, minimise_along
+from encollapse.ufm.mse.minimize import minimize, minimize_along
 from encollapse.ufm.problem import Problem
-from encollapse.ufm.relu.minimize import minimise_relu
+from encollapse.ufm.relu.minimize import minimize_relu
 from encollapse.ufm.relu.model import ReluModel
 from encollapse.ufm.solution import Solution, Status
-from encollapse.ufm.structured.by_count import affine_form, minimise_blocks
+from encollapse.ufm.structured.by_count import affine_form, minimize_blocks
 
 
 def solve(problem: Problem, *, throw: bool = True, near: Solution | None = None) -> Solution:
-    """Find the minimiser of an unrestricted feature model, with a certificate.
+    """Find the minimizer of an unrestricted feature model, with a certificate.
 
     With one weight layer, linear features and room for the rank it is the global one. For a given bias the
     optimal outputs are a singular-value soft-thresholding of ``A - b uᵀ``, and over the bias alone the problem is
@@ -35,7 +35,7 @@ def solve(problem: Problem, *, throw: bool = True, near: Solution | None = None)
     non-convex problem :cite:p:`hong2023,cai2010`. The certificate does not trust that: it computes a lower
     bound from the result.
 
-    Under another loss the convex problem is split into its fit and its penalties, which are minimised in turn
+    Under another loss the convex problem is split into its fit and its penalties, which are minimized in turn
     :cite:p:`eckstein1992`; Newton steps follow where that leaves the duality gap above 1e-8.
 
     Several weight layers, a `feature_dim` below the rank, and features without negative entries are global where that
@@ -49,7 +49,7 @@ def solve(problem: Problem, *, throw: bool = True, near: Solution | None = None)
     throw : bool
         Raise if the certificate does not hold; otherwise hand the object back as it is.
     near : Solution, optional
-        Of a problem that differs in the regularisation only: where to start from, under another loss than MSE. It
+        Of a problem that differs in the regularization only: where to start from, under another loss than MSE. It
         changes the time taken and not the result.
 
     Raises
@@ -125,7 +125,7 @@ def select_method(problem: Problem) -> str:
 
 def _dense(problems: Sequence[Problem]) -> list[Solution]:
     first = problems[0]
-    scale = first.reduction.labels.scale
+    scale = first.label_svd.labels.scale
     decays = np.array([problem.bias_decay for problem in problems])
     return [
         _solution(
@@ -137,7 +137,7 @@ def _dense(problems: Sequence[Problem]) -> list[Solution]:
             factors=LazyFactors(found, scale, problem.balance),
         )
         for problem, found in zip(
-            problems, minimise_along(first.reduction, first.threshold / scale, decays), strict=True
+            problems, minimize_along(first.label_svd, first.threshold / scale, decays), strict=True
         )
     ]
 
@@ -146,8 +146,8 @@ def _blocks(problems: Sequence[Problem]) -> list[Solution]:
     first = problems[0]
     assert first.kinds is not None
     decays = np.array([problem.bias_decay for problem in problems])
-    labels = first.reduction if first.long_tail is None else first.long_tail
-    minimisers = minimise_blocks(first.encoding, first.kinds, labels, first.threshold, decays, first.balance)
+    labels = first.label_svd if first.long_tail is None else first.long_tail
+    minimizers = minimize_blocks(first.encoding, first.kinds, labels, first.threshold, decays, first.balance)
     return [
         _solution(
             problem,
@@ -157,23 +157,23 @@ def _blocks(problems: Sequence[Problem]) -> list[Solution]:
             iterations=found.iterations,
             factors=found.factors,
         )
-        for problem, found in zip(problems, minimisers, strict=True)
+        for problem, found in zip(problems, minimizers, strict=True)
     ]
 
 
 def _spectral(problem: Problem, known_bound: float = 0.0) -> Solution:
-    reduction = problem.dense_reduction
-    labels = reduction.labels
+    label_svd = problem.dense_label_svd
+    labels = label_svd.labels
     unit = labels.scale**2
-    model = SpectralModel(
-        reduction, problem.shrinkage.in_units(labels.scale), problem.rank_limit, problem.bias_decay
+    model = SchattenModel(
+        label_svd, problem.schatten_prox.in_units(labels.scale), problem.rank_limit, problem.bias_decay
     )
-    found = minimise_spectral(model, known_bound=known_bound / unit)
+    found = minimize_schatten(model, known_bound=known_bound / unit)
     singular = found.singular * labels.scale
-    learnt = singular[: found.left.shape[1]]
+    learned = singular[: found.left.shape[1]]
     # All p factors bear the same decay, (N λ_H Π λ_l)^{1/p} s^{2/p}; for the features it is N λ_H x².
     share = problem.common_decay / (problem.num_samples * problem.feature_decay)
-    features = math.sqrt(share) * learnt ** (1.0 / (problem.depth + 1))
+    features = math.sqrt(share) * learned ** (1.0 / (problem.depth + 1))
     return _solution(
         problem,
         loss=found.loss * unit,
@@ -181,22 +181,22 @@ def _spectral(problem: Problem, known_bound: float = 0.0) -> Solution:
         certificate=found.certificate.in_units(unit),
         iterations=found.iterations,
         factors=DenseFactors(
-            found.left * (learnt / features), features[:, None] * found.right / labels.root_priors, singular
+            found.left * (learned / features), features[:, None] * found.right / labels.root_priors, singular
         ),
         unique=found.unique,
     )
 
 
 def _relu(problem: Problem) -> Solution:
-    labels = problem.dense_reduction.labels
+    labels = problem.dense_label_svd.labels
     unit, root = labels.scale**2, math.sqrt(problem.weight_decay)
     form = affine_form(problem.encoding) if problem.is_balanced else None
     affine = None
     if form is not None:
         contrast = abs(form[0]) / math.sqrt(problem.num_classes)
         affine = contrast / labels.scale, float(np.linalg.norm(labels.mean))
-    linear = minimise(problem.dense_reduction, problem.threshold / labels.scale, problem.bias_decay)
-    found = minimise_relu(
+    linear = minimize(problem.dense_label_svd, problem.threshold / labels.scale, problem.bias_decay)
+    found = minimize_relu(
         ReluModel(labels, problem.threshold / labels.scale, problem.bias_decay),
         # Gram matrices of non-negative vectors may need more dimensions than their rank.
         problem.feature_dim or 2 * problem.num_classes,
@@ -229,7 +229,7 @@ def _convex(problem: Problem, near: Solution | None = None) -> Solution:
     start = None if near is None else near.near
     if start is not None and (start[0].left.shape[0], start[0].right.shape[1]) != table.shape:
         raise ArgumentError("near: expected the solution of a problem with the same encoding and counts")
-    found = minimise_composite(composite, start)
+    found = minimize_composite(composite, start)
     point = found.point
     solution = _solution(
         problem,

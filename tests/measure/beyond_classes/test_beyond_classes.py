@@ -27,7 +27,7 @@ K, Q, D, N = 5, 3, 11, 60
 
 
 def test_collapsed_regression_scores_zero() -> None:
-    """At the minimiser without a bias penalty WWᵀ ∝ [S^½ - √c I]₊, and h lies in the rows of W."""
+    """At the minimizer without a bias penalty WWᵀ ∝ [S^½ - √c I]₊, and h lies in the rows of W."""
     rng = np.random.default_rng(0)
     targets = rng.standard_normal((N, Q)) @ rng.standard_normal((Q, Q))
     root = np.real(sqrtm(np.cov(targets.T, ddof=0)))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import encollapse as ec
 from encollapse.errors import ArgumentError, SolverError, UnsupportedError
 from encollapse.ufm.convex.composite import Composite
-from encollapse.ufm.convex.output_maps import DenseTable
+from encollapse.ufm.convex.output_maps import DenseOutputMap
 from encollapse.ufm.losses.losses import LOSSES
 from reference import convex_reference as reference
 
@@ -160,8 +160,8 @@ def test_kinds_of_classes_give_what_single_classes_give(bias_decay: float, smoot
     structured = ec.encodings.label_smoothing(11, smoothing)
     blocks = ec.ufm.solve(problem_of(structured, counts, 0.05, bias_decay))
     dense = ec.ufm.solve(problem_of(ec.encodings.Encoding(structured.codewords), counts, 0.05, bias_decay))
-    assert isinstance(dense.problem.table, DenseTable)
-    assert not isinstance(blocks.problem.table, DenseTable)
+    assert isinstance(dense.problem.table, DenseOutputMap)
+    assert not isinstance(blocks.problem.table, DenseOutputMap)
     assert blocks.loss == pytest.approx(dense.loss, rel=1e-8)
     np.testing.assert_allclose(blocks.singular_values, dense.singular_values, atol=1e-6)
     np.testing.assert_allclose(blocks.bias, dense.bias, atol=1e-6)
@@ -190,7 +190,7 @@ def test_many_classes_in_kinds_need_no_large_matrix() -> None:
 
 
 @pytest.mark.parametrize("seed", [2, 3, 5, 7])
-def test_a_free_bias_centres_the_features(seed: int) -> None:
+def test_a_free_bias_centers_the_features(seed: int) -> None:
     """At λ_b = 0, Z u = 0 and the mean prediction is the mean label; the bias has mean zero."""
     rng = np.random.default_rng(seed)
     encoding = ec.encodings.Encoding(rng.dirichlet(np.ones(7), 5).T)
@@ -208,8 +208,8 @@ def test_a_free_bias_centres_the_features(seed: int) -> None:
 
 
 @pytest.mark.parametrize("bias_decay", [0.0, 1e-8, 0.1, 10.0, math.inf])
-def test_nothing_learnt_is_a_result(bias_decay: float) -> None:
-    """Above the largest singular value of ``(E - s 1ᵀ) diag(u)`` nothing is learnt, and just below something is."""
+def test_nothing_learned_is_a_result(bias_decay: float) -> None:
+    """Above the largest singular value of ``(E - s 1ᵀ) diag(u)`` nothing is learned, and just below something is."""
     encoding = ec.encodings.one_hot(5)
     counts = np.array([3, 50, 7, 500, 11])
     priors = counts / counts.sum()

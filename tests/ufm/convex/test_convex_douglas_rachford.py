@@ -17,8 +17,8 @@ def composite_of(
 ) -> Composite:
     """The convex problem with the threshold at a share of the largest singular value of the labels."""
     priors = np.array(counts) / sum(counts)
-    centred = encoding.codewords - encoding.mean(priors)[:, None]
-    c = share * float(np.linalg.norm(centred * np.sqrt(priors), 2))
+    centered = encoding.codewords - encoding.mean(priors)[:, None]
+    c = share * float(np.linalg.norm(centered * np.sqrt(priors), 2))
     problem = ec.ufm.Problem(
         encoding,
         counts,
@@ -54,7 +54,7 @@ def test_it_ends_where_newton_steps_end(
     assert certificate.relative_gap <= 1e-10
     assert taken < 200
     monkeypatch.setattr("encollapse.ufm.convex.douglas_rachford.ITERATIONS", 1)
-    newton = convex.minimise_composite(composite)
+    newton = convex.minimize_composite(composite)
     assert newton.certificate.holds
     assert loss == pytest.approx(newton.loss, rel=1e-8)
     np.testing.assert_allclose(point.matrix, newton.point.matrix, atol=3e-5 * np.abs(point.matrix).max())
@@ -75,7 +75,7 @@ def test_many_dense_labels_need_no_newton_step(
     k = 127
     counts = [int(n) for n in np.geomspace(300, 7, k)]
     composite = composite_of(soft(kind, k, k, 2), counts, 0.03, bias_decay)
-    found = convex.minimise_composite(composite)
+    found = convex.minimize_composite(composite)
     assert found.gap <= 1e-9
     assert found.iterations < 100
 

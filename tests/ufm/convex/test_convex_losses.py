@@ -9,8 +9,8 @@ from scipy.optimize import check_grad, minimize
 from scipy.special import expit, xlogy
 
 from encollapse.ufm.convex.composite import Composite
-from encollapse.ufm.convex.minimize import minimise_composite
-from encollapse.ufm.convex.output_maps import DenseTable
+from encollapse.ufm.convex.minimize import minimize_composite
+from encollapse.ufm.convex.output_maps import DenseOutputMap
 from encollapse.ufm.losses.losses import ConvexLoss, CrossEntropy
 from encollapse.ufm.losses.separable import SeparableLoss
 
@@ -24,7 +24,7 @@ class Logistic(SeparableLoss):
     smoothness = 0.25
 
     def bounded(self, mean_target: Array) -> bool:
-        """Whether a free bias has a minimiser."""
+        """Whether a free bias has a minimizer."""
         return bool(((mean_target > 0) & (mean_target < 1)).all())
 
     def phi(self, o: Array, p: Array) -> Array:
@@ -108,17 +108,17 @@ def test_outputs_have_the_gradient_that_they_are_made_from(loss: ConvexLoss) -> 
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
-def test_recentring_reaches_the_mean_within_the_domain(loss: ConvexLoss) -> None:
+def test_recentering_reaches_the_mean_within_the_domain(loss: ConvexLoss) -> None:
     outputs, targets = sample(loss, 7)
-    table = DenseTable.of(targets, np.array([1.0, 2, 3, 5, 7, 11, 13]) / 42)
+    table = DenseOutputMap.of(targets, np.array([1.0, 2, 3, 5, 7, 11, 13]) / 42)
     gradient = loss.gradient(outputs, targets, table.copies)
     wanted = 0.01 * np.array([1.0, -2.0, 3.0, -1.0, -1.0])
-    moved = loss.recentred(gradient, targets, table.copies, table.mean, table.spread, wanted)
+    moved = loss.recentered(gradient, targets, table.copies, table.mean, table.spread, wanted)
     assert moved is not None
     np.testing.assert_allclose(table.mean(moved), wanted, atol=1e-15)
     assert np.isfinite(loss.conjugate(moved, targets, table.copies)).all()
     beyond = np.array([4.0, -4.0, 0.0, 0.0, 0.0])
-    assert loss.recentred(gradient, targets, table.copies, table.mean, table.spread, beyond) is None
+    assert loss.recentered(gradient, targets, table.copies, table.mean, table.spread, beyond) is None
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
@@ -141,8 +141,8 @@ def test_the_solver_needs_the_protocol_only(loss: ConvexLoss, bias_decay: float)
     q, k = targets.shape
     priors = np.array([1.0, 2, 3, 5, 7, 11, 13]) / 42
     c = 0.03
-    composite = Composite(DenseTable.of(targets, priors), loss, c, bias_decay)
-    found = minimise_composite(composite)
+    composite = Composite(DenseOutputMap.of(targets, priors), loss, c, bias_decay)
+    found = minimize_composite(composite)
     assert found.certificate.holds
     assert len(found.point.singular) > 0
     u, ones = np.sqrt(priors), np.ones((q, k))

@@ -168,7 +168,7 @@ def test_squares_are_the_squared_error(bias_decay: float) -> None:
     np.testing.assert_allclose(own.geometry.feature_gram, exact.geometry.feature_gram, atol=1e-3)
 
 
-def test_nothing_learnt_with_the_best_bias_of_a_loss_that_is_not_linear_in_the_target() -> None:
+def test_nothing_learned_with_the_best_bias_of_a_loss_that_is_not_linear_in_the_target() -> None:
     problem = ec.ufm.Problem(
         ec.encodings.one_hot(4),
         [40, 9, 5, 3],

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import encollapse as ec
 from encollapse.errors import ArgumentError
-from encollapse.ufm.deep.schatten_prox import Shrinkage
+from encollapse.ufm.deep.schatten_prox import SchattenProx
 from encollapse.ufm.solve import select_method
 from reference.ufm_layers_reference import brute_force_layers, layered_objective, sized_problem
 
@@ -22,11 +22,11 @@ from reference.ufm_layers_reference import brute_force_layers, layered_objective
     weight=st.floats(-12, 6).map(lambda e: 10.0**e),
     ratio=st.one_of(st.floats(0.0, 2.0), st.floats(2.0, 1e6)),
 )
-def test_scalar_problem_is_minimised_over_a_fine_grid(factors: int, weight: float, ratio: float) -> None:
+def test_scalar_problem_is_minimized_over_a_fine_grid(factors: int, weight: float, ratio: float) -> None:
     """Grid search, refined around its best point, never gets below; the root is stationary to rounding."""
-    problem = Shrinkage(factors, weight)
+    problem = SchattenProx(factors, weight)
     a = ratio * problem.threshold
-    s = float(problem.minimiser(np.array([a]))[0])
+    s = float(problem.minimizer(np.array([a]))[0])
     value = float(problem.value(np.array([a]))[0])
     grid = np.linspace(0, 1.01 * a, 20_001)
     for _ in range(2):
@@ -42,8 +42,8 @@ def test_scalar_problem_is_minimised_over_a_fine_grid(factors: int, weight: floa
 
 @pytest.mark.parametrize("factors", [3, 4, 7, 11])
 def test_threshold_and_jump_of_the_scalar_problem(factors: int) -> None:
-    problem = Shrinkage(factors, 0.03)
-    below, above = problem.minimiser(problem.threshold * np.array([1 - 1e-12, 1 + 1e-12]))
+    problem = SchattenProx(factors, 0.03)
+    below, above = problem.minimizer(problem.threshold * np.array([1 - 1e-12, 1 + 1e-12]))
     assert below == 0
     assert above == pytest.approx(problem.jump, rel=1e-9)
     at_jump = problem.value(np.array([problem.threshold]), np.array([problem.jump]))[0]
@@ -53,15 +53,15 @@ def test_threshold_and_jump_of_the_scalar_problem(factors: int) -> None:
 def test_two_factors_are_the_soft_threshold() -> None:
     values = np.array([0.0, 0.1, 0.3, 0.30001, 5.0])
     np.testing.assert_allclose(
-        Shrinkage(2, 0.3).minimiser(values), np.clip(values - 0.3, 0, None), atol=1e-16
+        SchattenProx(2, 0.3).minimizer(values), np.clip(values - 0.3, 0, None), atol=1e-16
     )
-    assert Shrinkage(2, 0.3).threshold == 0.3
+    assert SchattenProx(2, 0.3).threshold == 0.3
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 5])
 @pytest.mark.parametrize("excess", [-1e-6, 1e-6])
-def test_a_class_is_learnt_from_the_published_count_on(depth: int, excess: float) -> None:
-    """Dang et al. 2023: without a bias, class k is learnt iff M N (N λ_H Π λ)^{1/M}/n_k < (M-1)^{(M-1)/M}/M."""
+def test_a_class_is_learned_from_the_published_count_on(depth: int, excess: float) -> None:
+    """Dang et al. 2023: without a bias, class k is learned iff M N (N λ_H Π λ)^{1/M}/n_k < (M-1)^{(M-1)/M}/M."""
     counts = np.array([2, 31, 5, 101, 13])
     total, k = int(counts.sum()), 2
     decays = [3e-3 * (i + 1) for i in range(depth)]
@@ -76,8 +76,8 @@ def test_a_class_is_learnt_from_the_published_count_on(depth: int, excess: float
         depth=depth,
     )
     solution = ec.ufm.solve(problem)
-    learnt = [solution.geometry.norm(j) > 0 for j in range(5)]
-    assert learnt == [False, True, excess > 0, True, True]
+    learned = [solution.geometry.norm(j) > 0 for j in range(5)]
+    assert learned == [False, True, excess > 0, True, True]
     assert problem.threshold == pytest.approx(math.sqrt(counts[k] / total), rel=1e-5)
 
 
@@ -227,7 +227,7 @@ def test_critical_bias_decay_is_claimed_only_where_it_is_proved() -> None:
     share=st.floats(0.1, 1.2),
     bias_decay=st.floats(0.02, 20.0),
 )
-def test_mean_orthogonal_to_the_centred_labels(
+def test_mean_orthogonal_to_the_centered_labels(
     depth: int, length: float, share: float, bias_decay: float
 ) -> None:
     """Theory §5: each direction alone. Proved for short means, checked here for long ones: nothing lower is found."""
@@ -241,8 +241,8 @@ def test_mean_orthogonal_to_the_centred_labels(
         encoding, 1, weight_decay=decay, feature_decay=decay, depth=depth, bias_decay=bias_decay
     )
     assert problem.threshold == pytest.approx(share, rel=1e-12)
-    shrinkage, beta = problem.shrinkage, bias_decay / (1 + bias_decay)
-    alone = (k - 1) * shrinkage.value(np.ones(1))[0] + beta * shrinkage.scaled(1 / beta).value(
+    schatten_prox, beta = problem.schatten_prox, bias_decay / (1 + bias_decay)
+    alone = (k - 1) * schatten_prox.value(np.ones(1))[0] + beta * schatten_prox.scaled(1 / beta).value(
         np.array([length])
     )[0]
     solution = ec.ufm.solve(problem)

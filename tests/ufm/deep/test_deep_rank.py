@@ -1,4 +1,4 @@
-"""Features too narrow for the minimiser: truncation where that is exact, honest stationary points in between."""
+"""Features too narrow for the minimizer: truncation where that is exact, honest stationary points in between."""
 
 import math
 from typing import Any
@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import encollapse as ec
-from encollapse.ufm.deep.model import SpectralModel
-from encollapse.ufm.deep.schatten_prox import Shrinkage
-from encollapse.ufm.mse.label_svd import Reduction
+from encollapse.ufm.deep.model import SchattenModel
+from encollapse.ufm.deep.schatten_prox import SchattenProx
+from encollapse.ufm.mse.label_svd import LabelSVD
 from reference.ufm_layers_reference import brute_force_layers, sized_problem
 
 
@@ -106,7 +106,7 @@ def test_continuity_at_both_ends(bias_decay: float) -> None:
 
 
 @pytest.mark.parametrize("bias_decay", [0.0, 0.5, math.inf])
-def test_centred_labels_need_no_bias_however_narrow_the_features(bias_decay: float) -> None:
+def test_centered_labels_need_no_bias_however_narrow_the_features(bias_decay: float) -> None:
     problem = ec.ufm.Problem(
         ec.encodings.simplex(5),
         7,
@@ -158,12 +158,12 @@ def test_critical_bias_decay_where_the_room_allows_it() -> None:
 def test_derivatives_of_the_spectral_model(seed: int, factors: int, limit: int, bias_decay: float) -> None:
     rng = np.random.default_rng(seed)
     encoding = ec.encodings.Encoding(rng.standard_normal((4, 5)) + rng.standard_normal((4, 1)))
-    labels = ec.ufm.Problem(encoding, [2, 3, 5, 7, 11], weight_decay=1, feature_decay=1).reduction.labels
-    shrinkage = Shrinkage(factors, float(10 ** rng.uniform(-3, -0.5)))
-    model = SpectralModel(Reduction.of(labels), shrinkage, limit, bias_decay)
+    labels = ec.ufm.Problem(encoding, [2, 3, 5, 7, 11], weight_decay=1, feature_decay=1).label_svd.labels
+    schatten_prox = SchattenProx(factors, float(10 ** rng.uniform(-3, -0.5)))
+    model = SchattenModel(LabelSVD.of(labels), schatten_prox, limit, bias_decay)
     state = model.at(shift := rng.standard_normal(len(model.mean)), model.mean - shift)
     gaps = np.diff(np.sort(state.singular))
-    away = np.abs(state.singular - shrinkage.threshold).min()
+    away = np.abs(state.singular - schatten_prox.threshold).min()
     if min(gaps.min(), away) < 1e-2:
         return  # a kink, or too near one for finite differences
     for direction in np.eye(len(shift)):

@@ -1,4 +1,4 @@
-"""Encodings designed for a geometry: the minimiser has it, whatever the counts, decays and rank."""
+"""Encodings designed for a geometry: the minimizer has it, whatever the counts, decays and rank."""
 
 import math
 import warnings
@@ -25,7 +25,7 @@ def relative_error(found: FloatArray, wanted: FloatArray) -> float:
     return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
 
 
-def minimiser(encoding: ec.encodings.Encoding, counts: Any, bias_decay: float, **decays: Any) -> Any:
+def minimizer(encoding: ec.encodings.Encoding, counts: Any, bias_decay: float, **decays: Any) -> Any:
     return ec.ufm.solve(ec.ufm.Problem(encoding, counts, bias_decay=bias_decay, **(decays or DECAYS)))
 
 
@@ -44,7 +44,7 @@ def quietly(*arguments: Any, **options: Any) -> ec.encodings.Encoding:
 @pytest.mark.parametrize("bias_decay", BIAS_DECAYS)
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
-def test_the_minimiser_has_the_geometry_asked_for(bias_decay: float, seed: int) -> None:
+def test_the_minimizer_has_the_geometry_asked_for(bias_decay: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     k = int(rng.integers(2, 14))
     rank = int(rng.integers(1, k + 1))
@@ -58,7 +58,7 @@ def test_the_minimiser_has_the_geometry_asked_for(bias_decay: float, seed: int) 
     code_dim = int(rng.integers(rank, k + 4))
 
     encoding = quietly(target, counts, bias_decay=bias_decay, code_dim=code_dim, **decays)
-    solution = minimiser(encoding, counts, bias_decay, **decays)
+    solution = minimizer(encoding, counts, bias_decay, **decays)
 
     assert encoding.codewords.shape == (code_dim, k)
     assert solution.rank == rank
@@ -77,7 +77,7 @@ def test_brute_force_finds_the_target_too(bias_decay: float) -> None:
 
 
 @pytest.mark.parametrize("bias_decay", [0.0, 1e-9, 0.3, math.inf])
-def test_centred_targets_are_had_at_every_bias_decay_from_one_encoding(bias_decay: float) -> None:
+def test_centered_targets_are_had_at_every_bias_decay_from_one_encoding(bias_decay: float) -> None:
     rng = np.random.default_rng(5)
     geometry = ec.ClassGeometry(random_gram(rng, 5, 5), COUNTS)
     target = ec.ufm.scale_target(geometry.feature_gram_centered, COUNTS, **DECAYS)
@@ -86,23 +86,23 @@ def test_centred_targets_are_had_at_every_bias_decay_from_one_encoding(bias_deca
         ec.ufm.design(target, COUNTS, bias_decay=bias_decay, **DECAYS).codewords, encoding.codewords
     )
     np.testing.assert_allclose(encoding.mean(np.array(COUNTS) / sum(COUNTS)), 0.0, atol=1e-13)
-    solution = minimiser(encoding, COUNTS, bias_decay)
+    solution = minimizer(encoding, COUNTS, bias_decay)
     np.testing.assert_allclose(solution.bias, 0.0, atol=1e-12)
     assert relative_error(solution.geometry.feature_gram, target) < 1e-9
 
 
 @pytest.mark.parametrize("bias_decay", [0.5, math.inf])
-def test_bias_of_the_design_is_that_of_the_minimiser(bias_decay: float) -> None:
+def test_bias_of_the_design_is_that_of_the_minimizer(bias_decay: float) -> None:
     """Theory §4: b = (c/λ_b) U Vᵀ u, and |Z| is a congruence of the target."""
     target = ec.ufm.scale_target(random_gram(np.random.default_rng(8), 5, 3), COUNTS, **DECAYS)
     encoding = ec.ufm.design(target, COUNTS, bias_decay=bias_decay, **DECAYS)
-    solution = minimiser(encoding, COUNTS, bias_decay)
+    solution = minimizer(encoding, COUNTS, bias_decay)
     n, size = np.sqrt(COUNTS), sum(COUNTS)
     absolute = math.sqrt(1e-3 / (size * 5e-3)) * n[:, None] * target * n
     values, vectors = np.linalg.eigh(absolute)
-    learnt = vectors[:, values > 1e-9]
+    learned = vectors[:, values > 1e-9]
     c = math.sqrt(size * 5e-3 * 1e-3)
-    expected = np.zeros(5) if math.isinf(bias_decay) else c / bias_decay * learnt @ (learnt.T @ n)
+    expected = np.zeros(5) if math.isinf(bias_decay) else c / bias_decay * learned @ (learned.T @ n)
     np.testing.assert_allclose(solution.bias, expected / math.sqrt(size), atol=1e-12)
     # From code_dim = K on, the outputs Z are the symmetric |Z| itself.
     outputs = solution.geometry.class_outputs * n / math.sqrt(size)
@@ -113,8 +113,8 @@ def test_balanced_frames_give_the_known_encodings_back() -> None:
     counts = [7] * 5
     orthogonal = ec.ufm.design("orthogonal", counts, **DECAYS)
     np.testing.assert_allclose(orthogonal.codewords, np.eye(5), atol=1e-14)
-    centred = ec.ufm.design("simplex", counts, bias_decay=0.0, **DECAYS)
-    np.testing.assert_allclose(centred.codewords, np.eye(5) - 0.2, atol=1e-14)
+    centered = ec.ufm.design("simplex", counts, bias_decay=0.0, **DECAYS)
+    np.testing.assert_allclose(centered.codewords, np.eye(5) - 0.2, atol=1e-14)
     unit = ec.ufm.scale_target("simplex", counts, like="unit_codewords", **DECAYS)
     for code_dim in (4, 7):
         simplex = ec.ufm.design(unit, counts, code_dim=code_dim, **DECAYS)
@@ -124,10 +124,10 @@ def test_balanced_frames_give_the_known_encodings_back() -> None:
 def test_simplex_in_spite_of_imbalance() -> None:
     counts = [100, 100, 100, 4, 4]
     encoding = ec.ufm.design("simplex_etf", counts, **DECAYS)
-    designed = minimiser(encoding, counts, math.inf).geometry
+    designed = minimizer(encoding, counts, math.inf).geometry
     np.testing.assert_allclose(designed.cosines(), ec.simplex_etf_gram(5), atol=1e-12)
     assert designed.distance("simplex_etf") < 1e-12
-    assert minimiser(ec.encodings.one_hot(5), counts, math.inf).geometry.distance("simplex_etf") > 0.2
+    assert minimizer(ec.encodings.one_hot(5), counts, math.inf).geometry.distance("simplex_etf") > 0.2
 
 
 def test_hierarchies_and_similarities_are_targets() -> None:
@@ -139,7 +139,7 @@ def test_hierarchies_and_similarities_are_targets() -> None:
         counts = COUNTS[: len(shape)]
         target = ec.ufm.scale_target(shape, counts, **DECAYS)
         encoding = ec.ufm.design(target, counts, **DECAYS)
-        assert relative_error(minimiser(encoding, counts, math.inf).geometry.feature_gram, target) < 1e-12
+        assert relative_error(minimizer(encoding, counts, math.inf).geometry.feature_gram, target) < 1e-12
 
 
 @settings(max_examples=25, deadline=None)
@@ -176,7 +176,7 @@ def test_scales_are_what_they_say() -> None:
             ec.ufm.scale_target(1e8 * shape, COUNTS, like=like, **DECAYS), target, rtol=1e-12
         )
         encoding = ec.ufm.design(target, COUNTS, **DECAYS)
-        found[like] = encoding, minimiser(encoding, COUNTS, math.inf)
+        found[like] = encoding, minimizer(encoding, COUNTS, math.inf)
     assert found["one_hot"][1].singular_values[:3].mean() == pytest.approx(1 / math.sqrt(5) - c, rel=1e-12)
     codewords = found["unit_codewords"][0].codewords
     assert float((codewords**2).sum(axis=0) @ priors) == pytest.approx(1.0, rel=1e-12)
@@ -188,7 +188,7 @@ def test_targets_in_single_precision_and_with_rounding_are_taken() -> None:
     means = np.random.default_rng(4).standard_normal((3, 5)).astype(np.float32)
     target = means.T @ means
     encoding = ec.ufm.design(target, COUNTS, code_dim=3, **DECAYS)
-    found = minimiser(encoding, COUNTS, math.inf).geometry.feature_gram
+    found = minimizer(encoding, COUNTS, math.inf).geometry.feature_gram
     assert relative_error(found, target.astype(np.float64)) < 1e-6
     with pytest.raises(ArgumentError, match="positive semidefinite"):
         ec.ufm.design(np.round(np.float64(target), 3), COUNTS, **DECAYS)
@@ -198,7 +198,7 @@ def test_short_class_means_beside_long_ones_are_kept() -> None:
     lengths = np.array([1e-6, 1.0, 1e3, 1.0, 1e-3])
     target = ec.simplex_etf_gram(5) * np.outer(lengths, lengths)
     encoding = ec.ufm.design(target, COUNTS, **DECAYS)
-    solution = minimiser(encoding, COUNTS, math.inf)
+    solution = minimizer(encoding, COUNTS, math.inf)
     assert solution.rank == 4
     assert relative_error(solution.geometry.feature_gram, target) < 1e-9
 
@@ -206,7 +206,7 @@ def test_short_class_means_beside_long_ones_are_kept() -> None:
 def test_a_class_at_the_origin_is_a_target() -> None:
     target = np.diag([1.0, 2.0, 0.0, 1.0, 3.0])
     encoding = ec.ufm.design(target, COUNTS, **DECAYS)
-    found = minimiser(encoding, COUNTS, math.inf).geometry.feature_gram
+    found = minimizer(encoding, COUNTS, math.inf).geometry.feature_gram
     assert relative_error(found, target) < 1e-12
     assert not encoding.codewords[:, 2].any()
 
@@ -258,24 +258,24 @@ def test_sizes_that_do_not_exist_are_refused(like: str) -> None:
     assert target.trace() > 0
 
 
-def test_uncentred_targets_have_no_encoding_at_a_free_bias() -> None:
-    """A simplex is centred for equal counts only, and at λ_b = 0 every minimiser is centred."""
+def test_uncentered_targets_have_no_encoding_at_a_free_bias() -> None:
+    """A simplex is centered for equal counts only, and at λ_b = 0 every minimizer is centered."""
     ec.ufm.design("simplex", [7] * 5, bias_decay=0.0, **DECAYS)
-    with pytest.raises(ArgumentError, match=r"bias_decay.*0\.\d+ of the root mean square.*centre"):
+    with pytest.raises(ArgumentError, match=r"bias_decay.*0\.\d+ of the root mean square.*center"):
         ec.ufm.design("simplex", COUNTS, bias_decay=0.0, **DECAYS)
 
 
 def test_large_biases_are_warned_about_with_their_size() -> None:
     with pytest.warns(EncollapseWarning, match=r"bias_decay: at 1e-05 .* length \d"):
         encoding = ec.ufm.design(np.ones((5, 5)) + np.eye(5), COUNTS, bias_decay=1e-5, **DECAYS)
-    assert np.linalg.norm(minimiser(encoding, COUNTS, 1e-5).bias) > 100
+    assert np.linalg.norm(minimizer(encoding, COUNTS, 1e-5).bias) > 100
 
 
 def test_lost_digits_are_warned_about() -> None:
     """A target 1e-10 below the threshold leaves float64 about six digits of it."""
     with pytest.warns(EncollapseWarning, match=r"target_gram: float64 resolves"):
         encoding = ec.ufm.design(1e-10 * np.eye(5), COUNTS, **DECAYS)
-    found = minimiser(encoding, COUNTS, math.inf).geometry.feature_gram
+    found = minimizer(encoding, COUNTS, math.inf).geometry.feature_gram
     assert relative_error(found, 1e-10 * np.eye(5)) < 1e-4
 
 
@@ -294,7 +294,7 @@ def test_no_digits_are_lost_in_silence(seed: int) -> None:
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")
         encoding = ec.ufm.design(target, counts, bias_decay=bias_decay, **decays)
-    found = minimiser(encoding, counts, bias_decay, **decays).geometry.feature_gram
+    found = minimizer(encoding, counts, bias_decay, **decays).geometry.feature_gram
     assert relative_error(found, target) < 1e-9 or any("float64" in str(w.message) for w in raised)
 
 

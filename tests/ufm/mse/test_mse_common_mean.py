@@ -9,7 +9,7 @@ import pytest
 
 import encollapse as ec
 from encollapse.ufm import problem as problem_module
-from encollapse.ufm.mse.resolvent.table import Pencil
+from encollapse.ufm.mse.resolvent.table import ResolventTable
 from encollapse.ufm.mse.weighted_labels import WeightedLabels, unit_near
 
 DECAYS = [0.0, 1e-9, 1e-3, 0.3, 10.0, 1e6, math.inf]
@@ -27,7 +27,9 @@ def eigenvalues(a: Decimal, b: Decimal, off: Decimal) -> tuple[Decimal, Decimal]
 def test_the_value_to_fifty_digits(downdate: tuple[float, float] | None, c: float, length: float) -> None:
     getcontext().prec = 50
     spectrum, shift = np.array([1.0, 0.4]), length * np.array([0.8, -0.6])
-    pencil = Pencil(spectrum, 1.1 * shift, c * length**0.25, None if downdate is None else np.array(downdate))
+    pencil = ResolventTable(
+        spectrum, 1.1 * shift, c * length**0.25, None if downdate is None else np.array(downdate)
+    )
     p = [Decimal(0), Decimal(0)] if downdate is None else [Decimal(v) for v in downdate]
     x, d = [Decimal(float(v)) for v in shift], [Decimal(float(v)) for v in spectrum]
     threshold = Decimal(pencil.threshold)
@@ -86,7 +88,7 @@ def test_a_mean_that_the_bias_takes_costs_nothing_though_the_rest_is_small() -> 
     assert ec.ufm.solve(problem).certificate.relative_gap <= 2e-13
 
 
-def test_labels_are_centred_twice() -> None:
+def test_labels_are_centered_twice() -> None:
     rng = np.random.default_rng(3)
     codewords, priors = rng.integers(-512, 512, (5, 7)) / 512, rng.dirichlet(np.ones(7))
     near, far = (WeightedLabels.of(codewords + mean, priors) for mean in (0.0, 2.0**30))

@@ -33,7 +33,7 @@ def regression(seed: int, share: float, *, samples: int = 37) -> tuple[Any, Any,
 def test_neural_regression_collapse(seed: int, share: float) -> None:
     """Andriopoulos et al. 2024, Theorem 4.1, in their letters: λ_H' = N λ_H, c' = λ_H' λ_W.
 
-    They minimise 1/(2N)|W H + b 1ᵀ - Y|² + λ_H'/(2N)|H|² + λ_W/2|W|².
+    They minimize 1/(2N)|W H + b 1ᵀ - Y|² + λ_H'/(2N)|H|² + λ_W/2|W|².
     """
     targets, labels, problem = regression(seed, share)
     n = len(targets)
@@ -54,7 +54,7 @@ def test_neural_regression_collapse(seed: int, share: float) -> None:
     np.testing.assert_allclose(
         features, math.sqrt(WEIGHT_DECAY / their_feature_decay) * weight.T @ whitened, atol=1e-11
     )
-    # The residuals: what is learnt is short of the target by √c S^{-1/2}, what is not learnt is left whole.
+    # The residuals: what is learned is short of the target by √c S^{-1/2}, what is not learned is left whole.
     short = (vectors * np.minimum(root_c, np.sqrt(values)) / np.sqrt(values)) @ vectors.T
     outputs = weight @ features + mean[:, None]
     np.testing.assert_allclose(outputs - targets.T, -short @ (targets - mean).T, atol=1e-12)
@@ -92,7 +92,7 @@ def test_univariate_regression() -> None:
 
 
 def test_sets_of_labels_are_classes() -> None:
-    """Multi-label targets: the distinct sets, however they are written down, give one minimiser."""
+    """Multi-label targets: the distinct sets, however they are written down, give one minimizer."""
     rows = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1], [1, 1, 0], [0, 0, 0], [1, 0, 0], [1, 1, 0]])
     encoding, counts, labels = ec.encodings.from_targets(rows)
     np.testing.assert_array_equal(encoding.encode(labels), rows)

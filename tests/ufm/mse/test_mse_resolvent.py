@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import encollapse as ec
 from encollapse.ufm.mse import minimize as mse
 from encollapse.ufm.mse.resolvent.contour import WINDOW, Contour
-from encollapse.ufm.mse.resolvent.newton_path import gaps, split_means
-from encollapse.ufm.mse.resolvent.table import Pencil
+from encollapse.ufm.mse.resolvent.newton_path import gaps, minimize_biases
+from encollapse.ufm.mse.resolvent.table import ResolventTable
 
 GRID = np.array([0.0, 1e-9, 1e-3, 0.1, 1.0, 30.0, 1e7, math.inf])
 
@@ -33,7 +33,7 @@ def test_the_contour_separates_at_its_threshold(span: float, c: float) -> None:
         np.testing.assert_allclose(found.imag, expected, atol=5e-15)
 
 
-def pencil_of(seed: int, downdated: bool) -> Pencil:
+def pencil_of(seed: int, downdated: bool) -> ResolventTable:
     rng = np.random.default_rng(seed)
     n = int(rng.integers(2, 40))
     spectrum = 10 ** rng.uniform(-4, 0, n)
@@ -41,7 +41,7 @@ def pencil_of(seed: int, downdated: bool) -> Pencil:
     if downdated:
         down = spectrum * rng.standard_normal(n)
         down *= rng.uniform(0, 1) / np.linalg.norm(down / spectrum)
-    return Pencil(
+    return ResolventTable(
         spectrum, rng.standard_normal(n) * 10 ** rng.uniform(-3, 1, n), 10 ** rng.uniform(-2.5, 1), down
     )
 
@@ -89,7 +89,7 @@ def test_value_gradient_rank_and_curvature_by_eigenvalues(seed: int, downdated: 
 def test_the_reported_gap_covers_the_distance_to_the_minimum(seed: int, downdated: bool) -> None:
     p = pencil_of(seed, downdated)
     decays = GRID[1:-1]
-    best, _ = split_means(p, decays)
+    best, _ = minimize_biases(p, decays)
     rng = np.random.default_rng(seed)
     for size in (1e-9, 1e-3, 0.3):
         moved = size * np.linalg.norm(best.shift, axis=1)[:, None] * rng.standard_normal(best.shift.shape)
@@ -138,8 +138,8 @@ def test_a_path_holds_no_matrix_for_each_value_and_travels() -> None:
     problem = dense_problem(5, 101, 97, 0.1)
     path = ec.ufm.bias_path(problem, np.geomspace(1e-3, 1e3, 50))
     assert path.mean_cosine.shape == (50,)
-    problem.reduction.slot.put(None, None)
-    shared = len(pickle.dumps(problem)) + 4 * problem.reduction.left.nbytes
+    problem.label_svd.slot.put(None, None)
+    shared = len(pickle.dumps(problem)) + 4 * problem.label_svd.left.nbytes
     assert len(pickle.dumps(path)) < shared + 50 * 8 * 101 * 20
     solution = pickle.loads(pickle.dumps(path.solutions[7]))
     np.testing.assert_array_equal(solution.bias, path.solutions[7].bias)

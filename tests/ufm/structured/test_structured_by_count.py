@@ -122,7 +122,7 @@ def test_balanced_million_in_closed_form() -> None:
 
 
 @pytest.mark.parametrize("dense", [False, True])
-def test_classes_that_are_not_learnt_have_no_direction(dense: bool) -> None:
+def test_classes_that_are_not_learned_have_no_direction(dense: bool) -> None:
     """Rare classes below the threshold; rounding over the square root of their frequency is no class mean."""
     counts = np.array([100_000, 70_000, 30_000, 7, 5, 2, 1])
     k, num_samples = len(counts), counts.sum()

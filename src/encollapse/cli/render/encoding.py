@@ -1,4 +1,4 @@
-"""One encoding on a card: its size, its angles and distances, and its Gram matrix in colours."""
+"""One encoding on a card: its size, its angles and distances, and its Gram matrix in colors."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _LONG = 48
 
 
 def encoding_table(encoding: Encoding, example: Sequence[str] = ()) -> RenderableType:
-    """Size, lengths, mean, angles and distances of the codewords, and their Gram matrix as coloured cells.
+    """Size, lengths, mean, angles and distances of the codewords, and their Gram matrix as colored cells.
 
     Options in `example` are named as what was chosen for want of others.
     """
     facts = _facts(encoding)
     shown: list[tuple[str, Any]] = [
         ("encoding", f"{encoding.name}: {encoding.num_classes} codewords of length {encoding.code_dim}"),
-        ("rank", f"{facts['rank']}, centred {facts['rank_centered']}"),
+        ("rank", f"{facts['rank']}, centered {facts['rank_centered']}"),
         ("norms", vector(facts["norms"])),
         ("norm of mean", f"{facts['mean_norm']:.6g} with balanced classes"),
         ("cosines", cosine_range(facts["cosines"])),
-        ("  centred", cosine_range(facts["cosines_centered"])),
+        ("  centered", cosine_range(facts["cosines_centered"])),
         (
             "least distance",
             f"{facts['least_distance']:.6g}, classes {facts['closest'][0]} and {facts['closest'][1]}",
@@ -63,25 +63,25 @@ def encoding_record(encoding: Encoding, example: Sequence[str] = ()) -> dict[str
 
 
 def _facts(encoding: Encoding) -> dict[str, Any]:
-    codewords, centred = encoding.codewords, encoding.centered().codewords
+    codewords, centered = encoding.codewords, encoding.centered().codewords
     distances = np.linalg.norm(codewords[:, :, None] - codewords[:, None, :], axis=0)
     mean_norm = float(np.linalg.norm(encoding.mean()))
     np.fill_diagonal(distances, np.inf)
     closest = np.unravel_index(np.argmin(distances), distances.shape)
     return {
         "rank": int(np.linalg.matrix_rank(codewords)),
-        "rank_centered": int(np.linalg.matrix_rank(centred, tol=_floor(codewords))),
+        "rank_centered": int(np.linalg.matrix_rank(centered, tol=_floor(codewords))),
         "norms": np.linalg.norm(codewords, axis=0),
         "mean_norm": mean_norm if mean_norm > _floor(codewords) else 0.0,
         "cosines": _angles(codewords),
-        "cosines_centered": _angles(centred),
+        "cosines_centered": _angles(centered),
         "least_distance": float(distances[closest]),
         "closest": [int(k) for k in closest],
     }
 
 
 def _floor(codewords: FloatArray) -> float:
-    """Size of rounding in centred codewords: what is smaller is zero."""
+    """Size of rounding in centered codewords: what is smaller is zero."""
     size = float(np.linalg.norm(codewords))
     return float(size * max(codewords.shape) * np.finfo(np.float64).eps)
 
@@ -94,7 +94,7 @@ def _angles(codewords: FloatArray) -> FloatArray:
 
 
 def _gram_picture(gram: FloatArray) -> Text:
-    """Two columns of a coloured background for each entry: blue below zero, vermillion above."""
+    """Two columns of a colored background for each entry: blue below zero, vermillion above."""
     scale = float(np.abs(gram).max(initial=0.0)) or 1.0
     text = Text("Gram matrix, blue below 0, white at 0, orange above\n", style="dim")
     for row in gram / scale:

@@ -86,7 +86,7 @@ def solution_record(solution: ufm.Solution) -> dict[str, Any]:
 
 
 def design_record(solution: ufm.Solution, target: ClassGeometry, saved: str) -> dict[str, Any]:
-    """A designed encoding with its minimiser, and how far that is from the target."""
+    """A designed encoding with its minimizer, and how far that is from the target."""
     codewords = solution.problem.encoding.codewords
     design = {
         "path": saved,

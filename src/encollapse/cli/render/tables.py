@@ -61,13 +61,13 @@ def solution_table(solution: ufm.Solution) -> RenderableType:
     else:
         pairs += [
             ("cosines of means", cosine_range(geometry.cosines())),
-            ("  centred", cosine_range(geometry.cosines(centered=True))),
+            ("  centered", cosine_range(geometry.cosines(centered=True))),
         ]
     return fact_table(pairs)
 
 
 def design_table(solution: ufm.Solution, target: ClassGeometry, saved: str) -> RenderableType:
-    """A designed encoding by its minimiser: what it is, and the proof that it has the target's geometry."""
+    """A designed encoding by its minimizer: what it is, and the proof that it has the target's geometry."""
     problem = solution.problem
     lengths = np.linalg.norm(problem.encoding.codewords, axis=0)
     success, error = solution.status.success, compare(target, solution.geometry).gram_error
@@ -150,7 +150,7 @@ def run_table(run: Run) -> RenderableType:
             "network",
             f"{run.settings.model} on {run.dataset}, {run.encoding} labels, seed {run.settings.seed}",
         ),
-        ("regularised", DECAYS[run.settings.decay]),
+        ("regularized", DECAYS[run.settings.decay]),
         ("training", Text(run.message, style="" if run.converged else "yellow")),
         ("loss", f"{run.loss:.8g}"),
     ]

@@ -1,11 +1,11 @@
 """Search for points on a sphere with a large smallest angle.
 
-From several starts, the largest inner product is minimised through its soft maximum
+From several starts, the largest inner product is minimized through its soft maximum
 
     f_β(X) = (1/β) log Σ_{k≠l} exp(β <x_k, x_l>)
 
 with β rising by factors of four (L-BFGS, warm started); then again from the best arrangement with one point put
-elsewhere. f_β is within ``2 log(K)/β`` of the largest inner product; its minimisers are softmax codes. The pairs that
+elsewhere. f_β is within ``2 log(K)/β`` of the largest inner product; its minimizers are softmax codes. The pairs that
 attain the largest inner product at the end are the contacts of the arrangement, and Newton's method on the equations
 "all contacts have the same inner product" then gives its coordinates to rounding.
 """
@@ -173,14 +173,14 @@ def _equal_contacts(points: FloatArray, tolerance: float) -> FloatArray:
         if spread_now > spread_before / 2:
             break  # rounding is reached, or these are not the contacts of one arrangement
         spread_before = spread_now
-        step = lsmr(_linearised(points, one, other, cosines), residual, atol=1e-14, btol=1e-14, maxiter=1000)[
+        step = lsmr(_linearized(points, one, other, cosines), residual, atol=1e-14, btol=1e-14, maxiter=1000)[
             0
         ]
         points = _unit(points + step[:-1].reshape(points.shape))
     return points
 
 
-def _linearised(points: FloatArray, one: IntArray, other: IntArray, cosines: FloatArray) -> Any:
+def _linearized(points: FloatArray, one: IntArray, other: IntArray, cosines: FloatArray) -> Any:
     """Derivative of ``<x_k, x_l> - level`` for unit vectors, one contact a row; the level is the last unknown."""
     count, dim = points.shape
     contact = np.arange(len(one))

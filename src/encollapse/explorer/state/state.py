@@ -40,7 +40,7 @@ class State:
         ``λ_W``, ``λ_H``, ``λ_b`` from 0 to infinity.
     loss, depth, features, feature_dim
         As in :class:`encollapse.ufm.Problem`.
-    quantity, centred, axes
+    quantity, centered, axes
         What the Gram matrices hold, about which point, and which three directions of feature space are drawn.
     view : str
         Which view is open: ``explore``, ``design`` or ``runs``.
@@ -66,7 +66,7 @@ class State:
     features: str = "linear"
     feature_dim: int | None = None
     quantity: str = "cosines"
-    centred: bool = False
+    centered: bool = False
     axes: str = "turning"
     view: str = "explore"
     target: str = "simplex"
@@ -118,7 +118,7 @@ _READERS: dict[str, Any] = {
     "features": lambda f, t: read.choice(f, t, FEATURES),
     "feature_dim": lambda f, t: read.whole(f, t, least=1, most=read.MOST_OUTPUTS) if t.strip() else None,
     "quantity": lambda f, t: read.choice(f, t, ("cosines", "products")),
-    "centred": lambda f, t: read.choice(f, t, ("0", "1")) == "1",
+    "centered": lambda f, t: read.choice(f, t, ("0", "1")) == "1",
     "axes": lambda f, t: read.choice(f, t, ("turning", "leading")),
     "view": lambda f, t: read.choice(f, t, ("explore", "design", "runs")),
     "target": lambda f, t: read.choice(f, t, TARGETS),

@@ -6,10 +6,10 @@ const PAUSE = 140; // milliseconds without a move after which plotly draws, and 
 
 const channels = (text) => [1, 3, 5].map((i) => parseInt(text.slice(i, i + 2), 16));
 
-const STEPS = 255; // colours on either side of zero
+const STEPS = 255; // colors on either side of zero
 const tables = new Map();
 
-/** Colours from -1 to 1 between the ends of the scale, as pixels. */
+/** Colors from -1 to 1 between the ends of the scale, as pixels. */
 function table() {
   const ends = ["--low", "--zero", "--high"].map(color);
   const key = ends.join();

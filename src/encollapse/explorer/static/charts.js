@@ -190,29 +190,29 @@ export function largest(rows) {
   return most || 1;
 }
 
-/** What the labels offer in each direction, the threshold, and what is learnt. */
-export function drawSpectrum(div, { offered, learnt, threshold }) {
-  const x = learnt.map((_, i) => i + 1);
-  const first = offered ?? learnt.map(() => null);
-  const key = [learnt.length, offered === null, document.documentElement.dataset.theme].join("|");
-  const most = Math.max(threshold * 1.15, ...first, ...learnt) * 1.16 || 1;
+/** What the labels offer in each direction, the threshold, and what is learned. */
+export function drawSpectrum(div, { offered, learned, threshold }) {
+  const x = learned.map((_, i) => i + 1);
+  const first = offered ?? learned.map(() => null);
+  const key = [learned.length, offered === null, document.documentElement.dataset.theme].join("|");
+  const most = Math.max(threshold * 1.15, ...first, ...learned) * 1.16 || 1;
   const kept = div.dataset.key === key && div._fullLayout;
   const [before, mark] = kept ? [div._fullLayout.yaxis.range[1], div._fullLayout.shapes[0].y0] : [0, null];
   // The axis moves only where the bars would leave it or shrink to nothing: moving it costs a second layout.
   const top = most > before || most < before / 2 ? most : before;
-  if (kept && mark === threshold && top === before) return Plotly.restyle(div, { y: [first, learnt] }, [0, 1]);
+  if (kept && mark === threshold && top === before) return Plotly.restyle(div, { y: [first, learned] }, [0, 1]);
   div.dataset.key = key;
   const bar = (y, paint, name) => ({ type: "bar", x, y, marker: { color: paint, line: { width: 0 } }, hovertemplate: `direction %{x}<br>${name} %{y:.5f}<extra></extra>` });
   const layout = base({
     barmode: "overlay",
-    bargap: learnt.length > 40 ? 0 : 0.28,
-    xaxis: axis({ title: { text: "direction", standoff: 4 }, showgrid: false, zeroline: false, nticks: 10, tickformat: "d", range: [0.4, learnt.length + 0.6] }),
+    bargap: learned.length > 40 ? 0 : 0.28,
+    xaxis: axis({ title: { text: "direction", standoff: 4 }, showgrid: false, zeroline: false, nticks: 10, tickformat: "d", range: [0.4, learned.length + 0.6] }),
     yaxis: axis({ range: [0, top], nticks: 6, zeroline: false }),
     margin: { l: 44, r: 10, t: 8, b: 36 },
     shapes: [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: threshold, y1: threshold, line: { color: color("--warm"), width: 1.6, dash: "dash" } }],
     annotations: [{ xref: "paper", yref: "paper", x: 1, y: 1, text: "┄ threshold c", showarrow: false, xanchor: "right", yanchor: "top", font: { color: color("--warm"), size: 11.5 } }],
   });
-  return Plotly.react(div, [bar(first, color("--offered"), "offered"), bar(learnt, color("--accent"), "learnt")], layout, CONFIG);
+  return Plotly.react(div, [bar(first, color("--offered"), "offered"), bar(learned, color("--accent"), "learned")], layout, CONFIG);
 }
 
 /** One curve of a training. */

@@ -30,7 +30,7 @@ export function buildControls(start, changed) {
       text("imbalance", "Imbalance"),
       area("typed", "One a class", "100, 50, 20", false),
     ]),
-    group("decays", "Regularisation", [decade("weight_decay", "λ", "W"), decade("feature_decay", "λ", "H")]),
+    group("decays", "Regularization", [decade("weight_decay", "λ", "W"), decade("feature_decay", "λ", "H")]),
     group("model", "Model", [
       select("loss", "Loss", [["mse", "squared error"], ["cross_entropy", "cross-entropy"]]),
       select("features", "Features", [["linear", "linear"], ["relu", "ReLU"]]),

@@ -85,7 +85,7 @@ export class Frame {
       context.fillStyle = color("--soft");
       context.font = `italic 15px ${color("--serif")}`;
       context.textAlign = "center";
-      context.fillText("Nothing is learnt: every class mean is zero.", w / 2, h / 2);
+      context.fillText("Nothing is learned: every class mean is zero.", w / 2, h / 2);
       return;
     }
     if (upright) this.#ground(context);
@@ -121,7 +121,7 @@ export class Frame {
     context.fillText("┊ mean of all features", 4, 14);
   }
 
-  /** A faint surface from the origin to neighbouring means: the umbrella. */
+  /** A faint surface from the origin to neighboring means: the umbrella. */
   #fan(context, means) {
     if (means.length < 3 || means.length > 60) return;
     const around = means.map((p, k) => [Math.atan2(p[2], p[1]), k]).sort((a, b) => a[0] - b[0]).map(([, k]) => k);

@@ -67,7 +67,7 @@ function refresh({ lenient = false } = {}) {
   }
 }
 
-const ASIDE = new Set(["bias_decay", "quantity", "centred", "axes", "view", "target", "tree", "similarity", "size", "run"]);
+const ASIDE = new Set(["bias_decay", "quantity", "centered", "axes", "view", "target", "tree", "similarity", "size", "run"]);
 const lineKey = () => JSON.stringify(Object.entries(store.values).filter(([name]) => !ASIDE.has(name)).sort());
 
 const keep = (answer) => writeAddress(answer.address);
@@ -116,8 +116,8 @@ function drawPicture() {
   const hidden = Math.round(100 * picture.frame.shown);
   $("frame-note").textContent = picture.frame.empty ? "" : `${hidden} % of the length² is in view`;
   $("frame").setAttribute("aria-label", `Class means in three dimensions; mean cosine ${texts.mean_cosine}. Arrow keys turn the view.`);
-  const learnt = picture.spectrum.learnt.filter((v) => v > 0).length;
-  $("spectrum-note").textContent = `${learnt} of ${picture.spectrum.learnt.length} · c = ${texts.threshold}`;
+  const learned = picture.spectrum.learned.filter((v) => v > 0).length;
+  $("spectrum-note").textContent = `${learned} of ${picture.spectrum.learned.length} · c = ${texts.threshold}`;
   glance(texts);
   const { certificate } = picture;
   const verdict = $("verdict");
@@ -156,7 +156,7 @@ function metrics(rows) {
 function drawPath() {
   const { line, points } = shown;
   const critical = line.critical;
-  $("critical-note").replaceChildren(...symbols(critical === null ? "" : critical === "inf" ? "the mean direction is never learnt" : critical === 0 ? "turns from λ_b = 0 on" : `turns at λ_b* = ${shown.picture?.numbers.texts.critical ?? critical}`));
+  $("critical-note").replaceChildren(...symbols(critical === null ? "" : critical === "inf" ? "the mean direction is never learned" : critical === 0 ? "turns from λ_b = 0 on" : `turns at λ_b* = ${shown.picture?.numbers.texts.critical ?? critical}`));
   drawLine($("plot-line"), line, points, store.slider).then(() => {
     moveLine();
     painted("line");

@@ -89,7 +89,7 @@ export const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 const colors = new Map();
 
-/** A colour of the present theme; asking the browser each time would settle styles at every stroke. */
+/** A color of the present theme; asking the browser each time would settle styles at every stroke. */
 export function color(name) {
   const key = `${document.documentElement.dataset.theme} ${name}`;
   if (!colors.has(key)) colors.set(key, getComputedStyle(document.documentElement).getPropertyValue(name).trim());

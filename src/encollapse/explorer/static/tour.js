@@ -4,10 +4,10 @@ import { $, still, symbols } from "./tools.js";
 
 const STEPS = [
   ["panel-frame", "A class becomes a point", "Train a classifier for long, and the last-layer features of each class collapse to one point, its class mean. The means form a rigid frame. Here each rod is a class mean; diamonds are the rows of the classifier, which align with them. Drag to look around."],
-  ["labels", "The labels decide which frame", "The network is trained to output a vector for each class: the class encoding. One-hot is one of many. Choose another, and the frame that networks collapse to is computed exactly, for your class counts and regularisation."],
-  ["strip", "The bias makes the frame turn", "With a free bias (λ_b = 0) the bias takes up the mean of the labels, and the frame lies flat: a simplex. Make the bias expensive, and the features must carry the mean themselves: the frame opens like an umbrella towards right angles. Watch it, or drag the slider."],
+  ["labels", "The labels decide which frame", "The network is trained to output a vector for each class: the class encoding. One-hot is one of many. Choose another, and the frame that networks collapse to is computed exactly, for your class counts and regularization."],
+  ["strip", "The bias makes the frame turn", "With a free bias (λ_b = 0) the bias takes up the mean of the labels, and the frame lies flat: a simplex. Make the bias expensive, and the features must carry the mean themselves: the frame opens like an umbrella toward right angles. Watch it, or drag the slider."],
   ["panel-line", "It happens at a critical point", "The cosine between class means stays put up to λ_b* and then rises: a phase transition. The position is exact. Drag the vertical line. Trained networks land on these curves; the Runs view lays them over it."],
-  ["panel-spectrum", "What is learnt, and how we know", "Of each direction in the labels, only what exceeds the threshold c is learnt. The certificate below is a lower bound of the loss, computed independently of the solver: no network does better. Now change anything; every state is in the address, and ‘Copy as…’ takes it to Python."],
+  ["panel-spectrum", "What is learned, and how we know", "Of each direction in the labels, only what exceeds the threshold c is learned. The certificate below is a lower bound of the loss, computed independently of the solver: no network does better. Now change anything; every state is in the address, and ‘Copy as…’ takes it to Python."],
 ];
 
 export function makeTour({ open, sweep, halt }) {

@@ -60,16 +60,16 @@ def picture(state: State, previous: FloatArray | None = None) -> dict[str, Any]:
     }
 
 
-def gram(state: State, uncentred: FloatArray, centred: FloatArray) -> FloatArray:
+def gram(state: State, uncentered: FloatArray, centered: FloatArray) -> FloatArray:
     """Gram matrix that the controls ask for, as inner products or cosines; NaN where a vector is zero."""
-    chosen = centred if state.centred else uncentred
+    chosen = centered if state.centered else uncentered
     return chosen if state.quantity == "products" else cosines(chosen)
 
 
 def classifier_gram(state: State, weight: FloatArray) -> FloatArray:
     """Gram matrix of the rows of a classifier (q, d), about their mean or not."""
-    centred = weight - weight.mean(axis=0)
-    return gram(state, weight @ weight.T, centred @ centred.T)
+    centered = weight - weight.mean(axis=0)
+    return gram(state, weight @ weight.T, centered @ centered.T)
 
 
 def cosines(products: FloatArray) -> FloatArray:
@@ -84,13 +84,13 @@ def cosines(products: FloatArray) -> FloatArray:
 
 
 def spectrum(found: ufm.Solution) -> dict[str, Any]:
-    """Singular values that the labels offer, the threshold, and what is learnt of each.
+    """Singular values that the labels offer, the threshold, and what is learned of each.
 
     Offered are those of the weighted labels less the bias, ``(E - b 1ᵀ) diag(u)``. Under another loss than MSE
-    labels offer no singular values, and only those learnt are given.
+    labels offer no singular values, and only those learned are given.
     """
     stated = found.problem
-    learnt = found.singular_values
+    learned = found.singular_values
     offered = None
     if stated.loss == "mse":
         priors = stated.counts / stated.counts.sum()
@@ -98,7 +98,7 @@ def spectrum(found: ufm.Solution) -> dict[str, Any]:
         offered = np.linalg.svd(labels, compute_uv=False).tolist()
     return {
         "offered": offered,
-        "learnt": learnt.tolist(),
+        "learned": learned.tolist(),
         "threshold": stated.threshold,
     }
 

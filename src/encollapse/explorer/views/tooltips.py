@@ -17,25 +17,25 @@ QUANTITIES: dict[str, tuple[str, str, str, str]] = {
     "classes": ("Classes", "How many classes there are.", "K", _PAPYAN),
     "counts": (
         "Class counts",
-        "Samples of each class. Rare classes are pulled together first when regularisation grows.",
+        "Samples of each class. Rare classes are pulled together first when regularization grows.",
         "n_k,  π_k = n_k / N",
         "Fang, He, Long & Su 2021",
     ),
     "weight_decay": (
         "Weight decay λ_W",
-        "Regularisation of the last layer's weight.",
+        "Regularization of the last layer's weight.",
         "λ_W/2 · |W|²",
         _MASSION,
     ),
     "feature_decay": (
         "Feature decay λ_H",
-        "Regularisation of every feature vector, summed over all samples.",
+        "Regularization of every feature vector, summed over all samples.",
         "λ_H/2 · Σ |h_ki|²",
         _MASSION,
     ),
     "bias_decay": (
         "Bias decay λ_b",
-        "Regularisation of the last layer's bias. At 0 the bias is free and takes up the whole label mean; at ∞ there "
+        "Regularization of the last layer's bias. At 0 the bias is free and takes up the whole label mean; at ∞ there "
         "is no bias, and the features have to carry it.",
         "λ_b/2 · |b|²",
         _MASSION,
@@ -60,7 +60,7 @@ QUANTITIES: dict[str, tuple[str, str, str, str]] = {
     ),
     "feature_dim": (
         "Feature dimension",
-        "Left empty: wide enough for every direction. Below the rank of the minimiser, directions have to be given up.",
+        "Left empty: wide enough for every direction. Below the rank of the minimizer, directions have to be given up.",
         "d",
         "Jiang et al. 2024",
     ),
@@ -75,7 +75,7 @@ QUANTITIES: dict[str, tuple[str, str, str, str]] = {
     "gram": (
         "Gram matrices",
         "Inner products or cosines of every pair of class means, and of classifier rows: the geometry, free of the "
-        "rotation of feature space. Centred: about the mean.",
+        "rotation of feature space. Centered: about the mean.",
         "MᵀM = √(N λ_W/λ_H) diag(n)^−½ |Z| diag(n)^−½,   WWᵀ = √(N λ_H/λ_W) (ZZᵀ)^½",
         _MASSION,
     ),
@@ -101,26 +101,26 @@ QUANTITIES: dict[str, tuple[str, str, str, str]] = {
     ),
     "threshold": (
         "Threshold c",
-        "Directions of the labels with a singular value below it are not learnt.",
+        "Directions of the labels with a singular value below it are not learned.",
         "c = √(N λ_W λ_H)",
         "Cai, Candès & Shen 2010",
     ),
     "t": (
         "Relative threshold t",
-        "For balanced one-hot labels: at 1 and above nothing is learnt at all.",
+        "For balanced one-hot labels: at 1 and above nothing is learned at all.",
         "t = c √K",
         _MASSION,
     ),
     "spectrum": (
         "Singular values",
-        "Light: what the labels offer in each direction, once the bias is taken off. Dark: what is learnt, the part "
+        "Light: what the labels offer in each direction, once the bias is taken off. Dark: what is learned, the part "
         "above the threshold.",
         "σ_i(Z) = (σ_i(A − b uᵀ) − c)₊",
         "Cai, Candès & Shen 2010",
     ),
     "rank": (
         "Rank",
-        "Directions that are learnt: the smallest feature dimension that holds the minimiser.",
+        "Directions that are learned: the smallest feature dimension that holds the minimizer.",
         "rank Z",
         _MASSION,
     ),
@@ -147,7 +147,7 @@ QUANTITIES: dict[str, tuple[str, str, str, str]] = {
     ),
     "size": (
         "Size of the target",
-        "The target's shape is what matters; its size decides how far above the threshold it is learnt.",
+        "The target's shape is what matters; its size decides how far above the threshold it is learned.",
         "Γ → s·Γ",
         "docs: Designing encodings",
     ),
@@ -197,7 +197,7 @@ _SENTENCES = {
     "unc": "How evenly the classifier rows stand to their class means.",
     "bia": "What of the label mean the bias does not take up.",
     "lab": "What of the label mean the outputs miss at the global mean.",
-    "bal": "Distance from λ_W WᵀW = λ_H Σ n_k m_k m_kᵀ, which holds at every minimiser.",
+    "bal": "Distance from λ_W WᵀW = λ_H Σ n_k m_k m_kᵀ, which holds at every minimizer.",
 }
 
 

@@ -35,7 +35,7 @@ class NeuralCollapse(Metric):
     head : torch.nn.Linear, optional
         The layer on top of the features, read whenever values are computed; copies of the metric share it.
     encoding : Encoding, optional
-        What its outputs are trained towards.
+        What its outputs are trained toward.
     metrics : sequence of str, optional
         Which values to compute; default all of them.
     convention : str or Convention

@@ -7,7 +7,7 @@ import numpy as np
 from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike
 from encollapse.errors import ArgumentError
-from encollapse.metrics import cholesky_scatter as factorised
+from encollapse.metrics import cholesky_scatter as factorized
 from encollapse.metrics.linear_algebra import NUMPY
 
 
@@ -45,11 +45,11 @@ def kernel_nc1(kernel: ArrayLike, labels: ArrayLike) -> dict[str, float]:
     priors = counts / len(gram)
     members = (np.arange(len(classes))[:, None] == place) / counts[:, None]
     about_mean = members - 1.0 / len(gram)  # Mc = about_mean H
-    weighted = factorised.without_null_direction(np.sqrt(priors)[:, None] * about_mean, np.sqrt(priors))
+    weighted = factorized.without_null_direction(np.sqrt(priors)[:, None] * about_mean, np.sqrt(priors))
     between = weighted @ gram @ weighted.T
     residuals = gram - gram @ members.T @ np.eye(len(classes))[:, place]  # H Rᵀ
     spread = weighted @ residuals  # (K - 1, N): means against residuals
-    lower = factorised.factor((between + between.T) / 2)
+    lower = factorized.factor((between + between.T) / 2)
     if lower is None:
         raise ArgumentError(
             "kernel: the class means are (nearly) affinely dependent, so Σ_B has no safe inverse"

@@ -45,13 +45,13 @@ def tag_angles(
     single = {own[0]: mean for own, mean in means.items() if len(own) == 1}
     if len(single) < 2:
         raise ArgumentError(f"tags: at least two tags must come alone, got {len(single)}")
-    centre = np.mean(list(single.values()), axis=0)
+    center = np.mean(list(single.values()), axis=0)
     angles = {}
     for own, mean in means.items():
         if len(own) < 2 or not all(tag in single for tag in own):
             continue
-        total = np.sum([single[tag] - centre for tag in own], axis=0)
-        found = mean - centre
+        total = np.sum([single[tag] - center for tag in own], axis=0)
+        found = mean - center
         lengths = np.linalg.norm(total), np.linalg.norm(found)
         if all(lengths):
             a, b = total / lengths[0], found / lengths[1]

@@ -28,17 +28,17 @@ def nc5(features: ArrayLike, labels: ArrayLike, outside: ArrayLike) -> float:
     means = np.zeros((len(classes), known.shape[1]))
     np.add.at(means, place, known)
     means /= counts[:, None]
-    centre = squarable(_rows(outside, "outside", means.shape[1])).mean(axis=0)
-    lengths = np.linalg.norm(means, axis=1) * np.linalg.norm(centre)
+    center = squarable(_rows(outside, "outside", means.shape[1])).mean(axis=0)
+    lengths = np.linalg.norm(means, axis=1) * np.linalg.norm(center)
     if not lengths.all():
         raise ArgumentError("features: a class mean, or the mean of outside, is zero and has no direction")
-    return float(np.abs(means @ centre / lengths).mean())
+    return float(np.abs(means @ center / lengths).mean())
 
 
 def neco_scores(reference: ArrayLike, features: ArrayLike, dimension: int) -> FloatArray:
     """``|P h| / |h|`` of each row (N,), P on the leading principal directions of `reference` :cite:p:`ammar2024`.
 
-    Higher is more like the reference. Both are centred by the mean of the reference; zero rows score 0.
+    Higher is more like the reference. Both are centered by the mean of the reference; zero rows score 0.
 
     Parameters
     ----------
@@ -53,9 +53,9 @@ def neco_scores(reference: ArrayLike, features: ArrayLike, dimension: int) -> Fl
     known, rows = _in_units(known, rows)
     mean = known.mean(axis=0)
     _, _, directions = np.linalg.svd(known - mean, full_matrices=False)
-    centred = rows - mean
-    lengths = np.linalg.norm(centred, axis=1)
-    inside = np.linalg.norm(centred @ directions[:size].T, axis=1)
+    centered = rows - mean
+    lengths = np.linalg.norm(centered, axis=1)
+    inside = np.linalg.norm(centered @ directions[:size].T, axis=1)
     return np.asarray(np.divide(inside, lengths, out=np.zeros_like(lengths), where=lengths > 0))
 
 
@@ -83,11 +83,11 @@ def nci_scores(
     rows = _rows(features, "features", None)
     matrix = checks.array(weight, "weight", (None, rows.shape[1]), axes="(num_classes, feature_dim)")
     offset = 0.0 if bias is None else checks.array(bias, "bias", (len(matrix),))
-    centred = rows - checks.array(mean, "mean", (rows.shape[1],), axes="(feature_dim,)")
+    centered = rows - checks.array(mean, "mean", (rows.shape[1],), axes="(feature_dim,)")
     decided = (rows @ matrix.T + offset).argmax(axis=1)
-    centred = squarable(centred)  # of which the direction alone counts
-    lengths = np.linalg.norm(centred, axis=1)
-    along = np.einsum("nd,nd->n", matrix[decided], centred)
+    centered = squarable(centered)  # of which the direction alone counts
+    lengths = np.linalg.norm(centered, axis=1)
+    along = np.einsum("nd,nd->n", matrix[decided], centered)
     score = np.divide(along, lengths, out=np.zeros_like(lengths), where=lengths > 0)
     return np.asarray(score + checks.nonnegative(l1_weight, "l1_weight") * np.abs(rows).sum(axis=1))
 

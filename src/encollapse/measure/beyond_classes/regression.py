@@ -66,16 +66,16 @@ def regression_collapse(features: ArrayLike, targets: ArrayLike, weight: ArrayLi
         checks.array(weight, "weight", (values.shape[1], rows.shape[1]), axes="(q, feature_dim)")
     )
     rows = squarable(rows)
-    centred = rows - rows[0]
-    centred -= centred.mean(axis=0)
-    lengths = np.linalg.norm(centred, axis=1)
+    centered = rows - rows[0]
+    centered -= centered.mean(axis=0)
+    lengths = np.linalg.norm(centered, axis=1)
     if not lengths.any():
         raise ArgumentError("features: all rows are the same; nothing to measure")
     if not matrix.any():
         raise ArgumentError("weight: is zero, so it has no row space")
-    kept = centred[lengths > 0] / lengths[lengths > 0, None]
-    size = min(values.shape[1], *centred.shape)
-    _, _, principal = np.linalg.svd(centred, full_matrices=False)
+    kept = centered[lengths > 0] / lengths[lengths > 0, None]
+    size = min(values.shape[1], *centered.shape)
+    _, _, principal = np.linalg.svd(centered, full_matrices=False)
     _, singular, row_space = np.linalg.svd(matrix, full_matrices=False)
     row_space = row_space[singular > np.finfo(np.float64).eps * max(matrix.shape) * singular[0]]
     nrc3, gamma = _nrc3(matrix, values)

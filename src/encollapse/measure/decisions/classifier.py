@@ -13,7 +13,7 @@ from encollapse.errors import ArgumentError, ArgumentTypeError
 
 
 @dataclass(frozen=True, eq=False)
-class Classifier:
+class LinearClassifier:
     """A linear classifier with the encoding of its targets; each part may be unknown.
 
     `weight` (q, d) and `bias` (q,) are both given or both None; `loss` is what decides between codewords.
@@ -32,14 +32,14 @@ class Classifier:
         num_classes: int,
         feature_dim: int,
         loss: str = "mse",
-    ) -> Classifier:
+    ) -> LinearClassifier:
         """Check the parts against each other and against the features."""
         require_encoding(encoding, num_classes)
         checks.choice(loss, "loss", ("mse", "cross_entropy"))
         if weight is None:
             if bias is not None:
                 raise ArgumentError("bias: was given without weight; give the weight (q, d) too, or neither")
-            return Classifier(None, None, encoding, loss)
+            return LinearClassifier(None, None, encoding, loss)
         matrix = checks.array(weight, "weight", (None, None), axes="(code_dim, feature_dim)")
         if matrix.shape[1] != feature_dim:
             hint = "; it looks transposed" if matrix.shape[0] == feature_dim else ""
@@ -56,7 +56,7 @@ class Classifier:
             if bias is None
             else checks.array(bias, "bias", (len(matrix),), axes="(code_dim,)")
         )
-        return Classifier(matrix, offset, encoding, loss)
+        return LinearClassifier(matrix, offset, encoding, loss)
 
 
 def require_encoding(encoding: Encoding | None, num_classes: int | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from encollapse._internal.typing import IntArray
-from encollapse.measure.decisions.classifier import Classifier
+from encollapse.measure.decisions.classifier import LinearClassifier
 from encollapse.measure.decisions.rules import LargestOutput, NearestCodeword, NearestMean
 from encollapse.measure.moments import distributed
 from encollapse.measure.moments.precision import exact_products
@@ -24,7 +24,7 @@ _BY_CLASSIFIER = ("nc4_agreement", "accuracy")
 
 
 def classifier_rule(
-    classifier: Classifier, num_classes: int, device: torch.device
+    classifier: LinearClassifier, num_classes: int, device: torch.device
 ) -> LargestOutput | NearestCodeword | str:
     """Return the rule of the classifier, or the reason why it has none.
 
@@ -57,7 +57,7 @@ def no_decisions(reason: str) -> Decisions:
     return Decisions(missing=dict.fromkeys(("ncc_accuracy", *_BY_CLASSIFIER), reason))
 
 
-class Tally:
+class DecisionCounter:
     """Counts decisions batch by batch."""
 
     def __init__(self, nearest_mean: NearestMean, rule: LargestOutput | NearestCodeword | str) -> None:

@@ -47,33 +47,33 @@ class NearestMean:
     """
 
     def __init__(self, statistics: ClassStatistics, device: torch.device) -> None:
-        centred = statistics.centered("sample")
+        centered = statistics.centered("sample")
 
         def move(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> torch.Tensor:
             return torch.tensor(values, device=device)
 
         # Of equal means the first one wins every tie: without the others there is nothing to settle.
-        _, first = np.unique(statistics.means[centred.classes], axis=0, return_index=True)
+        _, first = np.unique(statistics.means[centered.classes], axis=0, return_index=True)
         kept = np.sort(first)
-        self._classes = centred.classes[kept]
+        self._classes = centered.classes[kept]
         self._means = move(statistics.means[self._classes])
-        self._centre = move(centred.global_mean)
-        deviations = move(centred.deviations[kept])
+        self._center = move(centered.global_mean)
+        deviations = move(centered.deviations[kept])
         half_squares = 0.5 * deviations.square().sum(dim=1)
-        self._about_centre = LinearScores(deviations, -half_squares)
-        self.scores = LinearScores(deviations, -half_squares - deviations @ self._centre)
+        self._about_center = LinearScores(deviations, -half_squares)
+        self.scores = LinearScores(deviations, -half_squares - deviations @ self._center)
 
     def decide(self, features: torch.Tensor, lengths: torch.Tensor, scores: torch.Tensor) -> IntArray:
         """Classes (n,) of float32 features (n, d) of lengths (n,) and of these scores, which are overwritten."""
         chosen, unsure, close = _best(scores, self.scores.errors(features, lengths))
-        if len(unsure):  # float32 could not tell; float64 about the centre leaves few in doubt
-            chosen[unsure], among, close = self._about_the_centre(features[unsure].double())
+        if len(unsure):  # float32 could not tell; float64 about the center leaves few in doubt
+            chosen[unsure], among, close = self._about_the_center(features[unsure].double())
             unsure = unsure[among]
         return self._settled(features, chosen, unsure, close)
 
     def decide_exactly(self, features: torch.Tensor) -> IntArray:
         """Classes (n,) of float64 features (n, d)."""
-        return self._settled(features, *self._about_the_centre(features))
+        return self._settled(features, *self._about_the_center(features))
 
     def _settled(
         self, features: torch.Tensor, chosen: torch.Tensor, unsure: torch.Tensor, close: torch.Tensor
@@ -82,10 +82,10 @@ class NearestMean:
             chosen[unsure] = self._settle(features[unsure].double(), close)
         return np.asarray(self._classes[chosen.cpu().numpy()])
 
-    def _about_the_centre(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        moved = features - self._centre
-        errors = self._about_centre.errors(moved, torch.linalg.vector_norm(moved, dim=1))
-        return _best(self._about_centre(moved), errors)
+    def _about_the_center(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        moved = features - self._center
+        errors = self._about_center.errors(moved, torch.linalg.vector_norm(moved, dim=1))
+        return _best(self._about_center(moved), errors)
 
     def _settle(self, features: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
         distances = torch.full(candidates.shape, torch.inf, dtype=torch.float64, device=features.device)

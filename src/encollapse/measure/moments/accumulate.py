@@ -106,7 +106,7 @@ class _Block:
         else:
             self._anchors = self._of(state.anchors).clone() if anchors is None else anchors
             self._anchors.index_copy_(0, new, self._firsts.to(self._rows.dtype))
-        self._centre()
+        self._center()
 
     def _of(self, values: torch.Tensor) -> torch.Tensor:
         """Entries of the classes of the block."""
@@ -130,7 +130,7 @@ class _Block:
             room.anchors = narrow
         return narrow
 
-    def _centre(self) -> None:
+    def _center(self) -> None:
         kept = None if self._state.scatter is None else self._room.residuals(len(self._rows), self._rows)
         found = self._by_class.residual_sums(self._rows, self._anchors, kept)
         self._sums, self._squares, self._largest = found.sums, found.squares, found.largest
@@ -205,6 +205,6 @@ class _Block:
         self._anchors[stray] = state.anchors[classes].to(self._anchors.dtype)
         if self._single and self._room.anchors is not None:
             self._room.anchors[classes] = self._anchors[stray]
-        self._centre()
+        self._center()
         self._take(stray)
         return True

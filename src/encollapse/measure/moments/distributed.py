@@ -37,13 +37,13 @@ def all_reduce(state: MomentState, group: Any = None) -> MomentState:
     # Both are differences of nearby points, so the sums keep their digits at any degree of collapse.
     offsets = (local.anchors - anchors) + local.offsets
     weight = (local.counts.double() / counts.clamp(min=1))[:, None]
-    centres = anchors + total(weight * offsets, group)
-    moved = reanchored(local, centres)
+    centers = anchors + total(weight * offsets, group)
+    moved = reanchored(local, centers)
     resolution = torch.tensor([local.resolution], dtype=torch.float64, device=carrier)
     dist.all_reduce(resolution, op=dist.ReduceOp.MAX, group=group)
     return MomentState(
         counts=counts,
-        anchors=centres,
+        anchors=centers,
         sums=total(moved.sums, group),
         squares=total(moved.squares, group),
         scatter=None if moved.scatter is None else total(moved.scatter, group),

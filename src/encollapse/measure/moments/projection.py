@@ -59,9 +59,11 @@ class Projection:
     """
 
     def __init__(self, statistics: ClassStatistics, averaging: Averaging, device: torch.device) -> None:
-        centred = statistics.centered("sample")
-        lengths = np.sqrt(centred.weights)
-        rows = without_null_direction(lengths[:, None] * (centred.deviations / centred.norms.max()), lengths)
+        centered = statistics.centered("sample")
+        lengths = np.sqrt(centered.weights)
+        rows = without_null_direction(
+            lengths[:, None] * (centered.deviations / centered.norms.max()), lengths
+        )
         self.basis: FloatArray = np.linalg.qr(rows.T)[0].T
         self._averaging = averaging
         self._columns = torch.tensor(self.basis.T, device=device)

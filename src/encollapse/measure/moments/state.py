@@ -1,4 +1,4 @@
-"""The moments of labelled features as plain values: what they amount to, and how two sets are joined.
+"""The moments of labeled features as plain values: what they amount to, and how two sets are joined.
 
 Collapse means spreads that vanish beside means of size one, where ``Σ h hᵀ - n m mᵀ`` loses everything.
 Here each class has an anchor near its mean, and only differences to it are ever added up. What they amount
@@ -33,7 +33,7 @@ class MomentState:
     counts : (K,) int64
         Samples of each class.
     anchors : (K, d)
-        A provisional centre of each class; zero for a class without samples.
+        A provisional center of each class; zero for a class without samples.
     sums : (K, d)
         ``Σ_i (h_i - anchor)`` of each class.
     squares : (K,)

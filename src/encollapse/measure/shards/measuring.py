@@ -17,8 +17,8 @@ from encollapse._internal.typing import ArrayLike, FloatArray
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError
 from encollapse.measure.assembly import assemble
-from encollapse.measure.decisions.classifier import Classifier, require_encoding
-from encollapse.measure.decisions.counter import Decisions, Tally, no_decisions
+from encollapse.measure.decisions.classifier import LinearClassifier, require_encoding
+from encollapse.measure.decisions.counter import DecisionCounter, Decisions, no_decisions
 from encollapse.measure.from_features import plausible_classes
 from encollapse.measure.moments.projection import Projection, keeps_covariance
 from encollapse.measure.packing import MomentShape, unpack
@@ -102,7 +102,7 @@ def measure_shards(
     twice = second_pass and centers is None
     kept = keeps_covariance(covariance, dim, num_rows=num_rows if twice else None, num_classes=size)
     shape = MomentShape(size, dim, kept)
-    classifier = Classifier.of(weight, bias, encoding, size, dim, loss)
+    classifier = LinearClassifier.of(weight, bias, encoding, size, dim, loss)
     given = None if centers is None else Rules(_as_statistics(centers, size, dim), classifier)
     pieces = cut(shards, size)
 
@@ -157,7 +157,7 @@ def _shown(results: Iterator[T], pieces: list[tuple[Span, ...]], show: bool, tex
     return tracked(results, len(pieces), show=show, text=text)
 
 
-def _decisions(tally: Tally, counts: np.ndarray[Any, Any]) -> Decisions:
+def _decisions(tally: DecisionCounter, counts: np.ndarray[Any, Any]) -> Decisions:
     tally.add_counts([int(count) for count in counts])
     return tally.decisions()
 

@@ -10,8 +10,8 @@ import torch
 
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.errors import ArgumentError, ArgumentTypeError
-from encollapse.measure.decisions.classifier import Classifier
-from encollapse.measure.decisions.counter import Tally, classifier_rule
+from encollapse.measure.decisions.classifier import LinearClassifier
+from encollapse.measure.decisions.counter import DecisionCounter, classifier_rule
 from encollapse.measure.decisions.rules import NearestMean
 from encollapse.measure.moments.inputs import FeatureRows, rows_per_block
 from encollapse.measure.moments.projection import Projection
@@ -40,12 +40,14 @@ class Rules:
     """What decides for a class: the nearest of the means in `statistics`, and a classifier."""
 
     statistics: ClassStatistics
-    classifier: Classifier
+    classifier: LinearClassifier
 
-    def tally(self) -> Tally:
+    def tally(self) -> DecisionCounter:
         """A count that starts at nothing."""
         size = self.statistics.num_classes
-        return Tally(NearestMean(self.statistics, _CPU), classifier_rule(self.classifier, size, _CPU))
+        return DecisionCounter(
+            NearestMean(self.statistics, _CPU), classifier_rule(self.classifier, size, _CPU)
+        )
 
 
 class SpanRows:
@@ -138,7 +140,7 @@ def covariance_of(
     return covariance_about_means(source, source.labels, statistics, _CPU, averaging, double=double).numpy()
 
 
-def _count(tally: Tally, block: ArrayLike, labels: IntArray) -> None:
+def _count(tally: DecisionCounter, block: ArrayLike, labels: IntArray) -> None:
     start = 0
     for rows in FeatureRows(block).blocks(_CPU):
         tally.add(rows, labels[start : start + len(rows)])

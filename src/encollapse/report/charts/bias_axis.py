@@ -1,4 +1,4 @@
-"""The axis of the bias regularisation: logarithmic in between, with 0 and ∞ at its broken ends."""
+"""The axis of the bias regularization: logarithmic in between, with 0 and ∞ at its broken ends."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Key:
     """An entry of the legend: a line, a mark, or both."""
 
     label: str
-    colour: str = INK
+    color: str = INK
     marker: str | None = None
     filled: bool = False
     dash: Dash | None = "solid"
@@ -78,7 +78,7 @@ class Chart:
     width, height : float
         Of the whole figure and of a row of panels, in inches.
     heat_label : str
-        What the colour of every `Heat` means; they share one scale.
+        What the color of every `Heat` means; they share one scale.
     share : str
         ``"x"``, ``"y"`` or ``"xy"``: axes on which all panels have one range.
     """

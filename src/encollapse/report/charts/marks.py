@@ -16,7 +16,7 @@ class Line:
 
     x: Sequence[float]
     y: Sequence[float]
-    colour: str
+    color: str
     dash: Dash = "solid"
     width: float = 1.4
     label: str = ""
@@ -29,7 +29,7 @@ class Band:
     x: Sequence[float]
     low: Sequence[float]
     high: Sequence[float]
-    colour: str
+    color: str
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Points:
 
     x: Sequence[float]
     y: Sequence[float]
-    colour: str
+    color: str
     marker: str = "o"
     filled: bool = False
     low: Sequence[float] | None = None
@@ -59,7 +59,7 @@ class Rule:
     across: bool = True
     """Horizontal, at a value of y; otherwise vertical."""
     name: str = ""
-    colour: str = GREY
+    color: str = GREY
     dash: Dash = "dotted"
     after: bool = False
     """Whether the name of a vertical line stands on its right."""
@@ -72,13 +72,13 @@ class Word:
     text: str
     x: float
     y: float
-    colour: str = GREY
+    color: str = GREY
     align: Literal["left", "center", "right"] = "left"
 
 
 @dataclass(frozen=True, eq=False)
 class Heat:
-    """A matrix as colours, row 0 at the top. ``log`` colours by the decimal logarithm."""
+    """A matrix as colors, row 0 at the top. ``log`` colors by the decimal logarithm."""
 
     values: FloatArray
     limits: tuple[float, float]

@@ -57,7 +57,7 @@ def figure_of(chart: Chart) -> Figure:
         for axes in all_axes[len(chart.panels) :]:
             axes.remove()
         if chart.heat_label:
-            _colour_bar(figure, all_axes[: len(chart.panels)], chart)
+            _color_bar(figure, all_axes[: len(chart.panels)], chart)
         if chart.keys:
             handles = [_handle(key) for key in chart.keys]
             columns = _key_columns(chart)
@@ -131,10 +131,10 @@ def _mark(axes: Axes, panel: Panel, mark: marks.Mark, name: str) -> None:
         case marks.Line():
             for x, y in line_parts(panel.x, mark):
                 style = _DASHES[mark.dash]
-                axes.plot(x, y, color=mark.colour, linestyle=style, linewidth=mark.width, zorder=3)
+                axes.plot(x, y, color=mark.color, linestyle=style, linewidth=mark.width, zorder=3)
         case marks.Band():
             x = [panel.x.place(value) for value in mark.x]
-            axes.fill_between(x, mark.low, mark.high, color=mark.colour, alpha=0.18, linewidth=0, zorder=2)
+            axes.fill_between(x, mark.low, mark.high, color=mark.color, alpha=0.18, linewidth=0, zorder=2)
         case marks.Points():
             _points(axes, panel, mark)
         case marks.Rule():
@@ -145,7 +145,7 @@ def _mark(axes: Axes, panel: Panel, mark: marks.Mark, name: str) -> None:
                 mark.y,
                 mathematics(mark.text),
                 transform=axes.transAxes,
-                color=mark.colour,
+                color=mark.color,
                 fontsize=7.5,
                 horizontalalignment=mark.align,
                 verticalalignment="center",
@@ -170,7 +170,7 @@ def line_parts(scale: Scale, line: marks.Line) -> list[tuple[list[float], list[f
 def _points(axes: Axes, panel: Panel, mark: marks.Points) -> None:
     x = [panel.x.place(value) for value in mark.x]
     if mark.low is not None and mark.high is not None:
-        style: dict[str, Any] = {"color": mark.colour, "linewidth": 1.0, "zorder": 3.5}
+        style: dict[str, Any] = {"color": mark.color, "linewidth": 1.0, "zorder": 3.5}
         if mark.across:
             axes.hlines(mark.y, list(mark.low), list(mark.high), **style)
         else:
@@ -180,9 +180,9 @@ def _points(axes: Axes, panel: Panel, mark: marks.Points) -> None:
         mark.y,
         linestyle="none",
         marker=mark.marker,
-        color=mark.colour,
+        color=mark.color,
         markersize=mark.size,
-        markerfacecolor=mark.colour if mark.filled else "white",
+        markerfacecolor=mark.color if mark.filled else "white",
         markeredgewidth=0 if mark.filled else 1.2,
         alpha=mark.alpha,
         zorder=4,
@@ -193,7 +193,7 @@ def _points(axes: Axes, panel: Panel, mark: marks.Points) -> None:
 def _rule(axes: Axes, panel: Panel, mark: marks.Rule) -> None:
     place = mark.value if mark.across else panel.x.place(mark.value)
     draw: Any = axes.axhline if mark.across else axes.axvline
-    draw(place, color=mark.colour, linewidth=0.8, linestyle=_DASHES[mark.dash], zorder=1)
+    draw(place, color=mark.color, linewidth=0.8, linestyle=_DASHES[mark.dash], zorder=1)
     if not mark.name:
         return
     across = mark.across
@@ -206,7 +206,7 @@ def _rule(axes: Axes, panel: Panel, mark: marks.Rule) -> None:
         horizontalalignment="left" if across or mark.after else "right",
         verticalalignment="center" if across else "top",
         linespacing=1.1,
-        color=mark.colour,
+        color=mark.color,
         fontsize=7.5,
     )
 
@@ -222,16 +222,16 @@ def _heat(axes: Axes, heat: marks.Heat, name: str) -> None:
         for column, text in enumerate(texts):
             value = heat.values[row, column]
             dark = np.isfinite(value) and _luminance(palette(norm(value))) < 0.45
-            colour = "white" if dark else INK
-            axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
+            color = "white" if dark else INK
+            axes.text(column, row, text, ha="center", va="center", fontsize=7, color=color)
 
 
-def _luminance(colour: Sequence[float]) -> float:
-    red, green, blue = colour[:3]
+def _luminance(color: Sequence[float]) -> float:
+    red, green, blue = color[:3]
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def _colour_bar(figure: Figure, all_axes: Sequence[Axes], chart: Chart) -> None:
+def _color_bar(figure: Figure, all_axes: Sequence[Axes], chart: Chart) -> None:
     pictures = [axes.get_images()[0] for axes in all_axes if axes.get_images()]
     bar = figure.colorbar(pictures[0], ax=list(all_axes), shrink=0.85, aspect=28, pad=0.02)
     bar.outline.set(linewidth=0.5, edgecolor=GREY)
@@ -250,10 +250,10 @@ def _handle(key: Key) -> Line2D:
     return Line2D(
         [],
         [],
-        color=key.colour,
+        color=key.color,
         label=mathematics(key.label),
         linestyle="none" if key.dash is None else _DASHES[key.dash],
         marker=key.marker,
-        markerfacecolor=key.colour if key.filled else "white",
+        markerfacecolor=key.color if key.filled else "white",
         markeredgewidth=0 if key.filled else 1.2,
     )

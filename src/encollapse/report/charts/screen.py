@@ -35,7 +35,7 @@ def screen(chart: Chart) -> Plain:
     names = [name for panel in chart.panels for name in panel.y.names]
     lines = [line for name in names for line in wrapped(name, _LONG).split("\n")]
     data += [legend_entry(key) for key in chart.keys]
-    _colour_bar(data, chart)
+    _color_bar(data, chart)
     return {
         "data": data,
         "layout": layout,
@@ -106,7 +106,7 @@ def _title(text: str, number: str) -> Plain:
     }
 
 
-def _colour_bar(data: list[Plain], chart: Chart) -> None:
+def _color_bar(data: list[Plain], chart: Chart) -> None:
     first = next((trace for trace in data if trace["type"] == "heatmap"), None)
     if first is None or not chart.heat_label:
         return

@@ -36,7 +36,7 @@ def add_mark(data: list[Plain], layout: Plain, panel: Panel, mark: marks.Mark, n
     on: Plain = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
     match mark:
         case marks.Line():
-            line = {"color": mark.colour, "width": mark.width * 1.4, "dash": _DASHES[mark.dash]}
+            line = {"color": mark.color, "width": mark.width * 1.4, "dash": _DASHES[mark.dash]}
             group = {"legendgroup": mark.label, "showlegend": False, "name": mark.label}
             for x, y in line_parts(panel.x, mark):
                 data.append(
@@ -53,7 +53,7 @@ def add_mark(data: list[Plain], layout: Plain, panel: Panel, mark: marks.Mark, n
                     "x": _plain([*x, *x[::-1]]),
                     "y": _plain([*mark.low, *list(mark.high)[::-1]]),
                     "fill": "toself",
-                    "fillcolor": mark.colour,
+                    "fillcolor": mark.color,
                     "opacity": 0.18,
                     "mode": "none",
                     "hoverinfo": "skip",
@@ -95,8 +95,8 @@ def _points(panel: Panel, mark: marks.Points) -> Plain:
         "marker": {
             "symbol": _SYMBOLS[mark.marker],
             "size": mark.size * 1.7,
-            "color": mark.colour if mark.filled else _PAPER,
-            "line": {"color": mark.colour, "width": 0 if mark.filled else 1.6},
+            "color": mark.color if mark.filled else _PAPER,
+            "line": {"color": mark.color, "width": 0 if mark.filled else 1.6},
         },
     }
     if mark.texts is not None:
@@ -108,7 +108,7 @@ def _points(panel: Panel, mark: marks.Points) -> Plain:
             "symmetric": False,
             "array": [h - v for h, v in zip(mark.high, values, strict=True)],
             "arrayminus": [v - l for l, v in zip(mark.low, values, strict=True)],  # noqa: E741
-            "color": mark.colour,
+            "color": mark.color,
             "thickness": 1.2,
             "width": 0,
         }
@@ -129,7 +129,7 @@ def _rule(layout: Plain, panel: Panel, mark: marks.Rule, number: str) -> None:
             f"{across}0": place,
             f"{across}1": place,
             "layer": "below",
-            "line": {"color": mark.colour, "width": 1, "dash": _DASHES[mark.dash]},
+            "line": {"color": mark.color, "width": 1, "dash": _DASHES[mark.dash]},
         }
     )
     if mark.name:
@@ -143,7 +143,7 @@ def _rule(layout: Plain, panel: Panel, mark: marks.Rule, number: str) -> None:
                 "xanchor": "left" if mark.after else "right",
                 "yanchor": "bottom" if mark.across else "top",
                 "showarrow": False,
-                "font": {"size": 10, "color": mark.colour},
+                "font": {"size": 10, "color": mark.color},
             }
         )
 
@@ -187,14 +187,14 @@ def legend_entry(key: Key) -> Plain:
         "name": markup(key.label),
         "legendgroup": key.label,
         "showlegend": True,
-        "line": {"color": key.colour, "dash": _DASHES[key.dash or "solid"]},
+        "line": {"color": key.color, "dash": _DASHES[key.dash or "solid"]},
     }
     if key.marker is not None:
         trace["marker"] = {
             "symbol": _SYMBOLS[key.marker],
             "size": 8,
-            "color": key.colour if key.filled else _PAPER,
-            "line": {"color": key.colour, "width": 0 if key.filled else 1.6},
+            "color": key.color if key.filled else _PAPER,
+            "line": {"color": key.color, "width": 0 if key.filled else 1.6},
         }
     return trace
 

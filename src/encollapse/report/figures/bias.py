@@ -26,13 +26,13 @@ def bias_curves(members: Sequence[Family]) -> list[Drawing]:
     Returns
     -------
     list of Drawing
-        None if no family with an uncentred encoding has networks at two bias decays or more.
+        None if no family with an uncentered encoding has networks at two bias decays or more.
     """
     candidates = series.varied(members)
     shown = [family for family in candidates if family.label_mean_norm > _CENTRED]
     axis = BiasAxis.covering(value for family in shown for value in family.bias_decays)
-    centred = dict.fromkeys(family.encoding for family in candidates if family not in shown)
-    note = f" Left out, for the mean of their labels is zero: {'; '.join(centred)}." if centred else ""
+    centered = dict.fromkeys(family.encoding for family in candidates if family not in shown)
+    note = f" Left out, for the mean of their labels is zero: {'; '.join(centered)}." if centered else ""
     pages = series.sheets(candidates, keep=shown.__contains__)
     return [drawing(_chart(sheet, axis, note, page, len(pages))) for page, sheet in enumerate(pages)]
 
@@ -43,7 +43,7 @@ def _chart(sheet: Sheet, axis: BiasAxis, note: str, page: int, pages: int) -> Ch
     for place, (title, group) in enumerate(sheet.panels):
         last = place == sheet.columns - 1 or len(sheet.panels) == 1
         marks: list[Mark] = [Rule(1.0, name="label mean" if last else "")]
-        for one in series.in_grey(group):
+        for one in series.in_gray(group):
             marks += _theory(one, axis, rows)
         for one in group:
             marks += _networks(one, rows)
@@ -52,8 +52,8 @@ def _chart(sheet: Sheet, axis: BiasAxis, note: str, page: int, pages: int) -> Ch
         )
     caption = (
         "Norm of the last layer's bias, in units of the norm of the label mean ē = Σ π_k e_k. Lines: the exact "
-        f"minimiser. Open marks: trained networks; {BARS}. A free bias (λ_b = 0) equals the label mean and centres "
-        "the labels; the more it is regularised, the more of the label mean the features must carry."
+        f"minimizer. Open marks: trained networks; {BARS}. A free bias (λ_b = 0) equals the label mean and centers "
+        "the labels; the more it is regularized, the more of the label mean the features must carry."
         f"{note}{series.page_note(page, pages)}"
     )
     return sheet.chart(series.page_name(NAME, page), caption, panels, rows, heights=(3.0, 2.4))

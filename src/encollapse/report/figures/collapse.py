@@ -1,4 +1,4 @@
-"""How far each encoding has collapsed: NC1 to NC3 and the centring of the labels, seeds as error bars."""
+"""How far each encoding has collapsed: NC1 to NC3 and the centering of the labels, seeds as error bars."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ NAME = "collapse"
 
 QUANTITIES = (
     ("nc1_trace_ratio", "NC1\ntr Σ_W / tr Σ_B"),
-    ("nc2_etf", "NC2, simplex\ncentred means, simplex frame"),
+    ("nc2_etf", "NC2, simplex\ncentered means, simplex frame"),
     ("shape_error", "NC2, predicted\nmeans, predicted frame"),
-    ("nc3_self_duality", "NC3\nclassifier, centred means"),
-    ("label_centering", "centring of the labels\n|W μ + b − ē|"),
+    ("nc3_self_duality", "NC3\nclassifier, centered means"),
+    ("label_centering", "centering of the labels\n|W μ + b − ē|"),
     ("bias_to_label_mean", "bias from the label mean\n|b − ē|"),
 )
 """Panels, with the name of each in the records."""
@@ -41,7 +41,7 @@ def _chart(sheet: RowSheet) -> Chart:
         f"{sheet.at}: means over seeds, bars from the lowest to the highest. "
         "Smaller is more collapsed; NC2 and NC3 are distances. "
         "A simplex frame is the prediction only for encodings whose codewords form one; the distance of the "
-        "uncentred means from the frame predicted for the encoding at hand is the third panel. W μ + b − ē vanishes "
+        "uncentered means from the frame predicted for the encoding at hand is the third panel. W μ + b − ē vanishes "
         "where the bias is free. Values of exactly 0 have no place on the axis."
     )
     return sheet.chart(NAME, caption, panels, columns=3, room=0.1)

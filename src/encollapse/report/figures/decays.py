@@ -1,4 +1,4 @@
-"""Explicit regularisation of the features against plain and decoupled weight decay."""
+"""Explicit regularization of the features against plain and decoupled weight decay."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS = {
     "plain": ("plain weight decay", VERMILLION),
     "decoupled": ("decoupled weight decay", PURPLE),
 }
-"""Kinds of regularisation with their names and colours."""
+"""Kinds of regularization with their names and colors."""
 
 _NAMES = {
     "gram_error": "Gram matrix",
@@ -66,7 +66,7 @@ def _chart(groups: Sequence[tuple[str, list[TrialResult]]], page: int, pages: in
     caption = (
         "Distance of trained networks from their prediction, by where the weight decay acts: on features and last "
         "layer (what the theory assumes), on all parameters (plain), or beside the gradient (decoupled). Marks: mean "
-        "over bias decays and seeds; bars: lowest to highest. Under plain and decoupled decay no network minimises "
+        "over bias decays and seeds; bars: lowest to highest. Under plain and decoupled decay no network minimizes "
         "the model, and the distance is that from the minimum at the decays read off the trained network."
         f"{page_note(page, pages)}"
     )
@@ -108,7 +108,7 @@ def _panel(
             # The error of a bias that does not exist is exactly 0.
             value = spread([r for r in own if readings.error(r, name)], lambda r: readings.error(r, name))  # noqa: B023
             if value is not None:
-                label, colour = KINDS[kind]
-                dots.append(Dot(row, value, colour, MARKERS[list(KINDS).index(kind)], label, True, shift))
+                label, color = KINDS[kind]
+                dots.append(Dot(row, value, color, MARKERS[list(KINDS).index(kind)], label, True, shift))
     names = [_NAMES.get(name, name) for name in MEANINGS]
     return dot_panel(names, Scale("distance from the prediction", "log"), dots, title)

@@ -19,7 +19,7 @@ class Dot:
 
     row: int
     value: Spread
-    colour: str
+    color: str
     marker: str
     series: str
     filled: bool = True
@@ -41,13 +41,13 @@ def dot_panel(rows: Sequence[str], scale: Scale, dots: Sequence[Dot], title: str
     groups: dict[tuple[str, str, str, bool], list[Dot]] = {}
     for dot in dots:
         if scale.kind != "log" or dot.value.low > 0:
-            groups.setdefault((dot.series, dot.colour, dot.marker, dot.filled), []).append(dot)
-    for (series, colour, marker, filled), members in groups.items():
+            groups.setdefault((dot.series, dot.color, dot.marker, dot.filled), []).append(dot)
+    for (series, color, marker, filled), members in groups.items():
         marks.append(
             Points(
                 [dot.value.mean for dot in members],
                 [dot.row + dot.shift for dot in members],
-                colour,
+                color,
                 marker,
                 filled=filled,
                 low=[dot.value.low for dot in members],

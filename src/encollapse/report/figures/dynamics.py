@@ -46,7 +46,7 @@ class _Line:
     """Trainings that differ in their seed alone."""
 
     label: str
-    colour: str
+    color: str
     dash: Dash
     runs: Sequence[_Run]
 
@@ -61,8 +61,8 @@ def dynamics(members: Sequence[Family]) -> list[Drawing]:
     if len(known[0].bias_decays) > 1:
         decays = chosen_decays(known[0], _DECAYS)
         lines = [
-            _Line(f"λ_b = {number_label(decay)}", colour, "solid", _at(runs[known[0]], decay))
-            for decay, colour in zip(decays, shades(len(decays)), strict=True)
+            _Line(f"λ_b = {number_label(decay)}", color, "solid", _at(runs[known[0]], decay))
+            for decay, color in zip(decays, shades(len(decays)), strict=True)
         ]
         plans.append((known[0].label, lines))
     if len(known) > 1 or not plans:
@@ -75,7 +75,7 @@ def dynamics(members: Sequence[Family]) -> list[Drawing]:
             for number, part in enumerate(sheets):
                 labels = [family.label if one_each else family.encoding for family in part]
                 lines = [
-                    _Line(label, look.colour, look.dash, _at(runs[family], decay))
+                    _Line(label, look.color, look.dash, _at(runs[family], decay))
                     for family, label, look in zip(part, labels, looks(len(part)), strict=True)
                 ]
                 what = f"{title}, " if title else ""
@@ -124,7 +124,7 @@ def _chart(title: str, lines: Sequence[_Line], page: int, pages: int) -> Chart:
         + " ".join(told)
         + page_note(page, pages)
     )
-    keys = [Key(line.label, line.colour, dash=line.dash) for line in lines]
+    keys = [Key(line.label, line.color, dash=line.dash) for line in lines]
     return Chart(
         page_name(NAME, page),
         caption.strip(),
@@ -211,9 +211,9 @@ def _curve(line: _Line, name: str, epochs: Scale, values: list[FloatArray]) -> l
     marks: list[Mark] = []
     if len(runs) > 1:
         low, high = table.min(axis=0).tolist(), table.max(axis=0).tolist()
-        marks.append(Band(x.tolist(), low, high, line.colour))
+        marks.append(Band(x.tolist(), low, high, line.color))
     mean = table.mean(axis=0).tolist()
-    return [*marks, Line(x.tolist(), mean, line.colour, line.dash, 1.2, label=line.label)]
+    return [*marks, Line(x.tolist(), mean, line.color, line.dash, 1.2, label=line.label)]
 
 
 def _floor(runs: Sequence[_Run], lowest: float, told: list[str]) -> list[Mark]:

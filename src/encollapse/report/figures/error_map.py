@@ -1,4 +1,4 @@
-"""Errors over the grid of a study: two varied parameters as axes, the error as colour and number."""
+"""Errors over the grid of a study: two varied parameters as axes, the error as color and number."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def error_maps(trials: Sequence[TrialResult], axes: tuple[str, str] | None = Non
     rows_of_panels = max(1, min(4, 24 // len(down.values)))
     pages = parts(list(groups.items()), per_page * rows_of_panels)
     errors = [readings.error(result, _ERROR) or 1.0 for result in known]
-    # Whole decades, so that the colour bar has ticks.
+    # Whole decades, so that the color bar has ticks.
     limits = (10.0 ** math.floor(math.log10(min(errors))), 10.0 ** math.ceil(math.log10(max(errors))))
     return [
         drawing(_chart(page, down, across, limits, per_page, number, len(pages)))

@@ -34,7 +34,7 @@ def _chart(members: Sequence[Family], page: int, pages: int) -> Chart:
     labels = [family.label for family in members]
     rows: list[dict[str, Any]] = []
     marks = []
-    for name, meaning, colour, marker, shift in _SHOWN:
+    for name, meaning, color, marker, shift in _SHOWN:
         found = [
             (place, result, value)
             for place, family in enumerate(members)
@@ -56,7 +56,7 @@ def _chart(members: Sequence[Family], page: int, pages: int) -> Chart:
             Points(
                 [value for *_, value in found],
                 [place + shift for place, *_ in found],
-                colour,
+                color,
                 marker,
                 filled=True,
                 alpha=0.75,
@@ -74,10 +74,10 @@ def _chart(members: Sequence[Family], page: int, pages: int) -> Chart:
         f"Errors below {_ROUNDING:g} are rounding and left out.{page_note(page, pages)}"
     )
     panel = Panel(
-        Scale("error of the trained network against the exact minimiser", "log"),
+        Scale("error of the trained network against the exact minimizer", "log"),
         Scale("", "category", names=tuple(labels)),
         marks,
     )
-    keys = [Key(meaning, colour, marker, filled=True, dash=None) for _, meaning, colour, marker, _ in _SHOWN]
+    keys = [Key(meaning, color, marker, filled=True, dash=None) for _, meaning, color, marker, _ in _SHOWN]
     height = 0.55 + 0.28 * len(labels)
     return Chart(page_name(NAME, page), caption, [panel], rows, width=7.2, height=height, keys=keys)

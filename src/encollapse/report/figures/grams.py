@@ -25,7 +25,7 @@ _NARROW = 3.3
 
 
 def gram_matrices(family: Family, *, columns: int = 5) -> Drawing | None:
-    """Uncentred Gram matrices at up to `columns` bias decays, all on one diverging colour scale.
+    """Uncentered Gram matrices at up to `columns` bias decays, all on one diverging color scale.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def gram_matrices(family: Family, *, columns: int = 5) -> Drawing | None:
     seeds = {result.settings["seed"] for result in chosen}
     seed = f", seed {seeds.pop()}" if len(seeds) == 1 else ""
     caption = (
-        f"Gram matrices of the uncentred class means, {family.label}{seed}: predicted by the exact minimiser "
+        f"Gram matrices of the uncentered class means, {family.label}{seed}: predicted by the exact minimizer "
         "(above) and measured on the trained network (below), one row and column a class, all on one scale. "
         "The Gram error is |G_meas − G_pred| / |G_pred| in the Frobenius norm."
     )
@@ -63,7 +63,7 @@ def gram_encodings(members: Sequence[Family]) -> list[Drawing]:
         chosen, pairs = [result for _, result, _ in part], [pair for *_, pair in part]
         panel = first[part[0][0]].panel
         caption = (
-            f"Gram matrices of the uncentred class means under each encoding, λ_b = {number_label(decay)}"
+            f"Gram matrices of the uncentered class means under each encoding, λ_b = {number_label(decay)}"
             f"{f', {panel}' if panel else ''}, first seed: predicted (above) and measured (below). Blue is negative, "
             f"orange positive; each encoding has its own scale.{page_note(page, len(pages))}"
         )

@@ -34,7 +34,7 @@ def imbalance(members: Sequence[Family]) -> list[Drawing]:
 def _chart(members: Sequence[Family], page: int, pages: int) -> Chart:
     rows: list[dict[str, Any]] = []
     decays = sorted({decay for family in members for decay in chosen_decays(family, _DECAYS)})
-    colours = dict(zip(decays, shades(len(decays)), strict=True))
+    colors = dict(zip(decays, shades(len(decays)), strict=True))
     markers = dict(zip(decays, MARKERS * (1 + len(decays) // len(MARKERS)), strict=False))
     norms: list[Panel] = []
     distances: list[Panel] = []
@@ -43,7 +43,7 @@ def _chart(members: Sequence[Family], page: int, pages: int) -> Chart:
         names = _names(counts)
         marks: tuple[list[Mark], list[Mark]] = ([], [])
         for decay in chosen_decays(family, _DECAYS):
-            _draw(family, decay, colours[decay], markers[decay], marks, rows)
+            _draw(family, decay, colors[decay], markers[decay], marks, rows)
         scale = Scale("classes by count", limits=(-0.6, len(counts) - 0.4))
         ticks = Scale("samples of the class", "category", names=names) if names else scale
         for panels, label, title, drawn in (
@@ -52,12 +52,12 @@ def _chart(members: Sequence[Family], page: int, pages: int) -> Chart:
         ):
             panels.append(Panel(ticks, Scale(label, limits=_from_zero(drawn)), drawn, title))
     caption = (
-        "Class means by the size of their class, the largest class on the left. Above, the norm of the uncentred mean; "
-        "below, the distance to the nearest other class mean: a distance of 0 means that classes have merged, a norm "
-        "of 0 that the class is not learnt at all. Lines: the exact minimiser. Marks: trained networks, mean over "
+        "Class means by the size of their class, the largest class on the left. Above, the norm of the uncentered "
+        "mean; below, the distance to the nearest other class mean: a distance of 0 means that classes have merged, a "
+        "norm of 0 that the class is not learned at all. Lines: the exact minimizer. Marks: trained networks, mean over "
         f"seeds with bars from the lowest to the highest.{page_note(page, pages)}"
     )
-    keys = [Key(f"λ_b = {number_label(d)}", colours[d], markers[d]) for d in decays]
+    keys = [Key(f"λ_b = {number_label(d)}", colors[d], markers[d]) for d in decays]
     return Chart(
         page_name(NAME, page),
         caption,
@@ -74,7 +74,7 @@ def _chart(members: Sequence[Family], page: int, pages: int) -> Chart:
 def _draw(
     family: Family,
     decay: float,
-    colour: str,
+    color: str,
     marker: str,
     marks: tuple[list[Mark], list[Mark]],
     rows: list[dict[str, Any]],
@@ -85,13 +85,13 @@ def _draw(
     places = np.arange(len(orders[first.id]), dtype=float)
     for panel, read in zip(marks, (_norms, _nearest), strict=True):
         if predicted is not None:
-            panel.append(Line(places.tolist(), read(predicted)[orders[first.id]].tolist(), colour))
+            panel.append(Line(places.tolist(), read(predicted)[orders[first.id]].tolist(), color))
         values = np.array([read(measured)[orders[result.id]] for result, _, measured in found])
         panel.append(
             Points(
                 places.tolist(),
                 values.mean(axis=0).tolist(),
-                colour,
+                color,
                 marker,
                 size=4.0 if len(places) <= _MARKED else 2.0,
                 low=values.min(axis=0).tolist(),
@@ -141,7 +141,7 @@ def _nearest(geometry: ClassGeometry) -> FloatArray:
 
 
 def _names(counts: Any) -> tuple[str, ...]:
-    """Counts as ticks where there is room; where neighbours agree, only the first is written."""
+    """Counts as ticks where there is room; where neighbors agree, only the first is written."""
     if len(counts) > 14:
         return ()
     return tuple(str(n) if i == 0 or n != counts[i - 1] else "" for i, n in enumerate(counts.tolist()))

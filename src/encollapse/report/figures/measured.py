@@ -14,7 +14,7 @@ _NAMED = 30
 
 
 def cosine_figure(details: ClassDetails) -> Drawing | None:
-    """Heat map and histogram of the cosines between centred class means; None below two classes."""
+    """Heat map and histogram of the cosines between centered class means; None below two classes."""
     size = len(details.shown)
     if size < 2:
         return None
@@ -35,7 +35,7 @@ def cosine_figure(details: ClassDetails) -> Drawing | None:
             spine.set(visible=True, linewidth=0.6, color=GREY)
         left.set_xlabel("class")
         left.set_ylabel("class")
-        left.set_title("cosine of centred means", fontsize=8)
+        left.set_title("cosine of centered means", fontsize=8)
         bar = figure.colorbar(image, ax=left, shrink=0.85)
         bar.outline.set(linewidth=0.5, edgecolor=GREY)
         low = min(float(known.min(initial=0.0)), simplex)
@@ -53,7 +53,7 @@ def cosine_figure(details: ClassDetails) -> Drawing | None:
             fontsize=7.5,
             va="top",
         )
-        right.set_xlabel("cosine of centred means")
+        right.set_xlabel("cosine of centered means")
         right.set_ylabel("pairs of classes")
     some = "" if size == len(details.classes) else f" of {size} of the {len(details.classes)} classes"
     caption = (

@@ -21,7 +21,7 @@ _POINTS = 121
 
 
 def path_figure(problem: ufm.Problem) -> Drawing:
-    """Mean cosine of the class means, and norm of the bias, of the minimiser against the bias decay.
+    """Mean cosine of the class means, and norm of the bias, of the minimizer against the bias decay.
 
     Parameters
     ----------
@@ -44,9 +44,9 @@ def path_figure(problem: ufm.Problem) -> Drawing:
     ]
     biases = _marks(decays, norms, marked, named=False)
     caption = (
-        f"Exact minimiser of the unrestricted feature model, {problem.encoding.name} labels, "
-        f"{problem.encoding.num_classes} classes: mean cosine between the uncentred class means, and norm of the "
-        "bias, against the bias regularisation."
+        f"Exact minimizer of the unrestricted feature model, {problem.encoding.name} labels, "
+        f"{problem.encoding.num_classes} classes: mean cosine between the uncentered class means, and norm of the "
+        "bias, against the bias regularization."
     )
     rows = [
         {"bias_decay": decay, "mean_cosine": cosine, "bias_norm": norm}
@@ -67,6 +67,6 @@ def _marks(decays: FloatArray, values: FloatArray, critical: float | None, *, na
     if critical is not None:
         at = float(values[decays == critical][0])
         name = f"λ_b* = {number_label(critical)}" if named else ""
-        marks.append(Rule(critical, across=False, name=name, colour=BLUE, dash="dashed"))
+        marks.append(Rule(critical, across=False, name=name, color=BLUE, dash="dashed"))
         marks.append(Points([critical], [at], BLUE, "D", filled=True, size=5))
     return marks

@@ -36,8 +36,8 @@ class RowSheet:
     def keys(self) -> list[Key]:
         """Legend of the bias decays: the stronger, the darker."""
         return [
-            Key(f"λ_b = {number_label(decay)}", colour, MARKERS[i], filled=True, dash=None)
-            for i, (decay, colour) in enumerate(zip(self.decays, shades(len(self.decays)), strict=True))
+            Key(f"λ_b = {number_label(decay)}", color, MARKERS[i], filled=True, dash=None)
+            for i, (decay, color) in enumerate(zip(self.decays, shades(len(self.decays)), strict=True))
         ]
 
     @property
@@ -76,7 +76,7 @@ class RowSheet:
                     for result in trials
                 )
                 if value is not None:
-                    dots.append(Dot(row, value, key.colour, key.marker or "o", key.label, True, shift))
+                    dots.append(Dot(row, value, key.color, key.marker or "o", key.label, True, shift))
         return dots
 
     def chart(

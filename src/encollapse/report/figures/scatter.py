@@ -54,12 +54,12 @@ def scatter(members: Sequence[Family]) -> Drawing | None:
         lower.append(below)
     note = " Of many points, an even selection is shown; the data hold all." if thinned else ""
     caption = (
-        "Measured on trained networks against predicted by the exact minimiser, one mark an entry; the line is "
-        "equality. Beneath, the differences. Cosines: of every pair of uncentred class means. Gram entries: their "
+        "Measured on trained networks against predicted by the exact minimizer, one mark an entry; the line is "
+        "equality. Beneath, the differences. Cosines: of every pair of uncentered class means. Gram entries: their "
         "inner products, in units of the mean squared norm predicted. Singular values: of the class outputs "
         f"W M diag(√π). Bias: every entry, in units of the labels.{note}"
     )
-    names = [Key(label, look[label].colour, look[label].marker, dash=None) for label in groups]
+    names = [Key(label, look[label].color, look[label].marker, dash=None) for label in groups]
     return drawing(
         Chart(
             NAME,
@@ -98,11 +98,9 @@ def _panels(title: str, pairs: dict[str, Pairs], look: dict[str, Look]) -> tuple
         own = look[label]
         x, y = [p for p, _ in values], [m for _, m in values]
         style: dict[str, Any] = {"size": 3.2, "label": label}
-        marks.append(Points(x, y, own.colour, own.marker, alpha=0.75, **style))
+        marks.append(Points(x, y, own.color, own.marker, alpha=0.75, **style))
         left = [m - p for p, m in values]
-        rest.append(
-            Points(x, left, own.colour, own.marker, filled=True, alpha=0.5, **(style | {"size": 2.2}))
-        )
+        rest.append(Points(x, left, own.color, own.marker, filled=True, alpha=0.5, **(style | {"size": 2.2})))
     above = Panel(Scale(limits=ends), Scale("measured", limits=ends), marks, title)
     bound = 1.15 * difference
     below = Panel(Scale("predicted", limits=ends), Scale("difference", limits=(-bound, bound)), rest)

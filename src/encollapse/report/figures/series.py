@@ -1,4 +1,4 @@
-"""Small multiples over the bias regularisation: which families share a panel, and how each looks."""
+"""Small multiples over the bias regularization: which families share a panel, and how each looks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Series:
     @property
     def key(self) -> Key:
         """Its entry in the legend."""
-        return Key(self.label, self.look.colour, self.look.marker, dash=self.look.dash)
+        return Key(self.label, self.look.color, self.look.marker, dash=self.look.dash)
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def page_note(page: int, pages: int) -> str:
 
 def bias_scale(axis: BiasAxis) -> Scale:
     """The axis along x."""
-    return Scale("bias regularisation λ_b", "bias", bias=axis)
+    return Scale("bias regularization λ_b", "bias", bias=axis)
 
 
 def theory_grid(axis: BiasAxis, family: Family, *more: float | None) -> FloatArray:
@@ -148,11 +148,11 @@ def theory_grid(axis: BiasAxis, family: Family, *more: float | None) -> FloatArr
 
 def theory_line(decays: FloatArray, values: FloatArray, one: Series) -> Line:
     """A prediction."""
-    return Line(decays.tolist(), values.tolist(), one.look.colour, one.look.dash, label=one.label)
+    return Line(decays.tolist(), values.tolist(), one.look.color, one.look.dash, label=one.label)
 
 
 def one_theory(group: Sequence[Series]) -> bool:
-    """Whether all series of a panel have the same prediction, which is then drawn once, in grey."""
+    """Whether all series of a panel have the same prediction, which is then drawn once, in gray."""
     problems = [one.family.problem for one in group]
     first = problems[0]
     return (
@@ -164,7 +164,7 @@ def one_theory(group: Sequence[Series]) -> bool:
 
 
 def _same(one: Problem, other: Problem) -> bool:
-    """Equal minimisers up to a common factor: class frequencies, threshold and kind agree."""
+    """Equal minimizers up to a common factor: class frequencies, threshold and kind agree."""
     return bool(
         np.allclose(one.counts / one.counts.sum(), other.counts / other.counts.sum())
         and np.isclose(one.threshold, other.threshold)
@@ -172,8 +172,8 @@ def _same(one: Problem, other: Problem) -> bool:
     )
 
 
-def in_grey(group: Sequence[Series]) -> list[Series]:
-    """The series whose theory is to be drawn: one in grey if all agree, else all."""
+def in_gray(group: Sequence[Series]) -> list[Series]:
+    """The series whose theory is to be drawn: one in gray if all agree, else all."""
     if not one_theory(group):
         return list(group)
     return [Series("", Look(GREY, "o", "solid"), group[0].family)]
@@ -184,7 +184,7 @@ def network_points(found: Sequence[tuple[float, Spread]], one: Series, unit: str
     return Points(
         [decay for decay, _ in found],
         [spread.mean for _, spread in found],
-        one.look.colour,
+        one.look.color,
         one.look.marker,
         low=[spread.low for _, spread in found],
         high=[spread.high for _, spread in found],

@@ -1,4 +1,4 @@
-"""The transition: how the angles of the uncentred class means follow the bias regularisation."""
+"""The transition: how the angles of the uncentered class means follow the bias regularization."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SAME = 0.02  # relative difference below which two critical bias decays are dra
 
 
 def transition(members: Sequence[Family]) -> list[Drawing]:
-    """Mean cosine of uncentred class means against ``λ_b``: theory as lines, networks as points.
+    """Mean cosine of uncentered class means against ``λ_b``: theory as lines, networks as points.
 
     Returns
     -------
@@ -42,14 +42,14 @@ def _chart(sheet: Sheet, axis: BiasAxis, page: int, pages: int) -> Chart:
             Rule(-1 / (len(group[0].family.counts) - 1), name="simplex\nframe" if last else ""),
             Rule(0.0, name="orthogonal\nframe" if last else ""),
         ]
-        for one in series.in_grey(group):
+        for one in series.in_gray(group):
             marks += _theory(one, axis, marks, rows, named=len(sheet.panels) <= 3)
         for one in group:
             marks += _networks(one, rows)
         panels.append(Panel(series.bias_scale(axis), Scale("mean cosine of class means"), marks, title))
     caption = (
-        "Mean cosine between the uncentred class means against the bias regularisation. Lines: the exact "
-        f"minimiser of the unrestricted feature model. Open marks: trained networks; {BARS}. Filled diamond "
+        "Mean cosine between the uncentered class means against the bias regularization. Lines: the exact "
+        f"minimizer of the unrestricted feature model. Open marks: trained networks; {BARS}. Filled diamond "
         "and vertical line: the critical bias decay λ_b*, above which the class means have a common component. "
         "Dotted: the simplex equiangular tight frame and the orthogonal frame. 0 and ∞ stand beyond the breaks of "
         f"the axis.{series.page_note(page, pages)}"
@@ -75,11 +75,11 @@ def _theory(
     if critical is None:
         return marks
     at = float(cosines[decays == critical][0])
-    marks.append(Points([critical], [at], one.look.colour, "D", filled=True, size=5, label=one.label))
+    marks.append(Points([critical], [at], one.look.color, "D", filled=True, size=5, label=one.label))
     marked = [mark.value for mark in before if isinstance(mark, Rule) and not mark.across]
     if not any(abs(critical / other - 1) < _SAME for other in marked):
         name = f"λ_b* = {number_label(critical)}" if named and not marked else ""
-        marks.append(Rule(critical, across=False, name=name, colour=one.look.colour, dash="dashed"))
+        marks.append(Rule(critical, across=False, name=name, color=one.look.color, dash="dashed"))
     return marks
 
 

@@ -26,7 +26,7 @@ _DIED = (
 )
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "MKL_NUM_THREADS": "1"}
 _FALSE_STARTS = 5
-"""Workers that may die in a row before they are ready."""
+"""ProcessGroup that may die in a row before they are ready."""
 
 _NEWS_SECONDS = 0.25
 """Least time between two words of a worker on how far its training is."""

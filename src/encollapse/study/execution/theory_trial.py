@@ -1,4 +1,4 @@
-"""A trial without a network: the exact minimiser of the unrestricted feature model, measured like one."""
+"""A trial without a network: the exact minimizer of the unrestricted feature model, measured like one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 
 from encollapse.data import Dataset
 from encollapse.geometry import compare
-from encollapse.study.execution.trial_outcome import Found
+from encollapse.study.execution.trial_outcome import TrialOutcome
 from encollapse.study.trials import THEORY
 from encollapse.ufm import Problem, solve
 
 
-def minimise(problem: Problem, dataset: Dataset) -> Found:
-    """Solve for the minimiser and measure the collapse of its features, every sample at its class mean.
+def minimize(problem: Problem, dataset: Dataset) -> TrialOutcome:
+    """Solve for the minimizer and measure the collapse of its features, every sample at its class mean.
 
     Of the data only the class counts enter. The values of the metrics are those that a network would have that
     has collapsed completely; the comparison shows how exact the measurement is.
@@ -57,7 +57,7 @@ def minimise(problem: Problem, dataset: Dataset) -> Found:
         "loss": solution.loss,
         "predicted_loss": solution.loss,
         "prediction_kind": "minimum",
-        "prediction_note": "The exact minimiser itself, without a network.",
+        "prediction_note": "The exact minimizer itself, without a network.",
         "relative_excess": 0.0,
         "test_accuracy": None,
         "test_nc4_agreement": None,
@@ -71,4 +71,4 @@ def minimise(problem: Problem, dataset: Dataset) -> Found:
         "comparison": None if comparison is None else comparison.to_dict(),
         "history": [],
     }
-    return Found(record, problem.encoding, measured.geometry, solution.geometry, solution)
+    return TrialOutcome(record, problem.encoding, measured.geometry, solution.geometry, solution)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from encollapse.data import Dataset
 from encollapse.encodings import Encoding
 from encollapse.errors import EncollapseError
-from encollapse.study.execution.theory_trial import minimise
-from encollapse.study.execution.trial_outcome import Found
+from encollapse.study.execution.theory_trial import minimize
+from encollapse.study.execution.trial_outcome import TrialOutcome
 from encollapse.study.execution.versions import installed
 from encollapse.study.resolve import dataset_of, encoding_of, feature_decay_of, problem_of
 from encollapse.study.spec.file_digests import require_model
@@ -142,7 +142,7 @@ def _found(job: Job) -> tuple[dict[str, Any], Arrays]:
     settings = job.settings
     dataset = dataset_of(settings)
     if settings["model"] == THEORY:
-        found = minimise(problem_of(settings, dataset.counts), dataset)
+        found = minimize(problem_of(settings, dataset.counts), dataset)
     else:
         found = _train(job, dataset)
     prediction = found.prediction
@@ -163,7 +163,7 @@ def _found(job: Job) -> tuple[dict[str, Any], Arrays]:
     return plain(record), arrays
 
 
-def _train(job: Job, dataset: Dataset) -> Found:
+def _train(job: Job, dataset: Dataset) -> TrialOutcome:
     from encollapse import train
 
     settings = job.settings
@@ -191,7 +191,7 @@ def _train(job: Job, dataset: Dataset) -> Found:
     record["settings"] = {k: v for k, v in record["settings"].items() if k not in OF_THE_ENGINE}
     if "convention" in measure:
         record["collapse"] = _collapse(run, dataset, encoding, measure["convention"])
-    return Found(
+    return TrialOutcome(
         record, encoding, run.collapse.geometry, run.predicted, run.prediction, frame_arrays(run.frames)
     )
 

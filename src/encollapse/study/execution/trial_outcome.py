@@ -12,7 +12,7 @@ from encollapse.ufm import Solution
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class TrialOutcome:
     """The record of a trial, its encoding, what was measured, the prediction if there is one, and further arrays."""
 
     record: dict[str, Any]

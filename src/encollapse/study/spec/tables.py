@@ -46,14 +46,14 @@ class DatasetSpec(Strict):
     imbalance: dict[str, Any] | None = None
     label_noise: float | dict[str, Any] | None = None
     holdout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    standardise: bool | None = None
+    standardize: bool | None = None
     seed: Annotated[int, Field(ge=0)] | Literal["trial"] | None = None
     options: dict[str, Any] = {}
 
     @field_validator("name")
     @classmethod
     def _known(cls, value: str, info: ValidationInfo) -> str:
-        if not data.recognised(value) and not ((info.context or {})["base"] / value).is_dir():
+        if not data.recognized(value) and not ((info.context or {})["base"] / value).is_dir():
             known = suggest(value, list(data.names()))
             raise ValueError(
                 f"no data set is called {value!r}{known}; give a name, openml:NAME, a file or a folder"
@@ -143,7 +143,7 @@ class ModelSpec(Strict):
     @field_validator("name")
     @classmethod
     def _known(cls, value: str) -> str:
-        if value != THEORY and not models.recognised(value):
+        if value != THEORY and not models.recognized(value):
             known = suggest(value, [*models.names(), THEORY])
             raise ValueError(f"no model is called {value!r}{known}; a class of your own is 'module:Class'")
         return value

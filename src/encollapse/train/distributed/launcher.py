@@ -28,7 +28,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import distributed
 
 from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseError, TrainingError
-from encollapse.train.distributed.process_group import Workers, make_fabric
+from encollapse.train.distributed.process_group import ProcessGroup, make_fabric
 from encollapse.train.settings import Settings
 
 TIMEOUT = timedelta(minutes=10)
@@ -111,7 +111,7 @@ def serve() -> None:
     store.set(f"ready {rank}", "")
     _meet(store, _backend(fabric), rank, settings.devices)
     fabric.launch()
-    function(Workers(fabric), *arguments)
+    function(ProcessGroup(fabric), *arguments)
 
 
 def _end_with_input() -> None:

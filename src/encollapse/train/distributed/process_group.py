@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Workers:
+class ProcessGroup:
     """Processes that train together, seen from one of them; alone, everything here does nothing.
 
     Every process holds the same network and all of the data. They share out the samples of each step and add up the
@@ -100,12 +100,12 @@ def launch(function: Callable[..., T], settings: Settings, *arguments: Any) -> T
         If Lightning Fabric is not installed.
     """
     if settings.devices == 1:
-        return function(Workers(make_fabric(settings)), *arguments)
+        return function(ProcessGroup(make_fabric(settings)), *arguments)
     _require_fabric()
     from encollapse.train.distributed.launcher import together
 
     with together(function, settings, arguments) as fabric:
-        return function(Workers(fabric), *arguments)
+        return function(ProcessGroup(fabric), *arguments)
 
 
 def make_fabric(

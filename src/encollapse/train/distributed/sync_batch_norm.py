@@ -1,4 +1,4 @@
-"""Batch normalisation over a batch that several processes share out."""
+"""Batch normalization over a batch that several processes share out."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from encollapse.train.distributed.process_group import Workers
+from encollapse.train.distributed.process_group import ProcessGroup
 
 
 @contextmanager
-def shared_statistics(module: nn.Module, workers: Workers) -> Iterator[None]:
-    """In this block batch normalisation uses mean and variance of the batch of all processes together.
+def shared_statistics(module: nn.Module, workers: ProcessGroup) -> Iterator[None]:
+    """In this block batch normalization uses mean and variance of the batch of all processes together.
 
     PyTorch's own ``SyncBatchNorm`` does so on GPUs alone.
     """
@@ -24,7 +24,7 @@ def shared_statistics(module: nn.Module, workers: Workers) -> Iterator[None]:
         [layer for layer in module.modules() if isinstance(layer, _BatchNorm)] if workers.count > 1 else []
     )
     for layer in layers:
-        layer.forward = partial(_normalise, layer, workers)  # type: ignore[method-assign]
+        layer.forward = partial(_normalize, layer, workers)  # type: ignore[method-assign]
     try:
         yield
     finally:
@@ -32,7 +32,7 @@ def shared_statistics(module: nn.Module, workers: Workers) -> Iterator[None]:
             del layer.forward
 
 
-def _normalise(layer: _BatchNorm, workers: Workers, inputs: Tensor) -> Tensor:
+def _normalize(layer: _BatchNorm, workers: ProcessGroup, inputs: Tensor) -> Tensor:
     """What `layer` makes of `inputs` (N, C, ...), a part of the batch that may be empty."""
     if not layer.training:
         return _alone(layer, inputs)
@@ -50,8 +50,8 @@ def _normalise(layer: _BatchNorm, workers: Workers, inputs: Tensor) -> Tensor:
             layer.train()
     shape = [1, -1] + [1] * (values.dim() - 2)
     mean = sums[:-2] / count
-    centred = values - mean.view(shape)
-    variance = _sum(centred.square().sum(others), workers) / count
+    centered = values - mean.view(shape)
+    variance = _sum(centered.square().sum(others), workers) / count
     if layer.running_mean is not None and layer.running_var is not None:
         with torch.no_grad():
             assert layer.num_batches_tracked is not None
@@ -61,11 +61,11 @@ def _normalise(layer: _BatchNorm, workers: Workers, inputs: Tensor) -> Tensor:
                 share = 1.0 / float(layer.num_batches_tracked)
             layer.running_mean.lerp_(mean, share)
             layer.running_var.lerp_(variance * (count / (count - 1)), share)
-    outputs = centred * (variance + layer.eps).rsqrt().view(shape)
+    outputs = centered * (variance + layer.eps).rsqrt().view(shape)
     if layer.affine:
         outputs = outputs * layer.weight.view(shape) + layer.bias.view(shape)
-    normalised: Tensor = outputs.to(inputs.dtype)
-    return normalised
+    normalized: Tensor = outputs.to(inputs.dtype)
+    return normalized
 
 
 def _alone(layer: _BatchNorm, inputs: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ class _Sum(torch.autograd.Function):
     """A sum over all processes, with the sum of their gradients as its gradient."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, workers: Workers) -> Tensor:
+    def forward(ctx: Any, value: Tensor, workers: ProcessGroup) -> Tensor:
         ctx.workers = workers
         return workers.sum(value)
 
@@ -87,6 +87,6 @@ class _Sum(torch.autograd.Function):
         return total, None
 
 
-def _sum(value: Tensor, workers: Workers) -> Tensor:
+def _sum(value: Tensor, workers: ProcessGroup) -> Tensor:
     total: Tensor = _Sum.apply(value, workers)  # type: ignore[no-untyped-call]
     return total

@@ -129,21 +129,21 @@ class Checkpoints:
         return self.path.with_name(f".{self.path.name}.partial")
 
 
-def optimiser_state(optimiser: Optimizer) -> list[Any]:
-    """What an optimiser remembers of each of its parameters, in their order."""
-    return [dict(optimiser.state[p]) if p in optimiser.state else None for p in _parameters(optimiser)]
+def optimizer_state(optimizer: Optimizer) -> list[Any]:
+    """What an optimizer remembers of each of its parameters, in their order."""
+    return [dict(optimizer.state[p]) if p in optimizer.state else None for p in _parameters(optimizer)]
 
 
-def restore_optimiser(optimiser: Optimizer, state: list[Any]) -> None:
-    """Inverse of :func:`optimiser_state`. Nothing is cast, unlike in ``load_state_dict``."""
-    optimiser.state.clear()
-    for parameter, held in zip(_parameters(optimiser), state, strict=True):
+def restore_optimizer(optimizer: Optimizer, state: list[Any]) -> None:
+    """Inverse of :func:`optimizer_state`. Nothing is cast, unlike in ``load_state_dict``."""
+    optimizer.state.clear()
+    for parameter, held in zip(_parameters(optimizer), state, strict=True):
         if held is not None:
-            optimiser.state[parameter] = held
+            optimizer.state[parameter] = held
 
 
-def _parameters(optimiser: Optimizer) -> list[Tensor]:
-    return [p for group in optimiser.param_groups for p in group["params"]]
+def _parameters(optimizer: Optimizer) -> list[Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
 
 
 def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from encollapse.errors import TrainingError
-from encollapse.train.distributed.process_group import Workers
+from encollapse.train.distributed.process_group import ProcessGroup
 from encollapse.train.frames import Frame
-from encollapse.train.loop.checkpoint import Checkpoints, optimiser_state, restore_optimiser
+from encollapse.train.loop.checkpoint import Checkpoints, optimizer_state, restore_optimizer
 from encollapse.train.loop.history import CHECK_EVERY, Timetable, frame_of, row_of
 from encollapse.train.loop.phases import Minibatches, WholeSet
 from encollapse.train.loop.progress import Progress
@@ -45,7 +45,7 @@ class Trained:
     seconds: float
 
 
-def train(workers: Workers, work: Work, settings: Settings) -> Trained:
+def train(workers: ProcessGroup, work: Work, settings: Settings) -> Trained:
     """Train a network, with the caller's random state left alone.
 
     Raises
@@ -62,7 +62,7 @@ def train(workers: Workers, work: Work, settings: Settings) -> Trained:
 class _Training:
     """A training and its state; everything that decides how it goes on is in `_state`."""
 
-    def __init__(self, workers: Workers, work: Work, settings: Settings) -> None:
+    def __init__(self, workers: ProcessGroup, work: Work, settings: Settings) -> None:
         self.workers, self.work, self.settings = workers, work, settings
         self.task = Task(work, settings, workers)
         self.minibatches = Minibatches(self.task)
@@ -132,7 +132,7 @@ class _Training:
             self.steps_off += 1
             # What the loss and the curvature were before says nothing of what they will be.
             self.last_loss = self.last_escape = math.inf
-            self.whole_set.optimiser.state.clear()
+            self.whole_set.optimizer.state.clear()
             self.whole_set.adopt_head()
 
     def _note(self, seen: Observation, *, ended: bool) -> None:
@@ -177,8 +177,8 @@ class _Training:
             "history": self.history,
             "frames": [vars(frame) for frame in self.frames],
             "network": self.task.classifier.state_dict(),
-            "minibatches": optimiser_state(self.minibatches.optimiser),
-            "whole_set": optimiser_state(self.whole_set.optimiser),
+            "minibatches": optimizer_state(self.minibatches.optimizer),
+            "whole_set": optimizer_state(self.whole_set.optimizer),
             "precision": dict(self.workers.fabric.strategy.precision.state_dict()),
             "shuffle": self.minibatches.shuffle.get_state(),
             "random": torch.get_rng_state(),
@@ -193,8 +193,8 @@ class _Training:
         self.history = state["history"]
         self.frames = [Frame(**frame) for frame in state["frames"]]
         self.task.classifier.load_state_dict(state["network"])
-        restore_optimiser(self.minibatches.optimiser, state["minibatches"])
-        restore_optimiser(self.whole_set.optimiser, state["whole_set"])
+        restore_optimizer(self.minibatches.optimizer, state["minibatches"])
+        restore_optimizer(self.whole_set.optimizer, state["whole_set"])
         self.workers.fabric.strategy.precision.load_state_dict(state["precision"])
         self.minibatches.shuffle.set_state(state["shuffle"])
         torch.set_rng_state(state["random"])

@@ -13,7 +13,7 @@ class Units:
     Substituting ``e = ρ e'``, ``b = ρ b'``, ``W = ω W'``, ``h = η h'`` with ``ω η = ρ`` turns the objective
     into ``ρ²`` times itself with other decays. With ``ρ`` the root mean square of the codewords, and ``ω``
     and ``η`` such that ``λ_W' = N λ_H'``, learning rates and initial sizes mean the same for every encoding
-    and every split of the regularisation: only ``λ_W' = N λ_H' = c/ρ`` and ``λ_b`` are left. Minimisers
+    and every split of the regularization: only ``λ_W' = N λ_H' = c/ρ`` and ``λ_b`` are left. Minimizers
     correspond one to one. A loss that is not homogeneous, such as cross-entropy, has ``ρ = 1``.
 
     Attributes
@@ -49,5 +49,5 @@ class Units:
 
     @classmethod
     def plain(cls) -> Units:
-        """The user's own: where the backbone's parameters are regularised, no layer can be rescaled for free."""
+        """The user's own: where the backbone's parameters are regularized, no layer can be rescaled for free."""
         return cls(1.0, 1.0, 1.0, 0.0)

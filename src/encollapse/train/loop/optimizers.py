@@ -1,4 +1,4 @@
-"""Optimisers of the passes over minibatches."""
+"""Optimizers of the passes over minibatches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from encollapse.train.settings import Settings
 
 
 def make(parameters: Iterable[nn.Parameter], settings: Settings) -> Optimizer:
-    """The optimiser of the settings, without any decay of its own :cite:p:`kingma2015,sutskever2013`."""
+    """The optimizer of the settings, without any decay of its own :cite:p:`kingma2015,sutskever2013`."""
     trained = [p for p in parameters if p.requires_grad]
     if settings.optimizer == "sgd":
         return SGD(

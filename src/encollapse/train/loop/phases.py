@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import LBFGS, Optimizer
 
 from encollapse.train.distributed.sync_batch_norm import shared_statistics
-from encollapse.train.loop import optimizers as optimisers
+from encollapse.train.loop import optimizers as optimizers
 from encollapse.train.loop import schedules
 from encollapse.train.loop.ridge_head import best_bias, best_head
 from encollapse.train.loop.task import Task
@@ -21,18 +21,18 @@ LBFGS_ENTRIES = 2**27
 
 
 class Minibatches:
-    """First phase: passes over the data in random order, a step of the optimiser for each minibatch."""
+    """First phase: passes over the data in random order, a step of the optimizer for each minibatch."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
         self._settings = task.settings
-        self._plain = optimisers.make(task.classifier.parameters(), task.settings)
-        self._optimiser: Any = task.workers.fabric.setup_optimizers(self._plain)
+        self._plain = optimizers.make(task.classifier.parameters(), task.settings)
+        self._optimizer: Any = task.workers.fabric.setup_optimizers(self._plain)
         self._shuffle = torch.Generator().manual_seed(task.settings.seed)
 
     @property
-    def optimiser(self) -> Optimizer:
-        """The optimiser itself, for its state."""
+    def optimizer(self) -> Optimizer:
+        """The optimizer itself, for its state."""
         return self._plain
 
     @property
@@ -49,7 +49,7 @@ class Minibatches:
         with shared_statistics(task.classifier, task.workers):
             for step, batch in enumerate(batches):
                 self._step(order[batch], (epoch + step / len(batches)) / self._settings.epochs)
-        task.centre_bias_()
+        task.center_bias_()
 
     def _step(self, batch: Tensor, done: float) -> None:
         task, settings, fabric = self._task, self._settings, self._task.workers.fabric
@@ -74,8 +74,8 @@ class Minibatches:
         fabric.backward(loss)
         workers.sum_gradients(task.classifier.parameters())
         if settings.decay == "decoupled":
-            optimisers.shrink_(task.decayed_parameters(), rate * settings.weight_decay)
-        self._optimiser.step()
+            optimizers.shrink_(task.decayed_parameters(), rate * settings.weight_decay)
+        self._optimizer.step()
 
 
 class WholeSet:
@@ -93,7 +93,7 @@ class WholeSet:
         if not task.loss.closed_form:
             self._trained += [p for p in task.head.parameters() if p.requires_grad]
         entries = sum(p.numel() for p in self._trained)
-        self._optimiser = LBFGS(
+        self._optimizer = LBFGS(
             self._trained,
             history_size=max(3, min(LBFGS_MEMORY, LBFGS_ENTRIES // (2 * entries))),
             line_search_fn="strong_wolfe",
@@ -102,16 +102,16 @@ class WholeSet:
         )
 
     @property
-    def optimiser(self) -> Optimizer:
-        """The optimiser itself, for its state."""
-        return self._optimiser
+    def optimizer(self) -> Optimizer:
+        """The optimizer itself, for its state."""
+        return self._optimizer
 
     def run(self, iterations: int) -> None:
         """Some iterations of L-BFGS, after which the network has the best head that is known."""
         self._task.classifier.eval()
-        group = self._optimiser.param_groups[0]
+        group = self._optimizer.param_groups[0]
         group["max_iter"], group["max_eval"] = iterations, 10 * iterations
-        self._optimiser.step(self._loss)  # type: ignore[no-untyped-call]
+        self._optimizer.step(self._loss)  # type: ignore[no-untyped-call]
         self.adopt_head()
 
     @torch.no_grad()
@@ -120,7 +120,7 @@ class WholeSet:
         task = self._task
         task.classifier.eval()
         if not task.loss.closed_form:
-            task.centre_bias_()
+            task.center_bias_()
             return
         weight, bias = self._head(task.all_features(self._rows).cpu().double())
         task.head.weight.copy_(weight)
@@ -130,7 +130,7 @@ class WholeSet:
     def _loss(self) -> Tensor:
         """The objective with its gradient, the same in every process."""
         task, workers = self._task, self._task.workers
-        self._optimiser.zero_grad()
+        self._optimizer.zero_grad()
         features = task.all_features(self._rows).cpu().double()
         weight, bias = self._head(features)
         outputs = features @ weight.T + (0.0 if bias is None else bias)

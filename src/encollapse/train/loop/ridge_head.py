@@ -25,7 +25,7 @@ def best_head(
     weights: Tensor | None = None,
     total: Sum = _alone,
 ) -> tuple[Tensor, Tensor | None]:
-    """Weight (q, d) and bias (q,) that minimise the squared loss for fixed features: a ridge regression.
+    """Weight (q, d) and bias (q,) that minimize the squared loss for fixed features: a ridge regression.
 
     Solved in float64 on the CPU, whatever the features' type and device. Without a bias (`bias_decay` infinite) the
     second value is None.
@@ -65,7 +65,7 @@ def best_bias(
     weights: Tensor | None = None,
     total: Sum = _alone,
 ) -> Tensor | None:
-    """Bias (q,) that minimises the squared loss for fixed features and weight: ``(1 + λ_b) b = mean(e - W h)``.
+    """Bias (q,) that minimizes the squared loss for fixed features and weight: ``(1 + λ_b) b = mean(e - W h)``.
 
     With a weight w for each sample, shape (N,): ``(mean(w) + λ_b) b = mean(w (e - W h))``.
     """

@@ -48,7 +48,7 @@ def leave_saddle(task: Task) -> bool:
 def _follow(task: Task, targets: Tensor, rows: slice) -> None:
     """Fit the backbone to features of the samples `rows`."""
     trained = list(task.backbone_parameters())
-    optimiser = LBFGS(
+    optimizer = LBFGS(
         trained,
         max_iter=ITERATIONS,
         max_eval=4 * ITERATIONS,
@@ -60,11 +60,11 @@ def _follow(task: Task, targets: Tensor, rows: slice) -> None:
     task.classifier.eval()
 
     def distance() -> Tensor:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         found = task.all_features(rows).cpu().double()
         loss = 0.5 * (found - targets).square().sum() / task.num_samples
         loss.backward()  # type: ignore[no-untyped-call]
         task.workers.sum_gradients(trained)
         return task.workers.sum(loss.detach())
 
-    optimiser.step(distance)  # type: ignore[no-untyped-call]
+    optimizer.step(distance)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""How learning rate and regularisation move along the passes over minibatches."""
+"""How learning rate and regularization move along the passes over minibatches."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Observation:
     terms : dict
         The terms of the objective; what does not belong to it is not listed.
     stationarity : Stationarity or None
-        None where no loss is minimised (decoupled decay).
+        None where no loss is minimized (decoupled decay).
     """
 
     features: Tensor

@@ -25,7 +25,7 @@ class Stationarity:
     ----------
     descent : float
         Squared norm of the gradient, ``(|∂_W F|²/λ_W + |∂_H F|²/λ_H + |∂_b F|²/(1+λ_b)) / mean|e|²``: in the
-        variables in which each regulariser is ``½|·|²``, relative to the loss at zero. It is about the
+        variables in which each regularizer is ``½|·|²``, relative to the loss at zero. It is about the
         relative loss that descent can still gain.
     escape : float
         ``max(0, |R|_op/c - 1)``, where R (q, K) holds the mean residual ``e_k - W m_k - b`` of each class (under
@@ -105,7 +105,7 @@ def stationarity(
 
 
 def parameter_stationarity(task: Task) -> Stationarity:
-    """First-order condition of an objective that regularises parameters and no features.
+    """First-order condition of an objective that regularizes parameters and no features.
 
     `descent` is the squared gradient in all trained parameters, each over its decay (over ``1 + λ_b`` for the head's
     bias), relative to the loss at zero; `escape` is 0.

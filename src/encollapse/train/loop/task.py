@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from encollapse.data import Split
 from encollapse.encodings import Encoding
 from encollapse.train import models
-from encollapse.train.distributed.process_group import Workers
+from encollapse.train.distributed.process_group import ProcessGroup
 from encollapse.train.loop.nondimensionalize import Units
 from encollapse.train.losses import class_weights_of, loss_of
 from encollapse.train.models import Classifier
@@ -48,7 +48,7 @@ class Work:
 class Task:
     """A network and its data on their device, in training units, with the objective in both units."""
 
-    def __init__(self, work: Work, settings: Settings, workers: Workers) -> None:
+    def __init__(self, work: Work, settings: Settings, workers: ProcessGroup) -> None:
         self.work = work
         self.settings = settings
         self.workers = workers
@@ -110,7 +110,7 @@ class Task:
         return torch.cat([forward(inputs[part]) for part in chunks(len(inputs))])
 
     @torch.no_grad()
-    def centre_bias_(self) -> None:
+    def center_bias_(self) -> None:
         """Give a bias that nothing decides up to a constant, as under cross-entropy without bias decay, mean zero."""
         bias = self.head.bias
         if bias is not None and self.objective.bias_decay == 0 and self.settings.loss == "cross_entropy":
@@ -155,7 +155,7 @@ class Task:
             fixed_weight=None if fixed is None else fixed / self.units.weight,
         )
         if self.settings.decay == "ufm":
-            classifier.initialise_(inputs[:CHUNK], INITIAL_SIZE)
+            classifier.initialize_(inputs[:CHUNK], INITIAL_SIZE)
         elif self.settings.has_bias:
             with torch.no_grad():
                 classifier.head.bias.zero_()

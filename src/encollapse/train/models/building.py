@@ -21,7 +21,7 @@ MAKERS: dict[str, Callable[..., tuple[nn.Module, int]]] = {
     "resnet18": partial(resnet, name="resnet18", stages=4, blocks=2),
 }
 
-FROZEN = ("width", "depth", "activation", "normalisation")
+FROZEN = ("width", "depth", "activation", "normalization")
 """Options of the network that is trained on frozen features."""
 
 PROBE = 4
@@ -39,7 +39,7 @@ def build(
     options: Mapping[str, Any] | None = None,
     fixed_weight: Tensor | None = None,
 ) -> Classifier:
-    """Make a classifier for `inputs` (N, ...), whose mean and spread it standardises.
+    """Make a classifier for `inputs` (N, ...), whose mean and spread it standardizes.
 
     Parameters
     ----------

@@ -91,10 +91,10 @@ MOST = (100, 300)
 _DENSE = {
     "width": Option(128, _size),
     "activation": Option("relu", _one_of(*ACTIVATIONS)),
-    "normalisation": Option("none", _one_of("none", "batch", "layer")),
+    "normalization": Option("none", _one_of("none", "batch", "layer")),
 }
 _RESIDUAL = {
-    "normalisation": Option("group", _one_of("group", "batch", "none")),
+    "normalization": Option("group", _one_of("group", "batch", "none")),
     "stem_stride": Option(1, partial(checks.integer, minimum=1, maximum=4)),
 }
 
@@ -105,7 +105,7 @@ CATALOGUE: dict[str, Entry] = {
             "channels": Option([16, 32], _whole_numbers),
             "hidden": Option(128, _size),
             "activation": Option("relu", _one_of(*ACTIVATIONS)),
-            "normalisation": Option("none", _one_of("none", "batch", "group")),
+            "normalization": Option("none", _one_of("none", "batch", "group")),
         },
         epochs=30,
         finish=10,
@@ -148,7 +148,7 @@ def is_import_path(name: Any) -> bool:
     return isinstance(name, str) and name.count(":") == 1 and all(name.split(":"))
 
 
-def recognised(name: Any) -> bool:
+def recognized(name: Any) -> bool:
     """Whether `name` is in the catalogue or has the form of an import path, which is not followed here."""
     return isinstance(name, str) and (name in CATALOGUE or is_import_path(name))
 
@@ -205,7 +205,7 @@ def lengths(model: Any, num_samples: int) -> tuple[int, int]:
 def _entry(model: Any) -> Entry:
     if is_module(model):
         return OF_MODULES
-    if not recognised(model):
+    if not recognized(model):
         meant = checks.did_you_mean(model, CATALOGUE)
         raise ArgumentError(
             f"model: expected one of {', '.join(map(repr, CATALOGUE))}, or the import path of a "

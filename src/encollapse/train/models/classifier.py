@@ -7,7 +7,7 @@ from encollapse._internal import checks
 
 
 class Backbone(nn.Module):
-    """From inputs (N, ...) to features (N, d): fixed standardisation, a trunk, one last linear layer.
+    """From inputs (N, ...) to features (N, d): fixed standardization, a trunk, one last linear layer.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ class Classifier(nn.Module):
             self.head.bias.mul_(bias)
 
     @torch.no_grad()
-    def initialise_(self, inputs: Tensor, size: float) -> None:
+    def initialize_(self, inputs: Tensor, size: float) -> None:
         """Start small: features of `inputs` with root mean square `size`, a head of that norm, biases 0.
 
         A head that is not trained stays as it is.

@@ -16,7 +16,7 @@ import torch
 from encollapse._internal import checks
 from encollapse._internal.files import atomic
 from encollapse._internal.progress import tracked
-from encollapse.data import Dataset, Split, standardised
+from encollapse.data import Dataset, Split, standardized
 from encollapse.errors import ArgumentError, FileFormatError
 from encollapse.measure import load_features
 from encollapse.measure.io import arrays as files
@@ -42,7 +42,7 @@ def prepared(
 ) -> Dataset:
     """The data that a model is trained on: for ``"frozen"`` the extractor's features, for all others `dataset` itself.
 
-    Features are standardised column by column by the training samples.
+    Features are standardized column by column by the training samples.
 
     Parameters
     ----------
@@ -71,10 +71,10 @@ def prepared(
         train = extractor(dataset.train.inputs)
         test = None if dataset.test is None else extractor(dataset.test.inputs)
     held = None if dataset.test is None or test is None else _with(dataset.test, test)
-    both = standardised(_with(dataset.train, train), held)
+    both = standardized(_with(dataset.train, train), held)
     provenance = {
         **dataset.provenance,
-        "inputs": f"features of {source}, standardised by the training samples",
+        "inputs": f"features of {source}, standardized by the training samples",
     }
     return Dataset(dataset.name, both[0], both[1], dataset.classes, provenance)
 

@@ -1,4 +1,4 @@
-"""Parts that the trunks share: activations and normalisations by name."""
+"""Parts that the trunks share: activations and normalizations by name."""
 
 from torch import Tensor, nn
 
@@ -6,13 +6,13 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "t
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation of rows (N, C) or images (N, C, H, W), for which a batch of one row is no reason to fail.
+    """Batch normalization of rows (N, C) or images (N, C, H, W), for which a batch of one row is no reason to fail.
 
-    Such a batch, which has no spread, is normalised by the running statistics.
+    Such a batch, which has no spread, is normalized by the running statistics.
     """
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Normalised inputs."""
+        """Normalized inputs."""
         if self.training and len(inputs) == 1:
             self.eval()
             try:
@@ -30,10 +30,10 @@ def activation(name: str) -> nn.Module:
     return _ACTIVATIONS[name]()
 
 
-def normalised(name: str, channels: int) -> list[nn.Module]:
-    """The normalisation after a layer with that many channels, as a list of no module or one.
+def normalized(name: str, channels: int) -> list[nn.Module]:
+    """The normalization after a layer with that many channels, as a list of no module or one.
 
-    Group normalisation :cite:p:`wu2018` has groups of eight channels, or of as near to eight as divides their number.
+    Group normalization :cite:p:`wu2018` has groups of eight channels, or of as near to eight as divides their number.
     """
     if name == "batch":
         return [BatchNorm(channels)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from encollapse.train.models.layers import normalised
+from encollapse.train.models.layers import normalized
 from encollapse.train.models.trunks import image_shape
 
 
@@ -14,15 +14,15 @@ class Block(nn.Module):
     """Two 3 × 3 convolutions around which the input is carried :cite:p:`he2016`.
 
     At the start the block passes on what it carries, because the last layer of the branch is zero
-    :cite:p:`goyal2017`; that is also what lets it train without normalisation :cite:p:`zhang2019`.
+    :cite:p:`goyal2017`; that is also what lets it train without normalization :cite:p:`zhang2019`.
     """
 
-    def __init__(self, before: int, after: int, stride: int, normalisation: str) -> None:
+    def __init__(self, before: int, after: int, stride: int, normalization: str) -> None:
         super().__init__()
         self.branch = nn.Sequential(
-            *_convolved(before, after, stride, normalisation),
+            *_convolved(before, after, stride, normalization),
             nn.ReLU(),
-            *_convolved(after, after, 1, normalisation),
+            *_convolved(after, after, 1, normalization),
         )
         for parameter in self.branch[-1].parameters():
             nn.init.zeros_(parameter)
@@ -42,7 +42,7 @@ def resnet(
     width: int,
     stages: int,
     blocks: int,
-    normalisation: str,
+    normalization: str,
     stem_stride: int,
 ) -> tuple[nn.Module, int]:
     """Residual trunk for images (C, H, W): a 3 × 3 stem, `stages` of `blocks` each, the mean over the image.
@@ -55,21 +55,21 @@ def resnet(
         If the inputs are not images.
     """
     channels, _, _ = image_shape(input_shape, name)
-    layers: list[nn.Module] = [*_convolved(channels, width, stem_stride, normalisation), nn.ReLU()]
+    layers: list[nn.Module] = [*_convolved(channels, width, stem_stride, normalization), nn.ReLU()]
     before = width
     for stage in range(stages):
         after = width * 2**stage
         for block in range(blocks):
-            layers.append(Block(before, after, 2 if stage > 0 and block == 0 else 1, normalisation))
+            layers.append(Block(before, after, 2 if stage > 0 and block == 0 else 1, normalization))
             before = after
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     return nn.Sequential(*layers), before
 
 
-def _convolved(before: int, after: int, stride: int, normalisation: str) -> list[nn.Module]:
-    # A normalisation has a bias of its own.
-    bare = normalisation != "none"
+def _convolved(before: int, after: int, stride: int, normalization: str) -> list[nn.Module]:
+    # A normalization has a bias of its own.
+    bare = normalization != "none"
     return [
         nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=not bare),
-        *normalised(normalisation, after),
+        *normalized(normalization, after),
     ]

@@ -8,11 +8,11 @@ from torch import nn
 
 from encollapse.errors import ArgumentError
 from encollapse.train.models.layers import activation as activated
-from encollapse.train.models.layers import normalised
+from encollapse.train.models.layers import normalized
 
 
 def mlp(
-    input_shape: Sequence[int], *, width: int, depth: int, activation: str, normalisation: str
+    input_shape: Sequence[int], *, width: int, depth: int, activation: str, normalization: str
 ) -> tuple[nn.Module, int]:
     """Fully connected trunk for inputs of any shape: the module and the width of its output.
 
@@ -22,13 +22,13 @@ def mlp(
     layers: list[nn.Module] = [nn.Flatten()]
     for before, after in pairwise(widths):
         layers.append(nn.Linear(before, after))
-        layers += normalised(normalisation, after)
+        layers += normalized(normalization, after)
         layers.append(activated(activation))
     return nn.Sequential(*layers), widths[-1]
 
 
 def cnn(
-    input_shape: Sequence[int], *, channels: Sequence[int], hidden: int, activation: str, normalisation: str
+    input_shape: Sequence[int], *, channels: Sequence[int], hidden: int, activation: str, normalization: str
 ) -> tuple[nn.Module, int]:
     """Convolutional trunk for images (C, H, W): 3 × 3 convolutions of stride 2, then a dense layer.
 
@@ -41,7 +41,7 @@ def cnn(
     layers: list[nn.Module] = []
     for before, after in pairwise([depth, *channels]):
         layers.append(nn.Conv2d(before, after, 3, stride=2, padding=1))
-        layers += normalised(normalisation, after)
+        layers += normalized(normalization, after)
         layers.append(activated(activation))
         height, width = (height + 1) // 2, (width + 1) // 2
     layers += [nn.Flatten(), nn.Linear(channels[-1] * height * width, hidden), activated(activation)]

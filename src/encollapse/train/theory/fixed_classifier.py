@@ -16,7 +16,7 @@ _RANK_TOLERANCE = 1e-12
 
 
 def frame_of_encoding(encoding: Encoding, feature_dim: int) -> FloatArray:
-    """Weight (q, d) whose Gram matrix is that of the centred codewords, ``W Wᵀ ∝ E_c E_cᵀ``, of operator norm 1.
+    """Weight (q, d) whose Gram matrix is that of the centered codewords, ``W Wᵀ ∝ E_c E_cᵀ``, of operator norm 1.
 
     For one-hot labels its rows are a simplex equiangular tight frame, as in :cite:t:`zhu2021`.
 
@@ -49,7 +49,7 @@ class FixedMinimum:
     Attributes
     ----------
     geometry : ClassGeometry
-        Of the minimiser.
+        Of the minimizer.
     loss : float
         The minimum, with the constant term of the weight.
     """
@@ -69,7 +69,7 @@ def fixed_minimum(
     loss: str = "mse",
     rectified: bool = False,
 ) -> FixedMinimum:
-    """Minimise ``mean ℓ(W h + b; e) + λ_H/2 Σ|h|² + λ_b/2 |b|² + λ_W/2 |W|²`` over the features and the bias.
+    """Minimize ``mean ℓ(W h + b; e) + λ_H/2 Σ|h|² + λ_b/2 |b|² + λ_W/2 |W|²`` over the features and the bias.
 
     Parameters
     ----------

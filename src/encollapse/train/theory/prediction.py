@@ -58,7 +58,7 @@ def predict(seen: Observation, settings: Settings, work: Work) -> Prediction:
     if settings.reweighted:
         return _none(_REWEIGHTED)
     weight_decay, feature_decay = settings.weight_decay, settings.feature_decay
-    kind, note, read = "minimum", "the minimum of the objective that was minimised", ""
+    kind, note, read = "minimum", "the minimum of the objective that was minimized", ""
     if feature_decay is None:
         effective = effective_decays(seen, settings, work.targets)
         if effective.weight is None or effective.feature is None:
@@ -123,6 +123,6 @@ def _effective_note(settings: Settings, weight_decay: float, feature_decay: floa
     if settings.decay == "decoupled" and not settings.fixed_classifier:
         decays = f"weight decay {weight_decay:.3g} and {decays}"
     return (
-        f"with {decays}, read off the trained network, for {settings.decay} decay regularises no features; "
+        f"with {decays}, read off the trained network, for {settings.decay} decay regularizes no features; "
         "class means may keep a common part that this model does not have"
     )

@@ -14,21 +14,21 @@ import numpy as np
 from scipy.optimize import minimize
 
 from encollapse._internal.typing import FloatArray
-from encollapse.ufm.convex.composite import Composite, Spectral
+from encollapse.ufm.convex.composite import Composite, ThinSVD
 
 LinearMap = Callable[[FloatArray], FloatArray]
 
 _EPS = float(np.finfo(np.float64).eps)
 
 
-class Factored:
+class BurerMonteiro:
     """The objective over one vector ``(L, R, α, β, b)``, with gradients and second derivatives at the last point.
 
     ``Z = L Rᵀ`` has the rank of the point that it starts from, contrasts are ``α β / multiplicity``, and the bias is
     stretched so that its decay does not dwarf the second derivative of the fit.
     """
 
-    def __init__(self, composite: Composite, point: Spectral, bias: FloatArray) -> None:
+    def __init__(self, composite: Composite, point: ThinSVD, bias: FloatArray) -> None:
         self.composite = composite
         self.point = point
         rank = len(point.singular)
@@ -43,7 +43,7 @@ class Factored:
             self._decay = composite.bias_decay * table.outputs * self._stretch**2
         self.start = self._pack(point, bias)
 
-    def _pack(self, point: Spectral, bias: FloatArray) -> FloatArray:
+    def _pack(self, point: ThinSVD, bias: FloatArray) -> FloatArray:
         """Vector of balanced factors."""
         root, alpha = np.sqrt(point.singular), np.sqrt(self._many * np.abs(point.contrast))
         parts = [point.left * root, point.right.T * root, alpha, np.sign(point.contrast) * alpha]
@@ -138,7 +138,7 @@ class Factored:
         return [part.reshape(shape) for part, shape in zip(parts, self._shapes, strict=True)]
 
 
-def _stretch(composite: Composite, point: Spectral, bias: FloatArray) -> FloatArray:
+def _stretch(composite: Composite, point: ThinSVD, bias: FloatArray) -> FloatArray:
     """Scale of the bias from a sample of the second derivative of the fit."""
     t = composite.table
     outputs = t.forward(point.matrix, point.contrast, bias)
@@ -150,7 +150,7 @@ def _stretch(composite: Composite, point: Spectral, bias: FloatArray) -> FloatAr
     return np.asarray(np.sqrt(bending / (bending + composite.bias_decay) / t.outputs))
 
 
-def approach(factored: Factored, iterations: int) -> FloatArray:
+def approach(factored: BurerMonteiro, iterations: int) -> FloatArray:
     """Limited-memory quasi-Newton steps :cite:p:`liu1989`: cheap far from the minimum."""
     options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 10, "ftol": 0.0, "gtol": 1e-9}
     found = minimize(
@@ -165,7 +165,7 @@ _CONJUGATE_STEPS = 400
 def conjugate_gradients(
     second_derivative: LinearMap, gradient: FloatArray, tolerance: float, radius: float
 ) -> tuple[FloatArray, float, bool]:
-    """Minimise the quadratic model inside a ball :cite:p:`steihaug1983`.
+    """Minimize the quadratic model inside a ball :cite:p:`steihaug1983`.
 
     Returns the step, the gain that the model predicts, and whether the step ends on the edge.
     """

@@ -14,7 +14,7 @@ import numpy as np
 
 from encollapse._internal.typing import FloatArray
 from encollapse.ufm.certificate import EPS, Certificate, certify
-from encollapse.ufm.convex.output_maps import Table
+from encollapse.ufm.convex.output_maps import OutputMap
 from encollapse.ufm.losses.losses import ConvexLoss, soft
 
 RELATIVE_TOLERANCE = 1e-8
@@ -25,7 +25,7 @@ _REPAIRED_UP_TO = 1.0  # above this bias decay an error of Y u costs less than i
 
 
 @dataclass(frozen=True, eq=False)
-class Spectral:
+class ThinSVD:
     """Singular value decomposition of the unknown Z in the coordinates of a table.
 
     Attributes
@@ -48,15 +48,15 @@ class Spectral:
 
     @property
     def is_zero(self) -> bool:
-        """Whether nothing is learnt."""
+        """Whether nothing is learned."""
         return not self.singular.size and not self.contrast.any()
 
-    def nuclear_norm(self, table: Table) -> float:
+    def nuclear_norm(self, table: OutputMap) -> float:
         """Sum of the singular values of Z."""
         return float(self.singular.sum() + table.contrasts @ np.abs(self.contrast))
 
 
-Start: TypeAlias = tuple[Spectral, FloatArray]
+Start: TypeAlias = tuple[ThinSVD, FloatArray]
 """A point and its bias, in the coordinates of a table."""
 
 
@@ -64,7 +64,7 @@ Start: TypeAlias = tuple[Spectral, FloatArray]
 class Composite:
     """The convex problem in the coordinates of a table; `threshold` is c."""
 
-    table: Table
+    table: OutputMap
     loss: ConvexLoss
     threshold: float
     bias_decay: float
@@ -91,16 +91,16 @@ class Composite:
         """Derivatives for matrix, contrasts and bias from those for each output."""
         return self.table.adjoint(change * self.table.copies * self.table.weights)
 
-    def value(self, point: Spectral, bias: FloatArray) -> float:
+    def value(self, point: ThinSVD, bias: FloatArray) -> float:
         """The objective."""
         outputs = self.table.forward(point.matrix, point.contrast, bias)
         return self.fit(outputs) + self.threshold * point.nuclear_norm(self.table) + self.penalty(bias)
 
     def start(self) -> Start:
-        """Return the point where nothing is learnt and its best bias."""
+        """Return the point where nothing is learned and its best bias."""
         t = self.table
         n, m = t.shape
-        nothing = Spectral(np.zeros((n, 0)), np.zeros(0), np.zeros((0, m)), np.zeros_like(t.contrasts))
+        nothing = ThinSVD(np.zeros((n, 0)), np.zeros(0), np.zeros((0, m)), np.zeros_like(t.contrasts))
         if not self.has_bias:
             return nothing, np.zeros_like(t.outputs)
 
@@ -111,7 +111,7 @@ class Composite:
 
     def shrink(
         self, matrix: FloatArray, contrast: FloatArray, bias: FloatArray, threshold: float | None = None
-    ) -> Spectral:
+    ) -> ThinSVD:
         """One proximal gradient step in Z; it never raises the objective and finds the rank :cite:p:`cai2010`.
 
         The second derivative of the fit in Z is at most that of the loss, as ``π_k/u_k² = 1``, so the step is one
@@ -125,17 +125,17 @@ class Composite:
         kept = singular > c * step
         moved = contrast - step * to_contrast / np.maximum(t.contrasts, 1.0)
         shrunk = np.sign(moved) * np.maximum(np.abs(moved) - c * step, 0.0)
-        return Spectral(
+        return ThinSVD(
             left[:, kept].copy(),
             singular[kept] - c * step,
             right[kept].copy(),
             np.where(t.contrasts > 0, shrunk, 0.0),
         )
 
-    def certified(self, point: Spectral, bias: FloatArray) -> tuple[float, Certificate]:
+    def certified(self, point: ThinSVD, bias: FloatArray) -> tuple[float, Certificate]:
         """Objective of any point and a lower bound of the minimum.
 
-        The dual is to maximise ``-Σ_k π_k ℓ*(-Y_k/u_k; e_k) - |Y u|²/(2λ_b)`` over ``|Y|_op ≤ c`` (``Y u = 0`` at
+        The dual is to maximize ``-Σ_k π_k ℓ*(-Y_k/u_k; e_k) - |Y u|²/(2λ_b)`` over ``|Y|_op ≤ c`` (``Y u = 0`` at
         ``λ_b = 0``; no last term at ∞). The candidate is minus the gradient at the point, which lies in the domain
         of the conjugate; so does every multiple of it between 0 and 1, so it can be scaled into the ball. For small
         ``λ_b`` it is first moved within the domain to ``Y u = λ_b b``. It is feasible whatever the point, so the
@@ -146,7 +146,7 @@ class Composite:
         gradient = self.gradient(t.forward(point.matrix, point.contrast, bias))
         dual_penalty, slack = 0.0, 0.0
         if self.bias_decay <= _REPAIRED_UP_TO:
-            moved = self._recentred(gradient, bias)
+            moved = self._recentered(gradient, bias)
             if moved is None:
                 gradient = np.zeros_like(gradient)
             else:
@@ -164,18 +164,18 @@ class Composite:
         bound -= 8 * EPS * float(t.weights @ soft(t.targets)) + slack
         return loss, certify(loss, min(float(bound), loss), 0.0, tolerance=RELATIVE_TOLERANCE)
 
-    def _recentred(self, gradient: FloatArray, bias: FloatArray) -> tuple[FloatArray, float, float] | None:
+    def _recentered(self, gradient: FloatArray, bias: FloatArray) -> tuple[FloatArray, float, float] | None:
         """Move the gradient to the mean ``-λ_b b``, or to 0 where that is out of reach.
 
         Also returns ``λ_b/2 |b|²`` and what the rounding of the mean may add to the dual value. Any b will do, so where
         no gradient has the mean of this one, it is taken without its own mean.
         """
         t = self.table
-        centred = bias - t.outputs @ bias / t.outputs.sum()
+        centered = bias - t.outputs @ bias / t.outputs.sum()
         size = t.mean(np.abs(gradient) + t.spread(np.ones_like(bias)) * soft(t.targets))
-        for b in (bias, centred, np.zeros_like(bias)):
+        for b in (bias, centered, np.zeros_like(bias)):
             wanted = -self.bias_decay * b
-            moved = self.loss.recentred(gradient, t.targets, t.copies, t.mean, t.spread, wanted)
+            moved = self.loss.recentered(gradient, t.targets, t.copies, t.mean, t.spread, wanted)
             if moved is None:
                 continue
             off = np.abs(t.mean(moved) - wanted)

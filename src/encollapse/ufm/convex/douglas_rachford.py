@@ -1,6 +1,6 @@
-"""Douglas-Rachford splitting of the convex problem: the fit and the penalties are minimised in turn.
+"""Douglas-Rachford splitting of the convex problem: the fit and the penalties are minimized in turn.
 
-The unknown is the table of outputs :cite:p:`eckstein1992`. Near a table T the fit is minimised column by column, and
+The unknown is the table of outputs :cite:p:`eckstein1992`. Near a table T the fit is minimized column by column, and
 the penalties by the soft thresholding that solves the squared error. So no step has to suit all outputs at once, though
 the fit may bend a thousand times more along some than along others. Extrapolation :cite:p:`walker2011` takes out the
 slowest modes.
@@ -13,9 +13,9 @@ import math
 import numpy as np
 
 from encollapse._internal.typing import FloatArray
-from encollapse.ufm.convex.composite import Composite, Spectral, Start
-from encollapse.ufm.mse.label_svd import Reduction
-from encollapse.ufm.mse.minimize import minimise
+from encollapse.ufm.convex.composite import Composite, Start, ThinSVD
+from encollapse.ufm.mse.label_svd import LabelSVD
+from encollapse.ufm.mse.minimize import minimize
 from encollapse.ufm.mse.weighted_labels import WeightedLabels
 
 ITERATIONS = 250
@@ -60,7 +60,7 @@ def split(composite: Composite, aim: float, near: Start | None = None) -> tuple[
     for iteration in range(1, ITERATIONS + 1):
         outputs = _fit(composite, table, outputs, ridge, _INNER_ACCURACY * size)
         bending = secant.bending(outputs, table - outputs)
-        point, bias = _penalised(composite, 2.0 * outputs - table, ridge)
+        point, bias = _penalized(composite, 2.0 * outputs - table, ridge)
         residual = t.forward(point.matrix, point.contrast, bias) - outputs
         size = memory.length(residual)
         if not math.isfinite(size):
@@ -150,7 +150,7 @@ class _Memory:
 
 
 def _guess(composite: Composite) -> FloatArray:
-    """Outputs whose gradients are the dual solution of the squared error about the point where nothing is learnt."""
+    """Outputs whose gradients are the dual solution of the squared error about the point where nothing is learned."""
     t, c = composite.table, composite.threshold
     zero, bias = composite.start()
     matrix, contrast, _ = composite.pull(composite.gradient(t.forward(zero.matrix, zero.contrast, bias)))
@@ -173,7 +173,7 @@ def _ridge(composite: Composite, outputs: FloatArray) -> float:
 def _fit(
     composite: Composite, target: FloatArray, outputs: FloatArray, ridge: float, accuracy: float
 ) -> FloatArray:
-    """Minimise ``ℓ(o) + ridge/2 |o - target|²`` in each column, by Newton steps of bounded reach."""
+    """Minimize ``ℓ(o) + ridge/2 |o - target|²`` in each column, by Newton steps of bounded reach."""
     t, loss = composite.table, composite.loss
     scale = np.sqrt(t.weights * t.copies)
     for _ in range(_INNER):
@@ -185,8 +185,8 @@ def _fit(
     return outputs
 
 
-def _penalised(composite: Composite, table: FloatArray, ridge: float) -> Start:
-    """Minimise ``c |Z|_* + λ_b/2 |b|² + ridge/2 |Z + b uᵀ - T|²``."""
+def _penalized(composite: Composite, table: FloatArray, ridge: float) -> Start:
+    """Minimize ``c |Z|_* + λ_b/2 |b|² + ridge/2 |Z + b uᵀ - T|²``."""
     t, c = composite.table, composite.threshold / ridge
     matrix, contrast, mean = composite.pull(table)
     contrast = contrast / np.maximum(t.contrasts, 1.0)
@@ -198,13 +198,13 @@ def _penalised(composite: Composite, table: FloatArray, ridge: float) -> Start:
         labels = WeightedLabels(
             scale, (matrix - np.outer(mean, t.direction)) / scale, t.direction.copy(), mean / scale
         )
-        found = minimise(Reduction.of(labels), c / scale, composite.bias_decay / ridge)
+        found = minimize(LabelSVD.of(labels), c / scale, composite.bias_decay / ridge)
         z = found.triplets()
-        return Spectral(z.left, scale * z.singular, z.right, contrast), scale * found.bias / roots
+        return ThinSVD(z.left, scale * z.singular, z.right, contrast), scale * found.bias / roots
     bias = np.zeros_like(mean)
     if composite.has_bias:
         matrix = matrix - np.outer(mean, t.direction)
         bias = mean / roots
     left, singular, right = np.linalg.svd(matrix, full_matrices=False)
     kept = singular > c
-    return Spectral(left[:, kept].copy(), singular[kept] - c, right[kept].copy(), contrast), bias
+    return ThinSVD(left[:, kept].copy(), singular[kept] - c, right[kept].copy(), contrast), bias

@@ -9,8 +9,8 @@ import numpy as np
 
 from encollapse._internal.typing import FloatArray
 from encollapse.ufm.certificate import EPS, Certificate
-from encollapse.ufm.convex.burer_monteiro import Factored, approach, conjugate_gradients
-from encollapse.ufm.convex.composite import RELATIVE_TOLERANCE, Composite, Spectral, Start
+from encollapse.ufm.convex.burer_monteiro import BurerMonteiro, approach, conjugate_gradients
+from encollapse.ufm.convex.composite import RELATIVE_TOLERANCE, Composite, Start, ThinSVD
 from encollapse.ufm.convex.douglas_rachford import dear, split
 
 _FALL = 10.0
@@ -30,10 +30,10 @@ _STALLED = 30  # steps without a better gap, a lower loss or a smaller gradient
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """Minimiser ``(Z, b)`` of the convex problem, its loss and evidence."""
+class CompositeMinimum:
+    """Minimizer ``(Z, b)`` of the convex problem, its loss and evidence."""
 
-    point: Spectral
+    point: ThinSVD
     bias: FloatArray
     loss: float
     certificate: Certificate
@@ -45,7 +45,7 @@ class Found:
         return self.certificate.relative_gap
 
 
-def minimise_composite(composite: Composite, near: Start | None = None) -> Found:
+def minimize_composite(composite: Composite, near: Start | None = None) -> CompositeMinimum:
     """Split the problem, then take Newton steps in the factors of Z, until the duality gap closes.
 
     Where that fails, Newton steps follow a falling sequence of thresholds.
@@ -73,7 +73,7 @@ def minimise_composite(composite: Composite, near: Start | None = None) -> Found
     newton = _Newton()
     *higher, _ = levels = _levels(composite, zero, bias)
     first = replace(composite, threshold=levels[0])
-    wide = Factored(first, _spread_start(first, zero, bias), bias)
+    wide = BurerMonteiro(first, _spread_start(first, zero, bias), bias)
     matrix, contrast, bias = wide.product(approach(wide, _APPROACH))
     point = first.shrink(matrix, contrast, bias)
     for threshold in higher:
@@ -92,8 +92,8 @@ class _Newton:
         self._accuracy = _ACCURACY
 
     def close(
-        self, composite: Composite, point: Spectral, bias: FloatArray, *, loosely: bool = False
-    ) -> Found:
+        self, composite: Composite, point: ThinSVD, bias: FloatArray, *, loosely: bool = False
+    ) -> CompositeMinimum:
         """Step until the gap closes, or loosely until it is a share of what the nuclear norm costs."""
         now = best = _found(composite, point, bias, self.steps)
         self._size, self._accuracy = math.inf, _ACCURACY
@@ -115,16 +115,16 @@ class _Newton:
             best = now if now.gap <= best.gap else best
         return best if loosely or best.gap > _AIM else self._settle(composite, best)
 
-    def _retreat(self, composite: Composite, now: Found) -> Found:
+    def _retreat(self, composite: Composite, now: CompositeMinimum) -> CompositeMinimum:
         """A plain proximal step, which cannot fail, and a smaller ball."""
         self.radius *= 0.1
         point = composite.shrink(now.point.matrix, now.point.contrast, now.bias)
         return _found(composite, point, now.bias, self.steps)
 
-    def _settle(self, composite: Composite, now: Found) -> Found:
+    def _settle(self, composite: Composite, now: CompositeMinimum) -> CompositeMinimum:
         """Where the bound closes before the point is exact (it may be of second order), step on."""
         for _ in range(_SETTLING):
-            factored = Factored(composite, now.point, now.bias)
+            factored = BurerMonteiro(composite, now.point, now.bias)
             _, gradient = factored.value_and_gradient(factored.start)
             if np.linalg.norm(gradient) <= _SETTLED * np.linalg.norm(factored.start):
                 break
@@ -134,13 +134,15 @@ class _Newton:
             now = after
         return now
 
-    def _step(self, composite: Composite, now: Found, base: Found) -> Found | None:
+    def _step(
+        self, composite: Composite, now: CompositeMinimum, base: CompositeMinimum
+    ) -> CompositeMinimum | None:
         """Move from `base` along a straight line in Z, then take a proximal step; None unless that is below `now`.
 
         The objective is convex in Z. The factors serve to find the direction only: along them it bends with
         ``dL dRᵀ``, which a small c punishes.
         """
-        factored = Factored(composite, base.point, base.bias)
+        factored = BurerMonteiro(composite, base.point, base.bias)
         _, gradient = factored.value_and_gradient(factored.start)
         size = float(np.linalg.norm(gradient))
         # What a proximal step leaves can hide a slow direction: without progress, solve more exactly.
@@ -183,7 +185,7 @@ class _Newton:
             self.radius *= 3.0
 
 
-def _resized(composite: Composite, now: Found) -> Found:
+def _resized(composite: Composite, now: CompositeMinimum) -> CompositeMinimum:
     """The same point with its smallest singular values at their best sizes, to second order.
 
     A direction is born with next to nothing, and the nuclear norm bends with one over the singular value: a Newton
@@ -215,7 +217,7 @@ def _resized(composite: Composite, now: Found) -> Found:
     return now
 
 
-def _pruned(now: Found) -> Found:
+def _pruned(now: CompositeMinimum) -> CompositeMinimum:
     """The same point without its smallest singular values, which a Newton step alone cannot bring to 0."""
     singular = now.point.singular
     if not singular.size:
@@ -227,7 +229,7 @@ def _pruned(now: Found) -> Found:
     return replace(now, point=point)
 
 
-def _levels(composite: Composite, zero: Spectral, bias: FloatArray) -> list[float]:
+def _levels(composite: Composite, zero: ThinSVD, bias: FloatArray) -> list[float]:
     """Falling thresholds that end at c: outputs grow like log(1/c), and a Newton step reaches so far only."""
     full = composite.shrink(zero.matrix, zero.contrast, bias, threshold=0.0)
     largest = max([*full.singular[:1], *np.abs(full.contrast)]) * composite.loss.smoothness
@@ -235,7 +237,7 @@ def _levels(composite: Composite, zero: Spectral, bias: FloatArray) -> list[floa
     return [composite.threshold * _FALL**i for i in range(steps, -1, -1)]
 
 
-def _spread_start(composite: Composite, zero: Spectral, bias: FloatArray) -> Spectral:
+def _spread_start(composite: Composite, zero: ThinSVD, bias: FloatArray) -> ThinSVD:
     """First proximal step, with a little of every direction so that none is lost as a saddle."""
     full = composite.shrink(zero.matrix, zero.contrast, bias, threshold=0.0)
     step = composite.threshold / composite.loss.smoothness
@@ -248,6 +250,6 @@ def _spread_start(composite: Composite, zero: Spectral, bias: FloatArray) -> Spe
     )
 
 
-def _found(composite: Composite, point: Spectral, bias: FloatArray, iterations: int) -> Found:
+def _found(composite: Composite, point: ThinSVD, bias: FloatArray, iterations: int) -> CompositeMinimum:
     loss, certificate = composite.certified(point, bias)
-    return Found(point, bias, loss, certificate, iterations)
+    return CompositeMinimum(point, bias, loss, certificate, iterations)

@@ -3,7 +3,7 @@
 The unknowns are a matrix, contrasts within kinds of classes, and a bias; the table is linear in them. Without kinds the
 matrix is ``Z`` itself, there are no contrasts, and the columns are the classes.
 
-Classes with one count and affine one-hot labels are interchangeable. The minimiser is unique, so it has their
+Classes with one count and affine one-hot labels are interchangeable. The minimizer is unique, so it has their
 symmetry: ``Z = Σ_g ζ_g P_g + Σ_gh χ_g z_gh χ_hᵀ`` with ``P_g`` the contrasts within kind g and ``χ_g`` its unit
 indicator. Its singular values are ``|ζ_g|``, K_g - 1 times each, and those of z.
 """
@@ -18,11 +18,11 @@ import numpy as np
 from encollapse._internal.typing import FloatArray
 from encollapse.encodings import Encoding
 from encollapse.ufm.mse.factors import Factors, balanced_factors
-from encollapse.ufm.mse.minimize import Triplets
-from encollapse.ufm.structured.by_count import BlockFactors, Kinds
+from encollapse.ufm.mse.minimize import ThinSVD
+from encollapse.ufm.structured.by_count import BlockFactors, CountGroups
 
 
-class Table(Protocol):
+class OutputMap(Protocol):
     """The linear map from the unknowns to the outputs."""
 
     @property
@@ -75,7 +75,7 @@ class Table(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class DenseTable:
+class DenseOutputMap:
     """One column a class: ``Z diag(1/u) + b 1ᵀ``."""
 
     targets: FloatArray
@@ -87,7 +87,7 @@ class DenseTable:
     root_priors: FloatArray
 
     @classmethod
-    def of(cls, targets: FloatArray, priors: FloatArray) -> DenseTable:
+    def of(cls, targets: FloatArray, priors: FloatArray) -> DenseOutputMap:
         """Make the table of targets (q, K) and class frequencies (K,)."""
         q, k = targets.shape
         # A view without memory of its own: every entry stands for one output.
@@ -131,7 +131,7 @@ class DenseTable:
 
 
 @dataclass(frozen=True, eq=False)
-class BlockTable:
+class BlockOutputMap:
     """One column a kind of class; a row for the other classes of each kind, and last the class itself."""
 
     targets: FloatArray
@@ -141,10 +141,10 @@ class BlockTable:
     contrasts: FloatArray
     shape: tuple[int, int]
     encoding: Encoding
-    kinds: Kinds
+    kinds: CountGroups
 
     @classmethod
-    def of(cls, encoding: Encoding, kinds: Kinds, on: float, off: float) -> BlockTable:
+    def of(cls, encoding: Encoding, kinds: CountGroups, on: float, off: float) -> BlockOutputMap:
         """Make the table of an encoding with targets `on` for the own class and `off` elsewhere."""
         sizes = kinds.sizes
         g = len(sizes)
@@ -197,7 +197,7 @@ class BlockTable:
             kinds=self.kinds,
             sign=np.sign(contrast),
             contrast=np.abs(contrast),
-            small=Triplets(left, singular, right),
+            small=ThinSVD(left, singular, right),
             scale=1.0,
             balance=balance,
         )

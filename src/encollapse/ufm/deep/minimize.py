@@ -1,4 +1,4 @@
-"""Minimise a spectral model: in closed form where that is proved, else the best stationary point of several starts."""
+"""Minimize a spectral model: in closed form where that is proved, else the best stationary point of several starts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from encollapse._internal.typing import FloatArray
 from encollapse.ufm.certificate import Certificate, certify
-from encollapse.ufm.deep.model import SpectralModel, SpectralState
+from encollapse.ufm.deep.model import SchattenModel, SchattenState
 from encollapse.ufm.deep.saddle_free_newton import lowest
 from encollapse.ufm.mse.label_svd import EPS
 
@@ -22,8 +22,8 @@ _LARGE = 200
 
 
 @dataclass(frozen=True, eq=False)
-class SpectralMinimiser:
-    """Minimiser ``(Z, b)`` of a spectral model, in units of the labels.
+class SchattenMinimizer:
+    """Minimizer ``(Z, b)`` of a spectral model, in units of the labels.
 
     Attributes
     ----------
@@ -52,8 +52,8 @@ class SpectralMinimiser:
     unique: bool
 
 
-def minimise_spectral(model: SpectralModel, *, known_bound: float = 0.0, seed: int = 0) -> SpectralMinimiser:
-    """Minimise the model.
+def minimize_schatten(model: SchattenModel, *, known_bound: float = 0.0, seed: int = 0) -> SchattenMinimizer:
+    """Minimize the model.
 
     At ``λ_b = 0`` the bias is ``ē``: every singular value of ``A_c + x uᵀ`` is at least that of ``A_c`` (Weyl), and
     each term of f grows with its singular value. The same holds at any ``λ_b`` where the mean label is zero. Without a
@@ -61,14 +61,14 @@ def minimise_spectral(model: SpectralModel, *, known_bound: float = 0.0, seed: i
 
     Parameters
     ----------
-    model : SpectralModel
-        What to minimise.
+    model : SchattenModel
+        What to minimize.
     known_bound : float
         A lower bound of the minimum from elsewhere, in units of the labels.
     seed : int
         Seed of the random starts.
     """
-    r = model.reduction
+    r = model.label_svd
     closed = model.bias_decay == 0.0 or math.isinf(model.bias_decay) or len(r.touched) == 0
     if closed:
         shift = model.share * r.labels.mean
@@ -82,8 +82,8 @@ def minimise_spectral(model: SpectralModel, *, known_bound: float = 0.0, seed: i
     return _assemble(model, shift, bias, steps, known_bound, closed=closed, at_rest=at_rest)
 
 
-def _starts(model: SpectralModel, seed: int) -> Iterator[SpectralState]:
-    """The mean left to the bias, learnt in full and half each, then random splits and directions."""
+def _starts(model: SchattenModel, seed: int) -> Iterator[SchattenState]:
+    """The mean left to the bias, learned in full and half each, then random splits and directions."""
     mean = model.mean
     for fraction in (model.share, 1.0, 0.5 * model.share):
         shift = fraction * mean
@@ -99,7 +99,7 @@ def _starts(model: SpectralModel, seed: int) -> Iterator[SpectralState]:
 
 
 def _assemble(
-    model: SpectralModel,
+    model: SchattenModel,
     shift: FloatArray,
     bias: FloatArray,
     steps: int,
@@ -107,8 +107,8 @@ def _assemble(
     *,
     closed: bool,
     at_rest: bool,
-) -> SpectralMinimiser:
-    labels = model.reduction.labels
+) -> SchattenMinimizer:
+    labels = model.label_svd.labels
     target = labels.centered + np.outer(shift, labels.root_priors)
     left, values, right = np.linalg.svd(target, full_matrices=False)
     singular = model.outcomes(values)
@@ -116,14 +116,14 @@ def _assemble(
     left, right = left[:, :rank].copy(), right[:rank].copy()
     residual = target - (left * singular[:rank]) @ right
     penalty = 0.0 if math.isinf(model.bias_decay) else 0.5 * model.bias_decay * float(bias @ bias)
-    loss = 0.5 * float(np.sum(residual**2)) + float(model.shrinkage.penalty(singular).sum()) + penalty
+    loss = 0.5 * float(np.sum(residual**2)) + float(model.schatten_prox.penalty(singular).sum()) + penalty
     bound = min(max(model.lower_bound(), known_bound), loss)
     certificate = certify(loss, bound, EPS * labels.energy)
     if closed:
         certificate = replace(certificate, kind="theorem")
     elif not certificate.holds:
         certificate = replace(certificate, kind="stationary", holds=at_rest)
-    return SpectralMinimiser(
+    return SchattenMinimizer(
         loss=loss,
         certificate=certificate,
         bias=bias,
@@ -135,10 +135,10 @@ def _assemble(
     )
 
 
-def _unique(model: SpectralModel, values: FloatArray, singular: FloatArray) -> bool:
-    near = 64 * EPS * max(float(values[0]), model.shrinkage.threshold)
+def _unique(model: SchattenModel, values: FloatArray, singular: FloatArray) -> bool:
+    near = 64 * EPS * max(float(values[0]), model.schatten_prox.threshold)
     d = model.limit
     if d < len(values) and singular[d - 1] > 0 and values[d - 1] - values[d] <= near:
         return False
-    jumps = model.shrinkage.jump > 0
-    return not (jumps and bool((np.abs(values[:d] - model.shrinkage.threshold) <= near).any()))
+    jumps = model.schatten_prox.jump > 0
+    return not (jumps and bool((np.abs(values[:d] - model.schatten_prox.threshold) <= near).any()))

@@ -1,6 +1,6 @@
-"""The bias where the outputs are penalised by a function of their singular values that need not be convex.
+"""The bias where the outputs are penalized by a function of their singular values that need not be convex.
 
-Depth and a limited rank both lead to: minimise over Z of rank at most d and over b
+Depth and a limited rank both lead to: minimize over Z of rank at most d and over b
 
     ½ |Z + b uᵀ - A|² + κ Σ_i σ_i(Z)^r + λ_b/2 |b|².
 
@@ -20,22 +20,22 @@ from functools import cached_property
 import numpy as np
 
 from encollapse._internal.typing import FloatArray, IntArray
-from encollapse.ufm.deep.schatten_prox import Shrinkage
-from encollapse.ufm.mse.label_svd import EPS, Reduction
+from encollapse.ufm.deep.schatten_prox import SchattenProx
+from encollapse.ufm.mse.label_svd import EPS, LabelSVD
 
 _CLOSE = 1e-6
 """Below this relative distance of two eigenvalues a divided difference is taken as a derivative."""
 
 
 @dataclass(frozen=True, eq=False)
-class SpectralModel:
+class SchattenModel:
     """The function f of the split of the mean label, in units of the labels.
 
     Parameters
     ----------
-    reduction : Reduction
+    label_svd : LabelSVD
         Of the dense labels.
-    shrinkage : Shrinkage
+    schatten_prox : SchattenProx
         The scalar problem.
     limit : int
         d, the largest rank of Z.
@@ -43,8 +43,8 @@ class SpectralModel:
         ``λ_b``, above 0 and finite for :meth:`at`; any for :meth:`lower_bound`.
     """
 
-    reduction: Reduction
-    shrinkage: Shrinkage
+    label_svd: LabelSVD
+    schatten_prox: SchattenProx
     limit: int
     bias_decay: float
 
@@ -55,48 +55,48 @@ class SpectralModel:
 
     @cached_property
     def active(self) -> IntArray:
-        """Coordinates that x may use: one for each eigenspace of the centred labels.
+        """Coordinates that x may use: one for each eigenspace of the centered labels.
 
         Inside an eigenspace only the direction of x matters, and along ``ē`` the bias is cheapest; where ``ē`` does
         not touch the eigenspace any one direction stands for all. (In a non-convex problem x may leave the
         eigenspaces that ``ē`` touches.)
         """
-        spectrum = self.reduction.spectrum
+        spectrum = self.label_svd.spectrum
         first = np.ones(len(spectrum), dtype=bool)
         first[1:] = -np.diff(spectrum) > 8 * EPS * spectrum[0]
-        return np.flatnonzero(first | (self.reduction.mean != 0)).astype(np.int64)
+        return np.flatnonzero(first | (self.label_svd.mean != 0)).astype(np.int64)
 
     @cached_property
     def inert(self) -> FloatArray:
         """Singular values that no choice of x changes."""
-        return np.delete(self.reduction.spectrum, self.active)
+        return np.delete(self.label_svd.spectrum, self.active)
 
     @property
     def mean(self) -> FloatArray:
         """Coordinates of the mean label, shape (m,)."""
-        return self.reduction.mean[self.active]
+        return self.label_svd.mean[self.active]
 
     def outcomes(self, singular: FloatArray) -> FloatArray:
         """Singular values of the best Z for those of ``A - b uᵀ``, in any order."""
-        result = self.shrinkage.minimiser(singular)
+        result = self.schatten_prox.minimizer(singular)
         if self.limit < len(singular):
             result[np.argsort(-singular, kind="stable")[self.limit :]] = 0.0
         return result
 
-    def at(self, shift: FloatArray, bias: FloatArray) -> SpectralState:
+    def at(self, shift: FloatArray, bias: FloatArray) -> SchattenState:
         """Evaluate f at ``x = shift``, ``b = bias``, both in the coordinates of :attr:`mean`."""
-        matrix = np.column_stack([np.diag(self.reduction.spectrum[self.active]), shift])
+        matrix = np.column_stack([np.diag(self.label_svd.spectrum[self.active]), shift])
         vectors, singular, rows = np.linalg.svd(matrix, full_matrices=False)
         merged = np.concatenate([singular, self.inert])
         outcome = self.outcomes(merged)
-        energy = float(self.shrinkage.value(merged, outcome).sum())
+        energy = float(self.schatten_prox.value(merged, outcome).sum())
         outcome = outcome[: len(singular)]
         with np.errstate(invalid="ignore", divide="ignore"):
             ratio = np.where(outcome > 0, (singular - outcome) / singular, 1.0)
         weights = singular * rows[:, -1]
         pull = vectors @ (ratio * weights)
         gradient = pull - self.bias_decay * bias
-        return SpectralState(
+        return SchattenState(
             model=self,
             shift=shift,
             bias=bias,
@@ -120,21 +120,21 @@ class SpectralModel:
         :cite:p:`bhatia1997`, and von Neumann's ``|Y - B|² ≥ Σ (y_i - b_i)²``; the rest separates. Tight at
         ``λ_b = 0`` and without a bias.
         """
-        labels, beta = self.reduction.labels, self.share
+        labels, beta = self.label_svd.labels, self.share
         matrix = labels.centered + math.sqrt(beta) * np.outer(labels.mean, labels.root_priors)
         singular = np.asarray(np.linalg.svd(matrix, compute_uv=False), dtype=np.float64)
         classes = labels.centered.shape[1]
         if len(singular) < classes or self.limit < classes or beta == 0.0:
-            return float(self.shrinkage.value(singular, self.outcomes(singular)).sum())
-        last = self.shrinkage.scaled(beta ** (-0.5 * self.shrinkage.power))
-        return float(self.shrinkage.value(singular[:-1]).sum() + last.value(singular[-1:]).sum())
+            return float(self.schatten_prox.value(singular, self.outcomes(singular)).sum())
+        last = self.schatten_prox.scaled(beta ** (-0.5 * self.schatten_prox.power))
+        return float(self.schatten_prox.value(singular[:-1]).sum() + last.value(singular[-1:]).sum())
 
 
 @dataclass(frozen=True, eq=False)
-class SpectralState:
+class SchattenState:
     """f at one point, and what its derivatives need."""
 
-    model: SpectralModel
+    model: SchattenModel
     shift: FloatArray
     bias: FloatArray
     value: float
@@ -147,7 +147,7 @@ class SpectralState:
     ratio: FloatArray
     weights: FloatArray
 
-    def moved(self, step: FloatArray) -> SpectralState:
+    def moved(self, step: FloatArray) -> SchattenState:
         """Return the state after ``x`` moved by `step`; x and b are both carried, as either may be tiny."""
         return self.model.at(self.shift + step, self.bias - step)
 
@@ -160,10 +160,10 @@ class SpectralState:
 
     def _divided_differences(self) -> FloatArray:
         """``(ψ_i - ψ_j)/(σ_i² - σ_j²)``, shape (m, m); derivatives where two eigenvalues on one branch are close."""
-        squares, learnt = self.singular**2, self.outcome > 0
+        squares, learned = self.singular**2, self.outcome > 0
         derivative = np.zeros_like(squares)
-        s, sigma = self.outcome[learnt], self.singular[learnt]
-        derivative[learnt] = (s / sigma - self.model.shrinkage.slope(s)) / (2.0 * sigma**2)
+        s, sigma = self.outcome[learned], self.singular[learned]
+        derivative[learned] = (s / sigma - self.model.schatten_prox.slope(s)) / (2.0 * sigma**2)
         apart = np.subtract.outer(squares, squares)
         close = np.abs(apart) <= _CLOSE * np.maximum.outer(squares, squares)
         mean = 0.5 * np.add.outer(derivative, derivative)

@@ -1,4 +1,4 @@
-"""What a chain of layers does to one singular value: ``½(s - a)² + κ s^{2/p}``, minimised over ``s ≥ 0``.
+"""What a chain of layers does to one singular value: ``½(s - a)² + κ s^{2/p}``, minimized over ``s ≥ 0``.
 
 p factors with weight decay, multiplied to an outcome of singular value s, cost ``κ s^{2/p}`` at their best split
 :cite:p:`shang2020`. Two factors give the soft threshold. From three on the cost is not convex: next to a local minimum
@@ -20,7 +20,7 @@ _MAX_ITERATIONS = 60
 
 
 @dataclass(frozen=True)
-class Shrinkage:
+class SchattenProx:
     """Global minimum of ``½(s - a)² + κ s^r`` with ``r = 2/p``.
 
     Parameters
@@ -56,21 +56,21 @@ class Shrinkage:
         r = self.power
         return self.jump * (2.0 - r) / (2.0 * (1.0 - r))
 
-    def scaled(self, factor: float) -> Shrinkage:
+    def scaled(self, factor: float) -> SchattenProx:
         """Return the same problem with κ multiplied by `factor`."""
-        return Shrinkage(self.factors, self.weight * factor)
+        return SchattenProx(self.factors, self.weight * factor)
 
-    def in_units(self, scale: float) -> Shrinkage:
+    def in_units(self, scale: float) -> SchattenProx:
         """Return the same problem for values and outcomes divided by `scale`."""
         return self.scaled(scale ** (self.power - 2.0))
 
-    def minimiser(self, values: FloatArray) -> FloatArray:
-        """Return the global minimiser for each a in `values`, of any shape; at the threshold itself 0."""
+    def minimizer(self, values: FloatArray) -> FloatArray:
+        """Return the global minimizer for each a in `values`, of any shape; at the threshold itself 0."""
         result = np.zeros_like(values)
-        # What exceeds the threshold by rounding only is not learnt.
+        # What exceeds the threshold by rounding only is not learned.
         scale = max(self.threshold, float(np.max(values, initial=0.0)))
-        learnt = values - self.threshold > 8 * EPS * scale
-        result[learnt] = self._root(values[learnt])
+        learned = values - self.threshold > 8 * EPS * scale
+        result[learned] = self._root(values[learned])
         return result
 
     def _root(self, values: FloatArray) -> FloatArray:
@@ -99,10 +99,10 @@ class Shrinkage:
 
     def value(self, values: FloatArray, outcome: FloatArray | None = None) -> FloatArray:
         """Return the minimum for each a, or the value at `outcome`."""
-        s = self.minimiser(values) if outcome is None else outcome
+        s = self.minimizer(values) if outcome is None else outcome
         return np.asarray(0.5 * (s - values) ** 2 + self.penalty(s))
 
     def slope(self, outcome: FloatArray) -> FloatArray:
-        """Derivative of a minimiser ``s > 0`` with respect to a: ``1/(1 - κ r (1 - r) s^{r-2})``."""
+        """Derivative of a minimizer ``s > 0`` with respect to a: ``1/(1 - κ r (1 - r) s^{r-2})``."""
         r = self.power
         return np.asarray(1.0 / (1.0 - self.weight * r * (1.0 - r) * outcome ** (r - 2.0)))

@@ -1,4 +1,4 @@
-"""The inverse problem: the encoding whose minimiser has a given geometry."""
+"""The inverse problem: the encoding whose minimizer has a given geometry."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def design(
     name: str = "designed",
     classes: Sequence[str] | None = None,
 ) -> Encoding:
-    """Find an encoding whose unique minimiser has the given Gram matrix of class means.
+    """Find an encoding whose unique minimizer has the given Gram matrix of class means.
 
     With ``|Z| = √(N λ_H/λ_W) diag(u) Γ diag(u) = V S Vᵀ`` and any U with orthonormal columns, ``P = U Vᵀ``, the
     labels
@@ -47,7 +47,7 @@ def design(
     Parameters
     ----------
     target_gram : (K, K) array_like or {"simplex", "orthogonal"}
-        Inner products of the uncentred class means that are wanted: symmetric, positive semidefinite, any rank.
+        Inner products of the uncentered class means that are wanted: symmetric, positive semidefinite, any rank.
         A name stands for that frame in the size of ``scale_target(..., like="one_hot")``.
     counts : int or (K,) ints
         Samples per class. With a named target, one count a class.
@@ -71,7 +71,7 @@ def design(
     ------
     ArgumentError
         If the target is not symmetric, not positive semidefinite or zero, if `code_dim` is below its rank, if
-        ``bias_decay=0`` and it is not centred, or if a setting is out of range.
+        ``bias_decay=0`` and it is not centered, or if a setting is out of range.
 
     Warns
     -----
@@ -100,9 +100,9 @@ def design(
         )
     if setting.bias_decay == 0.0 and not target.is_centered:
         raise ArgumentError(
-            "bias_decay: at 0 the bias centres the class means, Σ π_k m_k = 0, whatever the encoding, but the mean of "
+            "bias_decay: at 0 the bias centers the class means, Σ π_k m_k = 0, whatever the encoding, but the mean of "
             f"this target is {target.off_center:.3g} of the root mean square length of its class means; use "
-            "bias_decay=math.inf (or any value above 0), or centre the target: "
+            "bias_decay=math.inf (or any value above 0), or center the target: "
             "ClassGeometry(target_gram, counts).feature_gram_centered"
         )
     u, c = np.sqrt(setting.priors), setting.threshold
@@ -134,7 +134,7 @@ def _warn(target: Target, bias: float, spread: float) -> None:
         warnings.warn(
             f"bias_decay: at {setting.bias_decay:g} this target needs a bias of length {bias:.3g}, {bias / spread:.3g} "
             "times the root mean square of the codewords about it, which a network learns slowly; prefer a larger "
-            "bias_decay or math.inf, or a centred target",
+            "bias_decay or math.inf, or a centered target",
             EncollapseWarning,
             stacklevel=3,
         )

@@ -103,12 +103,12 @@ def scale_target(
     feature_decay: float,
     like: str = "one_hot",
 ) -> FloatArray:
-    """Multiply a target Gram matrix by a number, so that its size suits the regularisation.
+    """Multiply a target Gram matrix by a number, so that its size suits the regularization.
 
     Any size can be designed for, but not any size is sensible: with S the singular values of the wanted
     ``Z = W M diag(u)`` and ``c = √(N λ_W λ_H)``, the codewords have the singular values ``S + c``. Far above c,
     codewords grow in proportion to the class means; far below, they are nearly all threshold, and a small
-    change of the data or the decays makes what is learnt vanish.
+    change of the data or the decays makes what is learned vanish.
 
     Parameters
     ----------
@@ -119,9 +119,9 @@ def scale_target(
     weight_decay, feature_decay : float
         ``λ_W`` and ``λ_H`` of the training, above 0.
     like : {"one_hot", "unit_codewords", "unit_outputs"}
-        ``one_hot``: a direction of the target is learnt as strongly, on average over its rank, as balanced
+        ``one_hot``: a direction of the target is learned as strongly, on average over its rank, as balanced
         one-hot labels with the same N and decays learn theirs, ``1/√K - c``; balanced orthogonal and simplex
-        targets then get the (centred) one-hot labels back. ``unit_codewords``: the codewords, without their
+        targets then get the (centered) one-hot labels back. ``unit_codewords``: the codewords, without their
         common part b, have a root mean square length of 1 over the samples, as one-hot ones.
         ``unit_outputs``: the outputs ``W m_k`` have.
 
@@ -148,14 +148,14 @@ def scale_factor(target: Target, like: str, argument: str) -> float:
     if like == "unit_outputs":
         return float(1.0 / (s.max() * np.linalg.norm(unit)))
     if like == "one_hot":
-        learnt = 1.0 / math.sqrt(k) - c
-        if learnt <= 0:
+        learned = 1.0 / math.sqrt(k) - c
+        if learned <= 0:
             raise ArgumentError(
                 f"{argument}: balanced one-hot labels would learn nothing with these decays (c = √(N λ_W λ_H) = "
                 f"{c:.4g} is not below 1/√K = {1 / math.sqrt(k):.4g}), so they give no size; lower weight_decay or "
                 "feature_decay, or choose the size yourself, by a Gram matrix or scale_target(like='unit_outputs')"
             )
-        return float(target.rank * learnt / (s.max() * unit.sum()))
+        return float(target.rank * learned / (s.max() * unit.sum()))
     spare = 1.0 - target.rank * c**2
     if spare <= 0:
         raise ArgumentError(

@@ -67,7 +67,7 @@ class ConvexLoss(Protocol):
         """Return the codewords (q, K) as targets, cleared of rounding; raise ArgumentError if they are none."""
 
     def bounded(self, mean_target: FloatArray) -> bool:
-        """Whether a bias without decay has a minimiser when the mean of the targets (q,) is this."""
+        """Whether a bias without decay has a minimizer when the mean of the targets (q,) is this."""
 
     def value(self, outputs: FloatArray, targets: FloatArray, copies: FloatArray) -> FloatArray:
         """Return ``ℓ(o; p)`` for each column."""
@@ -81,7 +81,7 @@ class ConvexLoss(Protocol):
     def conjugate(self, dual: FloatArray, targets: FloatArray, copies: FloatArray) -> FloatArray:
         """Return ``sup_o <y, o> - ℓ(o; p)`` for each column y; infinity outside the domain."""
 
-    def recentred(
+    def recentered(
         self,
         gradient: FloatArray,
         targets: FloatArray,
@@ -183,7 +183,7 @@ class CrossEntropy:
         log = np.where(near, log, np.log(np.where(x > 0, x, 1.0)))
         return np.asarray(np.where(inside, (copies * x * log).sum(axis=0), np.inf))
 
-    def recentred(
+    def recentered(
         self,
         gradient: FloatArray,
         targets: FloatArray,
@@ -315,7 +315,7 @@ _PARTS = (
     "gradient",
     "curvature",
     "conjugate",
-    "recentred",
+    "recentered",
     "outputs",
     "intercept",
 )

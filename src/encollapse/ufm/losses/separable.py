@@ -75,7 +75,7 @@ class SeparableLoss:
         return codewords
 
     def bounded(self, mean_target: FloatArray) -> bool:
-        """Whether a bias without decay has a minimiser when the mean of the targets (q,) is this."""
+        """Whether a bias without decay has a minimizer when the mean of the targets (q,) is this."""
         del mean_target
         return True
 
@@ -100,7 +100,7 @@ class SeparableLoss:
         total = (copies * self.conjugate_phi(np.clip(dual, low, high), targets)).sum(axis=0)
         return np.asarray(np.where(inside, total, np.inf))
 
-    def recentred(
+    def recentered(
         self,
         gradient: FloatArray,
         targets: FloatArray,
@@ -140,7 +140,7 @@ class SeparableLoss:
         decay: float,
         slope: Callable[[FloatArray], FloatArray],
     ) -> FloatArray:
-        """Return the best bias where nothing is learnt, each output on its own."""
+        """Return the best bias where nothing is learned, each output on its own."""
         del copies
         return self._bisected(lambda b: slope(b) + decay * b, np.zeros_like(mean_target), _MOST_HALVINGS)
 

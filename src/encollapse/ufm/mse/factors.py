@@ -1,4 +1,4 @@
-"""The minimising classifier and class means, in whichever form they were found."""
+"""The minimizing classifier and class means, in whichever form they were found."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from encollapse._internal import checks, memory
 from encollapse._internal.typing import FloatArray
 from encollapse.errors import ArgumentError
 from encollapse.geometry.lazy_matrix import DiagonalAndForm, FormMatrix, LazyMatrix
-from encollapse.ufm.mse.minimize import Minimiser
+from encollapse.ufm.mse.minimize import Minimizer
 
 GeometryFields = dict[str, Any]
 
@@ -40,7 +40,7 @@ class Factors(Protocol):
 class DenseFactors:
     """Classifier (q, r) and class means (r, K) in the smallest feature space, and all singular values of Z.
 
-    With `rotatable` any rotation of the feature space gives another minimiser; features with a sign
+    With `rotatable` any rotation of the feature space gives another minimizer; features with a sign
     constraint are only padded.
     """
 
@@ -73,7 +73,7 @@ class DenseFactors:
         d = checks.integer(feature_dim, "feature_dim", minimum=1)
         if d < self.rank:
             raise ArgumentError(
-                f"feature_dim: the minimiser has rank {self.rank}, which {d} dimensions cannot hold"
+                f"feature_dim: the minimizer has rank {self.rank}, which {d} dimensions cannot hold"
             )
         generator = np.random.default_rng(checks.integer(seed, "seed", minimum=0))
         if self.rotatable:
@@ -85,7 +85,7 @@ class DenseFactors:
 
 
 def weighted_means(singular: FloatArray, right: FloatArray) -> FloatArray:
-    """``√Σ Vᵀ`` (r, K), exactly 0 for a class that is not learnt.
+    """``√Σ Vᵀ`` (r, K), exactly 0 for a class that is not learned.
 
     What rounding leaves there would become a mean with a direction, once divided by a small u.
     """
@@ -114,33 +114,33 @@ def balanced_factors(
 
 @dataclass(frozen=True, eq=False)
 class LazyFactors:
-    """The balanced factors of a minimiser, composed when they are asked for.
+    """The balanced factors of a minimizer, composed when they are asked for.
 
     `scale` is that of the labels.
     """
 
-    minimiser: Minimiser
+    minimizer: Minimizer
     scale: float
     balance: float
 
     @property
     def rank(self) -> int:
         """Smallest feature dimension that holds the class means."""
-        return self.minimiser.rank
+        return self.minimizer.rank
 
     def singular_values(self) -> FloatArray:
         """Singular values of Z, (min(q, K),)."""
-        return self.minimiser.singular * self.scale
+        return self.minimizer.singular * self.scale
 
     def dense(self) -> DenseFactors:
         """Compose them."""
-        t = self.minimiser.triplets()
-        roots = self.minimiser.reduction.labels.root_priors
+        t = self.minimizer.triplets()
+        roots = self.minimizer.label_svd.labels.root_priors
         return balanced_factors(t.left, t.singular * self.scale, t.right, roots, self.balance)
 
     def geometry_fields(self) -> GeometryFields:
         """Return the Gram matrices and the outputs, each built on first use."""
-        q, k = self.minimiser.reduction.labels.centered.shape
+        q, k = self.minimizer.label_svd.labels.centered.shape
         return {
             "feature_gram": FormMatrix((k, k), self._feature_gram, self._diagonal_and_form),
             "classifier_gram": LazyMatrix((q, q), self._classifier_gram),
@@ -165,8 +165,8 @@ class LazyFactors:
 
     def _diagonal_and_form(self) -> DiagonalAndForm:
         """Squared norms of the class means and their quadratic form, if possible without composing anything."""
-        known = self.minimiser.magnitudes()
-        roots = self.minimiser.reduction.labels.root_priors
+        known = self.minimizer.magnitudes()
+        roots = self.minimizer.label_svd.labels.root_priors
         if known is None:
             means = self.dense().means
             return np.einsum("ij,ij->j", means, means), lambda w: float(np.sum((means @ w) ** 2))

@@ -39,8 +39,8 @@ class Slot:
 
 
 @dataclass(frozen=True, eq=False)
-class Reduction:
-    """Singular triplets of the centred labels, with as few of them as possible touched by the mean label.
+class LabelSVD:
+    """Singular triplets of the centered labels, with as few of them as possible touched by the mean label.
 
     Inside a degenerate eigenspace only the direction of the mean label's projection matters, so the
     triplets are rotated until one of them carries all of it; the others are inert whatever the bias is.
@@ -66,7 +66,7 @@ class Reduction:
     slot: Slot = field(default_factory=Slot, repr=False)
 
     @classmethod
-    def of(cls, labels: WeightedLabels) -> Reduction:
+    def of(cls, labels: WeightedLabels) -> LabelSVD:
         """Decompose the labels."""
         left, spectrum, rows = np.linalg.svd(labels.centered, full_matrices=False)
         # Taking the mean off leaves its rounding behind, however small the rest is.
@@ -109,7 +109,7 @@ class Reduction:
     def touched(self) -> IntArray:
         """Indices of the triplets that the mean label touches by more than rounding.
 
-        Solving needs no such judgement and uses every coordinate that is not exactly 0.
+        Solving needs no such judgment and uses every coordinate that is not exactly 0.
         """
         size = float(np.linalg.norm(self.labels.mean))
         floor = 64 * EPS * np.sqrt(max(self.labels.centered.shape))

@@ -11,11 +11,11 @@ import numpy as np
 from encollapse._internal import checks
 from encollapse._internal.typing import BoolArray, FloatArray
 from encollapse.ufm.certificate import Certificate, certify, duality_gap
-from encollapse.ufm.mse.label_svd import EPS, Reduction
+from encollapse.ufm.mse.label_svd import EPS, LabelSVD
 from encollapse.ufm.mse.newton import rank_one_svd, split_mean
-from encollapse.ufm.mse.resolvent.newton_path import gaps, split_means
-from encollapse.ufm.mse.resolvent.polar_gram import AbsoluteValues
-from encollapse.ufm.mse.resolvent.table import Pencil
+from encollapse.ufm.mse.resolvent.newton_path import gaps, minimize_biases
+from encollapse.ufm.mse.resolvent.polar_gram import PolarGram
+from encollapse.ufm.mse.resolvent.table import ResolventTable
 from encollapse.ufm.mse.secular import secular_values
 
 _SMALL = 64  # coordinates up to which one bias decay is solved faster by a decomposition in each step
@@ -24,10 +24,10 @@ _ROUNDED = 1e-7
 
 
 def clear(diagonals: FloatArray, squares: FloatArray, largest: float) -> BoolArray:
-    """Whether sums of resolvents know the lengths of all class means of a minimiser, in each row.
+    """Whether sums of resolvents know the lengths of all class means of a minimizer, in each row.
 
     They know the diagonal of ``|Z|`` to the rounding of `largest`, the largest singular value there may be, and of its
-    largest entry. The squared lengths are that over the class frequencies: where nothing is learnt, or a class is
+    largest entry. The squared lengths are that over the class frequencies: where nothing is learned, or a class is
     rare, rounding alone looks like a length.
 
     Parameters
@@ -46,7 +46,7 @@ def clear(diagonals: FloatArray, squares: FloatArray, largest: float) -> BoolArr
 
 
 @dataclass(frozen=True, eq=False)
-class Triplets:
+class ThinSVD:
     """``Z = left diag(singular) right`` with the positive singular values only; (q, r), (r,), (r, K)."""
 
     left: FloatArray
@@ -58,25 +58,25 @@ class Triplets:
         """Number of triplets."""
         return len(self.singular)
 
-    def triplets(self) -> Triplets:
+    def triplets(self) -> ThinSVD:
         """Return itself."""
         return self
 
 
 @dataclass(frozen=True, eq=False)
-class Minimiser:
-    """Minimiser ``(Z, b)`` of ``½|Z + b uᵀ - A|² + c|Z|_* + λ_b/2|b|²``, in units of the labels.
+class Minimizer:
+    """Minimizer ``(Z, b)`` of ``½|Z + b uᵀ - A|² + c|Z|_* + λ_b/2|b|²``, in units of the labels.
 
     Z is known through the decomposition that every bias shares and x; matrices are built when asked for.
 
     Attributes
     ----------
-    reduction : Reduction
+    label_svd : LabelSVD
         The labels.
-    pencil : Pencil
+    pencil : ResolventTable
         The matrices ``A_x A_xᵀ`` in its coordinates, and c.
     shift : (n,)
-        ``x = ē - b`` in the coordinates of the reduction.
+        ``x = ē - b`` in the coordinates of the label_svd.
     bias : (q,)
         b.
     loss : float
@@ -89,8 +89,8 @@ class Minimiser:
         Newton steps taken for the bias.
     """
 
-    reduction: Reduction
-    pencil: Pencil
+    label_svd: LabelSVD
+    pencil: ResolventTable
     shift: FloatArray
     bias: FloatArray
     loss: float
@@ -101,7 +101,7 @@ class Minimiser:
     @cached_property
     def singular(self) -> FloatArray:
         """Singular values of Z, (min(q, K),), descending."""
-        r, t = self.reduction, np.flatnonzero(self.shift)
+        r, t = self.label_svd, np.flatnonzero(self.shift)
         values = r.spectrum.copy()
         if len(t):
             values[t] = secular_values(r.spectrum[t], self.shift[t])
@@ -111,10 +111,10 @@ class Minimiser:
 
     def magnitudes(self) -> tuple[FloatArray, Callable[[FloatArray], float]] | None:
         """``|Z|_kk`` (K,) and ``y -> yᵀ |Z| y`` without a decomposition, or None where that is not accurate."""
-        r = self.reduction
+        r = self.label_svd
         if not self.resolved or r.slot.get(self) is not None:
             return None
-        known = AbsoluteValues(self.pencil, self.shift[None], r.right, r.labels.root_priors)
+        known = PolarGram(self.pencil, self.shift[None], r.right, r.labels.root_priors)
         squares = known.diagonals[0] / r.labels.root_priors**2
         if not clear(known.diagonals[0], squares, self.pencil.largest):
             return None
@@ -123,55 +123,55 @@ class Minimiser:
     @property
     def resolved(self) -> bool:
         """Whether sums of resolvents serve, and are faster than singular vectors."""
-        return len(self.reduction.spectrum) > _SMALL and self.pencil.usable
+        return len(self.label_svd.spectrum) > _SMALL and self.pencil.usable
 
-    def triplets(self) -> Triplets:
-        """Compose the singular vectors; the reduction keeps those of one minimiser only."""
-        known = self.reduction.slot.get(self)
-        if isinstance(known, Triplets):
+    def triplets(self) -> ThinSVD:
+        """Compose the singular vectors; the label_svd keeps those of one minimizer only."""
+        known = self.label_svd.slot.get(self)
+        if isinstance(known, ThinSVD):
             return known
-        left, values, right = _compose(self.reduction, self.shift)
+        left, values, right = _compose(self.label_svd, self.shift)
         order = np.argsort(-values)[: self.rank]
         shrunk = np.maximum(values[order] - self.pencil.threshold, 0.0)
-        found = Triplets(left[:, order], shrunk, np.ascontiguousarray(right[:, order].T))
-        self.reduction.slot.put(self, found)
+        found = ThinSVD(left[:, order], shrunk, np.ascontiguousarray(right[:, order].T))
+        self.label_svd.slot.put(self, found)
         return found
 
 
-def minimise(reduction: Reduction, threshold: float, bias_decay: float) -> Minimiser:
-    """Minimise the convex problem; `threshold` is c in units of the labels."""
-    return minimise_along(reduction, threshold, np.array([bias_decay]))[0]
+def minimize(label_svd: LabelSVD, threshold: float, bias_decay: float) -> Minimizer:
+    """Minimize the convex problem; `threshold` is c in units of the labels."""
+    return minimize_along(label_svd, threshold, np.array([bias_decay]))[0]
 
 
-def minimise_along(reduction: Reduction, threshold: float, bias_decays: FloatArray) -> list[Minimiser]:
-    """Minimise at each of the bias decays (m,), all together where precision allows."""
-    r = reduction
+def minimize_along(label_svd: LabelSVD, threshold: float, bias_decays: FloatArray) -> list[Minimizer]:
+    """Minimize at each of the bias decays (m,), all together where precision allows."""
+    r = label_svd
     pencil = _pencil(r, threshold)
     if (len(bias_decays) == 1 and len(r.spectrum) <= _SMALL) or not pencil.usable:
         return [_one_by_one(r, pencil, float(value)) for value in bias_decays]
-    found, steps = split_means(pencil, bias_decays)
+    found, steps = minimize_biases(pencil, bias_decays)
     # Labels moved by δ move the bound by <Y, δ> and the loss by half of |δ|² more; |Y u| meets what is common to all.
-    centred, common = r.defect
+    centered, common = r.defect
     # Y is what the outputs miss, and half of its square part of the loss.
     dual_size = np.sqrt(np.minimum(threshold**2 * len(r.spectrum), 2.0 * found.value))
     shared = np.minimum(threshold, np.linalg.norm(found.pull, axis=1) + found.residual)
-    open_ = gaps(found) + 2.0 * (dual_size * centred + shared * common) + centred**2 + common**2
+    open_ = gaps(found) + 2.0 * (dual_size * centered + shared * common) + centered**2 + common**2
     biases = found.bias @ r.left.T
-    # Singular values that exceed c by rounding only are not learnt.
+    # Singular values that exceed c by rounding only are not learned.
     ranks = pencil.count_above(threshold + margin(threshold, pencil.largest), found.shift)
     free = bias_decays == 0.0
     biases[free] = r.labels.mean
     shifts, biases = checks.read_only(found.shift), checks.read_only(biases)
     rounding = EPS * r.labels.energy
-    minimisers = []
+    minimizers = []
     for i, loss in enumerate(found.value.tolist()):
         certificate = certify(loss, loss - float(open_[i]), rounding)
         if not certificate.holds:
-            minimisers.append(_one_by_one(r, pencil, float(bias_decays[i])))
+            minimizers.append(_one_by_one(r, pencil, float(bias_decays[i])))
             continue
-        minimisers.append(
-            Minimiser(
-                reduction=r,
+        minimizers.append(
+            Minimizer(
+                label_svd=r,
                 pencil=pencil,
                 shift=shifts[i],
                 bias=biases[i],
@@ -181,19 +181,19 @@ def minimise_along(reduction: Reduction, threshold: float, bias_decays: FloatArr
                 iterations=int(steps[i]),
             )
         )
-    return minimisers
+    return minimizers
 
 
-def _pencil(reduction: Reduction, threshold: float) -> Pencil:
-    return Pencil(reduction.spectrum, reduction.mean, threshold)
+def _pencil(label_svd: LabelSVD, threshold: float) -> ResolventTable:
+    return ResolventTable(label_svd.spectrum, label_svd.mean, threshold)
 
 
-def _one_by_one(reduction: Reduction, pencil: Pencil, bias_decay: float) -> Minimiser:
+def _one_by_one(label_svd: LabelSVD, pencil: ResolventTable, bias_decay: float) -> Minimizer:
     """Solve by a decomposition in each step: relative precision however small c is, at n³ a step.
 
     The certificate is computed from Z itself, in the coordinates of the labels.
     """
-    r, labels, threshold = reduction, reduction.labels, pencil.threshold
+    r, labels, threshold = label_svd, label_svd.labels, pencil.threshold
     t = np.flatnonzero(r.mean)
     shift, bias, iterations = np.zeros(len(r.spectrum)), np.zeros_like(labels.mean), 0
     if bias_decay == 0.0:
@@ -206,15 +206,15 @@ def _one_by_one(reduction: Reduction, pencil: Pencil, bias_decay: float) -> Mini
     largest = float(values.max(initial=0.0))
     kept = order[values[order] - threshold > margin(threshold, largest)]
     shrunk = values[kept] - threshold
-    triplets = Triplets(left[:, kept], shrunk, np.ascontiguousarray(right[:, kept].T))
+    triplets = ThinSVD(left[:, kept], shrunk, np.ascontiguousarray(right[:, kept].T))
     outputs = (triplets.left * shrunk) @ triplets.right
     # The difference of labels and outputs would carry the rounding of the labels, which drowns a small c.
     dual = (left * np.minimum(values, threshold)) @ right.T
     loss, certificate = duality_gap(
         labels, outputs, dual, float(shrunk.sum()), r.left @ shift, bias, threshold, bias_decay
     )
-    found = Minimiser(
-        reduction=r,
+    found = Minimizer(
+        label_svd=r,
         pencil=pencil,
         shift=checks.read_only(shift),
         bias=checks.read_only(bias),
@@ -232,9 +232,9 @@ def margin(threshold: float, largest: float) -> float:
     return 8 * EPS * max(threshold, largest)
 
 
-def _compose(reduction: Reduction, shift: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _compose(label_svd: LabelSVD, shift: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Singular triplets (columns) of ``A_c + x uᵀ``, in any order."""
-    r, t = reduction, np.flatnonzero(shift)
+    r, t = label_svd, np.flatnonzero(shift)
     if len(t) == 0:
         return r.left, r.spectrum, r.right
     # A_c + x uᵀ = [left_t Q] σ [(right_t diag(d) Q + u wᵀ)/σ]ᵀ on the touched triplets; the others stay.

@@ -1,4 +1,4 @@
-"""The bias by a semismooth Newton method in the eigenbasis of the centred labels.
+"""The bias by a semismooth Newton method in the eigenbasis of the centered labels.
 
 Over ``x = ē - b`` the objective is ``f(x) = Σ_i huber_c(σ_i) + λ_b/2 |ē - x|²``, with ``σ_i²`` the eigenvalues of
 ``T = Λ + x xᵀ``; ``huber_c(σ)`` is ``σ²/2`` up to c and ``cσ - c²/2`` above. Its gradient is ``φ(T) x - λ_b b`` with
@@ -47,12 +47,12 @@ class BiasSplit:
 
 
 def split_mean(spectrum: FloatArray, mean: FloatArray, threshold: float, bias_decay: float) -> BiasSplit:
-    """Minimise f in the coordinates that the mean label touches.
+    """Minimize f in the coordinates that the mean label touches.
 
     Parameters
     ----------
     spectrum, mean : (n,)
-        Distinct singular values of the centred labels, descending, and the nonzero coordinates of the
+        Distinct singular values of the centered labels, descending, and the nonzero coordinates of the
         mean label, n at least 1.
     threshold : float
         c, in the same units.

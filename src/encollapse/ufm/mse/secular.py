@@ -182,7 +182,7 @@ def _roots_of_update(
         if info.value != 0:
             raise np.linalg.LinAlgError(f"dlaed4 did not converge for eigenvalue {i} of {n}")
         if product is not None:
-            # The eigenvector is (d_j - λ)^{-1} z_j, normalised; dlaed4 returns a unit one for n = 1 and 2.
+            # The eigenvector is (d_j - λ)^{-1} z_j, normalized; dlaed4 returns a unit one for n = 1 and 2.
             inverse = 1.0 / delta if n > 2 else delta / unit
             turned[i] = float(product @ inverse) / float(np.linalg.norm(unit * inverse))
     return values, None if other is None else turned

@@ -1,4 +1,4 @@
-"""The labels of a problem, weighted by their frequency and split into centred part and mean."""
+"""The labels of a problem, weighted by their frequency and split into centered part and mean."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class WeightedLabels:
         unit = codewords / scale
         root = np.sqrt(priors)
         mean = unit @ priors
-        # Centring the codewords before weighting them keeps labels with a large common part exact: differences of
+        # Centering the codewords before weighting them keeps labels with a large common part exact: differences of
         # close numbers are, and the second pass takes off what the rounding of the mean leaves behind.
-        centred = unit - mean[:, None]
-        rest = centred @ priors
-        return cls(scale, (centred - rest[:, None]) * root, root, mean + rest)
+        centered = unit - mean[:, None]
+        rest = centered @ priors
+        return cls(scale, (centered - rest[:, None]) * root, root, mean + rest)
 
     @property
     def energy(self) -> float:

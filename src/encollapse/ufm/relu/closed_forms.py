@@ -14,9 +14,9 @@ _MAX_ITERATIONS = 200
 
 
 def balanced_affine_features(model: ReluModel, contrast: float, mean: float) -> FloatArray:
-    """Global minimiser X (r, K) for balanced affine images of one-hot labels, in units of the labels.
+    """Global minimizer X (r, K) for balanced affine images of one-hot labels, in units of the labels.
 
-    J is convex and does not change when classes are permuted, so the average of a minimiser over all permutations is
+    J is convex and does not change when classes are permuted, so the average of a minimizer over all permutations is
     one: ``Γ = γ₁ (I - u uᵀ) + γ₂ u uᵀ``, whose entries are not negative exactly if ``γ₂ ≥ γ₁``. Without that constraint
     ``γ₁ = (a/c - 1)₊`` and ``γ₂ = (e/c - 1/β)₊``. If ``γ₂ ≥ γ₁`` these are the linear features. Otherwise
     ``γ₁ = γ₂ = y - 1``, an orthogonal frame, with y the root of ``(K - 1) a²/y² + e²/(y + 1/λ_b)² = K c²``. Both are
@@ -27,7 +27,7 @@ def balanced_affine_features(model: ReluModel, contrast: float, mean: float) -> 
     model : ReluModel
         With equal counts and codewords ``α I + γ 11ᵀ``, or an isometric image of them.
     contrast, mean : float
-        ``a = |α|/√K``, the singular value of the centred labels, and ``e = |ē|``.
+        ``a = |α|/√K``, the singular value of the centered labels, and ``e = |ē|``.
     """
     k, c, beta = model.num_classes, model.threshold, model.share
     free_contrast = max(contrast / c - 1.0, 0.0)
@@ -62,7 +62,7 @@ def _frame_root(k: int, c: float, a: float, e: float, offset: float) -> float:
 
 
 def best_orthogonal_frame(model: ReluModel) -> FloatArray:
-    """Diagonal γ (K,) of the Γ that minimises J among diagonal matrices: convex, by projected Newton steps."""
+    """Diagonal γ (K,) of the Γ that minimizes J among diagonal matrices: convex, by projected Newton steps."""
     c = model.threshold
     gamma = np.maximum(np.sqrt(np.diag(model.gram)) / c - 1.0, 0.1)
     value, full, factors = model.derivatives(np.diag(gamma))

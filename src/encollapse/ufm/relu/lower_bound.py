@@ -9,7 +9,7 @@ from encollapse._internal.typing import FloatArray
 from encollapse.ufm.relu.model import ReluModel
 
 _LARGEST = 200
-"""Above this many classes the split of the gradient is not optimised."""
+"""Above this many classes the split of the gradient is not optimized."""
 
 
 def relu_lower_bound(model: ReluModel, gram: FloatArray) -> float:
@@ -17,7 +17,7 @@ def relu_lower_bound(model: ReluModel, gram: FloatArray) -> float:
 
     J is convex, so ``J(Γ*) ≥ J(Γ) + <G, Γ* - Γ>`` with the gradient G at ``Γ = gram``. Write ``G = S + P`` with P
     non-negative entry by entry. Then ``<P, Γ*> ≥ 0``, and ``<S, Γ*> ≥ -δ tr Γ*`` where ``-δ`` is the lowest eigenvalue
-    of S, if that is below 0; and ``½ c² tr Γ* ≤ J(Γ*) ≤ J(Γ)`` at the minimiser. At a global minimum where the
+    of S, if that is below 0; and ``½ c² tr Γ* ≤ J(Γ*) ≤ J(Γ)`` at the minimizer. At a global minimum where the
     relaxation is tight there is a split with ``δ = 0``, and ``<G, Γ> = 0``.
 
     Parameters

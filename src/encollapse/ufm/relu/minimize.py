@@ -1,4 +1,4 @@
-"""Minimise over non-negative features: closed form, certified orthogonal frame, or the lowest of several descents."""
+"""Minimize over non-negative features: closed form, certified orthogonal frame, or the lowest of several descents."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _STARTS = ((500, 12), (2000, 3))
 
 
 @dataclass(frozen=True, eq=False)
-class ReluMinimiser:
-    """Minimiser, in units of the labels.
+class ReluMinimizer:
+    """Minimizer, in units of the labels.
 
     Attributes
     ----------
@@ -54,20 +54,20 @@ class ReluMinimiser:
     unique: bool
 
 
-def minimise_relu(
+def minimize_relu(
     model: ReluModel,
     feature_dim: int,
     *,
     affine: tuple[float, float] | None,
     known_bound: float,
     seed: int = 0,
-) -> ReluMinimiser:
-    """Minimise J over features (feature_dim, K) without negative entries.
+) -> ReluMinimizer:
+    """Minimize J over features (feature_dim, K) without negative entries.
 
     Parameters
     ----------
     model : ReluModel
-        What to minimise.
+        What to minimize.
     feature_dim : int
         d.
     affine : (a, e), optional
@@ -99,7 +99,7 @@ def minimise_relu(
 
 def _descend(
     model: ReluModel, feature_dim: int, starts: list[FloatArray], known_bound: float, seed: int
-) -> ReluMinimiser:
+) -> ReluMinimizer:
     generator = np.random.default_rng(seed)
     shape = (feature_dim, model.num_classes)
     count = next((n for most, n in _STARTS if feature_dim * model.num_classes <= most), 1)
@@ -127,11 +127,11 @@ def _at_rest(model: ReluModel, features: FloatArray) -> bool:
 
 def _assemble(
     model: ReluModel, features: FloatArray, known_bound: float, steps: int, *, at_rest: bool
-) -> ReluMinimiser:
+) -> ReluMinimizer:
     weight, bias = model.classifier(features)
     loss = model.loss(features)
     bound = min(max(relu_lower_bound(model, features.T @ features), known_bound), loss)
     certificate = certify(loss, bound, EPS * model.labels.energy, tolerance=GAP_TOLERANCE)
     if not certificate.holds:
         certificate = replace(certificate, kind="stationary", holds=at_rest)
-    return ReluMinimiser(loss, certificate, weight, bias, features, steps, unique=True)
+    return ReluMinimizer(loss, certificate, weight, bias, features, steps, unique=True)

@@ -1,7 +1,7 @@
 """Features without negative entries, with classifier and bias eliminated.
 
 For given class means the best W and b are a ridge regression. With ``X = M diag(u)/√λ_W ≥ 0``, ``β = λ_b/(1 + λ_b)``,
-``B = A_c + √β ē uᵀ``, ``D = I - (1 - √β) u uᵀ`` and ``Γ = XᵀX`` what is left to minimise is
+``B = A_c + √β ē uᵀ``, ``D = I - (1 - √β) u uᵀ`` and ``Γ = XᵀX`` what is left to minimize is
 
     J(Γ) = ½ tr B (I + D Γ D)⁻¹ Bᵀ + ½ c² tr Γ,
 

@@ -24,10 +24,10 @@ from encollapse.encodings.simplex import Simplex
 from encollapse.geometry.lazy_matrix import BlockMatrix, EntryMatrix, LazyMatrix
 from encollapse.ufm.certificate import Certificate, certify
 from encollapse.ufm.mse.factors import GeometryFields, balanced_factors, weighted_means
-from encollapse.ufm.mse.label_svd import EPS, Reduction
-from encollapse.ufm.mse.minimize import Minimiser, Triplets, minimise_along
+from encollapse.ufm.mse.label_svd import EPS, LabelSVD
+from encollapse.ufm.mse.minimize import Minimizer, ThinSVD, minimize_along
 from encollapse.ufm.mse.weighted_labels import WeightedLabels, unit_near
-from encollapse.ufm.structured.long_tail import LongTail, TailGram, TailMinimiser, minimise_tail
+from encollapse.ufm.structured.long_tail import LongTail, TailGram, TailMinimizer, minimize_tail
 
 
 def affine_form(encoding: Encoding) -> tuple[float, float] | None:
@@ -42,7 +42,7 @@ def affine_form(encoding: Encoding) -> tuple[float, float] | None:
 
 
 @dataclass(frozen=True, eq=False)
-class Kinds:
+class CountGroups:
     """Classes grouped by their count.
 
     Attributes
@@ -60,7 +60,7 @@ class Kinds:
     root_priors: FloatArray
 
     @classmethod
-    def of(cls, counts: IntArray) -> Kinds:
+    def of(cls, counts: IntArray) -> CountGroups:
         """Group the classes by their counts (K,)."""
         values, groups, sizes = np.unique(counts, return_inverse=True, return_counts=True)
         roots = np.sqrt(values / counts.sum())
@@ -74,7 +74,7 @@ class Kinds:
     def labels(self, alpha: float, gamma: float) -> WeightedLabels:
         """Labels on the span of the kinds' unit indicator vectors, shape (G, G).
 
-        ``γ`` drops out of the centred part: ``A_c = α (diag(u) - (u²κ)(uκ)ᵀ)`` with ``κ = √K_g``.
+        ``γ`` drops out of the centered part: ``A_c = α (diag(u) - (u²κ)(uκ)ᵀ)`` with ``κ = √K_g``.
         """
         scale = _scale(alpha, gamma)
         u, kappa = self.root_priors, np.sqrt(self.sizes)
@@ -87,14 +87,14 @@ def _scale(alpha: float, gamma: float) -> float:
     return unit_near(max(abs(alpha + gamma), abs(gamma), abs(alpha)))
 
 
-class OnKinds(Protocol):
+class OnCountGroups(Protocol):
     """Outputs on the indicator vectors of the kinds, before any scaling."""
 
     @property
     def rank(self) -> int:
         """Number of positive singular values."""
 
-    def triplets(self) -> Triplets:
+    def triplets(self) -> ThinSVD:
         """Return the singular triplets."""
 
 
@@ -106,28 +106,28 @@ class BlockFactors:
     ----------
     sign, contrast : (G,)
         Of the singular values within the kinds.
-    small : OnKinds
+    small : OnCountGroups
         The outputs on the kinds, in units of `scale`.
     """
 
     encoding: Encoding
-    kinds: Kinds
+    kinds: CountGroups
     sign: float | FloatArray
     contrast: FloatArray
-    small: OnKinds
+    small: OnCountGroups
     scale: float
     balance: float
 
     @property
     def rank(self) -> int:
         """Smallest feature dimension that holds the class means."""
-        learnt = self.contrast > 0
-        return int(self.kinds.sizes[learnt].sum() - learnt.sum()) + self.small.rank
+        learned = self.contrast > 0
+        return int(self.kinds.sizes[learned].sum() - learned.sum()) + self.small.rank
 
     def singular_values(self) -> FloatArray:
         """Return all min(q, K) singular values of Z, descending."""
         small = self.small
-        values = small.singular if isinstance(small, Minimiser | TailMinimiser) else small.triplets().singular
+        values = small.singular if isinstance(small, Minimizer | TailMinimizer) else small.triplets().singular
         padded = np.zeros(len(self.contrast))
         padded[: len(values)] = values * self.scale
         copies = (self.kinds.sizes - 1).astype(np.int64)
@@ -142,7 +142,7 @@ class BlockFactors:
 
     def geometry_fields(self) -> GeometryFields:
         """Return the Gram matrices and the outputs, none of them dense."""
-        if isinstance(self.small, TailMinimiser):
+        if isinstance(self.small, TailMinimizer):
             q, k = self.encoding.code_dim, self.encoding.num_classes
             tail = TailGram(self.small, self.kinds.groups, self.kinds.root_priors, self.contrast, self._unit)
             return {
@@ -162,17 +162,17 @@ class BlockFactors:
     def _unit(self) -> float:
         return self.scale / self.balance**2
 
-    def _feature_gram(self, t: Triplets) -> BlockMatrix:
+    def _feature_gram(self, t: ThinSVD) -> BlockMatrix:
         u = self.kinds.root_priors
         means = weighted_means(t.singular * self.scale, t.right)
         return self._block(self.contrast, means.T @ means, 1.0 / np.outer(u, u) / self.balance**2)
 
-    def _classifier_gram(self, t: Triplets) -> BlockMatrix | LazyMatrix:
+    def _classifier_gram(self, t: ThinSVD) -> BlockMatrix | LazyMatrix:
         scale = np.full((len(self.contrast),) * 2, self.balance**2)
         absolute = (t.left * (t.singular * self.scale)) @ t.left.T
         return self._seen(self._block(self.contrast, absolute, scale), both_sides=True)
 
-    def _class_outputs(self, t: Triplets) -> BlockMatrix | LazyMatrix:
+    def _class_outputs(self, t: ThinSVD) -> BlockMatrix | LazyMatrix:
         u = self.kinds.root_priors
         outputs = (t.left * (t.singular * self.scale)) @ t.right
         scale = np.broadcast_to(1.0 / u, (len(u), len(u)))
@@ -211,8 +211,8 @@ def _rotate(encoding: Encoding, matrix: BlockMatrix, both_sides: bool) -> FloatA
 
 
 @dataclass(frozen=True, eq=False)
-class BlockMinimiser:
-    """Minimiser of a block problem, in the units of the problem."""
+class BlockMinimizer:
+    """Minimizer of a block problem, in the units of the problem."""
 
     loss: float
     certificate: Certificate
@@ -221,21 +221,21 @@ class BlockMinimiser:
     iterations: int
 
 
-def minimise_blocks(
+def minimize_blocks(
     encoding: Encoding,
-    kinds: Kinds,
-    labels: Reduction | LongTail,
+    kinds: CountGroups,
+    labels: LabelSVD | LongTail,
     threshold: float,
     bias_decays: FloatArray,
     balance: float,
-) -> list[BlockMinimiser]:
+) -> list[BlockMinimizer]:
     """Solve the G × G problem of `labels` at each bias decay (m,) and add the contrasts within the kinds.
 
     Parameters
     ----------
     encoding, kinds
         With an affine form.
-    labels : Reduction or LongTail
+    labels : LabelSVD or LongTail
         Of ``kinds.labels(*affine_form(encoding))``, or these labels without a decomposition.
     threshold, bias_decays, balance
         c and the ``λ_b`` of the problem, and ``(N λ_H/λ_W)^{1/4}``.
@@ -254,12 +254,12 @@ def minimise_blocks(
     energy = labels.energy if isinstance(labels, LongTail) else labels.labels.energy
     energy += 0.5 * float(copies @ values**2)
     result = []
-    minimisers: Sequence[Minimiser | TailMinimiser] = (
-        minimise_tail(labels, c, bias_decays)
+    minimizers: Sequence[Minimizer | TailMinimizer] = (
+        minimize_tail(labels, c, bias_decays)
         if isinstance(labels, LongTail)
-        else minimise_along(labels, c, bias_decays)
+        else minimize_along(labels, c, bias_decays)
     )
-    for small in minimisers:
+    for small in minimizers:
         bound = small.certificate.lower_bound + inert
         loss = small.loss + inert
         factors = BlockFactors(
@@ -274,7 +274,7 @@ def minimise_blocks(
         per_class = (small.bias / np.sqrt(kinds.sizes) * scale)[kinds.groups]
         bias = per_class if isinstance(encoding, AffineOneHot) else encoding.combine(per_class) / form[0]
         result.append(
-            BlockMinimiser(
+            BlockMinimizer(
                 loss=loss * scale**2,
                 certificate=certify(loss * scale**2, bound * scale**2, EPS * energy * scale**2),
                 bias=checks.read_only(bias),

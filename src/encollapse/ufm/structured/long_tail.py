@@ -1,7 +1,7 @@
 """Affine images of one-hot labels with many distinct class counts: no decomposition at all.
 
 On the indicator vectors of the kinds of classes (:mod:`encollapse.ufm.structured.by_count`), with root priors u, sizes
-κ² and ``v = u κ``, the centred labels are ``A_c = α (diag(u) - p vᵀ)`` with ``p = u² κ``, and since v is a unit vector
+κ² and ``v = u κ``, the centered labels are ``A_c = α (diag(u) - p vᵀ)`` with ``p = u² κ``, and since v is a unit vector
 with ``diag(u) v = p``,
 
     ``A_c A_cᵀ = α² (diag(u²) - p pᵀ)``:
@@ -21,10 +21,10 @@ from encollapse._internal import checks, memory
 from encollapse._internal.typing import ComplexArray, FloatArray, IntArray
 from encollapse.geometry.lazy_matrix import DiagonalAndForm
 from encollapse.ufm.certificate import Certificate, certify
-from encollapse.ufm.mse.minimize import Triplets, margin
-from encollapse.ufm.mse.resolvent.newton_path import gaps, split_means
+from encollapse.ufm.mse.minimize import ThinSVD, margin
+from encollapse.ufm.mse.resolvent.newton_path import gaps, minimize_biases
 from encollapse.ufm.mse.resolvent.polar_gram import value_weights
-from encollapse.ufm.mse.resolvent.table import Pencil
+from encollapse.ufm.mse.resolvent.table import ResolventTable
 from encollapse.ufm.mse.secular import rank_two_squares
 
 
@@ -64,14 +64,14 @@ class LongTail:
     def energy(self) -> float:
         """``½ |A|²``."""
         p = self.downdate
-        centred = self.alpha**2 * float(self.roots @ self.roots) - float(p @ p)
-        return 0.5 * (centred + float(self.mean @ self.mean))
+        centered = self.alpha**2 * float(self.roots @ self.roots) - float(p @ p)
+        return 0.5 * (centered + float(self.mean @ self.mean))
 
-    def pencil(self, threshold: float) -> Pencil:
+    def pencil(self, threshold: float) -> ResolventTable:
         """Return the matrices ``A_x A_xᵀ``."""
-        return Pencil(abs(self.alpha) * self.roots, self.mean, threshold, self.downdate)
+        return ResolventTable(abs(self.alpha) * self.roots, self.mean, threshold, self.downdate)
 
-    def centred_rank(self, threshold: float) -> int:
+    def centered_rank(self, threshold: float) -> int:
         """How many singular values of ``A_c`` exceed `threshold`, which is not in units of `scale`."""
         c = threshold / self.scale
         return int(self.pencil(c).count_above(c, np.zeros((1, len(self.roots))))[0])
@@ -91,11 +91,11 @@ class LongTail:
 
 
 @dataclass(frozen=True, eq=False)
-class TailMinimiser:
-    """Minimiser on the kinds; the attributes are those of :class:`encollapse.ufm.mse.minimize.Minimiser`."""
+class TailMinimizer:
+    """Minimizer on the kinds; the attributes are those of :class:`encollapse.ufm.mse.minimize.Minimizer`."""
 
     labels: LongTail
-    pencil: Pencil
+    pencil: ResolventTable
     shift: FloatArray
     bias: FloatArray
     loss: float
@@ -111,16 +111,16 @@ class TailMinimiser:
         result[: self.rank] = np.maximum(np.sqrt(squares) - self.pencil.threshold, 0.0)
         return result
 
-    def triplets(self) -> Triplets:
+    def triplets(self) -> ThinSVD:
         """Compose the singular vectors densely, where memory allows."""
         left, values, right = np.linalg.svd(self.labels.dense(self.shift))
         kept = slice(self.rank)
         shrunk = np.maximum(values[kept] - self.pencil.threshold, 0.0)
-        return Triplets(left[:, kept].copy(), shrunk, right[kept].copy())
+        return ThinSVD(left[:, kept].copy(), shrunk, right[kept].copy())
 
     @cached_property
     def _weights(self) -> ComplexArray:
-        # Where nothing is learnt, the sum over the nodes is 0 up to rounding, and the answer is 0.
+        # Where nothing is learned, the sum over the nodes is 0 up to rounding, and the answer is 0.
         return value_weights(self.pencil) * (self.rank > 0)
 
     @cached_property
@@ -195,14 +195,14 @@ class TailMinimiser:
 _CHUNK = 4096
 
 
-def minimise_tail(labels: LongTail, threshold: float, bias_decays: FloatArray) -> list[TailMinimiser]:
-    """Minimise at each of the bias decays (m,); `threshold` is c in units of the labels."""
+def minimize_tail(labels: LongTail, threshold: float, bias_decays: FloatArray) -> list[TailMinimizer]:
+    """Minimize at each of the bias decays (m,); `threshold` is c in units of the labels."""
     pencil = labels.pencil(threshold)
-    found, steps = split_means(pencil, bias_decays)
+    found, steps = minimize_biases(pencil, bias_decays)
     open_ = gaps(found)
     ranks = pencil.count_above(threshold + margin(threshold, pencil.largest), found.shift)
     return [
-        TailMinimiser(
+        TailMinimizer(
             labels=labels,
             pencil=pencil,
             shift=checks.read_only(found.shift[i].copy()),
@@ -222,7 +222,7 @@ class TailGram:
 
     Attributes
     ----------
-    small : TailMinimiser
+    small : TailMinimizer
         The outputs on the kinds.
     groups : (K,) ints
         Kind of each class.
@@ -232,7 +232,7 @@ class TailGram:
         What an entry of ``|Z|`` of `small` counts.
     """
 
-    small: TailMinimiser
+    small: TailMinimizer
     groups: IntArray
     roots: FloatArray
     contrast: FloatArray

@@ -10,7 +10,7 @@ from scipy.interpolate import CubicSpline
 
 from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.ufm.mse.resolvent.contour import EPS, WINDOW
-from encollapse.ufm.mse.resolvent.table import Evaluation, Pencil
+from encollapse.ufm.mse.resolvent.table import Evaluation, ResolventTable
 
 _Mask: TypeAlias = NDArray[np.bool_]
 
@@ -23,8 +23,8 @@ _AT_REST = 16 * EPS
 _ROUNDING = 64 * EPS
 
 
-def split_means(pencil: Pencil, bias_decays: FloatArray) -> tuple[Evaluation, IntArray]:
-    """Minimise f at each of the bias decays (m,); returns the minima and the Newton steps of each.
+def minimize_biases(pencil: ResolventTable, bias_decays: FloatArray) -> tuple[Evaluation, IntArray]:
+    """Minimize f at each of the bias decays (m,); returns the minima and the Newton steps of each.
 
     The minimum is a smooth function of ``log λ_b`` between the values at which the rank changes, so a few of many
     values are solved first and the others start from what lies between.
@@ -38,7 +38,7 @@ def split_means(pencil: Pencil, bias_decays: FloatArray) -> tuple[Evaluation, In
 
 
 def _refine(
-    pencil: Pencil,
+    pencil: ResolventTable,
     bias_decays: FloatArray,
     shift: FloatArray,
     bias: FloatArray,
@@ -57,7 +57,7 @@ def _refine(
 
 
 def _closed_form(mean: FloatArray, bias_decays: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Shift and bias where nothing of the mean is learnt, (m, n) each; exact at 0 and infinity."""
+    """Shift and bias where nothing of the mean is learned, (m, n) each; exact at 0 and infinity."""
     with np.errstate(invalid="ignore"):
         share = np.where(np.isinf(bias_decays), 1.0, bias_decays / (1.0 + bias_decays))
     return share[:, None] * mean, mean / (1.0 + bias_decays)[:, None]
@@ -94,7 +94,7 @@ def _ratio(values: FloatArray, still: FloatArray) -> FloatArray:
 
 
 def _descend(
-    pencil: Pencil,
+    pencil: ResolventTable,
     bias_decays: FloatArray,
     shift: FloatArray,
     bias: FloatArray,

@@ -13,36 +13,36 @@ from functools import cached_property
 import numpy as np
 
 from encollapse._internal.typing import ComplexArray, FloatArray
-from encollapse.ufm.mse.resolvent.table import Pencil
+from encollapse.ufm.mse.resolvent.table import ResolventTable
 
 _CHUNK_BYTES = 1 << 23
 _DIRECTIONS = 32
 _SPAN = 1e-14
 
 
-def value_weights(pencil: Pencil) -> ComplexArray:
+def value_weights(pencil: ResolventTable) -> ComplexArray:
     """``w_k ψ(s_k)``, without cancellation at ``c²``."""
     contour, root = pencil.contour, pencil.contour.roots
     return np.asarray(contour.weights * contour.offsets / (root**2 * (root + contour.threshold)))
 
 
 @dataclass(frozen=True, eq=False)
-class AbsoluteValues:
+class PolarGram:
     """``|Z|`` for one x in each row, in n K operations for each node of the contour.
 
     Attributes
     ----------
-    pencil : Pencil
-        In the eigenbasis of the centred labels.
+    pencil : ResolventTable
+        In the eigenbasis of the centered labels.
     shift : (m, n)
         x.
     right : (K, n)
-        Right singular vectors of the centred labels.
+        Right singular vectors of the centered labels.
     root_priors : (K,)
         u.
     """
 
-    pencil: Pencil
+    pencil: ResolventTable
     shift: FloatArray
     right: FloatArray
     root_priors: FloatArray

@@ -1,7 +1,7 @@
 """The bias at many bias decays at once, without any decomposition that depends on the bias.
 
 Over ``x = ē - b`` the objective is ``f(x) = Σ_i huber_c(σ_i) + λ_b/2 |ē - x|²`` with ``σ_i²`` the eigenvalues of
-``T = Λ - p pᵀ + x xᵀ`` (p is zero in the eigenbasis of the centred labels). Its gradient ``φ(T) x - λ_b b`` and its
+``T = Λ - p pᵀ + x xᵀ`` (p is zero in the eigenbasis of the centered labels). Its gradient ``φ(T) x - λ_b b`` and its
 value need functions of T on the eigenvalues above ``c²`` only, which are sums of resolvents at fixed nodes
 (:mod:`encollapse.ufm.mse.resolvent.contour`); and the resolvent of a diagonal matrix with rank-one terms is explicit.
 One evaluation is a product with a matrix of n × nodes that all bias decays share.
@@ -26,7 +26,7 @@ _ROOT_STEPS = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Pencil:
+class ResolventTable:
     """The matrices ``T = Λ - p pᵀ + x xᵀ`` for all x, and functions of them.
 
     Parameters
@@ -232,7 +232,7 @@ class Evaluation:
         ``xᵀ R x`` (less what p takes of it), one over 1 minus that, and ``xᵀ R p/(1 + pᵀ R p)``.
     """
 
-    pencil: Pencil
+    pencil: ResolventTable
     shift: FloatArray
     bias: FloatArray
     bias_decay: FloatArray

@@ -89,7 +89,7 @@ def finding(collapse: Collapse, details: ClassDetails) -> list[str]:
         worst = by_noise(details)[0]
         text.append(
             f"The noisiest class is {details.classes[worst]}, with a spread of {power(float(details.noise[worst]))} "
-            f"times half the distance to its nearest neighbour; {overlapping} of {int(known.sum())} classes "
+            f"times half the distance to its nearest neighbor; {overlapping} of {int(known.sum())} classes "
             "exceed 1."
         )
     return text
@@ -98,7 +98,7 @@ def finding(collapse: Collapse, details: ClassDetails) -> list[str]:
 def _headline(collapse: Collapse) -> list[tuple[str, str]]:
     chosen = (
         ("nc1_normalized", "share of variance within classes"),
-        ("cdnv", "class-distance normalised variance"),
+        ("cdnv", "class-distance normalized variance"),
         ("nc2_etf", "distance of the means from a simplex frame"),
         ("nc3_self_duality", "distance of classifier from means"),
         ("nc4_agreement", "classifier agrees with the nearest mean"),
@@ -141,7 +141,7 @@ def _pairs(details: ClassDetails) -> Table:
         ("class", ""),
         ("class", ""),
         ("distance", "between the means"),
-        ("cosine", "of centred means"),
+        ("cosine", "of centered means"),
     )
     rows = tuple(
         (Cell(str(a)), Cell(str(b)), Cell(f"{d:.4g}"), Cell("–" if np.isnan(c) else fixed(c, 4)))

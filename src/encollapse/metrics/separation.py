@@ -18,12 +18,12 @@ def cdnv(statistics: ClassStatistics, convention: Convention = DEFAULT, *, expon
     over pairs of present classes in every convention. Memory stays near one tile of about a million
     entries whatever K and d.
     """
-    centred = distinct_means(statistics, convention.averaging)
+    centered = distinct_means(statistics, convention.averaging)
     variances = statistics.within_trace[statistics.present]
-    found = centred.pairs
+    found = centered.pairs
     least, first, second = found.closest
-    if least * found.peak <= centred.rounding:
-        k, l = (int(centred.classes[i]) for i in (first, second))  # noqa: E741
+    if least * found.peak <= centered.rounding:
+        k, l = (int(centered.classes[i]) for i in (first, second))  # noqa: E741
         raise Undefined(f"the means of classes {k} and {l} coincide")
     size = len(variances)
     if exponent == 1.0:
@@ -32,7 +32,7 @@ def cdnv(statistics: ClassStatistics, convention: Convention = DEFAULT, *, expon
     rows = max(1, _TILE_ENTRIES // size)
     for start in range(0, size, rows):
         stop = min(start + rows, size)
-        distances = squared_distances(centred.deviations, start, stop)
+        distances = squared_distances(centered.deviations, start, stop)
         distances[:, : stop - start][np.tril_indices(stop - start)] = np.inf
         np.divide(1.0, distances**exponent, out=distances)
         total += float(
@@ -45,7 +45,7 @@ def squared_distances(points: FloatArray, start: int, stop: int) -> FloatArray:
     """``|p_k - p_l|²`` for rows ``start <= k < stop`` and columns ``l >= start``, each to full precision.
 
     ``|a|² + |b|² - 2<a, b>`` loses digits where a and b are close, so those few pairs are computed again
-    from the difference itself. The points should be near the origin: centre them first.
+    from the difference itself. The points should be near the origin: center them first.
     """
     a, b = points[start:stop], points[start:]
     squares = np.einsum("pd,pd->p", b, b)

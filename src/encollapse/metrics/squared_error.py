@@ -59,20 +59,20 @@ def mse_decomposition(
     within = within_covariance(statistics, DEFAULT)
     if wants_exact_covariance(statistics):
         raise Unresolved(UNRESOLVED)
-    centred = statistics.centered("sample")
-    priors, targets = centred.weights, codewords[:, centred.classes]
+    centered = statistics.centered("sample")
+    priors, targets = centered.weights, codewords[:, centered.classes]
     mean_target = targets @ priors
-    between = centred.weighted
+    between = centered.weighted
     values, axes = np.linalg.eigh(within + between.T @ between)
     if values[-1] <= 0:
         raise Undefined("all features are the same")
     kept = values > _RELATIVE_CUTOFF * len(values) * values[-1]
-    cross = ((targets - mean_target[:, None]) * priors) @ centred.deviations
+    cross = ((targets - mean_target[:, None]) * priors) @ centered.deviations
     best = ((cross @ axes[:, kept]) / values[kept]) @ axes[:, kept].T
-    misses = best @ centred.deviations.T + mean_target[:, None] - targets
+    misses = best @ centered.deviations.T + mean_target[:, None] - targets
     difference = weight - best
     outputs = difference @ between.T
-    shift = weight @ centred.global_mean + bias - mean_target
+    shift = weight @ centered.global_mean + bias - mean_target
     return MseDecomposition(
         nc1=0.5 * float(np.einsum("qd,qd->", best @ within, best)),
         nc23=0.5 * float(np.square(misses).sum(axis=0) @ priors),

@@ -10,14 +10,14 @@ from encollapse.metrics.undefined import Undefined
 
 
 def balance(statistics: ClassStatistics, weight: FloatArray) -> float:
-    """Residual of ``WᵀW ∝ Σ n_k m_k m_kᵀ``, which holds at every minimiser of the UFM with linear features.
+    """Residual of ``WᵀW ∝ Σ n_k m_k m_kᵀ``, which holds at every minimizer of the UFM with linear features.
 
     See :func:`encollapse.geometry.balance.balance_residual`; the factor ``λ_H/λ_W`` is not known to a
     measurement, so the traces are made equal and the shape alone is tested.
     """
     means, algebra = statistics.present_means, statistics.algebra
     if len(means) > means.shape[1]:
-        residual = _in_feature_space(algebra.gram(weight), _uncentred(statistics), algebra)
+        residual = _in_feature_space(algebra.gram(weight), _uncentered(statistics), algebra)
     else:
         counts = statistics.counts[statistics.present]
         residual = balance_residual(
@@ -28,13 +28,13 @@ def balance(statistics: ClassStatistics, weight: FloatArray) -> float:
     return residual
 
 
-def _uncentred(statistics: ClassStatistics) -> FloatArray:
+def _uncentered(statistics: ClassStatistics) -> FloatArray:
     """``Σ n_k m_k m_kᵀ / N = Σ_B + μ μᵀ`` (d, d), of which ``Σ_B`` is at hand."""
-    centred = statistics.centered("sample")
-    mean, peak = centred.global_mean, float(centred.norms.max())
+    centered = statistics.centered("sample")
+    mean, peak = centered.global_mean, float(centered.norms.max())
     square = np.outer(mean, mean)
     if peak > 0:
-        square += centred.between * peak**2
+        square += centered.between * peak**2
     return square
 
 
