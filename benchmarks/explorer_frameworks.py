@@ -68,9 +68,7 @@ def nicegui_page(port: int) -> None:
             features = ui.plotly(chart("heatmap", picture.unpacked(found["features"]).tolist()))
             classifier = ui.plotly(chart("heatmap", picture.unpacked(found["classifier"]).tolist()))
             learned = ui.plotly(chart("bar", found["spectrum"]["learned"]))
-        table = ui.table(
-            rows=found["metrics"], columns=[{"name": n, "label": n, "field": n} for n in ("name", "text")]
-        )
+        table = ui.table(rows=found["metrics"], columns=[{"name": n, "label": n, "field": n} for n in ("name", "text")])
 
         async def move(event: Any) -> None:
             decay = transition.decay_at(int(event.value))

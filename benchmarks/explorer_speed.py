@@ -81,9 +81,7 @@ def main() -> None:
             page.context.close()
         pages = [visit(browser, address + query) for _, classes, query, _ in CASES if classes == 20]
         print(line("three users in turn", 20, sweep(pages, repeats // 3), 100))
-        print(
-            f"{'first contentful paint':<28}{'':>5}{statistics.median(first):>9.0f}{max(first):>9.0f}{3000:>9}"
-        )
+        print(f"{'first contentful paint':<28}{'':>5}{statistics.median(first):>9.0f}{max(first):>9.0f}{3000:>9}")
         browser.close()
 
 

@@ -52,9 +52,7 @@ def two_pass_nc1(features: torch.Tensor, labels: torch.Tensor, num_classes: int,
     return float(torch.trace(within @ torch.linalg.pinv(between)) / num_classes)
 
 
-def least_times(
-    work: dict[str, Callable[[], object]], repeats: int, device: torch.device
-) -> dict[str, float]:
+def least_times(work: dict[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, float]:
     """Least wall seconds of each, taken in turns, with whatever it left the device to do."""
     best = dict.fromkeys(work, float("inf"))
     for _ in range(repeats):

@@ -49,27 +49,16 @@ def main() -> None:
     parser.add_argument("--where", help="condition on the trials, such as: features == 'relu'")
     given = parser.parse_args()
     if not (given.folder / "export" / "trials.csv").is_file():
-        parser.error(
-            f"{given.folder} has no exported tables; make them: encollapse report {given.folder} --export csv"
-        )
+        parser.error(f"{given.folder} has no exported tables; make them: encollapse report {given.folder} --export csv")
     trials = pd.read_csv(given.folder / "export" / "trials.csv")
     if given.where:
         trials = trials.query(given.where)
     rows = given.by.split(",")
     shown, conditions = ([e for e in text.split(",") if e] for text in (given.show, given.since))
     history = pd.read_csv(given.folder / "export" / "history.csv") if conditions else pd.DataFrame()
-    heads = [
-        *rows,
-        "trials",
-        *(entry.removeprefix("mean:").replace(":", " ") for entry in shown),
-        *conditions,
-    ]
+    heads = [*rows, "trials", *(entry.removeprefix("mean:").replace(":", " ") for entry in shown), *conditions]
     print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
-    keys = (
-        trials[rows]
-        .fillna("default")
-        .map(lambda value: f"{value:.4g}" if isinstance(value, float) else value)
-    )
+    keys = trials[rows].fillna("default").map(lambda value: f"{value:.4g}" if isinstance(value, float) else value)
     for key, group in trials.groupby(keys.astype(str).apply(tuple, axis=1), sort=False):
         cells = ends(group, shown)
         if conditions:

@@ -19,9 +19,7 @@ from reference.study_survival import survive
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
@@ -29,9 +27,7 @@ def main() -> None:
     options = parser.parse_args()
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        done = survive(
-            Path(folder), seeds=options.seeds, kills=options.kills, seed=options.seed, finish=options.finish
-        )
+        done = survive(Path(folder), seeds=options.seeds, kills=options.kills, seed=options.seed, finish=options.finish)
     seconds = time.perf_counter() - start
     print(f"trials in the study       {done.trials}")
     print(f"kills of the driver       {done.driver_kills}")

@@ -83,9 +83,7 @@ def distributions(rng: np.random.Generator, k: int) -> ec.encodings.Encoding:
     if kind == "hard":
         return ec.encodings.Encoding(np.eye(q)[:, rng.integers(q, size=k)])
     if kind == "peaked":
-        codewords = rng.uniform(1, 5) * q * np.eye(q)[:, rng.permutation(np.arange(k) % q)] + rng.random(
-            (q, k)
-        )
+        codewords = rng.uniform(1, 5) * q * np.eye(q)[:, rng.permutation(np.arange(k) % q)] + rng.random((q, k))
         return ec.encodings.Encoding(codewords / codewords.sum(axis=0))
     few = k if kind == "dirichlet" else int(rng.integers(1, k + 1))
     codewords = rng.dirichlet(np.full(q, 10 ** rng.uniform(-1.5, 1.5)), few).T
@@ -102,9 +100,7 @@ def cross_entropy_problem(rng: np.random.Generator) -> ec.ufm.Problem:
     encoding, counts = distributions(rng, k), random_counts(rng, k)
     priors = counts / counts.sum()
     # Of the labels about their mean: at a bias decay of 0 the largest is where learning starts.
-    singular = np.linalg.svd(
-        (encoding.codewords - encoding.mean(priors)[:, None]) * np.sqrt(priors), compute_uv=False
-    )
+    singular = np.linalg.svd((encoding.codewords - encoding.mean(priors)[:, None]) * np.sqrt(priors), compute_uv=False)
     scale = float(singular[0]) or float(np.linalg.norm(encoding.codewords * np.sqrt(priors), 2))
     c = scale * 10 ** rng.uniform(-7, 0.3)
     if rng.random() < 0.3:
@@ -148,9 +144,7 @@ def judge_squared(problem: ec.ufm.Problem, solution: ec.ufm.Solution) -> float:
     bound = shrink * linear - shrink**2 * (0.5 * float((dual**2).sum()) + penalty)
     stated = ec.ufm.objective(problem, *solution.parameters())
     rounding = 1e-15 * float((centered**2).sum() + mean @ mean)
-    return max(value - bound, abs(stated - solution.loss), abs(value - solution.loss)) / max(
-        solution.loss, rounding
-    )
+    return max(value - bound, abs(stated - solution.loss), abs(value - solution.loss)) / max(solution.loss, rounding)
 
 
 def judge_cross_entropy(problem: ec.ufm.Problem, solution: ec.ufm.Solution) -> float:
@@ -175,9 +169,7 @@ def judge_cross_entropy(problem: ec.ufm.Problem, solution: ec.ufm.Solution) -> f
     return float(max(value - best, abs(value - solution.loss)) / max(abs(value), np.longdouble(1e-300)))
 
 
-def feasible_means(
-    probabilities: Exact, targets: Exact, priors: Exact, bias: Exact, decay: float
-) -> Iterator[Exact]:
+def feasible_means(probabilities: Exact, targets: Exact, priors: Exact, bias: Exact, decay: float) -> Iterator[Exact]:
     """The predictions as they are, and moved to the mean that an optimal bias has; any distribution gives a bound."""
     yield targets
     if decay > 0:
@@ -195,9 +187,7 @@ def feasible_means(
         yield kept
 
 
-def dual_value(
-    targets: Exact, probabilities: Exact, priors: Exact, u: Exact, c: float, decay: float
-) -> np.longdouble:
+def dual_value(targets: Exact, probabilities: Exact, priors: Exact, u: Exact, c: float, decay: float) -> np.longdouble:
     """Mean entropy of the predictions, drawn toward the targets until the dual is feasible."""
     dual = (targets - probabilities) * u
     size = float(np.linalg.norm(dual.astype(np.float64), 2)) * (1 + 1e-14)
@@ -287,9 +277,7 @@ def main() -> None:
         tally = campaign(arguments.problems, lambda: cross_entropy_problem(rng), judge_cross_entropy, 1e-8)
     else:
         sizes = (2, 60) if arguments.campaign == "mse" else (65, 300)
-        tally = campaign(
-            arguments.problems, lambda: squared_problem(rng, sizes[0], sizes[1]), judge_squared, 1e-9
-        )
+        tally = campaign(arguments.problems, lambda: squared_problem(rng, sizes[0], sizes[1]), judge_squared, 1e-9)
     tally.report()
     print(f"total seconds                              {time.perf_counter() - start:.1f}")
 

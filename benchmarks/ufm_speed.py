@@ -81,9 +81,7 @@ def report_structured() -> None:
                 counts: NDArray[np.int64] = counts,
                 decay: float = decay,
             ) -> float:
-                problem = ec.ufm.Problem(
-                    make(k), counts, weight_decay=decay, feature_decay=decay, bias_decay=0.3
-                )
+                problem = ec.ufm.Problem(make(k), counts, weight_decay=decay, feature_decay=decay, bias_decay=0.3)
                 return ec.ufm.solve(problem).geometry.cosine(0, k - 1)
 
             print(f"  {name:<16} {distinct:>2} distinct counts   {best(run, 3):6.3f} s")
@@ -120,11 +118,7 @@ def report_long_tail() -> None:
         start = time.perf_counter()
         solution = ec.ufm.solve(
             ec.ufm.Problem(
-                ec.encodings.one_hot(k),
-                counts,
-                weight_decay=decay,
-                feature_decay=decay,
-                bias_decay=bias_decay,
+                ec.encodings.one_hot(k), counts, weight_decay=decay, feature_decay=decay, bias_decay=bias_decay
             )
         )
         solution.geometry.cosine(0, k - 1)
@@ -152,9 +146,7 @@ def soft_problem(kind: str, k: int, bias_decay: float) -> ec.ufm.Problem:
     elif kind.startswith("low rank"):
         codewords = rng.dirichlet(np.full(k, 0.2), 7).T @ rng.dirichlet(np.full(7, 0.3), k).T
     one_hot = kind.startswith("one-hot")
-    encoding = (
-        ec.encodings.one_hot(k) if one_hot else ec.encodings.Encoding(codewords / codewords.sum(axis=0))
-    )
+    encoding = ec.encodings.one_hot(k) if one_hot else ec.encodings.Encoding(codewords / codewords.sum(axis=0))
     priors = counts / counts.sum()
     centered = (encoding.codewords - encoding.mean(priors)[:, None]) * np.sqrt(priors)
     decay = 0.03 * float(np.linalg.norm(centered, 2)) / math.sqrt(counts.sum())

@@ -99,13 +99,7 @@ with house_style("design"):
     axes.axvspan(sizes.min(), lower, color=VERMILLION, alpha=0.22, linewidth=0)
     axes.text(np.sqrt(lower * upper), 0.0, "merged", color=VERMILLION, rotation=90, ha="center", va="center")
     axes.text(
-        np.sqrt(lower * sizes.min()),
-        0.0,
-        "both at zero",
-        color=VERMILLION,
-        rotation=90,
-        ha="center",
-        va="center",
+        np.sqrt(lower * sizes.min()), 0.0, "both at zero", color=VERMILLION, rotation=90, ha="center", va="center"
     )
     axes.plot(sizes, with_one_hot, color=VERMILLION, marker="o", markersize=3)
     axes.plot(sizes, with_design, color=BLUE, linewidth=2)

@@ -21,9 +21,7 @@ K = 12
 
 tree = [[["oak", "elm"], ["fir", "yew"]], [["cat", "dog"], ["cow", "pig"]], [["owl", "jay"], ["cod", "eel"]]]
 blocks = np.kron(np.eye(3), np.ones((4, 4)))
-similarity = (
-    0.5 * blocks + 0.3 * 0.8 ** np.abs(np.subtract.outer(np.arange(K), np.arange(K))) + 0.2 * np.eye(K)
-)
+similarity = 0.5 * blocks + 0.3 * 0.8 ** np.abs(np.subtract.outer(np.arange(K), np.arange(K))) + 0.2 * np.eye(K)
 label_sets = [{0}, {1}, {2}, {3}, {0, 1}, {1, 2}, {2, 3}, {0, 3}, {0, 1, 2}, {1, 2, 3}, {0, 2, 3}, {0, 1, 3}]
 options = {
     "scaled-one-hot": {"on": 8.0, "off": -1.0},
@@ -35,8 +33,7 @@ options = {
     "multi-label": {"label_sets": label_sets, "num_labels": 4},
 }
 encodings = {
-    name: ec.encodings.by_name(name, K, **options.get(name, entry.example_for(K)))
-    for name, entry in CATALOGUE.items()
+    name: ec.encodings.by_name(name, K, **options.get(name, entry.example_for(K))) for name, entry in CATALOGUE.items()
 }
 
 
@@ -88,9 +85,7 @@ means = {}
 for name, encoding in encodings.items():
     problem = ec.ufm.Problem(encoding, 100, weight_decay=1e-3, feature_decay=1e-5, bias_decay=0.0)
     means[name] = ec.ufm.solve(problem).geometry.cosines()
-rank = {
-    name: f"rank {np.linalg.matrix_rank(e.centered().codewords, tol=1e-9)}" for name, e in encodings.items()
-}
+rank = {name: f"rank {np.linalg.matrix_rank(e.centered().codewords, tol=1e-9)}" for name, e in encodings.items()}
 draw("Class means at the minimum, bias free", means, rank)
 
 # %%

@@ -179,9 +179,7 @@ def measured() -> tuple[ec.measure.Collapse, list[str], np.ndarray]:
     collapse = ec.measure.collapse(features, own_labels, weight=weight[types], bias=bias[types])
     print(f"accuracy between all {len(names)} types: {np.mean(outputs.argmax(axis=1) == labels):.3f}")
     wrong = [
-        (names[labels[i]], names[outputs[i].argmax()])
-        for i in range(len(labels))
-        if outputs[i].argmax() != labels[i]
+        (names[labels[i]], names[outputs[i].argmax()]) for i in range(len(labels)) if outputs[i].argmax() != labels[i]
     ]
     for (label, decision), times in collections.Counter(wrong).most_common(6):
         print(f"  labeled {label}, decided {decision}: {times} times")
@@ -210,9 +208,7 @@ if available:
         bins = np.linspace(-0.5, 1, 61)
         right.hist(rows, bins, density=True, color=BLUE, alpha=0.6, label="rows of the last layer, all 214")
         pairs = means[np.triu_indices(len(means), 1)]
-        right.hist(
-            pairs, bins, density=True, histtype="step", color=VERMILLION, label=f"class means, {len(means)}"
-        )
+        right.hist(pairs, bins, density=True, histtype="step", color=VERMILLION, label=f"class means, {len(means)}")
         right.axvline(-1 / 213, color="0.3", linewidth=0.8)
         right.set(xlabel="cosine", ylabel="density")
         right.legend()

@@ -25,9 +25,7 @@ network = torch.nn.Sequential(
     torch.nn.ReLU(),
     torch.nn.Linear(32, digits.num_classes),
 )
-loader = torch.utils.data.DataLoader(
-    torch.utils.data.TensorDataset(inputs, labels), batch_size=128, shuffle=True
-)
+loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(inputs, labels), batch_size=128, shuffle=True)
 
 before = ec.measure.measure_model(network, loader, progress=False)
 optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)

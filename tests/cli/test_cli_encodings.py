@@ -45,9 +45,7 @@ def test_encodings_are_listed_with_what_they_need(answer: Answer, capsys: Captur
 
 
 @pytest.mark.parametrize("name", ec.encodings.names())
-def test_every_encoding_is_shown_with_what_its_example_needs(
-    name: str, answer: Answer, capsys: Capture
-) -> None:
+def test_every_encoding_is_shown_with_what_its_example_needs(name: str, answer: Answer, capsys: Capture) -> None:
     assert cli.run(["encodings", name, "--classes", "7"]) == 0
     assert "Gram matrix" in capsys.readouterr().out
     needed = next(entry["needs"] for entry in answer("encodings") if entry["name"] == name)

@@ -17,26 +17,13 @@ Answer = Callable[..., Any]
 
 
 def test_measure_finds_the_exact_minimizer(answer: Answer, capsys: Capture, tmp_path: Path) -> None:
-    problem = ec.ufm.Problem(
-        ec.encodings.one_hot(5), 13, weight_decay=5e-3, feature_decay=2e-3, bias_decay=0.1
-    )
+    problem = ec.ufm.Problem(ec.encodings.one_hot(5), 13, weight_decay=5e-3, feature_decay=2e-3, bias_decay=0.1)
     weight, means, bias = ec.ufm.solve(problem).parameters(7)
     labels = np.repeat(np.arange(5), 13)
     for name, value in (("h", means.T[labels]), ("y", labels), ("w", weight), ("b", bias)):
         np.save(tmp_path / f"{name}.npy", value)
     files = [str(tmp_path / f"{name}.npy") for name in "hywb"]
-    command = [
-        "measure",
-        files[0],
-        "--labels",
-        files[1],
-        "--weight",
-        files[2],
-        "--bias",
-        files[3],
-        "-e",
-        "one-hot",
-    ]
+    command = ["measure", files[0], "--labels", files[1], "--weight", files[2], "--bias", files[3], "-e", "one-hot"]
     found = answer(*command)
     assert found["nc1_trace_ratio"] == pytest.approx(0.0, abs=1e-20)
     assert found["accuracy"] == 1.0
@@ -66,9 +53,7 @@ def test_measure_reads_a_folder_of_shards(answer: Answer, tmp_path: Path) -> Non
         own = features[labels == k]
         spread = np.sqrt(((own - own.mean(axis=0)) ** 2).sum(axis=1).mean())
         assert entry["spread"] == pytest.approx(spread, rel=1e-6)
-        assert entry["norm"] == pytest.approx(
-            np.linalg.norm(own.mean(axis=0) - features.mean(axis=0)), rel=1e-6
-        )
+        assert entry["norm"] == pytest.approx(np.linalg.norm(own.mean(axis=0) - features.mean(axis=0)), rel=1e-6)
     assert [entry["nearest"] for entry in found["classes"]][:2] == [1, 0]
     assert found["closest_pairs"][0]["classes"] == [0, 1]
     gap = np.linalg.norm(features[labels == 0].mean(axis=0) - features[labels == 1].mean(axis=0))

@@ -49,9 +49,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ([*TRAIN, "--classifier", "no.npy"], "classifier: there is no file 'no.npy'"),
     ],
 )
-def test_files_that_cannot_be_read_are_bad_usage(
-    refusal: Refusal, arguments: list[str], message: str
-) -> None:
+def test_files_that_cannot_be_read_are_bad_usage(refusal: Refusal, arguments: list[str], message: str) -> None:
     assert message in " ".join(refusal(*arguments))
 
 
@@ -59,18 +57,13 @@ def test_files_that_cannot_be_read_are_bad_usage(
     ("arguments", "message"),
     [
         ([*PREDICT, "--path", "-o", "a-file/x.svg"], "a-file/x.svg: cannot be written ('a-file' is a file)"),
-        (
-            [*DESIGN, "simplex", "-o", "a-file/c.json"],
-            "a-file/c.json: cannot be written ('a-file' is a file)",
-        ),
+        ([*DESIGN, "simplex", "-o", "a-file/c.json"], "a-file/c.json: cannot be written ('a-file' is a file)"),
         ([*DESIGN, "simplex", "-o", "folder.json"], "folder.json: cannot be written (Is a directory)"),
         ([*MEASURE, "--html", "a-file/x.html"], "a-file: cannot be written ('a-file' is a file)"),
         ([*TRAIN, "--out", "a-file/run"], "a-file/run: cannot be written ('a-file' is a file)"),
     ],
 )
-def test_places_that_cannot_be_written_are_named(
-    refusal: Refusal, arguments: list[str], message: str
-) -> None:
+def test_places_that_cannot_be_written_are_named(refusal: Refusal, arguments: list[str], message: str) -> None:
     error, advice = refusal(*arguments, code=1)
     assert message in error
     assert "give another place" in advice

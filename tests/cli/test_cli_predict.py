@@ -32,11 +32,7 @@ def test_predict_takes_infinity_counts_and_options(answer: Answer) -> None:
     arguments = ["predict", "-e", "label_smoothing", "-O", "smoothing=0.2", "--counts", "100,50,20"]
     found = answer(*arguments, *DECAYS, "--bias-decay", "inf")
     problem = ec.ufm.Problem(
-        ec.encodings.label_smoothing(3, 0.2),
-        [100, 50, 20],
-        weight_decay=5e-3,
-        feature_decay=2e-3,
-        bias_decay=math.inf,
+        ec.encodings.label_smoothing(3, 0.2), [100, 50, 20], weight_decay=5e-3, feature_decay=2e-3, bias_decay=math.inf
     )
     solution = ec.ufm.solve(problem)
     assert found["bias_decay"] == "inf"

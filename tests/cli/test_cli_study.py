@@ -56,14 +56,10 @@ def test_built_in_studies_are_listed(answer: Answer) -> None:
 
 def test_an_executor_that_is_not_there_is_bad_usage(capsys: Capture, tmp_path: Path) -> None:
     assert cli.run(["study", "digits-transition", "--out", str(tmp_path), "--executor", "threads"]) == 2
-    assert (
-        "error: executor: expected one of 'process', 'inline', 'dask', 'submitit'" in capsys.readouterr().err
-    )
+    assert "error: executor: expected one of 'process', 'inline', 'dask', 'submitit'" in capsys.readouterr().err
 
 
-def test_a_study_is_shown_planned_run_for_a_time_and_exported(
-    answer: Answer, capsys: Capture, tmp_path: Path
-) -> None:
+def test_a_study_is_shown_planned_run_for_a_time_and_exported(answer: Answer, capsys: Capture, tmp_path: Path) -> None:
     text = study_of().source.replace('"digits"', '{ name = "digits", counts = 7 }') + 'model = "ufm"\n'
     file, out = tmp_path / "mine.toml", tmp_path / "out"
     file.write_text(text)

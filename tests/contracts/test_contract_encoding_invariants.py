@@ -71,25 +71,16 @@ TRUTHS = {
         lambda k: angle(-1 / (k - 1)),
     ),
     "label-smoothing": Truth(
-        lambda k: k,
-        lambda k: eye_plus(0.64, 0.36 / k, k),
-        lambda k: np.full(k, 1 / k),
-        lambda k: 0.8 * 2**0.5,
+        lambda k: k, lambda k: eye_plus(0.64, 0.36 / k, k), lambda k: np.full(k, 1 / k), lambda k: 0.8 * 2**0.5
     ),
     "scaled-one-hot": Truth(
         lambda k: k, lambda k: eye_plus(36, k - 12, k), lambda k: np.full(k, 6 / k - 1), lambda k: 6 * 2**0.5
     ),
     "one-vs-rest": Truth(
-        lambda k: 1 if k == 2 else k,
-        lambda k: eye_plus(4, k - 4, k),
-        lambda k: np.full(k, 2 / k - 1),
-        lambda k: 8**0.5,
+        lambda k: 1 if k == 2 else k, lambda k: eye_plus(4, k - 4, k), lambda k: np.full(k, 2 / k - 1), lambda k: 8**0.5
     ),
     "hadamard": Truth(
-        lambda k: k,
-        lambda k: {2: 2, 5: 8, 11: 12}[k] * np.eye(k),
-        None,
-        lambda k: (2 * {2: 2, 5: 8, 11: 12}[k]) ** 0.5,
+        lambda k: k, lambda k: {2: 2, 5: 8, 11: 12}[k] * np.eye(k), None, lambda k: (2 * {2: 2, 5: 8, 11: 12}[k]) ** 0.5
     ),
     # Largest distances of 7 bits: 2 words 7 (repetition), 8 words 4 (simplex), 16 words 3 (Hamming).
     "error-correcting": Truth(None, None, None, lambda k: 2 * {2: 7, 5: 4, 11: 3}[k] ** 0.5),
@@ -164,9 +155,7 @@ def test_distance_of_the_nearest_codewords(name: str, k: int, truth: Callable[[i
     assert nearest == pytest.approx(truth(k), abs=1e-9)
 
 
-@pytest.mark.parametrize(
-    "name", ["simplex", "circular", "spherical", "random", "hierarchical", "from-similarity"]
-)
+@pytest.mark.parametrize("name", ["simplex", "circular", "spherical", "random", "hierarchical", "from-similarity"])
 @pytest.mark.parametrize("k", SIZES)
 def test_unit_length(name: str, k: int) -> None:
     np.testing.assert_allclose(np.linalg.norm(example(name, k).codewords, axis=0), 1, rtol=1e-13)

@@ -74,9 +74,7 @@ def test_mean_and_centering(encoding: Encoding) -> None:
         np.testing.assert_allclose(encoding.mean(priors), slow, atol=1e-15 * (1 + np.abs(slow).max()) * k)
         centered = encoding.centered(priors)
         np.testing.assert_allclose(centered.mean(priors), 0, atol=1e-14)
-        np.testing.assert_allclose(
-            centered.codewords, encoding.codewords - np.asarray(slow)[:, None], atol=1e-14
-        )
+        np.testing.assert_allclose(centered.codewords, encoding.codewords - np.asarray(slow)[:, None], atol=1e-14)
         assert centered.classes == encoding.classes
 
 
@@ -175,12 +173,7 @@ def test_bad_outputs(encoding: Encoding) -> None:
 
 def test_bad_priors(encoding: Encoding) -> None:
     k = encoding.num_classes
-    for bad in (
-        np.ones(k),
-        np.full(k + 1, 1 / (k + 1)),
-        np.array([2.0, -1.0] + [0.0] * (k - 2)),
-        [np.nan] * k,
-    ):
+    for bad in (np.ones(k), np.full(k + 1, 1 / (k + 1)), np.array([2.0, -1.0] + [0.0] * (k - 2)), [np.nan] * k):
         with pytest.raises(ArgumentError, match="priors"):
             encoding.mean(bad)
 

@@ -52,12 +52,7 @@ def test_a_framework_that_is_not_there_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("name", "missing"),
-    [
-        ("train.fit", "torch"),
-        ("study.load", "pydantic"),
-        ("study.run", "safetensors"),
-        ("report.report", "jinja2"),
-    ],
+    [("train.fit", "torch"), ("study.load", "pydantic"), ("study.run", "safetensors"), ("report.report", "jinja2")],
 )
 def test_a_part_that_is_not_installed_names_what_brings_it(name: str, missing: str) -> None:
     (said,) = fresh(
@@ -86,9 +81,7 @@ def test_no_help_loads_torch_or_what_draws() -> None:
 
 @pytest.mark.parametrize("module", ["encollapse", "encollapse.report"])
 def test_every_public_name_exists(module: str) -> None:
-    probe = (
-        f"import {module} as m\nfor name in m.__all__:\n    assert getattr(m, name) is not None\nprint('all')"
-    )
+    probe = f"import {module} as m\nfor name in m.__all__:\n    assert getattr(m, name) is not None\nprint('all')"
     assert fresh(probe).strip() == "all"
 
 

@@ -13,9 +13,7 @@ BOTH = ["apt-get update -qq", f"{INSTALL} chromium", f"{INSTALL} dataset-fashion
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 
 
-def asked(
-    folder: Path, *, there: tuple[str, ...], user: int = 0, refused: str = "none"
-) -> tuple[str, list[str]]:
+def asked(folder: Path, *, there: tuple[str, ...], user: int = 0, refused: str = "none") -> tuple[str, list[str]]:
     """What the target prints, and what it asks apt and sudo for, on a machine that has these programs."""
     log = folder / "log"
     stubs = {

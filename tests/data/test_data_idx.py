@@ -55,9 +55,7 @@ def test_fashion_mnist_is_whole() -> None:
     assert ec.data.describe("fashion-mnist").available
 
 
-@pytest.mark.skipif(
-    idx.available("mnist") is None, reason=f"needs {idx.INSTALL['mnist']}, or {idx.ENVIRONMENT}"
-)
+@pytest.mark.skipif(idx.available("mnist") is None, reason=f"needs {idx.INSTALL['mnist']}, or {idx.ENVIRONMENT}")
 def test_mnist_is_whole() -> None:
     data = ec.data.load("mnist")
     assert data.test is not None

@@ -89,10 +89,7 @@ def test_holdout_is_stratified_disjoint_and_complete() -> None:
 
 def test_provenance_says_how_to_get_the_same_again() -> None:
     data = ec.data.load("digits", holdout=0.1, counts=20, seed=2)
-    again = ec.data.load(
-        data.provenance["source"],
-        **{k: data.provenance[k] for k in ("counts", "holdout", "seed")},
-    )
+    again = ec.data.load(data.provenance["source"], **{k: data.provenance[k] for k in ("counts", "holdout", "seed")})
     assert np.array_equal(again.train.inputs, data.train.inputs)
 
 
@@ -101,12 +98,7 @@ def test_npz_brings_inputs_labels_test_set_and_names(tmp_path: Path) -> None:
     inputs, labels = rng.standard_normal((11, 7)), np.array([0, 1, 2, 1, 0, 2, 2, 1, 0, 0, 1])
     path = tmp_path / "mine.npz"
     np.savez(
-        path,
-        inputs=inputs,
-        labels=labels,
-        test_inputs=inputs[:3],
-        test_labels=labels[:3],
-        classes=["a", "b", "c"],
+        path, inputs=inputs, labels=labels, test_inputs=inputs[:3], test_labels=labels[:3], classes=["a", "b", "c"]
     )
     data = ec.data.load(path)
     assert (data.name, data.classes, data.counts.tolist()) == ("mine", ("a", "b", "c"), [4, 4, 3])
@@ -172,11 +164,7 @@ def test_bad_options_are_named(name: str, options: dict[str, Any], words: str) -
 
 @pytest.mark.parametrize(
     ("name", "options", "word"),
-    [
-        (3, {}, "name_or_path"),
-        ("digits", {"counts": [1.5] * 10}, "counts"),
-        ("digits", {"seed": 0.5}, "seed"),
-    ],
+    [(3, {}, "name_or_path"), ("digits", {"counts": [1.5] * 10}, "counts"), ("digits", {"seed": 0.5}, "seed")],
 )
 def test_wrong_types_are_named(name: Any, options: dict[str, Any], word: str) -> None:
     with pytest.raises(ArgumentTypeError, match=word):

@@ -37,10 +37,7 @@ def test_folders_are_recognized_where_they_are(tmp_path: Path) -> None:
 
 def test_descriptions_tell_what_is_there(tmp_path: Path) -> None:
     digits = ec.data.describe("digits")
-    assert (
-        str(digits)
-        == "digits: handwritten digits of scikit-learn; 1797 samples, 10 classes, inputs (1, 8, 8)"
-    )
+    assert str(digits) == "digits: handwritten digits of scikit-learn; 1797 samples, 10 classes, inputs (1, 8, 8)"
     assert (digits.available, digits.options) == (True, ())
     assert "separation" in ec.data.describe("gaussian-mixture").options
     inputs, labels = np.eye(7, 3), np.arange(7) % 2

@@ -82,9 +82,7 @@ def offline() -> bool:
 
 @pytest.mark.skipif(not offline(), reason="needs a machine without internet")
 def test_without_a_network_openml_says_why_and_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(
-        DownloadError, match=r"openml:iris: OpenML cannot be reached.*; connect to the internet, or"
-    ):
+    with pytest.raises(DownloadError, match=r"openml:iris: OpenML cannot be reached.*; connect to the internet, or"):
         ec.data.load("openml:iris", folder=tmp_path)
 
 
@@ -97,9 +95,7 @@ def test_without_a_network_openml_says_why_and_what_to_do(tmp_path: Path) -> Non
         ({"folder": 3}, "folder"),
     ],
 )
-def test_options_of_openml_are_checked_before_anything_is_fetched(
-    options: dict[str, Any], words: str
-) -> None:
+def test_options_of_openml_are_checked_before_anything_is_fetched(options: dict[str, Any], words: str) -> None:
     with pytest.raises((ArgumentError, ArgumentTypeError), match=words):
         ec.data.load("openml:iris", **options)
 
@@ -107,9 +103,7 @@ def test_options_of_openml_are_checked_before_anything_is_fetched(
 def test_tables_become_numbers_column_by_column() -> None:
     import pandas as pd
 
-    table = pd.DataFrame(
-        {"a": [1, None, 3.0], "b": ["x", "y", None], "c": [True, False, True], "d": [5, 7, 9]}
-    )
+    table = pd.DataFrame({"a": [1, None, 3.0], "b": ["x", "y", None], "c": [True, False, True], "d": [5, 7, 9]})
     numbers, rows, note = tables.numbers_of(table, "mean")
     # a with its mean in the gap; b as x, y, missing; c as 0 and 1; d.
     np.testing.assert_array_equal(numbers, [[1, 1, 0, 0, 1, 5], [2, 0, 1, 0, 0, 7], [3, 0, 0, 1, 1, 9]])

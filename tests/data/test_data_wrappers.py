@@ -39,10 +39,7 @@ def test_rules_give_these_counts(rule: dict[str, Any], counts: list[int]) -> Non
 
 
 @settings(max_examples=50, deadline=None)
-@given(
-    ratio=st.floats(1, 1000),
-    available=st.lists(st.integers(1, 5000), min_size=2, max_size=13),
-)
+@given(ratio=st.floats(1, 1000), available=st.lists(st.integers(1, 5000), min_size=2, max_size=13))
 def test_without_a_majority_a_rule_takes_what_the_data_allow(ratio: float, available: list[int]) -> None:
     counts = class_counts({"kind": "exponential", "ratio": ratio}, np.array(available))
     # Rounding may only ever go up to the one sample that every class keeps.
@@ -81,10 +78,7 @@ def test_load_applies_a_rule_and_records_it() -> None:
         ({"kind": "linear"}, "imbalance.kind"),
         ({}, "imbalance.kind"),
         ({"kind": "step"}, "needs 'minority'"),
-        (
-            {"kind": "step", "minority": 3, "ratio": 2},
-            "has no option 'ratio'; it has minority, majority, fraction",
-        ),
+        ({"kind": "step", "minority": 3, "ratio": 2}, "has no option 'ratio'; it has minority, majority, fraction"),
         ({"kind": "step", "minority": 0}, "imbalance.minority"),
         ({"kind": "step", "minority": 99}, "imbalance.minority: expected at most the majority of 80"),
         ({"kind": "step", "minority": 3, "fraction": 1.0}, "imbalance.fraction"),
@@ -118,27 +112,14 @@ def test_a_class_too_small_for_its_rule_is_named() -> None:
         ec.data.load("digits", imbalance={"kind": "explicit", "counts": [9, 9, 9, 9, 200, 9, 9, 9, 9, 9]})
 
 
-@pytest.mark.parametrize(
-    "rules", [{"counts": 5, "per_class": 5}, {"counts": 5, "imbalance": {"kind": "step"}}]
-)
+@pytest.mark.parametrize("rules", [{"counts": 5, "per_class": 5}, {"counts": 5, "imbalance": {"kind": "step"}}])
 def test_rules_for_counts_exclude_each_other(rules: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match=r"counts: counts and .* exclude each other"):
         ec.data.load("digits", **rules)
 
 
 def test_at_most_so_many_of_each_class() -> None:
-    assert ec.data.load("digits", per_class=180).counts.tolist() == [
-        178,
-        180,
-        177,
-        180,
-        180,
-        180,
-        180,
-        179,
-        174,
-        180,
-    ]
+    assert ec.data.load("digits", per_class=180).counts.tolist() == [178, 180, 177, 180, 180, 180, 180, 179, 174, 180]
 
 
 COUNTS = [23, 47, 11, 31]
@@ -158,9 +139,7 @@ def confusion(noisy: Split) -> Any:
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    fraction=st.floats(0, 0.99), seed=st.integers(0, 2**31), kind=st.sampled_from(["symmetric", "pairwise"])
-)
+@given(fraction=st.floats(0, 0.99), seed=st.integers(0, 2**31), kind=st.sampled_from(["symmetric", "pairwise"]))
 def test_noise_changes_exactly_the_share_asked_for(fraction: float, seed: int, kind: str) -> None:
     noisy = with_label_noise(CLEAN, 4, {"kind": kind, "fraction": fraction}, seed)
     table = confusion(noisy)
@@ -228,10 +207,7 @@ def test_load_keeps_the_truth_and_the_test_set_clean() -> None:
         ({"kind": "confusion"}, "needs 'matrix'"),
         ({"kind": "confusion", "matrix": np.eye(3)}, r"label_noise.matrix: expected shape \(4, 4\)"),
         ({"kind": "confusion", "matrix": np.ones((4, 4)) / 3}, "row 0 is no distribution"),
-        (
-            {"kind": "confusion", "matrix": np.diag([1.0, 1, 2, 1]) - np.eye(4)[[2]].T @ np.eye(4)[[3]]},
-            "row 2",
-        ),
+        ({"kind": "confusion", "matrix": np.diag([1.0, 1, 2, 1]) - np.eye(4)[[2]].T @ np.eye(4)[[3]]}, "row 2"),
     ],
 )
 def test_noise_that_cannot_be_is_refused(noise: Any, words: str) -> None:

@@ -13,9 +13,7 @@ from encollapse.errors import ArgumentError, ArgumentTypeError, MemoryLimitError
 
 def test_one_hot_and_its_affine_images() -> None:
     np.testing.assert_array_equal(ec.encodings.one_hot(3).codewords, np.eye(3))
-    np.testing.assert_allclose(
-        ec.encodings.label_smoothing(4, 0.2).codewords, 0.8 * np.eye(4) + 0.05, rtol=1e-15
-    )
+    np.testing.assert_allclose(ec.encodings.label_smoothing(4, 0.2).codewords, 0.8 * np.eye(4) + 0.05, rtol=1e-15)
     np.testing.assert_array_equal(ec.encodings.one_vs_rest(3).codewords, 2 * np.eye(3) - 1)
     scaled = ec.encodings.scaled_one_hot(3, on=5, off=-2).codewords
     np.testing.assert_array_equal(scaled, [[5, -2, -2], [-2, 5, -2], [-2, -2, 5]])

@@ -48,11 +48,7 @@ def test_outputs_that_fit_a_codeword_are_decoded_to_it_where_neither_norm_nor_lo
 
 
 def test_codewords_that_are_no_distributions_decide_nothing_under_cross_entropy() -> None:
-    for encoding in (
-        ec.encodings.simplex(5),
-        ec.encodings.one_vs_rest(5),
-        ec.encodings.scaled_one_hot(5, on=2),
-    ):
+    for encoding in (ec.encodings.simplex(5), ec.encodings.one_vs_rest(5), ec.encodings.scaled_one_hot(5, on=2)):
         with pytest.raises(ArgumentError, match=r"loss: .* no distributions"):
             encoding.decode(np.zeros((2, encoding.code_dim)), loss="cross_entropy")
     with pytest.raises(ArgumentError, match=r"loss: expected one of"):
@@ -73,8 +69,6 @@ def test_a_trained_network_is_scored_by_that_rule_everywhere() -> None:
         right = np.mean(least_divergence(encoding, outputs) == split.labels)
         assert found == pytest.approx(right, abs=1e-12)
         head: dict[str, Any] = {"weight": run.head.weight.detach(), "bias": run.head.bias.detach()}
-        measured = ec.measure.collapse(
-            features, split.labels, **head, encoding=encoding, loss="cross_entropy"
-        )
+        measured = ec.measure.collapse(features, split.labels, **head, encoding=encoding, loss="cross_entropy")
         assert measured.accuracy == pytest.approx(right, abs=1e-12)
         assert right != pytest.approx(np.mean(encoding.decode(outputs) == split.labels), abs=1e-3)

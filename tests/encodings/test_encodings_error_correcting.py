@@ -111,9 +111,7 @@ def test_as_many_classes_as_words() -> None:
 
 
 def test_bad_sizes() -> None:
-    with pytest.raises(
-        ArgumentError, match="code_dim: 17 distinct codewords of ±1 need at least 5 bits, got 4"
-    ):
+    with pytest.raises(ArgumentError, match="code_dim: 17 distinct codewords of ±1 need at least 5 bits, got 4"):
         ec.encodings.error_correcting(17, 4)
     with pytest.raises(ArgumentError, match="seed"):
         ec.encodings.error_correcting(5, 4, seed=-1)

@@ -75,9 +75,7 @@ def test_classes_give_the_order_of_the_columns() -> None:
     straight, ordered = ec.encodings.hierarchical(ANIMALS), ec.encodings.hierarchical(ANIMALS, classes=order)
     assert ordered.classes == tuple(order)
     for k, name in enumerate(order):
-        np.testing.assert_array_equal(
-            ordered.codewords[:, k], straight.codewords[:, straight.classes.index(name)]
-        )
+        np.testing.assert_array_equal(ordered.codewords[:, k], straight.codewords[:, straight.classes.index(name)])
 
 
 def test_leaves_that_are_numbers_are_labels() -> None:

@@ -26,9 +26,7 @@ def test_each_distinct_set_is_a_class() -> None:
     assert encoding.index([]).shape == (0,)
 
 
-@given(
-    sets=st.lists(st.frozensets(st.integers(0, 6)), min_size=2, max_size=30).filter(lambda s: len(set(s)) > 1)
-)
+@given(sets=st.lists(st.frozensets(st.integers(0, 6)), min_size=2, max_size=30).filter(lambda s: len(set(s)) > 1))
 def test_targets_of_samples_are_their_indicator_vectors(sets: list[frozenset[int]]) -> None:
     encoding = ec.encodings.multi_label(sets, 7)
     labels = encoding.index(sets)

@@ -93,11 +93,7 @@ def test_clear_clipping_is_warned_about() -> None:
     ("S", "error", "words"),
     [
         (np.ones((2, 3)), ArgumentError, "square"),
-        (
-            np.array([[1.0, 0.5], [0.25, 1.0]]),
-            ArgumentError,
-            r"symmetric.*S\[0, 1\] = 0.5 and S\[1, 0\] = 0.25",
-        ),
+        (np.array([[1.0, 0.5], [0.25, 1.0]]), ArgumentError, r"symmetric.*S\[0, 1\] = 0.5 and S\[1, 0\] = 0.25"),
         (-np.eye(3), ArgumentError, "no positive eigenvalue"),
         (np.zeros((3, 3)), ArgumentError, "no positive eigenvalue"),
         (np.array([[1.0, np.nan], [np.nan, 1.0]]), ArgumentError, "finite"),

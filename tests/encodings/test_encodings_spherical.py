@@ -57,11 +57,7 @@ def test_irregular_optima_whatever_the_seed(k: int, degrees: float, seed: int) -
 @pytest.mark.parametrize(
     ("k", "q", "degrees"),
     [
-        (
-            7,
-            3,
-            np.degrees(np.arccos(1 / np.tan(np.radians(40)) / np.tan(np.radians(80)))),
-        ),  # Schütte, van der Waerden
+        (7, 3, np.degrees(np.arccos(1 / np.tan(np.radians(40)) / np.tan(np.radians(80))))),  # Schütte, van der Waerden
         (8, 3, np.degrees(np.arccos((2 * 2**0.5 - 1) / 7))),  # square antiprism
         (9, 3, np.degrees(np.arccos(1 / 3))),
         (12, 3, np.degrees(np.arccos(5**-0.5))),  # icosahedron
@@ -103,9 +99,7 @@ def test_soft_maximum_by_blocks(sharpness: float, block: int, monkeypatch: pytes
     units = x / np.linalg.norm(x, axis=1, keepdims=True)
     pairs = np.array([units[a] @ units[b] for a in range(13) for b in range(13) if a != b])
     value, gradient = spreading.soft_maximum(x.ravel(), 5, sharpness)
-    assert value == pytest.approx(
-        pairs.max() + np.log(np.exp(sharpness * (pairs - pairs.max())).sum()) / sharpness
-    )
+    assert value == pytest.approx(pairs.max() + np.log(np.exp(sharpness * (pairs - pairs.max())).sum()) / sharpness)
     assert spreading.largest_cosine(units) == pytest.approx(pairs.max(), abs=1e-15)
     error = check_grad(
         lambda z: spreading.soft_maximum(z, 5, sharpness)[0],

@@ -69,10 +69,7 @@ class Visit:
     """A page, with what it did wrong."""
 
     def __init__(self, browser: "Browser", address: str, **settings: Any) -> None:
-        chosen: dict[str, Any] = {
-            "viewport": {"width": 1280, "height": 720},
-            "reduced_motion": "reduce",
-        } | settings
+        chosen: dict[str, Any] = {"viewport": {"width": 1280, "height": 720}, "reduced_motion": "reduce"} | settings
         context = context_of(browser, chosen)
         context.grant_permissions(["clipboard-read", "clipboard-write"], origin=address)
         self.page: Page = context.new_page()
@@ -80,9 +77,7 @@ class Visit:
         self.address = address
         self.faults: list[str] = []
         self.elsewhere: list[str] = []
-        self.page.on(
-            "console", lambda m: self.faults.append(m.text) if m.type in ("error", "warning") else None
-        )
+        self.page.on("console", lambda m: self.faults.append(m.text) if m.type in ("error", "warning") else None)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("request", lambda request: self._note(request.url))
 

@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 def expect(problem: ec.ufm.Problem) -> dict[str, Any]:
     """What the page should show, from the library called directly."""
     solved = ec.ufm.solve(problem, throw=False)
-    return {
-        "loss": solved.loss,
-        "cosines": solved.geometry.cosines(),
-        "bias": float(np.linalg.norm(solved.bias)),
-    }
+    return {"loss": solved.loss, "cosines": solved.geometry.cosines(), "bias": float(np.linalg.norm(solved.bias))}
 
 
 def problem_of(encoding: Any = None, counts: Any = 100, **changes: Any) -> ec.ufm.Problem:
@@ -32,12 +28,7 @@ def problem_of(encoding: Any = None, counts: Any = 100, **changes: Any) -> ec.uf
 
 def number(page: "Page", name: str) -> float:
     """A number at a glance, as it is written."""
-    text = (
-        page.locator(f"#number-{name}")
-        .inner_text()
-        .replace("\N{MINUS SIGN}", "-")
-        .replace("\N{NO-BREAK SPACE}", "")
-    )
+    text = page.locator(f"#number-{name}").inner_text().replace("\N{MINUS SIGN}", "-").replace("\N{NO-BREAK SPACE}", "")
     times = re.fullmatch(r"(-?[\d.]+)×10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)", text)
     if times:
         return float(times[1]) * 10.0 ** int(times[2].translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")))
@@ -46,9 +37,7 @@ def number(page: "Page", name: str) -> float:
 
 def gram(page: "Page", chart: str = "plot-features") -> np.ndarray:
     """The matrix that a chart shows."""
-    rows = page.evaluate(
-        f"(document.getElementById('{chart}').data?.[0]?.z ?? []).map(row => Array.from(row))"
-    )
+    rows = page.evaluate(f"(document.getElementById('{chart}').data?.[0]?.z ?? []).map(row => Array.from(row))")
     return np.array(rows, dtype=np.float64)
 
 

@@ -35,9 +35,7 @@ def test_every_control_changes_what_it_should(visit: Visit) -> None:
     settle(page, expect(problem_of(five)))
     fill("bias_decay", "0.25")
     settle(page, expect(problem_of(five, bias_decay=0.25)))
-    page.locator("#bias_decay_slider").evaluate(
-        "s => { s.value = 1000; s.dispatchEvent(new Event('input')); }"
-    )
+    page.locator("#bias_decay_slider").evaluate("s => { s.value = 1000; s.dispatchEvent(new Event('input')); }")
     settle(page, expect(problem_of(five, bias_decay=math.inf)))
     page.locator("#bias_decay_slider").evaluate("s => { s.value = 0; s.dispatchEvent(new Event('input')); }")
     settle(page, expect(problem_of(five, bias_decay=0.0)))
@@ -198,8 +196,7 @@ def test_the_keyboard_reaches_every_control_in_order(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "height", "scheme"),
-    [(1280, 720, "light"), (1280, 720, "dark"), (390, 844, "light"), (390, 844, "dark")],
+    ("width", "height", "scheme"), [(1280, 720, "light"), (1280, 720, "dark"), (390, 844, "light"), (390, 844, "dark")]
 )
 def test_it_fits_the_window(browser: "Browser", address: str, width: int, height: int, scheme: Any) -> None:
     one = Visit(browser, address, viewport={"width": width, "height": height}, color_scheme=scheme)

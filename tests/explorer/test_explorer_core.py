@@ -56,9 +56,7 @@ def test_the_picture_is_the_solution(bias_decay: float) -> None:
     features = picture.unpacked(drawn["features"])
     assert np.allclose(features, solved.geometry.cosines(), atol=1e-12)
     products = picture.picture(replace(state, quantity="products", centered=True))
-    assert np.allclose(
-        picture.unpacked(products["features"]), solved.geometry.feature_gram_centered, atol=1e-12
-    )
+    assert np.allclose(picture.unpacked(products["features"]), solved.geometry.feature_gram_centered, atol=1e-12)
     whole = picture.picture(replace(state, quantity="products"))
     assert solved.geometry.classifier_gram is not None
     assert np.allclose(picture.unpacked(whole["classifier"]), solved.geometry.classifier_gram, atol=1e-12)
@@ -234,9 +232,7 @@ def test_a_design_reaches_its_target_in_spite_of_imbalance(target: str) -> None:
     made = designing.design(state)
     assert made["gram_error"] < 1e-9
     assert made["one_hot"] > 0.01
-    assert np.allclose(
-        picture.unpacked(made["target_cosines"]), picture.unpacked(made["reached_cosines"]), atol=1e-8
-    )
+    assert np.allclose(picture.unpacked(made["target_cosines"]), picture.unpacked(made["reached_cosines"]), atol=1e-8)
     codewords = picture.unpacked(made["codewords"])
     assert json.loads(made["file"])["codewords"] == codewords.tolist()
 
@@ -365,9 +361,7 @@ def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
 def test_every_quantity_has_a_formula_and_a_source() -> None:
     texts = tooltips()
     page = (Path(overlay.__file__).parent / "static" / "index.html").read_text(encoding="utf-8")
-    named = set(re.findall(r'data-tip="(\w+)"', page)) | {
-        m["name"] for m in picture.picture(State())["metrics"]
-    }
+    named = set(re.findall(r'data-tip="(\w+)"', page)) | {m["name"] for m in picture.picture(State())["metrics"]}
     assert named <= set(texts)
     assert all(t["text"] and t["formula"] for t in texts.values())
 

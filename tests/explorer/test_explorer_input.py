@@ -42,12 +42,7 @@ def test_a_state_survives_reload_and_travels_in_the_address(visit: Visit, browse
     wanted = expect(problem_of(ec.encodings.label_smoothing(7, 0.3), bias_decay=math.inf))
     settle(page, wanted)
     query = query_of(page)
-    assert query == {
-        "encoding": "label-smoothing",
-        "option.smoothing": "0.3",
-        "classes": "7",
-        "bias_decay": "inf",
-    }
+    assert query == {"encoding": "label-smoothing", "option.smoothing": "0.3", "classes": "7", "bias_decay": "inf"}
     page.reload()
     visit.drawn()
     settle(page, wanted)
@@ -185,10 +180,7 @@ def test_a_geometry_is_drawn_designed_and_saved(visit: Visit) -> None:
     assert made["classes"] == ["cat", "dog", "car", "truck"]
     solved = ec.ufm.solve(
         problem_of(
-            ec.encodings.Encoding(made["codewords"]),
-            [100, 100, 10, 10],
-            feature_decay=1e-5,
-            bias_decay=math.inf,
+            ec.encodings.Encoding(made["codewords"]), [100, 100, 10, 10], feature_decay=1e-5, bias_decay=math.inf
         )
     )
     assert np.allclose(solved.geometry.cosines(), gram(page, "plot-target"), atol=1e-7)

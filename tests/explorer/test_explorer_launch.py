@@ -29,12 +29,7 @@ def server() -> Iterator[str]:
 
 
 def ask(
-    address: str,
-    path: str = "/",
-    *,
-    method: str = "GET",
-    headers: dict[str, str] | None = None,
-    body: bytes = b"",
+    address: str, path: str = "/", *, method: str = "GET", headers: dict[str, str] | None = None, body: bytes = b""
 ) -> tuple[int, dict[str, str], bytes]:
     connection = http.client.HTTPConnection(str(urlsplit(address).netloc), timeout=10)
     connection.request(method, path, body=body or None, headers=headers or {})
@@ -134,15 +129,7 @@ def test_pages_may_fetch_nothing_from_elsewhere(server: str) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [
-        b"",
-        b"[]",
-        b"null",
-        b"{",
-        b'{"client": 1}',
-        b"[" * 100_000,
-        b'{"client": "a", "order": 1e999, "values": {}}',
-    ],
+    [b"", b"[]", b"null", b"{", b'{"client": 1}', b"[" * 100_000, b'{"client": "a", "order": 1e999, "values": {}}'],
 )
 def test_bodies_that_are_no_request_are_refused(server: str, body: bytes) -> None:
     status, _, answer = ask(server, "/api/picture", method="POST", body=body)
@@ -159,9 +146,7 @@ def test_large_bodies_are_refused_before_they_are_read(server: str) -> None:
     assert ask(server, "/api/matrix?name=a.csv", method="POST", body=b"1," * MOST_BYTES)[0] == 413
 
 
-@pytest.mark.parametrize(
-    "previous", [[[1, 2]], [["a", "b", "c"]], [[1e300, 0, 0]], "x", [[]], [[None, 0, 0]]]
-)
+@pytest.mark.parametrize("previous", [[[1, 2]], [["a", "b", "c"]], [[1e300, 0, 0]], "x", [[]], [[None, 0, 0]]])
 def test_a_last_picture_that_is_none_counts_as_none(server: str, previous: object) -> None:
     body = {"client": "a", "order": 1, "values": {"classes": "3"}, "previous": previous}
     status, _, answer = ask(server, "/api/picture", method="POST", body=json.dumps(body).encode())

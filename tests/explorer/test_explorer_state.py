@@ -202,9 +202,7 @@ def test_the_settings_of_one_problem_are_cached_whatever_the_view() -> None:
         ({"loss": "cross_entropy", "encoding": "one-vs-rest"}, "encoding"),
     ],
 )
-def test_problems_that_cannot_be_stated_are_refused_beside_their_field(
-    values: dict[str, Any], field: str
-) -> None:
+def test_problems_that_cannot_be_stated_are_refused_beside_their_field(values: dict[str, Any], field: str) -> None:
     with pytest.raises(FieldError) as caught:
         solution(State(**values))
     assert caught.value.field == field

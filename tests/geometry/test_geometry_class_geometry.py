@@ -180,9 +180,7 @@ def test_comparison_from_its_definition() -> None:
 
 
 def test_comparison_with_itself_is_zero_and_unbalanced_layers_are_seen() -> None:
-    problem = ec.ufm.Problem(
-        ec.encodings.random(5, 3), COUNTS, weight_decay=1e-2, feature_decay=1e-3, bias_decay=0.1
-    )
+    problem = ec.ufm.Problem(ec.encodings.random(5, 3), COUNTS, weight_decay=1e-2, feature_decay=1e-3, bias_decay=0.1)
     g = ec.ufm.solve(problem).geometry
     assert max(row.value for row in ec.compare(g, g).rows if row.value is not None) < 1e-13
     weight, means, bias = ec.ufm.solve(problem).parameters(7)

@@ -92,9 +92,7 @@ def test_torch_and_numpy_give_the_same(dtype: torch.dtype) -> None:
     features, labels = sample()
     tensor = torch.from_numpy(features).to(dtype)
     weight, bias = classifier(K)
-    by_torch = collapse(
-        tensor, torch.from_numpy(labels), weight=torch.from_numpy(weight), bias=torch.from_numpy(bias)
-    )
+    by_torch = collapse(tensor, torch.from_numpy(labels), weight=torch.from_numpy(weight), bias=torch.from_numpy(bias))
     by_numpy = collapse(tensor.double().numpy(), labels, weight=weight, bias=bias)
     for name, value in known(by_numpy).items():
         if name != "floor":
@@ -191,9 +189,7 @@ def test_nearest_mean_of_tightly_collapsed_classes_far_away() -> None:
 
 
 def test_total_collapse_is_a_result() -> None:
-    measured = collapse(
-        np.zeros((10, D)), np.arange(10) % K, weight=np.zeros((K, D)), encoding=ec.encodings.one_hot(K)
-    )
+    measured = collapse(np.zeros((10, D)), np.arange(10) % K, weight=np.zeros((K, D)), encoding=ec.encodings.one_hot(K))
     assert measured.nc1_pinv is None
     assert measured.missing["nc1_pinv"] == "all class means coincide"
     assert measured.bias_to_label_mean == pytest.approx(1 / math.sqrt(K))
@@ -263,11 +259,7 @@ def test_text_and_plain_values() -> None:
     assert len(lines) == 2 + len(MEANINGS)
     assert lines[-1] == "route: one-pass covariance"
     assert "120 samples in 5 classes" in lines[0]
-    starts = {
-        line.index(MEANINGS[name])
-        for line, name in zip(lines[1:-1], VALUES, strict=True)
-        if "none:" not in line
-    }
+    starts = {line.index(MEANINGS[name]) for line, name in zip(lines[1:-1], VALUES, strict=True) if "none:" not in line}
     assert len(starts) == 1
     assert "none: the classifier has 3 outputs for 5 classes" in str(measured)
     again = pickle.loads(pickle.dumps(measured))
@@ -300,10 +292,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
 
 @pytest.mark.parametrize(("changes", "kind", "text"), BAD)
 def test_bad_input_is_named(changes: dict[str, Any], kind: type[Exception], text: str) -> None:
-    arguments: dict[str, Any] = {
-        "features": np.random.default_rng(0).standard_normal((4, D)),
-        "labels": [0, 1, 2, 1],
-    }
+    arguments: dict[str, Any] = {"features": np.random.default_rng(0).standard_normal((4, D)), "labels": [0, 1, 2, 1]}
     with pytest.raises(kind, match=text):
         collapse(**(arguments | changes))
 

@@ -84,9 +84,7 @@ def test_a_right_answer(
     for name, value in found.values.items():
         assert (value is None) == (name in found.missing), name
         assert value is None or np.isfinite(value), name
-    again = (
-        features.double().numpy() if isinstance(features, torch.Tensor) else np.asarray(features, dtype="f8")
-    )
+    again = features.double().numpy() if isinstance(features, torch.Tensor) else np.asarray(features, dtype="f8")
     np.testing.assert_array_equal(again, kept)
 
 

@@ -48,9 +48,7 @@ def test_pairs_over_several_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
             assert found.values[name] == pytest.approx(expected[name], rel=1e-10), (name, rows)
         pairs = [(int(i) // K, int(i) % K) for i in flat[:5]]
         assert [p[:2] for p in found.nearest_pairs(5)] == pairs
-        assert {r["label"]: r["nearest"] for r in found.per_class()} == dict(
-            enumerate(lengths.argmin(axis=1).tolist())
-        )
+        assert {r["label"]: r["nearest"] for r in found.per_class()} == dict(enumerate(lengths.argmin(axis=1).tolist()))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")

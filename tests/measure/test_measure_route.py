@@ -86,9 +86,7 @@ def test_the_route_is_chosen_by_the_memory_it_takes(monkeypatch: pytest.MonkeyPa
     assert collapse(features, labels, covariance=True).route == "one-pass covariance"
 
 
-def test_a_long_product_that_nc1_can_do_without_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_product_that_nc1_can_do_without_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By ``N d²`` beside ``N r (d + r)``, the products of the two routes, once the first takes seconds."""
     rng = np.random.default_rng(5)
     labels = np.arange(101) % 5
@@ -124,18 +122,12 @@ def test_networks_and_shards_take_the_same_routes(tmp_path: Path, convention: st
     head = nn.Linear(D, K, dtype=torch.float64)
     given: dict[str, Any] = {"weight": head.weight.detach(), "bias": head.bias.detach(), "num_classes": K}
     wanted = collapse(features, labels, convention=convention, covariance=False, **given)
-    loader = [
-        (torch.from_numpy(features[i : i + 50]), torch.from_numpy(labels[i : i + 50]))
-        for i in range(0, N, 50)
-    ]
+    loader = [(torch.from_numpy(features[i : i + 50]), torch.from_numpy(labels[i : i + 50])) for i in range(0, N, 50)]
     for number, (x, y) in enumerate(loader):
         np.save(tmp_path / f"{number}.npy", x.numpy())
         np.save(tmp_path / f"{number}.labels.npy", y.numpy())
     options: dict[str, Any] = {"convention": convention, "covariance": False}
-    for found in (
-        measure_model(nn.Sequential(head), loader, **options),
-        measure_shards(tmp_path, **options, **given),
-    ):
+    for found in (measure_model(nn.Sequential(head), loader, **options), measure_shards(tmp_path, **options, **given)):
         assert found.route == "two-pass projected"
         assert found.missing == wanted.missing
         for name, value in wanted.values.items():

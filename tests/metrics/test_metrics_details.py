@@ -93,8 +93,7 @@ def test_which_class_and_which_pair(monkeypatch: pytest.MonkeyPatch) -> None:
             assert row["nearest"] == s.classes[min(others, key=lambda j: others[j])]
             assert row["spread"] == pytest.approx(np.sqrt(np.trace(s.covariances[i])))
             worst = max(
-                (np.trace(s.covariances[i]) + np.trace(s.covariances[j])) / (2 * d**2)
-                for j, d in others.items()
+                (np.trace(s.covariances[i]) + np.trace(s.covariances[j])) / (2 * d**2) for j, d in others.items()
             )
             assert row["cdnv"] == pytest.approx(worst)
 
@@ -120,9 +119,7 @@ def test_centered_cosines_keep_their_digits_beside_a_large_mean() -> None:
         found = geometry.cosines(centered=True)
         np.testing.assert_allclose(found[np.ix_(present, present)], units @ units.T, atol=1e-7)
         assert np.isnan(found[2]).all()
-    np.testing.assert_allclose(
-        measured.cosines([5, 1, 3]), (units @ units.T)[np.ix_([4, 1, 2], [4, 1, 2])], atol=1e-7
-    )
+    np.testing.assert_allclose(measured.cosines([5, 1, 3]), (units @ units.T)[np.ix_([4, 1, 2], [4, 1, 2])], atol=1e-7)
     with pytest.raises(ArgumentError, match="class 2 has no samples"):
         measured.cosines([1, 2])
     with pytest.raises(ArgumentError, match="classes"):

@@ -54,9 +54,7 @@ def statistics_of(features: Array, labels: NDArray[np.int64], num_classes: int =
     return ClassStatistics(means, counts, traces, s.within, by_class)
 
 
-def sample(
-    seed: int, num_classes: int = K, dim: int = D, spread: float = 0.5
-) -> tuple[Array, NDArray[np.int64]]:
+def sample(seed: int, num_classes: int = K, dim: int = D, spread: float = 0.5) -> tuple[Array, NDArray[np.int64]]:
     """Generic imbalanced features about generic means."""
     rng = np.random.default_rng(seed)
     labels = np.repeat(np.arange(num_classes), rng.integers(2, 20, num_classes)).astype(np.int64)
@@ -80,16 +78,12 @@ def values_of(
     dim=st.integers(2, 11),
     convention=st.sampled_from(["default", "class-averaged"]),
 )
-def test_metrics_equal_their_textbook_formulas(
-    seed: int, num_classes: int, dim: int, convention: str
-) -> None:
+def test_metrics_equal_their_textbook_formulas(seed: int, num_classes: int, dim: int, convention: str) -> None:
     features, labels = sample(seed, num_classes, dim)
     weight = np.random.default_rng(seed).standard_normal((num_classes, dim))
     averaging = PRESETS[convention].averaging
     expected = metrics(features, labels, averaging, weight)
-    inputs = MetricInputs(
-        statistics_of(features, labels, num_classes), weight=weight, convention=PRESETS[convention]
-    )
+    inputs = MetricInputs(statistics_of(features, labels, num_classes), weight=weight, convention=PRESETS[convention])
     values, missing = evaluate(inputs)
     assert set(missing) == {"bias_to_label_mean", "label_centering"}
     assert set(values) <= set(expected)
@@ -127,9 +121,7 @@ def test_conventions_agree_on_balanced_data_and_differ_on_imbalanced() -> None:
     by_sample, by_class = values_of(features, labels), values_of(features, labels, "class-averaged")
     assert by_sample == pytest.approx(by_class, rel=1e-12)
     features, labels = sample(7)
-    ratio = (
-        values_of(features, labels)["nc1_pinv"] / values_of(features, labels, "class-averaged")["nc1_pinv"]
-    )
+    ratio = values_of(features, labels)["nc1_pinv"] / values_of(features, labels, "class-averaged")["nc1_pinv"]
     assert abs(ratio - 1) > 0.01
 
 
@@ -139,18 +131,14 @@ def test_total_covariance_is_within_plus_between() -> None:
     centered = s.centered("sample")
     total = np.cov(features.T, ddof=0)
     assert s.within_covariance is not None
-    np.testing.assert_allclose(
-        s.within_covariance + centered.weighted.T @ centered.weighted, total, atol=1e-13
-    )
+    np.testing.assert_allclose(s.within_covariance + centered.weighted.T @ centered.weighted, total, atol=1e-13)
     np.testing.assert_allclose(centered.global_mean, features.mean(axis=0), atol=1e-13)
 
 
 def exact(means: Array, spread: float = 0.0) -> ClassStatistics:
     """Balanced statistics with isotropic noise of variance spread² in each direction."""
     k, d = means.shape
-    return ClassStatistics(
-        means, np.full(k, 3), np.full(k, d * spread**2), spread**2 * np.eye(d), resolution=2.0**-23
-    )
+    return ClassStatistics(means, np.full(k, 3), np.full(k, d * spread**2), spread**2 * np.eye(d), resolution=2.0**-23)
 
 
 def etf(scale: float, shift: float = 0.0) -> Array:

@@ -52,9 +52,7 @@ def test_without_classifier_or_encoding() -> None:
 
 def test_a_single_class_has_no_geometry() -> None:
     counts = np.array([0, 4, 0, 0, 0])
-    missing = reasons(
-        generic(counts=counts), weight=np.eye(K, D), bias=np.zeros(K), mean_codeword=np.zeros(K)
-    )
+    missing = reasons(generic(counts=counts), weight=np.eye(K, D), bias=np.zeros(K), mean_codeword=np.zeros(K))
     assert {"nc1_pinv", "cdnv", "vci", "nc2_etf", "nc2_orthogonal", "unc3", "floor"} <= set(missing)
     assert "only class 1 has samples" in missing["nc1_pinv"]
 
@@ -74,9 +72,7 @@ def test_absent_classes_enter_nothing() -> None:
         chosen = as_convention(convention)
         plain, _ = evaluate(MetricInputs(full, weight, np.ones(K), mean, chosen))
         gapped, _ = evaluate(
-            MetricInputs(
-                with_gap, np.insert(weight, 2, 9.0, axis=0), np.ones(K + 1), np.insert(mean, 2, 1.0), chosen
-            )
+            MetricInputs(with_gap, np.insert(weight, 2, 9.0, axis=0), np.ones(K + 1), np.insert(mean, 2, 1.0), chosen)
         )
         for name in set(plain) - {"label_centering", "balance"}:
             assert gapped[name] == pytest.approx(plain[name], rel=1e-12), name

@@ -70,8 +70,7 @@ def metrics(
         "nc1_normalized": np.trace(s.within) / (np.trace(s.within) + np.trace(s.between)),
         "cdnv": np.mean(
             [
-                (np.trace(s.covariances[i]) + np.trace(s.covariances[j]))
-                / (2 * np.sum((s.means[i] - s.means[j]) ** 2))
+                (np.trace(s.covariances[i]) + np.trace(s.covariances[j])) / (2 * np.sum((s.means[i] - s.means[j]) ** 2))
                 for i, j in pairs
             ]
         ),
@@ -83,8 +82,7 @@ def metrics(
         "nc2_etf_uncentered": shape_distance(s.means @ s.means.T, simplex),
         "nc2_orthogonal": shape_distance(s.means @ s.means.T, np.eye(k)),
         "gnc2_log": np.std([np.log(1 / np.linalg.norm(units[i] - units[j])) for i, j in pairs]),
-        "floor": (np.finfo(features.dtype).eps * max(np.linalg.norm(m) for m in s.means)) ** 2
-        / np.trace(s.between),
+        "floor": (np.finfo(features.dtype).eps * max(np.linalg.norm(m) for m in s.means)) ** 2 / np.trace(s.between),
     }
     if weight is not None:
         result |= _with_classifier(s, features, labels, weight, bias, codewords)
@@ -92,12 +90,7 @@ def metrics(
 
 
 def _with_classifier(
-    s: Moments,
-    features: Array,
-    labels: NDArray[Any],
-    weight: Array,
-    bias: Array | None,
-    codewords: Array | None,
+    s: Moments, features: Array, labels: NDArray[Any], weight: Array, bias: Array | None, codewords: Array | None
 ) -> dict[str, Any]:
     offset = np.zeros(len(weight)) if bias is None else bias
     outputs = np.asarray(features, dtype=np.float64) @ weight.T + offset
@@ -132,9 +125,7 @@ def _with_classifier(
         product = rows @ columns
         target = (np.eye(k) - np.ones((k, k)) / k) / np.sqrt(k - 1)
         result["nc3_alignment"] = np.linalg.norm(product / np.linalg.norm(product) - target)
-        result["nc3_self_duality"] = np.linalg.norm(
-            rows / np.linalg.norm(rows) - columns.T / np.linalg.norm(columns)
-        )
+        result["nc3_self_duality"] = np.linalg.norm(rows / np.linalg.norm(rows) - columns.T / np.linalg.norm(columns))
         result["unc3"] = np.std(
             [w @ m / np.linalg.norm(w) / np.linalg.norm(m) for w, m in zip(rows, columns.T, strict=True)]
         )

@@ -10,9 +10,7 @@ from scipy.optimize import minimize
 from reference.collapse_reference import Array, moments, shape_distance
 
 
-def details(
-    features: Array, labels: NDArray[Any], weight: Array, bias: Array, codewords: Array
-) -> dict[str, float]:
+def details(features: Array, labels: NDArray[Any], weight: Array, bias: Array, codewords: Array) -> dict[str, float]:
     """Every further metric, for one output a class and all classes present."""
     s = moments(features, labels)
     k = len(s.classes)
@@ -56,11 +54,7 @@ def squared_error(
         within += np.sum((least[:-1].T @ (h - mean)) ** 2)
         means += np.sum((least[:-1].T @ mean + least[-1] - e) ** 2)
         apart += np.sum((weight @ h + bias - least[:-1].T @ h - least[-1]) ** 2)
-    return {
-        "mse_nc1": within / count / 2,
-        "mse_nc23": means / count / 2,
-        "mse_perpendicular": apart / count / 2,
-    }
+    return {"mse_nc1": within / count / 2, "mse_nc23": means / count / 2, "mse_perpendicular": apart / count / 2}
 
 
 def nearest_etf(means: Array) -> float:

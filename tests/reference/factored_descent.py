@@ -31,10 +31,7 @@ def lowest(
         value, slope = loss(w @ m + b[:, None])
         value += 0.5 * problem.weight_decay * float((w**2).sum())
         value += 0.5 * problem.feature_decay * float((counts * m**2).sum())
-        parts = [
-            slope @ m.T + problem.weight_decay * w,
-            w.T @ slope + problem.feature_decay * counts * m,
-        ]
+        parts = [slope @ m.T + problem.weight_decay * w, w.T @ slope + problem.feature_decay * counts * m]
         if not no_bias:
             value += 0.5 * problem.bias_decay * float(b @ b)
             parts.append(slope.sum(axis=1) + problem.bias_decay * b)

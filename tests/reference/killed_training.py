@@ -16,13 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-OPTIONS: dict[str, Any] = {
-    "epochs": 12,
-    "finish": 50,
-    "history_every": 7,
-    "tolerance": 0.0,
-    "keep_frames": True,
-}
+OPTIONS: dict[str, Any] = {"epochs": 12, "finish": 50, "history_every": 7, "tolerance": 0.0, "keep_frames": True}
 
 
 def attempt(dataset: Any, result: Path, checkpoint: Path | None) -> int:

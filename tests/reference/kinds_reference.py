@@ -31,9 +31,7 @@ def tag_angle(features: Array, tags: list[tuple[int, ...]], several: tuple[int, 
     """Degrees between the mean of the samples with several tags and the sum of those of the single ones."""
 
     def mean_of(wanted: tuple[int, ...]) -> Array:
-        return np.asarray(
-            np.mean([h for h, own in zip(features, tags, strict=True) if own == wanted], axis=0)
-        )
+        return np.asarray(np.mean([h for h, own in zip(features, tags, strict=True) if own == wanted], axis=0))
 
     alone = sorted({own for own in tags if len(own) == 1})
     center = np.mean([mean_of(own) for own in alone], axis=0)

@@ -14,14 +14,7 @@ from encollapse.study.store.sqlite import Row, Store
 from encollapse.study.study import Study
 from reference.study_folder import COUNTS, write_folder
 
-METRICS = (
-    "nc1_trace_ratio",
-    "nc2_etf",
-    "nc2_orthogonal",
-    "nc3_self_duality",
-    "label_centering",
-    "bias_to_label_mean",
-)
+METRICS = ("nc1_trace_ratio", "nc2_etf", "nc2_orthogonal", "nc3_self_duality", "label_centering", "bias_to_label_mean")
 
 
 def write_full_folder(path: Path, study: Study, *, counts: tuple[int, ...] = COUNTS) -> Store:
@@ -42,17 +35,14 @@ def _fuller(row: Row, number: int) -> tuple[dict[str, Any], list[dict[str, Any]]
     record = dict(row.record)
     if kind != "ufm" and record["comparison"] is not None:
         record["comparison"] = {
-            name: value * 200 if isinstance(value, float) else value
-            for name, value in record["comparison"].items()
+            name: value * 200 if isinstance(value, float) else value for name, value in record["comparison"].items()
         }
     final = {name: level * (1 + place) for place, name in enumerate(METRICS)}
     record["collapse"] = final | {"accuracy": 1 - level, "nc4_agreement": 1 - level / 2, "floor": 1e-6}
     record["test_accuracy"] = 0.95 - level
     record["test_nc4_agreement"] = 0.97 - level
     record["test_balanced_accuracy"] = 0.91 - level
-    record["test_minority_accuracy"] = (
-        0.83 - level if rare_classes(np.array(record["counts"])).any() else None
-    )
+    record["test_minority_accuracy"] = 0.83 - level if rare_classes(np.array(record["counts"])).any() else None
     return record, [_look(epoch, final, record) for epoch in range(0, 60 + 10 * (number % 3), 10)]
 
 

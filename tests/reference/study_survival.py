@@ -45,9 +45,7 @@ class Survival:
     seen_by_kill: list[int] = field(default_factory=list)
 
 
-def survive(
-    folder: Path, *, seeds: int, kills: int, seed: int, finish: int = 30, workers: int = 2
-) -> Survival:
+def survive(folder: Path, *, seeds: int, kills: int, seed: int, finish: int = 30, workers: int = 2) -> Survival:
     """Kill at `kills` moments a study of six trials a seed, resume each time, and check every result at the end.
 
     If a study ends before that many kills, another begins in a fresh folder.
@@ -75,9 +73,7 @@ def survive(
     return done
 
 
-def _torment(
-    file: Path, out: Path, kills: int, generator: random.Random, workers: int, done: Survival
-) -> None:
+def _torment(file: Path, out: Path, kills: int, generator: random.Random, workers: int, done: Survival) -> None:
     """Kill until the study is over or there were enough kills."""
     process = None
     try:

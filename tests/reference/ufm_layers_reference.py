@@ -58,9 +58,7 @@ def brute_force_layers(problem: Any, seed: int, feature_dim: int, restarts: int)
     def function(v: Array) -> tuple[float, Array]:
         value, layers, means, bias = layered_objective(problem, *unpack(v))
         every = [*layers, means, bias] if len(shapes) > depth + 1 else [*layers, means]
-        return value, np.concatenate(
-            [(p * s.reshape(p.shape)).ravel() for p, s in zip(every, sizes, strict=True)]
-        )
+        return value, np.concatenate([(p * s.reshape(p.shape)).ravel() for p, s in zip(every, sizes, strict=True)])
 
     bounds: list[tuple[float | None, None]] = [(None, None)] * ends[-1]
     if problem.features == "relu":
@@ -90,9 +88,7 @@ def sized_problem(module: Any, encoding: Any, counts: Any, share: float, **optio
     decays = options.pop("weight_decay", 7e-3)
     listed = list(decays) if isinstance(decays, list | tuple) else [decays] * depth
     total = int(np.sum(counts)) if np.ndim(counts) else int(counts) * encoding.num_classes
-    size = np.linalg.norm(
-        encoding.codewords * np.sqrt(np.broadcast_to(counts, encoding.num_classes) / total), 2
-    )
+    size = np.linalg.norm(encoding.codewords * np.sqrt(np.broadcast_to(counts, encoding.num_classes) / total), 2)
     # The threshold of M layers is M (M-1)^{(1-M)/(2M)} (N λ_H Π λ_l)^{1/(2M)}.
     factor = depth * max(depth - 1, 1) ** ((1 - depth) / (2 * depth))
     product = (share * size / factor) ** (2 * depth)

@@ -77,9 +77,7 @@ def test_the_page_asks_nothing_of_the_network(page: Page) -> None:
     assert page.fetched == []
     outside = [link for link in page.links if not link.startswith(("#", "data:"))]
     assert outside
-    assert all(
-        re.fullmatch(r"[a-z0-9-]+\.(png|svg|csv)|interactive\.html#[a-z0-9-]+", link) for link in outside
-    )
+    assert all(re.fullmatch(r"[a-z0-9-]+\.(png|svg|csv)|interactive\.html#[a-z0-9-]+", link) for link in outside)
     for found in re.findall(r"url\(([^)]*)\)|@import", page.source):
         assert found.startswith("#")
 
@@ -116,10 +114,7 @@ def test_transition_data_are_those_of_the_records_and_of_the_theory(folder: Path
     assert len(measured) == len(results.done)
     for result in results.done:
         label = result.settings["encoding"]["name"] + (" (code_dim=3)" if "random" in result.label else "")
-        assert (
-            measured[label, result.settings["bias_decay"], result.settings["seed"]]
-            == result.record["mean_cosine"]
-        )
+        assert measured[label, result.settings["bias_decay"], result.settings["seed"]] == result.record["mean_cosine"]
     # One-hot, balanced, closed form: theory.md, section 2, with a = 1/√K and c = t a.
     one_hot = {
         float(row["bias_decay"]): float(row["mean_cosine"])

@@ -185,9 +185,7 @@ def test_axes_of_the_error_map_are_chosen(folder: Path) -> None:
     assert made[0].chart is not None
     (heat,) = made[0].chart.panels[0].marks
     assert isinstance(heat, Heat)
-    largest = max(
-        r.comparison_error("gram_error") or 0.0 for r in done if r.label.startswith(done[0].label[:-1])
-    )
+    largest = max(r.comparison_error("gram_error") or 0.0 for r in done if r.label.startswith(done[0].label[:-1]))
     assert heat.values[0, 0] == largest
     with pytest.raises(ArgumentError, match="does not vary 'epochs'; it varies: 'bias_decay', 'encoding'"):
         error_maps(done, ("epochs", "encoding"))

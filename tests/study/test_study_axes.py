@@ -17,20 +17,14 @@ from reference.study_text import DEFAULTS, HEAD, RUN, study
 
 def test_lists_expand_as_a_product_with_seeds_innermost() -> None:
     made = study(
-        HEAD
-        + DEFAULTS
-        + '[[runs]]\nencoding = ["one-hot", "simplex"]\nbias_decay = [0, 0.5, inf]\nseeds = [3, 5]\n'
+        HEAD + DEFAULTS + '[[runs]]\nencoding = ["one-hot", "simplex"]\nbias_decay = [0, 0.5, inf]\nseeds = [3, 5]\n'
     )
-    keys = [
-        (t.settings["encoding"]["name"], t.settings["bias_decay"], t.settings["seed"]) for t in made.trials
-    ]
+    keys = [(t.settings["encoding"]["name"], t.settings["bias_decay"], t.settings["seed"]) for t in made.trials]
     assert keys == [(e, b, s) for e in ("one-hot", "simplex") for b in (0.0, 0.5, math.inf) for s in (3, 5)]
 
 
 def test_blocks_override_defaults_and_equal_trials_are_one() -> None:
-    made = study(
-        HEAD + DEFAULTS + RUN + RUN + "feature_decay = 2e-3\n" + RUN + "bias_decay = 0.0\nseeds = 0\n"
-    )
+    made = study(HEAD + DEFAULTS + RUN + RUN + "feature_decay = 2e-3\n" + RUN + "bias_decay = 0.0\nseeds = 0\n")
     first, second = (trial.settings for trial in made.trials)
     assert "feature_decay" not in first
     assert first["threshold"] == 0.3
@@ -39,9 +33,7 @@ def test_blocks_override_defaults_and_equal_trials_are_one() -> None:
 
 
 def test_training_options_of_block_and_defaults_are_joined() -> None:
-    made = study(
-        HEAD + DEFAULTS + "train = { finish = 3, tolerance = 0.1 }\n" + RUN + "train = { finish = 7 }\n"
-    )
+    made = study(HEAD + DEFAULTS + "train = { finish = 3, tolerance = 0.1 }\n" + RUN + "train = { finish = 7 }\n")
     assert made.trials[0].settings["train"] == {"finish": 7, "tolerance": 0.1}
 
 
@@ -111,13 +103,9 @@ def test_lists_that_options_take_are_values_and_can_be_axes_when_said() -> None:
     deep, flat = "[['0', '1'], ['2', '3']]", "['0', '1', '2', '3']"
     one = settings_of(f"encoding = {{ name = 'hierarchical', options = {{ tree = {deep} }} }}\n")
     assert [s["encoding"]["options"]["tree"] for s in one] == [[["0", "1"], ["2", "3"]]]
-    two = settings_of(
-        f"encoding = {{ name = 'hierarchical', options = {{ tree = {{ grid = [{deep}, {flat}] }} }} }}\n"
-    )
+    two = settings_of(f"encoding = {{ name = 'hierarchical', options = {{ tree = {{ grid = [{deep}, {flat}] }} }} }}\n")
     assert [s["encoding"]["options"]["tree"] for s in two] == [[["0", "1"], ["2", "3"]], ["0", "1", "2", "3"]]
-    said = settings_of(
-        'encoding = "one-hot"\nmodel = { name = "cnn", options = { channels = { value = [3, 5] } } }\n'
-    )
+    said = settings_of('encoding = "one-hot"\nmodel = { name = "cnn", options = { channels = { value = [3, 5] } } }\n')
     assert [s["model_options"] for s in said] == [{"channels": [3, 5]}]
 
 
@@ -151,11 +139,7 @@ def test_decay_of_parameters_needs_no_feature_decay_and_ignores_it() -> None:
     with pytest.raises(FileFormatError, match="feature_decay: missing"):
         study(HEAD + bare + RUN + 'train = { decay = ["plain", "ufm"] }\n')
     both = settings_of("encoding = 'one-hot'\nthreshold = [0.2, 0.3]\ntrain = { decay = ['ufm', 'plain'] }\n")
-    assert [(s["train"]["decay"], s.get("threshold")) for s in both] == [
-        ("ufm", 0.2),
-        ("plain", None),
-        ("ufm", 0.3),
-    ]
+    assert [(s["train"]["decay"], s.get("threshold")) for s in both] == [("ufm", 0.2), ("plain", None), ("ufm", 0.3)]
 
 
 def test_every_keyword_of_fit_has_one_place() -> None:

@@ -42,9 +42,7 @@ def cluster() -> Iterator[Any]:
 
 
 @pytest.mark.slow
-def test_dask_gives_what_this_process_gives_and_survives_the_death_of_a_worker(
-    cluster: Any, tmp_path: Path
-) -> None:
+def test_dask_gives_what_this_process_gives_and_survives_the_death_of_a_worker(cluster: Any, tmp_path: Path) -> None:
     from distributed import Client
 
     waiting = Waiting(study().trials)
@@ -59,9 +57,7 @@ def test_dask_gives_what_this_process_gives_and_survives_the_death_of_a_worker(
     assert set(ended) == {trial.id for trial in study().trials}
     assert [outcome.error for outcome in ended.values()] == [None] * 6
 
-    results = ec.study.run(
-        study(), out=tmp_path, executor="dask", executor_options=options, progress=False, workers=2
-    )
+    results = ec.study.run(study(), out=tmp_path, executor="dask", executor_options=options, progress=False, workers=2)
     alone = {trial.id: outcome for trial, outcome in outcomes(Waiting(study().trials), "process", 2)}
     for result in results.done:
         expected = alone[result.id].record
@@ -73,9 +69,7 @@ def test_dask_gives_what_this_process_gives_and_survives_the_death_of_a_worker(
 def test_dask_without_a_scheduler_is_said() -> None:
     pytest.importorskip("distributed")
     options = {"address": "tcp://127.0.0.1:1", "timeout": 0.5}
-    with pytest.raises(
-        EncollapseError, match=r"address: no Dask scheduler answers at 'tcp://127\.0\.0\.1:1'"
-    ):
+    with pytest.raises(EncollapseError, match=r"address: no Dask scheduler answers at 'tcp://127\.0\.0\.1:1'"):
         list(outcomes(Waiting(study().trials), "dask", None, options=options))
     with pytest.raises(ArgumentError, match="dask has no option 'adress'; it has: address, timeout"):
         outcomes(Waiting(study().trials), "dask", None, options={"adress": "x"})

@@ -20,17 +20,13 @@ def study(text: str) -> Study:
 
 
 def test_data_of_a_trial_follow_its_seed() -> None:
-    made = study(
-        f'dataset = {STEP}\nencoding = "one-hot"\nthreshold = 0.3\nbias_decay = [0, inf]\nseeds = [3, 5]\n'
-    )
+    made = study(f'dataset = {STEP}\nencoding = "one-hot"\nthreshold = 0.3\nbias_decay = [0, inf]\nseeds = [3, 5]\n')
     drawn: dict[int, list[FloatArray]] = {}
     for trial in made.trials:
         data = dataset_of(trial.settings)
         assert sorted(data.counts) == [3] * 5 + [29] * 5
         drawn.setdefault(trial.settings["seed"], []).append(data.train.inputs)
-        alone = ec.data.load(
-            "digits", imbalance=trial.settings["dataset"]["imbalance"], seed=trial.settings["seed"]
-        )
+        alone = ec.data.load("digits", imbalance=trial.settings["dataset"]["imbalance"], seed=trial.settings["seed"])
         np.testing.assert_array_equal(data.train.inputs, alone.train.inputs)
     for first, second in drawn.values():
         np.testing.assert_array_equal(first, second)
@@ -58,9 +54,7 @@ def test_a_design_that_does_not_exist_is_the_failure_of_its_trial_alone() -> Non
     (group,) = ec.study.plan(made).groups
     assert group.problem is not None
     assert "bias_decay" in group.problem
-    plain = study(
-        f'dataset = {STEP}\nencoding = {{ design = "simplex" }}\nbias_decay = inf\ntrain.decay = "plain"\n'
-    )
+    plain = study(f'dataset = {STEP}\nencoding = {{ design = "simplex" }}\nbias_decay = inf\ntrain.decay = "plain"\n')
     with pytest.raises(UnsupportedError, match="plain"):
         encoding_of(plain.trials[0].settings, counts)
 
@@ -78,13 +72,9 @@ def test_a_design_is_checked(entry: str, text: str) -> None:
         study(f'dataset = "digits"\nencoding = {entry}\nthreshold = 0.3\nbias_decay = inf\n')
 
 
-@pytest.mark.parametrize(
-    "train", ['class_weights = "balanced"', 'loss = "cross_entropy", logit_adjustment = 1']
-)
+@pytest.mark.parametrize("train", ['class_weights = "balanced"', 'loss = "cross_entropy", logit_adjustment = 1'])
 def test_a_loss_that_treats_classes_differently_has_no_predicted_minimum(train: str) -> None:
-    text = (
-        f'dataset = {STEP}\nencoding = "one-hot"\nthreshold = 0.3\nbias_decay = inf\ntrain = {{ {train} }}\n'
-    )
+    text = f'dataset = {STEP}\nencoding = "one-hot"\nthreshold = 0.3\nbias_decay = inf\ntrain = {{ {train} }}\n'
     counts = np.full(10, 7)
     for model in ("mlp", "ufm"):
         (trial,) = study(text + f'model = "{model}"\n').trials

@@ -14,16 +14,7 @@ from encollapse.study.execution.executors import Outcomes, outcomes
 from encollapse.study.execution.queue import Waiting
 from encollapse.study.execution.trial import Work
 from encollapse.study.trials import Trial
-from reference.broken_work import (
-    begets,
-    dies_for_seed_0,
-    dies_once,
-    endless,
-    fails_for_seed_1,
-    fine,
-    slow,
-    telling,
-)
+from reference.broken_work import begets, dies_for_seed_0, dies_once, endless, fails_for_seed_1, fine, slow, telling
 
 
 def trials(count: int, name: str = "digits") -> list[Trial]:

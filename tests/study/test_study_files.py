@@ -22,20 +22,11 @@ from reference.study_text import DEFAULTS, HEAD, RUN, study
         ("feature_decay = 1.0\nthreshold = 1.0", r"block 1: threshold: .*exclude each other"),
         ("seeds = [-1]", r"seeds\[0\]: expected .* got -1"),
         ("seeds = true", r"seeds: expected a whole number, got True"),
-        (
-            "train = { learning_rates = 1.0 }",
-            r"train: .* no option 'learning_rates'; did you mean 'learning_rate'",
-        ),
+        ("train = { learning_rates = 1.0 }", r"train: .* no option 'learning_rates'; did you mean 'learning_rate'"),
         ("train = { seed = 3 }", r"train: seed has a key of its own; write seeds in the block"),
         ("train = { history_every = 3 }", r"write measure = \{ every = ... \} in the block"),
-        (
-            'train = { loss = "msr" }',
-            r"block 1: train: loss: expected one of 'mse', 'cross_entropy', got 'msr'",
-        ),
-        (
-            "train = { learning_rate = [0.1, 0] }",
-            r"train: learning_rate: expected a finite number above 0, got 0",
-        ),
+        ('train = { loss = "msr" }', r"block 1: train: loss: expected one of 'mse', 'cross_entropy', got 'msr'"),
+        ("train = { learning_rate = [0.1, 0] }", r"train: learning_rate: expected a finite number above 0, got 0"),
         ('train = { decay = "decoupled", finish = 3 }', r"train: finish: .* give finish=0"),
         ('train = { optimizer = "lbfgs" }\nepochs = 3', r"train: epochs: optimizer='lbfgs' makes no passes"),
         ("train = { finish = [] }", r"train: expected at least one value"),
@@ -45,10 +36,7 @@ from reference.study_text import DEFAULTS, HEAD, RUN, study
         ),
         ("measure = { every = 0 }", r"measure\.every: expected a whole number above 0, .* got 0"),
         ("measure = { evry = 3 }", r"measure\.evry: no such key; did you mean 'every'\?"),
-        (
-            'measure = { convention = "zhu" }',
-            r"measure\.convention: no convention .* did you mean 'zhu2021'\?",
-        ),
+        ('measure = { convention = "zhu" }', r"measure\.convention: no convention .* did you mean 'zhu2021'\?"),
         ('zip = ["bias_decay"]', r"zip: expected at least two axes"),
         ('zip = ["bias_decay", "nothing"]', r"zip: the block has no axis 'nothing'; it has: dataset, model"),
         (
@@ -63,10 +51,7 @@ from reference.study_text import DEFAULTS, HEAD, RUN, study
         ),
         ('model = { name = "ufm", options = { depth = 3 } }', r"'ufm' is no network and has no options"),
         ('model = { name = "mlp", option = 3 }', r"model\.option: no such key; did you mean 'options'\?"),
-        (
-            'dataset = { name = "no.npz" }',
-            r"dataset: there is no file 'no.npz'; paths start at the study file",
-        ),
+        ('dataset = { name = "no.npz" }', r"dataset: there is no file 'no.npz'; paths start at the study file"),
         ('[[runs]]\nencoding = { file = "no.json" }', r"block 2: encoding: there is no file 'no.json'"),
         ('[[runs]]\nencoding = { file = "no.txt" }', r"block 2: encoding\.file: expected a file ending in"),
         (
@@ -74,18 +59,9 @@ from reference.study_text import DEFAULTS, HEAD, RUN, study
             r"block 2: encoding: expected one of name, file and design",
         ),
         ('dataset = { name = "digits", count = 3 }', r"dataset\.count: no such key; did you mean 'counts'\?"),
-        (
-            'dataset = { name = "digits", counts = [3, 0] }',
-            r"dataset\.counts: expected a whole number above 0",
-        ),
-        (
-            'dataset = { name = "digits", label_noise = 2 }',
-            r"label_noise.*expected a share in \[0, 1\), got 2",
-        ),
-        (
-            'dataset = { name = "digits", label_noise = { fractions = 2 } }',
-            r"label_noise: .* no option 'fractions'",
-        ),
+        ('dataset = { name = "digits", counts = [3, 0] }', r"dataset\.counts: expected a whole number above 0"),
+        ('dataset = { name = "digits", label_noise = 2 }', r"label_noise.*expected a share in \[0, 1\), got 2"),
+        ('dataset = { name = "digits", label_noise = { fractions = 2 } }', r"label_noise: .* no option 'fractions'"),
         ('dataset = { name = "digits", options = { dims = 2 } }', r"no option 'dims'; it has none"),
         (
             'dataset = { name = "gaussian-mixture", options = { dims = 2 } }',
@@ -103,10 +79,7 @@ from reference.study_text import DEFAULTS, HEAD, RUN, study
         ('features = "rel"', r"features: expected 'linear' or 'relu', got 'rel'"),
         ("epochs = 1.5", r"epochs: expected a whole number, got 1\.5"),
         ('[[runs]]\nencoding = "random"', r"block 2: encoding: .* needs the option 'code_dim'"),
-        (
-            '[[runs]]\nencoding = { name = "random", options = { dim = 3 } }',
-            r"block 2: encoding\.options: .* 'dim'",
-        ),
+        ('[[runs]]\nencoding = { name = "random", options = { dim = 3 } }', r"block 2: encoding\.options: .* 'dim'"),
         ('[[runs]]\nencoding = "onehot"', r"block 2: encoding: .* did you mean 'one-hot'\?"),
         ("[[runs]]\nencoding = 3", r"block 2: encoding: expected a name or a table, got 3"),
         ("[[runs]]\nseeds = 0", r"block 2: encoding: missing; give it here or in \[defaults\]"),
@@ -173,10 +146,7 @@ def test_errors_name_the_line(position: int, wrong: str, line: int, key: str) ->
         ('name = "a b"\ntitle = "t"\n' + RUN, "name: expected letters"),
         (HEAD, "runs: missing"),
         (HEAD + RUN, "dataset: missing"),
-        (
-            HEAD + DEFAULTS.replace("threshold = 0.3\n", "") + RUN,
-            "feature_decay: missing; give it, or threshold",
-        ),
+        (HEAD + DEFAULTS.replace("threshold = 0.3\n", "") + RUN, "feature_decay: missing; give it, or threshold"),
         (
             HEAD + DEFAULTS + "feature_decay = 1.0\n" + RUN,
             r"\[defaults\]: threshold: threshold \(t = c√K\) and feature_decay",

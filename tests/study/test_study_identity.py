@@ -91,9 +91,7 @@ def test_a_folder_of_data_may_lie_beside_the_study_file(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
     np.savez(folder / "data.npz", inputs=np.eye(6), labels=np.arange(6) % 3)
-    (tmp_path / "a.toml").write_text(
-        HEAD + DEFAULTS.replace('"digits"', '"mine"') + '[[runs]]\nencoding = "one-hot"\n'
-    )
+    (tmp_path / "a.toml").write_text(HEAD + DEFAULTS.replace('"digits"', '"mine"') + '[[runs]]\nencoding = "one-hot"\n')
     settings = ec.study.load(tmp_path / "a.toml").trials[0].settings
     assert settings["dataset"]["file"] == str(folder)
 
@@ -101,9 +99,7 @@ def test_a_folder_of_data_may_lie_beside_the_study_file(tmp_path: Path) -> None:
 def test_a_folder_is_known_by_the_files_that_are_read(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
-    (tmp_path / "a.toml").write_text(
-        HEAD + DEFAULTS.replace('"digits"', '"mine"') + '[[runs]]\nencoding = "one-hot"\n'
-    )
+    (tmp_path / "a.toml").write_text(HEAD + DEFAULTS.replace('"digits"', '"mine"') + '[[runs]]\nencoding = "one-hot"\n')
 
     def trial() -> Trial:
         return ec.study.load(tmp_path / "a.toml").trials[0]
@@ -125,9 +121,7 @@ def test_a_folder_is_known_by_the_files_that_are_read(tmp_path: Path) -> None:
 
 def test_labels_of_an_array_file_lie_beside_the_study_file_and_count(tmp_path: Path) -> None:
     table = '{ name = "x.npy", options = { labels = "y.npy" } }'
-    (tmp_path / "a.toml").write_text(
-        HEAD + DEFAULTS.replace('"digits"', table) + '[[runs]]\nencoding = "one-hot"\n'
-    )
+    (tmp_path / "a.toml").write_text(HEAD + DEFAULTS.replace('"digits"', table) + '[[runs]]\nencoding = "one-hot"\n')
     np.save(tmp_path / "x.npy", np.eye(6))
     ids = []
     for labels in ([0, 1, 2, 0, 1, 2], [0, 1, 1, 0, 0, 1]):
@@ -141,9 +135,7 @@ def test_labels_of_an_array_file_lie_beside_the_study_file_and_count(tmp_path: P
         ec.study.load(tmp_path / "a.toml")
 
 
-def test_a_network_from_a_file_is_known_by_its_source(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_network_from_a_file_is_known_by_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     text = HEAD + DEFAULTS + '[[runs]]\nencoding = "one-hot"\nmodel = "net.py:Net"\n'
 

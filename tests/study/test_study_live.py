@@ -38,8 +38,7 @@ def test_a_log_has_a_line_a_trial_with_the_time_left_and_a_summary() -> None:
             shown.started(trial)
         shown.add(TRIALS[1], outcome(1e-3))
         shown.add(
-            TRIALS[2],
-            Outcome(None, "Traceback\nencollapse.errors.ArgumentError: counts: no", [], {}, 0.5, "", "", {}),
+            TRIALS[2], Outcome(None, "Traceback\nencollapse.errors.ArgumentError: counts: no", [], {}, 0.5, "", "", {})
         )
         shown.lost(TRIALS[3])
         shown.again(TRIALS[3], lost("gone"))
@@ -60,9 +59,7 @@ def test_a_training_that_stopped_early_is_said_to_have() -> None:
     console, stream = log()
     with display(console) as shown:
         shown.add(TRIALS[1], outcome(2e-2, stationarity=0.3, converged=False))
-        shown.add(
-            TRIALS[2], outcome(3e-2, stationarity=None, converged=False)
-        )  # no loss that could be stationary
+        shown.add(TRIALS[2], outcome(3e-2, stationarity=None, converged=False))  # no loss that could be stationary
         shown.add(TRIALS[3], outcome(1e-3))
     lines = stream.getvalue().splitlines()
     assert ["not stationary" in line for line in lines[1:4]] == [True, False, False]
@@ -84,9 +81,7 @@ def test_a_log_that_is_silent_for_long_says_what_runs(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("width", [60, 90, 160])
 def test_a_terminal_shows_study_trials_and_the_worst_comparison(width: int) -> None:
-    console = Console(
-        file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False
-    )
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
     shown = display(console)
     shown.started(TRIALS[1])
     shown.started(TRIALS[2])

@@ -49,10 +49,7 @@ def test_groups_say_on_which_side_of_the_closed_form_a_trial_lies() -> None:
 
 
 def test_what_cannot_run_is_said_and_not_counted() -> None:
-    text = (
-        TOML
-        + '[[runs]]\nencoding = "one-hot"\nbias_decay = 0\ndataset = { name = "digits", counts = 9999 }\n'
-    )
+    text = TOML + '[[runs]]\nencoding = "one-hot"\nbias_decay = 0\ndataset = { name = "digits", counts = 9999 }\n'
     plan = ec.study.plan(study(text))
     assert plan.groups[-1].problem is not None
     assert "fewer than 9999" in plan.groups[-1].problem

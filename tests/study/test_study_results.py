@@ -129,16 +129,11 @@ def test_a_convention_changes_what_it_should_only(results: ec.study.Results) -> 
 def test_a_study_keeps_the_encoding_files_that_it_was_run_with(tmp_path: Path) -> None:
     code = ec.encodings.random(10, 7, seed=3)
     code.save(tmp_path / "my.json")
-    text = (
-        TOML.partition("[[runs]]")[0]
-        + '[[runs]]\nencoding = { file = "my.json" }\nmodel = "ufm"\nbias_decay = 1\n'
-    )
+    text = TOML.partition("[[runs]]")[0] + '[[runs]]\nencoding = { file = "my.json" }\nmodel = "ufm"\nbias_decay = 1\n'
     (tmp_path / "mine.toml").write_text(text)
     first = ec.study.run(tmp_path / "mine.toml", out=tmp_path / "out", executor="inline", progress=False)
     (tmp_path / "my.json").unlink()
     (tmp_path / "out").rename(tmp_path / "moved")
     again = ec.study.open(tmp_path / "moved")
     assert [result.id for result in again.done] == [result.id for result in first.done]
-    np.testing.assert_array_equal(
-        encoding_of(again.done[0].settings, np.full(10, 7)).codewords, code.codewords
-    )
+    np.testing.assert_array_equal(encoding_of(again.done[0].settings, np.full(10, 7)).codewords, code.codewords)

@@ -52,19 +52,14 @@ def test_running_again_runs_what_is_missing_only(tmp_path: Path, capfd: pytest.C
     assert record["counts"] == [5] * 10
     predicted, measured = first.done[0].geometries()
     assert predicted is not None
-    assert ec.compare(predicted, measured).gram_error == pytest.approx(
-        record["comparison"]["gram_error"], rel=1e-12
-    )
+    assert ec.compare(predicted, measured).gram_error == pytest.approx(record["comparison"]["gram_error"], rel=1e-12)
 
 
 def test_a_failing_trial_is_recorded_and_tried_again_when_asked(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     text = TINY.format(decays="[0]", seeds="[0]")
-    broken = (
-        text
-        + '[[runs]]\nencoding = "one-hot"\nbias_decay = 0\ndataset = { name = "digits", counts = 9999 }\n'
-    )
+    broken = text + '[[runs]]\nencoding = "one-hot"\nbias_decay = 0\ndataset = { name = "digits", counts = 9999 }\n'
     study = parse(broken, "tiny.toml", origin="tiny.toml")
     results = ec.study.run(study, out=tmp_path, executor="inline", progress=False)
     assert len(results.done) == 1
@@ -88,22 +83,11 @@ def test_run_refuses_what_is_not_a_study(tmp_path: Path) -> None:
         ec.study.run(3, out=tmp_path)  # type: ignore[arg-type]
 
 
-def start(
-    folder: Path, *options: str, seeds: Sequence[int] = (0, 1)
-) -> tuple[subprocess.Popen[str], list[str]]:
+def start(folder: Path, *options: str, seeds: Sequence[int] = (0, 1)) -> tuple[subprocess.Popen[str], list[str]]:
     """Start the real command on a study of many trials, as a user does, in its own process group."""
     file = folder / "tiny.toml"
     file.write_text(TINY.format(decays="[0, 0.1, 1, inf]", seeds=list(seeds)))
-    command = [
-        sys.executable,
-        "-m",
-        "encollapse.cli",
-        "study",
-        str(file),
-        "--out",
-        str(folder / "out"),
-        *options,
-    ]
+    command = [sys.executable, "-m", "encollapse.cli", "study", str(file), "--out", str(folder / "out"), *options]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

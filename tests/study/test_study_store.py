@@ -58,11 +58,7 @@ def test_a_damaged_geometry_file_is_named(tmp_path: Path) -> None:
 
 
 def test_arrays_come_back_whatever_their_layout_in_memory(tmp_path: Path) -> None:
-    wanted = {
-        "turned": np.arange(6.0).reshape(2, 3).T,
-        "every other": np.arange(7)[::2],
-        "one": np.array(2.5),
-    }
+    wanted = {"turned": np.arange(6.0).reshape(2, 3).T, "every other": np.arange(7)[::2], "one": np.array(2.5)}
     found = load_arrays(save_arrays(tmp_path / "a.safetensors", wanted))
     assert set(found) == set(wanted)
     for name, value in wanted.items():
@@ -73,9 +69,7 @@ def test_rows_come_back_with_infinity_and_absent_values(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.create()
     trial = next(t for t in study_of().trials if math.isinf(t.settings["bias_decay"]))
-    row = Row(
-        trial.id, trial.settings, "done", {"x": math.nan, "y": [1, 2.5]}, None, 2.0, "a", "b", {"numpy": "1"}
-    )
+    row = Row(trial.id, trial.settings, "done", {"x": math.nan, "y": [1, 2.5]}, None, 2.0, "a", "b", {"numpy": "1"})
     store.keep(row)
     again = store.rows()[trial.id]
     assert again.settings == trial.settings
@@ -116,15 +110,10 @@ def test_folders_without_results_are_refused(tmp_path: Path) -> None:
     ("layout", "message"),
     [
         (99, r"newer encollapse \(layout 99\); update to read it"),
-        (
-            1,
-            r"older encollapse \(layout 1\); give another folder, or delete this one and run the study again",
-        ),
+        (1, r"older encollapse \(layout 1\); give another folder, or delete this one and run the study again"),
     ],
 )
-def test_results_of_another_layout_are_refused_with_what_to_do(
-    layout: int, message: str, tmp_path: Path
-) -> None:
+def test_results_of_another_layout_are_refused_with_what_to_do(layout: int, message: str, tmp_path: Path) -> None:
     store = write_folder(tmp_path, study_of())
     with sqlite3.connect(store.file) as connection:
         connection.execute(f"PRAGMA user_version = {layout}")
@@ -139,9 +128,7 @@ def test_open_gives_trials_in_the_order_of_the_study(tmp_path: Path) -> None:
         connection.execute("DELETE FROM trials WHERE id = ?", (study.trials[1].id,))
     store.keep(failed(study.trials[0], "Traceback\nValueError: nothing"))
     results = ec.study.open(tmp_path)
-    assert [result.id for result in results.trials] == [
-        t.id for t in study.trials if t is not study.trials[1]
-    ]
+    assert [result.id for result in results.trials] == [t.id for t in study.trials if t is not study.trials[1]]
     assert results.missing == (study.trials[1],)
     assert [result.id for result in results.failed] == [study.trials[0].id]
     with pytest.raises(ArgumentError, match="failed and has no record"):
@@ -181,9 +168,7 @@ def test_the_lock_of_a_killed_driver_blocks_nobody(tmp_path: Path) -> None:
         "import sys, time; from encollapse.study.store.sqlite import Store; s = Store(sys.argv[1]); s.create()\n"
         "with s.driver_lock(): print('held', flush=True); time.sleep(60)"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", holder, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", holder, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     store = Store(tmp_path)

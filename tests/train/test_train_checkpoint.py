@@ -19,16 +19,12 @@ DATA = ec.data.load("digits", counts=11, seed=7)
 
 def trained(checkpoint: Path | None, **options: Any) -> Run:
     given: dict[str, Any] = {"epochs": 2, "finish": 4, "checkpoint_seconds": 0.0, "bias_decay": 0.3}
-    return fit(
-        DATA, "one-hot", weight_decay=5e-3, feature_decay=1e-2, checkpoint=checkpoint, **given | options
-    )
+    return fit(DATA, "one-hot", weight_decay=5e-3, feature_decay=1e-2, checkpoint=checkpoint, **given | options)
 
 
 def test_killed_at_random_moments_a_training_ends_bit_for_bit_the_same(tmp_path: Path) -> None:
     script = str(Path(killed_training.__file__))
-    done = subprocess.run(
-        [sys.executable, script, str(tmp_path), "4", "1"], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, script, str(tmp_path), "4", "1"], capture_output=True, text=True, check=True)
     report = json.loads(done.stdout)
     assert report["status"] == 0
     assert report["resumed"] > 0

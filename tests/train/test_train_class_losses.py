@@ -75,9 +75,7 @@ def test_weighted_stationarity_is_the_gradient_of_the_weighted_loss() -> None:
     leaves = [torch.tensor(rng.standard_normal(s)).requires_grad_() for s in ((14, 4), (5, 4), (5,))]
     features, weight, bias = leaves
     loss = 0.5 * (weights * (features @ weight.T + bias - targets).square().sum(1)).mean()
-    loss = loss + 0.5 * (
-        0.2 * weight.square().sum() + 0.03 * features.square().sum() + 0.6 * bias.square().sum()
-    )
+    loss = loss + 0.5 * (0.2 * weight.square().sum() + 0.03 * features.square().sum() + 0.6 * bias.square().sum())
     loss.backward()  # type: ignore[no-untyped-call]
     squares = [float(leaf.grad.square().sum()) for leaf in leaves if leaf.grad is not None]
     total = squares[0] / 0.03 + squares[1] / 0.2 + squares[2] / 1.6
@@ -134,11 +132,7 @@ def test_accuracies_of_the_hold_out_by_class() -> None:
     ("options", "error", "text"),
     [
         ({"class_weights": "even"}, ArgumentError, "class_weights: expected"),
-        (
-            {"class_weights": [1.0, 2.0]},
-            ArgumentError,
-            "class_weights: expected one for each of 10 classes, got 2",
-        ),
+        ({"class_weights": [1.0, 2.0]}, ArgumentError, "class_weights: expected one for each of 10 classes, got 2"),
         ({"class_weights": [1.0] * 9 + [0.0]}, ArgumentError, r"class_weights\[9\]: .* above 0"),
         ({"logit_adjustment": 1.0}, ArgumentError, "logit_adjustment: .* use loss='cross_entropy'"),
         ({"logit_adjustment": -1.0, "loss": "cross_entropy"}, ArgumentError, "logit_adjustment"),

@@ -67,11 +67,7 @@ def assert_same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], tolera
     assert [row["phase"] for row in ours] == [row["phase"] for row in theirs]
     for name in ("loss", "loss_fit", "loss_features", "mean_cosine", "accuracy"):
         np.testing.assert_allclose(
-            [row[name] for row in ours],
-            [row[name] for row in theirs],
-            rtol=tolerance,
-            atol=1e-9,
-            err_msg=name,
+            [row[name] for row in ours], [row[name] for row in theirs], rtol=tolerance, atol=1e-9, err_msg=name
         )
 
 
@@ -82,10 +78,7 @@ def test_interrupted_on_some_devices_a_training_goes_on_with_others_as_if_on_one
     bias_decay: float, weights: str, before: int, after: int, tmp_path: Path
 ) -> None:
     options = {"class_weights": weights}
-    state: dict[str, Any] = options | {
-        "checkpoint": tmp_path / "state.safetensors",
-        "checkpoint_seconds": 0.0,
-    }
+    state: dict[str, Any] = options | {"checkpoint": tmp_path / "state.safetensors", "checkpoint_seconds": 0.0}
     with pytest.raises(KeyboardInterrupt), listening(at_pass(2, interrupt)):
         trained(before, bias_decay, **state)
     resumed = trained(after, bias_decay, **state)
@@ -111,10 +104,7 @@ def test_the_command_line_reaches_the_minimum_with_two_processes(capsys: pytest.
 
 def test_batch_normalization_sees_the_batch_of_both_processes() -> None:
     # Plain steps: Adam makes steps of full size out of gradients that are zero but for rounding.
-    normalized: dict[str, Any] = {
-        "model_options": {"normalization": "batch", "width": 23},
-        "optimizer": "sgd",
-    }
+    normalized: dict[str, Any] = {"model_options": {"normalization": "batch", "width": 23}, "optimizer": "sgd"}
     # 283 = 6 · 47 + 1: the last batch leaves the second process none.
     ours, theirs = (trained(devices, 0.3, **normalized, batch_size=47) for devices in (2, 1))
     assert_same(list(ours.history), list(theirs.history), 1e-4)
@@ -131,10 +121,7 @@ def test_the_death_of_another_process_is_told_at_once() -> None:
         os.kill(second, signal.SIGKILL)
         begun.append(time.monotonic())
 
-    with (
-        pytest.raises(TrainingError, match=r"devices: process 1 of 0 to 1 .* SIGKILL"),
-        listening(at_pass(2, kill)),
-    ):
+    with pytest.raises(TrainingError, match=r"devices: process 1 of 0 to 1 .* SIGKILL"), listening(at_pass(2, kill)):
         trained(2, 1.0)
     assert time.monotonic() - begun[0] < 10
     assert not partners()
@@ -157,9 +144,7 @@ def test_killed_the_first_process_takes_the_other_with_it(tmp_path: Path) -> Non
 def test_processes_that_are_there_already_train_together(tmp_path: Path) -> None:
     # As under torchrun: this process is the first, and the second is joined to it from outside.
     store = FileStore(str(tmp_path / "store"), 2)
-    with subprocess.Popen(
-        [sys.executable, str(Path(joined_training.__file__)), "joined", str(tmp_path)]
-    ) as other:
+    with subprocess.Popen([sys.executable, str(Path(joined_training.__file__)), "joined", str(tmp_path)]) as other:
         with network_of_this_machine():
             distributed.init_process_group("gloo", store=store, rank=0, world_size=2)
         try:

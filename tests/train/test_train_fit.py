@@ -32,9 +32,7 @@ def feature_decay(dataset: Dataset, t: float = T) -> float:
 
 
 def trained(dataset: Dataset = SMALL, encoding: Any = "one-hot", t: float = T, **options: Any) -> Run:
-    return fit(
-        dataset, encoding, weight_decay=WEIGHT_DECAY, feature_decay=feature_decay(dataset, t), **options
-    )
+    return fit(dataset, encoding, weight_decay=WEIGHT_DECAY, feature_decay=feature_decay(dataset, t), **options)
 
 
 def errors(run: Run) -> tuple[float, float]:
@@ -294,9 +292,7 @@ def test_settings_that_exclude_each_other_say_so(options: dict[str, Any], named:
 def test_the_keywords_of_fit_are_known_without_loading_torch() -> None:
     signature = inspect.signature(fit).parameters.values()
     assert tuple(p.name for p in signature if p.kind is p.KEYWORD_ONLY) == KEYWORDS
-    probe = (
-        "import encollapse.train.settings, sys; print([m for m in ('torch', 'sklearn') if m in sys.modules])"
-    )
+    probe = "import encollapse.train.settings, sys; print([m for m in ('torch', 'sklearn') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -57,9 +57,7 @@ def test_features_of_a_module_take_the_place_of_the_inputs(extractor: str, tmp_p
     assert DATA.test is not None
     assert found.test is not None
     weight, bias = (p.detach().double().numpy() for p in (layer.weight, layer.bias))
-    raw = [
-        np.maximum(x.reshape(len(x), 64) @ weight.T + bias, 0) for x in (DATA.train.inputs, DATA.test.inputs)
-    ]
+    raw = [np.maximum(x.reshape(len(x), 64) @ weight.T + bias, 0) for x in (DATA.train.inputs, DATA.test.inputs)]
     train, test = standard(*raw)
     np.testing.assert_allclose(found.train.inputs, train, atol=1e-3)
     np.testing.assert_allclose(found.test.inputs, test, atol=1e-3)
@@ -148,17 +146,12 @@ def test_other_models_train_on_the_data_themselves() -> None:
     ("options", "words"),
     [
         ({}, "model_options: 'frozen' needs 'extractor'"),
-        (
-            {"extractor": "my_extractor.py:Random", "arguments": {"depth": 3}},
-            "model_options.extractor: .*depth",
-        ),
+        ({"extractor": "my_extractor.py:Random", "arguments": {"depth": 3}}, "model_options.extractor: .*depth"),
         ({"extractor": "torch.nn:Identity"}, "Identity gave"),
         ({"extractor": "few.npy"}, "features of 5 samples, and the data go up to sample"),
     ],
 )
-def test_extractors_that_cannot_be_used_are_refused(
-    extractor: str, options: dict[str, Any], words: str
-) -> None:
+def test_extractors_that_cannot_be_used_are_refused(extractor: str, options: dict[str, Any], words: str) -> None:
     np.save("few.npy", np.ones((5, 3)))
     with pytest.raises(ArgumentError, match=words):
         models.prepared("frozen", options, DATA)

@@ -37,15 +37,7 @@ def test_rows_come_at_the_passes_asked_for() -> None:
 
 def test_looking_more_often_does_not_change_the_first_phase() -> None:
     often, seldom = (
-        fit(
-            DATA,
-            "one-hot",
-            weight_decay=5e-3,
-            feature_decay=1e-3,
-            epochs=4,
-            finish=0,
-            history_every=every,
-        )
+        fit(DATA, "one-hot", weight_decay=5e-3, feature_decay=1e-3, epochs=4, finish=0, history_every=every)
         for every in (1, 4)
     )
     assert often.loss == seldom.loss
@@ -74,8 +66,7 @@ def test_samples_kept_away_are_scored_by_output_and_by_nearest_mean() -> None:
     assert dataset.test is not None
     with torch.no_grad():
         train, test = (
-            run.model.features(torch.tensor(split.inputs)).double().numpy()
-            for split in (dataset.train, dataset.test)
+            run.model.features(torch.tensor(split.inputs)).double().numpy() for split in (dataset.train, dataset.test)
         )
         decided = run.model(torch.tensor(dataset.test.inputs)).numpy().argmax(1)
     means = np.stack([train[dataset.train.labels == k].mean(0) for k in range(10)])
@@ -107,21 +98,12 @@ def test_cosine_step_and_constant_have_their_shapes() -> None:
     for done in (0.0, 0.17, 0.5, 0.83, 1.0):
         assert learning_rate("cosine", done) == pytest.approx(math.cos(math.pi * done / 2) ** 2, abs=1e-15)
         assert learning_rate("constant", done) == 1.0
-    assert [learning_rate("step", x) for x in (0.0, 0.33, 0.34, 0.66, 0.67, 1.0)] == [
-        1.0,
-        1.0,
-        0.1,
-        0.1,
-        0.01,
-        0.01,
-    ]
+    assert [learning_rate("step", x) for x in (0.0, 0.33, 0.34, 0.66, 0.67, 1.0)] == [1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
 
 
 @pytest.mark.parametrize("name", sorted(SCHEDULES))
 def test_warm_up_rises_to_the_schedule_and_leaves_it_alone_afterwards(name: str) -> None:
-    rises = [
-        learning_rate(name, x, warm_up=0.2) / learning_rate(name, x) for x in np.linspace(0, 0.2, 41)[:-1]
-    ]
+    rises = [learning_rate(name, x, warm_up=0.2) / learning_rate(name, x) for x in np.linspace(0, 0.2, 41)[:-1]]
     assert 0 < rises[0] < 0.02  # the first step moves
     np.testing.assert_allclose(np.diff(rises), np.diff(rises)[0], rtol=1e-6)
     assert rises[-1] < 1

@@ -78,15 +78,11 @@ def test_plain_decay_is_a_term_of_the_loss_for_every_parameter_but_the_bias() ->
     run = parameters_decayed(decay="plain", epochs=3, finish=10)
     features, outputs, weight = outputs_of(run)
     squares = sum(
-        float(p.detach().double().square().sum())
-        for name, p in run.model.named_parameters()
-        if name != "head.bias"
+        float(p.detach().double().square().sum()) for name, p in run.model.named_parameters() if name != "head.bias"
     )
     fitted = 0.5 * ((outputs - np.eye(10)[SMALL.train.labels]) ** 2).sum(1).mean()
     bias = run.head.bias.detach().double().numpy()
-    assert run.loss == pytest.approx(
-        fitted + 0.5 * WEIGHT_DECAY * squares + 0.05 * (bias**2).sum(), rel=FLOAT32
-    )
+    assert run.loss == pytest.approx(fitted + 0.5 * WEIGHT_DECAY * squares + 0.05 * (bias**2).sum(), rel=FLOAT32)
     assert run.prediction_kind == "effective"
     assert run.prediction is not None
     problem = run.prediction.problem

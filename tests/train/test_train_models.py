@@ -187,11 +187,7 @@ def test_models_that_cannot_be_made_are_refused(name: str, options: dict[str, An
 
 @pytest.mark.parametrize(
     ("name", "options", "word"),
-    [
-        ("mlp", {"width": 2.5}, "width"),
-        ("cnn", {"channels": 3}, "channels"),
-        ("cnn", {"channels": []}, "channels"),
-    ],
+    [("mlp", {"width": 2.5}, "width"), ("cnn", {"channels": 3}, "channels"), ("cnn", {"channels": []}, "channels")],
 )
 def test_options_of_the_wrong_type_are_named(name: str, options: dict[str, Any], word: str) -> None:
     with pytest.raises(ArgumentTypeError, match=rf"model_options\.{word}"):
@@ -205,8 +201,7 @@ def test_convolutions_refuse_what_is_no_image(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("samples", "lengths"),
-    [(60_000, (30, 10)), (2500, (30, 20)), (800, (63, 63)), (190, (100, 264)), (7, (100, 300))],
+    ("samples", "lengths"), [(60_000, (30, 10)), (2500, (30, 20)), (800, (63, 63)), (190, (100, 264)), (7, (100, 300))]
 )
 def test_passes_over_small_sets_are_more(samples: int, lengths: tuple[int, int]) -> None:
     for name in ("cnn", "resnet8", "resnet18", "package.module:Class"):
@@ -258,9 +253,7 @@ def test_each_kind_of_network_reaches_the_minimum(
     # The network that is returned is the one that was measured: nothing depends on who shares a batch.
     inputs, labels = torch.tensor(dataset.train.inputs), dataset.train.labels
     with torch.no_grad():
-        features = (
-            torch.cat([run.model.features(inputs[i : i + 7]) for i in range(0, 200, 7)]).double().numpy()
-        )
+        features = torch.cat([run.model.features(inputs[i : i + 7]) for i in range(0, 200, 7)]).double().numpy()
     means = np.stack([features[labels == k].mean(0) for k in range(10)])
     np.testing.assert_allclose(run.collapse.geometry.feature_gram, means @ means.T, rtol=1e-3, atol=1e-5)
 
@@ -324,9 +317,7 @@ def test_foreign_modules_give_their_features_or_their_output(where: str, folder:
 def test_a_module_itself_is_copied() -> None:
     module = nn.Sequential(nn.Flatten(), nn.Linear(105, 7))
     inputs = torch.rand(11, 3, 7, 5)
-    network = models.build(
-        module, inputs, feature_dim=7, code_dim=3, bias=True, options={"last_layer": False}
-    )
+    network = models.build(module, inputs, feature_dim=7, code_dim=3, bias=True, options={"last_layer": False})
     before = module(inputs)
     with torch.no_grad():
         network.backbone.trunk.get_submodule("module.1").get_parameter("weight").zero_()

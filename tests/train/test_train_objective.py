@@ -56,11 +56,7 @@ def test_objective_of_the_whole_set_is_the_double_sum(bias: bool) -> None:
     s = sample(1, bias)
     by_class = [s["features"].numpy()[k == LABELS] for k in range(K)]
     vector = s["bias"].numpy() if bias else np.zeros(Q)
-    decays = (
-        s["decays"]["weight_decay"],
-        s["decays"]["feature_decay"],
-        s["decays"]["bias_decay"] if bias else 0.0,
-    )
+    decays = (s["decays"]["weight_decay"], s["decays"]["feature_decay"], s["decays"]["bias_decay"] if bias else 0.0)
     slow = sample_objective(s["codewords"], COUNTS, by_class, s["weight"].numpy(), vector, decays)
     assert float(value(s)) == pytest.approx(slow, rel=1e-12)
 

@@ -31,9 +31,7 @@ def gram_error(run: Run) -> float:
     return run.comparison.gram_error
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"loss": "cross_entropy", "bias_decay": 0.0}], ids=["mse", "entropy"]
-)
+@pytest.mark.parametrize("options", [{}, {"loss": "cross_entropy", "bias_decay": 0.0}], ids=["mse", "entropy"])
 def test_a_saddle_of_merged_classes_is_left_for_the_minimum(options: dict[str, Any]) -> None:
     waiting = trained(0.85, leave_saddles=False, finish=60, **options)
     # Every rare class at the merged solution has the residual √π against the threshold c.

@@ -13,9 +13,7 @@ from reference.ufm_reference import brute_force, sample_objective
 BIAS_DECAYS = [0.0, 1e-8, 1e-3, 0.1, 1.0, 1e3, 1e8, math.inf]
 
 
-def random_problem(
-    seed: int, bias_decay: float, *, max_classes: int = 60, learnable: bool = False
-) -> ec.ufm.Problem:
+def random_problem(seed: int, bias_decay: float, *, max_classes: int = 60, learnable: bool = False) -> ec.ufm.Problem:
     """Any shape, counts spread 1:1000, repeated and zero codewords, common offsets, c over six decades."""
     rng = np.random.default_rng(seed)
     k, q = int(rng.integers(2, max_classes + 1)), int(rng.integers(1, max_classes + 20))
@@ -99,9 +97,7 @@ def test_a_wrong_answer_is_not_certified() -> None:
         )
         shrunk = np.clip(singular - c, 0, None)
         outputs, dual = (left * shrunk) @ right, (left * np.minimum(singular, c)) @ right
-        loss, certificate = duality_gap(
-            labels, outputs, dual, float(shrunk.sum()), shift, bias, c, problem.bias_decay
-        )
+        loss, certificate = duality_gap(labels, outputs, dual, float(shrunk.sum()), shift, bias, c, problem.bias_decay)
         assert not certificate.holds
         assert certificate.lower_bound <= solution.loss / labels.scale**2 * (1 + 1e-12)
         assert loss > solution.loss / labels.scale**2
@@ -112,20 +108,14 @@ def test_objective_is_the_double_sum_over_samples() -> None:
     counts = np.array([2, 3, 1, 5, 4])
     encoding = ec.encodings.Encoding(rng.standard_normal((3, 5)))
     problem = ec.ufm.Problem(encoding, counts, weight_decay=0.03, feature_decay=0.002, bias_decay=0.7)
-    weight, means, bias = (
-        rng.standard_normal((3, 7)),
-        rng.standard_normal((7, 5)),
-        rng.standard_normal(3),
-    )
+    weight, means, bias = (rng.standard_normal((3, 7)), rng.standard_normal((7, 5)), rng.standard_normal(3))
     features = [np.tile(means[:, k], (counts[k], 1)) for k in range(5)]
     expected = sample_objective(encoding.codewords, counts, features, weight, bias, (0.03, 0.002, 0.7))
     assert ec.ufm.objective(problem, weight, means, bias) == pytest.approx(expected, rel=1e-13)
 
 
 def test_objective_forbids_a_bias_where_there_is_none() -> None:
-    problem = ec.ufm.Problem(
-        ec.encodings.one_hot(3), 2, weight_decay=0.1, feature_decay=0.1, bias_decay=math.inf
-    )
+    problem = ec.ufm.Problem(ec.encodings.one_hot(3), 2, weight_decay=0.1, feature_decay=0.1, bias_decay=math.inf)
     weight, means = np.ones((3, 2)), np.ones((2, 3))
     assert ec.ufm.objective(problem, weight, means, np.ones(3)) == math.inf
     without = ec.ufm.objective(problem, weight, means)
@@ -145,9 +135,7 @@ def test_the_gauge_does_not_change_the_geometry() -> None:
             means.T @ means, geometry.feature_gram, atol=1e-12 * np.abs(geometry.feature_gram).max()
         )
         assert geometry.class_outputs is not None
-        np.testing.assert_allclose(
-            weight @ means, geometry.class_outputs, atol=1e-12 * np.abs(weight @ means).max()
-        )
+        np.testing.assert_allclose(weight @ means, geometry.class_outputs, atol=1e-12 * np.abs(weight @ means).max())
         np.testing.assert_array_equal(bias, solution.bias)
 
 
@@ -193,9 +181,7 @@ def test_rotating_the_labels_rotates_the_answer(seed: int) -> None:
     one, other = ec.ufm.solve(problem), ec.ufm.solve(rotated)
     assert other.loss == pytest.approx(one.loss, rel=1e-11)
     size = np.abs(one.geometry.feature_gram).max()
-    np.testing.assert_allclose(
-        other.geometry.feature_gram, one.geometry.feature_gram, atol=1e-7 * size + 1e-300
-    )
+    np.testing.assert_allclose(other.geometry.feature_gram, one.geometry.feature_gram, atol=1e-7 * size + 1e-300)
 
 
 def test_large_common_offset_keeps_the_small_directions() -> None:
@@ -217,9 +203,7 @@ def test_residual_that_rises_while_the_value_falls_is_no_end() -> None:
 
 @pytest.mark.parametrize("bias_decay", [1e-3, 1.0, math.inf])
 @pytest.mark.parametrize("signs", [(1, 1), (1, -1), (-1, 1), (-1, -1)])
-def test_a_mean_within_equal_singular_values_keeps_its_sign(
-    signs: tuple[int, int], bias_decay: float
-) -> None:
+def test_a_mean_within_equal_singular_values_keeps_its_sign(signs: tuple[int, int], bias_decay: float) -> None:
     """A square in the plane and a point on each side of it: two of the three centered singular values are equal."""
     square = np.array([[1.0, 0, -1, 0, 0, 0], [0, 1, 0, -1, 0, 0], [0, 0, 0, 0, 0.5, -0.5]])
     encoding = ec.encodings.Encoding(square + np.array([[0.3 * signs[0]], [0.7 * signs[1]], [-0.2]]))

@@ -34,9 +34,7 @@ def test_two_singular_values_of_balanced_one_hot(num_classes: int, factor: float
     n = 11
     weight_decay = 7e-3
     feature_decay = c**2 / (num_classes * n * weight_decay)
-    problem = balanced_one_hot(
-        num_classes, n, bias_decay, weight_decay=weight_decay, feature_decay=feature_decay
-    )
+    problem = balanced_one_hot(num_classes, n, bias_decay, weight_decay=weight_decay, feature_decay=feature_decay)
     solution = ec.ufm.solve(problem)
 
     a = 1 / math.sqrt(num_classes)

@@ -18,17 +18,11 @@ def to_numpy(value: ArrayLike, name: str) -> np.ndarray[Any, Any]:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
         return _tensor_to_numpy(value, name)
-    if (
-        torch is not None
-        and isinstance(value, list | tuple)
-        and isinstance(next(iter(value), None), torch.Tensor)
-    ):
+    if torch is not None and isinstance(value, list | tuple) and isinstance(next(iter(value), None), torch.Tensor):
         value = [to_numpy(item, name) for item in value]  # numpy takes no tensors that require gradients
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         count = int(np.ma.getmaskarray(value).sum())
-        raise ArgumentError(
-            f"{name}: {count} entries are masked; drop or fill the samples they belong to first"
-        )
+        raise ArgumentError(f"{name}: {count} entries are masked; drop or fill the samples they belong to first")
     try:
         array = np.asarray(value)
     except (ValueError, TypeError) as error:
@@ -48,9 +42,7 @@ def require_dense(tensor: Any, name: str) -> None:
         cure = "pad it" if tensor.is_nested else "use .to_dense()"
         raise ArgumentTypeError(f"{name}: expected a dense tensor, got {kind}; {cure}")
     if tensor.is_quantized:
-        raise ArgumentTypeError(
-            f"{name}: expected a tensor of numbers, got {tensor.dtype}; use .dequantize()"
-        )
+        raise ArgumentTypeError(f"{name}: expected a tensor of numbers, got {tensor.dtype}; use .dequantize()")
 
 
 def _tensor_to_numpy(tensor: Any, name: str) -> np.ndarray[Any, Any]:
@@ -61,9 +53,7 @@ def _tensor_to_numpy(tensor: Any, name: str) -> np.ndarray[Any, Any]:
     except TypeError as error:  # a dtype that numpy does not have
         if own.is_floating_point():
             return np.asarray(own.float().numpy())
-        raise ArgumentTypeError(
-            f"{name}: expected numbers that numpy has, got {own.dtype} ({error})"
-        ) from None
+        raise ArgumentTypeError(f"{name}: expected numbers that numpy has, got {own.dtype} ({error})") from None
 
 
 def array(
@@ -72,15 +62,8 @@ def array(
     """Return `value` as float64 with the given shape (``None`` matches any length above zero)."""
     raw = to_numpy(value, name)
     if raw.dtype.kind not in "fiu":
-        raise ArgumentTypeError(
-            f"{name}: expected real numbers, got dtype {raw.dtype}; convert it to float64"
-        )
-    wanted = (
-        "("
-        + ", ".join("any" if s is None else str(s) for s in shape)
-        + ("," if len(shape) == 1 else "")
-        + ")"
-    )
+        raise ArgumentTypeError(f"{name}: expected real numbers, got dtype {raw.dtype}; convert it to float64")
+    wanted = "(" + ", ".join("any" if s is None else str(s) for s in shape) + ("," if len(shape) == 1 else "") + ")"
     hint = f" = {axes}" if axes else ""
     if raw.ndim != len(shape) or any(s is not None and s != r for s, r in zip(shape, raw.shape, strict=True)):
         raise ArgumentError(f"{name}: expected shape {wanted}{hint}, got {raw.shape}")
@@ -130,9 +113,7 @@ def nonnegative(value: Any, name: str, *, allow_infinity: bool = False, why: str
 def integer(value: Any, name: str, *, minimum: int, maximum: int | None = None, why: str = "") -> int:
     """Return a whole number within bounds; booleans and floats are refused."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
-        raise ArgumentTypeError(
-            f"{name}: expected a whole number, got {value!r} of type {type(value).__name__}"
-        )
+        raise ArgumentTypeError(f"{name}: expected a whole number, got {value!r} of type {type(value).__name__}")
     number = int(value)
     if number < minimum or (maximum is not None and number > maximum):
         bounds = f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
@@ -144,9 +125,7 @@ def integer(value: Any, name: str, *, minimum: int, maximum: int | None = None, 
 def flag(value: Any, name: str) -> bool:
     """Return a bool; other values, which have a truth of their own, are refused."""
     if not isinstance(value, (bool, np.bool_)):
-        raise ArgumentTypeError(
-            f"{name}: expected True or False, got {value!r} of type {type(value).__name__}"
-        )
+        raise ArgumentTypeError(f"{name}: expected True or False, got {value!r} of type {type(value).__name__}")
     return bool(value)
 
 
@@ -155,8 +134,7 @@ def choice(value: Any, name: str, options: Sequence[str]) -> str:
     if value not in options:
         meant = did_you_mean(value, options)
         raise ArgumentError(
-            f"{name}: expected one of {', '.join(map(repr, options))}, got {value!r}"
-            + (meant and f"; {meant}")
+            f"{name}: expected one of {', '.join(map(repr, options))}, got {value!r}" + (meant and f"; {meant}")
         )
     return str(value)
 
@@ -171,9 +149,7 @@ def class_counts(value: Any, num_classes: int, name: str = "counts") -> IntArray
     """Return samples per class ``(K,)``: an int means balanced; every class needs at least one."""
     raw = to_numpy(value, name)
     if raw.dtype.kind not in "iu":
-        raise ArgumentTypeError(
-            f"{name}: expected whole numbers, got dtype {raw.dtype}; convert with .astype(int)"
-        )
+        raise ArgumentTypeError(f"{name}: expected whole numbers, got dtype {raw.dtype}; convert with .astype(int)")
     if raw.ndim == 0:
         raw = np.full(num_classes, raw)
     if raw.shape != (num_classes,):

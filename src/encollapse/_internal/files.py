@@ -64,9 +64,7 @@ def _writing(path: Path) -> Iterator[None]:
         blocking = next((p for p in (path, *path.parents) if p.exists()), path)
         file = blocking.is_file() and (blocking != path or isinstance(error, FileExistsError))
         reason = f"{str(blocking)!r} is a file" if file else error.strerror or str(error)
-        refused = WriteError(
-            f"{path}: cannot be written ({reason}); give another place, or make room or rights there"
-        )
+        refused = WriteError(f"{path}: cannot be written ({reason}); give another place, or make room or rights there")
         refused.strerror = reason
         raise refused from None
 

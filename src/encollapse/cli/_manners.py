@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from encollapse.errors import (
-    ArgumentError,
-    ArgumentTypeError,
-    EncollapseError,
-    EncollapseWarning,
-    FileFormatError,
-)
+from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseError, EncollapseWarning, FileFormatError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -41,8 +41,6 @@ LayerDecays = Annotated[
         help="λ_W, regularization of the last layer's weight; with --depth, one number for all layers or one for each.",
     ),
 ]
-FeatureDecay = Annotated[
-    float, typer.Option(help="λ_H, regularization of the sum over all samples' features.")
-]
+FeatureDecay = Annotated[float, typer.Option(help="λ_H, regularization of the sum over all samples' features.")]
 BiasDecay = Annotated[float, typer.Option(help="λ_b, regularization of the bias; inf means no bias.")]
 Counts = Annotated[str | None, typer.Option(metavar="N,N,...", help="Samples of each class.")]

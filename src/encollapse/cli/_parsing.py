@@ -134,9 +134,7 @@ def parse_weights(text: str | None) -> str | list[float] | None:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise ArgumentError(
-            f"class_weights: expected balanced, or numbers with commas between, got {text!r}"
-        ) from None
+        raise ArgumentError(f"class_weights: expected balanced, or numbers with commas between, got {text!r}") from None
 
 
 def parse_data(given: list[str] | None, named: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,12 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from encollapse.cli._manners import show
-from encollapse.cli._options import (
-    BiasDecay,
-    FeatureDecay,
-    Json,
-    WeightDecay,
-)
+from encollapse.cli._options import BiasDecay, FeatureDecay, Json, WeightDecay
 from encollapse.cli._parsing import parse_counts, parse_matrix
 
 
@@ -22,8 +17,7 @@ def design(
     target: Annotated[
         str,
         typer.Option(
-            metavar="FILE|NAME",
-            help="Gram matrix (K, K) as .npy, .npz or .safetensors, or simplex or orthogonal.",
+            metavar="FILE|NAME", help="Gram matrix (K, K) as .npy, .npz or .safetensors, or simplex or orthogonal."
         ),
     ],
     counts: Annotated[str, typer.Option(metavar="N,N,...", help="Samples of each class.")],
@@ -34,9 +28,7 @@ def design(
     code_dim: Annotated[int | None, typer.Option(help="Number of outputs; default one a class.")] = None,
     like: Annotated[
         str | None,
-        typer.Option(
-            help="Give the target a size: one_hot (default for frames), unit_codewords or unit_outputs."
-        ),
+        typer.Option(help="Give the target a size: one_hot (default for frames), unit_codewords or unit_outputs."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -60,9 +52,7 @@ def design(
     saved = str(encoding.save(out))
     aim = geometry.ClassGeometry(wanted, sizes)
     show(
-        lambda: console.design_table(solution, aim, saved),
-        lambda: records.design_record(solution, aim, saved),
-        as_json,
+        lambda: console.design_table(solution, aim, saved), lambda: records.design_record(solution, aim, saved), as_json
     )
     if not solution.status.success:
         raise typer.Exit(1)

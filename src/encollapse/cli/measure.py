@@ -16,9 +16,7 @@ from encollapse.errors import ArgumentError
 def measure(
     features: Annotated[
         Path,
-        typer.Argument(
-            help="Features, one row a sample: .npy, .npz, .safetensors, .parquet, or a folder of them."
-        ),
+        typer.Argument(help="Features, one row a sample: .npy, .npz, .safetensors, .parquet, or a folder of them."),
     ],
     labels: Annotated[
         Path | None,
@@ -27,23 +25,17 @@ def measure(
     weight: Annotated[Path | None, typer.Option(help="Weight (q, d) of the last layer.")] = None,
     bias: Annotated[Path | None, typer.Option(help="Bias (q,) of the last layer.")] = None,
     encoding: Annotated[
-        str | None,
-        typer.Option("--encoding", "-e", help="Encoding it was trained toward: a name or a file."),
+        str | None, typer.Option("--encoding", "-e", help="Encoding it was trained toward: a name or a file.")
     ] = None,
     option: EncodingOptions = None,
     loss: Annotated[
-        str,
-        typer.Option(help="What it was trained with, mse or cross_entropy: it decides between codewords."),
+        str, typer.Option(help="What it was trained with, mse or cross_entropy: it decides between codewords.")
     ] = "mse",
     classes: Annotated[int | None, typer.Option(help="Number of classes; default largest label + 1.")] = None,
     convention: Annotated[str, typer.Option(help="Averaging and scaling choices, by name.")] = "default",
-    key: Annotated[
-        str | None, typer.Option(help="Name of the features in a file that holds several arrays.")
-    ] = None,
+    key: Annotated[str | None, typer.Option(help="Name of the features in a file that holds several arrays.")] = None,
     label_key: Annotated[str | None, typer.Option(help="Name of the labels in such a file.")] = None,
-    workers: Annotated[
-        int, typer.Option(help="Processes that read, one thread each; 0 is this one alone.")
-    ] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that read, one thread each; 0 is this one alone.")] = 0,
     covariance: Annotated[
         bool | None,
         typer.Option(
@@ -51,9 +43,7 @@ def measure(
             help="Gather the covariance, which vci needs; default: within 4 GiB, unless it takes far longer than NC1.",
         ),
     ] = None,
-    per_class: Annotated[
-        bool, typer.Option("--per-class", help="Add every class and the closest pairs.")
-    ] = False,
+    per_class: Annotated[bool, typer.Option("--per-class", help="Add every class and the closest pairs.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write a page with figures to this .html file.")] = None,
     as_json: Json = False,
 ) -> None:

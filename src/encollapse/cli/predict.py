@@ -8,15 +8,7 @@ from typing import Annotated
 import typer
 
 from encollapse.cli._manners import show
-from encollapse.cli._options import (
-    BiasDecay,
-    Counts,
-    EncodingName,
-    EncodingOptions,
-    FeatureDecay,
-    Json,
-    LayerDecays,
-)
+from encollapse.cli._options import BiasDecay, Counts, EncodingName, EncodingOptions, FeatureDecay, Json, LayerDecays
 from encollapse.cli._parsing import parse_counts, parse_decays, parse_encoding
 from encollapse.errors import ArgumentError
 
@@ -30,20 +22,14 @@ def predict(
     samples_per_class: Annotated[int | None, typer.Option(help="Samples of every class (balanced).")] = None,
     counts: Counts = None,
     option: EncodingOptions = None,
-    feature_dim: Annotated[
-        int | None, typer.Option(help="Dimension of the features; default wide enough.")
-    ] = None,
+    feature_dim: Annotated[int | None, typer.Option(help="Dimension of the features; default wide enough.")] = None,
     loss: Annotated[str, typer.Option(help="mse or cross_entropy.")] = "mse",
     depth: Annotated[int, typer.Option(help="Weight layers on top of the features.")] = 1,
     features: Annotated[str, typer.Option(help="linear, or relu: no entry below 0.")] = "linear",
-    path: Annotated[
-        bool, typer.Option("--path", help="Print the transition over λ_b from 0 to ∞ instead.")
-    ] = False,
+    path: Annotated[bool, typer.Option("--path", help="Print the transition over λ_b from 0 to ∞ instead.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", "-o", help="With --path: draw it into this .svg, .png or .pdf, its data beside."
-        ),
+        typer.Option("--out", "-o", help="With --path: draw it into this .svg, .png or .pdf, its data beside."),
     ] = None,
     as_json: Json = False,
 ) -> None:

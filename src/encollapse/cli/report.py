@@ -19,9 +19,7 @@ def report(
     ] = None,
     export: Annotated[
         str | None,
-        typer.Option(
-            metavar="FORMAT", help="Write tables of all trials and histories instead: csv or parquet."
-        ),
+        typer.Option(metavar="FORMAT", help="Write tables of all trials and histories instead: csv or parquet."),
     ] = None,
     error_map: Annotated[
         str | None,

@@ -16,23 +16,16 @@ from encollapse.errors import ArgumentError
 def study(
     name: Annotated[
         str | None,
-        typer.Argument(
-            metavar="NAME|FILE", help="A built-in study, or a .toml file.", autocompletion=named("study")
-        ),
+        typer.Argument(metavar="NAME|FILE", help="A built-in study, or a .toml file.", autocompletion=named("study")),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of the results; default runs/NAME.")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Trials at a time, one thread each; default one a CPU.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the results; default runs/NAME.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Trials at a time, one thread each; default one a CPU.")] = None,
     executor: Annotated[str, typer.Option(help="process, inline, dask or submitit.")] = "process",
     address: Annotated[
         str | None, typer.Option(help="Dask scheduler, such as tcp://host:8786; default: processes here.")
     ] = None,
     executor_option: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Parameter of dask or submitit; may be repeated."),
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Parameter of dask or submitit; may be repeated.")
     ] = None,
     retries: Annotated[int, typer.Option(help="How often a failed trial is tried again at once.")] = 0,
     rerun_failed: Annotated[
@@ -42,12 +35,10 @@ def study(
         float | None, typer.Option(help="Time after which no trial is begun; the rest is for the next call.")
     ] = None,
     grace: Annotated[
-        float | None,
-        typer.Option(help="Seconds after that for trials that still run; default: till they end."),
+        float | None, typer.Option(help="Seconds after that for trials that still run; default: till they end.")
     ] = None,
     dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Say what would run, what the theory predicts and how long it takes."),
+        bool, typer.Option("--dry-run", help="Say what would run, what the theory predicts and how long it takes.")
     ] = False,
     source: Annotated[bool, typer.Option("--show", help="Print the study file and leave.")] = False,
     names: Annotated[bool, typer.Option("--list", help="List the built-in studies and leave.")] = False,

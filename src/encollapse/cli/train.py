@@ -9,13 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from encollapse.cli._manners import show
-from encollapse.cli._options import (
-    BiasDecay,
-    EncodingName,
-    EncodingOptions,
-    Json,
-    named,
-)
+from encollapse.cli._options import BiasDecay, EncodingName, EncodingOptions, Json, named
 from encollapse.cli._parsing import (
     parse_counts,
     parse_data,
@@ -44,9 +38,7 @@ def train(
         ),
     ],
     encoding: EncodingName,
-    weight_decay: Annotated[
-        float, typer.Option(help="λ_W; under plain and decoupled decay the λ of all parameters.")
-    ],
+    weight_decay: Annotated[float, typer.Option(help="λ_W; under plain and decoupled decay the λ of all parameters.")],
     feature_decay: Annotated[
         float | None, typer.Option(help="λ_H, on the sum over all samples' features; for --decay ufm alone.")
     ] = None,
@@ -57,45 +49,30 @@ def train(
         str | None,
         _data(
             metavar="KIND:NAME=VALUE,...",
-            help="Counts by a rule: step:majority=90,minority=9 or exponential:ratio=20 or "
-            "geometric:first=90,last=9.",
+            help="Counts by a rule: step:majority=90,minority=9 or exponential:ratio=20 or geometric:first=90,last=9.",
         ),
     ] = None,
     label_noise: Annotated[
-        str | None,
-        _data(
-            metavar="SHARE",
-            help="Share of wrong labels in every class: 0.2, or pairwise:fraction=0.2.",
-        ),
+        str | None, _data(metavar="SHARE", help="Share of wrong labels in every class: 0.2, or pairwise:fraction=0.2.")
     ] = None,
-    holdout: Annotated[
-        float | None,
-        _data(help="Fraction of every class kept away as test set."),
-    ] = None,
+    holdout: Annotated[float | None, _data(help="Fraction of every class kept away as test set.")] = None,
     data_option: Annotated[
         list[str] | None,
         _data(
-            metavar="NAME=VALUE",
-            help="Another option of the data, such as per_class=50 or seed=3; may be repeated.",
+            metavar="NAME=VALUE", help="Another option of the data, such as per_class=50 or seed=3; may be repeated."
         ),
     ] = None,
     model: Annotated[
         str,
         _network(
-            help="mlp, cnn, resnet8, resnet18, frozen, or a class of yours: package.module:Class or file.py:Class.",
+            help="mlp, cnn, resnet8, resnet18, frozen, or a class of yours: package.module:Class or file.py:Class."
         ),
     ] = "mlp",
     model_option: Annotated[
         list[str] | None,
-        _network(
-            metavar="NAME=VALUE",
-            help="Option of the network, such as width=64; may be repeated.",
-        ),
+        _network(metavar="NAME=VALUE", help="Option of the network, such as width=64; may be repeated."),
     ] = None,
-    feature_dim: Annotated[
-        int | None,
-        _network(help="Number of features; default 64 or wide enough."),
-    ] = None,
+    feature_dim: Annotated[int | None, _network(help="Number of features; default 64 or wide enough.")] = None,
     features: Annotated[str, _network(help="Last features: linear or relu.")] = "linear",
     classifier: Annotated[
         str,
@@ -105,43 +82,29 @@ def train(
         ),
     ] = "trained",
     decay: Annotated[
-        str,
-        _training(
-            help="ufm: last layer and features; plain: all parameters, in the loss; decoupled: as AdamW.",
-        ),
+        str, _training(help="ufm: last layer and features; plain: all parameters, in the loss; decoupled: as AdamW.")
     ] = "ufm",
     loss: Annotated[str, _training(help="mse or cross_entropy.")] = "mse",
     class_weights: Annotated[
-        str | None,
-        _training(metavar="balanced|X,X,...", help="Factors of the classes' losses; balanced: N/(K n_k)."),
+        str | None, _training(metavar="balanced|X,X,...", help="Factors of the classes' losses; balanced: N/(K n_k).")
     ] = None,
     logit_adjustment: Annotated[
-        float | None,
-        _training(metavar="TAU", help="Add TAU log(class frequency) to the outputs inside cross_entropy."),
+        float | None, _training(metavar="TAU", help="Add TAU log(class frequency) to the outputs inside cross_entropy.")
     ] = None,
     optimizer: Annotated[
         str | None,
-        _training(
-            help="adam (default), adamw (default under decoupled decay), sgd, or lbfgs: no minibatches.",
-        ),
+        _training(help="adam (default), adamw (default under decoupled decay), sgd, or lbfgs: no minibatches."),
     ] = None,
-    schedule: Annotated[
-        str | None,
-        _training(help="one_cycle (default), cosine, step or constant."),
-    ] = None,
+    schedule: Annotated[str | None, _training(help="one_cycle (default), cosine, step or constant.")] = None,
     learning_rate: Annotated[float | None, _training(help="Peak of the schedule.")] = None,
     warm_up: Annotated[
-        float | None,
-        _training(metavar="SHARE", help="Share of the passes over which the learning rate rises first."),
+        float | None, _training(metavar="SHARE", help="Share of the passes over which the learning rate rises first.")
     ] = None,
     momentum: Annotated[float | None, _training(help="Of sgd; default 0.9.")] = None,
     nesterov: Annotated[bool, _training("--nesterov", help="Nesterov's form of sgd's momentum.")] = False,
     batch_size: Annotated[int | None, _training(help="Samples in a step; default 64.")] = None,
     epochs: Annotated[int | None, _training(help="Passes over minibatches.")] = None,
-    finish: Annotated[
-        int | None,
-        _training(help="Most iterations of L-BFGS on the whole set afterwards."),
-    ] = None,
+    finish: Annotated[int | None, _training(help="Most iterations of L-BFGS on the whole set afterwards.")] = None,
     tolerance: Annotated[
         float | None,
         _training(
@@ -152,40 +115,24 @@ def train(
         bool, _training("--stay-at-saddles", help="Do not step off a saddle at which L-BFGS waits.")
     ] = False,
     precision: Annotated[
-        str | None,
-        _training(
-            help="Of the minibatches: 32-true (default), bf16-mixed, or 16-mixed on a GPU.",
-        ),
+        str | None, _training(help="Of the minibatches: 32-true (default), bf16-mixed, or 16-mixed on a GPU.")
     ] = None,
     seed: Annotated[int, _training(help="Decides initial values and order.")] = 0,
     device: Annotated[str, _training(help="auto, cpu, gpu, cuda or mps.")] = "auto",
-    devices: Annotated[
-        int, _training(help="How many of them train one network together, a process each.")
-    ] = 1,
+    devices: Annotated[int, _training(help="How many of them train one network together, a process each.")] = 1,
     history_every: Annotated[
         str | None,
-        _training(
-            metavar="N|log|N,N,...",
-            help="Passes between two rows of the history (default 10), or which.",
-        ),
+        _training(metavar="N|log|N,N,...", help="Passes between two rows of the history (default 10), or which."),
     ] = None,
     checkpoint: Annotated[
-        Path | None,
-        _training(
-            help="File of the state: the same command goes on from it after an interruption.",
-        ),
+        Path | None, _training(help="File of the state: the same command goes on from it after an interruption.")
     ] = None,
-    checkpoint_seconds: Annotated[
-        float | None, _training(help="Seconds between two writes of it; default 60.")
-    ] = None,
-    keep_checkpoint: Annotated[
-        bool, _training("--keep-checkpoint", help="Leave the file at the end.")
-    ] = False,
+    checkpoint_seconds: Annotated[float | None, _training(help="Seconds between two writes of it; default 60.")] = None,
+    keep_checkpoint: Annotated[bool, _training("--keep-checkpoint", help="Leave the file at the end.")] = False,
     frames: Annotated[
         bool,
         _training(
-            "--frames",
-            help="Keep class means, weight and bias of every row of the history, in a file of --out.",
+            "--frames", help="Keep class means, weight and bias of every row of the history, in a file of --out."
         ),
     ] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the network and its record.")] = None,

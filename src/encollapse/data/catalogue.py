@@ -37,11 +37,7 @@ _IDX_SIZE = "60000 + 10000 test samples, 10 classes, inputs (1, 28, 28)"
 
 CATALOGUE: dict[str, Entry] = {
     "digits": Entry(
-        sources.digits,
-        (),
-        "handwritten digits of scikit-learn",
-        "1797 samples, 10 classes, inputs (1, 8, 8)",
-        _STUDY,
+        sources.digits, (), "handwritten digits of scikit-learn", "1797 samples, 10 classes, inputs (1, 8, 8)", _STUDY
     ),
     "mnist5k": Entry(
         sources.mnist5k,
@@ -51,11 +47,7 @@ CATALOGUE: dict[str, Entry] = {
         _STUDY,
     ),
     "mnist": Entry(
-        partial(idx.named, "mnist"),
-        ("folder",),
-        "handwritten digits, from IDX files",
-        _IDX_SIZE,
-        idx.INSTALL["mnist"],
+        partial(idx.named, "mnist"), ("folder",), "handwritten digits, from IDX files", _IDX_SIZE, idx.INSTALL["mnist"]
     ),
     "fashion-mnist": Entry(
         partial(idx.named, "fashion-mnist"),
@@ -258,11 +250,7 @@ _counts_by_rule = imbalance.class_counts
 
 
 def _wanted(
-    counts: ArrayLike | None,
-    per_class: int | None,
-    rule: Mapping[str, Any] | None,
-    available: IntArray,
-    seed: int,
+    counts: ArrayLike | None, per_class: int | None, rule: Mapping[str, Any] | None, available: IntArray, seed: int
 ) -> IntArray | None:
     """Training samples (K,) to keep of each class, where `available` (K,) are there; None for all."""
     if counts is not None:

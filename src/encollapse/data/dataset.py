@@ -63,9 +63,7 @@ class Split:
                 continue
             checked = checks.class_labels(values, np.iinfo(np.int64).max, name)
             if len(checked) != len(inputs):
-                raise ArgumentError(
-                    f"{name}: expected one for each of the {len(inputs)} inputs, got {len(checked)}"
-                )
+                raise ArgumentError(f"{name}: expected one for each of the {len(inputs)} inputs, got {len(checked)}")
             object.__setattr__(self, name, checks.read_only(checked))
 
     def __len__(self) -> int:
@@ -114,17 +112,14 @@ class Dataset:
     counts: IntArray = field(init=False)
 
     def __post_init__(self) -> None:
-        classes = tuple(str(c) for c in self.classes) or tuple(
-            str(k) for k in range(int(self.train.labels.max()) + 1)
-        )
+        classes = tuple(str(c) for c in self.classes) or tuple(str(k) for k in range(int(self.train.labels.max()) + 1))
         if len(classes) < 2:
             raise ArgumentError("labels: expected at least two classes, got one")
         checks.class_labels(self.train.labels, len(classes))
         counts = np.bincount(self.train.labels, minlength=len(classes)).astype(np.int64)
         if not counts.all():
             raise ArgumentError(
-                f"labels: class {int(np.argmin(counts))} has no training sample; "
-                "number the classes from 0 without gaps"
+                f"labels: class {int(np.argmin(counts))} has no training sample; number the classes from 0 without gaps"
             )
         if self.test is not None:
             checks.class_labels(self.test.labels, len(classes), "test_labels")

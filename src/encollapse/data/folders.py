@@ -80,9 +80,7 @@ def from_path(path: Path, label: str | None = None, labels: str | Path | None = 
         arrays = _folder(path, label) if path.is_dir() else _file(path, label, labels)
         for needed in ("inputs", "labels"):
             if needed not in arrays:
-                raise ArgumentError(
-                    f"it has no array {needed!r}; a data set has inputs (N, ...) and labels (N,)"
-                )
+                raise ArgumentError(f"it has no array {needed!r}; a data set has inputs (N, ...) and labels (N,)")
         return _dataset(path.stem, arrays)
     except (ArgumentError, ArgumentTypeError, ValueError, zipfile.BadZipFile, EOFError) as error:
         if isinstance(error, FileFormatError):
@@ -127,10 +125,7 @@ def _file(path: Path, label: str | None, labels: str | Path | None) -> Arrays:
         return {"inputs": _npy(path), "labels": _npy(Path(labels))}
     if labels is not None:
         raise ArgumentError(f"labels: {path.suffix} files bring their labels along; leave it out")
-    readers: dict[str, Callable[[], Arrays]] = {
-        ".npz": lambda: _npz(path),
-        ".parquet": lambda: _parquet(path, label),
-    }
+    readers: dict[str, Callable[[], Arrays]] = {".npz": lambda: _npz(path), ".parquet": lambda: _parquet(path, label)}
     if path.suffix not in readers:
         raise ArgumentError(f"expected a file ending in {', '.join(SUFFIXES)}")
     return readers[path.suffix]()

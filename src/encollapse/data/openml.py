@@ -13,13 +13,7 @@ import numpy as np
 from encollapse._internal import checks
 from encollapse.data import tables
 from encollapse.data.dataset import Dataset, Split
-from encollapse.errors import (
-    ArgumentError,
-    ArgumentTypeError,
-    DownloadError,
-    FileFormatError,
-    MissingDependencyError,
-)
+from encollapse.errors import ArgumentError, ArgumentTypeError, DownloadError, FileFormatError, MissingDependencyError
 
 PREFIX = "openml:"
 
@@ -122,7 +116,5 @@ def _fetched(name: str, version: int | str, folder: str | None, target: str | No
             f"name_or_path: {PREFIX}{name} cannot be loaded ({error}); look it up on openml.org"
         ) from error
     if not isinstance(bunch.target, pd.Series):
-        raise ArgumentError(
-            f"target: {PREFIX}{name} has no column of labels of its own; name one with target="
-        )
+        raise ArgumentError(f"target: {PREFIX}{name} has no column of labels of its own; name one with target=")
     return bunch.data, bunch.target

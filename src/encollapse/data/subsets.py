@@ -23,9 +23,7 @@ def stratified_split(labels: IntArray, fraction: float, seed: int) -> tuple[IntA
         held.append(generator.permutation(members)[:size])
     test = np.sort(np.concatenate(held))
     if len(test) == 0:
-        raise ArgumentError(
-            f"holdout: a fraction of {fraction} holds out no sample of any class; raise it or use 0"
-        )
+        raise ArgumentError(f"holdout: a fraction of {fraction} holds out no sample of any class; raise it or use 0")
     return np.setdiff1d(np.arange(len(labels)), test), test
 
 
@@ -43,9 +41,7 @@ def with_counts(labels: IntArray, counts: IntArray, seed: int) -> IntArray:
     chosen: list[IntArray] = []
     for k, (members, count) in enumerate(zip(_by_class(labels), counts, strict=True)):
         if count > len(members):
-            raise ArgumentError(
-                f"counts: class {k} has {len(members)} training samples, fewer than {int(count)}"
-            )
+            raise ArgumentError(f"counts: class {k} has {len(members)} training samples, fewer than {int(count)}")
         chosen.append(generator.permutation(members)[:count])
     return np.sort(np.concatenate(chosen))
 

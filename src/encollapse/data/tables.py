@@ -116,9 +116,7 @@ def image_shape(pixels: Numbers) -> tuple[int, int, int] | None:
     for channels in (1, 3):
         side = math.isqrt(size // channels)
         if side >= 14 and channels * side * side == size:
-            whole = (
-                pixels.min() >= 0 and 16 < pixels.max() <= 255 and bool((pixels == np.floor(pixels)).all())
-            )
+            whole = pixels.min() >= 0 and 16 < pixels.max() <= 255 and bool((pixels == np.floor(pixels)).all())
             return (channels, side, side) if whole else None
     return None
 

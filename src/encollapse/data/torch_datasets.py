@@ -63,9 +63,7 @@ def _read(dataset: Any, name: str, progress: bool) -> tuple[np.ndarray[Any, Any]
         )
     inputs: np.ndarray[Any, Any] | None = None
     labels = np.empty(len(dataset), np.int64)
-    for i in tracked(
-        range(len(dataset)), len(dataset), show=progress, text=f"reading {type(dataset).__name__}"
-    ):
+    for i in tracked(range(len(dataset)), len(dataset), show=progress, text=f"reading {type(dataset).__name__}"):
         item = dataset[i]
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise ArgumentTypeError(f"{name}: item {i} is no pair (input, label) but {type(item).__name__}")
@@ -80,9 +78,7 @@ def _read(dataset: Any, name: str, progress: bool) -> tuple[np.ndarray[Any, Any]
         inputs[i] = sample
         target = checks.to_numpy(item[1], f"{name}[{i}]")
         if target.size != 1 or target.dtype.kind not in "iu":
-            raise ArgumentTypeError(
-                f"{name}: the label of item {i} is {item[1]!r}; expected one whole number"
-            )
+            raise ArgumentTypeError(f"{name}: the label of item {i} is {item[1]!r}; expected one whole number")
         labels[i] = int(target.reshape(()))
     if inputs is None:
         raise ArgumentError(f"{name}: it has no items")

@@ -20,13 +20,7 @@ class AffineOneHot(Encoding):
     """
 
     def __init__(
-        self,
-        num_classes: int,
-        scale: float,
-        offset: float,
-        *,
-        name: str,
-        classes: Sequence[str] | None = None,
+        self, num_classes: int, scale: float, offset: float, *, name: str, classes: Sequence[str] | None = None
     ) -> None:
         self._setup(num_classes, num_classes, name, classes)
         self._scale = checks.real(scale, "scale")
@@ -95,9 +89,7 @@ def one_hot(num_classes: int, *, classes: Sequence[str] | None = None) -> Affine
     return AffineOneHot(num_classes, 1.0, 0.0, name="one-hot", classes=classes)
 
 
-def label_smoothing(
-    num_classes: int, smoothing: float, *, classes: Sequence[str] | None = None
-) -> AffineOneHot:
+def label_smoothing(num_classes: int, smoothing: float, *, classes: Sequence[str] | None = None) -> AffineOneHot:
     """Smoothed one-hot labels ``(1 - δ) I + δ/K`` with ``δ = smoothing`` in [0, 1] :cite:p:`szegedy2016`.
 
     Raises

@@ -77,10 +77,7 @@ def _example_similarity(num_classes: int) -> dict[str, Any]:
 def _example_label_sets(num_classes: int) -> dict[str, Any]:
     """The set of ones in the binary digits of each class number."""
     digits = max(1, (num_classes - 1).bit_length())
-    return {
-        "label_sets": [[j for j in range(digits) if k >> j & 1] for k in range(num_classes)],
-        "num_labels": digits,
-    }
+    return {"label_sets": [[j for j in range(digits) if k >> j & 1] for k in range(num_classes)], "num_labels": digits}
 
 
 CATALOGUE: dict[str, Entry] = {

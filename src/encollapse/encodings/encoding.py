@@ -39,9 +39,7 @@ class Encoding:
 
     _frozen = False
 
-    def __init__(
-        self, codewords: ArrayLike, *, name: str = "custom", classes: Sequence[str] | None = None
-    ) -> None:
+    def __init__(self, codewords: ArrayLike, *, name: str = "custom", classes: Sequence[str] | None = None) -> None:
         matrix = checks.array(codewords, "codewords", (None, None), axes="(code_dim, num_classes)")
         self._setup(matrix.shape[1], matrix.shape[0], name, classes)
         self._dense: FloatArray | None = checks.read_only(matrix)
@@ -110,9 +108,7 @@ class Encoding:
         return self._dense
 
     def _refuse_above_limit(self, what: str, rows: int) -> None:
-        memory.require_room(
-            what, rows, self._num_classes, instead="encode, decode, mean and the solver do without it"
-        )
+        memory.require_room(what, rows, self._num_classes, instead="encode, decode, mean and the solver do without it")
 
     def _build(self) -> FloatArray:
         raise NotImplementedError

@@ -106,9 +106,7 @@ def useless_rows(code: FloatArray) -> list[int]:
     """Rows of ±1 that are constant, or equal to an earlier row or to its complement."""
     seen: set[bytes] = set()
     found = []
-    for j, row in enumerate(
-        code * code[:, :1]
-    ):  # the first entry +1: a row and its complement become the same
+    for j, row in enumerate(code * code[:, :1]):  # the first entry +1: a row and its complement become the same
         key = row.tobytes()
         if key in seen or (row > 0).all():
             found.append(j)

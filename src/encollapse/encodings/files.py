@@ -73,11 +73,7 @@ def _to_record(encoding: Encoding) -> dict[str, Any]:
             "offset": encoding.offset,
         }
     if isinstance(encoding, Simplex):
-        return record | {
-            "family": "simplex",
-            "num_classes": encoding.num_classes,
-            "code_dim": encoding.code_dim,
-        }
+        return record | {"family": "simplex", "num_classes": encoding.num_classes, "code_dim": encoding.code_dim}
     if isinstance(encoding, MultiLabel):
         return record | {
             "family": "multi-label",
@@ -86,11 +82,7 @@ def _to_record(encoding: Encoding) -> dict[str, Any]:
             "classes": list(encoding.classes),
         }
     if isinstance(encoding, Shifted):
-        return record | {
-            "family": "shifted",
-            "base": _to_record(encoding.base),
-            "shift": encoding.shift.tolist(),
-        }
+        return record | {"family": "shifted", "base": _to_record(encoding.base), "shift": encoding.shift.tolist()}
     return record | {"family": "dense", "codewords": encoding.codewords.tolist()}
 
 

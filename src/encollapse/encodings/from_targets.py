@@ -57,8 +57,4 @@ def from_targets(targets: ArrayLike, *, name: str = "targets") -> tuple[Encoding
             f"targets: expected at least two distinct targets, got {len(rows)} times {distinct[0].tolist()}; "
             "there is nothing to tell apart"
         )
-    return (
-        Encoding(distinct.T, name=name),
-        counts.astype(np.int64),
-        labels.reshape(-1).astype(np.int64),
-    )
+    return (Encoding(distinct.T, name=name), counts.astype(np.int64), labels.reshape(-1).astype(np.int64))

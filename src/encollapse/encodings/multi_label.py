@@ -21,9 +21,7 @@ class MultiLabel(Encoding):
         size = checks.integer(num_labels, "num_labels", minimum=1)
         distinct = list(dict.fromkeys(_read(label_sets, size)))
         if len(distinct) < 2:
-            raise ArgumentError(
-                f"label_sets: expected at least two distinct sets of labels, got {len(distinct)}"
-            )
+            raise ArgumentError(f"label_sets: expected at least two distinct sets of labels, got {len(distinct)}")
         self._label_sets = tuple(distinct)
         self._position = {labels: k for k, labels in enumerate(distinct)}
         codewords = np.zeros((size, len(distinct)))
@@ -108,9 +106,7 @@ def multi_label(label_sets: Any, num_labels: int, *, classes: Sequence[str] | No
 
 def _read(label_sets: Any, num_labels: int) -> list[tuple[int, ...]]:
     """Sets of labels as sorted tuples, which can be counted and written to files."""
-    return [
-        _members(s, f"label_sets[{i}]", num_labels) for i, s in enumerate(_each(label_sets, "label_sets"))
-    ]
+    return [_members(s, f"label_sets[{i}]", num_labels) for i, s in enumerate(_each(label_sets, "label_sets"))]
 
 
 def _members(labels: Any, name: str, num_labels: int) -> tuple[int, ...]:

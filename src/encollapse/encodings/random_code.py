@@ -8,9 +8,7 @@ from encollapse._internal import checks
 from encollapse.encodings.encoding import Encoding
 
 
-def random(
-    num_classes: int, code_dim: int, seed: int = 0, *, classes: Sequence[str] | None = None
-) -> Encoding:
+def random(num_classes: int, code_dim: int, seed: int = 0, *, classes: Sequence[str] | None = None) -> Encoding:
     """Independent Gaussian codewords scaled to unit length; nearly orthogonal when `code_dim` is large.
 
     The same arguments give the same codewords on every platform (NumPy's PCG64 generator).

@@ -16,9 +16,7 @@ _SYMMETRY = 1e-8
 _CLIPPED = 0.01
 
 
-def from_similarity(
-    S: ArrayLike, code_dim: int | None = None, *, classes: Sequence[str] | None = None
-) -> Encoding:
+def from_similarity(S: ArrayLike, code_dim: int | None = None, *, classes: Sequence[str] | None = None) -> Encoding:
     """Codewords whose inner products are the given similarities of the classes, or the nearest possible.
 
     Inner products form a positive semidefinite matrix, so negative eigenvalues of `S` are set to zero: the result

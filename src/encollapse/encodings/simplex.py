@@ -19,18 +19,13 @@ class Simplex(Encoding):
     encoding and decoding use that pattern, so nothing of size K × K is built unless `codewords` is read.
     """
 
-    def __init__(
-        self, num_classes: int, code_dim: int | None, *, classes: Sequence[str] | None = None
-    ) -> None:
+    def __init__(self, num_classes: int, code_dim: int | None, *, classes: Sequence[str] | None = None) -> None:
         k = checks.integer(num_classes, "num_classes", minimum=2)
         q = (
             k - 1
             if code_dim is None
             else checks.integer(
-                code_dim,
-                "code_dim",
-                minimum=k - 1,
-                why=f"{k} points with equal angles span {k - 1} dimensions",
+                code_dim, "code_dim", minimum=k - 1, why=f"{k} points with equal angles span {k - 1} dimensions"
             )
         )
         self._setup(k, q, "simplex", classes)
@@ -81,9 +76,7 @@ class Simplex(Encoding):
         return np.asarray(scores.argmax(axis=1), dtype=np.int64)
 
 
-def simplex(
-    num_classes: int, code_dim: int | None = None, *, classes: Sequence[str] | None = None
-) -> Simplex:
+def simplex(num_classes: int, code_dim: int | None = None, *, classes: Sequence[str] | None = None) -> Simplex:
     """Unit codewords with cosines ``-1/(K - 1)``: a simplex equiangular tight frame :cite:p:`papyan2020`.
 
     The mean codeword is zero, so for balanced data the optimal bias is zero at every bias regularization.

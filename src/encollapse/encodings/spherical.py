@@ -17,9 +17,7 @@ MAX_POINTS = 5_000
 """Above this many classes each step of the search takes seconds, and the search is refused."""
 
 
-def spherical(
-    num_classes: int, code_dim: int, seed: int = 0, *, classes: Sequence[str] | None = None
-) -> Encoding:
+def spherical(num_classes: int, code_dim: int, seed: int = 0, *, classes: Sequence[str] | None = None) -> Encoding:
     """Unit codewords spread so that the smallest angle is large, for any number of classes and dimensions.
 
     The problem of Tammes; networks whose features have fewer dimensions than there are classes tend to the

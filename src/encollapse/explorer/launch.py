@@ -80,9 +80,7 @@ def make_server(runs: RunsFolder | None, port: int | None) -> tuple[uvicorn.Serv
         ) from None
     del plotly
     bound = listen(port)
-    config = uvicorn.Config(
-        application(runs), log_level="warning", access_log=False, timeout_graceful_shutdown=1
-    )
+    config = uvicorn.Config(application(runs), log_level="warning", access_log=False, timeout_graceful_shutdown=1)
     return uvicorn.Server(config), bound
 
 

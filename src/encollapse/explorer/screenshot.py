@@ -41,9 +41,7 @@ def still(path: str | Path, folder: str | Path | None = None) -> Path:
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        raise MissingDependencyError(
-            "a still needs Playwright; install it with: pip install playwright"
-        ) from None
+        raise MissingDependencyError("a still needs Playwright; install it with: pip install playwright") from None
     if chromium is None:
         raise MissingDependencyError("a still needs Chromium; install it with: apt-get install chromium")
     with serving(folder) as address, sync_playwright() as playwright:

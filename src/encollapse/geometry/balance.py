@@ -44,8 +44,5 @@ def balance_residual(
     by_classifier = np.linalg.norm(classifier @ classifier - rho * outputs @ outputs.T)
     by_means = np.linalg.norm(outputs.T @ outputs - rho * means @ means)
     return float(
-        max(
-            by_classifier / np.linalg.norm(classifier @ classifier),
-            by_means / (rho * np.linalg.norm(means @ means)),
-        )
+        max(by_classifier / np.linalg.norm(classifier @ classifier), by_means / (rho * np.linalg.norm(means @ means)))
     )

@@ -71,9 +71,7 @@ class ClassGeometry:
     ) -> None:
         raw = checks.to_numpy(counts, "counts")
         if raw.ndim != 1 or raw.dtype.kind not in "iu" or (raw < 0).any() or not raw.any():
-            raise ArgumentError(
-                "counts: expected whole numbers of 0 or above, shape (num_classes,), not all zero"
-            )
+            raise ArgumentError("counts: expected whole numbers of 0 or above, shape (num_classes,), not all zero")
         k = len(raw)
         self._counts: IntArray = checks.read_only(raw.astype(np.int64))
         self._feature_gram = self._matrix(feature_gram, "feature_gram", (k, k), rows=True)
@@ -92,24 +90,14 @@ class ClassGeometry:
             None if classifier_gram is None else self._matrix(classifier_gram, "classifier_gram", (q, q))
         )
         self._class_outputs = (
-            None
-            if class_outputs is None
-            else self._matrix(class_outputs, "class_outputs", (q, k), columns=True)
+            None if class_outputs is None else self._matrix(class_outputs, "class_outputs", (q, k), columns=True)
         )
-        self._bias: FloatArray | None = (
-            None if bias is None else checks.read_only(checks.array(bias, "bias", (q,)))
-        )
+        self._bias: FloatArray | None = None if bias is None else checks.read_only(checks.array(bias, "bias", (q,)))
         self._provenance = MappingProxyType(dict(provenance or {}))
         self._frozen = True
 
     def _matrix(
-        self,
-        value: Any,
-        name: str,
-        shape: tuple[int | None, int | None],
-        *,
-        rows: bool = False,
-        columns: bool = False,
+        self, value: Any, name: str, shape: tuple[int | None, int | None], *, rows: bool = False, columns: bool = False
     ) -> FloatArray | BlockMatrix | LazyMatrix:
         if isinstance(value, BlockMatrix | LazyMatrix):
             if value.shape != shape:
@@ -119,9 +107,7 @@ class ClassGeometry:
             return np.asarray(checks.read_only(checks.array(value, name, shape)))
         return self._of_classes(value, name, shape, rows=rows)
 
-    def _of_classes(
-        self, value: Any, name: str, shape: tuple[int | None, ...], *, rows: bool = True
-    ) -> FloatArray:
+    def _of_classes(self, value: Any, name: str, shape: tuple[int | None, ...], *, rows: bool = True) -> FloatArray:
         """Check an array whose last axis (and with `rows` the first) runs over the classes."""
         result = checks.array(value, name, shape, finite=False)
         absent = ~self.present
@@ -249,9 +235,7 @@ class ClassGeometry:
         gram = self._feature_gram
         if isinstance(gram, BlockMatrix | FormMatrix) and not centered:
             squares, form = gram.diagonal_and_form()
-            return _mean_cosine(
-                _lengths(squares, _UNRESOLVED if isinstance(gram, EntryMatrix) else 0.0), form
-            )
+            return _mean_cosine(_lengths(squares, _UNRESOLVED if isinstance(gram, EntryMatrix) else 0.0), form)
         present = np.flatnonzero(self.present)
         if len(present) < 2:
             return float("nan")

@@ -209,11 +209,7 @@ def _balance(pair: _Pair) -> float:
     if energy == 0.0:
         raise Undefined("the prediction is zero, so both sides vanish")
     residual = balance_residual(
-        gram,
-        m,
-        pair.outputs()[1],
-        pair.measured.counts[pair.keep],
-        ratio=float(np.trace(p)) / energy,
+        gram, m, pair.outputs()[1], pair.measured.counts[pair.keep], ratio=float(np.trace(p)) / energy
     )
     if residual is None:
         raise Undefined("the measured classifier or means are zero")

@@ -68,9 +68,7 @@ class BlockMatrix:
         MemoryLimitError
             If it would exceed the memory limit; `name` says in the text what was asked for.
         """
-        memory.require_room(
-            name, *self.shape, instead="cosine(k, l), norm(k) and mean_cosine() do without it"
-        )
+        memory.require_room(name, *self.shape, instead="cosine(k, l), norm(k) and mean_cosine() do without it")
         result = self.blocks[np.ix_(self.groups, self.groups)]
         index = np.arange(len(self.groups))
         result[index, index] += self.diagonal[self.groups]

@@ -53,12 +53,7 @@ class ClassMoments:
     """
 
     def __init__(
-        self,
-        num_classes: int,
-        feature_dim: int,
-        *,
-        device: torch.device | str = "cpu",
-        covariance: bool = True,
+        self, num_classes: int, feature_dim: int, *, device: torch.device | str = "cpu", covariance: bool = True
     ) -> None:
         self._state = moment_state.empty(
             checks.integer(num_classes, "num_classes", minimum=1),

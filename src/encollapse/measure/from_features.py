@@ -81,9 +81,7 @@ def collapse(
         classes,
         rows.feature_dim,
         device=float64_device(device),
-        covariance=keeps_covariance(
-            covariance, rows.feature_dim, num_rows=rows.num_rows, num_classes=classes
-        ),
+        covariance=keeps_covariance(covariance, rows.feature_dim, num_rows=rows.num_rows, num_classes=classes),
     )
     moments.update(features, targets)
     return finish(rows, targets, moments, classifier, chosen)

@@ -62,9 +62,7 @@ def measure_layers(
     checks.choice(maps, "maps", ("flatten", "mean"))
     chosen = as_convention(convention)
     if isinstance(layers, str | nn.Module):
-        raise ArgumentTypeError(
-            f"layers: expected a list of layers, got one {type(layers).__name__}; put it in [ ]"
-        )
+        raise ArgumentTypeError(f"layers: expected a list of layers, got one {type(layers).__name__}; put it in [ ]")
     named = dict(find_layer(model, layer) for layer in layers)
     if not named:
         raise ArgumentError("layers: name at least one")
@@ -76,9 +74,7 @@ def measure_layers(
                 run(model, inputs, place)
             for name, found in captured.items():
                 if len(found) != 1:
-                    raise ArgumentError(
-                        f"layers: {name!r} ran {len(found)} times in one batch, and must run once"
-                    )
+                    raise ArgumentError(f"layers: {name!r} ran {len(found)} times in one batch, and must run once")
                 rows = _as_rows(found[0], maps)
                 if name not in moments:
                     home = "cpu" if place.type == "mps" else place

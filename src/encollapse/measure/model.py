@@ -110,10 +110,7 @@ def measure_model(
                 count = _num_classes(num_classes, encoding, reader.head)
                 width = features.shape[1]
                 moments = ClassMoments(
-                    count,
-                    width,
-                    device=_moments_device(place),
-                    covariance=keeps_covariance(covariance, width),
+                    count, width, device=_moments_device(place), covariance=keeps_covariance(covariance, width)
                 )
             _require_known_classes(classes, moments.num_classes, reader.name)
             moments.update(features, classes)

@@ -12,15 +12,7 @@ from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike, FloatArray
 from encollapse.errors import ArgumentError
 from encollapse.geometry.class_geometry import ClassGeometry
-from encollapse.metrics import (
-    DETAILS,
-    METRICS,
-    MetricInputs,
-    centered_cosines,
-    evaluate,
-    nearest_pairs,
-    per_class,
-)
+from encollapse.metrics import DETAILS, METRICS, MetricInputs, centered_cosines, evaluate, nearest_pairs, per_class
 
 _DECISIONS = {
     "nc4_agreement": "share of samples: classifier decides as the nearest class mean",

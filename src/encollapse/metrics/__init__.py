@@ -3,23 +3,10 @@
 A metric either returns a finite number or raises :class:`Undefined` with the reason why there is none.
 """
 
-from encollapse.metrics.bias import (
-    bias_to_label_mean,
-    cosine_margin,
-    label_centering,
-    mean_output,
-    row_sum,
-)
+from encollapse.metrics.bias import bias_to_label_mean, cosine_margin, label_centering, mean_output, row_sum
 from encollapse.metrics.convention import PRESETS, Convention, as_convention
 from encollapse.metrics.layer_balance import balance
-from encollapse.metrics.nc1 import (
-    floor,
-    nc1_normalized,
-    nc1_pinv,
-    nc1_quotient,
-    nc1_trace_ratio,
-    vci,
-)
+from encollapse.metrics.nc1 import floor, nc1_normalized, nc1_pinv, nc1_quotient, nc1_trace_ratio, vci
 from encollapse.metrics.nc2 import (
     gnc2_log,
     gnc2_riesz,
@@ -34,13 +21,7 @@ from encollapse.metrics.nc2 import (
 )
 from encollapse.metrics.nc3 import nc3_alignment, nc3_cosine, nc3_self_duality, unc3
 from encollapse.metrics.per_class import centered_cosines, nearest_pairs, per_class
-from encollapse.metrics.ranks import (
-    effective_rank,
-    nearest_etf,
-    numerical_rank,
-    one_vs_rest_margin,
-    stable_rank,
-)
+from encollapse.metrics.ranks import effective_rank, nearest_etf, numerical_rank, one_vs_rest_margin, stable_rank
 from encollapse.metrics.registry import DETAILS, METRICS, Metric, MetricInputs, evaluate
 from encollapse.metrics.separation import cdnv
 from encollapse.metrics.squared_error import MseDecomposition, mse_decomposition

@@ -55,9 +55,7 @@ def cosine_margin(statistics: ClassStatistics, weight: FloatArray) -> float:
         raise Undefined("a class mean or a row of the classifier is zero")
     least, step = np.inf, max(1, TILE_ENTRIES // len(rows))
     for start in range(0, len(rows), step):
-        cosines = (means[start : start + step] / norms[start : start + step, None]) @ (
-            rows / lengths[:, None]
-        ).T
+        cosines = (means[start : start + step] / norms[start : start + step, None]) @ (rows / lengths[:, None]).T
         own = np.arange(len(cosines)), start + np.arange(len(cosines))
         true = cosines[own]
         cosines[own] = -np.inf

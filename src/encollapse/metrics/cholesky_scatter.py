@@ -16,9 +16,7 @@ _LEAST_CONDITION = 1e-8
 _PANELS = 4
 
 
-def factor(
-    matrix: FloatArray, algebra: LinearAlgebra = NUMPY, *, size: float | None = None
-) -> FloatArray | None:
+def factor(matrix: FloatArray, algebra: LinearAlgebra = NUMPY, *, size: float | None = None) -> FloatArray | None:
     """Lower Cholesky factor of a symmetric matrix; None where it is singular or nearly so.
 
     `size` is its largest column sum, where that is known.
@@ -27,9 +25,7 @@ def factor(
     return lower if condition >= _LEAST_CONDITION else None
 
 
-def _conditioned(
-    matrix: FloatArray, algebra: LinearAlgebra, size: float | None
-) -> tuple[FloatArray | None, float]:
+def _conditioned(matrix: FloatArray, algebra: LinearAlgebra, size: float | None) -> tuple[FloatArray | None, float]:
     """Lower Cholesky factor and reciprocal condition number; None and 0 where there is no factor."""
     lower = algebra.cholesky(matrix)
     if lower is None:

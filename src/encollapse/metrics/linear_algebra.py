@@ -51,9 +51,7 @@ class _Numpy:
         return np.asarray(upper.T) if info == 0 else None
 
     def solve(self, lower: FloatArray, right: FloatArray, *, transposed: bool = False) -> FloatArray:
-        return np.asarray(
-            solve_triangular(lower, right, lower=True, trans=1 if transposed else 0, check_finite=False)
-        )
+        return np.asarray(solve_triangular(lower, right, lower=True, trans=1 if transposed else 0, check_finite=False))
 
 
 NUMPY: LinearAlgebra = _Numpy()

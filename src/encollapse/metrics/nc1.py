@@ -60,11 +60,7 @@ def nc1_quotient(statistics: ClassStatistics, convention: Convention = DEFAULT) 
     weights = _between_weights(centered, convention)
     as_averaged = projected is None and np.array_equal(weights, centered.weights)
     return _quotient_trace(
-        within,
-        deviations,
-        weights,
-        centered,
-        partial(getattr, centered, "between") if as_averaged else None,
+        within, deviations, weights, centered, partial(getattr, centered, "between") if as_averaged else None
     )
 
 
@@ -141,9 +137,7 @@ def _vci(within: CholeskyScatter, centered: CenteredMeans, rank: int) -> float:
     return float((1.0 / (1.0 + ratios)).mean())
 
 
-def _vci_rounding(
-    statistics: ClassStatistics, within: CholeskyScatter, centered: CenteredMeans, rank: int
-) -> float:
+def _vci_rounding(statistics: ClassStatistics, within: CholeskyScatter, centered: CenteredMeans, rank: int) -> float:
     """By how much rounding of the products in ``Σ_W`` moves `vci`, as a standard deviation.
 
     To first order a change ``E`` of ``Σ_W`` moves it by ``tr(C E)/r`` with ``C = Σ_T⁻¹ Σ_B Σ_T⁻¹ = Y Yᵀ``. Entries
@@ -188,9 +182,7 @@ def _quotient_trace(
                 return float(np.trace(algebra.solve(lower, half.T)))
         else:
             null = centered.weights / np.sqrt(weights)
-            rows = factorized.without_null_direction(
-                _weighted(deviations, weights, peak), null / np.linalg.norm(null)
-            )
+            rows = factorized.without_null_direction(_weighted(deviations, weights, peak), null / np.linalg.norm(null))
             lower = factorized.factor(algebra.product(rows, rows.T), algebra)
             if lower is not None:
                 # Σ_B⁺ = Bᵀ B with B = (R Rᵀ)⁻¹ R for the rows R of full rank.
@@ -266,9 +258,7 @@ def factored_within(statistics: ClassStatistics, convention: Convention) -> Chol
     if found is not None:
         return found
     if statistics.projected is not None:
-        raise Undefined(
-            "the within-class covariance is known along the class means only; use covariance=True"
-        )
+        raise Undefined("the within-class covariance is known along the class means only; use covariance=True")
     if statistics.within_covariance is None and statistics.class_averaged_covariance is None:
         raise Undefined("the within-class covariance was not kept; use covariance=True")
     if convention.within_averaging == "class":

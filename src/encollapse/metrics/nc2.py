@@ -92,9 +92,7 @@ def gnc2_log(statistics: ClassStatistics, convention: Convention = DEFAULT) -> f
     return centered.pairs.logs.deviation
 
 
-def gnc2_riesz(
-    statistics: ClassStatistics, convention: Convention = DEFAULT, *, exponent: float = 1.0
-) -> float:
+def gnc2_riesz(statistics: ClassStatistics, convention: Convention = DEFAULT, *, exponent: float = 1.0) -> float:
     """Coefficient of variation over pairs of the Riesz kernel ``|û_k - û_l|^-s`` :cite:p:`liu2023`."""
     power = -0.5 * checks.positive(exponent, "exponent")
     centered = directed_means(statistics, convention.averaging)

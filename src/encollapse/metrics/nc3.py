@@ -37,9 +37,7 @@ def nc3_alignment(statistics: ClassStatistics, weight: FloatArray, convention: C
     return two_valued_distance(own, others, pairs=1, off_diagonal=-1.0 / (k - 1))
 
 
-def nc3_self_duality(
-    statistics: ClassStatistics, weight: FloatArray, convention: Convention = DEFAULT
-) -> float:
+def nc3_self_duality(statistics: ClassStatistics, weight: FloatArray, convention: Convention = DEFAULT) -> float:
     """``|W/|W|_F - Mcᵀ/|Mc|_F|_F`` with centered means ``Mc`` as columns :cite:p:`papyan2020`.
 
     Needs one row of `weight` (K, d) for each class; absent classes are left out of both sides.
@@ -47,9 +45,7 @@ def nc3_self_duality(
     centered = distinct_means(statistics, convention.averaging)
     rows = _rows(statistics, weight, centered, convention)
     units = 1.0 / np.linalg.norm(rows), 1.0 / np.linalg.norm(centered.norms)
-    return float(
-        np.sqrt(sum(_squared_gaps(rows, centered.deviations, *np.broadcast_to(units, (len(rows), 2)).T)))
-    )
+    return float(np.sqrt(sum(_squared_gaps(rows, centered.deviations, *np.broadcast_to(units, (len(rows), 2)).T))))
 
 
 def unc3(statistics: ClassStatistics, weight: FloatArray, convention: Convention = DEFAULT) -> float:

@@ -107,9 +107,7 @@ def pair_sums(deviations: FloatArray, global_mean: FloatArray, algebra: LinearAl
         return _Sweep(deviations, global_mean, algebra).sums()
 
 
-def two_valued_distance(
-    diagonal: FloatArray, others: PairSpread, *, pairs: int, off_diagonal: float
-) -> float:
+def two_valued_distance(diagonal: FloatArray, others: PairSpread, *, pairs: int, off_diagonal: float) -> float:
     """``|A/|A| - T/|T||_F`` for the T with ones on the diagonal and `off_diagonal` elsewhere.
 
     A is given by its diagonal (P,) and by mean and spread of its other entries, each of which stands for
@@ -209,9 +207,7 @@ class _Sweep:
         self._far += 0.5 * (far - float(work.trace())) if diagonal else far
         found.cosines.add(cosines, **own)
 
-    def _distances(
-        self, gram: FloatArray, work: FloatArray, rows: slice, columns: slice, *, diagonal: bool
-    ) -> None:
+    def _distances(self, gram: FloatArray, work: FloatArray, rows: slice, columns: slice, *, diagonal: bool) -> None:
         squares, found = self._squares, self._found
         np.multiply(gram, -2.0, out=work)
         work += squares[rows, None]
@@ -232,9 +228,7 @@ class _Sweep:
         if not diagonal:
             found.inverse_squares[columns] += work.sum(axis=0)
 
-    def _kernel(
-        self, cosines: FloatArray, work: FloatArray, rows: slice, columns: slice, *, diagonal: bool
-    ) -> None:
+    def _kernel(self, cosines: FloatArray, work: FloatArray, rows: slice, columns: slice, *, diagonal: bool) -> None:
         np.multiply(cosines, -2.0, out=work)
         work += 2.0
         if diagonal:
@@ -268,9 +262,7 @@ def _within(part: slice, whole: slice) -> slice:
     return slice(part.start - whole.start, part.stop - whole.start)
 
 
-def _directly(
-    squares: FloatArray, which: np.ndarray[Any, np.dtype[np.bool_]], a: FloatArray, b: FloatArray
-) -> None:
+def _directly(squares: FloatArray, which: np.ndarray[Any, np.dtype[np.bool_]], a: FloatArray, b: FloatArray) -> None:
     """Compute squared distances of nearby points again from the differences, for ``|a|² + |b|² - 2<a, b>``
     has lost their digits.
     """

@@ -70,6 +70,4 @@ def _distance_to_hull(units: FloatArray, k: int) -> float:
 
 
 def _lengths(statistics: ClassStatistics, convention: Convention) -> FloatArray:
-    return np.asarray(
-        np.linalg.svd(distinct_means(statistics, convention.averaging).weighted, compute_uv=False)
-    )
+    return np.asarray(np.linalg.svd(distinct_means(statistics, convention.averaging).weighted, compute_uv=False))

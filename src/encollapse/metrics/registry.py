@@ -94,25 +94,17 @@ class Metric:
 
 METRICS: tuple[Metric, ...] = (
     Metric("nc1_pinv", "tr(Σ_W Σ_B⁺)/K", lambda i: variability.nc1_pinv(i.statistics, i.convention)),
-    Metric(
-        "nc1_trace_ratio",
-        "tr Σ_W / tr Σ_B",
-        lambda i: variability.nc1_trace_ratio(i.statistics, i.convention),
-    ),
+    Metric("nc1_trace_ratio", "tr Σ_W / tr Σ_B", lambda i: variability.nc1_trace_ratio(i.statistics, i.convention)),
     Metric(
         "nc1_normalized",
         "tr Σ_W / (tr Σ_W + tr Σ_B), 0 to 1",
         lambda i: variability.nc1_normalized(i.statistics, i.convention),
     ),
     Metric(
-        "cdnv",
-        "mean over pairs of (v_k + v_l) / 2|m_k - m_l|²",
-        lambda i: separation.cdnv(i.statistics, i.convention),
+        "cdnv", "mean over pairs of (v_k + v_l) / 2|m_k - m_l|²", lambda i: separation.cdnv(i.statistics, i.convention)
     ),
     Metric(
-        "vci",
-        "variability collapse index, 0 (collapsed) to 1",
-        lambda i: variability.vci(i.statistics, i.convention),
+        "vci", "variability collapse index, 0 (collapsed) to 1", lambda i: variability.vci(i.statistics, i.convention)
     ),
     Metric(
         "nc2_equinorm",
@@ -140,14 +132,10 @@ METRICS: tuple[Metric, ...] = (
         lambda i: frames.nc2_etf_uncentered(i.statistics),
     ),
     Metric(
-        "nc2_orthogonal",
-        "uncentered means against an orthogonal frame",
-        lambda i: frames.nc2_orthogonal(i.statistics),
+        "nc2_orthogonal", "uncentered means against an orthogonal frame", lambda i: frames.nc2_orthogonal(i.statistics)
     ),
     Metric(
-        "gnc2_log",
-        "standard deviation of log(1/|û_k - û_l|)",
-        lambda i: frames.gnc2_log(i.statistics, i.convention),
+        "gnc2_log", "standard deviation of log(1/|û_k - û_l|)", lambda i: frames.gnc2_log(i.statistics, i.convention)
     ),
     Metric(
         "nc3_alignment",
@@ -172,14 +160,10 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "label_centering",
         "|W μ + b - ē|, units of the labels",
-        lambda i: labels.label_centering(
-            i.statistics, i.require_weight(), i.require_bias(), i.require_mean_codeword()
-        ),
+        lambda i: labels.label_centering(i.statistics, i.require_weight(), i.require_bias(), i.require_mean_codeword()),
     ),
     Metric(
-        "balance",
-        "residual of WᵀW ∝ Σ n_k m_k m_kᵀ",
-        lambda i: layer_balance.balance(i.statistics, i.require_weight()),
+        "balance", "residual of WᵀW ∝ Σ n_k m_k m_kᵀ", lambda i: layer_balance.balance(i.statistics, i.require_weight())
     ),
     Metric(
         "floor",
@@ -192,9 +176,7 @@ METRICS: tuple[Metric, ...] = (
 
 DETAILS: tuple[Metric, ...] = (
     Metric(
-        "nc1_quotient",
-        "tr(Σ_W Σ_B⁺), not divided by K",
-        lambda i: variability.nc1_quotient(i.statistics, i.convention),
+        "nc1_quotient", "tr(Σ_W Σ_B⁺), not divided by K", lambda i: variability.nc1_quotient(i.statistics, i.convention)
     ),
     Metric(
         "nc2_general_frame",
@@ -226,11 +208,7 @@ DETAILS: tuple[Metric, ...] = (
         "exp of the entropy of the singular values of the means",
         lambda i: ranks.effective_rank(i.statistics, i.convention),
     ),
-    Metric(
-        "stable_rank",
-        "Σσ²/max σ² of the means",
-        lambda i: ranks.stable_rank(i.statistics, i.convention),
-    ),
+    Metric("stable_rank", "Σσ²/max σ² of the means", lambda i: ranks.stable_rank(i.statistics, i.convention)),
     Metric(
         "numerical_rank",
         "singular values of the means above rounding",
@@ -246,26 +224,14 @@ DETAILS: tuple[Metric, ...] = (
         "least cos(w_k, m_k) - max cos(w_l, m_k)",
         lambda i: labels.cosine_margin(i.statistics, i.require_weight()),
     ),
-    Metric(
-        "nc0_row_sum",
-        "|Wᵀ1| / |W|",
-        lambda i: labels.row_sum(i.require_weight()),
-    ),
+    Metric("nc0_row_sum", "|Wᵀ1| / |W|", lambda i: labels.row_sum(i.require_weight())),
     Metric(
         "mean_output",
         "|W μ + b|, units of the outputs",
         lambda i: labels.mean_output(i.statistics, i.require_weight(), i.require_bias()),
     ),
-    Metric(
-        "mse_nc1",
-        "squared error by the spread within classes",
-        lambda i: i.decomposition().nc1,
-    ),
-    Metric(
-        "mse_nc23",
-        "squared error of the least squares at the means",
-        lambda i: i.decomposition().nc23,
-    ),
+    Metric("mse_nc1", "squared error by the spread within classes", lambda i: i.decomposition().nc1),
+    Metric("mse_nc23", "squared error of the least squares at the means", lambda i: i.decomposition().nc23),
     Metric(
         "mse_perpendicular",
         "squared error by the distance from the least squares",
@@ -275,9 +241,7 @@ DETAILS: tuple[Metric, ...] = (
 """Further metrics, computed when they are asked for."""
 
 
-def evaluate(
-    inputs: MetricInputs, metrics: Sequence[Metric] = METRICS
-) -> tuple[dict[str, float], dict[str, str]]:
+def evaluate(inputs: MetricInputs, metrics: Sequence[Metric] = METRICS) -> tuple[dict[str, float], dict[str, str]]:
     """Compute the metrics: values by name, and the reasons for those without a value."""
     if not inputs.statistics.squarable:
         return {}, {metric.name: OUT_OF_RANGE for metric in metrics}

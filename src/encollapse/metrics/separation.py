@@ -35,9 +35,7 @@ def cdnv(statistics: ClassStatistics, convention: Convention = DEFAULT, *, expon
         distances = squared_distances(centered.deviations, start, stop)
         distances[:, : stop - start][np.tril_indices(stop - start)] = np.inf
         np.divide(1.0, distances**exponent, out=distances)
-        total += float(
-            variances[start:stop] @ distances.sum(axis=1) + distances.sum(axis=0) @ variances[start:]
-        )
+        total += float(variances[start:stop] @ distances.sum(axis=1) + distances.sum(axis=0) @ variances[start:])
     return total / (size * (size - 1))
 
 

@@ -78,8 +78,6 @@ def mse_decomposition(
         nc23=0.5 * float(np.square(misses).sum(axis=0) @ priors),
         perpendicular=0.5
         * float(
-            np.einsum("qd,qd->", difference @ within, difference)
-            + np.square(outputs).sum()
-            + np.square(shift).sum()
+            np.einsum("qd,qd->", difference @ within, difference) + np.square(outputs).sum() + np.square(shift).sum()
         ),
     )

@@ -90,9 +90,7 @@ class ClassStatistics:
     def __post_init__(self) -> None:
         counts = checks.to_numpy(self.counts, "counts")
         if counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 0).any() or not counts.any():
-            raise ArgumentError(
-                "counts: expected whole numbers of 0 or above, shape (num_classes,), not all zero"
-            )
+            raise ArgumentError("counts: expected whole numbers of 0 or above, shape (num_classes,), not all zero")
         k, present = len(counts), counts > 0
         self._set("counts", counts.astype(np.int64))
         means = checks.array(self.means, "means", (k, None), axes="(num_classes, feature_dim)", finite=False)

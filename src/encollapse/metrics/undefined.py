@@ -7,9 +7,7 @@ class Undefined(Exception):  # noqa: N818 (an answer, not an error: the assemble
     """A metric has no value for these statistics; the text is the reason that the user reads."""
 
 
-OUT_OF_RANGE = (
-    "the features are so small or so large that their squares leave the range of float64; scale them"
-)
+OUT_OF_RANGE = "the features are so small or so large that their squares leave the range of float64; scale them"
 
 
 class Unresolved(Undefined):

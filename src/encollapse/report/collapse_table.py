@@ -41,23 +41,13 @@ def collapse_table(members: Sequence[Family]) -> Table | None:
     for family in members:
         lines = [(decay, family.at(decay)) for decay in decays if family.at(decay)]
         rows = tuple(
-            (
-                Cell(number_label(decay)),
-                Cell(str(len(own))),
-                *(Cell(_cell(own, name)) for name, *_ in known),
-            )
+            (Cell(number_label(decay)), Cell(str(len(own))), *(Cell(_cell(own, name)) for name, *_ in known))
             for decay, own in lines
         )
         if rows:
             groups.append(Group(family.label, rows))
-    columns = (
-        ("λ_b", "bias decay"),
-        ("seeds", ""),
-        *((head, meaning) for _, head, meaning in known),
-    )
-    caption = (
-        "Collapse by encoding and bias decay: mean over seeds ± standard deviation where there are several."
-    )
+    columns = (("λ_b", "bias decay"), ("seeds", ""), *((head, meaning) for _, head, meaning in known))
+    caption = "Collapse by encoding and bias decay: mean over seeds ± standard deviation where there are several."
     return Table(columns, tuple(groups), caption)
 
 

@@ -23,9 +23,7 @@ _CLASSES = 200
 """The class table stops there."""
 
 
-def measurement_page(
-    collapse: Collapse, path: str | Path, *, title: str = "Collapse of class features"
-) -> Path:
+def measurement_page(collapse: Collapse, path: str | Path, *, title: str = "Collapse of class features") -> Path:
     """Write the page of a measurement and return its path; it asks nothing of the network.
 
     Parameters
@@ -44,9 +42,7 @@ def measurement_page(
     """
     target = files.with_suffix(path, "path", (".html", ".htm"))
     details = class_details(collapse)
-    drawings = [
-        drawing for drawing in (cosine_figure(details), spread_figure(details)) if drawing is not None
-    ]
+    drawings = [drawing for drawing in (cosine_figure(details), spread_figure(details)) if drawing is not None]
     page = pages.render(
         "measurement.html.j2",
         title=title,
@@ -80,9 +76,7 @@ def finding(collapse: Collapse, details: ClassDetails) -> list[str]:
     if details.closest_pairs:
         first, second, distance, cosine = details.closest_pairs[0]
         angle = "" if np.isnan(cosine) else f", cosine {fixed(cosine, 3)}"
-        text.append(
-            f"The closest class means are those of {first} and {second} (distance {power(distance)}{angle})."
-        )
+        text.append(f"The closest class means are those of {first} and {second} (distance {power(distance)}{angle}).")
     known = np.isfinite(details.noise)
     if known.any():
         overlapping = int((details.noise[known] > 1).sum())
@@ -110,10 +104,7 @@ def _headline(collapse: Collapse) -> list[tuple[str, str]]:
 def _metrics(collapse: Collapse) -> Table:
     columns = (("metric", ""), ("value", ""), ("", ""))
     groups = tuple(
-        Group(
-            title,
-            tuple((Cell(name), Cell(number(name, value)), Cell(meaning)) for name, value, meaning in rows),
-        )
+        Group(title, tuple((Cell(name), Cell(number(name, value)), Cell(meaning)) for name, value, meaning in rows))
         for title, rows in grouped(collapse)
     )
     return Table(columns, groups, "Values by the question that they ask.")
@@ -137,12 +128,7 @@ def _classes(details: ClassDetails) -> Table:
 
 
 def _pairs(details: ClassDetails) -> Table:
-    columns = (
-        ("class", ""),
-        ("class", ""),
-        ("distance", "between the means"),
-        ("cosine", "of centered means"),
-    )
+    columns = (("class", ""), ("class", ""), ("distance", "between the means"), ("cosine", "of centered means"))
     rows = tuple(
         (Cell(str(a)), Cell(str(b)), Cell(f"{d:.4g}"), Cell("–" if np.isnan(c) else fixed(c, 4)))
         for a, b, d, c in details.closest_pairs

@@ -86,9 +86,7 @@ def collapse_table(collapse: Collapse, *, per_class: bool = False) -> Renderable
         ]
     if per_class:
         parts += ["", class_table(collapse)]
-    return Group(
-        *parts, "", Text(f"convention: {collapse.convention} · route: {collapse.route}", style="dim")
-    )
+    return Group(*parts, "", Text(f"convention: {collapse.convention} · route: {collapse.route}", style="dim"))
 
 
 def _metrics(collapse: Collapse, *, meanings: bool) -> Table:
@@ -124,10 +122,7 @@ def _classes(details: ClassDetails, shown: Sequence[int]) -> Table:
     for column in shown:
         table.add_column(heads[column], justify="right" if heads[column] else "left")
     for index in by_noise(details):
-        cells: tuple[str | Text, ...] = (
-            *class_cells(details, index),
-            Text(_bar(details.noise[index]), style="cyan"),
-        )
+        cells: tuple[str | Text, ...] = (*class_cells(details, index), Text(_bar(details.noise[index]), style="cyan"))
         table.add_row(*(cells[column] for column in shown))
     return table
 

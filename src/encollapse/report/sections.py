@@ -43,11 +43,7 @@ def _transition(results: Results, members: Sequence[Family], grid: tuple[str, st
     return Section(
         "bias_decay",
         "The bias regularization",
-        [
-            *figures.transition(members),
-            *_one(figures.gram_matrices(members[0])),
-            *figures.bias_curves(members),
-        ],
+        [*figures.transition(members), *_one(figures.gram_matrices(members[0])), *figures.bias_curves(members)],
     )
 
 

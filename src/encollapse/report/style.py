@@ -24,9 +24,7 @@ SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, INK)
 MARKERS = ("o", "s", "^", "v", "P", "X", "p")
 _DASHES: tuple[Dash, ...] = ("solid", "dashed", "dotted", "dashdot")
 
-DIVERGING = LinearSegmentedColormap.from_list(
-    "encollapse", [BLUE, "#7fb8d8", "#ffffff", "#eaae7f", VERMILLION]
-)
+DIVERGING = LinearSegmentedColormap.from_list("encollapse", [BLUE, "#7fb8d8", "#ffffff", "#eaae7f", VERMILLION])
 SEQUENTIAL = LinearSegmentedColormap.from_list(
     "encollapse-sequential", ["#ffffff", "#d6e6f0", "#8fc0dc", "#3f93c4", BLUE, "#0b3c5d"]
 )

@@ -42,13 +42,9 @@ def finding(results: Results, members: Sequence[Family]) -> list[str]:
             f"{count(restless, 'network')} stopped before the training was stationary; the table marks them."
         )
     if failed:
-        sentences.append(
-            f"{count(failed, 'trial')} failed and {'is' if failed == 1 else 'are'} listed below."
-        )
+        sentences.append(f"{count(failed, 'trial')} failed and {'is' if failed == 1 else 'are'} listed below.")
     if missing:
-        sentences.append(
-            f"{count(missing, 'trial')} of the study {'has' if missing == 1 else 'have'} not run yet."
-        )
+        sentences.append(f"{count(missing, 'trial')} of the study {'has' if missing == 1 else 'have'} not run yet.")
     return sentences
 
 

@@ -65,8 +65,7 @@ def comparison_table(results: Results, members: Sequence[Family]) -> Table:
         ("seconds", "wall time of the trial"),
     )
     groups = tuple(
-        Group(family.label, tuple(_comparison_row(result, worst) for result in family.trials))
-        for family in members
+        Group(family.label, tuple(_comparison_row(result, worst) for result in family.trials)) for family in members
     )
     caption = "Every trained network against its prediction; the largest error of each column is marked."
     top = worst["gram_error"]

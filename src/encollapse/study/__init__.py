@@ -10,15 +10,4 @@ with needed_by("encollapse.study", "study"):
     from encollapse.study.study import Study, load, names
     from encollapse.study.trials import Trial
 
-__all__ = [
-    "Plan",
-    "Results",
-    "Study",
-    "Trial",
-    "TrialResult",
-    "load",
-    "names",
-    "open",
-    "plan",
-    "run",
-]
+__all__ = ["Plan", "Results", "Study", "Trial", "TrialResult", "load", "names", "open", "plan", "run"]

@@ -14,9 +14,7 @@ def labels_of(trials: Sequence[Trial], *, always: Sequence[str] = _ALWAYS) -> di
     """Labels by id that name what is not the same for all trials, and `always` the encoding and bias decay."""
     parts = {trial.id: _parts(trial.settings) for trial in trials}
     given = dict.fromkeys(key for known in parts.values() for key in known)
-    keys = sorted(
-        given, key=lambda key: key in ("bias_decay", "seed")
-    )  # stable: only these two move, to the end
+    keys = sorted(given, key=lambda key: key in ("bias_decay", "seed"))  # stable: only these two move, to the end
     # First what differs where it is given; what some trials have and others have not, only if that is needed.
     varying = {key for key in keys if len({known[key] for known in parts.values() if key in known}) > 1}
     shown = varying | set(always)
@@ -50,12 +48,7 @@ def _parts(settings: Mapping[str, Any]) -> dict[str, str]:
         parts["strength"] = f"λ_H = {number_label(settings['feature_decay'])}"
     if "epochs" in settings:
         parts["epochs"] = f"{settings['epochs']} epochs"
-    parts |= {
-        f"train.{key}": f"{key.replace('_', ' ')} {value}" for key, value in settings.get("train", {}).items()
-    }
+    parts |= {f"train.{key}": f"{key.replace('_', ' ')} {value}" for key, value in settings.get("train", {}).items()}
     if "measure" in settings:
         parts["measure"] = ", ".join(f"{key} {value}" for key, value in settings["measure"].items())
-    return parts | {
-        "bias_decay": f"λ_b = {number_label(settings['bias_decay'])}",
-        "seed": f"seed {settings['seed']}",
-    }
+    return parts | {"bias_decay": f"λ_b = {number_label(settings['bias_decay'])}", "seed": f"seed {settings['seed']}"}

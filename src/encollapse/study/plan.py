@@ -121,9 +121,7 @@ def plan(study: Study, *, out: str | Path | None = None, workers: int | None = N
         gathered.setdefault(_kind(trial.settings, _WITHIN), []).append(trial)
     firsts = {trials[0].id: _without(trials[0]) for trials in gathered.values()}
     names = labels_of(list(firsts.values()), always=("encoding",))
-    groups = tuple(
-        _group(names[firsts[trials[0].id].id], tuple(trials), results) for trials in gathered.values()
-    )
+    groups = tuple(_group(names[firsts[trials[0].id].id], tuple(trials), results) for trials in gathered.values())
     total: float | None = 0.0
     for group in groups:
         left = sum(trial.id not in done for trial in group.trials)

@@ -94,11 +94,7 @@ def run(
         statuses = store.statuses() if resume else {}
         todo = [trial for trial in study.trials if statuses.get(trial.id) not in settled]
         failed = sum(statuses.get(trial.id) == "failed" for trial in study.trials)
-        note = (
-            ""
-            if rerun_failed or not failed
-            else f" ({failed} of them failed; --rerun-failed tries them again)"
-        )
+        note = "" if rerun_failed or not failed else f" ({failed} of them failed; --rerun-failed tries them again)"
         waiting = Waiting(todo, retries=retries, max_seconds=max_seconds, grace=grace)
         display = ProgressDisplay(
             study.name,

@@ -64,9 +64,7 @@ class Study:
         """Inverse of :meth:`definition`."""
         try:
             trials = tuple(Trial(parse_settings(text)) for text in definition["trials"])
-            texts = {
-                key: str(definition[key]) for key in ("name", "title", "description", "source", "origin")
-            }
+            texts = {key: str(definition[key]) for key in ("name", "title", "description", "source", "origin")}
         except (KeyError, ValueError, TypeError) as error:
             raise FileFormatError(f"the stored study cannot be read ({error}); run it again") from None
         return Study(trials=trials, **texts)
@@ -74,9 +72,7 @@ class Study:
 
 def names() -> tuple[str, ...]:
     """Names of the built-in studies."""
-    return tuple(
-        sorted(file.name.removesuffix(".toml") for file in _builtin() if file.name.endswith(".toml"))
-    )
+    return tuple(sorted(file.name.removesuffix(".toml") for file in _builtin() if file.name.endswith(".toml")))
 
 
 def load(path_or_name: str | Path) -> Study:

@@ -69,8 +69,6 @@ def points(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         if name not in done:
             group = together.get(name, [name])
             done.update(group)
-            joint.append(
-                [dict(zip(group, row, strict=True)) for row in zip(*map(axes.get, group), strict=True)]
-            )
+            joint.append([dict(zip(group, row, strict=True)) for row in zip(*map(axes.get, group), strict=True)])
     for chosen in itertools.product(*joint):
         yield {name: value for part in chosen for name, value in part.items()}

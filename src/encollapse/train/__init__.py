@@ -20,17 +20,7 @@ _HOMES = {
     "stationarity": "loop.stationarity",
 }
 
-__all__ = [
-    "Backbone",
-    "Classifier",
-    "Run",
-    "Stationarity",
-    "Status",
-    "fit",
-    "names",
-    "objective",
-    "stationarity",
-]
+__all__ = ["Backbone", "Classifier", "Run", "Stationarity", "Status", "fit", "names", "objective", "stationarity"]
 
 if TYPE_CHECKING:
     from encollapse.train.fitting import fit

@@ -250,9 +250,7 @@ def fit(
     if dataset.test is None:
         missing["test_accuracy"] = "the data set has no hold-out"
     if seen.stationarity is None:
-        missing["stationarity"] = (
-            "decoupled decay is a rule for steps and belongs to no loss that could be stationary"
-        )
+        missing["stationarity"] = "decoupled decay is a rule for steps and belongs to no loss that could be stationary"
     return Run(
         model=trained.classifier,
         collapse=measured,
@@ -261,9 +259,7 @@ def fit(
         prediction_note=prediction.note,
         predicted=prediction.geometry,
         comparison=comparison,
-        history=tuple(
-            row | errors for row, errors in zip(trained.history, _errors(trained, prediction), strict=True)
-        ),
+        history=tuple(row | errors for row, errors in zip(trained.history, _errors(trained, prediction), strict=True)),
         frames=trained.frames if settings.keep_frames else (),
         settings=settings,
         dataset=dataset.name,

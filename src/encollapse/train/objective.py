@@ -35,12 +35,7 @@ class Objective:
     parameter_decay: float = 0.0
 
     def samples(
-        self,
-        outputs: Tensor,
-        features: Tensor,
-        targets: Tensor,
-        count: int,
-        weights: Tensor | None = None,
+        self, outputs: Tensor, features: Tensor, targets: Tensor, count: int, weights: Tensor | None = None
     ) -> Tensor:
         """Sum over samples of ``w ℓ + (N λ_H/2)|h|²``, divided by `count`: all terms but those of parameters."""
         values = self.loss.values(outputs, targets)

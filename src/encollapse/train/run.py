@@ -24,9 +24,7 @@ from encollapse.ufm import Solution
 class Status(enum.Enum):
     """How a training ended. The value is the message for the user."""
 
-    STATIONARY = (
-        "Stationary: the gradient and the negative curvature of the objective fell below the tolerance."
-    )
+    STATIONARY = "Stationary: the gradient and the negative curvature of the objective fell below the tolerance."
     STALLED = (
         "Stalled: L-BFGS no longer lowers the loss, at the accuracy of float32, while the stationarity "
         "is still above the tolerance. Raise tolerance if the errors are small enough, or use a wider model."

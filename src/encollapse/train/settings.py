@@ -205,7 +205,5 @@ def _history_every(value: Any) -> int | str | tuple[int, ...]:
     if isinstance(value, str):
         return checks.choice(value, "history_every", ("log",))
     if isinstance(value, Sequence):
-        return tuple(
-            sorted({checks.integer(v, f"history_every[{i}]", minimum=0) for i, v in enumerate(value)})
-        )
+        return tuple(sorted({checks.integer(v, f"history_every[{i}]", minimum=0) for i, v in enumerate(value)}))
     return checks.integer(value, "history_every", minimum=1)

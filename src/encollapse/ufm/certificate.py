@@ -52,9 +52,7 @@ class Certificate:
 
     def __str__(self) -> str:
         if self.kind == "theorem" and self.holds:
-            return (
-                f"global minimum, by a theorem whose conditions hold (computed gap {self.relative_gap:.1e})"
-            )
+            return f"global minimum, by a theorem whose conditions hold (computed gap {self.relative_gap:.1e})"
         if self.kind == "stationary" and self.holds:
             return f"stationary point; the global minimum is at most a share of {self.relative_gap:.1e} lower"
         if self.kind == "duality_gap":
@@ -110,18 +108,12 @@ def duality_gap(
     return loss, certify(loss, min(bound, loss), EPS * labels.energy)
 
 
-def certify(
-    loss: float, lower_bound: float, rounding: float, *, tolerance: float = RELATIVE_TOLERANCE
-) -> Certificate:
+def certify(loss: float, lower_bound: float, rounding: float, *, tolerance: float = RELATIVE_TOLERANCE) -> Certificate:
     """Make the certificate of a loss and a lower bound; `rounding` is the level at which a loss counts as zero."""
     gap = loss - lower_bound
     relative = gap / max(loss, rounding, np.finfo(np.float64).tiny)
     return Certificate(
-        kind="duality_gap",
-        gap=gap,
-        relative_gap=relative,
-        lower_bound=lower_bound,
-        holds=relative <= tolerance,
+        kind="duality_gap", gap=gap, relative_gap=relative, lower_bound=lower_bound, holds=relative <= tolerance
     )
 
 

@@ -56,8 +56,7 @@ def critical_point_of_tail(labels: LongTail, threshold: float) -> CriticalPoint:
 
 
 _NOTHING_TO_LEARN = CriticalPoint(
-    math.inf,
-    "The mean label is zero, so the bias is zero and the mean direction is not learned at any bias decay.",
+    math.inf, "The mean label is zero, so the bias is zero and the mean direction is not learned at any bias decay."
 )
 
 

@@ -10,9 +10,7 @@ from encollapse.ufm.critical import CriticalPoint
 from encollapse.ufm.deep.schatten_prox import SchattenProx
 from encollapse.ufm.mse.label_svd import LabelSVD
 
-_NO_MEAN = (
-    "The mean label is zero, so the bias is zero and the mean direction is not learned at any bias decay."
-)
+_NO_MEAN = "The mean label is zero, so the bias is zero and the mean direction is not learned at any bias decay."
 
 
 def limited_critical(point: CriticalPoint, rank: int, feature_dim: int) -> CriticalPoint:
@@ -145,8 +143,6 @@ def relu_critical(
         )
     beta = (math.sqrt(missing) if a > threshold else threshold) / mean
     if beta >= 1.0:
-        return CriticalPoint(
-            math.inf, "The threshold c is too large: even without a bias nothing is learned."
-        )
+        return CriticalPoint(math.inf, "The threshold c is too large: even without a bias nothing is learned.")
     critical = beta / (1.0 - beta)
     return CriticalPoint(critical, f"Up to a bias decay of {critical:.6g} nothing is learned at all.")

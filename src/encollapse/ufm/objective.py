@@ -14,10 +14,7 @@ from encollapse.ufm.problem import Problem
 
 
 def objective(
-    problem: Problem,
-    weight: ArrayLike | Sequence[ArrayLike],
-    class_means: ArrayLike,
-    bias: ArrayLike | None = None,
+    problem: Problem, weight: ArrayLike | Sequence[ArrayLike], class_means: ArrayLike, bias: ArrayLike | None = None
 ) -> float:
     """Value of the UFM objective F where every sample sits at its class mean.
 

@@ -53,10 +53,7 @@ def bias_path(problem: Problem, bias_decays: Iterable[float]) -> BiasPath:
     ArgumentError
         If the grid is empty, or a value is negative or NaN.
     """
-    grid = [
-        checks.nonnegative(value, f"bias_decays[{i}]", allow_infinity=True)
-        for i, value in enumerate(bias_decays)
-    ]
+    grid = [checks.nonnegative(value, f"bias_decays[{i}]", allow_infinity=True) for i, value in enumerate(bias_decays)]
     if not grid:
         raise ArgumentError("bias_decays: expected at least one value, got none")
     critical = problem.critical_bias_decay()

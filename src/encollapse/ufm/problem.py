@@ -150,9 +150,7 @@ class Problem:
         for name, known in (("depth", 1), ("features", "linear")):
             value = getattr(self, name)
             if value != known:
-                raise UnsupportedError(
-                    f"{name}: with loss={self.loss!r} only {known!r} is solved, got {value!r}"
-                )
+                raise UnsupportedError(f"{name}: with loss={self.loss!r} only {known!r} is solved, got {value!r}")
         mean = self.table.mean(self.table.targets)
         if self.bias_decay == 0 and not loss.bounded(mean):
             raise ArgumentError(
@@ -293,9 +291,7 @@ class Problem:
             return relu_critical(self.threshold, self.num_classes, form, self.is_balanced)
         if self.depth > 1:
             labels = self.dense_label_svd.labels
-            return deep_critical(
-                self.dense_label_svd, self.schatten_prox.in_units(labels.scale), self.rank_limit
-            )
+            return deep_critical(self.dense_label_svd, self.schatten_prox.in_units(labels.scale), self.rank_limit)
         if self.long_tail is not None:
             point = critical_point_of_tail(self.long_tail, self.threshold)
         else:
@@ -361,19 +357,14 @@ _FREE_OF_THE_BIAS = (
 
 
 def _layer_decays(weight_decay: Any, depth: int) -> tuple[float, ...]:
-    listed = isinstance(weight_decay, list | tuple) or (
-        isinstance(weight_decay, np.ndarray) and weight_decay.ndim > 0
-    )
+    listed = isinstance(weight_decay, list | tuple) or (isinstance(weight_decay, np.ndarray) and weight_decay.ndim > 0)
     if not listed:
         return (checks.positive(weight_decay, "weight_decay", why=_WHY_POSITIVE),) * depth
     if len(weight_decay) != depth:
         each = "" if depth == 1 else f", or one for each of the {depth} layers"
-        raise ArgumentError(
-            f"weight_decay: expected one number{each}, as depth={depth}, got {len(weight_decay)}"
-        )
+        raise ArgumentError(f"weight_decay: expected one number{each}, as depth={depth}, got {len(weight_decay)}")
     return tuple(
-        checks.positive(value, f"weight_decay[{i}]", why=_WHY_POSITIVE)
-        for i, value in enumerate(weight_decay)
+        checks.positive(value, f"weight_decay[{i}]", why=_WHY_POSITIVE) for i, value in enumerate(weight_decay)
     )
 
 

@@ -135,9 +135,7 @@ class Solution:
             },
         )
 
-    def parameters(
-        self, feature_dim: int | None = None, seed: int = 0
-    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def parameters(self, feature_dim: int | None = None, seed: int = 0) -> tuple[FloatArray, FloatArray, FloatArray]:
         """One minimizer out of the family: a random rotation of the feature space picks it.
 
         Parameters

@@ -80,9 +80,7 @@ def solve_along(problem: Problem, bias_decays: Sequence[float]) -> tuple[Solutio
     return tuple(_solve_all([problem.with_bias_decay(value) for value in bias_decays]))
 
 
-def _solve_all(
-    problems: Sequence[Problem], near: Solution | None = None, *, throw: bool = True
-) -> list[Solution]:
+def _solve_all(problems: Sequence[Problem], near: Solution | None = None, *, throw: bool = True) -> list[Solution]:
     """Solve problems that differ in the bias decay only."""
     start = time.perf_counter()
     method = select_method(problems[0])
@@ -213,10 +211,7 @@ def _relu(problem: Problem) -> Solution:
         certificate=found.certificate.in_units(unit),
         iterations=found.iterations,
         factors=DenseFactors(
-            found.weight * (labels.scale / root),
-            root * found.features / labels.root_priors,
-            singular,
-            rotatable=False,
+            found.weight * (labels.scale / root), root * found.features / labels.root_priors, singular, rotatable=False
         ),
         unique=found.unique,
     )

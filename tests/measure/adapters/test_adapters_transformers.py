@@ -88,6 +88,4 @@ def test_bad_arguments(tmp_path: Path) -> None:
         trainer.train()
     trainer.eval_dataset = None
     with pytest.raises(ArgumentError, match=r"data.*no eval data set"):
-        CollapseTrainerCallback(trainer, "eval").on_epoch_end(
-            trainer.args, transformers.TrainerState(epoch=1.0), None
-        )
+        CollapseTrainerCallback(trainer, "eval").on_epoch_end(trainer.args, transformers.TrainerState(epoch=1.0), None)

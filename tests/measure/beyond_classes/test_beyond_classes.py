@@ -149,18 +149,11 @@ def test_tags_as_zeros_and_ones_are_the_same_tags() -> None:
         row[list(own)] = 1
     features = rng.standard_normal((9, D))
     wanted = tag_angles(features, tags)
-    for given in (
-        marks,
-        marks.astype(bool),
-        torch.from_numpy(marks).float(),
-        [torch.tensor(sorted(t)) for t in tags],
-    ):
+    for given in (marks, marks.astype(bool), torch.from_numpy(marks).float(), [torch.tensor(sorted(t)) for t in tags]):
         assert tag_angles(features, given) == wanted
 
 
-@pytest.mark.parametrize(
-    "tags", [None, "abc", [0, 1], ["a", "b"], [{0.5}, {1}], [{-1}, {1}], np.full((2, 3), 2)]
-)
+@pytest.mark.parametrize("tags", [None, "abc", [0, 1], ["a", "b"], [{0.5}, {1}], [{-1}, {1}], np.full((2, 3), 2)])
 def test_tags_that_are_no_sets_of_whole_numbers(tags: Any) -> None:
     with pytest.raises((ArgumentError, ArgumentTypeError), match="tags"):
         tag_angles(np.eye(2, D), tags)
@@ -176,12 +169,9 @@ def test_values_without_a_unit_at_extreme_scales() -> None:
         assert (found.nrc1, found.nrc2, found.nrc3) == pytest.approx((plain.nrc1, plain.nrc2, plain.nrc3))
         assert regression_collapse(features, scale * targets, weight).nrc3 == pytest.approx(plain.nrc3)
         assert nc5(scale * features, labels, scale * outside) == pytest.approx(nc5(features, labels, outside))
+        np.testing.assert_allclose(neco_scores(scale * features, scale * outside, 2), neco_scores(features, outside, 2))
         np.testing.assert_allclose(
-            neco_scores(scale * features, scale * outside, 2), neco_scores(features, outside, 2)
-        )
-        np.testing.assert_allclose(
-            nci_scores(scale * outside, weight, mean=np.zeros(D)),
-            nci_scores(outside, weight, mean=np.zeros(D)),
+            nci_scores(scale * outside, weight, mean=np.zeros(D)), nci_scores(outside, weight, mean=np.zeros(D))
         )
 
 

@@ -61,9 +61,7 @@ def batches(size: int = 53, step: int = 13) -> list[tuple[torch.Tensor, torch.Te
     return list(zip(x.split(step), y.split(step), strict=True))  # type: ignore[no-untyped-call]
 
 
-def expected(
-    net: Net, loader: list[tuple[torch.Tensor, torch.Tensor]], **options: Any
-) -> dict[str, float | None]:
+def expected(net: Net, loader: list[tuple[torch.Tensor, torch.Tensor]], **options: Any) -> dict[str, float | None]:
     training = net.training
     net.eval()
     with torch.no_grad():
@@ -128,12 +126,7 @@ def test_no_source_of_random_numbers_is_moved(net: Net) -> None:
 
         def states() -> list[Any]:
             by_numpy = np.random.get_state()  # noqa: NPY002
-            return [
-                random.getstate(),
-                str(by_numpy),
-                torch.get_rng_state().tolist(),
-                own.get_state().tolist(),
-            ]
+            return [random.getstate(), str(by_numpy), torch.get_rng_state().tolist(), own.get_state().tolist()]
 
         before = states()
         measure_model(net, loader)
@@ -261,9 +254,7 @@ def test_images_and_sequences() -> None:
     assert measured.num_samples == 30
     assert_same(
         measured.values,
-        collapse(
-            tokens.reshape(-1, D), tags.reshape(-1), weight=tagger[1].weight, bias=tagger[1].bias
-        ).values,
+        collapse(tokens.reshape(-1, D), tags.reshape(-1), weight=tagger[1].weight, bias=tagger[1].bias).values,
     )
     with pytest.raises(ArgumentError, match=r"head.*more than one row"):
         measure_model(tagger, [(tokens, tags[:, 0])])

@@ -23,10 +23,7 @@ def folder(tmp_path: Path) -> Path:
     np.savez(tmp_path / "one.npz", anything=FEATURES)
     np.savez(tmp_path / "two.npz", h=FEATURES, y=LABELS)
     np.savez(tmp_path / "none.npz")
-    save_file(
-        {"h": torch.from_numpy(FEATURES).bfloat16(), "y": torch.from_numpy(LABELS)},
-        tmp_path / "two.safetensors",
-    )
+    save_file({"h": torch.from_numpy(FEATURES).bfloat16(), "y": torch.from_numpy(LABELS)}, tmp_path / "two.safetensors")
     save_file({"h": torch.from_numpy(FEATURES)}, tmp_path / "one.safetensors")
     np.save(tmp_path / "objects.npy", np.array([{}, {}], dtype=object), allow_pickle=True)
     np.savez(tmp_path / "objects.npz", h=np.array([{}], dtype=object))

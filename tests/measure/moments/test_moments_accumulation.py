@@ -13,9 +13,7 @@ from encollapse.measure.moments.inputs import working_dtype
 K, D, N = 5, 131, 9000
 
 
-def sample(
-    case: str, spread: float = 1e-3, dtype: torch.dtype = torch.float32
-) -> tuple[torch.Tensor, torch.Tensor]:
+def sample(case: str, spread: float = 1e-3, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor]:
     """Means of length 10, one class with a single sample, one absent."""
     generator = torch.Generator().manual_seed(len(case))
     means = torch.randn(K + 1, D, generator=generator, dtype=torch.float64)
@@ -137,9 +135,7 @@ def test_bad_entries_in_large_blocks_change_nothing() -> None:
 def test_decisions_in_float32_are_those_of_float64() -> None:
     generator = torch.Generator().manual_seed(3)
     labels = torch.randint(0, 17, (N,), generator=generator)
-    features = (
-        5 + torch.randn(17, D, generator=generator)[labels] + 3 * torch.randn(N, D, generator=generator)
-    )
+    features = 5 + torch.randn(17, D, generator=generator)[labels] + 3 * torch.randn(N, D, generator=generator)
     weight, bias = torch.randn(17, D, generator=generator), torch.randn(17, generator=generator)
     weight[3], bias[3] = weight[2], bias[2]  # ties, which go to the lowest class
     single = collapse(features, labels, weight=weight, bias=bias)

@@ -54,9 +54,7 @@ def assert_right(found: ClassMoments, features: Array, labels: Labels, rel: floa
     cuts=st.lists(st.integers(0, 60), max_size=6),
     spread=st.sampled_from([0.0, 1e-5, 1.0]),
 )
-def test_any_split_into_batches_is_the_two_pass_result(
-    seed: int, size: int, cuts: list[int], spread: float
-) -> None:
+def test_any_split_into_batches_is_the_two_pass_result(seed: int, size: int, cuts: list[int], spread: float) -> None:
     features, labels = sample(seed, size, spread)
     found = ClassMoments(K, D)
     for part in np.split(np.arange(size), sorted(min(c, size) for c in cuts)):
@@ -65,9 +63,7 @@ def test_any_split_into_batches_is_the_two_pass_result(
     scale = max(spread, 1e-15)
     expected = moments(features, labels)
     traces = [np.trace(c) for c in expected.covariances]
-    np.testing.assert_allclose(
-        found.within_trace[expected.classes], traces, rtol=1e-9, atol=1e-14 * scale**2 + 1e-29
-    )
+    np.testing.assert_allclose(found.within_trace[expected.classes], traces, rtol=1e-9, atol=1e-14 * scale**2 + 1e-29)
     if spread == 1.0:
         assert_right(found, features, labels)
 

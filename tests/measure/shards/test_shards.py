@@ -143,9 +143,7 @@ def test_a_dask_cluster_changes_no_bit(tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     folder = write(tmp_path, npy)
     with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, processes=True
-        ) as cluster,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, processes=True) as cluster,
         distributed.Client(cluster) as client,
         client.get_executor() as pool,
     ):
@@ -171,9 +169,7 @@ def test_one_pass(tmp_path: Path) -> None:
 def test_pieces_cover_every_row_once(tmp_path: Path) -> None:
     shards = find_shards(write(tmp_path, npy))
     assert [shard.path.stem for shard in shards] == [f"part-{number}" for number in range(8, 13)]
-    rows = [
-        (s.shard.path, i) for piece in spans.cut(shards, 1) for s in piece for i in range(s.start, s.stop)
-    ]
+    rows = [(s.shard.path, i) for piece in spans.cut(shards, 1) for s in piece for i in range(s.start, s.stop)]
     assert rows == [(shard.path, i) for shard in shards for i in range(shard.num_rows)]
     sizes = [sum(s.stop - s.start for s in piece) for piece in spans.cut(shards, 1)]
     assert sizes == [14, 16, 3]  # at most 2 (K + d) rows, taken together or apart
@@ -265,9 +261,7 @@ def test_other_things_in_an_archive_are_no_arrays(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match=r"^\S*a\.npz: holds no array"):
         measure_shards(tmp_path, LABELS)
     np.savez(tmp_path / "a.npz", one=FEATURES, other=FEATURES)
-    with pytest.raises(
-        ArgumentError, match=r"^key: \S*a\.npz holds several arrays; choose one of 'one', 'other'"
-    ):
+    with pytest.raises(ArgumentError, match=r"^key: \S*a\.npz holds several arrays; choose one of 'one', 'other'"):
         measure_shards(tmp_path, LABELS)
     with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
         archive.writestr("notes.txt", "no array")

@@ -20,11 +20,7 @@ BIAS_DECAYS = [0.0, 1e-12, 1e-8, 1e-3, 0.1, 1.0, 1e3, 1e8, math.inf]
 
 
 def problem_of(
-    encoding: ec.encodings.Encoding,
-    counts: Any,
-    c: float,
-    bias_decay: float = 0.0,
-    weight_decay: float = 1e-2,
+    encoding: ec.encodings.Encoding, counts: Any, c: float, bias_decay: float = 0.0, weight_decay: float = 1e-2
 ) -> ec.ufm.Problem:
     """Problem with the threshold c."""
     total = np.broadcast_to(counts, encoding.num_classes).sum()
@@ -144,9 +140,7 @@ def test_brute_force_never_gets_below_and_reaches_the_same_geometry(seed: int) -
     loss, gram, bias = reference.brute_force(problem, seed, d, restarts=2)
     assert loss >= solution.loss * (1 - 1e-9)
     assert loss == pytest.approx(solution.loss, rel=1e-7)
-    scale = (
-        math.sqrt(problem.num_samples * problem.weight_decay / problem.feature_decay) / problem.counts.min()
-    )
+    scale = math.sqrt(problem.num_samples * problem.weight_decay / problem.feature_decay) / problem.counts.min()
     np.testing.assert_allclose(gram, solution.geometry.feature_gram, atol=5e-3 * scale)
     assert abs(bias.mean() - solution.bias.mean()) < 10  # the mean of the bias is free at a bias decay of 0
     np.testing.assert_allclose(bias - bias.mean(), solution.bias - solution.bias.mean(), atol=5e-3)
@@ -170,9 +164,7 @@ def test_kinds_of_classes_give_what_single_classes_give(bias_decay: float, smoot
         np.testing.assert_allclose(
             getattr(blocks.geometry, name), expected, atol=1e-6 * np.abs(expected).max(), err_msg=name
         )
-    assert ec.ufm.objective(blocks.problem, *blocks.parameters(seed=3)) == pytest.approx(
-        blocks.loss, rel=1e-9
-    )
+    assert ec.ufm.objective(blocks.problem, *blocks.parameters(seed=3)) == pytest.approx(blocks.loss, rel=1e-9)
 
 
 def test_many_classes_in_kinds_need_no_large_matrix() -> None:
@@ -248,15 +240,11 @@ def test_objective_is_the_double_sum_over_samples() -> None:
     )
     weight, means, bias = rng.standard_normal((3, 7)), rng.standard_normal((7, 5)), rng.standard_normal(3)
     features = [np.tile(means[:, k], (counts[k], 1)) for k in range(5)]
-    expected = reference.sample_objective(
-        encoding.codewords, counts, features, weight, bias, (0.03, 0.002, 0.7)
-    )
+    expected = reference.sample_objective(encoding.codewords, counts, features, weight, bias, (0.03, 0.002, 0.7))
     assert ec.ufm.objective(problem, weight, means, bias) == pytest.approx(expected, rel=1e-13)
     # The same term by term where outputs are far too large to be exponentiated.
     large = ec.ufm.objective(problem, 300 * weight, means, bias)
-    shifts = [
-        reference.cross_entropy(300 * weight @ means[:, k] + bias, encoding.codewords[:, k]) for k in range(5)
-    ]
+    shifts = [reference.cross_entropy(300 * weight @ means[:, k] + bias, encoding.codewords[:, k]) for k in range(5)]
     decay = 0.015 * (300 * weight**2 * 300).sum() + 0.001 * (means**2 @ counts).sum() + 0.35 * bias @ bias
     assert large == pytest.approx(float(problem.priors @ shifts + decay), rel=1e-12)
 
@@ -275,9 +263,7 @@ def test_the_bound_holds_at_any_point(bias_decay: float, size: float) -> None:
     for _ in range(20):
         moved = composite.shrink(point.matrix + size * rng.standard_normal((4, 7)), point.contrast, bias)
         noise = size * rng.standard_normal(4) * composite.has_bias
-        loss, certificate = composite.certified(
-            replace(moved, singular=moved.singular * (1 + size)), bias + noise
-        )
+        loss, certificate = composite.certified(replace(moved, singular=moved.singular * (1 + size)), bias + noise)
         assert loss > solution.loss
         assert not certificate.holds
         assert certificate.lower_bound <= solution.loss * (1 + 1e-12)
@@ -325,9 +311,7 @@ def test_path_matches_single_solves() -> None:
         single = ec.ufm.solve(problem.with_bias_decay(value))
         assert solution.loss == pytest.approx(single.loss, rel=1e-8)
         np.testing.assert_allclose(
-            solution.geometry.feature_gram,
-            single.geometry.feature_gram,
-            atol=1e-5 * single.geometry.feature_gram.max(),
+            solution.geometry.feature_gram, single.geometry.feature_gram, atol=1e-5 * single.geometry.feature_gram.max()
         )
 
 
@@ -354,12 +338,7 @@ def test_rank_that_binds_is_said() -> None:
         (ec.encodings.ordinal(4), {}, ArgumentError, "encoding: .*sums to [03]"),
         (ec.encodings.scaled_one_hot(4, on=2.0), {}, ArgumentError, "encoding: .*sums to 2"),
         (ec.encodings.Encoding([[1.0, 0.5], [0.0, 0.4]]), {}, ArgumentError, "codeword 1 sums to 0.9"),
-        (
-            ec.encodings.Encoding([[1.0, 1.5], [0.0, -0.5]]),
-            {},
-            ArgumentError,
-            "codeword 1 has the entry -0.5",
-        ),
+        (ec.encodings.Encoding([[1.0, 1.5], [0.0, -0.5]]), {}, ArgumentError, "codeword 1 has the entry -0.5"),
         (ec.encodings.Encoding([[1.0, 0.5], [0.0, 0.5], [0.0, 0.0]]), {}, ArgumentError, "bias_decay"),
         (ec.encodings.one_hot(4), {"depth": 2}, UnsupportedError, "depth"),
         (ec.encodings.one_hot(4), {"features": "relu"}, UnsupportedError, "features"),

@@ -12,9 +12,7 @@ from encollapse.ufm.convex.douglas_rachford import split
 from encollapse.ufm.losses.losses import LOSSES
 
 
-def composite_of(
-    encoding: ec.encodings.Encoding, counts: list[int], share: float, bias_decay: float
-) -> Composite:
+def composite_of(encoding: ec.encodings.Encoding, counts: list[int], share: float, bias_decay: float) -> Composite:
     """The convex problem with the threshold at a share of the largest singular value of the labels."""
     priors = np.array(counts) / sum(counts)
     centered = encoding.codewords - encoding.mean(priors)[:, None]
@@ -63,9 +61,7 @@ def test_it_ends_where_newton_steps_end(
 
 @pytest.mark.parametrize("bias_decay", [0.0, 0.1, math.inf])
 @pytest.mark.parametrize("kind", ["peaked", "spread", "low rank"])
-def test_many_dense_labels_need_no_newton_step(
-    kind: str, bias_decay: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_dense_labels_need_no_newton_step(kind: str, bias_decay: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Newton steps took minutes at a thousand classes: the splitting has to close the gap by itself."""
 
     def refused(*_: object) -> None:

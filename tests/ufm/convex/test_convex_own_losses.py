@@ -137,10 +137,7 @@ def brute_force(problem: ec.ufm.Problem, loss: ec.ufm.SeparableLoss) -> float:
     rng = np.random.default_rng(1)
     options = {"maxiter": 9000, "maxfun": 15000, "ftol": 1e-16, "gtol": 1e-11}
     starts = (0.5 * rng.standard_normal(d * (q + k) + q) for _ in range(2))
-    return min(
-        float(minimize(objective, start, jac=True, method="L-BFGS-B", options=options).fun)
-        for start in starts
-    )
+    return min(float(minimize(objective, start, jac=True, method="L-BFGS-B", options=options).fun) for start in starts)
 
 
 @pytest.mark.parametrize("bias_decay", BIAS_DECAYS)
@@ -170,12 +167,7 @@ def test_squares_are_the_squared_error(bias_decay: float) -> None:
 
 def test_nothing_learned_with_the_best_bias_of_a_loss_that_is_not_linear_in_the_target() -> None:
     problem = ec.ufm.Problem(
-        ec.encodings.one_hot(4),
-        [40, 9, 5, 3],
-        weight_decay=1.0,
-        feature_decay=1.0,
-        bias_decay=0.2,
-        loss=Huber(),
+        ec.encodings.one_hot(4), [40, 9, 5, 3], weight_decay=1.0, feature_decay=1.0, bias_decay=0.2, loss=Huber()
     )
     solution = ec.ufm.solve(problem)
     assert solution.status is ec.ufm.Status.COLLAPSED

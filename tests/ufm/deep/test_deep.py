@@ -52,9 +52,7 @@ def test_threshold_and_jump_of_the_scalar_problem(factors: int) -> None:
 
 def test_two_factors_are_the_soft_threshold() -> None:
     values = np.array([0.0, 0.1, 0.3, 0.30001, 5.0])
-    np.testing.assert_allclose(
-        SchattenProx(2, 0.3).minimizer(values), np.clip(values - 0.3, 0, None), atol=1e-16
-    )
+    np.testing.assert_allclose(SchattenProx(2, 0.3).minimizer(values), np.clip(values - 0.3, 0, None), atol=1e-16)
     assert SchattenProx(2, 0.3).threshold == 0.3
 
 
@@ -166,12 +164,8 @@ def test_only_the_product_of_the_decays_matters_to_the_geometry() -> None:
 
 
 def test_one_layer_in_a_list_takes_the_convex_path() -> None:
-    one = ec.ufm.Problem(
-        ec.encodings.random(5, 3), 7, weight_decay=[2e-3], feature_decay=1e-4, bias_decay=0.3
-    )
-    other = ec.ufm.Problem(
-        ec.encodings.random(5, 3), 7, weight_decay=2e-3, feature_decay=1e-4, bias_decay=0.3
-    )
+    one = ec.ufm.Problem(ec.encodings.random(5, 3), 7, weight_decay=[2e-3], feature_decay=1e-4, bias_decay=0.3)
+    other = ec.ufm.Problem(ec.encodings.random(5, 3), 7, weight_decay=2e-3, feature_decay=1e-4, bias_decay=0.3)
     assert select_method(one) == "dense"
     assert ec.ufm.solve(one).loss == ec.ufm.solve(other).loss
     (only,) = ec.ufm.solve(one).layers(seed=5)
@@ -221,15 +215,8 @@ def test_critical_bias_decay_is_claimed_only_where_it_is_proved() -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    depth=st.integers(2, 5),
-    length=st.floats(0.3, 5.0),
-    share=st.floats(0.1, 1.2),
-    bias_decay=st.floats(0.02, 20.0),
-)
-def test_mean_orthogonal_to_the_centered_labels(
-    depth: int, length: float, share: float, bias_decay: float
-) -> None:
+@given(depth=st.integers(2, 5), length=st.floats(0.3, 5.0), share=st.floats(0.1, 1.2), bias_decay=st.floats(0.02, 20.0))
+def test_mean_orthogonal_to_the_centered_labels(depth: int, length: float, share: float, bias_decay: float) -> None:
     """Theory §5: each direction alone. Proved for short means, checked here for long ones: nothing lower is found."""
     k = 3
     alpha = math.sqrt(k)
@@ -237,9 +224,7 @@ def test_mean_orthogonal_to_the_centered_labels(
     probe = ec.ufm.Problem(encoding, 1, weight_decay=1, feature_decay=1, depth=depth)
     scale = share / probe.threshold
     decay = scale ** (2 * depth / (depth + 1))
-    problem = ec.ufm.Problem(
-        encoding, 1, weight_decay=decay, feature_decay=decay, depth=depth, bias_decay=bias_decay
-    )
+    problem = ec.ufm.Problem(encoding, 1, weight_decay=decay, feature_decay=decay, depth=depth, bias_decay=bias_decay)
     assert problem.threshold == pytest.approx(share, rel=1e-12)
     schatten_prox, beta = problem.schatten_prox, bias_decay / (1 + bias_decay)
     alone = (k - 1) * schatten_prox.value(np.ones(1))[0] + beta * schatten_prox.scaled(1 / beta).value(
@@ -254,9 +239,7 @@ def test_mean_orthogonal_to_the_centered_labels(
 def test_depth_and_narrow_features_together() -> None:
     encoding = ec.encodings.random(5, 4)
     for bias_decay in (0.0, 0.5, math.inf):
-        problem = sized_problem(
-            ec.ufm, encoding, [2, 3, 5, 7, 11], 0.05, depth=2, feature_dim=2, bias_decay=bias_decay
-        )
+        problem = sized_problem(ec.ufm, encoding, [2, 3, 5, 7, 11], 0.05, depth=2, feature_dim=2, bias_decay=bias_decay)
         solution = ec.ufm.solve(problem)
         brute, _ = brute_force_layers(problem, 3, 2, restarts=8)
         assert solution.rank == 2

@@ -28,9 +28,7 @@ def narrow_problem(seed: int, bias_decay: float, feature_dim: int, share: float 
 @pytest.mark.parametrize("bias_decay", [0.0, math.inf])
 @pytest.mark.parametrize("feature_dim", [1, 2, 3])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_truncation_is_global_with_a_free_bias_and_without_one(
-    bias_decay: float, feature_dim: int, seed: int
-) -> None:
+def test_truncation_is_global_with_a_free_bias_and_without_one(bias_decay: float, feature_dim: int, seed: int) -> None:
     problem = narrow_problem(seed, bias_decay, feature_dim, share=0.01)
     solution = ec.ufm.solve(problem)
     labels = problem.encoding.codewords - (0 if bias_decay else problem.mean_codeword[:, None])
@@ -83,9 +81,7 @@ def test_laws_of_narrow_features(seed: int, bias_decay: float, feature_dim: int)
     assert weight.shape == (4, feature_dim)
     assert ec.ufm.objective(problem, weight, means, bias) == pytest.approx(solution.loss, rel=1e-10)
     assert solution.rank <= feature_dim
-    wider = ec.ufm.solve(
-        narrow_problem(seed, bias_decay, feature_dim + 1, share=0.02 + 0.5 * (seed % 89) / 89)
-    )
+    wider = ec.ufm.solve(narrow_problem(seed, bias_decay, feature_dim + 1, share=0.02 + 0.5 * (seed % 89) / 89))
     assert wider.loss <= solution.loss * (1 + 1e-12)
     wide = ec.ufm.solve(narrow_problem(seed, bias_decay, 5, share=0.02 + 0.5 * (seed % 89) / 89))
     assert solution.certificate.lower_bound >= wide.certificate.lower_bound * (1 - 1e-12)
@@ -108,12 +104,7 @@ def test_continuity_at_both_ends(bias_decay: float) -> None:
 @pytest.mark.parametrize("bias_decay", [0.0, 0.5, math.inf])
 def test_centered_labels_need_no_bias_however_narrow_the_features(bias_decay: float) -> None:
     problem = ec.ufm.Problem(
-        ec.encodings.simplex(5),
-        7,
-        weight_decay=1e-2,
-        feature_decay=1e-4,
-        bias_decay=bias_decay,
-        feature_dim=2,
+        ec.encodings.simplex(5), 7, weight_decay=1e-2, feature_decay=1e-4, bias_decay=bias_decay, feature_dim=2
     )
     solution = ec.ufm.solve(problem)
     assert solution.certificate.kind == "theorem"
@@ -134,10 +125,7 @@ def test_critical_bias_decay_where_the_room_allows_it() -> None:
     decays: dict[str, Any] = {"weight_decay": 1e-2, "feature_decay": 1e-4}
     encoding = ec.encodings.one_hot(5)
     wide = ec.ufm.Problem(encoding, 7, **decays)
-    assert (
-        ec.ufm.Problem(encoding, 7, **decays, feature_dim=5).critical_bias_decay()
-        == wide.critical_bias_decay()
-    )
+    assert ec.ufm.Problem(encoding, 7, **decays, feature_dim=5).critical_bias_decay() == wide.critical_bias_decay()
     for d in (2, 4):
         narrow = ec.ufm.Problem(encoding, 7, **decays, feature_dim=d)
         assert narrow.critical_bias_decay() is None
@@ -150,10 +138,7 @@ def test_critical_bias_decay_where_the_room_allows_it() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    seed=st.integers(0, 2**32 - 1),
-    factors=st.integers(2, 5),
-    limit=st.integers(1, 5),
-    bias_decay=st.floats(0.01, 100),
+    seed=st.integers(0, 2**32 - 1), factors=st.integers(2, 5), limit=st.integers(1, 5), bias_decay=st.floats(0.01, 100)
 )
 def test_derivatives_of_the_spectral_model(seed: int, factors: int, limit: int, bias_decay: float) -> None:
     rng = np.random.default_rng(seed)
@@ -171,6 +156,4 @@ def test_derivatives_of_the_spectral_model(seed: int, factors: int, limit: int, 
         slope = (ahead.value - behind.value) / 2e-5
         assert slope == pytest.approx(float(direction @ state.gradient), abs=1e-7 * (1 + state.magnitude))
         curve = (ahead.gradient - behind.gradient) / 2e-5
-        np.testing.assert_allclose(
-            curve, state.hessian() @ direction, atol=1e-5 * (1 + np.abs(state.hessian()).max())
-        )
+        np.testing.assert_allclose(curve, state.hessian() @ direction, atol=1e-5 * (1 + np.abs(state.hessian()).max()))

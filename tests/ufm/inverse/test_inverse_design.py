@@ -172,9 +172,7 @@ def test_scales_are_what_they_say() -> None:
     for like in ("one_hot", "unit_codewords", "unit_outputs"):
         target = ec.ufm.scale_target(shape, COUNTS, like=like, **DECAYS)
         np.testing.assert_allclose(target / target[0, 0], shape / shape[0, 0], rtol=1e-13)
-        np.testing.assert_allclose(
-            ec.ufm.scale_target(1e8 * shape, COUNTS, like=like, **DECAYS), target, rtol=1e-12
-        )
+        np.testing.assert_allclose(ec.ufm.scale_target(1e8 * shape, COUNTS, like=like, **DECAYS), target, rtol=1e-12)
         encoding = ec.ufm.design(target, COUNTS, **DECAYS)
         found[like] = encoding, minimizer(encoding, COUNTS, math.inf)
     assert found["one_hot"][1].singular_values[:3].mean() == pytest.approx(1 / math.sqrt(5) - c, rel=1e-12)

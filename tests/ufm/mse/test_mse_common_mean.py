@@ -27,9 +27,7 @@ def eigenvalues(a: Decimal, b: Decimal, off: Decimal) -> tuple[Decimal, Decimal]
 def test_the_value_to_fifty_digits(downdate: tuple[float, float] | None, c: float, length: float) -> None:
     getcontext().prec = 50
     spectrum, shift = np.array([1.0, 0.4]), length * np.array([0.8, -0.6])
-    pencil = ResolventTable(
-        spectrum, 1.1 * shift, c * length**0.25, None if downdate is None else np.array(downdate)
-    )
+    pencil = ResolventTable(spectrum, 1.1 * shift, c * length**0.25, None if downdate is None else np.array(downdate))
     p = [Decimal(0), Decimal(0)] if downdate is None else [Decimal(v) for v in downdate]
     x, d = [Decimal(float(v)) for v in shift], [Decimal(float(v)) for v in spectrum]
     threshold = Decimal(pencil.threshold)
@@ -52,9 +50,7 @@ def test_gaps_stay_at_rounding(k: int, mean: float, share: float) -> None:
     counts, codewords = rng.integers(1, 1000, k), rng.standard_normal((k, k))
     c = share * float(np.linalg.norm(codewords * np.sqrt(counts / counts.sum()), 2))
     decay = c / math.sqrt(counts.sum())
-    problem = ec.ufm.Problem(
-        ec.encodings.Encoding(codewords + mean), counts, weight_decay=decay, feature_decay=decay
-    )
+    problem = ec.ufm.Problem(ec.encodings.Encoding(codewords + mean), counts, weight_decay=decay, feature_decay=decay)
     for found in ec.ufm.bias_path(problem, DECAYS).solutions:
         assert found.certificate.relative_gap <= 2e-13
 
@@ -65,9 +61,7 @@ def test_a_free_bias_takes_the_mean_without_a_trace() -> None:
     codewords, counts = rng.integers(-512, 512, (5, 7)) / 512, np.array([2, 3, 5, 7, 11, 13, 17])
     losses = [
         ec.ufm.solve(
-            ec.ufm.Problem(
-                ec.encodings.Encoding(codewords + mean), counts, weight_decay=1e-2, feature_decay=1e-3
-            )
+            ec.ufm.Problem(ec.encodings.Encoding(codewords + mean), counts, weight_decay=1e-2, feature_decay=1e-3)
         ).loss
         for mean in (0.0, 2.0**30)
     ]

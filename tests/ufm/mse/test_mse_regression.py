@@ -22,9 +22,7 @@ def regression(seed: int, share: float, *, samples: int = 37) -> tuple[Any, Any,
     encoding, counts, labels = ec.encodings.from_targets(targets)
     deviations = np.sqrt(np.linalg.eigvalsh(np.cov(targets.T, bias=True)))
     c = share * deviations[0]
-    problem = ec.ufm.Problem(
-        encoding, counts, weight_decay=WEIGHT_DECAY, feature_decay=c**2 / samples / WEIGHT_DECAY
-    )
+    problem = ec.ufm.Problem(encoding, counts, weight_decay=WEIGHT_DECAY, feature_decay=c**2 / samples / WEIGHT_DECAY)
     return targets, labels, problem
 
 

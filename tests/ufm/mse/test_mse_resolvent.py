@@ -26,9 +26,7 @@ def test_the_contour_separates_at_its_threshold(span: float, c: float) -> None:
     decaying = c / np.sqrt(nodes)
     for side in (1.0, -1.0):
         away = side * np.geomspace(2 * WINDOW, 0.99 * (span**2 - 1 if side > 0 and span > 1 else 1.0), 40)
-        found = (
-            (contour.weights * decaying)[None, :] / (contour.offsets[None, :] - c * c * away[:, None])
-        ).sum(1)
+        found = ((contour.weights * decaying)[None, :] / (contour.offsets[None, :] - c * c * away[:, None])).sum(1)
         expected = 1.0 / np.sqrt(1.0 + away) if side > 0 else np.zeros_like(away)
         np.testing.assert_allclose(found.imag, expected, atol=5e-15)
 
@@ -69,9 +67,7 @@ def test_value_gradient_rank_and_curvature_by_eigenvalues(seed: int, downdated: 
     found = p.at(shift[None], bias[None], np.array([decay]))
     huber = np.where(singular <= c, 0.5 * singular**2, c * (singular - 0.5 * c)).sum()
     largest = p.largest
-    assert found.value[0] == pytest.approx(
-        huber + 0.5 * decay * bias @ bias, rel=1e-10, abs=1e-12 * largest**2
-    )
+    assert found.value[0] == pytest.approx(huber + 0.5 * decay * bias @ bias, rel=1e-10, abs=1e-12 * largest**2)
     np.testing.assert_allclose(found.pull[0], pulled, atol=1e-11 * largest)
     if np.abs(singular / c - 1).min() > 1e-6:
         assert p.count_above(c, shift[None])[0] == np.count_nonzero(singular > c)
@@ -121,9 +117,7 @@ def test_a_path_equals_solving_each_by_a_decomposition_in_each_step(
         assert solution.certificate.relative_gap <= 1e-12
         assert solution.rank == single.rank
         assert solution.loss == pytest.approx(single.loss, rel=1e-13)
-        np.testing.assert_allclose(
-            solution.bias, single.bias, rtol=1e-9, atol=1e-13 * np.abs(single.bias).max()
-        )
+        np.testing.assert_allclose(solution.bias, single.bias, rtol=1e-9, atol=1e-13 * np.abs(single.bias).max())
         np.testing.assert_allclose(
             solution.singular_values, single.singular_values, atol=1e-13 * single.singular_values[0]
         )
@@ -157,9 +151,7 @@ def test_mean_cosine_without_singular_vectors_and_where_means_are_too_short_for_
     cosines = full.cosines()
     assert fast.mean_cosine() == pytest.approx(cosines[~np.eye(89, dtype=bool)].mean(), abs=1e-12)
     codewords = problem.encoding.codewords.copy()
-    codewords[:, 4] = (codewords @ problem.priors - problem.priors[4] * codewords[:, 4]) / (
-        1 - problem.priors[4]
-    )
+    codewords[:, 4] = (codewords @ problem.priors - problem.priors[4] * codewords[:, 4]) / (1 - problem.priors[4])
     same = ec.ufm.Problem(
         ec.encodings.Encoding(codewords),
         problem.counts,

@@ -22,9 +22,7 @@ def test_vectors_are_orthonormal_and_reproduce_the_matrix(seed: int, n: int, dec
     matrix = np.column_stack([np.diag(spectrum), shift])
     size = float(np.linalg.norm(matrix, 2))
     np.testing.assert_allclose(vectors.T @ vectors, np.eye(n), atol=1e-13 * n)
-    np.testing.assert_allclose(
-        singular, np.linalg.svd(matrix, compute_uv=False), atol=1e-14 * size * n, rtol=0
-    )
+    np.testing.assert_allclose(singular, np.linalg.svd(matrix, compute_uv=False), atol=1e-14 * size * n, rtol=0)
     np.testing.assert_allclose(weights, vectors.T @ shift, atol=1e-14 * size * n)
     right = np.column_stack([(spectrum[:, None] * vectors).T, weights]) / singular[:, None]
     # Orthonormal however small a singular value is: what a dense decomposition does not give.
@@ -41,9 +39,7 @@ def test_small_singular_values_keep_their_digits() -> None:
     assert singular[0] * singular[1] == pytest.approx(product, rel=1e-14)
 
 
-@pytest.mark.parametrize(
-    "shift", [(1e-12, 1e-30, 1e-170), (1e-170, -1e-200, 3e-171), (1e-170, 1e-3, -1e-300)]
-)
+@pytest.mark.parametrize("shift", [(1e-12, 1e-30, 1e-170), (1e-170, -1e-200, 3e-171), (1e-170, 1e-3, -1e-300)])
 def test_what_underflows_when_squared_leaves_a_pole_where_it_is(shift: tuple[float, ...]) -> None:
     """It was 0/0, and the solver ended in an error of LAPACK."""
     spectrum, small = np.array([0.7, 0.5, 0.3]), np.array(shift)

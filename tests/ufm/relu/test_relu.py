@@ -15,9 +15,7 @@ from encollapse.ufm.relu.model import ReluModel
 from reference.ufm_layers_reference import brute_force_layers, layered_objective, sized_problem
 
 
-def balanced(
-    encoding: ec.encodings.Encoding, share: float, bias_decay: float, **options: Any
-) -> ec.ufm.Problem:
+def balanced(encoding: ec.encodings.Encoding, share: float, bias_decay: float, **options: Any) -> ec.ufm.Problem:
     problem = sized_problem(ec.ufm, encoding, 7, share, bias_decay=bias_decay, features="relu", **options)
     assert isinstance(problem, ec.ufm.Problem)
     return problem
@@ -84,20 +82,14 @@ def test_brute_force_on_balanced_labels(kind: int, bias_decay: float) -> None:
     assert brute >= solution.loss * (1 - 1e-12)
     assert brute == pytest.approx(solution.loss, rel=1e-9)
     if solution.unique:
-        np.testing.assert_allclose(
-            gram, solution.geometry.feature_gram, atol=2e-3 * np.abs(gram).max() + 1e-12
-        )
+        np.testing.assert_allclose(gram, solution.geometry.feature_gram, atol=2e-3 * np.abs(gram).max() + 1e-12)
 
 
 def test_large_common_offset_makes_the_linear_features_non_negative() -> None:
     """Where the mean is learned more than the contrasts, a rotation of the linear minimizer has no negative entry."""
     problem = balanced(ec.encodings.scaled_one_hot(3, on=2.0, off=1.0), 0.1, math.inf)
     linear = ec.ufm.Problem(
-        problem.encoding,
-        7,
-        weight_decay=problem.weight_decay,
-        feature_decay=problem.feature_decay,
-        bias_decay=math.inf,
+        problem.encoding, 7, weight_decay=problem.weight_decay, feature_decay=problem.feature_decay, bias_decay=math.inf
     )
     one, other = ec.ufm.solve(problem), ec.ufm.solve(linear)
     assert one.loss == pytest.approx(other.loss, rel=1e-13)
@@ -123,9 +115,7 @@ def test_two_classes_and_a_free_bias_have_a_family_of_minimizers() -> None:
 @pytest.mark.parametrize("feature_dim", [None, 2])
 def test_brute_force_on_any_labels(seed: int, feature_dim: int | None) -> None:
     rng = np.random.default_rng(seed)
-    encoding = ec.encodings.Encoding(
-        rng.standard_normal((3, 5)) + rng.choice([0.0, 1.0]) * rng.standard_normal((3, 1))
-    )
+    encoding = ec.encodings.Encoding(rng.standard_normal((3, 5)) + rng.choice([0.0, 1.0]) * rng.standard_normal((3, 1)))
     problem = sized_problem(
         ec.ufm,
         encoding,
@@ -154,17 +144,12 @@ def test_brute_force_on_any_labels(seed: int, feature_dim: int | None) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    bias_decay=st.sampled_from([0.0, 1e-3, 0.3, 5.0, math.inf]),
-)
+@given(seed=st.integers(0, 2**32 - 1), bias_decay=st.sampled_from([0.0, 1e-3, 0.3, 5.0, math.inf]))
 def test_the_bound_holds_from_any_point(seed: int, bias_decay: float) -> None:
     """Evaluated anywhere, the bound must stay below the loss of every non-negative point."""
     rng = np.random.default_rng(seed)
     encoding = ec.encodings.Encoding(rng.standard_normal((3, 5)) + rng.standard_normal((3, 1)))
-    labels = ec.ufm.Problem(
-        encoding, rng.integers(1, 20, 5), weight_decay=1, feature_decay=1
-    ).label_svd.labels
+    labels = ec.ufm.Problem(encoding, rng.integers(1, 20, 5), weight_decay=1, feature_decay=1).label_svd.labels
     model = ReluModel(labels, float(rng.uniform(0.05, 0.7)), bias_decay)
     points = [np.abs(rng.standard_normal((7, 5))) * rng.uniform(0, 2) for _ in range(6)]
     bounds = [relu_lower_bound(model, point.T @ point) for point in points]
@@ -179,9 +164,7 @@ def test_the_bound_holds_from_any_point(seed: int, bias_decay: float) -> None:
 def test_derivatives_of_the_eliminated_problem(seed: int, bias_decay: float) -> None:
     rng = np.random.default_rng(seed)
     encoding = ec.encodings.Encoding(rng.standard_normal((3, 5)) + rng.standard_normal((3, 1)))
-    labels = ec.ufm.Problem(
-        encoding, rng.integers(1, 20, 5), weight_decay=1, feature_decay=1
-    ).label_svd.labels
+    labels = ec.ufm.Problem(encoding, rng.integers(1, 20, 5), weight_decay=1, feature_decay=1).label_svd.labels
     model = ReluModel(labels, 0.2, bias_decay)
     features = rng.standard_normal((7, 5))
     gram, (value, gradient, (outer, inner)) = features.T @ features, model.derivatives(features.T @ features)
@@ -189,9 +172,7 @@ def test_derivatives_of_the_eliminated_problem(seed: int, bias_decay: float) -> 
     direction = rng.standard_normal((5, 5))
     direction += direction.T
     ahead, behind = model.at(gram + 1e-6 * direction), model.at(gram - 1e-6 * direction)
-    assert (ahead[0] - behind[0]) / 2e-6 == pytest.approx(
-        float(np.sum(gradient * direction)), rel=1e-6, abs=1e-8
-    )
+    assert (ahead[0] - behind[0]) / 2e-6 == pytest.approx(float(np.sum(gradient * direction)), rel=1e-6, abs=1e-8)
     change = (ahead[1] - behind[1]) / 2e-6
     expected = 0.5 * (outer @ direction @ inner + inner @ direction @ outer)
     np.testing.assert_allclose(change, expected, rtol=1e-5, atol=1e-8)
@@ -253,9 +234,7 @@ def test_critical_bias_decay_of_balanced_labels(kind: int, share: float) -> None
 
 
 def test_what_is_not_known_is_not_claimed() -> None:
-    problem = ec.ufm.Problem(
-        ec.encodings.random(5, 3), 7, weight_decay=1e-2, feature_decay=1e-3, features="relu"
-    )
+    problem = ec.ufm.Problem(ec.encodings.random(5, 3), 7, weight_decay=1e-2, feature_decay=1e-3, features="relu")
     assert problem.critical_bias_decay() is None
     assert "non-negative" in problem.explain()
 

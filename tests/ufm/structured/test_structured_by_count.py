@@ -63,9 +63,7 @@ def test_blocks_equal_the_dense_method(seed: int, kind: int, bias_decay: float) 
 
 def test_entries_without_the_matrix() -> None:
     counts = np.array([5, 5, 7, 7, 7, 11, 11])
-    problem = ec.ufm.Problem(
-        ec.encodings.one_hot(7), counts, weight_decay=1e-2, feature_decay=1e-3, bias_decay=0.7
-    )
+    problem = ec.ufm.Problem(ec.encodings.one_hot(7), counts, weight_decay=1e-2, feature_decay=1e-3, bias_decay=0.7)
     geometry = ec.ufm.solve(problem).geometry
     cosines = ec.ufm.solve(problem).geometry.cosines()
     for k, j in ((0, 0), (0, 1), (2, 6), (6, 2), (5, 6)):
@@ -106,11 +104,7 @@ def test_balanced_million_in_closed_form() -> None:
     k, t, bias_decay = 1_000_000, 0.3, 2.0
     c = t / math.sqrt(k)
     problem = ec.ufm.Problem(
-        ec.encodings.one_hot(k),
-        3,
-        weight_decay=1e-2,
-        feature_decay=c**2 / (3 * k * 1e-2),
-        bias_decay=bias_decay,
+        ec.encodings.one_hot(k), 3, weight_decay=1e-2, feature_decay=c**2 / (3 * k * 1e-2), bias_decay=bias_decay
     )
     solution = ec.ufm.solve(problem)
     sigma, s = (1 - t) / math.sqrt(k), (1 - t * 1.5) / math.sqrt(k)

@@ -27,11 +27,7 @@ def encoding_of(kind: int, k: int) -> ec.encodings.Encoding:
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    kind=st.integers(0, 4),
-    bias_decay=st.sampled_from(DECAYS),
-)
+@given(seed=st.integers(0, 2**32 - 1), kind=st.integers(0, 4), bias_decay=st.sampled_from(DECAYS))
 def test_a_long_tail_equals_the_dense_method(seed: int, kind: int, bias_decay: float) -> None:
     rng = np.random.default_rng(seed)
     k = int(rng.integers(3, 40))
@@ -93,9 +89,7 @@ def test_ten_thousand_classes_with_distinct_counts(monkeypatch: pytest.MonkeyPat
     c = 0.2 / math.sqrt(k)
     decay = c / math.sqrt(int(counts.sum()))
     start = time.process_time()
-    problem = ec.ufm.Problem(
-        ec.encodings.one_hot(k), counts, weight_decay=decay, feature_decay=decay, bias_decay=0.3
-    )
+    problem = ec.ufm.Problem(ec.encodings.one_hot(k), counts, weight_decay=decay, feature_decay=decay, bias_decay=0.3)
     solution = ec.ufm.solve(problem)
     geometry = solution.geometry
     assert -1 <= geometry.cosine(0, k - 1) <= 1

@@ -34,10 +34,7 @@ def encoding_table(encoding: Encoding, example: Sequence[str] = ()) -> Renderabl
         ("norm of mean", f"{facts['mean_norm']:.6g} with balanced classes"),
         ("cosines", cosine_range(facts["cosines"])),
         ("  centered", cosine_range(facts["cosines_centered"])),
-        (
-            "least distance",
-            f"{facts['least_distance']:.6g}, classes {facts['closest'][0]} and {facts['closest'][1]}",
-        ),
+        ("least distance", f"{facts['least_distance']:.6g}, classes {facts['closest'][0]} and {facts['closest'][1]}"),
     ]
     if example:
         options = "  ".join(text if len(text) <= _LONG else f"{text[:_LONG]}…" for text in example)

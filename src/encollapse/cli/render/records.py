@@ -28,9 +28,7 @@ def encodings_record() -> list[dict[str, Any]]:
         {
             "name": name,
             "summary": entry.summary,
-            "options": {
-                o: plain(None if p.default is p.empty else p.default) for o, p in entry.options.items()
-            },
+            "options": {o: plain(None if p.default is p.empty else p.default) for o, p in entry.options.items()},
             "needs": [o for o, p in entry.options.items() if p.default is p.empty],
             "example": {"num_classes": EXAMPLE_CLASSES, "options": plain(entry.example_for(EXAMPLE_CLASSES))},
         }
@@ -40,10 +38,7 @@ def encodings_record() -> list[dict[str, Any]]:
 
 def studies_record(studies: Sequence[Study]) -> list[dict[str, Any]]:
     """Studies with their size and what they ask."""
-    return [
-        {"name": s.name, "title": s.title, "description": s.description, "trials": len(s.trials)}
-        for s in studies
-    ]
+    return [{"name": s.name, "title": s.title, "description": s.description, "trials": len(s.trials)} for s in studies]
 
 
 def solution_record(solution: ufm.Solution) -> dict[str, Any]:
@@ -123,11 +118,7 @@ def results_record(results: Results) -> dict[str, Any]:
     for name in ERRORS:
         result = results.worst(name)
         if result is not None:
-            worst[name] = {
-                "trial": result.id,
-                "label": names[result.id],
-                "value": result.comparison_error(name),
-            }
+            worst[name] = {"trial": result.id, "label": names[result.id], "value": result.comparison_error(name)}
     trials = [
         {"id": r.id, "label": names[r.id], "status": r.row.status, "seconds": r.row.seconds}
         | (

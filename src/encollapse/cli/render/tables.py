@@ -34,9 +34,7 @@ def encodings_table() -> RenderableType:
     table = plain_table("encoding", "what it is", f"options, say for {EXAMPLE_CLASSES} classes")
     for name, entry in CATALOGUE.items():
         options = " ".join(f"--option {_option(o, v)}" for o, v in entry.example_for(EXAMPLE_CLASSES).items())
-        table.add_row(
-            Text(name, style="bold", no_wrap=True), entry.summary.replace("`", ""), options or "none needed"
-        )
+        table.add_row(Text(name, style="bold", no_wrap=True), entry.summary.replace("`", ""), options or "none needed")
     return table
 
 
@@ -120,9 +118,7 @@ def path_table(path: ufm.BiasPath) -> RenderableType:
         return table if marks else Group(table, Text("bold: the critical bias decay", style="dim"))
 
     heads = ("λ_b", "mean cosine", "|bias|", "minimum")
-    return Narrowing(
-        made((*heads, ""), marks=True), 58, made(("λ_b", "cosine", "|bias|", "minimum"), marks=False)
-    )
+    return Narrowing(made((*heads, ""), marks=True), 58, made(("λ_b", "cosine", "|bias|", "minimum"), marks=False))
 
 
 def comparison_table(comparison: Comparison) -> RenderableType:
@@ -146,19 +142,14 @@ DECAYS = {
 def run_table(run: Run) -> RenderableType:
     """A trained network: how the training ended, and the comparison with the prediction."""
     pairs: list[tuple[str, Any]] = [
-        (
-            "network",
-            f"{run.settings.model} on {run.dataset}, {run.encoding} labels, seed {run.settings.seed}",
-        ),
+        ("network", f"{run.settings.model} on {run.dataset}, {run.encoding} labels, seed {run.settings.seed}"),
         ("regularized", DECAYS[run.settings.decay]),
         ("training", Text(run.message, style="" if run.converged else "yellow")),
         ("loss", f"{run.loss:.8g}"),
     ]
     pairs.append(("compared with", run.prediction_note))
     if run.predicted_loss is not None:
-        excess = (
-            "" if run.relative_excess is None else f", exceeded by a fraction of {short(run.relative_excess)}"
-        )
+        excess = "" if run.relative_excess is None else f", exceeded by a fraction of {short(run.relative_excess)}"
         pairs.append(("predicted", f"{run.predicted_loss:.8g}{excess}"))
     if run.prediction is not None:
         pairs.append(("certificate", str(run.prediction.certificate)))
@@ -187,14 +178,10 @@ def results_table(results: Results) -> RenderableType:
         worst = results.worst(name)
         if worst is not None:
             early = ", not stationary" if worst.stopped_early else ""
-            pairs.append(
-                (f"worst {name}", f"{short(worst.comparison_error(name))}{early}  {names[worst.id]}")
-            )
+            pairs.append((f"worst {name}", f"{short(worst.comparison_error(name))}{early}  {names[worst.id]}"))
     restless = sum(result.stopped_early for result in results.done)
     if restless:
-        text = (
-            f"{restless} of {len(results.done)} stopped before they were stationary; raise epochs or finish"
-        )
+        text = f"{restless} of {len(results.done)} stopped before they were stationary; raise epochs or finish"
         pairs.append(("training", Text(text, style="yellow")))
     for result in results.failed:
         pairs.append(("failed", Text(f"{names[result.id]}: {result.reason}", style="red")))

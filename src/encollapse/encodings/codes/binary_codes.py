@@ -13,9 +13,7 @@ _SWEEPS = 3
 
 def minimum_distance(codewords: FloatArray) -> int:
     """Smallest number of entries in which two columns of ±1 differ."""
-    return int(
-        distances(codewords).min(initial=len(codewords), where=~np.eye(codewords.shape[1], dtype=bool))
-    )
+    return int(distances(codewords).min(initial=len(codewords), where=~np.eye(codewords.shape[1], dtype=bool)))
 
 
 def distances(codewords: FloatArray) -> IntArray:

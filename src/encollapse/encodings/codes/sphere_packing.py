@@ -173,9 +173,7 @@ def _equal_contacts(points: FloatArray, tolerance: float) -> FloatArray:
         if spread_now > spread_before / 2:
             break  # rounding is reached, or these are not the contacts of one arrangement
         spread_before = spread_now
-        step = lsmr(_linearized(points, one, other, cosines), residual, atol=1e-14, btol=1e-14, maxiter=1000)[
-            0
-        ]
+        step = lsmr(_linearized(points, one, other, cosines), residual, atol=1e-14, btol=1e-14, maxiter=1000)[0]
         points = _unit(points + step[:-1].reshape(points.shape))
     return points
 

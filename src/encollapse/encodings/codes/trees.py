@@ -77,9 +77,7 @@ def _from_nested(tree: list[Any] | tuple[Any, ...]) -> Tree:
         return Tree(parents, depths, leaves, _distinct_names(found), named=True)
     if all(_is_number(leaf) for leaf in found):
         order = _label_order([int(leaf) for leaf in found])
-        return Tree(
-            parents, depths, [leaves[i] for i in order], [str(k) for k in range(len(order))], named=False
-        )
+        return Tree(parents, depths, [leaves[i] for i in order], [str(k) for k in range(len(order))], named=False)
     odd = [leaf for leaf in found if not isinstance(leaf, str) and not _is_number(leaf)]
     if not odd:
         raise ArgumentTypeError("tree: some leaves are names and others are numbers; use one kind")

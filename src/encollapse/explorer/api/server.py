@@ -73,9 +73,7 @@ async def _plotly(request: Request) -> Response:
     import plotly
 
     source = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-    return FileResponse(
-        source, media_type="text/javascript", headers={"Cache-Control": "private, max-age=86400"}
-    )
+    return FileResponse(source, media_type="text/javascript", headers={"Cache-Control": "private, max-age=86400"})
 
 
 Work = Callable[[state.State, dict[str, Any], Callable[[], bool]], dict[str, Any]]
@@ -116,9 +114,7 @@ class _Explorer:
             if errors and not body.get("lenient"):
                 return _json({"errors": errors})
             try:
-                result = await self.desk.run(
-                    client, request.url.path, order, lambda wanted: work(chosen, body, wanted)
-                )
+                result = await self.desk.run(client, request.url.path, order, lambda wanted: work(chosen, body, wanted))
             except FieldError as error:
                 return _json({"errors": errors | {error.field: error.message}})
             except SupersededError:
@@ -203,9 +199,7 @@ def _catalogue() -> list[dict[str, Any]]:
             {
                 "name": option,
                 "kind": option_kind(entry, option),
-                "default": _shown(
-                    example.get(option, None if default.default is default.empty else default.default)
-                ),
+                "default": _shown(example.get(option, None if default.default is default.empty else default.default)),
             }
             for option, default in entry.options.items()
         ]

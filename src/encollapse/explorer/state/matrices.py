@@ -14,14 +14,7 @@ import numpy as np
 from encollapse._internal.typing import FloatArray
 from encollapse.encodings import Encoding
 from encollapse.errors import EncollapseError
-from encollapse.explorer.state.parse import (
-    MOST_CHARACTERS,
-    MOST_CLASSES,
-    MOST_OUTPUTS,
-    FieldError,
-    long_text,
-    shown,
-)
+from encollapse.explorer.state.parse import MOST_CHARACTERS, MOST_CLASSES, MOST_OUTPUTS, FieldError, long_text, shown
 
 MOST_ENTRIES = 40_000
 """Most entries of a matrix that the page takes."""
@@ -51,9 +44,7 @@ def square(field: str, text: str) -> FloatArray:
     """Read a matrix with as many rows as columns."""
     values = matrix(field, text)
     if values.shape[0] != values.shape[1]:
-        raise FieldError(
-            field, f"expected as many rows as columns, got {values.shape[0]} × {values.shape[1]}"
-        )
+        raise FieldError(field, f"expected as many rows as columns, got {values.shape[0]} × {values.shape[1]}")
     return values
 
 
@@ -71,9 +62,7 @@ def from_file(field: str, name: str, content: bytes) -> FloatArray:
     if suffix == ".npy":
         return _npy(field, content)
     if suffix not in (".json", ".csv", ".tsv", ".txt"):
-        raise FieldError(
-            field, f"files ending in “{shown(suffix)}” are not read; give .npy, .json, .csv, .tsv or .txt"
-        )
+        raise FieldError(field, f"files ending in “{shown(suffix)}” are not read; give .npy, .json, .csv, .tsv or .txt")
     if len(content) > MOST_CHARACTERS:
         raise FieldError(field, f"the file has {len(content)} bytes; the page takes up to {MOST_CHARACTERS}")
     try:
@@ -87,9 +76,7 @@ def _npy(field: str, content: bytes) -> FloatArray:
     file = io.BytesIO(content)
     try:
         version = np.lib.format.read_magic(file)
-        header = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = header(file)
         # The header is believed only after its size: numpy would set the memory aside first.
         if len(shape) != 2 or dtype.kind not in "fiu":
@@ -112,11 +99,7 @@ def _rows_of_json(field: str, body: str) -> Any:
 
 
 def _codewords_of_record(field: str, record: dict[str, Any], body: str) -> Any:
-    for name, most in (
-        ("num_classes", MOST_CLASSES),
-        ("code_dim", MOST_OUTPUTS),
-        ("num_labels", MOST_OUTPUTS),
-    ):
+    for name, most in (("num_classes", MOST_CLASSES), ("code_dim", MOST_OUTPUTS), ("num_labels", MOST_OUTPUTS)):
         size = record.get(name, 0)
         if not isinstance(size, int) or size > most:
             raise FieldError(field, f"{name}: the page takes up to {most}, got {shown(str(size))}")
@@ -132,9 +115,7 @@ def _codewords_of_record(field: str, record: dict[str, Any], body: str) -> Any:
 
 def _require_room(field: str, entries: int) -> None:
     if entries > MOST_ENTRIES:
-        raise FieldError(
-            field, f"the matrix has about {entries} entries; the page takes up to {MOST_ENTRIES}"
-        )
+        raise FieldError(field, f"the matrix has about {entries} entries; the page takes up to {MOST_ENTRIES}")
 
 
 def _checked(field: str, rows: Any) -> FloatArray:

@@ -76,9 +76,7 @@ def choice(field: str, text: str, options: tuple[str, ...]) -> str:
 def long_text(field: str, text: str) -> str:
     """Take a text as it stands, up to a length."""
     if len(text) > MOST_CHARACTERS:
-        raise FieldError(
-            field, f"the text has {len(text)} characters; the page takes up to {MOST_CHARACTERS}"
-        )
+        raise FieldError(field, f"the text has {len(text)} characters; the page takes up to {MOST_CHARACTERS}")
     return text
 
 

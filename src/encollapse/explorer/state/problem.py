@@ -68,9 +68,7 @@ def encoding_of(encoding: str, options: tuple[tuple[str, str], ...], matrix: str
     # An example's options describe each class only together: a typed tree goes with no example.
     chosen = {n: v for n, v in (needed | given).items() if v is not None}
     with refusals({name: PREFIX + name for name in entry.options} | {"num_classes": "classes"}):
-        made = (
-            entry.function(**chosen) if any(n in given for n in DESCRIBING) else entry.make(classes, **chosen)
-        )
+        made = entry.function(**chosen) if any(n in given for n in DESCRIBING) else entry.make(classes, **chosen)
     if made.num_classes > fields.MOST_CLASSES or made.code_dim > 2 * fields.MOST_OUTPUTS:
         describing = next((PREFIX + n for n in DESCRIBING if n in given), "classes")
         raise FieldError(describing, f"the page takes up to {fields.MOST_CLASSES} classes")

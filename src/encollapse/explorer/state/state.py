@@ -162,9 +162,7 @@ def parse(values: Mapping[str, Any]) -> tuple[State, dict[str, str]]:
     return replace(state, options=kept), errors
 
 
-def _known_options(
-    encoding: str, options: list[tuple[str, str]]
-) -> tuple[tuple[tuple[str, str], ...], list[str]]:
+def _known_options(encoding: str, options: list[tuple[str, str]]) -> tuple[tuple[tuple[str, str], ...], list[str]]:
     known = CATALOGUE[encoding].options if encoding in CATALOGUE else {}
     kept = {name: text for name, text in options if name in known and text.strip()}
     return tuple(sorted(kept.items())), [name for name, _ in options if name not in known]

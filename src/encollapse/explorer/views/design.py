@@ -59,14 +59,10 @@ def target_of(state: State) -> tuple[FloatArray, tuple[str, ...], list[str]]:
 def _possible(wanted: FloatArray) -> tuple[FloatArray, list[str]]:
     """Nearest positive semidefinite matrix, with a note where it is another one."""
     if not np.allclose(wanted, wanted.T, rtol=0, atol=1e-8 * float(np.abs(wanted).max())):
-        raise FieldError(
-            "similarity", "the matrix is not symmetric; entry (k, l) and entry (l, k) have to agree"
-        )
+        raise FieldError("similarity", "the matrix is not symmetric; entry (k, l) and entry (l, k) have to agree")
     values, vectors = np.linalg.eigh((wanted + wanted.T) / 2)
     if values[-1] <= 0:
-        raise FieldError(
-            "similarity", "no class means have these inner products; the diagonal has to be positive"
-        )
+        raise FieldError("similarity", "no class means have these inner products; the diagonal has to be positive")
     if values[0] >= -_ROUNDING * values[-1]:
         return wanted, []
     nearest = (vectors * np.clip(values, 0, None)) @ vectors.T

@@ -79,8 +79,7 @@ class RunsFolder:
             "missing": len(found.missing),
             "points": [self._point(result, by_trial[result.id]) for result in found.done],
             "failures": [
-                {"id": r.id, "label": r.label, "error": (r.error or "").strip().splitlines()[-1:]}
-                for r in found.failed
+                {"id": r.id, "label": r.label, "error": (r.error or "").strip().splitlines()[-1:]} for r in found.failed
             ],
         }
 
@@ -179,11 +178,7 @@ class RunsFolder:
             kept["epoch"][::-1], kept["class_means"][::-1], kept["weight"][::-1], strict=True
         ):
             drawn = turning.picture(
-                weight.astype(np.float64),
-                means.astype(np.float64),
-                counts / counts.sum(),
-                previous=last,
-                blur=_BLUR,
+                weight.astype(np.float64), means.astype(np.float64), counts / counts.sum(), previous=last, blur=_BLUR
             )
             last = drawn.means
             pictures.append(
@@ -224,9 +219,7 @@ class RunsFolder:
     def _encoding(self, spec: Mapping[str, Any]) -> dict[str, str] | None:
         if "file" not in spec:
             options = spec.get("options", {})
-            return {"encoding": str(spec["name"])} | {
-                PREFIX + n: json.dumps(plain(v)) for n, v in options.items()
-            }
+            return {"encoding": str(spec["name"])} | {PREFIX + n: json.dumps(plain(v)) for n, v in options.items()}
         try:
             self._require_inside(Path(spec["file"]))
             codewords = Encoding.load(spec["file"]).codewords

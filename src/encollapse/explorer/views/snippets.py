@@ -95,10 +95,7 @@ def study(state: State) -> str:
         name = f'{{ name = "{state.encoding}", options = {{ {listed} }} }}'
     dataset, note = _dataset(counts)
     decays = sorted({0.0, state.bias_decay, math.inf})
-    chosen = {
-        "loss": None if state.loss == "mse" else f'"{state.loss}"',
-        "feature_dim": state.feature_dim,
-    }
+    chosen = {"loss": None if state.loss == "mse" else f'"{state.loss}"', "feature_dim": state.feature_dim}
     listed = ", ".join(f"{n} = {v}" for n, v in chosen.items() if v is not None)
     train = f"train = {{ {listed} }}\n" if listed else ""
     return (

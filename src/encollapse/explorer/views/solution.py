@@ -96,11 +96,7 @@ def spectrum(found: ufm.Solution) -> dict[str, Any]:
         priors = stated.counts / stated.counts.sum()
         labels = (stated.encoding.codewords - found.bias[:, None]) * np.sqrt(priors)
         offered = np.linalg.svd(labels, compute_uv=False).tolist()
-    return {
-        "offered": offered,
-        "learned": learned.tolist(),
-        "threshold": stated.threshold,
-    }
+    return {"offered": offered, "learned": learned.tolist(), "threshold": stated.threshold}
 
 
 def packed(values: FloatArray) -> dict[str, Any]:

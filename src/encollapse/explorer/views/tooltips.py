@@ -21,12 +21,7 @@ QUANTITIES: dict[str, tuple[str, str, str, str]] = {
         "n_k,  π_k = n_k / N",
         "Fang, He, Long & Su 2021",
     ),
-    "weight_decay": (
-        "Weight decay λ_W",
-        "Regularization of the last layer's weight.",
-        "λ_W/2 · |W|²",
-        _MASSION,
-    ),
+    "weight_decay": ("Weight decay λ_W", "Regularization of the last layer's weight.", "λ_W/2 · |W|²", _MASSION),
     "feature_decay": (
         "Feature decay λ_H",
         "Regularization of every feature vector, summed over all samples.",
@@ -125,12 +120,7 @@ QUANTITIES: dict[str, tuple[str, str, str, str]] = {
         _MASSION,
     ),
     "samples": ("Samples", "All samples of all classes.", "N = Σ n_k", ""),
-    "loss_value": (
-        "Minimum",
-        "The least value of the objective.",
-        "min F(W, H, b)",
-        _MASSION,
-    ),
+    "loss_value": ("Minimum", "The least value of the objective.", "min F(W, H, b)", _MASSION),
     "certificate": (
         "Certificate",
         "Evidence for the solution that does not trust the solver: a lower bound of the minimum, computed from the "

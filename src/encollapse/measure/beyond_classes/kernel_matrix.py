@@ -32,9 +32,7 @@ def kernel_nc1(kernel: ArrayLike, labels: ArrayLike) -> dict[str, float]:
     """
     given = checks.to_numpy(kernel, "kernel").dtype
     gram = checks.array(kernel, "kernel", (None, None), axes="(num_samples, num_samples)")
-    if gram.shape[0] != gram.shape[1] or not np.allclose(
-        gram, gram.T, rtol=1e-6, atol=1e-9 * np.abs(gram).max()
-    ):
+    if gram.shape[0] != gram.shape[1] or not np.allclose(gram, gram.T, rtol=1e-6, atol=1e-9 * np.abs(gram).max()):
         raise ArgumentError(f"kernel: expected a symmetric square matrix, got shape {gram.shape}")
     targets = checks.class_labels(labels, 2**62)
     if len(targets) != len(gram):
@@ -51,9 +49,7 @@ def kernel_nc1(kernel: ArrayLike, labels: ArrayLike) -> dict[str, float]:
     spread = weighted @ residuals  # (K - 1, N): means against residuals
     lower = factorized.factor((between + between.T) / 2)
     if lower is None:
-        raise ArgumentError(
-            "kernel: the class means are (nearly) affinely dependent, so Σ_B has no safe inverse"
-        )
+        raise ArgumentError("kernel: the class means are (nearly) affinely dependent, so Σ_B has no safe inverse")
     half = NUMPY.solve(lower, NUMPY.solve(lower, spread), transposed=True)
     within = float(np.trace(gram) - (counts * np.einsum("kn,nm,km->k", members, gram, members)).sum())
     eps = max(float(np.finfo(given).eps) if given.kind == "f" else 0.0, float(np.finfo(np.float64).eps))

@@ -12,9 +12,7 @@ from encollapse._internal.typing import ArrayLike
 from encollapse.errors import ArgumentError, ArgumentTypeError
 
 
-def tag_angles(
-    features: ArrayLike, tags: Sequence[Iterable[int]] | ArrayLike
-) -> dict[tuple[int, ...], float]:
+def tag_angles(features: ArrayLike, tags: Sequence[Iterable[int]] | ArrayLike) -> dict[tuple[int, ...], float]:
     """Angle in degrees between the mean of each set of tags and the sum of the means of its single tags.
 
     0 for every set is the tag-wise average property of multi-label collapse :cite:p:`li2024`. Means are
@@ -65,9 +63,7 @@ def _sets(tags: Any) -> list[tuple[int, ...]]:
     if getattr(tags, "ndim", 0) == 2:
         marks = checks.to_numpy(tags, "tags")
         if not ((marks == 0) | (marks == 1)).all():
-            raise ArgumentError(
-                "tags: an array (N, num_tags) has a 1 for each tag of a sample and 0 for the others"
-            )
+            raise ArgumentError("tags: an array (N, num_tags) has a 1 for each tag of a sample and 0 for the others")
         return [tuple(np.flatnonzero(own).tolist()) for own in marks]
     if isinstance(tags, str) or not isinstance(tags, Iterable):
         raise ArgumentTypeError(f"tags: expected a set of whole numbers a sample, got {type(tags).__name__}")
@@ -76,8 +72,6 @@ def _sets(tags: Any) -> list[tuple[int, ...]]:
 
 def _set(own: Any, name: str) -> tuple[int, ...]:
     if isinstance(own, str) or not isinstance(own, Iterable) or getattr(own, "ndim", 1) == 0:
-        raise ArgumentTypeError(
-            f"{name}: expected a set of whole numbers, got {own!r} of type {type(own).__name__}"
-        )
+        raise ArgumentTypeError(f"{name}: expected a set of whole numbers, got {own!r} of type {type(own).__name__}")
     values = (tag.item() if hasattr(tag, "item") else tag for tag in own)
     return tuple(sorted({checks.integer(tag, name, minimum=0) for tag in values}))

@@ -60,12 +60,7 @@ def neco_scores(reference: ArrayLike, features: ArrayLike, dimension: int) -> Fl
 
 
 def nci_scores(
-    features: ArrayLike,
-    weight: ArrayLike,
-    bias: ArrayLike | None = None,
-    *,
-    mean: ArrayLike,
-    l1_weight: float = 0.0,
+    features: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, *, mean: ArrayLike, l1_weight: float = 0.0
 ) -> FloatArray:
     """``<w_c, h - μ>/|h - μ| + α |h|_1`` of each row (N,), c the decided class :cite:p:`liu2025`.
 

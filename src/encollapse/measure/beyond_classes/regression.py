@@ -62,9 +62,7 @@ def regression_collapse(features: ArrayLike, targets: ArrayLike, weight: ArrayLi
     values = checks.array(
         values[:, None] if values.ndim == 1 else values, "targets", (len(rows), None), axes="(num_samples, q)"
     )
-    matrix = squarable(
-        checks.array(weight, "weight", (values.shape[1], rows.shape[1]), axes="(q, feature_dim)")
-    )
+    matrix = squarable(checks.array(weight, "weight", (values.shape[1], rows.shape[1]), axes="(q, feature_dim)"))
     rows = squarable(rows)
     centered = rows - rows[0]
     centered -= centered.mean(axis=0)
@@ -101,9 +99,7 @@ def _nrc3(weight: FloatArray, targets: FloatArray) -> tuple[float, float]:
         length = float(np.linalg.norm(target))
         return float(np.square(gram - np.diag(target / length)).sum()) if length > 0 else np.inf
 
-    found = minimize_scalar(
-        distance, bounds=(0.0, float(root[0])), method="bounded", options={"xatol": 1e-12}
-    )
+    found = minimize_scalar(distance, bounds=(0.0, float(root[0])), method="bounded", options={"xatol": 1e-12})
     best = min((0.0, float(found.x)), key=distance)
     shift = best * unit
     return distance(best), shift * shift

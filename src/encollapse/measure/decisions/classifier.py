@@ -44,17 +44,14 @@ class LinearClassifier:
         if matrix.shape[1] != feature_dim:
             hint = "; it looks transposed" if matrix.shape[0] == feature_dim else ""
             raise ArgumentError(
-                f"weight: expected shape (code_dim, {feature_dim}), one column a feature, "
-                f"got {matrix.shape}{hint}"
+                f"weight: expected shape (code_dim, {feature_dim}), one column a feature, got {matrix.shape}{hint}"
             )
         if encoding is not None and len(matrix) != encoding.code_dim:
             raise ArgumentError(
                 f"weight: expected {encoding.code_dim} rows, the code_dim of the encoding, got {len(matrix)}"
             )
         offset = (
-            np.zeros(len(matrix))
-            if bias is None
-            else checks.array(bias, "bias", (len(matrix),), axes="(code_dim,)")
+            np.zeros(len(matrix)) if bias is None else checks.array(bias, "bias", (len(matrix),), axes="(code_dim,)")
         )
         return LinearClassifier(matrix, offset, encoding, loss)
 

@@ -56,8 +56,7 @@ class Captured(Sequence[torch.Tensor]):
         widths = sorted({r.shape[1] for r in rows})
         if len(widths) > 1:
             raise ArgumentError(
-                f"layer: the inputs of {self._layer!r} have different widths {widths}; "
-                "take them one by one instead"
+                f"layer: the inputs of {self._layer!r} have different widths {widths}; take them one by one instead"
             )
         return torch.cat(rows)
 

@@ -94,9 +94,7 @@ def run(model: nn.Module, inputs: Any, device: torch.device) -> None:
         model(moved)
 
 
-def run_to_last_linear(
-    model: nn.Module, inputs: Any, device: torch.device
-) -> tuple[str, nn.Linear, Captured, int]:
+def run_to_last_linear(model: nn.Module, inputs: Any, device: torch.device) -> tuple[str, nn.Linear, Captured, int]:
     """Call the model; return the last ``torch.nn.Linear`` that it ran: name, layer, last inputs, number of runs.
 
     Raises
@@ -127,9 +125,7 @@ def run_to_last_linear(
         for handle in handles:
             handle.remove()
     if last is None:
-        raise ArgumentError(
-            "head: the model ran no torch.nn.Linear; name the layer whose inputs are the features"
-        )
+        raise ArgumentError("head: the model ran no torch.nn.Linear; name the layer whose inputs are the features")
     return *last, runs[last[0]]
 
 

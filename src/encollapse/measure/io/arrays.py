@@ -48,12 +48,7 @@ def load_array(path: str | Path, key: str | None = None) -> ArrayLike:
         raise FileNotFoundError(f"path: there is no file {str(path)!r}")
     if source.suffix == ".npy" and key is not None:
         raise ArgumentError(f"key: {source} holds a single array without a name; leave key out")
-    read = {
-        ".npy": _read_npy,
-        ".npz": _read_npz,
-        ".safetensors": _read_safetensors,
-        ".parquet": _read_parquet,
-    }
+    read = {".npy": _read_npy, ".npz": _read_npz, ".safetensors": _read_safetensors, ".parquet": _read_parquet}
     return read[source.suffix](source, key)
 
 

@@ -81,9 +81,7 @@ class ParquetRows:
 
     def _matrix(self, batch: Any, first: int) -> ArrayLike:
         if any(column.null_count for column in batch.columns):
-            raise FileFormatError(
-                f"{self._path}: has empty cells in rows {first} to {first + len(batch) - 1}"
-            )
+            raise FileFormatError(f"{self._path}: has empty cells in rows {first} to {first + len(batch) - 1}")
         if self._list is None:
             return np.column_stack([column.to_numpy(zero_copy_only=False) for column in batch.columns])
         values = batch.column(0).flatten().to_numpy(zero_copy_only=False)
@@ -143,9 +141,9 @@ def import_pyarrow() -> None:
 def _is_list(kind: Any) -> bool:
     import pyarrow as pa
 
-    return bool(
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    ) and bool(pa.types.is_floating(kind.value_type))
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)) and bool(
+        pa.types.is_floating(kind.value_type)
+    )
 
 
 def _torn(path: Path, error: Exception) -> FileFormatError:

@@ -103,9 +103,7 @@ class _Streamed:
         except (ValueError, EOFError, zipfile.BadZipFile) as error:
             raise not_an_array(path, error) from None
         if self._dtype.hasobject:
-            raise FileFormatError(
-                f"{path}: cannot be read as .npz: it holds Python objects, which are not read"
-            )
+            raise FileFormatError(f"{path}: cannot be read as .npz: it holds Python objects, which are not read")
         self.num_rows, self.feature_dim = matrix_shape(path, shape)
 
     def blocks(self, start: int, stop: int, step: int) -> Iterator[ArrayLike]:
@@ -129,10 +127,7 @@ class _Streamed:
 
 
 def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    read = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     version = np.lib.format.read_magic(stream)
     if version not in read:
         raise ValueError(f"its header has version {version}")

@@ -82,9 +82,7 @@ def add_block(
 class _Block:
     """Residuals of a block about the anchors, and their sums by class."""
 
-    def __init__(
-        self, state: MomentState, rows: torch.Tensor, labels: torch.Tensor, workspace: Workspace
-    ) -> None:
+    def __init__(self, state: MomentState, rows: torch.Tensor, labels: torch.Tensor, workspace: Workspace) -> None:
         self._state, self._room = state, workspace
         size = len(state.counts)
         self._all = size <= len(labels)

@@ -45,9 +45,7 @@ def from_tensors(tensors: Mapping[str, Any], like: MomentState) -> MomentState:
         value = tensors[name]
         if not isinstance(value, torch.Tensor) or value.shape != own.shape or value.dtype != own.dtype:
             shown = f"{tuple(value.shape)} of {value.dtype}" if isinstance(value, torch.Tensor) else value
-            raise ArgumentError(
-                f"state: {name} must have shape {tuple(own.shape)} of {own.dtype}, got {shown}"
-            )
+            raise ArgumentError(f"state: {name} must have shape {tuple(own.shape)} of {own.dtype}, got {shown}")
         if not torch.isfinite(value).all():
             raise ArgumentError(f"state: {name} has entries that are not finite")
     if any((tensors[name] < 0).any() for name in ("counts", "squares", "resolution")):

@@ -58,8 +58,7 @@ class FeatureRows:
         shape = tuple(self._rows.shape)
         if len(shape) != 2:
             raise ArgumentError(
-                f"{name}: expected shape (N, d), one row a sample, got {shape}; flatten it with "
-                ".reshape(len(x), -1)"
+                f"{name}: expected shape (N, d), one row a sample, got {shape}; flatten it with .reshape(len(x), -1)"
             )
         if shape[1] == 0:
             raise ArgumentError(f"{name}: expected at least one feature dimension, got shape {shape}")
@@ -78,9 +77,7 @@ class FeatureRows:
         native = np.float32 if wanted == torch.float32 else np.float64
         return device.type == "cpu" and self._rows.dtype == native and _shareable(self._rows)
 
-    def blocks(
-        self, device: torch.device, rows: int | None = None, *, double: bool = False
-    ) -> Iterator[torch.Tensor]:
+    def blocks(self, device: torch.device, rows: int | None = None, *, double: bool = False) -> Iterator[torch.Tensor]:
         """Blocks on `device`, in the order of the samples, of :func:`working_dtype` or all float64.
 
         They may share memory with the features: do not write to them. Entries are not checked.

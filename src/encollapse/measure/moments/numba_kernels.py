@@ -180,7 +180,5 @@ def add_residuals_in_chunks(
         if rows.shape[1] <= _SHORT_ROW:
             seen += _touch(rows[first:last])
         own = kept[first:last] if len(kept) > 0 else none
-        add_residuals(
-            rows[first:last], order, bounds, 0, last - first, -1, anchors, tiny, own, sums, squares, largest
-        )
+        add_residuals(rows[first:last], order, bounds, 0, last - first, -1, anchors, tiny, own, sums, squares, largest)
     return seen  # of no use, but without it nothing need be touched

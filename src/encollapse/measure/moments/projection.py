@@ -61,9 +61,7 @@ class Projection:
     def __init__(self, statistics: ClassStatistics, averaging: Averaging, device: torch.device) -> None:
         centered = statistics.centered("sample")
         lengths = np.sqrt(centered.weights)
-        rows = without_null_direction(
-            lengths[:, None] * (centered.deviations / centered.norms.max()), lengths
-        )
+        rows = without_null_direction(lengths[:, None] * (centered.deviations / centered.norms.max()), lengths)
         self.basis: FloatArray = np.linalg.qr(rows.T)[0].T
         self._averaging = averaging
         self._columns = torch.tensor(self.basis.T, device=device)
@@ -75,9 +73,7 @@ class Projection:
         self._total = torch.zeros(size, size, dtype=torch.float64, device=device)
 
     @classmethod
-    def worthwhile(
-        cls, statistics: ClassStatistics, averaging: Averaging, device: torch.device
-    ) -> Projection | None:
+    def worthwhile(cls, statistics: ClassStatistics, averaging: Averaging, device: torch.device) -> Projection | None:
         """Return a projection where it has something to project on and its basis is within the budget."""
         rank = min(statistics.num_present - 1, statistics.feature_dim)
         affordable = 40 * rank**2 + 32 * rank * statistics.feature_dim <= BUDGET

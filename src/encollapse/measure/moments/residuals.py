@@ -66,9 +66,7 @@ class RowsByClass(Protocol):
         """First row of each class (P,); past the end for a class without rows."""
         ...
 
-    def residual_sums(
-        self, rows: torch.Tensor, anchors: torch.Tensor, kept: torch.Tensor | None
-    ) -> ResidualSums:
+    def residual_sums(self, rows: torch.Tensor, anchors: torch.Tensor, kept: torch.Tensor | None) -> ResidualSums:
         """Residuals of rows (n, d) about anchors (P, d) of their dtype; kept (n, d) takes them."""
         ...
 
@@ -120,9 +118,7 @@ class _Compiled:
         firsts[used] = self._order[starts[used]]
         return firsts
 
-    def residual_sums(
-        self, rows: torch.Tensor, anchors: torch.Tensor, kept: torch.Tensor | None
-    ) -> ResidualSums:
+    def residual_sums(self, rows: torch.Tensor, anchors: torch.Tensor, kept: torch.Tensor | None) -> ResidualSums:
         number = max(1, min(self._threads, rows.numel() // _SHARE_ENTRIES))
         shares = even_shares(len(rows), number)
         tiny = rows.new_tensor(SMALL**2 if rows.dtype == torch.float32 else 0.0).numpy()[()]
@@ -132,9 +128,7 @@ class _Compiled:
             return self._in_chunks(rows, values, shares)
         return self._at_once(rows, values, shares)
 
-    def _in_chunks(
-        self, rows: torch.Tensor, values: tuple[Any, ...], shares: list[tuple[int, int]]
-    ) -> ResidualSums:
+    def _in_chunks(self, rows: torch.Tensor, values: tuple[Any, ...], shares: list[tuple[int, int]]) -> ResidualSums:
         size = len(self._bounds) - 1
         chunk = max(_CHUNK_ROWS, _CHUNK_ROWS_A_CLASS * size)
         place, numbers = self._place.numpy(), rows.numpy()
@@ -145,14 +139,10 @@ class _Compiled:
             self._kernels.add_residuals_in_chunks(numbers, place, start, stop, chunk, *values, *taken)
             return found
 
-        sums, squares, largest = (
-            torch.stack(parts) for parts in zip(*side_by_side(add, shares), strict=True)
-        )
+        sums, squares, largest = (torch.stack(parts) for parts in zip(*side_by_side(add, shares), strict=True))
         return ResidualSums(sums.sum(dim=0), squares.sum(dim=0), largest.max().sqrt())
 
-    def _at_once(
-        self, rows: torch.Tensor, values: tuple[Any, ...], shares: list[tuple[int, int]]
-    ) -> ResidualSums:
+    def _at_once(self, rows: torch.Tensor, values: tuple[Any, ...], shares: list[tuple[int, int]]) -> ResidualSums:
         # A line more for each share, for a class that it has in common with the one before.
         size = len(self._bounds) - 1
         sums, squares, largest = _zeros(size + len(shares), rows.shape[1])
@@ -188,9 +178,7 @@ class _ByTensors:
         rows = torch.arange(count, device=self._place.device)
         return torch.full_like(self.counts, count).scatter_reduce_(0, self._place, rows, "amin")
 
-    def residual_sums(
-        self, rows: torch.Tensor, anchors: torch.Tensor, kept: torch.Tensor | None
-    ) -> ResidualSums:
+    def residual_sums(self, rows: torch.Tensor, anchors: torch.Tensor, kept: torch.Tensor | None) -> ResidualSums:
         count, norms = len(rows), rows.new_empty(len(rows))
         step = max(1, _TILE_ENTRIES // rows.shape[1]) if rows.device.type == "cpu" else count
 

@@ -118,11 +118,7 @@ def empty(num_classes: int, feature_dim: int, *, device: torch.device, covarianc
     """
 
     def zeros(*shape: int) -> torch.Tensor:
-        return (
-            fresh_zeros(*shape)
-            if device.type == "cpu"
-            else torch.zeros(shape, dtype=torch.float64, device=device)
-        )
+        return fresh_zeros(*shape) if device.type == "cpu" else torch.zeros(shape, dtype=torch.float64, device=device)
 
     try:
         return MomentState(
@@ -186,9 +182,7 @@ def reanchored(state: MomentState, anchors: torch.Tensor) -> MomentState:
     )
 
 
-def nearer_anchors(
-    anchors: torch.Tensor, offsets: torch.Tensor, *, single: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
+def nearer_anchors(anchors: torch.Tensor, offsets: torch.Tensor, *, single: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Return anchors moved to the means ``anchor + offset``, and what is left of the offsets.
 
     With `single` the anchors are float32 numbers, so that float32 features can be taken from them.

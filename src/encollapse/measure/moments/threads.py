@@ -51,9 +51,7 @@ def _pool(process: int, number: int) -> ThreadPoolExecutor:
 
     Threads do not survive a fork, so that each process has its own.
     """
-    return ThreadPoolExecutor(
-        number, f"encollapse-{process}", initializer=torch.set_num_threads, initargs=(1,)
-    )
+    return ThreadPoolExecutor(number, f"encollapse-{process}", initializer=torch.set_num_threads, initargs=(1,))
 
 
 def even_shares(count: int, number: int) -> list[tuple[int, int]]:

@@ -40,9 +40,7 @@ class _Torch:
 
     def solve(self, lower: FloatArray, right: FloatArray, *, transposed: bool = False) -> FloatArray:
         triangle = _tensor(lower)
-        solved = torch.linalg.solve_triangular(
-            triangle.T if transposed else triangle, _tensor(right), upper=transposed
-        )
+        solved = torch.linalg.solve_triangular(triangle.T if transposed else triangle, _tensor(right), upper=transposed)
         return np.asarray(solved.numpy())
 
 

@@ -104,9 +104,7 @@ def _paths(source: str | Path | Iterable[str | Path], labels: Path | None) -> li
         if not path.is_file():
             raise FileNotFoundError(f"features: there is no file or folder {str(path)!r}")
         if path.suffix not in SUFFIXES:
-            raise ArgumentError(
-                f"features: expected files ending in {', '.join(SUFFIXES)}, got {str(path)!r}"
-            )
+            raise ArgumentError(f"features: expected files ending in {', '.join(SUFFIXES)}, got {str(path)!r}")
     return paths
 
 
@@ -161,25 +159,17 @@ def _label_key(path: Path, key: str | None) -> str | None:
 def _with(shard: Shard, labels: Labels, path: Path) -> Shard:
     count = labels.count()
     if count != shard.num_rows:
-        raise FileFormatError(
-            f"{labels.path}: has {count} labels for the {shard.num_rows} rows of features in {path}"
-        )
+        raise FileFormatError(f"{labels.path}: has {count} labels for the {shard.num_rows} rows of features in {path}")
     return replace(shard, labels=labels)
 
 
 def _from_one(shards: Sequence[Shard], labels: Any, path: Path | None, key: str | None) -> list[Shard]:
     total = sum(shard.num_rows for shard in shards)
-    whole = (
-        Labels(values=checks.class_labels(labels, 2**62))
-        if path is None
-        else Labels(path, _label_key(path, key))
-    )
+    whole = Labels(values=checks.class_labels(labels, 2**62)) if path is None else Labels(path, _label_key(path, key))
     count = whole.count() if whole.values is None else len(whole.values)
     if count != total:
         named = "labels" if path is None else str(path)
-        raise ArgumentError(
-            f"labels: {named} has {count} labels for {total} rows of features in {len(shards)} shards"
-        )
+        raise ArgumentError(f"labels: {named} has {count} labels for {total} rows of features in {len(shards)} shards")
     first, placed = 0, []
     for shard in shards:
         own = replace(whole, first=first)

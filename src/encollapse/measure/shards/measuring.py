@@ -127,9 +127,7 @@ def measure_shards(
     rules = given or Rules(statistics, classifier)
     if twice:
         averaging = None if kept else chosen.within_averaging
-        basis = (
-            None if averaging is None else Projection.worthwhile(statistics, averaging, torch.device("cpu"))
-        )
+        basis = None if averaging is None else Projection.worthwhile(statistics, averaging, torch.device("cpu"))
         scatter: FloatArray = np.zeros(0) if basis is None else basis.total
         again = in_order(executor, decisions_of, pieces, rules, None if basis is None else averaging)
         for part, share in _shown(again, pieces, progress, "measuring (2 of 2)"):
@@ -175,8 +173,6 @@ def _as_statistics(centers: ArrayLike, num_classes: int, feature_dim: int) -> Cl
     means = checks.array(centers, "centers", (num_classes, feature_dim), axes="(K, d)", finite=False)
     present = np.isfinite(means).all(axis=1)
     if not present.any():
-        raise ArgumentError(
-            "centers: every row has entries that are not finite; give at least one class mean"
-        )
+        raise ArgumentError("centers: every row has entries that are not finite; give at least one class mean")
     counts = np.asarray(present, dtype=np.int64)
     return ClassStatistics(means, counts, np.where(present, 0.0, np.nan))

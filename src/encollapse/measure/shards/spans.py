@@ -45,9 +45,7 @@ class Rules:
     def tally(self) -> DecisionCounter:
         """A count that starts at nothing."""
         size = self.statistics.num_classes
-        return DecisionCounter(
-            NearestMean(self.statistics, _CPU), classifier_rule(self.classifier, size, _CPU)
-        )
+        return DecisionCounter(NearestMean(self.statistics, _CPU), classifier_rule(self.classifier, size, _CPU))
 
 
 class SpanRows:
@@ -99,9 +97,7 @@ def cut(shards: Sequence[Shard], num_classes: int) -> list[tuple[Span, ...]]:
     return pieces
 
 
-def moments_of(
-    spans: Sequence[Span], shape: MomentShape, rules: Rules | None
-) -> tuple[FloatArray, tuple[int, ...]]:
+def moments_of(spans: Sequence[Span], shape: MomentShape, rules: Rules | None) -> tuple[FloatArray, tuple[int, ...]]:
     """Packed moments of the spans and, with `rules`, the counts of decisions."""
     source, moments, start = SpanRows(spans), shape.blank(), 0
     tally = None if rules is None else rules.tally()
@@ -132,9 +128,7 @@ def decisions_of(
     return tally.counts, np.zeros(0) if projection is None else projection.total
 
 
-def covariance_of(
-    spans: Sequence[Span], statistics: ClassStatistics, averaging: Averaging, double: bool
-) -> FloatArray:
+def covariance_of(spans: Sequence[Span], statistics: ClassStatistics, averaging: Averaging, double: bool) -> FloatArray:
     """Share of the spans in the covariance about the final means."""
     source = SpanRows(spans)
     return covariance_about_means(source, source.labels, statistics, _CPU, averaging, double=double).numpy()

@@ -87,9 +87,7 @@ class Drawing:
         # A hundredth of a point is finer than any screen.
         text = _PATHS.sub(lambda found: _LONG.sub(r"\1", found.group()), text)
         # Letters of a narrow figure shall not be larger than those of the page.
-        text = text.replace(
-            "<svg", f'<svg style="--widest: {_ENLARGED * self.figure.get_figwidth():.2f}in"', 1
-        )
+        text = text.replace("<svg", f'<svg style="--widest: {_ENLARGED * self.figure.get_figwidth():.2f}in"', 1)
         return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{self.name}-", text)
 
     @cached_property

@@ -110,11 +110,7 @@ def _color_bar(data: list[Plain], chart: Chart) -> None:
     first = next((trace for trace in data if trace["type"] == "heatmap"), None)
     if first is None or not chart.heat_label:
         return
-    bar: Plain = {
-        "title": {"text": markup(chart.heat_label), "side": "right"},
-        "thickness": 12,
-        "outlinewidth": 0,
-    }
+    bar: Plain = {"title": {"text": markup(chart.heat_label), "side": "right"}, "thickness": 12, "outlinewidth": 0}
     if any(isinstance(mark, marks.Heat) and mark.log for panel in chart.panels for mark in panel.marks):
         powers = range(math.floor(first["zmin"]), math.ceil(first["zmax"]) + 1)
         bar |= {"tickvals": list(powers), "ticktext": [f"10<sup>{p}</sup>" for p in powers]}

@@ -40,9 +40,7 @@ def add_mark(data: list[Plain], layout: Plain, panel: Panel, mark: marks.Mark, n
             group = {"legendgroup": mark.label, "showlegend": False, "name": mark.label}
             for x, y in line_parts(panel.x, mark):
                 data.append(
-                    on
-                    | group
-                    | {"type": "scatter", "mode": "lines", "x": _plain(x), "y": _plain(y), "line": line}
+                    on | group | {"type": "scatter", "mode": "lines", "x": _plain(x), "y": _plain(y), "line": line}
                 )
         case marks.Band():
             x = [panel.x.place(value) for value in mark.x]
@@ -166,11 +164,7 @@ def _heat(heat: marks.Heat) -> Plain:
         "hovertemplate": "%{y}, %{x}: %{customdata:.4g}<extra></extra>",
     }
     if heat.texts is not None:
-        trace |= {
-            "text": [list(row) for row in heat.texts],
-            "texttemplate": "%{text}",
-            "textfont": {"size": 10},
-        }
+        trace |= {"text": [list(row) for row in heat.texts], "texttemplate": "%{text}", "textfont": {"size": 10}}
     return trace
 
 

@@ -67,8 +67,7 @@ def _theory(one: Series, axis: BiasAxis, rows: list[dict[str, Any]]) -> list[Mar
         return []
     norms = np.array([float(np.linalg.norm(solution.bias)) for solution in path.solutions])
     rows += [
-        _row(family, "predicted", decay, "", norm)
-        for decay, norm in zip(decays.tolist(), norms.tolist(), strict=True)
+        _row(family, "predicted", decay, "", norm) for decay, norm in zip(decays.tolist(), norms.tolist(), strict=True)
     ]
     return [series.theory_line(decays, norms / family.label_mean_norm, one)]
 

@@ -26,9 +26,7 @@ QUANTITIES = (
 def collapse_dots(members: Sequence[Family]) -> list[Drawing]:
     """Collapse metrics of every encoding; none where the records hold no metrics."""
     shown = [
-        family
-        for family in members
-        if any(readings.metric(r, QUANTITIES[0][0]) is not None for r in family.trials)
+        family for family in members if any(readings.metric(r, QUANTITIES[0][0]) is not None for r in family.trials)
     ]
     return [drawing(_chart(sheet)) for sheet in row_sheets(shown)] if shown else []
 

@@ -70,9 +70,7 @@ def _chart(groups: Sequence[tuple[str, list[TrialResult]]], page: int, pages: in
         "the model, and the distance is that from the minimum at the decays read off the trained network."
         f"{page_note(page, pages)}"
     )
-    keys = [
-        Key(KINDS[k][0], KINDS[k][1], MARKERS[list(KINDS).index(k)], filled=True, dash=None) for k in kinds
-    ]
+    keys = [Key(KINDS[k][0], KINDS[k][1], MARKERS[list(KINDS).index(k)], filled=True, dash=None) for k in kinds]
     return Chart(
         page_name(NAME, page),
         caption,
@@ -86,9 +84,7 @@ def _chart(groups: Sequence[tuple[str, list[TrialResult]]], page: int, pages: in
     )
 
 
-def _panel(
-    title: str, trials: Sequence[TrialResult], kinds: Sequence[str], rows: list[dict[str, Any]]
-) -> Panel:
+def _panel(title: str, trials: Sequence[TrialResult], kinds: Sequence[str], rows: list[dict[str, Any]]) -> Panel:
     dots = []
     for row, name in enumerate(MEANINGS):
         for kind, shift in zip(kinds, shifts(len(kinds)), strict=True):

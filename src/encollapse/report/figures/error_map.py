@@ -47,23 +47,18 @@ def error_maps(trials: Sequence[TrialResult], axes: tuple[str, str] | None = Non
     groups: dict[str, list[TrialResult]] = {}
     for result in known:
         groups.setdefault(", ".join(p.of(result.settings) for p in others), []).append(result)
-    per_page = (
-        1 if len(across.values) > 8 else 3 if len(across.values) <= 5 and len(groups) not in (2, 4) else 2
-    )
+    per_page = 1 if len(across.values) > 8 else 3 if len(across.values) <= 5 and len(groups) not in (2, 4) else 2
     rows_of_panels = max(1, min(4, 24 // len(down.values)))
     pages = parts(list(groups.items()), per_page * rows_of_panels)
     errors = [readings.error(result, _ERROR) or 1.0 for result in known]
     # Whole decades, so that the color bar has ticks.
     limits = (10.0 ** math.floor(math.log10(min(errors))), 10.0 ** math.ceil(math.log10(max(errors))))
     return [
-        drawing(_chart(page, down, across, limits, per_page, number, len(pages)))
-        for number, page in enumerate(pages)
+        drawing(_chart(page, down, across, limits, per_page, number, len(pages))) for number, page in enumerate(pages)
     ]
 
 
-def _chosen(
-    parameters: Sequence[Parameter], axes: tuple[str, str] | None
-) -> tuple[Parameter, Parameter] | None:
+def _chosen(parameters: Sequence[Parameter], axes: tuple[str, str] | None) -> tuple[Parameter, Parameter] | None:
     by_key = {p.key: p for p in parameters}
     if axes is not None:
         for key in axes:
@@ -96,10 +91,7 @@ def _chart(
     for title, trials in groups:
         values = np.full((len(down.values), len(across.values)), np.nan)
         for result in trials:
-            cell = (
-                down.values.index(down.of(result.settings)),
-                across.values.index(across.of(result.settings)),
-            )
+            cell = (down.values.index(down.of(result.settings)), across.values.index(across.of(result.settings)))
             values[cell] = np.nanmax([values[cell], readings.error(result, _ERROR) or np.nan])
             rows.append(
                 {
@@ -123,11 +115,7 @@ def _chart(
     caption = (
         f"Relative error of the Gram matrix of the class means over the grid of {down.name} and {across.name}: in "
         "each cell the largest over seeds"
-        + (
-            ". "
-            if any(title for title, _ in groups) or len(groups) == 1
-            else " and over whatever else varies. "
-        )
+        + (". " if any(title for title, _ in groups) or len(groups) == 1 else " and over whatever else varies. ")
         + "Empty cells have not been run, or have no such error."
         + page_note(page, pages)
     )

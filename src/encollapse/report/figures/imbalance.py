@@ -54,8 +54,8 @@ def _chart(members: Sequence[Family], page: int, pages: int) -> Chart:
     caption = (
         "Class means by the size of their class, the largest class on the left. Above, the norm of the uncentered "
         "mean; below, the distance to the nearest other class mean: a distance of 0 means that classes have merged, a "
-        "norm of 0 that the class is not learned at all. Lines: the exact minimizer. Marks: trained networks, mean over "
-        f"seeds with bars from the lowest to the highest.{page_note(page, pages)}"
+        "norm of 0 that the class is not learned at all. Lines: the exact minimizer. Marks: trained networks, mean "
+        f"over seeds with bars from the lowest to the highest.{page_note(page, pages)}"
     )
     keys = [Key(f"λ_b = {number_label(d)}", colors[d], markers[d]) for d in decays]
     return Chart(

@@ -50,9 +50,7 @@ def path_figure(problem: ufm.Problem) -> Drawing:
     )
     rows = [
         {"bias_decay": decay, "mean_cosine": cosine, "bias_norm": norm}
-        for decay, cosine, norm in zip(
-            decays.tolist(), path.mean_cosine.tolist(), norms.tolist(), strict=True
-        )
+        for decay, cosine, norm in zip(decays.tolist(), path.mean_cosine.tolist(), norms.tolist(), strict=True)
     ]
     top = max(float(norms.max()), 1e-300)
     panels = [

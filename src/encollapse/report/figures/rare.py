@@ -32,9 +32,7 @@ def rare_dots(members: Sequence[Family]) -> list[Drawing]:
 
 def _chart(sheet: RowSheet) -> Chart:
     scale = Scale("accuracy in %", limits=(-3.0, 103.0))
-    panels = [
-        dot_panel(sheet.names, scale, sheet.dots(name, unit=100.0), meaning) for name, meaning in _QUANTITIES
-    ]
+    panels = [dot_panel(sheet.names, scale, sheet.dots(name, unit=100.0), meaning) for name, meaning in _QUANTITIES]
     caption = (
         f"What the networks decide about rare classes{sheet.of}, at {sheet.at}. "
         "Left and middle: unseen samples, averaged over the classes with less than half the training samples of the "

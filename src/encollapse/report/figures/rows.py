@@ -79,9 +79,7 @@ class RowSheet:
                     dots.append(Dot(row, value, key.color, key.marker or "o", key.label, True, shift))
         return dots
 
-    def chart(
-        self, name: str, caption: str, panels: Sequence[Panel], *, columns: int, room: float = 0.0
-    ) -> Chart:
+    def chart(self, name: str, caption: str, panels: Sequence[Panel], *, columns: int, room: float = 0.0) -> Chart:
         """Chart of the panels of this sheet; `room` is for titles of several lines, in inches."""
         return Chart(
             page_name(name, self.page),

@@ -37,8 +37,7 @@ def scatter(members: Sequence[Family]) -> Drawing | None:
                 pairs = read(predicted, measured)
                 found[name].setdefault(label, []).extend(pairs)
                 rows += [
-                    {"quantity": name, what: label, "trial": result.id, "predicted": p, "measured": m}
-                    for p, m in pairs
+                    {"quantity": name, what: label, "trial": result.id, "predicted": p, "measured": m} for p, m in pairs
                 ]
     shown = [(name, title) for name, title, _ in _QUANTITIES if any(found[name].values())]
     if not shown:

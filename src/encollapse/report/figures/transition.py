@@ -92,11 +92,7 @@ def _networks(one: Series, rows: list[dict[str, Any]]) -> list[Mark]:
         for r in family.trials
     ]
     found = [(decay, spread(family.at(decay), _shown)) for decay in family.bias_decays]
-    return [
-        series.network_points(
-            [(decay, value) for decay, value in found if value is not None], one, "mean cosine"
-        )
-    ]
+    return [series.network_points([(decay, value) for decay, value in found if value is not None], one, "mean cosine")]
 
 
 def _measured(result: TrialResult) -> float | None:

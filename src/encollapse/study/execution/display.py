@@ -91,9 +91,7 @@ class ProgressDisplay:
 
     def __enter__(self) -> ProgressDisplay:
         if self._shown and self._console.is_terminal:
-            self._live = Live(
-                console=self._console, get_renderable=self._picture, refresh_per_second=5, transient=True
-            )
+            self._live = Live(console=self._console, get_renderable=self._picture, refresh_per_second=5, transient=True)
             self._live.start()
         elif self._shown:
             kept = f", {self.stored} already stored" if self.stored else ""

@@ -76,9 +76,7 @@ def outcomes(
     if executor == "submitit":
         return on_submitit(waiting, count, given, folder or Path.cwd(), job_of, watcher)
     names = ", ".join(map(repr, NAMES))
-    raise ArgumentError(
-        f"executor: expected one of {names} or a concurrent.futures.Executor, got {executor!r}"
-    )
+    raise ArgumentError(f"executor: expected one of {names} or a concurrent.futures.Executor, got {executor!r}")
 
 
 def _no_options(given: Mapping[str, Any], executor: str) -> None:

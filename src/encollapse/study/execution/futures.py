@@ -76,9 +76,7 @@ def _result(future: Any) -> Outcome:
     return outcome
 
 
-def on_dask(
-    waiting: Waiting, workers: int, options: Mapping[str, Any], job_of: JobOf, watcher: Watcher
-) -> Outcomes:
+def on_dask(waiting: Waiting, workers: int, options: Mapping[str, Any], job_of: JobOf, watcher: Watcher) -> Outcomes:
     """Run on the Dask cluster at the option ``address``; without one, on a cluster of processes of this machine.
 
     Dask itself runs a trial again whose worker has died, three times.
@@ -105,9 +103,7 @@ def on_dask(
             )
         try:
             try:
-                client = untyped.Client(
-                    cluster or address, timeout=options.get("timeout", 10), set_as_default=False
-                )
+                client = untyped.Client(cluster or address, timeout=options.get("timeout", 10), set_as_default=False)
             except (OSError, TimeoutError, ValueError) as error:
                 raise EncollapseError(
                     f"address: no Dask scheduler answers at {address!r} ({error}); "
@@ -130,12 +126,7 @@ def on_dask(
 
 
 def on_submitit(
-    waiting: Waiting,
-    workers: int | None,
-    options: Mapping[str, Any],
-    folder: Path,
-    job_of: JobOf,
-    watcher: Watcher,
+    waiting: Waiting, workers: int | None, options: Mapping[str, Any], folder: Path, job_of: JobOf, watcher: Watcher
 ) -> Outcomes:
     """Run each trial as a job of a batch system, at most `workers` at a time where given.
 

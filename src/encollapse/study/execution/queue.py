@@ -26,12 +26,7 @@ class Waiting:
     """
 
     def __init__(
-        self,
-        trials: Iterable[Trial],
-        *,
-        retries: int = 0,
-        max_seconds: float | None = None,
-        grace: float | None = None,
+        self, trials: Iterable[Trial], *, retries: int = 0, max_seconds: float | None = None, grace: float | None = None
     ) -> None:
         self._trials = deque(trials)
         self._retries = checks.integer(retries, "retries", minimum=0)

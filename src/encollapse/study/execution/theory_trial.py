@@ -64,9 +64,7 @@ def minimize(problem: Problem, dataset: Dataset) -> TrialOutcome:
         "test_balanced_accuracy": None,
         "test_minority_accuracy": None,
         "seconds": time.perf_counter() - clock,
-        "missing": dict.fromkeys(
-            ("stationarity", "test_accuracy", "test_nc4_agreement"), "nothing was trained"
-        ),
+        "missing": dict.fromkeys(("stationarity", "test_accuracy", "test_nc4_agreement"), "nothing was trained"),
         "collapse": measured.to_dict(),
         "comparison": None if comparison is None else comparison.to_dict(),
         "history": [],

@@ -90,9 +90,7 @@ def digest(path: Path) -> str:
 
 
 @lru_cache(maxsize=256)
-def _digest(
-    path: Path, changed: int, size: int
-) -> str:  # the last two only tell whether it must be read again
+def _digest(path: Path, changed: int, size: int) -> str:  # the last two only tell whether it must be read again
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()[:16]
 

@@ -168,9 +168,7 @@ def _merge(study: StudyFile, index: int, source: str, text: str) -> dict[str, An
 
     for table in (own, shared):
         if "threshold" in table and "feature_decay" in table:
-            raise refuse(
-                "threshold", "threshold (t = c√K) and feature_decay exclude each other; keep one", table
-            )
+            raise refuse("threshold", "threshold (t = c√K) and feature_decay exclude each other; keep one", table)
     if "threshold" in own or "feature_decay" in own:
         shared.pop("threshold", None)
         shared.pop("feature_decay", None)

@@ -55,9 +55,7 @@ class DatasetSpec(Strict):
     def _known(cls, value: str, info: ValidationInfo) -> str:
         if not data.recognized(value) and not ((info.context or {})["base"] / value).is_dir():
             known = suggest(value, list(data.names()))
-            raise ValueError(
-                f"no data set is called {value!r}{known}; give a name, openml:NAME, a file or a folder"
-            )
+            raise ValueError(f"no data set is called {value!r}{known}; give a name, openml:NAME, a file or a folder")
         return value
 
     @field_validator("imbalance")
@@ -101,8 +99,7 @@ class EncodingSpec(Strict):
         name = value.replace("_", "-")
         if name not in CATALOGUE:
             raise ValueError(
-                f"no encoding is called {value!r}{suggest(name, CATALOGUE)}; "
-                'one from a file is { file = "my.json" }'
+                f'no encoding is called {value!r}{suggest(name, CATALOGUE)}; one from a file is {{ file = "my.json" }}'
             )
         return name
 

@@ -81,8 +81,6 @@ def check_training(settings: Mapping[str, Any]) -> None:
         "finish": 0 if decoupled else 1,
         "tolerance": 1e-3,
     }
-    given = {
-        key: settings[key] for key in ("weight_decay", "bias_decay", "features", "epochs") if key in settings
-    }
+    given = {key: settings[key] for key in ("weight_decay", "bias_decay", "features", "epochs") if key in settings}
     given |= {"history_every": measure["every"]} if "every" in measure else {}
     Settings(**{**FIT_DEFAULTS, **likely, **given, **train})

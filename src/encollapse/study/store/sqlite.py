@@ -216,8 +216,7 @@ class Store:
             found = dict(connection.execute("SELECT id, status FROM trials").fetchall())
         return {
             trial_id: status
-            if status != "done"
-            or (self.arrays_path(trial_id).exists() and self.history_path(trial_id).exists())
+            if status != "done" or (self.arrays_path(trial_id).exists() and self.history_path(trial_id).exists())
             else "lost"
             for trial_id, status in found.items()
         }

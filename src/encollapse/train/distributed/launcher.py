@@ -57,9 +57,7 @@ Job = tuple[Callable[..., Any], Settings, tuple[Any, ...], int, str, int]
 
 
 @contextmanager
-def together(
-    function: Callable[..., Any], settings: Settings, arguments: tuple[Any, ...]
-) -> Iterator[Fabric]:
+def together(function: Callable[..., Any], settings: Settings, arguments: tuple[Any, ...]) -> Iterator[Fabric]:
     """The first of several processes, of which all others call ``function(workers, *arguments)``.
 
     In processes that a launcher such as torchrun has started, or that have a process group already, none is added:
@@ -128,12 +126,7 @@ class _Partners:
         self._logs: list[IO[bytes]] = []
 
     def start(
-        self,
-        function: Callable[..., Any],
-        settings: Settings,
-        arguments: tuple[Any, ...],
-        meeting: str,
-        threads: int,
+        self, function: Callable[..., Any], settings: Settings, arguments: tuple[Any, ...], meeting: str, threads: int
     ) -> None:
         """Start them and hand them their work."""
         require_portable(settings)
@@ -169,9 +162,7 @@ class _Partners:
     def reason(self, error: RuntimeError) -> str | None:
         """Why an exchange with them failed; None where it was not for them."""
         if "imed out" in str(error):
-            return (
-                f"devices: {self._count} processes waited {TIMEOUT} for each other; one hangs or was stopped"
-            )
+            return f"devices: {self._count} processes waited {TIMEOUT} for each other; one hangs or was stopped"
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < deadline:
             rank = self._ended()
@@ -193,9 +184,7 @@ class _Partners:
 
     def _ended(self) -> int | None:
         """Rank of one that has ended."""
-        return next(
-            (rank for rank, process in enumerate(self._processes, 1) if process.poll() is not None), None
-        )
+        return next((rank for rank, process in enumerate(self._processes, 1) if process.poll() is not None), None)
 
     def _end_of(self, rank: int) -> str:
         code = self._processes[rank - 1].returncode

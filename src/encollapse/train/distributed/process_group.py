@@ -108,9 +108,7 @@ def launch(function: Callable[..., T], settings: Settings, *arguments: Any) -> T
         return function(ProcessGroup(fabric), *arguments)
 
 
-def make_fabric(
-    settings: Settings, strategy: Strategy | None = None, *, devices: int = 1, nodes: int = 1
-) -> Fabric:
+def make_fabric(settings: Settings, strategy: Strategy | None = None, *, devices: int = 1, nodes: int = 1) -> Fabric:
     """Lightning Fabric for the device of the settings."""
     _require_fabric()
     from lightning_fabric import Fabric

@@ -20,9 +20,7 @@ def shared_statistics(module: nn.Module, workers: ProcessGroup) -> Iterator[None
 
     PyTorch's own ``SyncBatchNorm`` does so on GPUs alone.
     """
-    layers = (
-        [layer for layer in module.modules() if isinstance(layer, _BatchNorm)] if workers.count > 1 else []
-    )
+    layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)] if workers.count > 1 else []
     for layer in layers:
         layer.forward = partial(_normalize, layer, workers)  # type: ignore[method-assign]
     try:

@@ -32,9 +32,7 @@ class Units:
     decay: float
 
     @classmethod
-    def of(
-        cls, codeword_size: float, num_samples: int, *, weight_decay: float, feature_decay: float
-    ) -> Units:
+    def of(cls, codeword_size: float, num_samples: int, *, weight_decay: float, feature_decay: float) -> Units:
         """Units for codewords of root mean square norm `codeword_size` over the samples."""
         size = codeword_size if codeword_size > 0 else 1.0
         root = math.sqrt(num_samples * feature_decay) / math.sqrt(weight_decay)

@@ -15,12 +15,7 @@ def make(parameters: Iterable[nn.Parameter], settings: Settings) -> Optimizer:
     """The optimizer of the settings, without any decay of its own :cite:p:`kingma2015,sutskever2013`."""
     trained = [p for p in parameters if p.requires_grad]
     if settings.optimizer == "sgd":
-        return SGD(
-            trained,
-            lr=settings.learning_rate,
-            momentum=settings.momentum,
-            nesterov=settings.nesterov,
-        )
+        return SGD(trained, lr=settings.learning_rate, momentum=settings.momentum, nesterov=settings.nesterov)
     return Adam(trained, lr=settings.learning_rate)
 
 

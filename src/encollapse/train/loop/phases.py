@@ -53,9 +53,7 @@ class Minibatches:
 
     def _step(self, batch: Tensor, done: float) -> None:
         task, settings, fabric = self._task, self._settings, self._task.workers.fabric
-        rate = settings.learning_rate * schedules.learning_rate(
-            settings.schedule, done, warm_up=settings.warm_up
-        )
+        rate = settings.learning_rate * schedules.learning_rate(settings.schedule, done, warm_up=settings.warm_up)
         self._plain.param_groups[0]["lr"] = rate
         self._plain.zero_grad()
         head, workers = task.head, task.workers
@@ -153,12 +151,7 @@ class WholeSet:
             return weight, None if task.head.bias is None else task.head.bias.cpu().double()
         if task.settings.fixed_classifier:
             bias = best_bias(
-                features,
-                self._codewords,
-                weight,
-                bias_decay=bias_decay,
-                weights=self._weights,
-                total=total,
+                features, self._codewords, weight, bias_decay=bias_decay, weights=self._weights, total=total
             )
             return weight, bias
         return best_head(

@@ -33,12 +33,7 @@ def constant(done: float) -> float:
     return 1.0
 
 
-SCHEDULES: dict[str, Schedule] = {
-    "one_cycle": one_cycle,
-    "cosine": cosine,
-    "step": step,
-    "constant": constant,
-}
+SCHEDULES: dict[str, Schedule] = {"one_cycle": one_cycle, "cosine": cosine, "step": step, "constant": constant}
 
 
 def learning_rate(name: str, done: float, *, warm_up: float = 0.0) -> float:

@@ -51,9 +51,7 @@ class Observation:
     def class_means(self, labels: Tensor, num_classes: int) -> Tensor:
         """Mean of each class's features, shape (d, K); zero for a class without samples."""
         counts = torch.bincount(labels, minlength=num_classes).clamp(min=1)
-        sums = self.features.new_zeros(num_classes, self.features.shape[1]).index_add_(
-            0, labels, self.features
-        )
+        sums = self.features.new_zeros(num_classes, self.features.shape[1]).index_add_(0, labels, self.features)
         return (sums / counts[:, None]).T
 
     def collapse(self, labels: Tensor, encoding: Encoding, loss: str) -> Collapse:
@@ -113,9 +111,7 @@ def observe(task: Task) -> Observation:
     return Observation(features, weight, bias, terms, judged)
 
 
-def _terms(
-    task: Task, outputs: Tensor, features: Tensor, weight: Tensor, bias: Tensor | None
-) -> dict[str, float]:
+def _terms(task: Task, outputs: Tensor, features: Tensor, weight: Tensor, bias: Tensor | None) -> dict[str, float]:
     objective = task.users_objective
     values = objective.loss.values(outputs, task.targets)
     terms = {"loss_fit": float((values if task.weights is None else task.weights * values).mean())}

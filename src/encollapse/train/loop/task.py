@@ -127,18 +127,11 @@ class Task:
         if self.settings.feature_decay is None:
             return Units.plain()
         fixed = self.work.fixed_weight
-        size = (
-            1.0
-            if self.settings.loss == "cross_entropy"
-            else float(self.targets.square().sum(1).mean().sqrt())
-        )
+        size = 1.0 if self.settings.loss == "cross_entropy" else float(self.targets.square().sum(1).mean().sqrt())
         if fixed is not None:
             return Units.around(size, float(torch.linalg.matrix_norm(fixed, 2)) or 1.0)
         return Units.of(
-            size,
-            self.num_samples,
-            weight_decay=self.settings.weight_decay,
-            feature_decay=self.settings.feature_decay,
+            size, self.num_samples, weight_decay=self.settings.weight_decay, feature_decay=self.settings.feature_decay
         )
 
     def _initial(self, inputs: Tensor) -> Classifier:

@@ -81,11 +81,7 @@ def build(
 
 
 def _foreign(
-    model: str | nn.Module,
-    few: Tensor,
-    feature_dim: int,
-    options: dict[str, Any],
-    standard: Callable[..., Backbone],
+    model: str | nn.Module, few: Tensor, feature_dim: int, options: dict[str, Any], standard: Callable[..., Backbone]
 ) -> Backbone:
     last_layer, method = options.pop("last_layer", True), options.pop("features_method", None)
     module = imported(model, options) if isinstance(model, str) else copy.deepcopy(model)

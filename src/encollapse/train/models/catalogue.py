@@ -131,10 +131,7 @@ CATALOGUE: dict[str, Entry] = {
 
 OF_IMPORTED = Entry({}, epochs=30, finish=10, by_samples=True)
 OF_MODULES = Entry(
-    {"last_layer": Option(True, _flag), "features_method": Option(None, _name)},
-    epochs=30,
-    finish=10,
-    by_samples=True,
+    {"last_layer": Option(True, _flag), "features_method": Option(None, _name)}, epochs=30, finish=10, by_samples=True
 )
 
 

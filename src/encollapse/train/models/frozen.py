@@ -33,12 +33,7 @@ _memory: OrderedDict[str, Features] = OrderedDict()
 
 
 def prepared(
-    model: Any,
-    options: Mapping[str, Any] | None,
-    dataset: Dataset,
-    *,
-    device: str = "cpu",
-    progress: bool = False,
+    model: Any, options: Mapping[str, Any] | None, dataset: Dataset, *, device: str = "cpu", progress: bool = False
 ) -> Dataset:
     """The data that a model is trained on: for ``"frozen"`` the extractor's features, for all others `dataset` itself.
 
@@ -72,10 +67,7 @@ def prepared(
         test = None if dataset.test is None else extractor(dataset.test.inputs)
     held = None if dataset.test is None or test is None else _with(dataset.test, test)
     both = standardized(_with(dataset.train, train), held)
-    provenance = {
-        **dataset.provenance,
-        "inputs": f"features of {source}, standardized by the training samples",
-    }
+    provenance = {**dataset.provenance, "inputs": f"features of {source}, standardized by the training samples"}
     return Dataset(dataset.name, both[0], both[1], dataset.classes, provenance)
 
 

@@ -41,13 +41,9 @@ def imported(path: str, arguments: Mapping[str, Any], argument: str = "model") -
         try:
             found = getattr(found, part)
         except AttributeError:
-            raise ArgumentError(
-                f"{argument}: {where!r} has no {name!r}; check the import path {path!r}"
-            ) from None
+            raise ArgumentError(f"{argument}: {where!r} has no {name!r}; check the import path {path!r}") from None
     if not callable(found):
-        raise ArgumentError(
-            f"{argument}: {path!r} is {found!r}; name a class or a function that makes a module"
-        )
+        raise ArgumentError(f"{argument}: {path!r} is {found!r}; name a class or a function that makes a module")
     try:
         made = found(**arguments)
     except TypeError as error:

@@ -20,9 +20,7 @@ class Block(nn.Module):
     def __init__(self, before: int, after: int, stride: int, normalization: str) -> None:
         super().__init__()
         self.branch = nn.Sequential(
-            *_convolved(before, after, stride, normalization),
-            nn.ReLU(),
-            *_convolved(after, after, 1, normalization),
+            *_convolved(before, after, stride, normalization), nn.ReLU(), *_convolved(after, after, 1, normalization)
         )
         for parameter in self.branch[-1].parameters():
             nn.init.zeros_(parameter)
@@ -36,14 +34,7 @@ class Block(nn.Module):
 
 
 def resnet(
-    input_shape: Sequence[int],
-    *,
-    name: str,
-    width: int,
-    stages: int,
-    blocks: int,
-    normalization: str,
-    stem_stride: int,
+    input_shape: Sequence[int], *, name: str, width: int, stages: int, blocks: int, normalization: str, stem_stride: int
 ) -> tuple[nn.Module, int]:
     """Residual trunk for images (C, H, W): a 3 × 3 stem, `stages` of `blocks` each, the mean over the image.
 
@@ -69,7 +60,4 @@ def resnet(
 def _convolved(before: int, after: int, stride: int, normalization: str) -> list[nn.Module]:
     # A normalization has a bias of its own.
     bare = normalization != "none"
-    return [
-        nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=not bare),
-        *normalized(normalization, after),
-    ]
+    return [nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=not bare), *normalized(normalization, after)]

@@ -66,9 +66,7 @@ def predict(seen: Observation, settings: Settings, work: Work) -> Prediction:
         weight_decay, feature_decay = effective.weight, effective.feature
         read = _effective_note(settings, weight_decay, feature_decay)
         kind, note = "effective", f"the minimum of the unrestricted feature model {read}"
-    objective = Objective(
-        LOSSES[settings.loss], len(work.train), weight_decay, feature_decay, settings.bias_decay
-    )
+    objective = Objective(LOSSES[settings.loss], len(work.train), weight_decay, feature_decay, settings.bias_decay)
     outputs = seen.outputs(seen.features)
     reached = float(
         objective.samples(outputs, seen.features, work.targets, len(outputs))

@@ -153,9 +153,7 @@ def _stretch(composite: Composite, point: ThinSVD, bias: FloatArray) -> FloatArr
 def approach(factored: BurerMonteiro, iterations: int) -> FloatArray:
     """Limited-memory quasi-Newton steps :cite:p:`liu1989`: cheap far from the minimum."""
     options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 10, "ftol": 0.0, "gtol": 1e-9}
-    found = minimize(
-        factored.value_and_gradient, factored.start, jac=True, method="L-BFGS-B", options=options
-    )
+    found = minimize(factored.value_and_gradient, factored.start, jac=True, method="L-BFGS-B", options=options)
     return np.asarray(found.x)
 
 

@@ -126,10 +126,7 @@ class Composite:
         moved = contrast - step * to_contrast / np.maximum(t.contrasts, 1.0)
         shrunk = np.sign(moved) * np.maximum(np.abs(moved) - c * step, 0.0)
         return ThinSVD(
-            left[:, kept].copy(),
-            singular[kept] - c * step,
-            right[kept].copy(),
-            np.where(t.contrasts > 0, shrunk, 0.0),
+            left[:, kept].copy(), singular[kept] - c * step, right[kept].copy(), np.where(t.contrasts > 0, shrunk, 0.0)
         )
 
     def certified(self, point: ThinSVD, bias: FloatArray) -> tuple[float, Certificate]:

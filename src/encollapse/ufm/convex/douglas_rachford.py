@@ -170,9 +170,7 @@ def _ridge(composite: Composite, outputs: FloatArray) -> float:
     return float(max(bending.ravel()[middle], _TINY**0.25))
 
 
-def _fit(
-    composite: Composite, target: FloatArray, outputs: FloatArray, ridge: float, accuracy: float
-) -> FloatArray:
+def _fit(composite: Composite, target: FloatArray, outputs: FloatArray, ridge: float, accuracy: float) -> FloatArray:
     """Minimize ``ℓ(o) + ridge/2 |o - target|²`` in each column, by Newton steps of bounded reach."""
     t, loss = composite.table, composite.loss
     scale = np.sqrt(t.weights * t.copies)
@@ -195,9 +193,7 @@ def _penalized(composite: Composite, table: FloatArray, ridge: float) -> Start:
     mean = mean / roots
     if composite.has_bias and composite.bias_decay > 0.0:
         scale = max(float(np.abs(matrix).max()), _TINY)
-        labels = WeightedLabels(
-            scale, (matrix - np.outer(mean, t.direction)) / scale, t.direction.copy(), mean / scale
-        )
+        labels = WeightedLabels(scale, (matrix - np.outer(mean, t.direction)) / scale, t.direction.copy(), mean / scale)
         found = minimize(LabelSVD.of(labels), c / scale, composite.bias_decay / ridge)
         z = found.triplets()
         return ThinSVD(z.left, scale * z.singular, z.right, contrast), scale * found.bias / roots

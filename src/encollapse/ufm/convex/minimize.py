@@ -134,9 +134,7 @@ class _Newton:
             now = after
         return now
 
-    def _step(
-        self, composite: Composite, now: CompositeMinimum, base: CompositeMinimum
-    ) -> CompositeMinimum | None:
+    def _step(self, composite: Composite, now: CompositeMinimum, base: CompositeMinimum) -> CompositeMinimum | None:
         """Move from `base` along a straight line in Z, then take a proximal step; None unless that is below `now`.
 
         The objective is convex in Z. The factors serve to find the direction only: along them it bends with
@@ -153,9 +151,7 @@ class _Newton:
         # No finer than what closes the gap, which is of first order in the gradient.
         finest = max(0.1 * _AIM / max(now.gap, _AIM), _FINEST)
         tolerance = max(min(self._accuracy, math.sqrt(size)), finest) * size
-        step, predicted, on_edge = conjugate_gradients(
-            factored.second_derivative(), gradient, tolerance, self.radius
-        )
+        step, predicted, on_edge = conjugate_gradients(factored.second_derivative(), gradient, tolerance, self.radius)
         self.steps += 1
         predicted *= composite.threshold
         matrix, contrast, turn = factored.tangent(step)
@@ -163,9 +159,7 @@ class _Newton:
         share = 1.0
         for _ in range(_SHORTENINGS):
             bias = base.bias + share * turn
-            point = composite.shrink(
-                base.point.matrix + share * matrix, base.point.contrast + share * contrast, bias
-            )
+            point = composite.shrink(base.point.matrix + share * matrix, base.point.contrast + share * contrast, bias)
             gained = now.loss - composite.value(point, bias)
             if predicted <= rounding:
                 # Values no longer tell.
@@ -223,9 +217,7 @@ def _pruned(now: CompositeMinimum) -> CompositeMinimum:
     if not singular.size:
         return now
     kept = singular > 10 * singular[-1]
-    point = replace(
-        now.point, left=now.point.left[:, kept], singular=singular[kept], right=now.point.right[kept]
-    )
+    point = replace(now.point, left=now.point.left[:, kept], singular=singular[kept], right=now.point.right[kept])
     return replace(now, point=point)
 
 

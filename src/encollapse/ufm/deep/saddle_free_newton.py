@@ -100,9 +100,7 @@ def _search(state: S, step: FloatArray, slope: float) -> S | None:
         trial: S = state.moved(length * step)  # type: ignore[assignment]
         if trial.value <= state.value + 1e-4 * length * slope and trial.value < state.value:
             return trial
-        if trial.residual < 0.5 * state.residual and trial.value <= state.value + _SAME_VALUE * abs(
-            state.value
-        ):
+        if trial.residual < 0.5 * state.residual and trial.value <= state.value + _SAME_VALUE * abs(state.value):
             return trial
         length *= 0.5
     return None

@@ -96,12 +96,7 @@ class Target:
 
 
 def scale_target(
-    target_gram: ArrayLike | str,
-    counts: ArrayLike,
-    *,
-    weight_decay: float,
-    feature_decay: float,
-    like: str = "one_hot",
+    target_gram: ArrayLike | str, counts: ArrayLike, *, weight_decay: float, feature_decay: float, like: str = "one_hot"
 ) -> FloatArray:
     """Multiply a target Gram matrix by a number, so that its size suits the regularization.
 

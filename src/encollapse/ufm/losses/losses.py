@@ -100,11 +100,7 @@ class ConvexLoss(Protocol):
         """Return outputs whose gradient is near `gradient`, which need not be one of any outputs."""
 
     def intercept(
-        self,
-        mean_target: FloatArray,
-        copies: FloatArray,
-        decay: float,
-        slope: Callable[[FloatArray], FloatArray],
+        self, mean_target: FloatArray, copies: FloatArray, decay: float, slope: Callable[[FloatArray], FloatArray]
     ) -> FloatArray:
         """Return the outputs b (p,), the same for all samples, with the least mean loss plus ``decay/2 Σ copies b²``.
 
@@ -221,11 +217,7 @@ class CrossEntropy:
         return np.asarray(log - (copies * log).sum(axis=0) / count)
 
     def intercept(
-        self,
-        mean_target: FloatArray,
-        copies: FloatArray,
-        decay: float,
-        slope: Callable[[FloatArray], FloatArray],
+        self, mean_target: FloatArray, copies: FloatArray, decay: float, slope: Callable[[FloatArray], FloatArray]
     ) -> FloatArray:
         """Damped Newton in closed form: the second derivative is diagonal minus rank one."""
         del slope
@@ -265,9 +257,7 @@ _SUM_ROUNDING = 1e-12
 _ROUNDING = 1e-15
 _INTERCEPT_STEPS = 200
 _LIFT = 0.1
-_DISTRIBUTIONS = (
-    "use one_hot, label_smoothing, or an Encoding whose columns are 0 or above and sum to 1, or loss='mse'"
-)
+_DISTRIBUTIONS = "use one_hot, label_smoothing, or an Encoding whose columns are 0 or above and sum to 1, or loss='mse'"
 
 
 def soft(targets: FloatArray) -> BoolArray:
@@ -290,9 +280,7 @@ def check_loss(loss: Any) -> ConvexLoss:
     """Return a loss that is an object, if it has everything that the solver needs of one."""
     missing = [part for part in _PARTS if not hasattr(loss, part)]
     if isinstance(loss, type):
-        raise ArgumentTypeError(
-            f"loss: expected a name or an object, got the class {loss.__name__}; call it first"
-        )
+        raise ArgumentTypeError(f"loss: expected a name or an object, got the class {loss.__name__}; call it first")
     if missing:
         raise ArgumentTypeError(
             f"loss: expected a name or a convex loss, got {type(loss).__name__} without {', '.join(missing)}; "

@@ -134,11 +134,7 @@ class SeparableLoss:
         return self._bisected(lambda o: self.slope(o, targets) - gradient, np.zeros_like(gradient))
 
     def intercept(
-        self,
-        mean_target: FloatArray,
-        copies: FloatArray,
-        decay: float,
-        slope: Callable[[FloatArray], FloatArray],
+        self, mean_target: FloatArray, copies: FloatArray, decay: float, slope: Callable[[FloatArray], FloatArray]
     ) -> FloatArray:
         """Return the best bias where nothing is learned, each output on its own."""
         del copies

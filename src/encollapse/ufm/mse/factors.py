@@ -72,9 +72,7 @@ class DenseFactors:
         """Embed in `feature_dim` dimensions, by a random rotation where that is free."""
         d = checks.integer(feature_dim, "feature_dim", minimum=1)
         if d < self.rank:
-            raise ArgumentError(
-                f"feature_dim: the minimizer has rank {self.rank}, which {d} dimensions cannot hold"
-            )
+            raise ArgumentError(f"feature_dim: the minimizer has rank {self.rank}, which {d} dimensions cannot hold")
         generator = np.random.default_rng(checks.integer(seed, "seed", minimum=0))
         if self.rotatable:
             frame, _ = np.linalg.qr(generator.standard_normal((d, max(self.rank, 1))))
@@ -96,11 +94,7 @@ def weighted_means(singular: FloatArray, right: FloatArray) -> FloatArray:
 
 
 def balanced_factors(
-    left: FloatArray,
-    singular: FloatArray,
-    right: FloatArray,
-    root_priors: FloatArray,
-    balance: float,
+    left: FloatArray, singular: FloatArray, right: FloatArray, root_priors: FloatArray, balance: float
 ) -> DenseFactors:
     """Split ``Z = left diag(singular) right`` as ``W = g U √Σ`` and ``M = √Σ Vᵀ diag(u)^{-1} / g``.
 

@@ -104,9 +104,7 @@ class _State:
     bias_decay: float
 
     @classmethod
-    def at(
-        cls, spectrum: FloatArray, shift: FloatArray, bias: FloatArray, c: float, bias_decay: float
-    ) -> _State:
+    def at(cls, spectrum: FloatArray, shift: FloatArray, bias: FloatArray, c: float, bias_decay: float) -> _State:
         vectors, singular, weights = rank_one_svd(spectrum, shift)
         with np.errstate(divide="ignore"):
             ratio = np.minimum(1.0, c / singular)

@@ -142,9 +142,7 @@ def rank_two_squares(spectrum: FloatArray, downdate: FloatArray, shift: FloatArr
     return _updated(-poles[::-1], turned[::-1], None)[0][::-1][:count]
 
 
-def _updated(
-    poles: FloatArray, vector: FloatArray, other: FloatArray | None
-) -> tuple[FloatArray, FloatArray]:
+def _updated(poles: FloatArray, vector: FloatArray, other: FloatArray | None) -> tuple[FloatArray, FloatArray]:
     """Eigenvalues of ``diag(poles) + vector vectorᵀ``, ascending as the poles, and coordinates of `other`.
 
     Poles whose coordinate of the vector is rounding stay eigenvalues :cite:p:`gu1995`.

@@ -92,9 +92,7 @@ def _search(
         trial_value, full, factors = model.derivatives(np.diag(trial))
         gradient = np.diag(full)
         left = float(np.linalg.norm(gradient[(trial > 0) | (gradient < 0)]))
-        if trial_value < value - 1e-14 * abs(value) or (
-            left < 0.5 * residual and trial_value <= value * (1 + 1e-13)
-        ):
+        if trial_value < value - 1e-14 * abs(value) or (left < 0.5 * residual and trial_value <= value * (1 + 1e-13)):
             return trial, trial_value, full, factors
         length *= 0.5
     return None

@@ -55,12 +55,7 @@ class ReluMinimizer:
 
 
 def minimize_relu(
-    model: ReluModel,
-    feature_dim: int,
-    *,
-    affine: tuple[float, float] | None,
-    known_bound: float,
-    seed: int = 0,
+    model: ReluModel, feature_dim: int, *, affine: tuple[float, float] | None, known_bound: float, seed: int = 0
 ) -> ReluMinimizer:
     """Minimize J over features (feature_dim, K) without negative entries.
 

@@ -146,9 +146,7 @@ class BlockFactors:
             q, k = self.encoding.code_dim, self.encoding.num_classes
             tail = TailGram(self.small, self.kinds.groups, self.kinds.root_priors, self.contrast, self._unit)
             return {
-                "feature_gram": EntryMatrix(
-                    (k, k), self._dense_feature_gram, tail.diagonal_and_form, tail.entry
-                ),
+                "feature_gram": EntryMatrix((k, k), self._dense_feature_gram, tail.diagonal_and_form, tail.entry),
                 "classifier_gram": LazyMatrix((q, q), partial(self._dense, "classifier_gram")),
                 "class_outputs": LazyMatrix((q, k), partial(self._dense, "class_outputs")),
             }

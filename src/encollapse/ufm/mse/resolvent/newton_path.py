@@ -64,20 +64,13 @@ def _closed_form(mean: FloatArray, bias_decays: FloatArray) -> tuple[FloatArray,
 
 
 def _between(
-    bias_decays: FloatArray,
-    shift: FloatArray,
-    bias: FloatArray,
-    known: IntArray,
-    wanted: IntArray,
-    mean: FloatArray,
+    bias_decays: FloatArray, shift: FloatArray, bias: FloatArray, known: IntArray, wanted: IntArray, mean: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Interpolate the shares ``x / ē`` and ``b / ē`` of solved values, each on a scale on which it is smooth."""
     at = np.log(bias_decays[known])
     there = np.log(bias_decays[wanted])
     still_shift, still_bias = _closed_form(mean, bias_decays[known])
-    shares = np.log(
-        np.concatenate([_ratio(shift[known], still_shift), _ratio(bias[known], still_bias)], axis=1)
-    )
+    shares = np.log(np.concatenate([_ratio(shift[known], still_shift), _ratio(bias[known], still_bias)], axis=1))
     # A spline may swing between values far apart.
     shares = np.exp(np.clip(CubicSpline(at, shares)(there), shares.min(axis=0), shares.max(axis=0)))
     # Between the ends of the known values only, so nothing is extrapolated.
