@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import encollapse as ec
-from encollapse.encodings.catalogue import CATALOGUE
+from encollapse.encodings.registry import ENCODINGS
 from encollapse.report.style import DIVERGING, GREY, house_style
 
 K = 12
@@ -33,7 +33,7 @@ options = {
     "multi-label": {"label_sets": label_sets, "num_labels": 4},
 }
 encodings = {
-    name: ec.encodings.by_name(name, K, **options.get(name, entry.example_for(K))) for name, entry in CATALOGUE.items()
+    name: ec.encodings.by_name(name, K, **options.get(name, entry.example_for(K))) for name, entry in ENCODINGS.items()
 }
 
 

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 import encollapse as ec
-from encollapse.encodings.catalogue import CATALOGUE
 from encollapse.encodings.encoding import Encoding
+from encollapse.encodings.registry import ENCODINGS
 
 Array = NDArray[np.float64]
 SIZES = (2, 5, 11)
@@ -42,7 +42,7 @@ def tree_gram(k: int) -> Array:
         for i, child in enumerate(node):
             walk(child, (*way, i))
 
-    walk(CATALOGUE["hierarchical"].example_for(k)["tree"], ())
+    walk(ENCODINGS["hierarchical"].example_for(k)["tree"], ())
     height = max(map(len, ways.values()))
     gram = np.eye(k)
     for a in range(k):
@@ -119,7 +119,7 @@ TRUTHS = {
 
 @cache
 def example(name: str, k: int) -> Encoding:
-    return ec.encodings.by_name(name, k, **CATALOGUE[name].example_for(k))
+    return ec.encodings.by_name(name, k, **ENCODINGS[name].example_for(k))
 
 
 def declared(invariant: str) -> pytest.MarkDecorator:
@@ -130,7 +130,7 @@ def declared(invariant: str) -> pytest.MarkDecorator:
 
 
 def test_every_encoding_declares_its_invariants() -> None:
-    assert set(TRUTHS) == set(CATALOGUE)
+    assert set(TRUTHS) == set(ENCODINGS)
 
 
 @declared("rank")

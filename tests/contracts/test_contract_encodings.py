@@ -1,4 +1,4 @@
-"""Laws that every encoding obeys. A new encoding joins by entering the catalogue."""
+"""Laws that every encoding obeys. A new encoding joins by entering the registry."""
 
 import json
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import encollapse as ec
-from encollapse.encodings.catalogue import CATALOGUE
 from encollapse.encodings.encoding import Encoding
+from encollapse.encodings.registry import ENCODINGS
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError, MemoryLimitError
 
 Array = NDArray[np.float64]
@@ -25,7 +25,7 @@ def own_matrix(k: int) -> Encoding:
 
 MAKERS: dict[str, Callable[[int], Encoding]] = {
     name: cache(lambda k, name=name, entry=entry: ec.encodings.by_name(name, k, **entry.example_for(k)))
-    for name, entry in CATALOGUE.items()
+    for name, entry in ENCODINGS.items()
 }
 MAKERS["custom"] = own_matrix
 MAKERS["padded-simplex"] = lambda k: ec.encodings.simplex(k, k + 2)
@@ -121,7 +121,7 @@ def test_decode_inverts_encode(encoding: Encoding) -> None:
 @pytest.mark.parametrize("name", ["one-hot", "simplex", "label-smoothing", "scaled-one-hot", "one-vs-rest"])
 def test_centering_builds_no_matrix(name: str, tmp_path: Path) -> None:
     k = 100_003
-    encoding = ec.encodings.by_name(name, k, **CATALOGUE[name].example_for(k))
+    encoding = ec.encodings.by_name(name, k, **ENCODINGS[name].example_for(k))
     labels = np.array([0, 17, k - 1])
     for priors in (None, priors_of(k)):
         centered = encoding.centered(priors)

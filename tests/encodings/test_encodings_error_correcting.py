@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import encollapse as ec
+from encollapse.encodings.binary import _with_useful_rows, useless_rows
 from encollapse.encodings.codes.binary_codes import (
     _walsh_transform,
     distance_bound,
     exhaustive_code,
     hadamard_code,
+    improve,
     linear_code,
     minimum_distance,
 )
-from encollapse.encodings.codes.flip_search import improve
-from encollapse.encodings.error_correcting import _with_useful_rows, useless_rows
 from encollapse.errors import ArgumentError, ArgumentTypeError, MemoryLimitError
 
 Array = NDArray[np.float64]

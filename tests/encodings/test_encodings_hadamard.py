@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import encollapse as ec
-from encollapse.encodings.codes.finite_fields import jacobsthal, prime_power
-from encollapse.encodings.hadamard import hadamard_matrix, hadamard_order
+from encollapse.encodings.codes.hadamard_matrices import hadamard_matrix, hadamard_order, jacobsthal, prime_power
 from encollapse.errors import ArgumentError, ArgumentTypeError, MemoryLimitError
 
 

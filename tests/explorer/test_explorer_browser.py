@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import encollapse as ec
-from encollapse.encodings.catalogue import CATALOGUE
+from encollapse.encodings.registry import ENCODINGS
 from explorer.conftest import Visit
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def test_every_control_changes_what_it_should(visit: Visit) -> None:
 
 def test_every_encoding_is_on_offer(visit: Visit) -> None:
     page = visit.open("?classes=6&feature_decay=1e-5")
-    for name, entry in CATALOGUE.items():
+    for name, entry in ENCODINGS.items():
         page.locator("#encoding").select_option(name)
         made = ec.encodings.by_name(name, 6, **entry.example_for(6))
         settle(page, expect(problem_of(made, feature_decay=1e-5)))

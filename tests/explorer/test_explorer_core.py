@@ -17,7 +17,7 @@ import pytest
 
 import encollapse as ec
 from encollapse import cli
-from encollapse.encodings.catalogue import CATALOGUE
+from encollapse.encodings.registry import ENCODINGS
 from encollapse.explorer.api.request_queue import Desk
 from encollapse.explorer.state.parse import FieldError
 from encollapse.explorer.state.state import State, address, parse
@@ -77,11 +77,11 @@ def test_a_total_collapse_is_drawn_and_said() -> None:
     json.dumps(picture.finite(drawn), allow_nan=False)
 
 
-@pytest.mark.parametrize("name", sorted(CATALOGUE))
+@pytest.mark.parametrize("name", sorted(ENCODINGS))
 def test_every_encoding_of_the_catalogue_can_be_chosen(name: str) -> None:
     state = State(encoding=name, classes=6, feature_decay=1e-5)
     drawn = picture.picture(state)
-    made = ec.encodings.by_name(name, 6, **CATALOGUE[name].example_for(6))
+    made = ec.encodings.by_name(name, 6, **ENCODINGS[name].example_for(6))
     assert (drawn["classes"], drawn["outputs"]) == (6, made.code_dim)
     assert drawn["certificate"]["verdict"] == "proved"
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encollapse.encodings.catalogue import CATALOGUE
+from encollapse.encodings.registry import ENCODINGS
 from encollapse.explorer.state import matrices as pasted
 from encollapse.explorer.state.parse import MOST_CHARACTERS, FieldError
 from encollapse.explorer.state.problem import problem, solution
@@ -27,7 +27,7 @@ DECAYS = st.floats(min_value=1e-12, max_value=1e6)
     bias_decay=st.one_of(st.floats(min_value=0, max_value=1e300), st.just(math.inf)),
     counts=st.sampled_from(["balanced", "step", "longtail"]),
     samples=st.integers(1, 10**9),
-    encoding=st.sampled_from(sorted(CATALOGUE)),
+    encoding=st.sampled_from(sorted(ENCODINGS)),
     feature_dim=st.one_of(st.none(), st.integers(1, 512)),
     centered=st.booleans(),
 )

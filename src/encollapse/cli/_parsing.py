@@ -31,9 +31,9 @@ def parse_encoding(name: str, options: list[str] | None, num_classes: int | None
 
 def example_options(name: str, options: list[str] | None, num_classes: int) -> list[str]:
     """Options that the catalogue's example of an encoding has and that are needed and not given."""
-    from encollapse.encodings.catalogue import CATALOGUE
+    from encollapse.encodings.registry import ENCODINGS
 
-    entry = CATALOGUE.get(name.replace("_", "-"))
+    entry = ENCODINGS.get(name.replace("_", "-"))
     if entry is None:
         return []
     given, example = parse_options(options), entry.example_for(num_classes)

@@ -1,19 +1,12 @@
 """What each class asks of the network: the encodings, and how to decode them."""
 
-from encollapse.encodings.affine import label_smoothing, one_hot, one_vs_rest, scaled_one_hot
-from encollapse.encodings.catalogue import by_name, names
-from encollapse.encodings.circular import circular
+from encollapse.encodings.binary import error_correcting, hadamard
 from encollapse.encodings.encoding import Encoding
-from encollapse.encodings.error_correcting import error_correcting
-from encollapse.encodings.from_targets import from_targets
-from encollapse.encodings.hadamard import hadamard
-from encollapse.encodings.hierarchical import hierarchical
-from encollapse.encodings.multi_label import MultiLabel, multi_label
-from encollapse.encodings.ordinal import ordinal
-from encollapse.encodings.random_code import random
-from encollapse.encodings.similarity import from_similarity
-from encollapse.encodings.simplex import simplex
-from encollapse.encodings.spherical import spherical
+from encollapse.encodings.registry import by_name, names
+from encollapse.encodings.relations import from_similarity, hierarchical, ordinal
+from encollapse.encodings.spherical import circular, random, spherical
+from encollapse.encodings.structured import label_smoothing, one_hot, one_vs_rest, scaled_one_hot, simplex
+from encollapse.encodings.targets import MultiLabel, from_targets, multi_label
 
 __all__ = [
     "Encoding",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from encollapse._internal import checks, memory
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
+from encollapse.encodings import files
 from encollapse.errors import ArgumentError
 
 _BLOCK_ENTRIES = 2**24
@@ -38,6 +39,13 @@ class Encoding:
     """
 
     _frozen = False
+    _family = "dense"
+    _kinds: ClassVar[dict[str, type[Encoding]]] = {}
+    """Kinds of encodings by the name that files give them; a subclass enters by naming its `family`."""
+
+    def __init_subclass__(cls, *, family: str) -> None:
+        cls._family = family
+        Encoding._kinds[family] = cls
 
     def __init__(self, codewords: ArrayLike, *, name: str = "custom", classes: Sequence[str] | None = None) -> None:
         matrix = checks.array(codewords, "codewords", (None, None), axes="(code_dim, num_classes)")
@@ -91,7 +99,10 @@ class Encoding:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the columns."""
-        return self._classes or tuple(str(k) for k in range(self._num_classes))
+        return self._classes or self._numbers()
+
+    def _numbers(self) -> tuple[str, ...]:
+        return tuple(str(k) for k in range(self._num_classes))
 
     @property
     def codewords(self) -> FloatArray:
@@ -204,13 +215,32 @@ class Encoding:
 
         The file appears whole or not at all. See :meth:`load`.
         """
-        from encollapse.encodings import files
-
-        return files.save(self, path)
+        return files.write(path, self._record())
 
     @staticmethod
     def load(path: str | Path) -> Encoding:
         """Read an encoding written by :meth:`save`. Nothing in the file is ever executed."""
-        from encollapse.encodings import files
+        return files.read(path, Encoding._from_record)
 
-        return files.load(path)
+    def _record(self) -> dict[str, Any]:
+        named = {} if self._classes in (None, self._numbers()) else {"classes": list(self.classes)}
+        return {"name": self._name} | named | {"family": self._family} | self._entries()
+
+    @staticmethod
+    def _from_record(record: dict[str, Any]) -> Encoding:
+        kind = Encoding._kinds.get(record["family"])
+        if kind is None:
+            raise ArgumentError(f"the family {record['family']!r} is unknown to this release")
+        return kind._from_entries(record, record.get("classes"))
+
+    def _entries(self) -> dict[str, Any]:
+        """What a file holds of this kind beside the names, as plain values."""
+        return {"codewords": self.codewords.tolist()}
+
+    @classmethod
+    def _from_entries(cls, record: dict[str, Any], classes: Sequence[str] | None) -> Encoding:
+        """Make the encoding of a record's entries; an entry that is missing may raise KeyError."""
+        return Encoding(record["codewords"], name=record["name"], classes=classes)
+
+
+Encoding._kinds[Encoding._family] = Encoding

@@ -1,44 +1,45 @@
-"""Encodings as files: JSON for people, ``.npz`` for size. Structured encodings are kept as their recipe."""
+"""Encodings as files: JSON for people, ``.npz`` for size. What is written is a record of plain values.
+
+Each kind of encoding says itself what its record holds and how it is made from one (``Encoding._entries`` and
+``Encoding._from_entries``), so this module knows none of them.
+"""
 
 from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from encollapse._internal import files
-from encollapse.encodings.affine import AffineOneHot
-from encollapse.encodings.encoding import Encoding
-from encollapse.encodings.multi_label import MultiLabel
-from encollapse.encodings.shifted import Shifted
-from encollapse.encodings.simplex import Simplex
 from encollapse.errors import ArgumentError, FileFormatError
 
-_FORMAT = "encollapse.encoding"
-_VERSION = 1
+T = TypeVar("T")
+
+FORMAT = {"format": "encollapse.encoding", "version": 1}
+"""What every record begins with, that of an encoding inside another one too."""
+
 _SUFFIXES = (".json", ".npz")
 
 
-def save(encoding: Encoding, path: str | Path) -> Path:
-    """Write `encoding` to a ``.json`` or ``.npz`` file."""
+def write(path: str | Path, record: dict[str, Any]) -> Path:
+    """Write a record to a ``.json`` or ``.npz`` file, which appears whole or not at all."""
     target = files.with_suffix(path, "path", _SUFFIXES)
-    record = _to_record(encoding)
+    record = FORMAT | record
     if target.suffix == ".json":
         return files.write_text(target, json.dumps(record, indent=1, allow_nan=False) + "\n")
-    codewords = record.pop("codewords", None)
-    arrays = {"record": np.array(json.dumps(record))}
-    if codewords is not None:
-        arrays["codewords"] = np.asarray(codewords)
+    arrays = {"codewords": np.asarray(record.pop("codewords"))} if "codewords" in record else {}
+    arrays["record"] = np.array(json.dumps(record))
     with files.atomic(target) as temporary, temporary.open("wb") as handle:
         np.savez_compressed(handle, allow_pickle=False, **arrays)
     return target
 
 
-def load(path: str | Path) -> Encoding:
-    """Read an encoding from a ``.json`` or ``.npz`` file.
+def read(path: str | Path, make: Callable[[dict[str, Any]], T]) -> T:
+    """Read a record from a ``.json`` or ``.npz`` file and `make` an encoding of it.
 
     Raises
     ------
@@ -49,72 +50,17 @@ def load(path: str | Path) -> Encoding:
     """
     source = files.with_suffix(path, "path", _SUFFIXES)
     try:
-        record = _read_json(source) if source.suffix == ".json" else _read_npz(source)
-        return _from_record(record)
-    except (ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
-        reason = f"it has no entry {_key(error)}" if isinstance(error, KeyError) else str(error)
+        record = json.loads(source.read_text(encoding="utf-8")) if source.suffix == ".json" else _read_npz(source)
+        if not isinstance(record, dict) or record.get("format") != FORMAT["format"]:
+            raise ArgumentError(f'the entry "format" is not "{FORMAT["format"]}"')
+        if record.get("version") != FORMAT["version"]:
+            raise ArgumentError(f"version {record.get('version')!r} is not one this release reads (1)")
+        return make(record)
+    except (ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError, RecursionError) as error:
+        # numpy puts the missing key into a sentence.
+        key = str(error.args[0]).removesuffix(" is not a file in the archive") if isinstance(error, KeyError) else ""
+        reason = f"it has no entry {key!r}" if key else str(error)
         raise FileFormatError(f"{source}: not an encoding file of encollapse: {reason}") from None
-
-
-def _key(error: KeyError) -> str:
-    """The key itself; numpy puts it into a sentence."""
-    return repr(str(error.args[0]).removesuffix(" is not a file in the archive"))
-
-
-def _to_record(encoding: Encoding) -> dict[str, Any]:
-    record: dict[str, Any] = {"format": _FORMAT, "version": _VERSION, "name": encoding.name}
-    if encoding.classes != tuple(str(k) for k in range(encoding.num_classes)):
-        record["classes"] = list(encoding.classes)
-    if isinstance(encoding, AffineOneHot):
-        return record | {
-            "family": "affine-one-hot",
-            "num_classes": encoding.num_classes,
-            "scale": encoding.scale,
-            "offset": encoding.offset,
-        }
-    if isinstance(encoding, Simplex):
-        return record | {"family": "simplex", "num_classes": encoding.num_classes, "code_dim": encoding.code_dim}
-    if isinstance(encoding, MultiLabel):
-        return record | {
-            "family": "multi-label",
-            "num_labels": encoding.num_labels,
-            "label_sets": [sorted(labels) for labels in encoding.label_sets],
-            "classes": list(encoding.classes),
-        }
-    if isinstance(encoding, Shifted):
-        return record | {"family": "shifted", "base": _to_record(encoding.base), "shift": encoding.shift.tolist()}
-    return record | {"family": "dense", "codewords": encoding.codewords.tolist()}
-
-
-def _from_record(record: Any) -> Encoding:
-    if not isinstance(record, dict) or record.get("format") != _FORMAT:
-        raise ArgumentError(f'the entry "format" is not "{_FORMAT}"')
-    if record.get("version") != _VERSION:
-        raise ArgumentError(f"version {record.get('version')!r} is not one this release reads ({_VERSION})")
-    family, classes = record["family"], record.get("classes")
-    if family == "affine-one-hot":
-        return AffineOneHot(
-            record["num_classes"], record["scale"], record["offset"], name=record["name"], classes=classes
-        )
-    if family == "simplex":
-        return Simplex(record["num_classes"], record["code_dim"], classes=classes)
-    if family == "multi-label":
-        return MultiLabel(record["label_sets"], record["num_labels"], classes=classes)
-    if family == "shifted":
-        base = _from_record(record["base"])
-        if isinstance(base, Shifted):
-            raise ArgumentError("its base is shifted too")
-        return Shifted(base, record["shift"], name=record["name"])
-    if family == "dense":
-        return Encoding(record["codewords"], name=record["name"], classes=classes)
-    raise ArgumentError(f"the family {family!r} is unknown to this release")
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except RecursionError:
-        raise ArgumentError("it is nested too deeply") from None
 
 
 def _read_npz(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""Codewords spread over a sphere."""
+"""Unit codewords: on a circle, spread over a sphere, or drawn at random."""
 
 from __future__ import annotations
 
@@ -8,13 +8,49 @@ import numpy as np
 
 from encollapse._internal import checks
 from encollapse._internal.typing import FloatArray
-from encollapse.encodings.circular import circle
 from encollapse.encodings.encoding import Encoding
-from encollapse.encodings.simplex import simplex
+from encollapse.encodings.structured import simplex
 from encollapse.errors import ArgumentError, UnsupportedError
 
 MAX_POINTS = 5_000
 """Above this many classes each step of the search takes seconds, and the search is refused."""
+
+
+def circular(num_classes: int, *, classes: Sequence[str] | None = None) -> Encoding:
+    """Points on the unit circle in cyclic order, for classes such as hours or directions; ``code_dim = 2``.
+
+    Class k lies at the angle ``2πk/K``; the inner product of two codewords is the cosine of the arc between
+    them :cite:p:`mardia2000`, so the last class is as near to the first as any two neighbors. The mean
+    codeword is zero.
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of classes K, at least 2.
+    classes : sequence of str, optional
+        Names of the classes, in cyclic order.
+    """
+    k = checks.integer(num_classes, "num_classes", minimum=2)
+    return Encoding(circle(k), name="circular", classes=classes)
+
+
+def circle(num_points: int) -> FloatArray:
+    """Equally spaced points of the unit circle as columns, (2, num_points), the first at ``(1, 0)``."""
+    angles = 2 * np.pi * np.arange(num_points) / num_points
+    return np.stack([np.cos(angles), np.sin(angles)])
+
+
+def random(num_classes: int, code_dim: int, seed: int = 0, *, classes: Sequence[str] | None = None) -> Encoding:
+    """Independent Gaussian codewords scaled to unit length; nearly orthogonal when `code_dim` is large.
+
+    The same arguments give the same codewords on every platform (NumPy's PCG64 generator).
+    """
+    k = checks.integer(num_classes, "num_classes", minimum=2)
+    q = checks.integer(code_dim, "code_dim", minimum=1)
+    generator = np.random.default_rng(checks.integer(seed, "seed", minimum=0))
+    codewords = generator.standard_normal((q, k))
+    codewords /= np.linalg.norm(codewords, axis=0)
+    return Encoding(codewords, name="random", classes=classes)
 
 
 def spherical(num_classes: int, code_dim: int, seed: int = 0, *, classes: Sequence[str] | None = None) -> Encoding:
@@ -33,10 +69,10 @@ def spherical(num_classes: int, code_dim: int, seed: int = 0, *, classes: Sequen
     ===================  ====================================================  ==========================
 
     The first two are optimal by :cite:t:`rankin1955`; at K = 2q they are the cross-polytope. All closed forms have a
-    zero mean codeword. The search (see ``spreading.py``) has reached every proven optimum it was tried on, to 1e-9
-    in the angle: up to 14 and 24 points in 3 dimensions, the 24-cell (K = 24, q = 4: 60°), the 600-cell (120, 4:
-    36°) and, from most seeds, the 240 minimal vectors of E8 (240, 8: 60°). Beyond about a hundred classes, expect good
-    rather than best angles. It takes 0.2 to 7 seconds up to K = 250, about 5 at K = 1000 and q = 64
+    zero mean codeword. The search (see ``codes/sphere_packing.py``) has reached every proven optimum it was tried
+    on, to 1e-9 in the angle: up to 14 and 24 points in 3 dimensions, the 24-cell (K = 24, q = 4: 60°), the 600-cell
+    (120, 4: 36°) and, from most seeds, the 240 minimal vectors of E8 (240, 8: 60°). Beyond about a hundred classes,
+    expect good rather than best angles. It takes 0.2 to 7 seconds up to K = 250, about 5 at K = 1000 and q = 64
     (81°, against 56° at random).
 
     Parameters

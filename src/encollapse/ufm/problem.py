@@ -13,7 +13,7 @@ import numpy as np
 from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import Encoding
-from encollapse.encodings.affine import AffineOneHot
+from encollapse.encodings.structured import AffineOneHot
 from encollapse.errors import ArgumentError, ArgumentTypeError, UnsupportedError
 from encollapse.ufm.convex.output_maps import BlockOutputMap, DenseOutputMap
 from encollapse.ufm.critical import CriticalPoint, critical_point, critical_point_of_tail

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 import encollapse as ec
 from encollapse._internal.typing import FloatArray
-from encollapse.encodings.hierarchical import hierarchical
-from encollapse.encodings.similarity import from_similarity
+from encollapse.encodings.relations import from_similarity, hierarchical
 from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseWarning
 from reference.ufm_reference import brute_force
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from encollapse import ufm
-from encollapse.encodings.catalogue import CATALOGUE
+from encollapse.encodings.registry import ENCODINGS
 from encollapse.geometry import ClassGeometry, compare
 from encollapse.study.labels import labels_of
 from encollapse.study.results import ERRORS, Results
@@ -32,7 +32,7 @@ def encodings_record() -> list[dict[str, Any]]:
             "needs": [o for o, p in entry.options.items() if p.default is p.empty],
             "example": {"num_classes": EXAMPLE_CLASSES, "options": plain(entry.example_for(EXAMPLE_CLASSES))},
         }
-        for name, entry in CATALOGUE.items()
+        for name, entry in ENCODINGS.items()
     ]
 
 

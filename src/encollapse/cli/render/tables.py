@@ -15,7 +15,7 @@ from rich.text import Text
 from encollapse import ufm
 from encollapse._internal.format import count, fixed, short
 from encollapse.cli.render.records import EXAMPLE_CLASSES, MOST_PAIRED
-from encollapse.encodings.catalogue import CATALOGUE
+from encollapse.encodings.registry import ENCODINGS
 from encollapse.geometry import ClassGeometry, Comparison, compare
 from encollapse.report.cells import Narrowing, align_right, cosine_range, fact_table, plain_table, vector
 from encollapse.study.labels import labels_of
@@ -32,7 +32,7 @@ _LONG = 40  # characters above which an example is left to --json
 def encodings_table() -> RenderableType:
     """Every encoding of the catalogue with an example of how to ask for it."""
     table = plain_table("encoding", "what it is", f"options, say for {EXAMPLE_CLASSES} classes")
-    for name, entry in CATALOGUE.items():
+    for name, entry in ENCODINGS.items():
         options = " ".join(f"--option {_option(o, v)}" for o, v in entry.example_for(EXAMPLE_CLASSES).items())
         table.add_row(Text(name, style="bold", no_wrap=True), entry.summary.replace("`", ""), options or "none needed")
     return table

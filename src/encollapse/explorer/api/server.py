@@ -18,7 +18,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from encollapse._internal.typing import FloatArray
-from encollapse.encodings.catalogue import CATALOGUE
+from encollapse.encodings.registry import ENCODINGS
 from encollapse.errors import EncollapseError, FileFormatError
 from encollapse.explorer.api.request_queue import Desk
 from encollapse.explorer.api.security import Guard
@@ -193,7 +193,7 @@ def _previous(value: Any) -> FloatArray | None:
 
 def _catalogue() -> list[dict[str, Any]]:
     listed = []
-    for name, entry in CATALOGUE.items():
+    for name, entry in ENCODINGS.items():
         example = entry.example_for(4)
         options = [
             {

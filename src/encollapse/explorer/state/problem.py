@@ -14,7 +14,7 @@ import numpy as np
 from encollapse import ufm
 from encollapse._internal.typing import IntArray
 from encollapse.encodings import Encoding
-from encollapse.encodings.catalogue import CATALOGUE, Entry
+from encollapse.encodings.registry import ENCODINGS, Entry
 from encollapse.errors import EncollapseError, EncollapseWarning
 from encollapse.explorer.state import matrices as pasted
 from encollapse.explorer.state import parse as fields
@@ -61,7 +61,7 @@ def encoding_of(encoding: str, options: tuple[tuple[str, str], ...], matrix: str
             )
         with refusals({"codewords": "matrix"}):
             return Encoding(codewords, name="own")
-    entry = CATALOGUE[encoding]
+    entry = ENCODINGS[encoding]
     given = options_of(entry, options)
     example = entry.example_for(classes)
     needed = {n: example[n] for n in entry.options if n in example and n not in given}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from encollapse.encodings.catalogue import CATALOGUE
+from encollapse.encodings.registry import ENCODINGS
 from encollapse.explorer.state import parse as read
 from encollapse.explorer.state.parse import FieldError
 
@@ -103,7 +103,7 @@ _PROBLEM = (
 _DECAY: dict[str, Any] = {"above": 0.0, "most": 1e6}
 
 _READERS: dict[str, Any] = {
-    "encoding": lambda f, t: read.choice(f, t, (*CATALOGUE, OWN)),
+    "encoding": lambda f, t: read.choice(f, t, (*ENCODINGS, OWN)),
     "matrix": read.long_text,
     "classes": lambda f, t: read.whole(f, t, least=2, most=read.MOST_CLASSES),
     "counts": lambda f, t: read.choice(f, t, COUNT_RULES),
@@ -163,7 +163,7 @@ def parse(values: Mapping[str, Any]) -> tuple[State, dict[str, str]]:
 
 
 def _known_options(encoding: str, options: list[tuple[str, str]]) -> tuple[tuple[tuple[str, str], ...], list[str]]:
-    known = CATALOGUE[encoding].options if encoding in CATALOGUE else {}
+    known = ENCODINGS[encoding].options if encoding in ENCODINGS else {}
     kept = {name: text for name, text in options if name in known and text.strip()}
     return tuple(sorted(kept.items())), [name for name, _ in options if name not in known]
 

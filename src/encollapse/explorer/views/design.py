@@ -79,7 +79,7 @@ def _numbers(num_classes: int) -> tuple[str, ...]:
 
 def _tree(state: State) -> Any:
     if not state.tree.strip():
-        return encodings.catalogue.CATALOGUE["hierarchical"].example_for(state.classes)["tree"]
+        return encodings.registry.ENCODINGS["hierarchical"].example_for(state.classes)["tree"]
     try:
         tree = json.loads(state.tree)
     except (ValueError, RecursionError):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from encollapse._internal.typing import IntArray
-from encollapse.encodings.catalogue import CATALOGUE
+from encollapse.encodings.registry import ENCODINGS
 from encollapse.explorer.state import matrices as pasted
 from encollapse.explorer.state.problem import counts_of, encoding, options_of, problem
 from encollapse.explorer.state.state import OWN, State
@@ -154,7 +154,7 @@ def _settings(state: State) -> dict[str, Any]:
 
 def _options(state: State) -> dict[str, Any]:
     """Options as the library takes them; those the page filled in from the example are written out too."""
-    entry = CATALOGUE[state.encoding]
+    entry = ENCODINGS[state.encoding]
     given = options_of(entry, state.options)
     example = entry.example_for(state.classes)
     values = {n: v for n, v in example.items() if n in entry.options} | given

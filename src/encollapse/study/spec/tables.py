@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from encollapse import data
 from encollapse.data import imbalance, label_noise
-from encollapse.encodings.catalogue import CATALOGUE
+from encollapse.encodings.registry import ENCODINGS
 from encollapse.errors import ArgumentTypeError
 from encollapse.metrics.convention import PRESETS
 from encollapse.study.grid import Path
@@ -97,16 +97,16 @@ class EncodingSpec(Strict):
         if value is None:
             return None
         name = value.replace("_", "-")
-        if name not in CATALOGUE:
+        if name not in ENCODINGS:
             raise ValueError(
-                f'no encoding is called {value!r}{suggest(name, CATALOGUE)}; one from a file is {{ file = "my.json" }}'
+                f'no encoding is called {value!r}{suggest(name, ENCODINGS)}; one from a file is {{ file = "my.json" }}'
             )
         return name
 
     @field_validator("options")
     @classmethod
     def _known_options(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        entry = CATALOGUE.get(info.data.get("name") or "")
+        entry = ENCODINGS.get(info.data.get("name") or "")
         if entry is None:
             return value
         unknown = [o for o in value if o not in entry.options]
@@ -121,7 +121,7 @@ class EncodingSpec(Strict):
             return "expected one of name, file and design"
         if self.name is None:
             return "only an encoding by name has options; leave them out" if self.options else None
-        options = CATALOGUE[self.name].options
+        options = ENCODINGS[self.name].options
         for option, parameter in options.items():
             if parameter.default is parameter.empty and option not in self.options:
                 return (
@@ -174,7 +174,7 @@ class Measure(Strict):
 def encoding_takes_list(path: Path) -> bool:
     """Whether a list at this path of an encoding is a value, not an axis."""
     return path[:1] == ("options",) and any(
-        isinstance(entry.example_for(2).get(path[-1]), list) for entry in CATALOGUE.values() if entry.describe
+        isinstance(entry.example_for(2).get(path[-1]), list) for entry in ENCODINGS.values() if entry.describe
     )
 
 

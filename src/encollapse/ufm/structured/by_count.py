@@ -19,8 +19,7 @@ import numpy as np
 from encollapse._internal import checks, memory
 from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.encodings import Encoding
-from encollapse.encodings.affine import AffineOneHot
-from encollapse.encodings.simplex import Simplex
+from encollapse.encodings.structured import AffineOneHot, Simplex
 from encollapse.geometry.lazy_matrix import BlockMatrix, EntryMatrix, LazyMatrix
 from encollapse.ufm.certificate import Certificate, certify
 from encollapse.ufm.mse.factors import GeometryFields, balanced_factors, weighted_means

@@ -1,4 +1,4 @@
-"""Codewords of ±1 that stay apart when some outputs are wrong."""
+"""Codewords of ±1: orthogonal ones, and ones that stay apart when some outputs are wrong."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from encollapse.encodings.codes.binary_codes import (
     distances,
     exhaustive_code,
     hadamard_code,
+    improve,
     linear_code,
     minimum_distance,
 )
-from encollapse.encodings.codes.flip_search import improve
+from encollapse.encodings.codes.hadamard_matrices import hadamard_matrix, hadamard_order
 from encollapse.encodings.encoding import Encoding
 from encollapse.errors import ArgumentError
 
@@ -25,6 +26,37 @@ _MOST_EXHAUSTIVE = 7
 _WORK = 1e7
 _MOST_STEPS = 2000
 _TRIES = 50
+
+
+def hadamard(num_classes: int, *, classes: Sequence[str] | None = None) -> Encoding:
+    """Mutually orthogonal codewords of ±1: columns of a Hadamard matrix; ``code_dim`` is its order.
+
+    The order n is the smallest from `num_classes` on that Sylvester's doubling :cite:p:`sylvester1867`, both
+    constructions of Paley over finite fields :cite:p:`paley1933` and Kronecker products of those reach: a power of
+    two or a multiple of 4, at most the next power of two. (The first orders that they miss are 92, 116 and 156.)
+    The codewords are the first K columns, and ``Eᵀ E = n I`` exactly. Such codewords as targets of a network:
+    :cite:t:`yang2015`.
+
+    The first entry of every codeword is 1. It tells no classes apart, but without it the codewords would not be
+    orthogonal: their inner products would be -1. The mean codeword cannot vanish either way, for the mean of K
+    orthogonal codewords has the squared length n/K; with K = n, centering gives a simplex.
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of classes K, at least 2.
+    classes : sequence of str, optional
+        Names of the classes.
+
+    Raises
+    ------
+    MemoryLimitError
+        If the Hadamard matrix would need more than the memory limit.
+    """
+    k = checks.integer(num_classes, "num_classes", minimum=2)
+    order = hadamard_order(k)
+    memory.require_room("codewords", order, order, instead="one_hot is orthogonal too and needs no matrix")
+    return Encoding(hadamard_matrix(order)[:, :k], name="hadamard", classes=classes)
 
 
 def error_correcting(

@@ -1,4 +1,4 @@
-"""What each encoding of the catalogue is, from its definition."""
+"""What each encoding of the registry is, from its definition."""
 
 import resource
 
@@ -68,12 +68,12 @@ def test_by_name_makes_what_the_function_makes() -> None:
         ("one-hot", {"classes": "abcde"}, "classes"),
     ],
 )
-def test_catalogue_refusals_name_the_option(name: str, options: dict[str, object], words: str) -> None:
+def test_registry_refusals_name_the_option(name: str, options: dict[str, object], words: str) -> None:
     with pytest.raises(ArgumentError, match=words):
         ec.encodings.by_name(name, 5, **options)
 
 
-def test_catalogue_type_errors() -> None:
+def test_registry_type_errors() -> None:
     with pytest.raises(ArgumentTypeError, match="num_classes"):
         ec.encodings.one_hot(3.0)  # type: ignore[arg-type]
     with pytest.raises(ArgumentTypeError, match="num_classes"):

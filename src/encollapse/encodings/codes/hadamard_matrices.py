@@ -1,48 +1,14 @@
-"""Orthogonal codewords of ±1."""
+"""Hadamard matrices: Sylvester's doubling, Paley's two constructions over finite fields, and Kronecker products."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
 from functools import cache
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from encollapse._internal import checks, memory
-from encollapse._internal.typing import FloatArray
-from encollapse.encodings.codes.finite_fields import jacobsthal, prime_power
-from encollapse.encodings.encoding import Encoding
-
-
-def hadamard(num_classes: int, *, classes: Sequence[str] | None = None) -> Encoding:
-    """Mutually orthogonal codewords of ±1: columns of a Hadamard matrix; ``code_dim`` is its order.
-
-    The order n is the smallest from `num_classes` on that Sylvester's doubling :cite:p:`sylvester1867`, both
-    constructions of Paley over finite fields :cite:p:`paley1933` and Kronecker products of those reach: a power of
-    two or a multiple of 4, at most the next power of two. (The first orders that they miss are 92, 116 and 156.)
-    The codewords are the first K columns, and ``Eᵀ E = n I`` exactly. Such codewords as targets of a network:
-    :cite:t:`yang2015`.
-
-    The first entry of every codeword is 1. It tells no classes apart, but without it the codewords would not be
-    orthogonal: their inner products would be -1. The mean codeword cannot vanish either way, for the mean of K
-    orthogonal codewords has the squared length n/K; with K = n, centering gives a simplex.
-
-    Parameters
-    ----------
-    num_classes : int
-        Number of classes K, at least 2.
-    classes : sequence of str, optional
-        Names of the classes.
-
-    Raises
-    ------
-    MemoryLimitError
-        If the Hadamard matrix would need more than the memory limit.
-    """
-    k = checks.integer(num_classes, "num_classes", minimum=2)
-    order = hadamard_order(k)
-    memory.require_room("codewords", order, order, instead="one_hot is orthogonal too and needs no matrix")
-    return Encoding(hadamard_matrix(order)[:, :k], name="hadamard", classes=classes)
+from encollapse._internal.typing import FloatArray, IntArray
 
 
 class _Recipe(NamedTuple):
@@ -110,3 +76,60 @@ def _conference(field_order: int) -> FloatArray:
     matrix[1:, 0] = -1.0 if field_order % 4 == 3 else 1.0
     matrix[1:, 1:] = jacobsthal(field_order)
     return matrix
+
+
+def prime_power(number: int) -> tuple[int, int] | None:
+    """Return (p, m) if `number` is the power m ≥ 1 of a prime p, else None."""
+    if number < 2:
+        return None
+    p = next((d for d in range(2, int(number**0.5) + 1) if number % d == 0), number)
+    m, rest = 0, number
+    while rest % p == 0:
+        m, rest = m + 1, rest // p
+    return (p, m) if rest == 1 else None
+
+
+def jacobsthal(order: int) -> FloatArray:
+    """Matrix ``Q[a, b] = χ(a - b)`` over the field of `order` elements, an odd prime power, shape (order, order).
+
+    χ is 0 at zero, 1 at the other squares and -1 elsewhere; so ``Q Qᵀ = order · I - J`` and ``Q J = 0``.
+    """
+    factors = prime_power(order)
+    if factors is None or factors[0] == 2:
+        raise ValueError(f"expected a power of an odd prime, got {order}")
+    p, m = factors
+    place = p ** np.arange(m)
+    elements = np.arange(order)[:, None] // place % p
+    character = np.full(order, -1.0)
+    character[_squares(elements, p)] = 1.0
+    character[0] = 0.0
+    difference = np.zeros((order, order), dtype=np.int64)
+    for digit, value in zip(elements.T, place, strict=True):
+        difference += (digit[:, None] - digit[None, :]) % p * value
+    return np.asarray(character[difference])
+
+
+def _squares(elements: IntArray, p: int) -> IntArray:
+    """Numbers of the squares, 0 included, among the field elements given by their digits (order, m)."""
+    order, m = elements.shape
+    place = p ** np.arange(m)
+    product = np.zeros((order, 2 * m - 1), dtype=np.int64)
+    for i, j in itertools.product(range(m), repeat=2):
+        product[:, i + j] += elements[:, i] * elements[:, j]
+    # A monic polynomial of degree m is irreducible exactly if squaring modulo it is two-to-one beside 0: repeated
+    # factors give more roots of 0, and r distinct factors give 2^r roots of 1.
+    for tail in itertools.product(range(p), repeat=m):
+        squares = np.unique(_reduced(product, np.array(tail), p) @ place)
+        if len(squares) == (order + 1) // 2:
+            return squares
+    raise AssertionError("every finite field has an irreducible polynomial of each degree")
+
+
+def _reduced(polynomials: IntArray, tail: IntArray, p: int) -> IntArray:
+    """Remainders modulo ``x^m + tail``; coefficients by rising power, one polynomial a row."""
+    m = len(tail)
+    result = polynomials % p
+    for power in range(result.shape[1] - 1, m - 1, -1):
+        result[:, power - m : power] -= result[:, power, None] * tail
+        result %= p
+    return result[:, :m]

@@ -1,4 +1,4 @@
-"""The catalogue: encodings by name, for command lines and study files."""
+"""The encodings by name, for command lines, study files and the contract tests."""
 
 import inspect
 import json
@@ -7,24 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from encollapse._internal import checks
-from encollapse.encodings.affine import label_smoothing, one_hot, one_vs_rest, scaled_one_hot
-from encollapse.encodings.circular import circular
+from encollapse.encodings.binary import error_correcting, hadamard
 from encollapse.encodings.encoding import Encoding
-from encollapse.encodings.error_correcting import error_correcting
-from encollapse.encodings.hadamard import hadamard
-from encollapse.encodings.hierarchical import hierarchical
-from encollapse.encodings.multi_label import multi_label
-from encollapse.encodings.ordinal import ordinal
-from encollapse.encodings.random_code import random
-from encollapse.encodings.similarity import from_similarity
-from encollapse.encodings.simplex import simplex
-from encollapse.encodings.spherical import spherical
+from encollapse.encodings.relations import from_similarity, hierarchical, ordinal
+from encollapse.encodings.spherical import circular, random, spherical
+from encollapse.encodings.structured import label_smoothing, one_hot, one_vs_rest, scaled_one_hot, simplex
+from encollapse.encodings.targets import multi_label
 from encollapse.errors import ArgumentError, ArgumentTypeError
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A catalogue entry: the function that makes the encoding, and options that make a good example."""
+    """An encoding of the registry: the function that makes the encoding, and options that make a good example."""
 
     function: Callable[..., Encoding]
     example: dict[str, Any] = field(default_factory=dict)
@@ -80,7 +74,7 @@ def _example_label_sets(num_classes: int) -> dict[str, Any]:
     return {"label_sets": [[j for j in range(digits) if k >> j & 1] for k in range(num_classes)], "num_labels": digits}
 
 
-CATALOGUE: dict[str, Entry] = {
+ENCODINGS: dict[str, Entry] = {
     "one-hot": Entry(one_hot),
     "simplex": Entry(simplex),
     "label-smoothing": Entry(label_smoothing, {"smoothing": 0.2}),
@@ -99,12 +93,12 @@ CATALOGUE: dict[str, Entry] = {
 
 
 def names() -> tuple[str, ...]:
-    """Names that :func:`by_name` knows, in catalogue order."""
-    return tuple(CATALOGUE)
+    """Names that :func:`by_name` knows, in the order of the registry."""
+    return tuple(ENCODINGS)
 
 
 def by_name(name: str, num_classes: int, **options: Any) -> Encoding:
-    """Make an encoding of the catalogue; ``by_name("random", 10, code_dim=6)``.
+    """Make an encoding by its name; ``by_name("random", 10, code_dim=6)``.
 
     Underscores and dashes in `name` are the same. For encodings whose options describe each class
     (``by_name("hierarchical", 4, tree=[["cat", "dog"], ["car", "truck"]])``), `num_classes` has to be what they say.
@@ -117,11 +111,11 @@ def by_name(name: str, num_classes: int, **options: Any) -> Encoding:
     """
     if not isinstance(name, str):
         raise ArgumentTypeError(f"name: expected a string, got {name!r}")
-    entry = CATALOGUE.get(name.replace("_", "-"))
+    entry = ENCODINGS.get(name.replace("_", "-"))
     if entry is None:
-        meant = checks.did_you_mean(name, CATALOGUE)
+        meant = checks.did_you_mean(name, ENCODINGS)
         raise ArgumentError(
-            f"name: no encoding is called {name!r}; {meant and meant + ' '}there are {', '.join(CATALOGUE)}"
+            f"name: no encoding is called {name!r}; {meant and meant + ' '}there are {', '.join(ENCODINGS)}"
         )
     unknown = [o for o in options if o not in entry.options and o != "classes"]
     if unknown:
