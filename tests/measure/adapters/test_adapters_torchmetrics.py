@@ -187,3 +187,18 @@ def test_two_processes(tmp_path: Path) -> None:
     for rank in range(2):
         agree(torch.load(tmp_path / f"values-{rank}.pt"), direct().collapse())
         agree(torch.load(tmp_path / f"step-{rank}.pt"), direct().collapse())
+
+
+def test_reading_a_normalized_head_does_not_advance_its_buffers() -> None:
+    torch.manual_seed(0)
+    head = nn.Linear(7, 5)
+    nn.utils.parametrizations.spectral_norm(head)
+    buffers = {name: value.clone() for name, value in head.named_buffers()}
+    metric = NeuralCollapse(5, 7, head=head)
+    metric.update(torch.randn(40, 7), torch.arange(40) % 5)
+    metric.compute()
+    assert head.training
+    assert all(module.training for module in head.modules())
+    assert buffers
+    for name, value in head.named_buffers():
+        assert torch.equal(buffers[name], value), name

@@ -109,6 +109,52 @@ def test_nothing_is_disturbed(net: Net) -> None:
     assert all(p.grad is None for p in net.parameters())
 
 
+class Merging(nn.Module):
+    """A low-rank change of a layer, merged into its weight for evaluation as LoRA layers do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base, self.merged = nn.Linear(D, K), False
+        self.low, self.high = nn.Linear(D, 2, bias=False), nn.Linear(2, K, bias=False)
+
+    def train(self, mode: bool = True) -> "Merging":
+        super().train(mode)
+        if mode == self.merged:
+            change = self.high.weight @ self.low.weight
+            self.base.weight.data += -change if mode else change
+            self.merged = not mode
+        return self
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = self.base(x)
+        return outputs if self.merged else outputs + self.high(self.low(x))
+
+
+def test_layers_that_merge_their_weights_for_evaluation_take_them_apart_again() -> None:
+    torch.manual_seed(0)
+    head = Merging()
+    network = nn.Sequential(nn.Linear(4, D), nn.Tanh(), head)
+    weight = head.base.weight.detach().clone()
+    measure_model(network, batches(), "2.base")
+    assert head.training
+    assert not head.merged
+    torch.testing.assert_close(head.base.weight, weight)
+    outputs = network(torch.ones(3, 4))
+    outputs.sum().backward()
+    assert head.low.weight.grad is not None
+
+
+def test_frozen_parts_and_mixed_modes_come_back() -> None:
+    torch.manual_seed(0)
+    last = nn.Linear(D, K)
+    network = nn.Sequential(nn.Sequential(nn.Linear(4, D), nn.Dropout(0.3)), nn.Sequential(nn.ReLU(), last))
+    network[0].eval()
+    last.eval()
+    modes = [module.training for module in network.modules()]
+    measure_model(network, batches())
+    assert [module.training for module in network.modules()] == modes
+
+
 class Jittered(TensorDataset):
     """Draws from every source of random numbers there is."""
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from encollapse.errors import ArgumentTypeError
+from encollapse.measure.forward.running import acting_parameters
 
 
 class SharedHead:
@@ -27,4 +28,4 @@ class SharedHead:
 
     def parameters(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Weight and bias as they are now; None for what there is not."""
-        return (None, None) if self._layer is None else (self._layer.weight, self._layer.bias)
+        return (None, None) if self._layer is None else acting_parameters(self._layer)

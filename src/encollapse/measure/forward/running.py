@@ -67,12 +67,31 @@ def undisturbed(model: nn.Module, device: torch.device, loader: Any = None) -> I
         try:
             yield
         finally:
+            # Each by its own method, for some do more there than set a flag (LoRA takes its weights apart again),
+            # and parents first, as they pass the mode on to their children.
             for module, training in modes:
-                module.training = training
+                if module.training != training:
+                    module.train(training)
             for generator, state in generators:
                 generator.set_state(state)
             np.random.set_state(by_numpy)  # noqa: NPY002
             random.setstate(by_python)
+
+
+def acting_parameters(layer: nn.Module) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Weight and bias of a layer as they act now, without a step of parametrizations that learn when they are read.
+
+    ``spectral_norm`` advances its power iteration whenever its weight is read in training mode.
+    """
+    parametrizations = getattr(layer, "parametrizations", None)
+    modes = [(module, module.training) for module in parametrizations.modules()] if parametrizations else []
+    try:
+        for module, _ in modes:
+            module.eval()
+        return layer.weight, layer.bias  # type: ignore[return-value]  # of a linear layer or a convolution
+    finally:
+        for module, training in modes:
+            module.train(training)
 
 
 def _generators(loader: Any) -> list[torch.Generator]:
