@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 import encollapse as ec
+from encollapse._internal.json_values import plain
 from encollapse._internal.typing import IntArray
 from encollapse.geometry import ClassGeometry
 from encollapse.study.execution.trial import _prediction, now
@@ -12,7 +13,7 @@ from encollapse.study.resolve import problem_of
 from encollapse.study.store.arrays import Arrays, to_arrays
 from encollapse.study.store.sqlite import Row, Store
 from encollapse.study.study import Study, parse
-from encollapse.study.trials import Trial, plain
+from encollapse.study.trials import Trial
 
 TOML = """
 name = "made-up"

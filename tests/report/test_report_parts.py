@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import encollapse as ec
 from encollapse._internal import format as wording
 from encollapse.cli.render.tables import transition_grid
+from encollapse.report import templates
 from encollapse.report.charts.bias_axis import BiasAxis
 from encollapse.report.families import by_panel, families
 from encollapse.report.figures.decisions import percent_limits
@@ -48,7 +49,7 @@ def test_an_axis_without_finite_values_exists() -> None:
     ],
 )
 def test_symbols_are_set_and_everything_else_escaped(text: str, expected: str) -> None:
-    assert str(wording.symbols(text)) == expected
+    assert str(templates.symbols(text)) == expected
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_symbols_are_set_and_everything_else_escaped(text: str, expected: str) -
     ],
 )
 def test_a_spread_stands_beneath_its_mean(text: str, expected: str) -> None:
-    assert str(wording.spread(wording.symbols(text))) == expected
+    assert str(templates.spread(templates.symbols(text))) == expected
 
 
 @given(st.lists(st.floats(0.0, 100.0), min_size=1, max_size=5))

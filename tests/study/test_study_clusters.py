@@ -11,7 +11,7 @@ import pytest
 import encollapse as ec
 from encollapse.errors import ArgumentError, EncollapseError
 from encollapse.study.execution.executors import outcomes
-from encollapse.study.execution.queue import Waiting
+from encollapse.study.execution.queue import TrialQueue
 from encollapse.study.execution.trial import Outcome, execute
 from encollapse.study.study import Study, parse
 
@@ -45,11 +45,11 @@ def cluster() -> Iterator[Any]:
 def test_dask_gives_what_this_process_gives_and_survives_the_death_of_a_worker(cluster: Any, tmp_path: Path) -> None:
     from distributed import Client
 
-    waiting = Waiting(study().trials)
+    queue = TrialQueue(study().trials)
     ended: dict[str, Outcome] = {}
     with Client(cluster, set_as_default=False) as client:  # type: ignore[no-untyped-call]
         options = {"address": cluster.scheduler_address}
-        for trial, outcome in outcomes(waiting, "dask", None, options=options):
+        for trial, outcome in outcomes(queue, "dask", None, options=options):
             if not ended:
                 victims = list(client.run(os.getpid).values())
                 os.kill(victims[0], signal.SIGKILL)
@@ -58,7 +58,7 @@ def test_dask_gives_what_this_process_gives_and_survives_the_death_of_a_worker(c
     assert [outcome.error for outcome in ended.values()] == [None] * 6
 
     results = ec.study.run(study(), out=tmp_path, executor="dask", executor_options=options, progress=False, workers=2)
-    alone = {trial.id: outcome for trial, outcome in outcomes(Waiting(study().trials), "process", 2)}
+    alone = {trial.id: outcome for trial, outcome in outcomes(TrialQueue(study().trials), "process", 2)}
     for result in results.done:
         expected = alone[result.id].record
         assert expected is not None
@@ -70,9 +70,9 @@ def test_dask_without_a_scheduler_is_said() -> None:
     pytest.importorskip("distributed")
     options = {"address": "tcp://127.0.0.1:1", "timeout": 0.5}
     with pytest.raises(EncollapseError, match=r"address: no Dask scheduler answers at 'tcp://127\.0\.0\.1:1'"):
-        list(outcomes(Waiting(study().trials), "dask", None, options=options))
+        list(outcomes(TrialQueue(study().trials), "dask", None, options=options))
     with pytest.raises(ArgumentError, match="dask has no option 'adress'; it has: address, timeout"):
-        outcomes(Waiting(study().trials), "dask", None, options={"adress": "x"})
+        outcomes(TrialQueue(study().trials), "dask", None, options={"adress": "x"})
 
 
 @pytest.mark.slow
@@ -95,7 +95,7 @@ def test_submitit_names_a_parameter_that_it_does_not_take(tmp_path: Path) -> Non
     pytest.importorskip("submitit")
     with pytest.raises(ArgumentError, match=r"executor_options: submitit does not take them \(.*nonsense"):
         outcomes(
-            Waiting(study().trials),
+            TrialQueue(study().trials),
             "submitit",
             None,
             work=execute,

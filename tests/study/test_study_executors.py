@@ -11,7 +11,7 @@ import pytest
 
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.study.execution.executors import Outcomes, outcomes
-from encollapse.study.execution.queue import Waiting
+from encollapse.study.execution.queue import TrialQueue
 from encollapse.study.execution.trial import Work
 from encollapse.study.trials import Trial
 from reference.broken_work import begets, dies_for_seed_0, dies_once, endless, fails_for_seed_1, fine, slow, telling
@@ -23,7 +23,7 @@ def trials(count: int, name: str = "digits") -> list[Trial]:
 
 
 def run(given: list[Trial], executor: Any, workers: int | None, work: Work) -> Outcomes:
-    return outcomes(Waiting(given), executor, workers, work=work)
+    return outcomes(TrialQueue(given), executor, workers, work=work)
 
 
 def test_a_worker_that_always_dies_costs_its_own_trial_only() -> None:
@@ -99,46 +99,46 @@ def test_bad_executors_are_refused_before_anything_runs(
 
 
 def test_a_failed_trial_is_tried_again_as_often_as_asked() -> None:
-    waiting = Waiting(trials(3), retries=2)
+    queue = TrialQueue(trials(3), retries=2)
     tries: list[int] = []
-    for trial, outcome in outcomes(waiting, "inline", None, work=fails_for_seed_1):
-        if outcome.error is not None and waiting.try_again(trial):
+    for trial, outcome in outcomes(queue, "inline", None, work=fails_for_seed_1):
+        if outcome.error is not None and queue.try_again(trial):
             continue
-        tries.append(waiting.attempts(trial))
+        tries.append(queue.attempts(trial))
     assert tries == [1, 1, 3]
 
 
 @pytest.mark.parametrize("executor", ["inline", "process", "threads"])
 def test_no_trial_begins_once_the_time_is_over(executor: str) -> None:
     with ThreadPoolExecutor(1) as pool:
-        waiting = Waiting(trials(50), max_seconds=3.0)
+        queue = TrialQueue(trials(50), max_seconds=3.0)
         start = time.monotonic()
         chosen = pool if executor == "threads" else executor
-        ended = [outcome for _, outcome in outcomes(waiting, chosen, 1, work=slow)]
+        ended = [outcome for _, outcome in outcomes(queue, chosen, 1, work=slow)]
         assert len(ended) < 50
         assert len(ended) >= 1 or executor == "process"  # whose workers take a while to start
-        assert len(ended) + len(waiting) == 50
+        assert len(ended) + len(queue) == 50
         assert all(outcome.record is not None for outcome in ended)
         assert 3.0 <= time.monotonic() - start < 30.0
     with pytest.raises(ArgumentError, match="max_seconds: expected a number"):
-        Waiting(trials(1), max_seconds=-1.0)
+        TrialQueue(trials(1), max_seconds=-1.0)
 
 
 def test_what_still_runs_after_the_grace_is_left() -> None:
-    waiting = Waiting(trials(2), max_seconds=2.0, grace=0.5)
+    queue = TrialQueue(trials(2), max_seconds=2.0, grace=0.5)
     start = time.monotonic()
-    assert list(outcomes(waiting, "process", 2, work=endless)) == []
+    assert list(outcomes(queue, "process", 2, work=endless)) == []
     assert time.monotonic() - start < 30.0
     assert not multiprocessing.active_children()
 
 
 def test_options_are_for_executors_that_have_some() -> None:
     with pytest.raises(ArgumentError, match="executor_options: 'process' has no option 'address'"):
-        outcomes(Waiting(trials(1)), "process", 1, work=fine, options={"address": "x"})
+        outcomes(TrialQueue(trials(1)), "process", 1, work=fine, options={"address": "x"})
 
 
 class Noting:
-    """A watcher that keeps what it is told."""
+    """A observer that keeps what it is told."""
 
     def __init__(self) -> None:
         self.news: list[tuple[Any, ...]] = []
@@ -155,13 +155,13 @@ class Noting:
 
 @pytest.mark.parametrize("executor", ["inline", "process"])
 def test_trials_tell_how_far_they_are(executor: str) -> None:
-    watcher = Noting()
-    list(outcomes(Waiting(trials(1)), executor, 1, work=telling, watcher=watcher))
-    assert watcher.news == [("started", 0), ("moved", 0, 3, 7, "half way")]
+    observer = Noting()
+    list(outcomes(TrialQueue(trials(1)), executor, 1, work=telling, observer=observer))
+    assert observer.news == [("started", 0), ("moved", 0, 3, 7, "half way")]
 
 
 def test_a_death_is_told(tmp_path: Path) -> None:
-    watcher = Noting()
-    waiting = Waiting(trials(1, str(tmp_path / "marker")))
-    list(outcomes(waiting, "process", 1, work=dies_once, watcher=watcher))
-    assert watcher.news == [("started", 0), ("lost", 0), ("started", 0)]
+    observer = Noting()
+    queue = TrialQueue(trials(1, str(tmp_path / "marker")))
+    list(outcomes(queue, "process", 1, work=dies_once, observer=observer))
+    assert observer.news == [("started", 0), ("lost", 0), ("started", 0)]

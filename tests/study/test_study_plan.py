@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import encollapse as ec
-from encollapse.study.cost import rough_seconds
 from encollapse.study.labels import labels_of
+from encollapse.study.plan import rough_seconds
 from encollapse.study.study import Study, parse
 from reference.fresh_interpreter import loaded
 from reference.study_folder import study_of, write_folder
@@ -85,7 +85,7 @@ def test_rough_time_counts_the_multiplications_of_a_network() -> None:
 def test_rough_count_of_convolutions_agrees_with_the_network_itself(model: str) -> None:
     import torch
 
-    from encollapse.study.cost import _multiplications
+    from encollapse.study.plan import _multiplications
     from encollapse.train import models
 
     shape = (1, 16, 16)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
-from typing import Any
-
-from markupsafe import Markup, escape
-
-from encollapse.study.trials import number_label
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _BREAK = re.compile(r"(?<=,) |(?<= ·) ")
-_SUBSCRIPT = re.compile(r"(?<=[\wλπᵀ|])_(b|B|W|T|H|k|l|F|meas|pred)(?![A-Za-z])")
+SUBSCRIPT = re.compile(r"(?<=[\wλπᵀ|])_(b|B|W|T|H|k|l|F|meas|pred)(?![A-Za-z])")
+
+
+def number_label(value: float | None) -> str:
+    """A regularization as people read it: ``0``, ``0.4286``, ``∞``; a dash where there is none."""
+    if value is None:
+        return "–"
+    return "∞" if math.isinf(value) else f"{value:.4g}"
 
 
 def power(value: float | None) -> str:
@@ -64,17 +67,6 @@ def unbroken(text: str) -> str:
     return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def symbols(text: Any) -> Markup:
-    """Escape text for HTML and set the indices of symbols such as ``λ_b`` as subscripts."""
-    return Markup(_SUBSCRIPT.sub(r"<sub>\1</sub>", str(escape(text))))
-
-
-def spread(cell: Markup) -> Markup:
-    """Set what follows the ``±`` of a table's cell beneath the mean, so that columns stay narrow."""
-    mean, sign, rest = cell.partition(" ± ")
-    return Markup('{}<span class="spread">± {}</span>').format(mean, rest) if sign else cell
-
-
 def wrapped(text: str, length: int, most: int = 3) -> str:
     """A name longer than `length` in up to `most` lines, broken at brackets, commas and dots; the rest is left out.
 
@@ -95,12 +87,12 @@ def wrapped(text: str, length: int, most: int = 3) -> str:
 
 def mathematics(text: str) -> str:
     """Set the indices of symbols such as ``λ_b`` the way matplotlib does."""
-    return _SUBSCRIPT.sub(r"$_{\\mathrm{\1}}$", text.replace("$", r"\$"))
+    return SUBSCRIPT.sub(r"$_{\\mathrm{\1}}$", text.replace("$", r"\$"))
 
 
 def markup(text: str) -> str:
     """Set the indices of symbols such as ``λ_b`` as subscripts in plotly's markup, all else escaped."""
-    return _SUBSCRIPT.sub(r"<sub>\1</sub>", text.replace("&", "&amp;").replace("<", "&lt;"))
+    return SUBSCRIPT.sub(r"<sub>\1</sub>", text.replace("&", "&amp;").replace("<", "&lt;"))
 
 
 METRIC_NAMES = {

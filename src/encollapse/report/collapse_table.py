@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from encollapse._internal.format import short
+from encollapse._internal.format import number_label, short
 from encollapse.report import readings
 from encollapse.report.families import Family
 from encollapse.report.figures.choice import common_decays
 from encollapse.report.tables import Cell, Group, Table
 from encollapse.study.results import TrialResult
-from encollapse.study.trials import number_label
 
 _COLUMNS = (
     ("nc1_trace_ratio", "NC1", "tr Σ_W / tr Σ_B"),

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from encollapse import ufm
+from encollapse._internal.format import number_label
 from encollapse._internal.typing import IntArray
 from encollapse.data.imbalance import rare_classes
 from encollapse.errors import UnsupportedError
 from encollapse.report.readings import decay_kind
+from encollapse.study.labels import dataset_label, encoding_label, model_label
 from encollapse.study.resolve import problem_of
 from encollapse.study.results import TrialResult
-from encollapse.study.trials import canonical_json, dataset_label, encoding_label, model_label, number_label
+from encollapse.study.trials import canonical_json
 
 _OWN_AXES = ("bias_decay", "seed")
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from markupsafe import Markup
 
 from encollapse._internal import files
+from encollapse._internal.json_values import plain
 from encollapse.report import templates as pages
 from encollapse.report.charts import Drawing
 from encollapse.report.charts.screen import screen
-from encollapse.study.trials import plain
 
 PAGE, SCRIPT = "interactive.html", "plotly.min.js"
 

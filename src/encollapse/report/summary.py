@@ -6,11 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from encollapse._internal.format import bias_decay_is, count, fixed, percent, power, unbroken
+from encollapse._internal.format import bias_decay_is, count, fixed, number_label, percent, power, unbroken
 from encollapse.report.families import Family
 from encollapse.report.varied_settings import varied
 from encollapse.study.results import Results, TrialResult
-from encollapse.study.trials import number_label
 
 
 def finding(results: Results, members: Sequence[Family]) -> list[str]:

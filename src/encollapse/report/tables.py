@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from encollapse._internal.format import power, short
+from encollapse._internal.format import number_label, power, short
 from encollapse.geometry.comparison import MEANINGS
 from encollapse.report import readings
 from encollapse.report.families import Family
 from encollapse.report.summary import where
 from encollapse.study.results import ERRORS, Results, TrialResult
-from encollapse.study.trials import number_label
 
 _HEADS = {
     "gram_error": "Gram",

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from encollapse.study.trials import canonical_json, dataset_label, encoding_label, number_label
+from encollapse._internal.format import number_label
+from encollapse.study.labels import dataset_label, encoding_label
+from encollapse.study.trials import canonical_json
 
 SEED = "seed"
 

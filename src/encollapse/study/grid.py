@@ -1,13 +1,28 @@
-"""Lists in a study file: an axis of a grid, or a value that happens to be a list."""
+"""The grid of a block of a study file: its axes, the values along each, and which of them advance together."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 Path = tuple[str, ...]
 TakesList = Callable[[Path], bool]
+
+ORDER = (
+    "dataset",
+    "model",
+    "features",
+    "encoding",
+    "weight_decay",
+    "feature_decay",
+    "threshold",
+    "epochs",
+    "train",
+    "bias_decay",
+    "seeds",
+)
+"""Order in which axes vary, the last one fastest; ``train`` stands for ``train.OPTION`` of every option."""
 
 
 def values(value: Any, takes_list: TakesList, path: Path = ()) -> list[Any]:
@@ -45,3 +60,55 @@ def _axis(entries: Any, takes_list: TakesList, path: Path) -> list[Any]:
         # A list inside an axis is a value: it is what an axis of lists is made of.
         expanded += [entry] if isinstance(entry, list) else values(entry, takes_list, path)
     return expanded
+
+
+def axes_of(block: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Axes of a merged block by name, in the order in which they vary."""
+    found: dict[str, list[Any]] = {}
+    for key in ORDER:
+        if key == "train":
+            found |= {f"train.{option}": values for option, values in sorted(block.get("train", {}).items())}
+        elif key in block:
+            found[key] = block[key]
+    return found
+
+
+def check_zips(block: Mapping[str, Any]) -> None:
+    """Raise ValueError unless every zip names axes of one length, each of them once."""
+    axes, seen = axes_of(block), set[str]()
+    for group in groups_of(block):
+        if len(group) < 2:
+            raise ValueError(f"expected at least two axes that advance together, got {group!r}")
+        for name in group:
+            if name not in axes:
+                raise ValueError(f"the block has no axis {name!r}; it has: {', '.join(axes)}")
+            if name in seen:
+                raise ValueError(f"{name} is named twice; keep one")
+            seen.add(name)
+        first, *others = group
+        for other in others:
+            if len(axes[first]) != len(axes[other]):
+                raise ValueError(
+                    f"{first} has {len(axes[first])} values and {other} has {len(axes[other])}; "
+                    "axes that advance together need as many"
+                )
+
+
+def groups_of(block: Mapping[str, Any]) -> list[list[str]]:
+    """Names of the axes that advance together, one list a group."""
+    given: Any = block.get("zip", [])
+    return [given] if given and isinstance(given[0], str) else list(given)
+
+
+def points(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """One value for every axis, for each point of the block: zipped axes together, the others as a product."""
+    axes, groups = axes_of(block), groups_of(block)
+    together = {name: group for group in groups for name in group}
+    joint, done = [], set[str]()
+    for name in axes:
+        if name not in done:
+            group = together.get(name, [name])
+            done.update(group)
+            joint.append([dict(zip(group, row, strict=True)) for row in zip(*map(axes.get, group), strict=True)])
+    for chosen in itertools.product(*joint):
+        yield {name: value for part in chosen for name, value in part.items()}

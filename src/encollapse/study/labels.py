@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from encollapse.study.trials import Trial, dataset_label, encoding_label, model_label, number_label
+from encollapse._internal.format import number_label
+
+if TYPE_CHECKING:
+    from encollapse.study.trials import Trial
+
+_LONG = 24  # characters above which the value of an option, such as a tree, is left out of a label
 
 _ALWAYS = ("encoding", "bias_decay")
 
@@ -52,3 +57,56 @@ def _parts(settings: Mapping[str, Any]) -> dict[str, str]:
     if "measure" in settings:
         parts["measure"] = ", ".join(f"{key} {value}" for key, value in settings["measure"].items())
     return parts | {"bias_decay": f"λ_b = {number_label(settings['bias_decay'])}", "seed": f"seed {settings['seed']}"}
+
+
+def _options_label(options: Mapping[str, Any]) -> str:
+    shown = [f"{k}={v}" if len(str(v)) <= _LONG else f"{k}=…" for k, v in options.items()]
+    return f" ({', '.join(shown)})" if options else ""
+
+
+def encoding_label(settings: Mapping[str, Any]) -> str:
+    """Name of the encoding with its options."""
+    spec = settings["encoding"]
+    return f"{spec['name']}{_options_label(spec.get('options', {}))}"
+
+
+def model_label(settings: Mapping[str, Any]) -> str:
+    """Name of the network with its options."""
+    return f"{settings['model']}{_options_label(settings.get('model_options', {}))}"
+
+
+def dataset_label(settings: Mapping[str, Any]) -> str:
+    """Name of the data set with what is particular about its class counts and labels."""
+    spec = settings["dataset"]
+    parts = [f"{spec['name']}{_options_label(spec.get('options', {}))}"]
+    counts = spec.get("counts")
+    if "imbalance" in spec:
+        parts.append(_imbalance_label(spec["imbalance"]))
+    elif isinstance(counts, int):
+        parts.append(f"{counts} a class")
+    elif counts:
+        parts.append(f"{max(counts)}…{min(counts)} a class")
+    if "per_class" in spec:
+        parts.append(f"at most {spec['per_class']} a class")
+    noise = spec.get("label_noise", {})
+    if noise:
+        parts.append(f"{noise['kind']} label noise {noise.get('fraction', '')}".rstrip())
+    return ", ".join(parts)
+
+
+def _imbalance_label(rule: Mapping[str, Any]) -> str:
+    if rule["kind"] == "geometric":
+        return f"{rule['first']}→{rule['last']} a class"
+    if rule["kind"] == "step":
+        return f"{rule.get('majority', 'all')} or {rule['minority']} a class"
+    if rule["kind"] == "exponential":
+        return f"long tail of ratio {rule['ratio']:g}"
+    return f"{max(rule['counts'])}…{min(rule['counts'])} a class"
+
+
+def trial_label(settings: Mapping[str, Any]) -> str:
+    """Data set, network, encoding, bias regularization and seed in one line."""
+    return (
+        f"{dataset_label(settings)} · {model_label(settings)} · {encoding_label(settings)} · "
+        f"λ_b = {number_label(settings['bias_decay'])} · seed {settings['seed']}"
+    )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse._internal import checks, files
+from encollapse._internal.json_values import revived
+from encollapse.errors import ArgumentError, ArgumentTypeError, MissingDependencyError
 from encollapse.geometry import ClassGeometry
 from encollapse.geometry.comparison import MEANINGS
 from encollapse.study.execution.trial import reason_of, stopped_early
-from encollapse.study.frames import history_rows, trial_row, write
+from encollapse.study.labels import dataset_label, encoding_label, model_label
 from encollapse.study.store.arrays import Arrays, load_arrays, load_geometries, load_history
 from encollapse.study.store.sqlite import Row, Store
 from encollapse.study.study import Study
@@ -22,6 +25,25 @@ if TYPE_CHECKING:
 
 ERRORS = tuple(MEANINGS)
 """Names of the errors of a comparison, in the order of its rows."""
+
+FORMATS = ("parquet", "csv")
+
+_OF_RECORD = (
+    "feature_decay",
+    "threshold_c",
+    "threshold_t",
+    "converged",
+    "stationarity",
+    "loss",
+    "predicted_loss",
+    "relative_excess",
+    "prediction_kind",
+    "test_accuracy",
+    "test_nc4_agreement",
+    "test_balanced_accuracy",
+    "test_minority_accuracy",
+)
+_NO_METRIC = ("num_classes", "counts", "provenance", "missing")
 
 
 @dataclass(frozen=True)
@@ -143,13 +165,13 @@ class Results:
         """
         import pandas
 
-        return pandas.DataFrame([trial_row(result) for result in self.trials])
+        return pandas.DataFrame([_trial_row(result) for result in self.trials])
 
     def history_frame(self) -> pandas.DataFrame:
         """One row a look at a training: ``trial``, ``epoch``, and every value that the history keeps."""
         import pandas
 
-        return pandas.DataFrame(history_rows(self.done))
+        return pandas.DataFrame(_history_rows(self.done))
 
     def export(self, folder: str | Path, *, format: str = "parquet") -> list[Path]:  # noqa: A002
         """Write :meth:`to_frame` to ``trials`` and :meth:`history_frame` to ``history`` in a folder.
@@ -169,7 +191,7 @@ class Results:
             If Parquet is asked for and pyarrow is not installed.
         """
         frames = {"trials": self.to_frame(), "history": self.history_frame()}
-        return [write(_one_type(frame), Path(folder) / name, format) for name, frame in frames.items()]
+        return [_write(_one_type(frame), Path(folder) / name, format) for name, frame in frames.items()]
 
 
 def open_results(path: str | Path) -> Results:
@@ -205,3 +227,87 @@ def _one_type(frame: pandas.DataFrame) -> pandas.DataFrame:
         if len({type(value) for value in column.dropna()}) > 1 and column.dtype == object
     }
     return frame.assign(**mixed)
+
+
+def _trial_row(result: TrialResult) -> dict[str, Any]:
+    """A stored trial as one row: what it is called, its settings, how it ended, and every value that was found."""
+    settings, row = result.settings, result.row
+    values: dict[str, Any] = {
+        "trial": result.id,
+        "status": row.status,
+        "dataset": dataset_label(settings),
+        "model": model_label(settings),
+        "encoding": encoding_label(settings),
+        **_flat({key: value for key, value in settings.items() if not key.startswith("model")}),
+        **_flat({"model": {"name": settings["model"], "options": settings.get("model_options", {})}}),
+        "attempts": row.attempts,
+        "started": row.started,
+        "finished": row.finished,
+        "seconds": row.seconds,
+        "error": reason_of(row.error) or None,
+    }
+    if not result.done:
+        return values
+    record = result.record
+    prediction = record["prediction"] or {}
+    certificate = prediction.get("certificate", {})
+    values |= {name: revived(record.get(name)) for name in _OF_RECORD}
+    values |= {name: result.comparison_error(name) for name in MEANINGS}
+    values |= {
+        "critical_bias_decay": revived(prediction.get("critical_bias_decay")),
+        "mean_cosine_predicted": prediction.get("mean_cosine"),
+        "mean_cosine_measured": record["mean_cosine"],
+        "certificate_kind": certificate.get("kind"),
+        "certificate_gap": revived(certificate.get("gap")),
+        "certificate_holds": certificate.get("holds"),
+    }
+    collapse = record.get("collapse", {})
+    return values | {name: revived(value) for name, value in collapse.items() if name not in _NO_METRIC}
+
+
+def _history_rows(results: Iterable[TrialResult]) -> list[dict[str, Any]]:
+    """Every row of every history, with the trial that it belongs to."""
+    return [
+        {"trial": result.id, **{name: revived(value) for name, value in look.items()}}
+        for result in results
+        for look in result.history()
+    ]
+
+
+def _write(frame: pandas.DataFrame, path: Path, format: str) -> Path:  # noqa: A002
+    """Write a table to a file ending in its format, which appears whole or not at all.
+
+    Raises
+    ------
+    ArgumentError
+        If the format is not one of :data:`FORMATS`.
+    MissingDependencyError
+        If Parquet is asked for and pyarrow is not installed.
+    """
+    checks.choice(format, "format", FORMATS)
+    target = path.with_name(f"{path.name}.{format}")
+    writers: dict[str, Callable[[Path], Any]] = {
+        "csv": lambda file: frame.to_csv(file, index=False),
+        "parquet": lambda file: frame.to_parquet(file, index=False),
+    }
+    with files.atomic(target) as temporary:
+        try:
+            writers[format](temporary)
+        except ImportError:
+            raise MissingDependencyError(
+                "format='parquet' needs pyarrow, which is not installed: pip install 'encollapse[parquet]'"
+            ) from None
+    return target
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by dotted name; a list is JSON text, so that a column has one type."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list | tuple):
+            flat[f"{prefix}{key}"] = json.dumps(value)
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

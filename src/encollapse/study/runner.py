@@ -11,7 +11,7 @@ from typing import Any
 from encollapse.errors import ArgumentTypeError
 from encollapse.study.execution.display import ProgressDisplay
 from encollapse.study.execution.executors import outcomes
-from encollapse.study.execution.queue import Waiting
+from encollapse.study.execution.queue import TrialQueue
 from encollapse.study.execution.trial import Job, Outcome
 from encollapse.study.labels import labels_of
 from encollapse.study.results import Results, open_results
@@ -95,7 +95,7 @@ def run(
         todo = [trial for trial in study.trials if statuses.get(trial.id) not in settled]
         failed = sum(statuses.get(trial.id) == "failed" for trial in study.trials)
         note = "" if rerun_failed or not failed else f" ({failed} of them failed; --rerun-failed tries them again)"
-        waiting = Waiting(todo, retries=retries, max_seconds=max_seconds, grace=grace)
+        queue = TrialQueue(todo, retries=retries, max_seconds=max_seconds, grace=grace)
         display = ProgressDisplay(
             study.name,
             labels_of(study.trials),
@@ -106,20 +106,20 @@ def run(
         )
         # The executor is checked even if nothing is left to run.
         found = outcomes(
-            waiting,
+            queue,
             executor,
             workers,
             job_of=lambda trial: Job(trial.settings, str(store.checkpoint_path(trial.id).resolve())),
-            watcher=display,
+            observer=display,
             options=executor_options,
             folder=store.path,
         )
         with closing(found), display:
             for trial, outcome in found:
-                if outcome.error is not None and waiting.try_again(trial):
+                if outcome.error is not None and queue.try_again(trial):
                     display.again(trial, outcome)
                     continue
-                store.keep(_row(trial, outcome, waiting.attempts(trial)), outcome.history, outcome.arrays)
+                store.keep(_row(trial, outcome, queue.attempts(trial)), outcome.history, outcome.arrays)
                 display.add(trial, outcome)
     return open_results(store.path)
 

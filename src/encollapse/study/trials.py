@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from encollapse.study.zips import points
+from encollapse._internal.json_values import plain
+from encollapse.study.grid import points
+from encollapse.study.labels import trial_label
 
 THEORY = "ufm"
 """The model that is no network: its features are free, and the exact minimizer stands for the training."""
@@ -96,93 +96,9 @@ def canonical_json(value: Any) -> str:
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def plain(value: Any) -> Any:
-    """Turn a value into what JSON holds: NaN becomes null and infinity the string ``"inf"``."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(v) for v in value]
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float):
-        if math.isnan(value):
-            return None
-        if math.isinf(value):
-            return "inf" if value > 0 else "-inf"
-        return value
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    return str(value)
-
-
 def parse_settings(text: str) -> dict[str, Any]:
     """Inverse of :func:`canonical_json` for settings: ``"inf"`` as a number where a number is meant."""
     settings: dict[str, Any] = json.loads(text)
     if settings.get("bias_decay") == "inf":
         settings["bias_decay"] = math.inf
     return settings
-
-
-_LONG = 24  # characters above which the value of an option, such as a tree, is left out of a label
-
-
-def number_label(value: float | None) -> str:
-    """A regularization as people read it: ``0``, ``0.4286``, ``∞``; a dash where there is none."""
-    if value is None:
-        return "–"
-    return "∞" if math.isinf(value) else f"{value:.4g}"
-
-
-def _options_label(options: Mapping[str, Any]) -> str:
-    shown = [f"{k}={v}" if len(str(v)) <= _LONG else f"{k}=…" for k, v in options.items()]
-    return f" ({', '.join(shown)})" if options else ""
-
-
-def encoding_label(settings: Mapping[str, Any]) -> str:
-    """Name of the encoding with its options."""
-    spec = settings["encoding"]
-    return f"{spec['name']}{_options_label(spec.get('options', {}))}"
-
-
-def model_label(settings: Mapping[str, Any]) -> str:
-    """Name of the network with its options."""
-    return f"{settings['model']}{_options_label(settings.get('model_options', {}))}"
-
-
-def dataset_label(settings: Mapping[str, Any]) -> str:
-    """Name of the data set with what is particular about its class counts and labels."""
-    spec = settings["dataset"]
-    parts = [f"{spec['name']}{_options_label(spec.get('options', {}))}"]
-    counts = spec.get("counts")
-    if "imbalance" in spec:
-        parts.append(_imbalance_label(spec["imbalance"]))
-    elif isinstance(counts, int):
-        parts.append(f"{counts} a class")
-    elif counts:
-        parts.append(f"{max(counts)}…{min(counts)} a class")
-    if "per_class" in spec:
-        parts.append(f"at most {spec['per_class']} a class")
-    noise = spec.get("label_noise", {})
-    if noise:
-        parts.append(f"{noise['kind']} label noise {noise.get('fraction', '')}".rstrip())
-    return ", ".join(parts)
-
-
-def _imbalance_label(rule: Mapping[str, Any]) -> str:
-    if rule["kind"] == "geometric":
-        return f"{rule['first']}→{rule['last']} a class"
-    if rule["kind"] == "step":
-        return f"{rule.get('majority', 'all')} or {rule['minority']} a class"
-    if rule["kind"] == "exponential":
-        return f"long tail of ratio {rule['ratio']:g}"
-    return f"{max(rule['counts'])}…{min(rule['counts'])} a class"
-
-
-def trial_label(settings: Mapping[str, Any]) -> str:
-    """Data set, network, encoding, bias regularization and seed in one line."""
-    return (
-        f"{dataset_label(settings)} · {model_label(settings)} · {encoding_label(settings)} · "
-        f"λ_b = {number_label(settings['bias_decay'])} · seed {settings['seed']}"
-    )

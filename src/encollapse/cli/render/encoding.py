@@ -9,10 +9,10 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from encollapse._internal.json_values import plain
 from encollapse._internal.typing import FloatArray
 from encollapse.encodings import Encoding
 from encollapse.report.cells import cosine_range, fact_table, vector
-from encollapse.study.trials import plain
 
 _WIDEST = 32
 """Classes up to which the Gram matrix is drawn."""

@@ -9,11 +9,11 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from encollapse._internal.format import count, signed
+from encollapse._internal.format import count, number_label, signed
+from encollapse._internal.json_values import plain
 from encollapse.report.cells import fact_table
 from encollapse.study.execution.display import duration
 from encollapse.study.plan import Group, Plan
-from encollapse.study.trials import number_label, plain
 
 _SOURCES = {
     "stored trials": "from stored trials of the same kind",

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from encollapse import ufm
+from encollapse._internal.json_values import plain
 from encollapse.encodings.registry import ENCODINGS
 from encollapse.geometry import ClassGeometry, compare
 from encollapse.study.labels import labels_of
 from encollapse.study.results import ERRORS, Results
 from encollapse.study.study import Study
-from encollapse.study.trials import plain
 
 MOST_PAIRED = 2000
 """Classes up to which predictions are shown pair by pair."""

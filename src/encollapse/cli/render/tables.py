@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from encollapse import ufm
-from encollapse._internal.format import count, fixed, short
+from encollapse._internal.format import count, fixed, number_label, short
 from encollapse.cli.render.records import EXAMPLE_CLASSES, MOST_PAIRED
 from encollapse.encodings.registry import ENCODINGS
 from encollapse.geometry import ClassGeometry, Comparison, compare
@@ -21,7 +21,6 @@ from encollapse.report.cells import Narrowing, align_right, cosine_range, fact_t
 from encollapse.study.labels import labels_of
 from encollapse.study.results import Results
 from encollapse.study.study import Study
-from encollapse.study.trials import number_label
 
 if TYPE_CHECKING:
     from encollapse.train import Run

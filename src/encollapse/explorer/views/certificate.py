@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from encollapse import ufm
-from encollapse._internal.format import power, short, signed
+from encollapse._internal.format import number_label, power, short, signed
 from encollapse._internal.typing import FloatArray
 from encollapse.explorer.views.bias_path import mean_codeword
 from encollapse.metrics import METRICS, MetricInputs, evaluate
 from encollapse.metrics.statistics import ClassStatistics
-from encollapse.study.trials import number_label
 
 
 def certificate(solution: ufm.Solution) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from encollapse._internal.json_values import plain
 from encollapse._internal.typing import FloatArray
 from encollapse.encodings import Encoding
 from encollapse.errors import EncollapseError
@@ -20,7 +21,6 @@ from encollapse.explorer.views.solution import cosines, packed
 from encollapse.geometry import ClassGeometry
 from encollapse.report.families import families
 from encollapse.study.results import ERRORS, Results, TrialResult, open_results
-from encollapse.study.trials import plain
 
 _CURVES = ("loss", "stationarity", "mean_cosine", "accuracy", "nc1_trace_ratio", "nc2_etf_uncentered")
 

@@ -13,8 +13,8 @@ from encollapse.report.figures.dots import Dot, dot_panel, height, shifts
 from encollapse.report.figures.series import PANELS, page_name, page_note, parts
 from encollapse.report.figures.spread import spread
 from encollapse.report.style import BLUE, MARKERS, PURPLE, VERMILLION
+from encollapse.study.labels import encoding_label
 from encollapse.study.results import TrialResult
-from encollapse.study.trials import encoding_label
 
 NAME = "weight-decay"
 

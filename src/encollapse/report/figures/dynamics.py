@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from encollapse._internal.format import metric_name
+from encollapse._internal.format import metric_name, number_label
 from encollapse._internal.typing import FloatArray
 from encollapse.report import readings
 from encollapse.report.charts import Band, Chart, Drawing, Key, Line, Mark, Panel, Rule, Scale, drawing
@@ -17,7 +17,6 @@ from encollapse.report.figures.choice import chosen_decays, common_decays
 from encollapse.report.figures.series import page_name, page_note, parts
 from encollapse.report.style import Dash, looks, shades
 from encollapse.study.results import TrialResult
-from encollapse.study.trials import number_label
 
 NAME = "dynamics"
 

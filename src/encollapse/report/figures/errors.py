@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from encollapse._internal.format import number_label
 from encollapse.report import readings
 from encollapse.report.charts import Chart, Drawing, Key, Panel, Points, Scale, drawing
 from encollapse.report.families import Family
 from encollapse.report.figures.series import page_name, page_note, parts
 from encollapse.report.style import BLUE, VERMILLION
-from encollapse.study.trials import number_label
 
 NAME = "errors"
 

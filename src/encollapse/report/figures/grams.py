@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from encollapse._internal.format import power
+from encollapse._internal.format import number_label, power
 from encollapse._internal.typing import FloatArray
 from encollapse.report.charts import Chart, Drawing, Heat, Panel, Scale, drawing
 from encollapse.report.families import Family
 from encollapse.report.figures.choice import chosen_decays, common_decays
 from encollapse.report.figures.series import page_name, page_note, parts
 from encollapse.study.results import TrialResult
-from encollapse.study.trials import number_label
 
 NAME = "gram-matrices"
 OF_ENCODINGS = "gram-encodings"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from encollapse._internal.format import number_label
 from encollapse._internal.typing import FloatArray
 from encollapse.geometry import ClassGeometry
 from encollapse.report.charts import Chart, Drawing, Key, Line, Mark, Panel, Points, Scale, drawing
@@ -14,7 +15,6 @@ from encollapse.report.families import Family, counts_of
 from encollapse.report.figures.choice import chosen_decays
 from encollapse.report.figures.series import page_name, page_note, parts
 from encollapse.report.style import MARKERS, shades
-from encollapse.study.trials import number_label
 
 NAME = "imbalance"
 

@@ -7,12 +7,12 @@ import math
 import numpy as np
 
 from encollapse import ufm
+from encollapse._internal.format import number_label
 from encollapse._internal.typing import FloatArray
 from encollapse.report.charts import Chart, Drawing, Line, Mark, Panel, Points, Rule, Scale, drawing
 from encollapse.report.charts.bias_axis import BiasAxis
 from encollapse.report.figures import series
 from encollapse.report.style import BLUE
-from encollapse.study.trials import number_label
 
 NAME = "path"
 

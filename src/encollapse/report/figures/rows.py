@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from encollapse._internal.format import number_label
 from encollapse.report import readings
 from encollapse.report.charts import Chart, Key, Panel
 from encollapse.report.families import Family
@@ -15,7 +16,6 @@ from encollapse.report.figures.series import page_name, page_note
 from encollapse.report.figures.spread import spread
 from encollapse.report.style import MARKERS, shades
 from encollapse.study.results import TrialResult
-from encollapse.study.trials import number_label
 
 _DECAYS = 5
 

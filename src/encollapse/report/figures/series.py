@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from encollapse._internal.format import number_label
 from encollapse._internal.typing import FloatArray
 from encollapse.report.charts import Chart, Key, Line, Mark, Panel, Points, Scale
 from encollapse.report.charts.bias_axis import BiasAxis
 from encollapse.report.families import Family, by_panel
 from encollapse.report.figures.spread import Spread
 from encollapse.report.style import GREY, Look, looks
-from encollapse.study.trials import number_label
 from encollapse.ufm import Problem
 
 T = TypeVar("T")

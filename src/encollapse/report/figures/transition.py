@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from encollapse._internal.format import number_label
 from encollapse.report.charts import Chart, Drawing, Mark, Panel, Points, Rule, Scale, drawing
 from encollapse.report.charts.bias_axis import BiasAxis
 from encollapse.report.families import Family
@@ -12,7 +13,6 @@ from encollapse.report.figures import series
 from encollapse.report.figures.series import Series, Sheet
 from encollapse.report.figures.spread import BARS, spread
 from encollapse.study.results import TrialResult
-from encollapse.study.trials import number_label
 
 NAME = "transition"
 

@@ -1,4 +1,4 @@
-"""Progress of a study: a live picture in a terminal, plain lines in a log."""
+"""Progress of a study: what executors tell of it, as a live picture in a terminal or as plain lines in a log."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.constrain import Constrain
@@ -29,6 +30,32 @@ _LEAST_DONE = 0.2
 _STATE_WIDTH = len("pass 1000/1000, stationarity 1.0e-03")
 
 _ERROR = "gram_error"
+
+
+class Observer(Protocol):
+    """Somebody who is told what runs."""
+
+    def started(self, trial: Trial) -> None:
+        """A trial has begun."""
+
+    def moved(self, trial: Trial, done: int, total: int, note: str) -> None:
+        """A training has come so far."""
+
+    def lost(self, trial: Trial) -> None:
+        """The worker of a trial died; the trial will be run again."""
+
+
+class NoObserver:
+    """A observer who does not care."""
+
+    def started(self, trial: Trial) -> None:
+        """Do nothing."""
+
+    def moved(self, trial: Trial, done: int, total: int, note: str) -> None:
+        """Do nothing."""
+
+    def lost(self, trial: Trial) -> None:
+        """Do nothing."""
 
 
 @dataclass

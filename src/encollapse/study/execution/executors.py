@@ -10,10 +10,10 @@ from typing import Any
 
 from encollapse._internal import checks
 from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.study.execution.display import NoObserver, Observer
 from encollapse.study.execution.futures import on_dask, on_submitit, submitted
-from encollapse.study.execution.observer import Nobody, Watcher
 from encollapse.study.execution.process_pool import WorkerPool
-from encollapse.study.execution.queue import Waiting
+from encollapse.study.execution.queue import TrialQueue
 from encollapse.study.execution.trial import Job, JobOf, Outcome, Work, execute
 from encollapse.study.trials import Trial
 
@@ -29,19 +29,19 @@ def job_of(trial: Trial) -> Job:
 
 
 def outcomes(
-    waiting: Waiting,
+    queue: TrialQueue,
     executor: str | Executor,
     workers: int | None,
     *,
     work: Work = execute,
     job_of: JobOf = job_of,
-    watcher: Watcher | None = None,
+    observer: Observer | None = None,
     options: Mapping[str, Any] | None = None,
     folder: Path | None = None,
 ) -> Outcomes:
     """Run trials and yield each with its outcome as it finishes, in whatever order that is.
 
-    Closing the iterator stops what still runs. A trial that is put back into `waiting` is run again.
+    Closing the iterator stops what still runs. A trial that is put back into `queue` is run again.
 
     Parameters
     ----------
@@ -56,11 +56,11 @@ def outcomes(
         If `executor` is not one that there is, `workers` is not above zero, or an option is unknown.
     """
     count = None if workers is None else checks.integer(workers, "workers", minimum=1)
-    watcher = watcher or Nobody()
+    observer = observer or NoObserver()
     given = dict(options or {})
     if isinstance(executor, Executor):
         _no_options(given, "an executor that is given")
-        return submitted(waiting, executor, lambda: count, job_of, work, watcher)
+        return submitted(queue, executor, lambda: count, job_of, work, observer)
     if not isinstance(executor, str):
         raise ArgumentTypeError(
             f"executor: expected a name or a concurrent.futures.Executor, got {type(executor).__name__}"
@@ -68,13 +68,13 @@ def outcomes(
     if executor in ("inline", "process"):
         _no_options(given, repr(executor))
     if executor == "inline":
-        return _inline(waiting, job_of, work, watcher)
+        return _inline(queue, job_of, work, observer)
     if executor == "process":
-        return _closing(WorkerPool(waiting, count or cpus(), job_of, work, watcher))
+        return _closing(WorkerPool(queue, count or cpus(), job_of, work, observer))
     if executor == "dask":
-        return on_dask(waiting, count or cpus(), given, job_of, watcher)
+        return on_dask(queue, count or cpus(), given, job_of, observer)
     if executor == "submitit":
-        return on_submitit(waiting, count, given, folder or Path.cwd(), job_of, watcher)
+        return on_submitit(queue, count, given, folder or Path.cwd(), job_of, observer)
     names = ", ".join(map(repr, NAMES))
     raise ArgumentError(f"executor: expected one of {names} or a concurrent.futures.Executor, got {executor!r}")
 
@@ -97,11 +97,11 @@ def _closing(pool: WorkerPool) -> Outcomes:
     yield from pool.outcomes()
 
 
-def _inline(waiting: Waiting, job_of: JobOf, work: Work, watcher: Watcher) -> Outcomes:
-    while (trial := waiting.take()) is not None:
-        watcher.started(trial)
-        yield trial, work(job_of(trial), _teller(watcher, trial))
+def _inline(queue: TrialQueue, job_of: JobOf, work: Work, observer: Observer) -> Outcomes:
+    while (trial := queue.take()) is not None:
+        observer.started(trial)
+        yield trial, work(job_of(trial), _teller(observer, trial))
 
 
-def _teller(watcher: Watcher, trial: Trial) -> Callable[[int, int, str], None]:
-    return lambda done, total, note: watcher.moved(trial, done, total, note)
+def _teller(observer: Observer, trial: Trial) -> Callable[[int, int, str], None]:
+    return lambda done, total, note: observer.moved(trial, done, total, note)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from encollapse.errors import ArgumentError, EncollapseError, MissingDependencyError
-from encollapse.study.execution.observer import Watcher
-from encollapse.study.execution.queue import Waiting
+from encollapse.study.execution.display import Observer
+from encollapse.study.execution.queue import TrialQueue
 from encollapse.study.execution.trial import JobOf, Outcome, execute_single_threaded, lost
 from encollapse.study.trials import Trial
 
@@ -24,27 +24,27 @@ _POLL_SECONDS = 0.2
 
 
 def submitted(
-    waiting: Waiting,
+    queue: TrialQueue,
     executor: Executor,
     most: Callable[[], int | None],
     job_of: JobOf,
     work: Callable[..., Outcome],
-    watcher: Watcher,
+    observer: Observer,
 ) -> Outcomes:
     """Keep at most so many trials in an executor; None hands out all at once."""
 
     def finished(running: Collection[Future[Outcome]]) -> Collection[Future[Outcome]]:
-        return wait(running, waiting.patience, FIRST_COMPLETED).done
+        return wait(running, queue.patience, FIRST_COMPLETED).done
 
-    return _handed_out(waiting, lambda trial: executor.submit(work, job_of(trial)), finished, most, watcher)
+    return _handed_out(queue, lambda trial: executor.submit(work, job_of(trial)), finished, most, observer)
 
 
 def _handed_out(
-    waiting: Waiting,
+    queue: TrialQueue,
     submit: Callable[[Trial], T],
     finished: Callable[[Collection[T]], Collection[T]],
     most: Callable[[], int | None],
-    watcher: Watcher,
+    observer: Observer,
 ) -> Outcomes:
     """Keep at most so many trials running; `finished` waits a while for one of them and says which have ended."""
     running: dict[Any, Trial] = {}
@@ -52,16 +52,16 @@ def _handed_out(
         while True:
             limit = most()
             while limit is None or len(running) < limit:
-                trial = waiting.take()
+                trial = queue.take()
                 if trial is None:
                     break
                 running[submit(trial)] = trial
-                watcher.started(trial)
+                observer.started(trial)
             if not running:
                 return
             for future in finished(running):
                 yield running.pop(future), _result(future)
-            if waiting.leaving:
+            if queue.leaving:
                 return
     finally:
         for future in running:
@@ -76,7 +76,7 @@ def _result(future: Any) -> Outcome:
     return outcome
 
 
-def on_dask(waiting: Waiting, workers: int, options: Mapping[str, Any], job_of: JobOf, watcher: Watcher) -> Outcomes:
+def on_dask(queue: TrialQueue, workers: int, options: Mapping[str, Any], job_of: JobOf, observer: Observer) -> Outcomes:
     """Run on the Dask cluster at the option ``address``; without one, on a cluster of processes of this machine.
 
     Dask itself runs a trial again whose worker has died, three times.
@@ -111,12 +111,12 @@ def on_dask(waiting: Waiting, workers: int, options: Mapping[str, Any], job_of: 
                 ) from None
             with client:
                 yield from submitted(
-                    waiting,
+                    queue,
                     client.get_executor(pure=False),
                     lambda: _AHEAD * max(len(client.nthreads()), 1),
                     job_of,
                     execute_single_threaded,
-                    watcher,
+                    observer,
                 )
         finally:
             if cluster is not None:
@@ -126,7 +126,7 @@ def on_dask(waiting: Waiting, workers: int, options: Mapping[str, Any], job_of: 
 
 
 def on_submitit(
-    waiting: Waiting, workers: int | None, options: Mapping[str, Any], folder: Path, job_of: JobOf, watcher: Watcher
+    queue: TrialQueue, workers: int | None, options: Mapping[str, Any], folder: Path, job_of: JobOf, observer: Observer
 ) -> Outcomes:
     """Run each trial as a job of a batch system, at most `workers` at a time where given.
 
@@ -155,9 +155,9 @@ def on_submitit(
         return ended
 
     return _handed_out(
-        waiting,
+        queue,
         lambda trial: executor.submit(execute_single_threaded, job_of(trial)),
         finished,
         lambda: workers,
-        watcher,
+        observer,
     )

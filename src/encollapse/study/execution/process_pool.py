@@ -15,8 +15,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from encollapse.errors import EncollapseError
-from encollapse.study.execution.observer import Watcher
-from encollapse.study.execution.queue import Waiting
+from encollapse.study.execution.display import Observer
+from encollapse.study.execution.queue import TrialQueue
 from encollapse.study.execution.trial import JobOf, Outcome, Work, lost
 from encollapse.study.trials import Trial
 
@@ -59,14 +59,14 @@ class _Worker:
 
 
 class WorkerPool:
-    """At most `count` processes that take trials from `waiting`.
+    """At most `count` processes that take trials from `queue`.
 
     A trial whose worker dies is run once more when nothing else is left to run, alone: if its worker dies
     again, memory that another trial took is no excuse.
     """
 
-    def __init__(self, waiting: Waiting, count: int, job_of: JobOf, work: Work, watcher: Watcher) -> None:
-        self.waiting, self.count, self.job_of, self.work, self.watcher = waiting, count, job_of, work, watcher
+    def __init__(self, queue: TrialQueue, count: int, job_of: JobOf, work: Work, observer: Observer) -> None:
+        self.queue, self.count, self.job_of, self.work, self.observer = queue, count, job_of, work, observer
         self.workers: list[_Worker] = []
         self.suspects: list[Trial] = []
         self.deaths: Counter[str] = Counter()
@@ -80,21 +80,21 @@ class WorkerPool:
                 if not any(worker.trial for worker in self.workers) and not self._wanted():
                     return
                 by_connection = {worker.connection: worker for worker in self.workers}
-                for connection in wait(list(by_connection), self.waiting.patience):
+                for connection in wait(list(by_connection), self.queue.patience):
                     assert isinstance(connection, Connection)
                     yield from self._news(by_connection[connection])
-                if self.waiting.leaving:
+                if self.queue.leaving:
                     return
         finally:
             for worker in self.workers:
                 worker.end()
 
     def _wanted(self) -> bool:
-        return self.waiting.open and (len(self.waiting) > 0 or bool(self.suspects))
+        return self.queue.open and (len(self.queue) > 0 or bool(self.suspects))
 
     def _hand_out(self) -> None:
         busy = sum(worker.trial is not None for worker in self.workers)
-        wanted = min(self.count, busy + len(self.waiting)) if self.waiting.open else busy
+        wanted = min(self.count, busy + len(self.queue)) if self.queue.open else busy
         if wanted == 0 and self._wanted():
             wanted = 1  # for a suspect
         while len(self.workers) < wanted:
@@ -104,15 +104,15 @@ class WorkerPool:
                 self._give(worker)
 
     def _give(self, worker: _Worker) -> None:
-        trial = self.waiting.take()
-        if trial is None and self.suspects and self.waiting.open:
+        trial = self.queue.take()
+        if trial is None and self.suspects and self.queue.open:
             if any(other.trial for other in self.workers):
                 return
             trial = self.suspects.pop(0)
         if trial is None:
             return
         worker.trial = trial
-        self.watcher.started(trial)
+        self.observer.started(trial)
         with suppress(OSError):  # it died just now; its pipe will say so
             worker.connection.send(self.job_of(trial))
 
@@ -131,7 +131,7 @@ class WorkerPool:
             self._give(worker)  # before the outcome is stored: the worker need not wait for that
             yield trial, message
         else:
-            self.watcher.moved(worker.trial, *message)
+            self.observer.moved(worker.trial, *message)
 
     def _died(self, worker: _Worker) -> Iterator[tuple[Trial, Outcome]]:
         self.workers.remove(worker)
@@ -146,7 +146,7 @@ class WorkerPool:
             yield trial, lost(_DIED)
         else:
             self.suspects.append(trial)
-            self.watcher.lost(trial)
+            self.observer.lost(trial)
 
     def _false_start(self, exitcode: int | None) -> None:
         self.false_starts += 1

@@ -10,7 +10,7 @@ from encollapse._internal import checks
 from encollapse.study.trials import Trial
 
 
-class Waiting:
+class TrialQueue:
     """Trials in the order in which they are handed out.
 
     Parameters

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from encollapse.data import Dataset
-from encollapse.geometry import compare
-from encollapse.study.execution.trial_outcome import TrialOutcome
+from encollapse.encodings import Encoding
+from encollapse.geometry import ClassGeometry, compare
+from encollapse.study.store.arrays import Arrays
 from encollapse.study.trials import THEORY
-from encollapse.ufm import Problem, solve
+from encollapse.ufm import Problem, Solution, solve
+
+
+@dataclass(frozen=True, eq=False)
+class TrialOutcome:
+    """The record of a trial, its encoding, what was measured, the prediction if there is one, and further arrays."""
+
+    record: dict[str, Any]
+    encoding: Encoding
+    measured: ClassGeometry
+    predicted: ClassGeometry | None
+    prediction: Solution | None
+    arrays: Arrays = field(default_factory=dict)
 
 
 def minimize(problem: Problem, dataset: Dataset) -> TrialOutcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 import re
 import threading
 import time
@@ -11,20 +12,21 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from encollapse._internal.json_values import plain
 from encollapse.data import Dataset
 from encollapse.encodings import Encoding
 from encollapse.errors import EncollapseError
-from encollapse.study.execution.theory_trial import minimize
-from encollapse.study.execution.trial_outcome import TrialOutcome
-from encollapse.study.execution.versions import installed
+from encollapse.study.execution.theory_trial import TrialOutcome, minimize
 from encollapse.study.resolve import dataset_of, encoding_of, feature_decay_of, problem_of
 from encollapse.study.spec.file_digests import require_model
 from encollapse.study.spec.train_options import OF_THE_ENGINE
 from encollapse.study.store.arrays import Arrays, frame_arrays, to_arrays
-from encollapse.study.trials import THEORY, Trial, plain
+from encollapse.study.trials import THEORY, Trial
 from encollapse.train.loop.progress import listening
 from encollapse.ufm import Solution
 
@@ -62,6 +64,8 @@ Tell = Callable[[int, int, str], None]
 Work = Callable[[Job, Tell | None], Outcome]
 JobOf = Callable[[Trial], Job]
 
+_PACKAGES = ("encollapse", "numpy", "scipy", "torch", "lightning-fabric", "scikit-learn")
+
 _alone = threading.Lock()
 """Trials in threads of one process take turns: trainings draw from random state that threads share."""
 
@@ -87,7 +91,7 @@ def execute(job: Job, tell: Tell | None = None) -> Outcome:
         except Exception:
             record, error = None, traceback.format_exc()
         seconds = time.perf_counter() - clock
-        return Outcome(record, error, history, arrays, seconds, started, now(), installed())
+        return Outcome(record, error, history, arrays, seconds, started, now(), installed_versions())
 
 
 def execute_single_threaded(job: Job) -> Outcome:
@@ -101,7 +105,7 @@ def execute_single_threaded(job: Job) -> Outcome:
 
 def lost(reason: str) -> Outcome:
     """Outcome of a trial whose worker died without a word."""
-    return Outcome(None, reason, [], Arrays(), 0.0, now(), now(), installed(), lost=True)
+    return Outcome(None, reason, [], Arrays(), 0.0, now(), now(), installed_versions(), lost=True)
 
 
 def reason_of(error: str | None) -> str:
@@ -118,6 +122,18 @@ def stopped_early(record: Mapping[str, Any]) -> bool:
 def now() -> str:
     """Return the time in UTC, to the second, in ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@cache
+def installed_versions() -> dict[str, str]:
+    """Versions of encollapse, Python and the packages that decide the numbers, and the platform."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found | {"platform": platform.platform()}
 
 
 def _resumed(job: Job) -> tuple[dict[str, Any], Arrays]:

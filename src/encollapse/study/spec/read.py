@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
 from encollapse.study import grid as axes
+from encollapse.study.grid import check_zips
 from encollapse.study.spec.file_digests import locate_dataset, locate_encoding, locate_model
 from encollapse.study.spec.line_numbers import line_of
 from encollapse.study.spec.messages import block_name, message, place, suggest
@@ -26,7 +27,6 @@ from encollapse.study.spec.tables import (
 )
 from encollapse.study.spec.train_options import ELSEWHERE, OPTIONS, check_training
 from encollapse.study.trials import Trial
-from encollapse.study.zips import check_zips
 from encollapse.train.settings import DECAYS
 
 DEFAULTS: dict[str, Any] = {"model": [{"name": "mlp"}], "features": ["linear"], "seeds": [0]}

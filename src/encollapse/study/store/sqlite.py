@@ -15,9 +15,10 @@ from urllib.parse import quote
 
 from safetensors import SafetensorError
 
+from encollapse._internal.json_values import plain
 from encollapse.errors import ArgumentError, EncollapseError, FileFormatError
 from encollapse.study.store.arrays import Arrays, save_arrays, save_history
-from encollapse.study.trials import canonical_json, parse_settings, plain
+from encollapse.study.trials import canonical_json, parse_settings
 
 FILE = "results.sqlite"
 
