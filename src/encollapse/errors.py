@@ -13,6 +13,10 @@ class ArgumentTypeError(EncollapseError, TypeError):
     """An argument has a type or dtype that cannot be used."""
 
 
+class Undefined(EncollapseError, ValueError):  # noqa: N818 (an answer: callers turn it into a reason)
+    """A metric has no value for these data; the text is the reason that the user reads."""
+
+
 class UnsupportedError(EncollapseError, NotImplementedError):
     """The request is well formed, but this version has no method for it."""
 

@@ -223,3 +223,40 @@ def test_comparison_refuses_what_cannot_be_compared() -> None:
     longer = ec.ClassGeometry(feature_gram=np.eye(5), counts=COUNTS, classifier_gram=np.eye(4))
     with pytest.raises(ArgumentError, match="shape"):
         ec.compare(g, longer)
+
+
+def test_a_centered_mean_that_is_rounding_has_no_angle() -> None:
+    """Class 4 is at the global mean: its centered length is 0, and what subtraction leaves of it no direction."""
+    means = RNG.standard_normal((7, 5))
+    means[:, 4] = means[:, :4].mean(axis=1)
+    g = ec.ClassGeometry(feature_gram=means.T @ means, counts=np.full(5, 3))
+    assert np.isnan(g.cosines(centered=True)[4]).all()
+    assert np.isfinite(g.cosines(centered=True)[:4, :4]).all()
+    assert np.isfinite(g.cosines()).all()
+
+
+def test_one_zero_for_geometry_and_explorer() -> None:
+    """A mean of a billionth of the others' length has a direction wherever it is shown."""
+    from encollapse.explorer.state.state import State
+    from encollapse.explorer.views.solution import classifier_gram, feature_gram
+
+    means = MEANS.copy()
+    means[:, 2] *= 1e-9
+    g, state = geometry(means), State(quantity="cosines")
+    np.testing.assert_array_equal(feature_gram(state, g), g.cosines())
+    assert np.isfinite(g.cosines()).all()
+    np.testing.assert_allclose(classifier_gram(state, means.T), g.cosines(), atol=1e-12)
+    equal = np.ones((3, 1)) * MEANS[:, 0]  # about their mean all rows are zero
+    assert np.isnan(classifier_gram(State(quantity="cosines", centered=True), equal)).all()
+
+
+def test_comparison_takes_what_has_a_geometry() -> None:
+    problem = ec.ufm.Problem(ec.encodings.one_hot(5), 3, weight_decay=1e-2, feature_decay=1e-3)
+    solution = ec.ufm.solve(problem)
+    weight, means, bias = solution.parameters(7)
+    measured = ec.measure.collapse(means.T, np.arange(5), weight=weight, bias=bias)
+    by_result, by_geometry = ec.compare(solution, measured), ec.compare(solution.geometry, measured.geometry)
+    assert by_result.to_dict() == by_geometry.to_dict()
+    assert by_result.gram_error == pytest.approx(0, abs=1e-12)
+    with pytest.raises(ArgumentTypeError, match="predicted"):
+        ec.compare("solution", measured)  # type: ignore[arg-type]

@@ -316,3 +316,27 @@ def test_the_loss_decides_between_soft_codewords() -> None:
             shares[loss] = float(np.mean(np.argmin(scores, axis=1) == labels))
             assert found.accuracy == pytest.approx(shares[loss], abs=1e-12)
     assert shares["mse"] != shares["cross_entropy"]
+
+
+@pytest.mark.parametrize("name", ["one-hot", "minus one-hot"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_codewords_decide_and_not_their_name(name: str, dtype: type) -> None:
+    """A perfect classifier towards ``-I`` has its own class at the least output."""
+    encoding = ec.encodings.Encoding(-np.eye(K), name=name)
+    labels = np.repeat(np.arange(K), 3)
+    features = np.eye(D)[labels].astype(dtype)
+    found = collapse(features, labels, weight=-np.eye(K, D), encoding=encoding)
+    assert found.accuracy == found.nc4_agreement == 1.0
+
+
+@pytest.mark.parametrize("scale", [2.0, -2.0])
+def test_structured_codewords_decide_as_their_matrix_does(scale: float) -> None:
+    features, labels = sample()
+    weight, bias = classifier(K)
+    structured = ec.encodings.scaled_one_hot(K, on=scale - 0.3, off=-0.3)
+    dense = ec.encodings.Encoding(structured.codewords)
+    found = [collapse(features, labels, weight=weight, bias=bias, encoding=e) for e in (structured, dense)]
+    assert found[0].accuracy == found[1].accuracy
+    assert found[0].nc4_agreement == found[1].nc4_agreement
+    with pytest.raises(ArgumentError, match="no distributions"):
+        collapse(features, labels, weight=weight, encoding=structured, loss="cross_entropy")

@@ -11,7 +11,7 @@ import numpy as np
 from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.errors import ArgumentError
-from encollapse.geometry.frames import frame_distance, frame_gram
+from encollapse.geometry.frames import ROUNDING_OF_DIFFERENCES, frame_distance, frame_gram, gram_cosines, gram_lengths
 from encollapse.geometry.lazy_matrix import BlockMatrix, EntryMatrix, FormMatrix, LazyMatrix
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -54,6 +54,16 @@ class ClassGeometry:
     ------
     ArgumentError
         If shapes disagree or an entry of a present class is not finite.
+
+    Examples
+    --------
+    >>> import encollapse as ec, numpy as np
+    >>> means = np.array([[3.0, 0.0, 0.0], [0.0, 2.0, 2.0]])
+    >>> geometry = ec.ClassGeometry(means.T @ means, counts=[5, 3, 2])
+    >>> geometry.norm(0), geometry.cosine(1, 2)
+    (3.0, 1.0)
+    >>> round(geometry.distance("orthogonal"), 3)
+    0.608
     """
 
     _frozen = False
@@ -75,6 +85,7 @@ class ClassGeometry:
         k = len(raw)
         self._counts: IntArray = checks.read_only(raw.astype(np.int64))
         self._feature_gram = self._matrix(feature_gram, "feature_gram", (k, k), rows=True)
+        self._resolution = _UNRESOLVED if isinstance(feature_gram, EntryMatrix) else 0.0
         self._centered = (
             None
             if feature_gram_centered is None
@@ -216,16 +227,18 @@ class ClassGeometry:
     def cosines(self, centered: bool = False) -> FloatArray:
         """Cosines between class means, shape (K, K); NaN where a mean is zero or its class absent.
 
-        A mean counts as zero below ``64 eps`` times the longest one: there its direction is rounding.
+        A mean counts as zero below ``64 eps`` times the longest one: there its direction is rounding. About the
+        global mean, where only the inner products of the uncentered means are known, below ``8 √eps`` times the
+        longest of those.
         """
-        gram = self.feature_gram_centered if centered else self.feature_gram
-        norms = _lengths(np.diag(gram))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            cosines = gram / norms[:, None] / norms[None, :]
-        defined = norms > 0
-        cosines[~defined, :] = cosines[:, ~defined] = np.nan
-        cosines[np.flatnonzero(defined), np.flatnonzero(defined)] = 1.0
-        return np.clip(cosines, -1.0, 1.0)
+        if not centered:
+            return gram_cosines(self.feature_gram, resolution=self._resolution)
+        if self._centered is not None:
+            return gram_cosines(self.feature_gram_centered)
+        # A difference of inner products: its rounding is that of the means themselves.
+        longest = float(np.nanmax(gram_lengths(np.diag(self.feature_gram))))
+        resolution = max(ROUNDING_OF_DIFFERENCES, self._resolution)
+        return gram_cosines(self.feature_gram_centered, longest=longest, resolution=resolution)
 
     def mean_cosine(self, centered: bool = False) -> float:
         """Average cosine over pairs of distinct present classes; NaN if a mean is zero or there is no pair.
@@ -235,7 +248,7 @@ class ClassGeometry:
         gram = self._feature_gram
         if isinstance(gram, BlockMatrix | FormMatrix) and not centered:
             squares, form = gram.diagonal_and_form()
-            return _mean_cosine(_lengths(squares, _UNRESOLVED if isinstance(gram, EntryMatrix) else 0.0), form)
+            return _mean_cosine(gram_lengths(squares, resolution=self._resolution), form)
         present = np.flatnonzero(self.present)
         if len(present) < 2:
             return float("nan")
@@ -262,10 +275,9 @@ class ClassGeometry:
         index = checks.integer(k, "k", minimum=0, maximum=self.num_classes - 1)
         gram = self._feature_gram
         if isinstance(gram, BlockMatrix):
-            return float(_lengths(np.diag(gram.blocks) + gram.diagonal)[gram.groups[index]])
-        if isinstance(gram, EntryMatrix):
-            return float(_lengths(gram.diagonal_and_form()[0], _UNRESOLVED)[index])
-        return float(_lengths(np.diag(self.feature_gram))[index])
+            return float(gram_lengths(np.diag(gram.blocks) + gram.diagonal)[gram.groups[index]])
+        squares = gram.diagonal_and_form()[0] if isinstance(gram, EntryMatrix) else np.diag(self.feature_gram)
+        return float(gram_lengths(squares, resolution=self._resolution)[index])
 
     def distance(self, target: str | ClassGeometry | ArrayLike, *, centered: bool = False) -> float:
         """Distance ``|G/|G| - T/|T||_F`` between the shape of the class means and a target's.
@@ -311,10 +323,3 @@ def _mean_cosine(norms: FloatArray, form: Callable[[FloatArray], float]) -> floa
         return float("nan")
     pairs = len(norms) * (len(norms) - 1.0)
     return float((form(1.0 / norms) - len(norms)) / pairs)
-
-
-def _lengths(squares: FloatArray, resolution: float = 0.0) -> FloatArray:
-    """Square roots; 0 where a length is within rounding, or `resolution`, of the longest one."""
-    lengths = np.sqrt(np.clip(squares, 0.0, None))
-    negligible = lengths <= max(64 * _EPS, resolution) * np.nanmax(lengths)
-    return np.where(negligible, 0.0, lengths)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encollapse._internal.typing import FloatArray
-from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.errors import ArgumentError, ArgumentTypeError, Undefined
 from encollapse.geometry.balance import balance_residual
 from encollapse.geometry.class_geometry import ClassGeometry
 from encollapse.geometry.frames import frame_distance
-from encollapse.metrics.undefined import Undefined
 
 MEANINGS = {
     "gram_error": "|G_meas - G_pred|_F / |G_pred|_F, uncentered class means",
@@ -29,7 +28,25 @@ MEANINGS = {
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """One line of a comparison: a value, or the reason why there is none."""
+    """One line of a comparison: a value, or the reason why there is none.
+
+    Parameters
+    ----------
+    name : str
+        Field of :class:`Comparison`.
+    value : float or None
+        The error.
+    meaning : str
+        A line on it, for tables.
+    reason : str, optional
+        Why there is no value.
+
+    Examples
+    --------
+    >>> from encollapse.geometry import ComparisonRow
+    >>> ComparisonRow("bias_error", None, "largest difference of a bias entry", "no classifier was given").reason
+    'no classifier was given'
+    """
 
     name: str
     value: float | None
@@ -41,8 +58,33 @@ class ComparisonRow:
 class Comparison:
     """Errors of a measured geometry against a predicted one. Fields are floats, or None with a reason.
 
-    `missing` maps the name of each absent value to the reason; `notes` say what else a reader must know,
-    such as classes that were left out.
+    Parameters
+    ----------
+    gram_error : float or None
+        ``|G_meas - G_pred|_F / |G_pred|_F`` of the Gram matrices of uncentered class means.
+    shape_error : float or None
+        ``|G_meas/|G_meas| - G_pred/|G_pred||_F``, free of scale.
+    cosine_error : float or None
+        Largest difference of a cosine between uncentered class means.
+    bias_error : float or None
+        Largest difference of a bias entry.
+    classifier_gram_error : float or None
+        ``gram_error`` of ``W Wᵀ``.
+    outputs_error : float or None
+        ``gram_error`` of the outputs ``W M`` at the class means.
+    balance_residual : float or None
+        Distance of the measured layers from ``λ_W WᵀW = λ_H Σ n_k m_k m_kᵀ``.
+    missing : dict
+        Reason, by name, for every value that is None.
+    notes : tuple of str
+        What else a reader must know, such as classes that were left out.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> predicted, measured = (ec.ClassGeometry(size * ec.orthogonal_gram(3), [5, 5, 5]) for size in (1, 2))
+    >>> ec.compare(predicted, measured).worst().name
+    'gram_error'
     """
 
     gram_error: float | None
@@ -89,7 +131,16 @@ class Comparison:
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
-def compare(predicted: ClassGeometry, measured: ClassGeometry) -> Comparison:
+class HasGeometry(Protocol):
+    """A result that has a class geometry: a Solution, a Collapse, ..."""
+
+    @property
+    def geometry(self) -> ClassGeometry:
+        """The geometry."""
+        ...
+
+
+def compare(predicted: ClassGeometry | HasGeometry, measured: ClassGeometry | HasGeometry) -> Comparison:
     """Compare a measured geometry with a predicted one.
 
     Relative errors are relative to the prediction. Classes that either side lacks are left out, and a
@@ -97,19 +148,30 @@ def compare(predicted: ClassGeometry, measured: ClassGeometry) -> Comparison:
 
     Parameters
     ----------
-    predicted, measured : ClassGeometry
-        For instance ``solve(problem).geometry`` and ``collapse(...).geometry``.
+    predicted, measured : ClassGeometry, or anything with one as ``.geometry``
+        For instance ``solve(problem)`` and ``collapse(...)``.
+
+    Returns
+    -------
+    Comparison
+        Seven errors, each a number or None with a reason.
 
     Raises
     ------
+    ArgumentTypeError
+        If either side is no geometry and has none.
     ArgumentError
         If the numbers of classes, or the lengths of the codewords, differ.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> etf, frame = (ec.ClassGeometry(gram, [5, 5, 5]) for gram in (ec.simplex_etf_gram(3), ec.orthogonal_gram(3)))
+    >>> found = ec.compare(etf, frame)
+    >>> round(found.cosine_error, 3), found.missing["bias_error"]
+    (0.5, 'no classifier was given')
     """
-    for name, value in (("predicted", predicted), ("measured", measured)):
-        if not isinstance(value, ClassGeometry):
-            raise ArgumentTypeError(
-                f"{name}: expected a ClassGeometry, got {type(value).__name__}; pass the .geometry of it"
-            )
+    predicted, measured = _geometry(predicted, "predicted"), _geometry(measured, "measured")
     if predicted.num_classes != measured.num_classes:
         raise ArgumentError(
             f"measured: has {measured.num_classes} classes, the prediction has {predicted.num_classes}; "
@@ -127,6 +189,15 @@ def compare(predicted: ClassGeometry, measured: ClassGeometry) -> Comparison:
         except Undefined as undefined:
             values[name], missing[name] = None, str(undefined)
     return Comparison(**values, missing=missing, notes=pair.notes())
+
+
+def _geometry(value: Any, name: str) -> ClassGeometry:
+    found = value if isinstance(value, ClassGeometry) else getattr(value, "geometry", None)
+    if not isinstance(found, ClassGeometry):
+        raise ArgumentTypeError(
+            f"{name}: expected a ClassGeometry, or a Solution or Collapse that has one, got {type(value).__name__}"
+        )
+    return found
 
 
 @dataclass(frozen=True)

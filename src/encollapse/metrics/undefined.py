@@ -1,11 +1,7 @@
-"""The one way in which a metric says that it has no value."""
+"""Class means as metrics need them: what is undefined without them, and why."""
 
+from encollapse.errors import Undefined
 from encollapse.metrics.statistics import Averaging, CenteredMeans, ClassStatistics
-
-
-class Undefined(Exception):  # noqa: N818 (an answer, not an error: the assembler turns it into a reason)
-    """A metric has no value for these statistics; the text is the reason that the user reads."""
-
 
 OUT_OF_RANGE = "the features are so small or so large that their squares leave the range of float64; scale them"
 

@@ -20,7 +20,7 @@ from encollapse.explorer.state.state import State
 from encollapse.explorer.views import certificate as evidence
 from encollapse.explorer.views import projection as turning
 from encollapse.explorer.views import snippets
-from encollapse.explorer.views.solution import cosines, packed
+from encollapse.explorer.views.solution import packed
 from encollapse.geometry import ClassGeometry, compare, orthogonal_gram, simplex_etf_gram
 
 _RENAMED = {"target_gram": "similarity", "like": "size", "code_dim": "similarity"}
@@ -119,13 +119,14 @@ def design(state: State, previous: FloatArray | None = None) -> dict[str, Any]:
         weight, means, _ = found.parameters()
     priors = counts / counts.sum()
     frame = turning.picture(weight, means, priors, axes=state.axes, previous=previous)
-    reached = compare(ClassGeometry(wanted, counts), found.geometry)
+    target = ClassGeometry(wanted, counts)
+    reached = compare(target, found)
     return {
         "classes": len(wanted),
         "names": list(names),
         "counts": counts.tolist(),
         "target": packed(wanted),
-        "target_cosines": packed(cosines(wanted)),
+        "target_cosines": packed(target.cosines()),
         "reached_cosines": packed(found.geometry.cosines()),
         "codewords": packed(made.codewords),
         "lengths": np.linalg.norm(made.codewords, axis=0).tolist(),

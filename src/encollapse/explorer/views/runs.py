@@ -17,7 +17,7 @@ from encollapse.errors import EncollapseError
 from encollapse.explorer.state.matrices import MOST_ENTRIES, as_text
 from encollapse.explorer.state.state import OWN, PREFIX, State, address, parse
 from encollapse.explorer.views import projection as turning
-from encollapse.explorer.views.solution import cosines, packed
+from encollapse.explorer.views.solution import packed
 from encollapse.geometry import ClassGeometry
 from encollapse.report.families import families
 from encollapse.study.results import ERRORS, Results, TrialResult, open_results
@@ -149,8 +149,8 @@ class RunsFolder:
         except (EncollapseError, OSError) as error:
             return {"measured": None, "predicted": None, "reason": str(error)}
         return {
-            "measured": packed(cosines(measured.feature_gram)),
-            "predicted": None if predicted is None else packed(cosines(predicted.feature_gram)),
+            "measured": packed(measured.cosines()),
+            "predicted": None if predicted is None else packed(predicted.cosines()),
             "reason": "" if predicted is not None else "The theory has no method for this trial.",
         }
 

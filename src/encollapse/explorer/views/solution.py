@@ -15,6 +15,8 @@ from encollapse.explorer.state.state import State
 from encollapse.explorer.views import certificate as evidence
 from encollapse.explorer.views import projection as turning
 from encollapse.explorer.views.bias_path import position_of
+from encollapse.geometry import ClassGeometry
+from encollapse.geometry.frames import gram_cosines
 
 
 def picture(state: State, previous: FloatArray | None = None) -> dict[str, Any]:
@@ -50,7 +52,7 @@ def picture(state: State, previous: FloatArray | None = None) -> dict[str, Any]:
             "shown": frame.shown,
             "empty": found.rank == 0,
         },
-        "features": packed(gram(state, geometry.feature_gram, geometry.feature_gram_centered)),
+        "features": packed(feature_gram(state, geometry)),
         "classifier": packed(classifier_gram(state, weight)),
         "spectrum": spectrum(found),
         "bias": found.bias.tolist(),
@@ -60,27 +62,20 @@ def picture(state: State, previous: FloatArray | None = None) -> dict[str, Any]:
     }
 
 
-def gram(state: State, uncentered: FloatArray, centered: FloatArray) -> FloatArray:
-    """Gram matrix that the controls ask for, as inner products or cosines; NaN where a vector is zero."""
-    chosen = centered if state.centered else uncentered
-    return chosen if state.quantity == "products" else cosines(chosen)
+def feature_gram(state: State, geometry: ClassGeometry) -> FloatArray:
+    """Inner products or cosines of class means, as the controls ask for; NaN where a mean is zero."""
+    if state.quantity == "products":
+        return geometry.feature_gram_centered if state.centered else geometry.feature_gram
+    return geometry.cosines(centered=state.centered)
 
 
 def classifier_gram(state: State, weight: FloatArray) -> FloatArray:
-    """Gram matrix of the rows of a classifier (q, d), about their mean or not."""
-    centered = weight - weight.mean(axis=0)
-    return gram(state, weight @ weight.T, centered @ centered.T)
-
-
-def cosines(products: FloatArray) -> FloatArray:
-    """Cosines of a Gram matrix; NaN where a vector is zero beside the longest one."""
-    squares = np.diag(products)
-    lengths = np.sqrt(np.clip(squares, 0.0, None))
-    lengths = np.where(lengths <= 1e-7 * max(float(lengths.max()), 1e-300), np.nan, lengths)
-    result = np.clip(products / lengths[:, None] / lengths[None, :], -1.0, 1.0)
-    known = np.flatnonzero(~np.isnan(lengths))
-    result[known, known] = 1.0
-    return np.asarray(result)
+    """The same for the rows of a classifier (q, d), about their mean or not."""
+    rows = weight - weight.mean(axis=0) if state.centered else weight
+    products = rows @ rows.T
+    if state.quantity == "products":
+        return products
+    return gram_cosines(products, longest=float(np.linalg.norm(weight, axis=1).max()))
 
 
 def spectrum(found: ufm.Solution) -> dict[str, Any]:

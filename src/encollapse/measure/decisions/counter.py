@@ -10,7 +10,7 @@ import torch
 
 from encollapse._internal.typing import IntArray
 from encollapse.measure.decisions.classifier import LinearClassifier
-from encollapse.measure.decisions.rules import LargestOutput, NearestCodeword, NearestMean
+from encollapse.measure.decisions.rules import LargestOutput, NearestCodeword, NearestMean, decodes_by_largest_output
 from encollapse.measure.moments import distributed
 from encollapse.measure.moments.precision import exact_products
 from encollapse.measure.moments.threads import even_shares, side_by_side
@@ -38,8 +38,7 @@ def classifier_rule(
         return f"the classifier has {len(classifier.weight)} outputs for {num_classes} classes; give the encoding"
     weight = torch.tensor(classifier.weight, device=device)
     bias = torch.tensor(classifier.bias, device=device)
-    # The rule of one-hot codewords is the largest output, whatever else an encoding decodes by.
-    if encoding is None or encoding.name == "one-hot":
+    if encoding is None or decodes_by_largest_output(encoding, classifier.loss):
         return LargestOutput(weight, bias)
     return NearestCodeword(weight, bias, encoding, classifier.loss)
 

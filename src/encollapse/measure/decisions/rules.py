@@ -7,6 +7,7 @@ import torch
 
 from encollapse._internal.typing import IntArray
 from encollapse.encodings import Encoding
+from encollapse.encodings.affine import AffineOneHot
 from encollapse.measure.moments.precision import exact_products
 from encollapse.metrics.statistics import ClassStatistics
 
@@ -112,6 +113,15 @@ class LargestOutput:
     def decide_exactly(self, features: torch.Tensor) -> IntArray:
         """Classes (n,) of float64 features (n, d)."""
         return np.asarray(self.scores(features).argmax(dim=1).cpu().numpy())
+
+
+def decodes_by_largest_output(encoding: Encoding, loss: str) -> bool:
+    """Whether the codeword nearest to an output is that of its largest entry, as it is for ``a I + b 11ᵀ``, a > 0."""
+    if not isinstance(encoding, AffineOneHot) or encoding.scale <= 0:
+        return False
+    # Cross-entropy decides between distributions only, and decoding says so of others.
+    total = encoding.scale + encoding.num_classes * encoding.offset
+    return loss == "mse" or (encoding.offset >= 0 and abs(total - 1.0) <= 1e-9)
 
 
 class NearestCodeword:
