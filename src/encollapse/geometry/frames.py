@@ -6,7 +6,6 @@ from encollapse._internal import checks
 from encollapse._internal.typing import FloatArray
 from encollapse.errors import ArgumentError
 
-
 _ROUNDING = 64 * float(np.finfo(np.float64).eps)
 """Share of the longest vector below which a length is rounding: some sums of products of the entries."""
 
