@@ -7,7 +7,7 @@ import torch
 
 from encollapse._internal.typing import IntArray
 from encollapse.encodings import Encoding
-from encollapse.encodings.affine import AffineOneHot
+from encollapse.encodings.structured import AffineOneHot
 from encollapse.measure.moments.precision import exact_products
 from encollapse.metrics.statistics import ClassStatistics
 
