@@ -320,7 +320,7 @@ def test_the_loss_decides_between_soft_codewords() -> None:
 
 @pytest.mark.parametrize("name", ["one-hot", "minus one-hot"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_codewords_decide_and_not_their_name(name: str, dtype: type) -> None:
+def test_codewords_decide_and_not_their_name(name: str, dtype: Any) -> None:
     """A perfect classifier towards ``-I`` has its own class at the least output."""
     encoding = ec.encodings.Encoding(-np.eye(K), name=name)
     labels = np.repeat(np.arange(K), 3)
