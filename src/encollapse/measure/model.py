@@ -16,9 +16,10 @@ from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.measure.class_moments import ClassMoments
 from encollapse.measure.decisions.classifier import LinearClassifier, require_encoding
-from encollapse.measure.forward.capture import capture, find_layer
+from encollapse.measure.forward.capture import capture
 from encollapse.measure.forward.feature_store import DEFAULT_BUDGET, FeatureStore
-from encollapse.measure.forward.running import placed, run, run_to_last_linear, undisturbed
+from encollapse.measure.forward.head import Head, find_head
+from encollapse.measure.forward.running import placed, run, undisturbed
 from encollapse.measure.moments.distributed import is_running
 from encollapse.measure.moments.inputs import float64_device
 from encollapse.measure.moments.projection import keeps_covariance
@@ -61,9 +62,11 @@ def measure_model(
         Batches, as a ``torch.utils.data.DataLoader`` yields them; a generator will do. From a mapping the
         labels are taken out, and the rest is passed as keyword arguments.
     head : str or torch.nn.Module, optional
-        The last layer, whose inputs are the features. Default: the last ``torch.nn.Linear`` that the
-        first batch runs through; its name is in ``geometry.provenance["head"]``. Metrics of the
-        classifier need it to be a ``torch.nn.Linear``.
+        The last layer, whose inputs are the features. Default: the innermost module whose output on the first batch
+        is the output of the network (or whose softmax is) and is a linear map of its input, or of its input divided
+        by its length; see :func:`encollapse.measure.forward.head.find_head`. ``geometry.provenance`` has its name as
+        ``"head"``, and its kind and sizes as ``"classifier"``. Any module can be named; metrics of the classifier
+        need a linear map.
     encoding, loss
         What the outputs were trained toward, and how; see :func:`encollapse.measure.collapse`.
     num_classes : int, optional
@@ -92,8 +95,8 @@ def measure_model(
     Raises
     ------
     ArgumentError
-        If the loader yields nothing or no pairs, the head is unknown or does not run once a batch, a
-        label is out of range, or a feature is not finite.
+        If the loader yields nothing or no pairs, the last layer is unknown, cannot be told or does not run once a
+        batch, a label is out of range, or a feature is not finite.
     """
     chosen = as_convention(convention)
     require_encoding(encoding)
@@ -105,34 +108,31 @@ def measure_model(
         labels: list[IntArray] = []
         moments: ClassMoments | None = None
         for inputs, targets in tracked(labeled_batches(loader, label_key), _length(loader), show=progress):
-            features, classes = reader.read(inputs, targets)
+            batch = reader.read(inputs, targets)
+            if batch is None:
+                continue
+            last, features, classes = batch
             if moments is None:
-                count = _num_classes(num_classes, encoding, reader.head)
+                count = _num_classes(num_classes, encoding, last)
                 width = features.shape[1]
                 moments = ClassMoments(
                     count, width, device=_moments_device(place), covariance=keeps_covariance(covariance, width)
                 )
-            _require_known_classes(classes, moments.num_classes, reader.name)
+            _require_known_classes(classes, moments.num_classes, last.name)
             moments.update(features, classes)
             store.append(features)
             labels.append(classes)
-        if moments is None or not moments.num_samples:
+        if moments is None:
             raise ArgumentError(
                 "loader: yielded no samples; a generator can be used only once, and a loader must not be empty"
             )
         merged = distributed and is_running()
         if merged:
             moments.all_reduce()
-        linear = reader.head if isinstance(reader.head, nn.Linear) else None
         classifier = LinearClassifier.of(
-            None if linear is None else linear.weight,
-            None if linear is None else linear.bias,
-            encoding,
-            moments.num_classes,
-            moments.feature_dim,
-            loss,
+            last.weight, last.bias, encoding, moments.num_classes, moments.feature_dim, loss
         )
-        source = {"head": reader.name}
+        source = {"head": last.name, "classifier": str(last)}
         return finish(store, np.concatenate(labels), moments, classifier, chosen, source, merged=merged)
 
 
@@ -140,41 +140,33 @@ class _Reader:
     """Runs the model batch by batch and hands out the features that enter its head."""
 
     def __init__(self, model: nn.Module, head: str | nn.Module | None, device: torch.device) -> None:
-        self._model, self._device = model, device
-        self.name = ""
-        self.head: nn.Module | None = None
-        if head is not None:
-            self.name, self.head = find_layer(model, head)
+        self._model, self._wanted, self._device = model, head, device
+        self.head: Head | None = None
 
-    def read(self, inputs: Any, targets: Any) -> tuple[torch.Tensor, IntArray]:
-        """Features (n, d) and labels (n,) of a batch."""
-        if self.head is None:
-            self.name, self.head, captured, runs = run_to_last_linear(self._model, inputs, self._device)
-        else:
-            with capture(self._model, self.head) as captured:
-                run(self._model, inputs, self._device)
-            runs = len(captured)
-        if runs != 1:
-            raise ArgumentError(
-                f"head: {self.name!r} ran {runs} times in one batch, and must run once; name another layer"
-            )
+    def read(self, inputs: Any, targets: Any) -> tuple[Head, torch.Tensor, IntArray] | None:
+        """The head, features (n, d) and labels (n,) of a batch; None where it has no samples."""
         labels = checks.to_numpy(targets, "labels")
-        features = captured[0]
-        if features.ndim > 2 and labels.ndim == features.ndim - 1:
-            # One label for each position of a sequence or an image.
-            features, labels = features.flatten(0, -2), labels.reshape(-1)
-        rows = features.reshape(1, -1) if features.ndim < 2 else features.flatten(1)
-        if isinstance(self.head, nn.Linear) and rows.shape[1] != self.head.in_features:
-            raise ArgumentError(
-                f"head: the input of {self.name!r} has shape {tuple(captured[0].shape)}, more than one row of "
-                f"{self.head.in_features} features a sample, for labels of shape {labels.shape}"
-            )
-        checked = checks.class_labels(labels, 2**62)
+        if not labels.size:
+            return None
+        if self.head is None:
+            self.head = find_head(self._model, inputs, self._device, self._wanted)
+            features = self.head.features
+        else:
+            with capture(self._model, self.head.module) as captured:
+                run(self._model, inputs, self._device)
+            if len(captured) != 1:
+                raise ArgumentError(
+                    f"head: {self.head.name!r} ran {len(captured)} times in one batch, and must run once; name another "
+                    "layer"
+                )
+            features = captured[0]
+        rows = self.head.rows(features, labels.shape)
+        checked = checks.class_labels(labels.reshape(-1) if features.ndim > 2 else labels, 2**62)
         if len(checked) != len(rows):
             raise ArgumentError(
-                f"loader: a batch has {len(checked)} labels for {len(rows)} rows of features at {self.name!r}"
+                f"loader: a batch has {len(checked)} labels for {len(rows)} rows of features at {self.head.name!r}"
             )
-        return rows, checked
+        return self.head, rows, checked
 
 
 def labeled_batches(loader: Iterable[Any], label_key: str | None) -> Iterator[tuple[Any, Any]]:
@@ -233,15 +225,15 @@ def _length(loader: Iterable[Any]) -> int | None:
         return None
 
 
-def _num_classes(given: int | None, encoding: Encoding | None, head: nn.Module | None) -> int:
+def _num_classes(given: int | None, encoding: Encoding | None, head: Head) -> int:
     if given is not None:
         return checks.integer(given, "num_classes", minimum=1)
     if encoding is not None:
         return encoding.num_classes
-    if isinstance(head, nn.Linear):
-        return head.out_features
+    if head.weight is not None:
+        return len(head.weight)
     raise ArgumentError(
-        "num_classes: the head is no torch.nn.Linear that would tell the number of classes; "
+        f"num_classes: the head {head.name!r} is no linear map that would tell the number of classes; "
         "give num_classes or encoding"
     )
 

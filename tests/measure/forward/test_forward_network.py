@@ -209,7 +209,7 @@ class Twice(nn.Module):
 
 @pytest.mark.parametrize("between", [True, False])
 def test_a_head_that_runs_twice_is_refused_in_the_first_batch(between: bool) -> None:
-    with pytest.raises(ArgumentError, match="'head' ran 2 times in one batch"):
+    with pytest.raises(ArgumentError, match=r"'head' \(Linear, .*, ran 2 times\)"):
         measure_model(Twice(between), [(torch.randn(9, 4), torch.arange(9) % 4)])
 
 
@@ -349,7 +349,7 @@ def test_bad_heads_and_models(net: Net) -> None:
         measure_model(net, batches(), "classifier")
     with pytest.raises(ArgumentError, match="'unused' ran 0 times"):
         measure_model(net, batches(), "unused")
-    with pytest.raises(ArgumentError, match=r"no torch\.nn\.Linear"):
+    with pytest.raises(ArgumentError, match="no module that ran"):
         measure_model(nn.ReLU(), batches())
     with pytest.raises(ArgumentTypeError, match=r"model.*function"):
         measure_model(lambda x: x, batches())  # type: ignore[arg-type]

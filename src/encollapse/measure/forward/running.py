@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +12,6 @@ import torch
 from torch import nn
 
 from encollapse.errors import ArgumentError
-from encollapse.measure.forward.capture import Captured, first_tensor
 
 
 @contextmanager
@@ -102,50 +100,12 @@ def _generators(loader: Any) -> list[torch.Generator]:
     return list({id(g): g for g in found if isinstance(g, torch.Generator)}.values())
 
 
-def run(model: nn.Module, inputs: Any, device: torch.device) -> None:
-    """Call the model: a mapping as keyword arguments, a tuple or list as positional ones."""
+def run(model: nn.Module, inputs: Any, device: torch.device) -> Any:
+    """Call the model, a mapping as keyword arguments, a tuple or list as positional ones, and return its output."""
     moved = _move(inputs, device)
     if isinstance(moved, Mapping):
-        model(**moved)
-    elif isinstance(moved, tuple | list):
-        model(*moved)
-    else:
-        model(moved)
-
-
-def run_to_last_linear(model: nn.Module, inputs: Any, device: torch.device) -> tuple[str, nn.Linear, Captured, int]:
-    """Call the model; return the last ``torch.nn.Linear`` that it ran: name, layer, last inputs, number of runs.
-
-    Raises
-    ------
-    ArgumentError
-        If it ran none.
-    """
-    last: tuple[str, nn.Linear, Captured] | None = None
-    runs: Counter[str] = Counter()
-
-    def note(name: str, module: nn.Linear) -> Callable[..., None]:
-        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            nonlocal last
-            runs[name] += 1
-            last = (name, module, Captured(name))  # those of earlier layers need not be kept
-            last[2].append(first_tensor(name, args, kwargs))
-
-        return hook
-
-    handles = [
-        module.register_forward_pre_hook(note(name, module), with_kwargs=True)
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear)
-    ]
-    try:
-        run(model, inputs, device)
-    finally:
-        for handle in handles:
-            handle.remove()
-    if last is None:
-        raise ArgumentError("head: the model ran no torch.nn.Linear; name the layer whose inputs are the features")
-    return *last, runs[last[0]]
+        return model(**moved)
+    return model(*moved) if isinstance(moved, tuple | list) else model(moved)
 
 
 def _move(value: Any, device: torch.device) -> Any:
