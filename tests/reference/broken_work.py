@@ -8,16 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from encollapse.study.execution.trial import Job, Outcome, Tell, now
+from encollapse.study.record import TrialRecord
 
 
 def fine(job: Job, tell: Tell | None = None) -> Outcome:
     """Return a record that says where it was made."""
-    record = {
-        "comparison": None,
-        "seed": job.settings["seed"],
-        "pid": os.getpid(),
-        "threads": os.environ.get("OMP_NUM_THREADS"),
-    }
+    record = TrialRecord(settings={"pid": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS")})
     return Outcome(record, None, [], {}, 0.0, now(), now(), {})
 
 
@@ -49,7 +45,7 @@ def begets(job: Job, tell: Tell | None = None) -> Outcome:
     child.start()
     child.join()
     outcome = fine(job, tell)
-    return replace(outcome, record={**(outcome.record or {}), "exitcode": child.exitcode})
+    return replace(outcome, record=TrialRecord(settings={"exitcode": child.exitcode}))
 
 
 def slow(job: Job, tell: Tell | None = None) -> Outcome:

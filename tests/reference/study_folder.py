@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 
 import encollapse as ec
-from encollapse._internal.json_values import plain
 from encollapse._internal.typing import IntArray
 from encollapse.geometry import ClassGeometry
-from encollapse.study.execution.trial import _prediction, now
+from encollapse.study.execution.trial import now
+from encollapse.study.record import PredictionRecord, TrialRecord
 from encollapse.study.resolve import problem_of
 from encollapse.study.store.arrays import Arrays, to_arrays
 from encollapse.study.store.sqlite import Row, Store
@@ -72,22 +72,22 @@ def _done(trial: Trial, noise: float, counts: IntArray, seed: int) -> tuple[Row,
         bias=bias,
     )
     arrays = to_arrays(solution.geometry, "predicted") | to_arrays(measured, "measured")
-    record = {
-        "dataset": "digits",
-        "settings": {"model": "mlp", "seed": trial.settings["seed"]},
-        "comparison": ec.compare(solution.geometry, measured).to_dict(),
-        "classes": list(range(len(counts))),
-        "counts": counts,
-        "feature_decay": problem.feature_decay,
-        "threshold_c": problem.threshold,
-        "threshold_t": problem.threshold * np.sqrt(len(counts)),
-        "label_mean": problem.mean_codeword,
-        "mean_cosine": measured.mean_cosine(),
-        "loss": solution.loss,
-        "stationarity": 1e-4,
-        "relative_excess": 1e-5,
-        "converged": True,
-        "prediction": _prediction(solution),
-    }
-    row = Row(trial.id, trial.settings, "done", plain(record), None, 1.5, now(), now(), {"encollapse": "0"})
+    record = TrialRecord(
+        dataset="digits",
+        settings={"model": "mlp", "seed": trial.settings["seed"]},
+        comparison=ec.compare(solution.geometry, measured).to_dict(),
+        classes=tuple(range(len(counts))),
+        counts=tuple(counts.tolist()),
+        feature_decay=problem.feature_decay,
+        threshold_c=problem.threshold,
+        threshold_t=problem.threshold * float(np.sqrt(len(counts))),
+        label_mean=tuple(problem.mean_codeword.tolist()),
+        mean_cosine=measured.mean_cosine(),
+        loss=solution.loss,
+        stationarity=1e-4,
+        relative_excess=1e-5,
+        converged=True,
+        prediction=PredictionRecord.of(solution),
+    )
+    row = Row(trial.id, trial.settings, "done", record, None, 1.5, now(), now(), {"encollapse": "0"})
     return row, arrays

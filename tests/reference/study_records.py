@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from encollapse.data.imbalance import rare_classes
+from encollapse.study.record import TrialRecord
 from encollapse.study.store.arrays import load_arrays
 from encollapse.study.store.sqlite import Row, Store
 from encollapse.study.study import Study
@@ -27,12 +28,12 @@ def write_full_folder(path: Path, study: Study, *, counts: tuple[int, ...] = COU
     return store
 
 
-def _fuller(row: Row, number: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _fuller(row: Row, number: int) -> tuple[TrialRecord, list[dict[str, Any]]]:
     assert row.record is not None
     generator = np.random.default_rng(number)
     level = 10.0 ** generator.uniform(-4, -2)
     kind = row.settings.get("train", {}).get("decay", "ufm")
-    record = dict(row.record)
+    record = row.record.to_dict()
     if kind != "ufm" and record["comparison"] is not None:
         record["comparison"] = {
             name: value * 200 if isinstance(value, float) else value for name, value in record["comparison"].items()
@@ -43,7 +44,9 @@ def _fuller(row: Row, number: int) -> tuple[dict[str, Any], list[dict[str, Any]]
     record["test_nc4_agreement"] = 0.97 - level
     record["test_balanced_accuracy"] = 0.91 - level
     record["test_minority_accuracy"] = 0.83 - level if rare_classes(np.array(record["counts"])).any() else None
-    return record, [_look(epoch, final, record) for epoch in range(0, 60 + 10 * (number % 3), 10)]
+    return TrialRecord.from_dict(record), [
+        _look(epoch, final, record) for epoch in range(0, 60 + 10 * (number % 3), 10)
+    ]
 
 
 def _look(epoch: int, final: Mapping[str, float], record: Mapping[str, Any]) -> dict[str, Any]:

@@ -205,3 +205,15 @@ def test_imbalanced_data_have_a_report(tmp_path: Path) -> None:
     write_folder(tmp_path, study, counts=(31, 17, 7, 3, 2))
     rows = read_csv(ec.report.report(tmp_path).parent / "transition.csv")
     assert np.isfinite([float(row["mean_cosine"]) for row in rows if row["kind"] == "predicted"]).all()
+
+
+def test_a_study_of_theory_alone_has_a_report(tmp_path: Path) -> None:
+    lines = 'model = "ufm"\n[[runs]]\nencoding = ["one-hot", "simplex"]\nbias_decay = [0, 0.1, inf]\n'
+    study = study_of(HEAD.replace('"digits"', '{ name = "digits", per_class = 7 }') + lines)
+    results = ec.study.run(study, out=tmp_path, executor="inline", progress=False)
+    errors = [result.comparison_error("gram_error") for result in results.done]
+    assert all(error is not None and error < 1e-12 for error in errors)  # nothing that a figure of errors would show
+    page = ec.report.report(results)
+    assert page.exists()
+    assert not (page.parent / "errors.csv").exists()
+    assert (page.parent / "scatter.csv").exists()

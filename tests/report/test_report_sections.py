@@ -12,7 +12,7 @@ import pytest
 
 import encollapse as ec
 from encollapse.errors import ArgumentError
-from encollapse.report import figures, readings
+from encollapse.report import figures
 from encollapse.report.charts import Heat, Points
 from encollapse.report.families import families
 from encollapse.report.figures import error_maps, weight_decay_dots
@@ -75,7 +75,7 @@ def test_metrics_and_decisions_are_those_of_the_records(folder: Path) -> None:
         rows = read_csv(folder / "report" / f"{name}.csv")
         for quantity in quantities:
             shown = sorted(float(row["value"]) for row in rows if row["quantity"] == quantity)
-            held = [readings.value(r, quantity) or 0.0 for r in results.values()]
+            held = [r.record.value(quantity) or 0.0 for r in results.values()]
             assert shown == sorted(held)
 
 
@@ -119,7 +119,7 @@ def test_classes_that_change_places_with_the_seed_are_compared_by_their_size(fol
     (first, *_) = families(ec.study.open(folder).done)
     one, other = first.at(0.0)[:2]
     turned = [4, 2, 0, 1, 3]  # the same trial with its classes renamed
-    record = {**one.record, "counts": [COUNTS[k] for k in turned]}
+    record = replace(one.record, counts=tuple(COUNTS[k] for k in turned))
     row = replace(other.row, record=record)
     again = Renamed(other.trial, row, other.arrays_path, other.history_path, one, turned)
     (alone,) = figures.imbalance(families([one]))

@@ -46,8 +46,8 @@ def test_processes_have_one_thread_and_leave_with_the_iterator(monkeypatch: pyte
     running = run(trials(4), "process", 1, fine)
     _, first = next(running)
     assert first.record is not None
-    assert first.record["pid"] != os.getpid()
-    assert first.record["threads"] == "1"
+    assert first.record.settings["pid"] != os.getpid()
+    assert first.record.settings["threads"] == "1"
     running.close()
     assert "OMP_NUM_THREADS" not in os.environ
     deadline = time.monotonic() + 10
@@ -59,7 +59,7 @@ def test_processes_have_one_thread_and_leave_with_the_iterator(monkeypatch: pyte
 def test_a_worker_may_have_processes_of_its_own() -> None:
     ((_, ended),) = run(trials(1), "process", 1, begets)
     assert ended.record is not None
-    assert ended.record["exitcode"] == 0
+    assert ended.record.settings["exitcode"] == 0
 
 
 def test_any_executor_of_concurrent_futures_will_do(monkeypatch: pytest.MonkeyPatch) -> None:

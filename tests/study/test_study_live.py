@@ -10,6 +10,7 @@ from encollapse.study.execution import display as live
 from encollapse.study.execution.display import ProgressDisplay
 from encollapse.study.execution.trial import Outcome, lost
 from encollapse.study.labels import labels_of
+from encollapse.study.record import TrialRecord
 from encollapse.study.trials import Trial
 from reference.study_folder import study_of
 
@@ -18,7 +19,7 @@ TRIALS = study_of().trials[:5]
 
 def outcome(error: float | None, *, stationarity: float | None = 1e-4, converged: bool = True) -> Outcome:
     comparison = None if error is None else {"gram_error": error}
-    record = {"comparison": comparison, "stationarity": stationarity, "converged": converged}
+    record = TrialRecord(comparison=comparison, stationarity=stationarity, converged=converged)
     return Outcome(record, None, [], {}, 2.5, "", "", {})
 
 

@@ -4,6 +4,7 @@ import math
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import encollapse as ec
 from encollapse.errors import ArgumentError, EncollapseError, FileFormatError
 from encollapse.geometry import ClassGeometry
+from encollapse.study.record import CertificateRecord, PredictionRecord, TrialRecord
 from encollapse.study.store.arrays import load_arrays, load_geometries, save_arrays, to_arrays
 from encollapse.study.store.sqlite import Row, Store
 from reference.study_folder import failed, study_of, write_folder
@@ -69,11 +71,42 @@ def test_rows_come_back_with_infinity_and_absent_values(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.create()
     trial = next(t for t in study_of().trials if math.isinf(t.settings["bias_decay"]))
-    row = Row(trial.id, trial.settings, "done", {"x": math.nan, "y": [1, 2.5]}, None, 2.0, "a", "b", {"numpy": "1"})
+    record = TrialRecord(
+        classes=("inf", "b"),
+        counts=(3, 5),
+        loss=math.nan,
+        collapse={"nc1_pinv": math.inf, "cdnv": None},
+        prediction=PredictionRecord(
+            "SOLVED", "m", 0.5, None, math.inf, CertificateRecord("none", None, -math.inf, False)
+        ),
+    )
+    row = Row(trial.id, trial.settings, "done", record, None, 2.0, "a", "b", {"numpy": "1"})
     store.keep(row)
     again = store.rows()[trial.id]
     assert again.settings == trial.settings
-    assert again.record == {"x": None, "y": [1, 2.5]}
+    assert again.record == replace(record, loss=None)
+    assert record.value("nc1_pinv") is None
+
+
+def test_records_of_other_releases_are_read() -> None:
+    record = TrialRecord.from_dict(
+        {"loss": 0.25, "collapse": {"cdnv": "inf"}, "what it is": 3, "prediction": {"loss": 1}}
+    )
+    assert record.value("loss") == 0.25
+    assert record.collapse["cdnv"] == math.inf
+    assert (record.comparison, record.counts, record.value("gram_error")) == (None, (), None)
+    assert record.prediction is not None
+    assert (record.prediction.loss, record.prediction.certificate.holds) == (1, False)
+    assert record == TrialRecord.from_dict(record.to_dict())
+
+
+def test_what_is_stored_of_a_trial_is_read_back_whole(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.create()
+    (trial, *_) = study_of().trials
+    row = Row(trial.id, trial.settings, "failed", None, "no", 2.0, "a", "b", {"numpy": "1"})
+    store.keep(row)
+    again = store.rows()[trial.id]
     assert (again.seconds, again.started, again.finished, again.versions) == (2.0, "a", "b", {"numpy": "1"})
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from encollapse._internal.format import number_label, short
-from encollapse.report import readings
 from encollapse.report.families import Family
 from encollapse.report.figures.choice import common_decays
 from encollapse.report.tables import Cell, Group, Table
@@ -32,7 +31,7 @@ _DECAYS = 3
 def collapse_table(members: Sequence[Family]) -> Table | None:
     """Means over seeds with their standard deviation; None where the records hold no metrics."""
     trials = [result for family in members for result in family.trials]
-    known = [c for c in _COLUMNS if any(readings.value(result, c[0]) is not None for result in trials)]
+    known = [c for c in _COLUMNS if any(result.record.value(c[0]) is not None for result in trials)]
     if not any(name == "nc1_trace_ratio" for name, *_ in known):
         return None
     decays = common_decays(members, _DECAYS)
@@ -51,7 +50,7 @@ def collapse_table(members: Sequence[Family]) -> Table | None:
 
 
 def _cell(trials: Sequence[TrialResult], name: str) -> str:
-    values = [v for result in trials if (v := readings.value(result, name)) is not None]
+    values = [v for result in trials if (v := result.record.value(name)) is not None]
     if not values:
         return "–"
     if name in _SHARES:

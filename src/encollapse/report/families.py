@@ -14,7 +14,6 @@ from encollapse._internal.format import number_label
 from encollapse._internal.typing import IntArray
 from encollapse.data.imbalance import rare_classes
 from encollapse.errors import UnsupportedError
-from encollapse.report.readings import decay_kind
 from encollapse.study.labels import dataset_label, encoding_label, model_label
 from encollapse.study.resolve import problem_of
 from encollapse.study.results import TrialResult
@@ -55,7 +54,7 @@ class Family:
     @property
     def label_mean_norm(self) -> float:
         """Norm of the mean codeword ``|ē|``."""
-        return float(np.linalg.norm(self.trials[0].record["label_mean"]))
+        return float(np.linalg.norm(self.trials[0].record.label_mean))
 
     @property
     def counts(self) -> IntArray:
@@ -78,7 +77,7 @@ class Family:
         A network under plain or decoupled weight decay does not minimize it, so it has none either.
         """
         first = self.trials[0]
-        if decay_kind(first) != "ufm":
+        if first.decay != "ufm":
             return None
         try:
             return problem_of(first.settings, self.counts)
@@ -106,7 +105,7 @@ class Family:
 
 def counts_of(result: TrialResult) -> IntArray:
     """Samples of each class, shape (K,); trials of one family may differ in their order."""
-    return np.array(result.record["counts"], dtype=np.int64)
+    return np.array(result.record.counts, dtype=np.int64)
 
 
 def families(results: Iterable[TrialResult]) -> list[Family]:

@@ -109,8 +109,8 @@ def _facts(results: Results) -> list[str]:
     done = results.done
     facts = [results.study.name]
     if done:
-        names = list(dict.fromkeys(str(result.record["dataset"]) for result in done))
-        sizes = list(dict.fromkeys(sum(result.record["counts"]) for result in done))
+        names = list(dict.fromkeys(result.record.dataset for result in done))
+        sizes = list(dict.fromkeys(sum(result.record.counts) for result in done))
         facts.append(f"{', '.join(names)}: {' and '.join(map(str, sizes))} samples")
         facts.append(f"{sum(result.row.seconds for result in done) / 60:.1f} min of training")
     finished = max(result.row.finished for result in results.trials)

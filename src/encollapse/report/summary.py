@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from encollapse._internal.format import bias_decay_is, count, fixed, number_label, percent, power, unbroken
+from encollapse._internal.json_values import finite
 from encollapse.report.families import Family
 from encollapse.report.varied_settings import varied
 from encollapse.study.results import Results, TrialResult
@@ -66,8 +67,9 @@ def _path_sentence(members: Sequence[Family]) -> str:
     if family is None or family.critical is None:
         return ""
     cosines = [
-        (result.record["mean_cosine"], (result.record["prediction"] or {}).get("mean_cosine"), result)
+        (result.record.mean_cosine, result.record.prediction.mean_cosine, result)
         for result in family.trials
+        if result.record.prediction is not None
     ]
     known = [(m, p, r) for m, p, r in cosines if m is not None and p is not None]
     if len(known) < 2:
@@ -99,10 +101,11 @@ def headline(results: Results) -> list[tuple[str, str]]:
 
 
 def _relative_gap(result: TrialResult) -> float | None:
-    prediction = result.record["prediction"]
-    if prediction is None or prediction["certificate"]["kind"] != "duality_gap" or prediction["loss"] == 0:
+    prediction = result.record.prediction
+    if prediction is None or prediction.certificate.kind != "duality_gap" or prediction.loss == 0:
         return None
-    return abs(float(prediction["certificate"]["gap"]) / float(prediction["loss"]))
+    gap = finite(prediction.certificate.gap)
+    return None if gap is None else abs(gap / prediction.loss)
 
 
 def shared_settings(results: Results) -> list[tuple[str, str]]:
@@ -111,11 +114,11 @@ def shared_settings(results: Results) -> list[tuple[str, str]]:
     for result in results.done:
         record = result.record
         values: dict[str, Any] = {
-            "data set": record["dataset"],
-            "class counts": " ".join(map(str, record["counts"])),
-            **record["settings"],
-            "threshold c": record["threshold_c"],
-            "threshold t = c√K": record["threshold_t"],
+            "data set": record.dataset,
+            "class counts": " ".join(map(str, record.counts)),
+            **record.settings,
+            "threshold c": record.threshold_c,
+            "threshold t = c√K": record.threshold_t,
         }
         for name, value in values.items():
             text = in_words(value)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from encollapse._internal.format import number_label, power, short
+from encollapse._internal.json_values import finite
 from encollapse.geometry.comparison import MEANINGS
-from encollapse.report import readings
 from encollapse.report.families import Family
 from encollapse.report.summary import where
 from encollapse.study.results import ERRORS, Results, TrialResult
@@ -83,7 +83,7 @@ def _comparison_row(result: TrialResult, worst: dict[str, TrialResult | None]) -
         Cell(number_label(result.settings["bias_decay"])),
         Cell(str(result.settings["seed"])),
         *(Cell(short(value), worst=result is worst[name] and bool(value)) for name, value in errors),
-        Cell(mark + short(result.record.get("relative_excess"))),
+        Cell(mark + short(result.record.relative_excess)),
         Cell(f"{result.row.seconds:.1f}"),
     )
 
@@ -108,20 +108,23 @@ def certificate_table(members: Sequence[Family]) -> Table | None:
 
 
 def _certificate_group(family: Family) -> Group:
-    predicted = [result for result in reversed(family.trials) if result.record["prediction"]]
-    by_decay = {float(result.settings["bias_decay"]): result.record["prediction"] for result in predicted}
+    by_decay = {
+        float(result.settings["bias_decay"]): result.record.prediction
+        for result in reversed(family.trials)
+        if result.record.prediction is not None
+    }
     rows = []
     for decay in sorted(by_decay):
         prediction = by_decay[decay]
-        certificate = prediction["certificate"]
+        certificate = prediction.certificate
         texts = (
             number_label(decay),
-            _exact(prediction["loss"]),
-            _exact(certificate["lower_bound"]),
-            short(readings.number(certificate["gap"])),
-            certificate["kind"].replace("_", " "),
-            "holds" if certificate["holds"] else "does not hold",
-            _critical(prediction["critical_bias_decay"]),
+            _exact(prediction.loss),
+            _exact(certificate.lower_bound),
+            short(finite(certificate.gap)),
+            certificate.kind.replace("_", " "),
+            "holds" if certificate.holds else "does not hold",
+            number_label(prediction.critical_bias_decay),
         )
         rows.append(tuple(Cell(text) for text in texts))
     return Group(family.label, tuple(rows))
@@ -145,13 +148,9 @@ def time_table(members: Sequence[Family]) -> Table:
     return Table(columns, (Group("", tuple(rows)),), caption)
 
 
-def _exact(value: float | str | None) -> str:
+def _exact(value: float | None) -> str:
     """Eight digits; a dash where there is no number."""
-    return f"{value:#.8g}" if isinstance(value, int | float) else "–"
-
-
-def _critical(value: float | str | None) -> str:
-    return number_label(None if value is None else float(value))
+    return f"{value:#.8g}" if finite(value) is not None else "–"
 
 
 def error_meanings() -> list[tuple[str, str]]:

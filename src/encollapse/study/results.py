@@ -13,8 +13,9 @@ from encollapse._internal.json_values import revived
 from encollapse.errors import ArgumentError, ArgumentTypeError, MissingDependencyError
 from encollapse.geometry import ClassGeometry
 from encollapse.geometry.comparison import MEANINGS
-from encollapse.study.execution.trial import reason_of, stopped_early
+from encollapse.study.execution.trial import reason_of
 from encollapse.study.labels import dataset_label, encoding_label, model_label
+from encollapse.study.record import TrialRecord
 from encollapse.study.store.arrays import Arrays, load_arrays, load_geometries, load_history
 from encollapse.study.store.sqlite import Row, Store
 from encollapse.study.study import Study
@@ -71,13 +72,18 @@ class TrialResult:
         return self.trial.label
 
     @property
+    def decay(self) -> str:
+        """What the training regularized: ``"ufm"`` (the features explicitly), ``"plain"`` or ``"decoupled"``."""
+        return str(self.settings.get("train", {}).get("decay", "ufm"))
+
+    @property
     def done(self) -> bool:
         """Whether the trial ended with a record."""
         return self.row.status == "done"
 
     @property
-    def record(self) -> Mapping[str, Any]:
-        """What was found, as plain values.
+    def record(self) -> TrialRecord:
+        """What was found.
 
         Raises
         ------
@@ -101,11 +107,11 @@ class TrialResult:
     @property
     def stopped_early(self) -> bool:
         """Whether the training ended before its objective was stationary: then errors are not only the theory's."""
-        return self.done and stopped_early(self.record)
+        return self.done and self.record.stopped_early
 
     def comparison_error(self, name: str) -> float | None:
         """One error of the comparison by name; None where it was not defined."""
-        value = (self.record["comparison"] or {}).get(name)
+        value = (self.record.comparison or {}).get(name)
         return None if value is None else float(value)
 
     def geometries(self) -> tuple[ClassGeometry | None, ClassGeometry]:
@@ -248,21 +254,19 @@ def _trial_row(result: TrialResult) -> dict[str, Any]:
     }
     if not result.done:
         return values
-    record = result.record
-    prediction = record["prediction"] or {}
-    certificate = prediction.get("certificate", {})
-    values |= {name: revived(record.get(name)) for name in _OF_RECORD}
+    record, prediction = result.record, result.record.prediction
+    certificate = None if prediction is None else prediction.certificate
+    values |= {name: getattr(record, name) for name in _OF_RECORD}
     values |= {name: result.comparison_error(name) for name in MEANINGS}
     values |= {
-        "critical_bias_decay": revived(prediction.get("critical_bias_decay")),
-        "mean_cosine_predicted": prediction.get("mean_cosine"),
-        "mean_cosine_measured": record["mean_cosine"],
-        "certificate_kind": certificate.get("kind"),
-        "certificate_gap": revived(certificate.get("gap")),
-        "certificate_holds": certificate.get("holds"),
+        "critical_bias_decay": None if prediction is None else prediction.critical_bias_decay,
+        "mean_cosine_predicted": None if prediction is None else prediction.mean_cosine,
+        "mean_cosine_measured": record.mean_cosine,
+        "certificate_kind": None if certificate is None else certificate.kind,
+        "certificate_gap": None if certificate is None else certificate.gap,
+        "certificate_holds": None if certificate is None else certificate.holds,
     }
-    collapse = record.get("collapse", {})
-    return values | {name: revived(value) for name, value in collapse.items() if name not in _NO_METRIC}
+    return values | {name: value for name, value in record.collapse.items() if name not in _NO_METRIC}
 
 
 def _history_rows(results: Iterable[TrialResult]) -> list[dict[str, Any]]:

@@ -122,7 +122,7 @@ def results_record(results: Results) -> dict[str, Any]:
     trials = [
         {"id": r.id, "label": names[r.id], "status": r.row.status, "seconds": r.row.seconds}
         | (
-            {"converged": r.record["converged"]} | {name: r.comparison_error(name) for name in ERRORS}
+            {"converged": r.record.converged} | {name: r.comparison_error(name) for name in ERRORS}
             if r.done
             else {"error": r.error}
         )

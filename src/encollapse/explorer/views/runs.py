@@ -91,10 +91,10 @@ class RunsFolder:
             "family": family,
             "seed": settings.get("seed"),
             "bias_decay": float(settings["bias_decay"]),
-            "cosine": record.get("mean_cosine"),
+            "cosine": record.mean_cosine,
             "bias": self._bias_norm(result),
-            "gram_error": (record.get("comparison") or {}).get("gram_error"),
-            "converged": record.get("converged"),
+            "gram_error": record.value("gram_error"),
+            "converged": record.converged,
             "address": self.address_of(result),
         }
 
@@ -134,9 +134,9 @@ class RunsFolder:
             return shared | {"error": found.error or "failed"}
         record = found.record
         return shared | {
-            "record": {name: record.get(name) for name in _FACTS},
+            "record": {name: getattr(record, name) for name in _FACTS},
             "errors": {name: found.comparison_error(name) for name in ERRORS},
-            "classes": [str(name) for name in record.get("classes") or []],
+            "classes": [str(name) for name in record.classes],
             "history": self._history(found),
             "frames": self._frames(found),
             "address": self.address_of(found),
@@ -170,7 +170,7 @@ class RunsFolder:
             return []
         if "class_means" not in kept:
             return []
-        counts = np.asarray(found.record["counts"], dtype=np.float64)
+        counts = np.asarray(found.record.counts, dtype=np.float64)
         pictures: list[dict[str, Any]] = []
         last: FloatArray | None = None
         # From the end backwards: the last frame is the tidy one, which the earlier ones are turned to.
@@ -193,8 +193,8 @@ class RunsFolder:
     def address_of(self, result: TrialResult) -> dict[str, str] | None:
         """The controls that state a trial's problem; None where the page has none for it, or the theory no method."""
         settings, record = result.settings, result.record
-        counts = list(record.get("counts") or [])
-        if not counts or "feature_decay" not in record or record.get("prediction") is None:
+        counts = record.counts
+        if not counts or record.feature_decay is None or record.prediction is None:
             return None
         encoding = self._encoding(settings["encoding"])
         if encoding is None:
@@ -202,7 +202,7 @@ class RunsFolder:
         values = {
             **encoding,
             "weight_decay": repr(float(settings["weight_decay"])),
-            "feature_decay": repr(float(record["feature_decay"])),
+            "feature_decay": repr(float(record.feature_decay)),
             "bias_decay": repr(float(settings["bias_decay"])),
             "features": str(settings.get("features", "linear")),
             "loss": str(settings.get("train", {}).get("loss", "mse")),

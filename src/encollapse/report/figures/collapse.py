@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from encollapse.report import readings
 from encollapse.report.charts import Chart, Drawing, Scale, drawing
 from encollapse.report.families import Family
 from encollapse.report.figures.dots import dot_panel
@@ -25,9 +24,7 @@ QUANTITIES = (
 
 def collapse_dots(members: Sequence[Family]) -> list[Drawing]:
     """Collapse metrics of every encoding; none where the records hold no metrics."""
-    shown = [
-        family for family in members if any(readings.metric(r, QUANTITIES[0][0]) is not None for r in family.trials)
-    ]
+    shown = [family for family in members if any(r.record.value(QUANTITIES[0][0]) is not None for r in family.trials)]
     return [drawing(_chart(sheet)) for sheet in row_sheets(shown)] if shown else []
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from encollapse.geometry.comparison import MEANINGS
-from encollapse.report import readings
 from encollapse.report.charts import Chart, Drawing, Key, Panel, Scale, drawing
 from encollapse.report.families import Family
 from encollapse.report.figures.dots import Dot, dot_panel, height, shifts
@@ -39,7 +38,7 @@ _NAMES = {
 def weight_decay_dots(members: Sequence[Family]) -> list[Drawing]:
     """Distance of each compared quantity from its prediction, by the kind of decay; none where one kind was used."""
     trials = [result for family in members for result in family.trials]
-    if len({readings.decay_kind(result) for result in trials}) < 2:
+    if len({result.decay for result in trials}) < 2:
         return []
     groups: dict[str, list[TrialResult]] = {}
     for result in trials:
@@ -51,7 +50,7 @@ def weight_decay_dots(members: Sequence[Family]) -> list[Drawing]:
 def _title(result: TrialResult, trials: Sequence[TrialResult]) -> str:
     """What tells panels apart: data set, model, features and encoding, as far as they vary."""
     reads: tuple[Callable[[TrialResult], str], ...] = (
-        lambda r: str(r.record["dataset"]),
+        lambda r: r.record.dataset,
         lambda r: str(r.settings["model"]),
         lambda r: f"{r.settings['features']} features",
         lambda r: encoding_label(r.settings),
@@ -61,7 +60,7 @@ def _title(result: TrialResult, trials: Sequence[TrialResult]) -> str:
 
 def _chart(groups: Sequence[tuple[str, list[TrialResult]]], page: int, pages: int) -> Chart:
     rows: list[dict[str, Any]] = []
-    kinds = [kind for kind in KINDS if any(readings.decay_kind(r) == kind for _, g in groups for r in g)]
+    kinds = [kind for kind in KINDS if any(r.decay == kind for _, g in groups for r in g)]
     panels = [_panel(title, trials, kinds, rows) for title, trials in groups]
     caption = (
         "Distance of trained networks from their prediction, by where the weight decay acts: on features and last "
@@ -88,7 +87,7 @@ def _panel(title: str, trials: Sequence[TrialResult], kinds: Sequence[str], rows
     dots = []
     for row, name in enumerate(MEANINGS):
         for kind, shift in zip(kinds, shifts(len(kinds)), strict=True):
-            own = [result for result in trials if readings.decay_kind(result) == kind]
+            own = [result for result in trials if result.decay == kind]
             rows += [
                 {
                     "panel": title,
@@ -97,12 +96,12 @@ def _panel(title: str, trials: Sequence[TrialResult], kinds: Sequence[str], rows
                     "trial": result.id,
                     "bias_decay": result.settings["bias_decay"],
                     "seed": result.settings["seed"],
-                    "value": readings.error(result, name),
+                    "value": result.record.value(name),
                 }
                 for result in own
             ]
             # The error of a bias that does not exist is exactly 0.
-            value = spread([r for r in own if readings.error(r, name)], lambda r: readings.error(r, name))  # noqa: B023
+            value = spread([r for r in own if r.record.value(name)], lambda r: r.record.value(name))  # noqa: B023
             if value is not None:
                 label, color = KINDS[kind]
                 dots.append(Dot(row, value, color, MARKERS[list(KINDS).index(kind)], label, True, shift))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from encollapse.report import readings
 from encollapse.report.charts import Chart, Drawing, Panel, Scale, drawing
 from encollapse.report.families import Family
 from encollapse.report.figures.dots import dot_panel
@@ -23,7 +22,7 @@ _QUANTITIES = (
 
 def decision_dots(members: Sequence[Family]) -> list[Drawing]:
     """Accuracy and NC4 of every encoding, of those that the records hold; none where they hold none."""
-    known = [q for q in _QUANTITIES if any(readings.value(r, q[0]) is not None for f in members for r in f.trials)]
+    known = [q for q in _QUANTITIES if any(r.record.value(q[0]) is not None for f in members for r in f.trials)]
     return [drawing(_chart(sheet, known)) for sheet in row_sheets(members)] if known else []
 
 

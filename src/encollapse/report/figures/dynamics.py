@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from encollapse._internal.format import metric_name, number_label
+from encollapse._internal.json_values import finite
 from encollapse._internal.typing import FloatArray
-from encollapse.report import readings
 from encollapse.report.charts import Band, Chart, Drawing, Key, Line, Mark, Panel, Rule, Scale, drawing
 from encollapse.report.families import Family, by_panel
 from encollapse.report.figures.choice import chosen_decays, common_decays
@@ -149,7 +149,7 @@ def _names(runs: Sequence[_Run]) -> list[str]:
         for run in runs
         for row in run.rows
         for key, value in row.items()
-        if key not in _LEFT_OUT and not key.startswith("loss_") and readings.number(value) is not None
+        if key not in _LEFT_OUT and not key.startswith("loss_") and finite(value) is not None
     )
     if any(_minimum(run.result) for run in runs):
         found = {EXCESS: None} | {key: None for key in found if key != "loss"}
@@ -157,8 +157,8 @@ def _names(runs: Sequence[_Run]) -> list[str]:
 
 
 def _minimum(result: TrialResult) -> float | None:
-    known = result.record.get("prediction_kind", "minimum") == "minimum"
-    return readings.number((result.record.get("prediction") or {}).get("loss")) if known else None
+    prediction = result.record.prediction
+    return None if prediction is None or result.record.prediction_kind != "minimum" else finite(prediction.loss)
 
 
 def _reader(result: TrialResult, name: str) -> Callable[[Any], float | None]:
@@ -166,8 +166,8 @@ def _reader(result: TrialResult, name: str) -> Callable[[Any], float | None]:
 
     def read(row: Any) -> float | None:
         if name != EXCESS:
-            return readings.number(row.get(name))
-        loss = readings.number(row.get("loss"))
+            return finite(row.get(name))
+        loss = finite(row.get("loss"))
         return None if loss is None or not minimum else loss / minimum - 1
 
     return read
@@ -175,13 +175,13 @@ def _reader(result: TrialResult, name: str) -> Callable[[Any], float | None]:
 
 def _series(run: _Run, name: str) -> list[tuple[float, float]]:
     read = _reader(run.result, name)
-    found = [(readings.number(row.get("epoch")), read(row)) for row in run.rows]
+    found = [(finite(row.get("epoch")), read(row)) for row in run.rows]
     return [(epoch, value) for epoch, value in found if epoch is not None and value is not None]
 
 
 def _scale(runs: Sequence[_Run]) -> Scale:
     """Passes: logarithmic where half of the looks fall into the first seventh of the training."""
-    epochs = sorted(readings.number(row.get("epoch")) or 0.0 for run in runs for row in run.rows)
+    epochs = sorted(finite(row.get("epoch")) or 0.0 for run in runs for row in run.rows)
     positive = [epoch for epoch in epochs if epoch > 0]
     if positive and epochs[len(epochs) // 2] < epochs[-1] / 7 and epochs[-1] > _WIDE * positive[0]:
         return Scale("passes over the data", "log", limits=(positive[0] / 2, epochs[-1] * 1.05))
@@ -216,7 +216,7 @@ def _curve(line: _Line, name: str, epochs: Scale, values: list[FloatArray]) -> l
 
 
 def _floor(runs: Sequence[_Run], lowest: float, told: list[str]) -> list[Mark]:
-    floors = [floor for run in runs if (floor := readings.metric(run.result, "floor"))]
+    floors = [floor for run in runs if (floor := run.result.record.value("floor"))]
     if not floors:
         return []
     if max(floors) > _FLOOR * lowest:

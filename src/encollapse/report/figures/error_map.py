@@ -10,7 +10,6 @@ import numpy as np
 
 from encollapse._internal.format import short
 from encollapse.errors import ArgumentError
-from encollapse.report import readings
 from encollapse.report.charts import Chart, Drawing, Heat, Panel, Scale, drawing
 from encollapse.report.figures.series import page_name, page_note, parts
 from encollapse.report.varied_settings import SEED, Parameter, varied
@@ -37,7 +36,7 @@ def error_maps(trials: Sequence[TrialResult], axes: tuple[str, str] | None = Non
     ArgumentError
         If an axis is not a parameter that the study varies.
     """
-    known = [result for result in trials if readings.error(result, _ERROR)]
+    known = [result for result in trials if result.record.value(_ERROR)]
     parameters = [p for p in varied(result.settings for result in known) if p.key != SEED]
     chosen = _chosen(parameters, axes)
     if chosen is None:
@@ -50,7 +49,7 @@ def error_maps(trials: Sequence[TrialResult], axes: tuple[str, str] | None = Non
     per_page = 1 if len(across.values) > 8 else 3 if len(across.values) <= 5 and len(groups) not in (2, 4) else 2
     rows_of_panels = max(1, min(4, 24 // len(down.values)))
     pages = parts(list(groups.items()), per_page * rows_of_panels)
-    errors = [readings.error(result, _ERROR) or 1.0 for result in known]
+    errors = [result.record.value(_ERROR) or 1.0 for result in known]
     # Whole decades, so that the color bar has ticks.
     limits = (10.0 ** math.floor(math.log10(min(errors))), 10.0 ** math.ceil(math.log10(max(errors))))
     return [
@@ -92,7 +91,7 @@ def _chart(
         values = np.full((len(down.values), len(across.values)), np.nan)
         for result in trials:
             cell = (down.values.index(down.of(result.settings)), across.values.index(across.of(result.settings)))
-            values[cell] = np.nanmax([values[cell], readings.error(result, _ERROR) or np.nan])
+            values[cell] = np.nanmax([values[cell], result.record.value(_ERROR) or np.nan])
             rows.append(
                 {
                     "panel": title,
@@ -100,7 +99,7 @@ def _chart(
                     across.key: across.of(result.settings),
                     "trial": result.id,
                     "seed": result.settings["seed"],
-                    _ERROR: readings.error(result, _ERROR),
+                    _ERROR: result.record.value(_ERROR),
                 }
             )
         texts = [[_cell(value) for value in line] for line in values.tolist()]

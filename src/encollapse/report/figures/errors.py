@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from encollapse._internal.format import number_label
-from encollapse.report import readings
 from encollapse.report.charts import Chart, Drawing, Key, Panel, Points, Scale, drawing
 from encollapse.report.families import Family
 from encollapse.report.figures.series import page_name, page_note, parts
 from encollapse.report.style import BLUE, VERMILLION
+from encollapse.study.results import TrialResult
 
 NAME = "errors"
 
@@ -24,10 +24,15 @@ _SHOWN = (
 
 def error_overview(members: Sequence[Family]) -> list[Drawing]:
     """Gram and bias errors of every trained network on a logarithmic axis; none if there are none."""
-    # An error of exactly 0 is that of a bias which does not exist; a logarithmic axis has no place for it.
-    shown = [f for f in members if any(readings.error(r, n) for r in f.trials for n, *_ in _SHOWN)]
+    shown = [f for f in members if any(_drawn(r, name) is not None for r in f.trials for name, *_ in _SHOWN)]
     pages = parts(shown, _ROWS)
     return [drawing(_chart(page, number, len(pages))) for number, page in enumerate(pages)]
+
+
+def _drawn(result: TrialResult, name: str) -> float | None:
+    """An error that is no rounding: one of exactly 0 is that of a bias which does not exist."""
+    value = result.record.value(name)
+    return value if value is not None and value > _ROUNDING else None
 
 
 def _chart(members: Sequence[Family], page: int, pages: int) -> Chart:
@@ -39,7 +44,7 @@ def _chart(members: Sequence[Family], page: int, pages: int) -> Chart:
             (place, result, value)
             for place, family in enumerate(members)
             for result in family.trials
-            if (value := readings.error(result, name)) and value > _ROUNDING
+            if (value := _drawn(result, name)) is not None
         ]
         rows += [
             {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from encollapse.report import readings
 from encollapse.report.charts import Chart, Drawing, Scale, drawing
 from encollapse.report.families import Family
 from encollapse.report.figures.dots import dot_panel
@@ -24,7 +23,7 @@ def rare_dots(members: Sequence[Family]) -> list[Drawing]:
     shown = [
         family
         for family in members
-        if any(readings.value(result, _QUANTITIES[0][0]) is not None for result in family.trials)
+        if any(result.record.value(_QUANTITIES[0][0]) is not None for result in family.trials)
     ]
     shown.sort(key=lambda family: family.trials[0].settings.get("threshold", 0.0))  # like beside like
     return [drawing(_chart(sheet)) for sheet in row_sheets(shown)] if shown else []

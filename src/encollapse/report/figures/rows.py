@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from encollapse._internal.format import number_label
-from encollapse.report import readings
 from encollapse.report.charts import Chart, Key, Panel
 from encollapse.report.families import Family
 from encollapse.report.figures.choice import common_decays, others, row_pages
@@ -55,7 +54,7 @@ class RowSheet:
         """Dots of one quantity, times `unit`."""
 
         def read(result: TrialResult) -> float | None:
-            value = readings.value(result, quantity)
+            value = result.record.value(quantity)
             return None if value is None else unit * value
 
         dots = []
@@ -71,7 +70,7 @@ class RowSheet:
                         "bias_decay": decay,
                         "seed": result.settings["seed"],
                         "quantity": quantity,
-                        "value": readings.value(result, quantity),
+                        "value": result.record.value(quantity),
                     }
                     for result in trials
                 )

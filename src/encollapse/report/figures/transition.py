@@ -96,13 +96,12 @@ def _networks(one: Series, rows: list[dict[str, Any]]) -> list[Mark]:
 
 
 def _measured(result: TrialResult) -> float | None:
-    value = result.record["mean_cosine"]
-    return None if value is None else float(value)
+    return result.record.mean_cosine
 
 
 def _shown(result: TrialResult) -> float | None:
     """The measured cosine; where a class has no predicted mean, the angles of what was measured are noise."""
-    prediction = result.record.get("prediction")
-    if prediction is not None and prediction["mean_cosine"] is None:
+    prediction = result.record.prediction
+    if prediction is not None and prediction.mean_cosine is None:
         return None
     return _measured(result)

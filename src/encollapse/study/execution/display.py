@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from encollapse.study.execution.trial import Outcome, reason_of, stopped_early
+from encollapse.study.execution.trial import Outcome, reason_of
 from encollapse.study.trials import Trial
 
 HEARTBEAT_SECONDS = 60.0
@@ -169,10 +169,10 @@ class ProgressDisplay:
         if outcome.record is None:
             self.failed += 1
         else:
-            if stopped_early(outcome.record):
+            if outcome.record.stopped_early:
                 self.restless += 1
                 early = ", not stationary"
-            value = (outcome.record["comparison"] or {}).get(_ERROR)
+            value = outcome.record.value(_ERROR)
             if value is not None and (self.worst is None or value > self.worst[0]):
                 self.worst = (value, label)
         if self._live is not None:

@@ -11,6 +11,7 @@ import numpy as np
 from encollapse.data import Dataset
 from encollapse.encodings import Encoding
 from encollapse.geometry import ClassGeometry, compare
+from encollapse.study.record import TrialRecord
 from encollapse.study.store.arrays import Arrays
 from encollapse.study.trials import THEORY
 from encollapse.ufm import Problem, Solution, solve
@@ -18,13 +19,14 @@ from encollapse.ufm import Problem, Solution, solve
 
 @dataclass(frozen=True, eq=False)
 class TrialOutcome:
-    """The record of a trial, its encoding, what was measured, the prediction if there is one, and further arrays."""
+    """What a trial found: its own part of the record, the encoding, geometries, prediction, history and arrays."""
 
-    record: dict[str, Any]
+    record: TrialRecord
     encoding: Encoding
     measured: ClassGeometry
     predicted: ClassGeometry | None
     prediction: Solution | None
+    history: list[dict[str, Any]] = field(default_factory=list)
     arrays: Arrays = field(default_factory=dict)
 
 
@@ -53,35 +55,24 @@ def minimize(problem: Problem, dataset: Dataset) -> TrialOutcome:
         num_classes=problem.num_classes,
     )
     comparison = compare(solution.geometry, measured.geometry) if solution.unique else None
-    settings = {
-        "weight_decay": problem.weight_decay,
-        "feature_decay": problem.feature_decay,
-        "bias_decay": problem.bias_decay,
-        "model": THEORY,
-        "features": problem.features,
-    }
-    record = {
-        "dataset": dataset.name,
-        "data": dict(dataset.provenance),
-        "encoding": problem.encoding.name,
-        "settings": settings,
-        "status": solution.status.name,
-        "message": solution.status.message,
-        "converged": True,
-        "stationarity": None,
-        "loss": solution.loss,
-        "predicted_loss": solution.loss,
-        "prediction_kind": "minimum",
-        "prediction_note": "The exact minimizer itself, without a network.",
-        "relative_excess": 0.0,
-        "test_accuracy": None,
-        "test_nc4_agreement": None,
-        "test_balanced_accuracy": None,
-        "test_minority_accuracy": None,
-        "seconds": time.perf_counter() - clock,
-        "missing": dict.fromkeys(("stationarity", "test_accuracy", "test_nc4_agreement"), "nothing was trained"),
-        "collapse": measured.to_dict(),
-        "comparison": None if comparison is None else comparison.to_dict(),
-        "history": [],
-    }
+    record = TrialRecord(
+        settings={
+            "weight_decay": problem.weight_decay,
+            "feature_decay": problem.feature_decay,
+            "bias_decay": problem.bias_decay,
+            "model": THEORY,
+            "features": problem.features,
+        },
+        status=solution.status.name,
+        message=solution.status.message,
+        converged=True,
+        loss=solution.loss,
+        predicted_loss=solution.loss,
+        relative_excess=0.0,
+        prediction_note="The exact minimizer itself, without a network.",
+        missing=dict.fromkeys(("stationarity", "test_accuracy", "test_nc4_agreement"), "nothing was trained"),
+        seconds=time.perf_counter() - clock,
+        collapse=measured.to_dict(),
+        comparison=None if comparison is None else comparison.to_dict(),
+    )
     return TrialOutcome(record, problem.encoding, measured.geometry, solution.geometry, solution)

@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -22,13 +22,13 @@ from encollapse.data import Dataset
 from encollapse.encodings import Encoding
 from encollapse.errors import EncollapseError
 from encollapse.study.execution.theory_trial import TrialOutcome, minimize
+from encollapse.study.record import PredictionRecord, TrialRecord
 from encollapse.study.resolve import dataset_of, encoding_of, feature_decay_of, problem_of
 from encollapse.study.spec.file_digests import require_model
 from encollapse.study.spec.train_options import OF_THE_ENGINE
 from encollapse.study.store.arrays import Arrays, frame_arrays, to_arrays
 from encollapse.study.trials import THEORY, Trial
 from encollapse.train.loop.progress import listening
-from encollapse.ufm import Solution
 
 if TYPE_CHECKING:
     from encollapse.train import Run
@@ -44,12 +44,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended: plain values, rows and arrays, or an `error` that is a whole traceback.
+    """How a trial ended: a record, rows and arrays, or an `error` that is a whole traceback.
 
     A trial is `lost` where its worker died without a word; then it is no fault of its settings, as far as known.
     """
 
-    record: dict[str, Any] | None
+    record: TrialRecord | None
     error: str | None
     history: list[dict[str, Any]]
     arrays: Arrays
@@ -62,6 +62,7 @@ class Outcome:
 
 Tell = Callable[[int, int, str], None]
 Work = Callable[[Job, Tell | None], Outcome]
+Findings = tuple[TrialRecord, list[dict[str, Any]], Arrays]
 JobOf = Callable[[Trial], Job]
 
 _PACKAGES = ("encollapse", "numpy", "scipy", "torch", "lightning-fabric", "scikit-learn")
@@ -86,8 +87,7 @@ def execute(job: Job, tell: Tell | None = None) -> Outcome:
         history: list[dict[str, Any]] = []
         try:
             with listening(tell):
-                record, arrays = _resumed(job)
-            history = record.pop("history")
+                record, history, arrays = _resumed(job)
         except Exception:
             record, error = None, traceback.format_exc()
         seconds = time.perf_counter() - clock
@@ -114,11 +114,6 @@ def reason_of(error: str | None) -> str:
     return re.sub(r"^encollapse\.errors\.(\w+: )?", "", lines[-1]) if lines else ""
 
 
-def stopped_early(record: Mapping[str, Any]) -> bool:
-    """Whether the training behind a record ended before its objective was stationary, where that can be said."""
-    return not record["converged"] and record["stationarity"] is not None
-
-
 def now() -> str:
     """Return the time in UTC, to the second, in ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
@@ -136,7 +131,7 @@ def installed_versions() -> dict[str, str]:
     return found | {"platform": platform.platform()}
 
 
-def _resumed(job: Job) -> tuple[dict[str, Any], Arrays]:
+def _resumed(job: Job) -> Findings:
     """Go on from the job's checkpoint; where that is of no use, start afresh, and where all fails, leave none."""
     state = None if job.checkpoint is None else Path(job.checkpoint)
     had_state = state is not None and state.exists()
@@ -154,7 +149,7 @@ def _resumed(job: Job) -> tuple[dict[str, Any], Arrays]:
         raise
 
 
-def _found(job: Job) -> tuple[dict[str, Any], Arrays]:
+def _found(job: Job) -> Findings:
     settings = job.settings
     dataset = dataset_of(settings)
     if settings["model"] == THEORY:
@@ -163,20 +158,24 @@ def _found(job: Job) -> tuple[dict[str, Any], Arrays]:
         found = _train(job, dataset)
     prediction = found.prediction
     problem = None if prediction is None else prediction.problem
-    record = found.record | {
-        "classes": dataset.classes,
-        "counts": dataset.counts,
-        "feature_decay": None if problem is None else problem.feature_decay,
-        "threshold_c": None if problem is None else problem.threshold,
-        "threshold_t": None if problem is None else problem.threshold * math.sqrt(problem.num_classes),
-        "label_mean": found.encoding.mean(dataset.counts / dataset.counts.sum()),
-        "mean_cosine": found.measured.mean_cosine(),
-        "prediction": None if prediction is None else _prediction(prediction),
-    }
+    record = replace(
+        found.record,
+        dataset=dataset.name,
+        data=dict(dataset.provenance),
+        encoding=found.encoding.name,
+        classes=tuple(plain(dataset.classes)),
+        counts=tuple(dataset.counts.tolist()),
+        feature_decay=None if problem is None else problem.feature_decay,
+        threshold_c=None if problem is None else problem.threshold,
+        threshold_t=None if problem is None else problem.threshold * math.sqrt(problem.num_classes),
+        label_mean=tuple(found.encoding.mean(dataset.counts / dataset.counts.sum()).tolist()),
+        mean_cosine=found.measured.mean_cosine(),
+        prediction=None if prediction is None else PredictionRecord.of(prediction),
+    )
     arrays = to_arrays(found.measured, "measured") | found.arrays
     if found.predicted is not None:
         arrays |= to_arrays(found.predicted, "predicted")
-    return plain(record), arrays
+    return record, plain(found.history), arrays
 
 
 def _train(job: Job, dataset: Dataset) -> TrialOutcome:
@@ -203,12 +202,18 @@ def _train(job: Job, dataset: Dataset) -> TrialOutcome:
         **optional,
         **settings.get("train", {}),
     )
-    record = run.to_dict() | {"converged": run.converged}
-    record["settings"] = {k: v for k, v in record["settings"].items() if k not in OF_THE_ENGINE}
+    values = run.to_dict() | {"converged": run.converged}
+    values["settings"] = {k: v for k, v in values["settings"].items() if k not in OF_THE_ENGINE}
     if "convention" in measure:
-        record["collapse"] = _collapse(run, dataset, encoding, measure["convention"])
+        values["collapse"] = _collapse(run, dataset, encoding, measure["convention"])
     return TrialOutcome(
-        record, encoding, run.collapse.geometry, run.predicted, run.prediction, frame_arrays(run.frames)
+        TrialRecord.from_dict(values),
+        encoding,
+        run.collapse.geometry,
+        run.predicted,
+        run.prediction,
+        values["history"],
+        frame_arrays(run.frames),
     )
 
 
@@ -236,20 +241,3 @@ def _collapse(run: Run, dataset: Dataset, encoding: Encoding, convention: str) -
 
 _OF_MEASURE = {"every": "history_every", "frames": "keep_frames"}
 """Options of the training that the table `measure` gives."""
-
-
-def _prediction(solution: Solution) -> dict[str, Any]:
-    certificate = solution.certificate
-    return {
-        "status": solution.status.name,
-        "message": solution.status.message,
-        "loss": solution.loss,
-        "mean_cosine": solution.geometry.mean_cosine(),
-        "critical_bias_decay": solution.problem.critical_bias_decay(),
-        "certificate": {
-            "kind": certificate.kind,
-            "gap": certificate.gap,
-            "lower_bound": certificate.lower_bound,
-            "holds": certificate.holds,
-        },
-    }

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 
 from encollapse._internal.json_values import plain
 from encollapse.errors import ArgumentError, EncollapseError, FileFormatError
+from encollapse.study.record import TrialRecord
 from encollapse.study.store.arrays import Arrays, save_arrays, save_history
 from encollapse.study.trials import canonical_json, parse_settings
 
@@ -47,7 +48,7 @@ class Row:
     id: str
     settings: Mapping[str, Any]
     status: str
-    record: Mapping[str, Any] | None
+    record: TrialRecord | None
     error: str | None
     seconds: float
     started: str
@@ -194,7 +195,7 @@ class Store:
             row.id,
             canonical_json(row.settings),
             row.status,
-            None if row.record is None else canonical_json(row.record),
+            None if row.record is None else canonical_json(row.record.to_dict()),
             row.error,
             row.seconds,
             row.started,
@@ -284,7 +285,7 @@ def _row(values: tuple[Any, ...]) -> Row:
         trial_id,
         parse_settings(settings),
         status,
-        None if record is None else json.loads(record),
+        None if record is None else TrialRecord.from_dict(json.loads(record)),
         error,
         seconds,
         started,
