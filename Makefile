@@ -4,11 +4,12 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test docs lint system clean
+.PHONY: help demo test fuzz docs lint system clean
 
 help:
 	@echo "make demo   install, train the built-in study, write the report"
 	@echo "make test   install, run every check that CI runs except the documentation"
+	@echo "make fuzz   property tests with examples that nobody has tried, for FUZZ_SECONDS=300"
 	@echo "make docs   install, build the documentation with warnings as errors"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -44,6 +45,18 @@ system:
 test: lint system
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --cov --cov-report=term
 	@test ! -d artifacts/explorer || echo "screenshots of the explorer: artifacts/explorer"
+
+# New examples until time is up or one fails. `make fuzz SEED=...` begins with the round of that seed.
+FUZZ_SECONDS ?= 300
+fuzz: $(STAMP)
+	@end=$$(($$(date +%s) + $(FUZZ_SECONDS))); seed=$(SEED); \
+	while left=$$((end - $$(date +%s))); [ $$left -gt 0 ]; do \
+	  seed=$${seed:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}; \
+	  echo "this round again: make fuzz SEED=$$seed"; \
+	  OMP_NUM_THREADS=1 timeout $$left $(BIN)/python -m pytest -n 2 -q -x -m hypothesis \
+	    --hypothesis-profile=fuzz --hypothesis-seed=$$seed; status=$$?; \
+	  [ $$status -ne 124 ] || break; [ $$status -eq 0 ] || exit $$status; seed=; \
+	done
 
 # Two examples read a deployed network each, from packages; where they cannot be installed, those examples say so.
 $(VENV)/.examples: $(STAMP)

@@ -51,3 +51,16 @@ def test_names_cost_no_framework() -> None:
         "ec.data.recognized('digits'), ec.data.names(), [str(ec.data.describe(n)) for n in ec.data.names()]"
     )
     assert loaded(code, "torch", "sklearn", "pandas", "pyarrow", "mlxtend") == []
+
+
+def test_names_in_british_spelling_still_work_and_say_their_new_name() -> None:
+    for old, new in (("recognised", "recognized"), ("standardised", "standardized")):
+        with pytest.warns(ec.errors.EncollapseWarning, match=new):
+            assert getattr(ec.data, old) is getattr(ec.data, new)
+    with pytest.warns(ec.errors.EncollapseWarning, match="standardize"):
+        old = ec.data.load("gaussian-mixture", dim=3, num_classes=5, standardise=True)
+    new = ec.data.load("gaussian-mixture", dim=3, num_classes=5, standardize=True)
+    np.testing.assert_array_equal(old.train.inputs, new.train.inputs)
+    assert old.provenance == new.provenance
+    with pytest.raises(AttributeError, match="normalised"):
+        ec.data.normalised  # noqa: B018

@@ -1,7 +1,10 @@
 """Trials on a real local Dask cluster and through submitit's local executors, killed workers included."""
 
+import contextlib
 import os
 import signal
+import socket
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,7 +40,7 @@ def study(text: str = TOML) -> Study:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as made:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as made:
         yield made
 
 
@@ -64,6 +67,19 @@ def test_dask_gives_what_this_process_gives_and_survives_the_death_of_a_worker(c
         assert expected is not None
         assert result.record["loss"] == expected["loss"]
     assert len(results.done) == len(alone) == 6
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_of_our_own_does_not_mind_that_another_one_runs(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    small = study(TOML.replace("seeds = [0, 1, 2]", "model = 'ufm'").replace("[0, inf]", "[0.5]"))
+    with socket.socket() as another, warnings.catch_warnings():
+        with contextlib.suppress(OSError):  # then somebody else holds the port, which serves as well
+            another.bind(("127.0.0.1", 8787))
+            another.listen()
+        warnings.filterwarnings("error", message=".*8787")
+        results = ec.study.run(small, out=tmp_path, executor="dask", progress=False, workers=1)
+    assert len(results.done) == 1
 
 
 def test_dask_without_a_scheduler_is_said() -> None:

@@ -143,7 +143,9 @@ def test_a_dask_cluster_changes_no_bit(tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     folder = write(tmp_path, npy)
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, processes=True) as cluster,
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", processes=True
+        ) as cluster,
         distributed.Client(cluster) as client,
         client.get_executor() as pool,
     ):

@@ -99,7 +99,7 @@ def on_dask(queue: TrialQueue, workers: int, options: Mapping[str, Any], job_of:
         cluster = None
         if address is None:
             cluster = untyped.LocalCluster(
-                n_workers=workers, threads_per_worker=1, dashboard_address=None, env=one_thread
+                n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", env=one_thread
             )
         try:
             try:

@@ -1,7 +1,8 @@
-"""The catalogue: data sets by name or from files, whole or in part, as they are or with imbalance and label noise."""
+"""The catalog: data sets by name or from files, whole or in part, as they are or with imbalance and label noise."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,17 +13,19 @@ import numpy as np
 
 from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike, IntArray
-from encollapse.data import folders, idx, imbalance, label_noise, sources, tables
+from encollapse.data import folders, idx, sources, tables
 from encollapse.data.dataset import Dataset
-from encollapse.data.mixtures import gaussian_mixture
+from encollapse.data.imbalance import check as check_rule
+from encollapse.data.imbalance import class_counts, stratified_split, with_counts
+from encollapse.data.label_noise import check as check_noise
+from encollapse.data.label_noise import with_label_noise
 from encollapse.data.openml import PREFIX, openml
-from encollapse.data.subsets import stratified_split, with_counts
-from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseWarning
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A data set of the catalogue: the function that makes it, the options it takes, and words on it."""
+    """A data set of the catalog: the function that makes it, the options it takes, and words on it."""
 
     make: Callable[..., Dataset]
     options: tuple[str, ...]
@@ -35,7 +38,7 @@ _MIXTURE = ("num_classes", "dim", "samples_per_class", "separation", "test_sampl
 _STUDY = "pip install 'encollapse[study]'"
 _IDX_SIZE = "60000 + 10000 test samples, 10 classes, inputs (1, 28, 28)"
 
-CATALOGUE: dict[str, Entry] = {
+DATASETS: dict[str, Entry] = {
     "digits": Entry(
         sources.digits, (), "handwritten digits of scikit-learn", "1797 samples, 10 classes, inputs (1, 8, 8)", _STUDY
     ),
@@ -57,7 +60,7 @@ CATALOGUE: dict[str, Entry] = {
         idx.INSTALL["fashion-mnist"],
     ),
     "gaussian-mixture": Entry(
-        gaussian_mixture, _MIXTURE, "synthetic Gaussian clouds at equal distances", "as the options say", ""
+        sources.gaussian_mixture, _MIXTURE, "synthetic Gaussian clouds at equal distances", "as the options say", ""
     ),
 }
 _OPENML_OPTIONS = ("version", "folder", "target", "missing", "image")
@@ -66,7 +69,7 @@ _FILE_OPTIONS = ("label", "labels")
 
 def names() -> tuple[str, ...]:
     """Names that :func:`load` knows, besides ``openml:NAME`` and paths."""
-    return tuple(CATALOGUE)
+    return tuple(DATASETS)
 
 
 def recognized(name_or_path: Any) -> bool:
@@ -77,14 +80,14 @@ def recognized(name_or_path: Any) -> bool:
     if not isinstance(name_or_path, str | Path):
         return False
     text = str(name_or_path)
-    return text in CATALOGUE or _openml_name(text) is not None or folders.recognized(Path(text))
+    return text in DATASETS or _openml_name(text) is not None or folders.recognized(Path(text))
 
 
 def options_of(name_or_path: str | Path) -> tuple[str, ...]:
     """Names of the options that :func:`load` takes for this data set beyond those that it takes for all."""
     text = str(name_or_path)
-    if text in CATALOGUE:
-        return CATALOGUE[text].options
+    if text in DATASETS:
+        return DATASETS[text].options
     return _FILE_OPTIONS if _openml_name(text) is None else _OPENML_OPTIONS
 
 
@@ -100,7 +103,7 @@ def load(
     seed: int = 0,
     **options: Any,
 ) -> Dataset:
-    """Load a data set of the catalogue, of OpenML, or from files.
+    """Load a data set of the catalog, of OpenML, or from files.
 
     ``load("digits", counts=[170, 100, 60, 40, 30, 20, 15, 10, 7, 5])`` is an imbalanced training set, and
     ``load("fashion-mnist", per_class=500, label_noise=0.2)`` a small one with a fifth of its labels wrong.
@@ -140,12 +143,15 @@ def load(
     ArgumentError, ArgumentTypeError
         If the name is unknown, a class has fewer samples than asked for, or an argument cannot be used.
     FileNotFoundError, FileFormatError
-        If a file is missing or not a data set; the text tells how to get a data set of the catalogue.
+        If a file is missing or not a data set; the text tells how to get a data set of the catalog.
     MissingDependencyError
         If the package that ships the data is not installed.
     DownloadError
         If OpenML cannot be reached.
     """
+    if "standardise" in options:
+        warnings.warn("standardise: this option is now called standardize", EncollapseWarning, stacklevel=2)
+        standardize = options.pop("standardise")
     fraction = checks.nonnegative(holdout, "holdout")
     if fraction >= 1:
         raise ArgumentError(f"holdout: expected a fraction in [0, 1), got {fraction}")
@@ -154,8 +160,8 @@ def load(
     rules = [name for name, value in given.items() if value is not None]
     if len(rules) > 1:
         raise ArgumentError(f"{rules[0]}: {' and '.join(rules)} exclude each other; keep one")
-    noise = None if label_noise is None else _noise(label_noise)
-    rule = None if imbalance is None else _rule(imbalance)
+    noise = None if label_noise is None else check_noise(label_noise)
+    rule = None if imbalance is None else check_rule(imbalance)
     whole = _source(name_or_path, seed, options)
     train, test = whole.train, whole.test
     if fraction > 0:
@@ -182,7 +188,7 @@ def load(
         train, test = tables.standardized(train, test)
         provenance["inputs"] += ", then standardized by the training samples"
     if noise is not None:
-        train = _relabeled(train, whole.num_classes, noise, seed)
+        train = with_label_noise(train, whole.num_classes, noise, seed)
         provenance["label_noise"] = noise | {"changed": int((train.labels != train.clean_labels).sum())}
     return Dataset(whole.name, train, test, whole.classes, provenance)
 
@@ -216,7 +222,7 @@ class Description:
 
 
 def describe(name_or_path: str | Path) -> Description:
-    """Say what a data set is. Those of the catalogue are not loaded for it; others are.
+    """Say what a data set is. Those of the catalog are not loaded for it; others are.
 
     Raises
     ------
@@ -225,8 +231,8 @@ def describe(name_or_path: str | Path) -> Description:
     """
     name = str(name_or_path)
     options = options_of(name)
-    if name in CATALOGUE:
-        entry = CATALOGUE[name]
+    if name in DATASETS:
+        entry = DATASETS[name]
         return Description(name, entry.summary, entry.size, _available(name), entry.obtain, options)
     dataset = load(name_or_path)
     held = "" if dataset.test is None else f" + {len(dataset.test)} test"
@@ -244,11 +250,6 @@ def _available(name: str) -> bool:
     return package is None or find_spec(package) is not None
 
 
-# The parameters of `load` have the names of these modules.
-_rule, _noise, _relabeled = imbalance.check, label_noise.check, label_noise.with_label_noise
-_counts_by_rule = imbalance.class_counts
-
-
 def _wanted(
     counts: ArrayLike | None, per_class: int | None, rule: Mapping[str, Any] | None, available: IntArray, seed: int
 ) -> IntArray | None:
@@ -257,7 +258,7 @@ def _wanted(
         return checks.class_counts(counts, len(available))
     if per_class is not None:
         return np.minimum(available, checks.integer(per_class, "per_class", minimum=1))
-    return None if rule is None else _counts_by_rule(rule, available, seed)
+    return None if rule is None else class_counts(rule, available, seed)
 
 
 def _openml_name(text: str) -> str | None:
@@ -270,10 +271,10 @@ def _source(name_or_path: str | Path, seed: int, options: Mapping[str, Any]) -> 
         raise ArgumentTypeError(f"name_or_path: expected a name or a path, got {name_or_path!r}")
     text = str(name_or_path)
     if not recognized(name_or_path):
-        meant = checks.did_you_mean(text, CATALOGUE)
+        meant = checks.did_you_mean(text, DATASETS)
         raise ArgumentError(
             f"name_or_path: no data set is called {text!r}; {meant and meant + ' '}"
-            f"there are {', '.join(CATALOGUE)}, openml:NAME, "
+            f"there are {', '.join(DATASETS)}, openml:NAME, "
             f"files ending in {', '.join(folders.SUFFIXES)}, and folders"
         )
     known = options_of(text)
@@ -282,8 +283,8 @@ def _source(name_or_path: str | Path, seed: int, options: Mapping[str, Any]) -> 
             raise ArgumentError(
                 f"{option}: {text!r} has no such option; it has {', '.join(known) or 'none of its own'}"
             )
-    if text in CATALOGUE:
+    if text in DATASETS:
         seeded = {"seed": seed} if text == "gaussian-mixture" else {}
-        return CATALOGUE[text].make(**options, **seeded)
+        return DATASETS[text].make(**options, **seeded)
     name = _openml_name(text)
     return folders.from_path(Path(text), **options) if name is None else openml(name, **options)
