@@ -58,9 +58,9 @@ def test_names_in_british_spelling_still_work_and_say_their_new_name() -> None:
         with pytest.warns(ec.errors.EncollapseWarning, match=new):
             assert getattr(ec.data, old) is getattr(ec.data, new)
     with pytest.warns(ec.errors.EncollapseWarning, match="standardize"):
-        old = ec.data.load("gaussian-mixture", dim=3, num_classes=5, standardise=True)
-    new = ec.data.load("gaussian-mixture", dim=3, num_classes=5, standardize=True)
-    np.testing.assert_array_equal(old.train.inputs, new.train.inputs)
-    assert old.provenance == new.provenance
+        british = ec.data.load("gaussian-mixture", dim=3, num_classes=5, standardise=True)
+    american = ec.data.load("gaussian-mixture", dim=3, num_classes=5, standardize=True)
+    np.testing.assert_array_equal(british.train.inputs, american.train.inputs)
+    assert british.provenance == american.provenance
     with pytest.raises(AttributeError, match="normalised"):
-        ec.data.normalised  # noqa: B018
+        getattr(ec.data, "normalised")  # noqa: B009

@@ -68,7 +68,18 @@ _FILE_OPTIONS = ("label", "labels")
 
 
 def names() -> tuple[str, ...]:
-    """Names that :func:`load` knows, besides ``openml:NAME`` and paths."""
+    """Names that :func:`load` knows, besides ``openml:NAME`` and paths.
+
+    Returns
+    -------
+    tuple of str
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> ec.data.names()
+    ('digits', 'mnist5k', 'mnist', 'fashion-mnist', 'gaussian-mixture')
+    """
     return tuple(DATASETS)
 
 
@@ -76,6 +87,21 @@ def recognized(name_or_path: Any) -> bool:
     """Whether :func:`load` would know where to look: a name, ``openml:NAME``, a folder, or a file by its suffix.
 
     Nothing is read, and files need not exist.
+
+    Parameters
+    ----------
+    name_or_path : object
+        Anything; what is neither text nor a path is not recognized.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> [ec.data.recognized(name) for name in ("digits", "openml:letter", "mine.npz", "cifar10")]
+    [True, True, True, False]
     """
     if not isinstance(name_or_path, str | Path):
         return False
@@ -84,7 +110,23 @@ def recognized(name_or_path: Any) -> bool:
 
 
 def options_of(name_or_path: str | Path) -> tuple[str, ...]:
-    """Names of the options that :func:`load` takes for this data set beyond those that it takes for all."""
+    """Names of the options that :func:`load` takes for this data set beyond those that it takes for all.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        As for :func:`load`.
+
+    Returns
+    -------
+    tuple of str
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> ec.data.options_of("mine.parquet")
+    ('label', 'labels')
+    """
     text = str(name_or_path)
     if text in DATASETS:
         return DATASETS[text].options
@@ -104,9 +146,6 @@ def load(
     **options: Any,
 ) -> Dataset:
     """Load a data set of the catalog, of OpenML, or from files.
-
-    ``load("digits", counts=[170, 100, 60, 40, 30, 20, 15, 10, 7, 5])`` is an imbalanced training set, and
-    ``load("fashion-mnist", per_class=500, label_noise=0.2)`` a small one with a fifth of its labels wrong.
 
     Parameters
     ----------
@@ -138,6 +177,11 @@ def load(
         ``folder`` of the IDX files; ``version``, ``folder``, ``target``, ``missing``, ``image`` for OpenML; ``label``
         column of Parquet, ``labels`` file beside ``.npy``; arguments of :func:`encollapse.data.gaussian_mixture`.
 
+    Returns
+    -------
+    Dataset
+        Training set and, if there is one, test set; ``provenance`` says how they were made.
+
     Raises
     ------
     ArgumentError, ArgumentTypeError
@@ -148,6 +192,16 @@ def load(
         If the package that ships the data is not installed.
     DownloadError
         If OpenML cannot be reached.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> data = ec.data.load("gaussian-mixture", num_classes=3, dim=7, counts=[40, 20, 10], holdout=0.2)
+    >>> data
+    Dataset('gaussian-mixture', num_classes=3, train=70, test=60)
+    >>> noisy = ec.data.load("gaussian-mixture", num_classes=3, dim=7, per_class=50, label_noise=0.2)
+    >>> int((noisy.train.labels != noisy.train.clean_labels).sum())
+    30
     """
     if "standardise" in options:
         warnings.warn("standardise: this option is now called standardize", EncollapseWarning, stacklevel=2)
@@ -207,6 +261,12 @@ class Description:
         The command that gets it where it is not available; may be empty.
     options : tuple of str
         Options that :func:`load` takes for it.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> ec.data.Description("mine", "my scans", "7 samples, 2 classes, inputs (3,)", True, "", ()).available
+    True
     """
 
     name: str
@@ -224,10 +284,26 @@ class Description:
 def describe(name_or_path: str | Path) -> Description:
     """Say what a data set is. Those of the catalog are not loaded for it; others are.
 
+    Parameters
+    ----------
+    name_or_path : str or path
+        As for :func:`load`.
+
+    Returns
+    -------
+    Description
+        Its ``str()`` is one line.
+
     Raises
     ------
     ArgumentError, ArgumentTypeError, FileNotFoundError, FileFormatError, MissingDependencyError, DownloadError
         As :func:`load`, for data that are loaded.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> print(ec.data.describe("gaussian-mixture"))
+    gaussian-mixture: synthetic Gaussian clouds at equal distances; as the options say
     """
     name = str(name_or_path)
     options = options_of(name)

@@ -34,6 +34,13 @@ class Split:
     ------
     ArgumentError
         If the lengths differ, there is no sample, a label is negative or an input is not finite.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> split = ec.data.Split([[0.5, 1.0], [2.0, 0.0], [1.5, 1.5]], [0, 1, 1])
+    >>> len(split), split.take([2, 0]).rows
+    (3, array([2, 0]))
     """
 
     inputs: NDArray[Any]
@@ -102,6 +109,14 @@ class Dataset:
     ArgumentError
         If there are fewer than two classes, a class has no training sample, or train and test disagree
         in the shape of an input or the range of labels.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> train = ec.data.Split([[0.5, 1.0], [2.0, 0.0], [1.5, 1.5]], [0, 1, 1])
+    >>> data = ec.data.Dataset("mine", train, classes=["no", "yes"])
+    >>> data, data.counts
+    (Dataset('mine', num_classes=2, train=3, test=0), array([1, 2]))
     """
 
     name: str

@@ -64,10 +64,30 @@ def class_counts(spec: Mapping[str, Any], available: IntArray, seed: int = 0) ->
 
     ``majority``, and ``first`` beside ``ratio``, may be left out: then it is the largest that the data allow.
 
+    Parameters
+    ----------
+    spec : mapping
+        The rule: its ``kind`` and the options above.
+    available : (K,) ints
+        Samples that there are of each class.
+    seed : int
+        Decides the order of shuffled counts.
+
+    Returns
+    -------
+    (K,) ints
+
     Raises
     ------
     ArgumentError, ArgumentTypeError
         If the rule cannot be used, or the explicit counts are not one for each class.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import encollapse as ec
+    >>> ec.data.class_counts({"kind": "exponential", "ratio": 16}, np.full(5, 80))
+    array([80, 40, 20, 10,  5])
     """
     rule = check(spec)
     if rule.pop("shuffle", False):

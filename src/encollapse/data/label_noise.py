@@ -70,10 +70,24 @@ def with_label_noise(split: Split, num_classes: int, spec: Any, seed: int) -> Sp
     seed : int
         Decides which samples are relabeled. For one seed, a larger fraction relabels the same samples and more.
 
+    Returns
+    -------
+    Split
+        The same inputs with changed labels.
+
     Raises
     ------
     ArgumentError, ArgumentTypeError
         If the description cannot be used for so many classes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import encollapse as ec
+    >>> clean = ec.data.Split(np.eye(6), [0, 0, 1, 1, 2, 2])
+    >>> noisy = ec.data.with_label_noise(clean, 3, {"kind": "pairwise", "fraction": 0.5}, seed=0)
+    >>> np.bincount(noisy.labels[[0, 1]], minlength=3)  # one of class 0 became class 1
+    array([1, 1, 0])
     """
     shares = _shares(check(spec), num_classes)
     labels = split.labels.copy()

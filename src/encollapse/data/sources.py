@@ -67,10 +67,20 @@ def gaussian_mixture(
     test_samples_per_class : int or (K,) ints, optional
         Samples of a test set, drawn independently.
 
+    Returns
+    -------
+    Dataset
+
     Raises
     ------
     ArgumentError, ArgumentTypeError
         If an argument is out of range.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> ec.data.gaussian_mixture(3, dim=7, samples_per_class=[5, 3, 2]).counts
+    array([5, 3, 2])
     """
     num_classes = checks.integer(num_classes, "num_classes", minimum=2)
     dim = checks.integer(dim, "dim", minimum=1)

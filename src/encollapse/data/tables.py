@@ -125,6 +125,24 @@ def standardized(train: Split, test: Split | None) -> tuple[Split, Split | None]
     """Give every column, or every channel of images, mean 0 and variance 1 over the training samples.
 
     Columns that are constant there become 0.
+
+    Parameters
+    ----------
+    train : Split
+        Samples whose mean and variance are taken.
+    test : Split or None
+        Samples that are shifted and scaled as those.
+
+    Returns
+    -------
+    train, test : Split, Split or None
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> train, _ = ec.data.standardized(ec.data.Split([[1.0, 5.0], [3.0, 5.0]], [0, 1]), None)
+    >>> train.inputs.tolist()
+    [[-1.0, 0.0], [1.0, 0.0]]
     """
     axes = (0, *range(2, train.inputs.ndim))
     middle = train.inputs.mean(axes, keepdims=True, dtype=np.float64)

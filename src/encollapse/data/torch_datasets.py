@@ -39,10 +39,23 @@ def from_torch(
     progress : bool
         Show a bar if the reading lasts over two seconds and standard error is a terminal.
 
+    Returns
+    -------
+    Dataset
+
     Raises
     ------
     ArgumentError, ArgumentTypeError
         If it has no length, an item is no pair, or inputs differ in shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import encollapse as ec
+    >>> pairs = [(np.full((2, 3), k, dtype=np.uint8), k % 2) for k in range(5)]  # or a torch Dataset
+    >>> data = ec.data.from_torch(pairs, name="pairs")
+    >>> data, data.train.inputs.shape
+    (Dataset('pairs', num_classes=2, train=5, test=0), (5, 1, 2, 3))
     """
     label = name or type(dataset).__name__
     train = _read(dataset, "dataset", progress)

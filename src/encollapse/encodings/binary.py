@@ -48,10 +48,22 @@ def hadamard(num_classes: int, *, classes: Sequence[str] | None = None) -> Encod
     classes : sequence of str, optional
         Names of the classes.
 
+    Returns
+    -------
+    Encoding
+        Shape (n, K) of ±1, where n is the order of the matrix.
+
     Raises
     ------
     MemoryLimitError
         If the Hadamard matrix would need more than the memory limit.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> encoding = ec.encodings.hadamard(5)
+    >>> encoding.code_dim, encoding.gram()[0].tolist()
+    (8, [8.0, 0.0, 0.0, 0.0, 0.0])
     """
     k = checks.integer(num_classes, "num_classes", minimum=2)
     order = hadamard_order(k)
@@ -86,12 +98,26 @@ def error_correcting(
     classes : sequence of str, optional
         Names of the classes.
 
+    Returns
+    -------
+    Encoding
+        Shape (q, K) of ±1.
+
     Raises
     ------
     ArgumentError
         If ``2**code_dim`` is below `num_classes`: some classes would share a codeword.
     MemoryLimitError
         If the distances of all pairs would need more than the memory limit.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> encoding = ec.encodings.error_correcting(5, 7)
+    >>> received = encoding.encode([3])
+    >>> received[0, 0] *= -1  # one wrong bit
+    >>> encoding.decode(received)
+    array([3])
     """
     k = checks.integer(num_classes, "num_classes", minimum=2)
     q = checks.integer(code_dim, "code_dim", minimum=1)

@@ -36,6 +36,17 @@ class Encoding:
     ArgumentError
         If an entry is not finite, there are fewer than two classes, or `classes` has another length
         or repeats a name.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> encoding = ec.encodings.Encoding([[1, 0, -1], [0, 2, 0]], name="mine", classes=["a", "b", "c"])
+    >>> encoding
+    Encoding('mine', num_classes=3, code_dim=2)
+    >>> encoding.mean(priors=[0.5, 0.25, 0.25])
+    array([0.25, 0.5 ])
+    >>> encoding.decode([[0.9, 0.2], [0.1, 1.6]])
+    array([0, 1])
     """
 
     _frozen = False
@@ -214,12 +225,50 @@ class Encoding:
         """Write the encoding to a ``.json`` or ``.npz`` file (by suffix); numbers survive exactly.
 
         The file appears whole or not at all. See :meth:`load`.
+
+        Parameters
+        ----------
+        path : str or path
+            File to write; its folder is made where it is not there.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        ArgumentError, WriteError
+            If the suffix is another one, or the file cannot be written.
+
+        Examples
+        --------
+        >>> import encollapse as ec
+        >>> ec.encodings.simplex(5).save("simplex.json").name
+        'simplex.json'
+        >>> ec.encodings.Encoding.load("simplex.json")
+        Encoding('simplex', num_classes=5, code_dim=4)
         """
         return files.write(path, self._record())
 
     @staticmethod
     def load(path: str | Path) -> Encoding:
-        """Read an encoding written by :meth:`save`. Nothing in the file is ever executed."""
+        """Read an encoding written by :meth:`save`. Nothing in the file is ever executed.
+
+        Parameters
+        ----------
+        path : str or path
+            A ``.json`` or ``.npz`` file.
+
+        Returns
+        -------
+        Encoding
+            Of the kind that was saved.
+
+        Raises
+        ------
+        FileNotFoundError, FileFormatError
+            If there is no such file, or it is no encoding.
+        """
         return files.read(path, Encoding._from_record)
 
     def _record(self) -> dict[str, Any]:

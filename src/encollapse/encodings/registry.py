@@ -93,21 +93,50 @@ ENCODINGS: dict[str, Entry] = {
 
 
 def names() -> tuple[str, ...]:
-    """Names that :func:`by_name` knows, in the order of the registry."""
+    """Names that :func:`by_name` knows, in the order of the registry.
+
+    Returns
+    -------
+    tuple of str
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> ec.encodings.names()[:4]
+    ('one-hot', 'simplex', 'label-smoothing', 'scaled-one-hot')
+    """
     return tuple(ENCODINGS)
 
 
 def by_name(name: str, num_classes: int, **options: Any) -> Encoding:
-    """Make an encoding by its name; ``by_name("random", 10, code_dim=6)``.
+    """Make an encoding by its name, as command lines and study files do.
 
-    Underscores and dashes in `name` are the same. For encodings whose options describe each class
-    (``by_name("hierarchical", 4, tree=[["cat", "dog"], ["car", "truck"]])``), `num_classes` has to be what they say.
+    Parameters
+    ----------
+    name : str
+        One of :func:`names`; underscores and dashes are the same.
+    num_classes : int
+        Number of classes K. Where the options describe each class, such as the tree of ``"hierarchical"``, it has to
+        be what they say.
+    **options
+        Arguments of the function of that name, and `classes`.
+
+    Returns
+    -------
+    Encoding
+        Codewords of shape (code_dim, num_classes), with :meth:`Encoding.encode` and :meth:`Encoding.decode`.
 
     Raises
     ------
     ArgumentError
         If the name is unknown, an option is unknown or missing (the text lists what exists), or the options
         describe another number of classes.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> ec.encodings.by_name("random", 5, code_dim=3)
+    Encoding('random', num_classes=5, code_dim=3)
     """
     if not isinstance(name, str):
         raise ArgumentTypeError(f"name: expected a string, got {name!r}")

@@ -23,6 +23,26 @@ def ordinal(num_classes: int, *, classes: Sequence[str] | None = None) -> Encodi
 
     Entry j answers "is the class above j?"; squared distances count the steps between classes
     :cite:p:`frank2001`.
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of classes K, at least 2.
+    classes : sequence of str, optional
+        Names of the classes, in their order.
+
+    Returns
+    -------
+    Encoding
+        Shape (K - 1, K) of zeros and ones.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> ec.encodings.ordinal(4).codewords
+    array([[0., 1., 1., 1.],
+           [0., 0., 1., 1.],
+           [0., 0., 0., 1.]])
     """
     k = checks.integer(num_classes, "num_classes", minimum=2)
     steps = np.arange(k - 1)[:, None] < np.arange(k)[None, :]
@@ -54,6 +74,11 @@ def hierarchical(tree: Any, *, classes: Sequence[str] | None = None) -> Encoding
         With named leaves, those names in the order in which the classes shall be numbered; otherwise names for the
         classes.
 
+    Returns
+    -------
+    Encoding
+        Shape (number of nodes below the root, K).
+
     Raises
     ------
     ArgumentError
@@ -63,6 +88,15 @@ def hierarchical(tree: Any, *, classes: Sequence[str] | None = None) -> Encoding
         If a leaf is neither a string nor a whole number, or both kinds are mixed.
     MemoryLimitError
         If the codewords would need more than the memory limit.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> encoding = ec.encodings.hierarchical([["cat", "dog"], ["car", "truck"], "sea"])
+    >>> encoding.classes
+    ('cat', 'dog', 'car', 'truck', 'sea')
+    >>> encoding.gram().round(2)[0]
+    array([1. , 0.5, 0. , 0. , 0. ])
     """
     nodes = read_tree(tree)
     leaves, names = _numbered(nodes, classes)
@@ -122,6 +156,11 @@ def from_similarity(S: ArrayLike, code_dim: int | None = None, *, classes: Seque
     classes : sequence of str, optional
         Names of the classes.
 
+    Returns
+    -------
+    Encoding
+        Shape (code_dim, K).
+
     Raises
     ------
     ArgumentError
@@ -132,6 +171,13 @@ def from_similarity(S: ArrayLike, code_dim: int | None = None, *, classes: Seque
     EncollapseWarning
         If negative eigenvalues carry more than one percent of the norm of `S`, so that the codewords have
         clearly other inner products than asked for. What `code_dim` cuts off is asked for, and not warned about.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> similar = [[1.0, 0.8, 0.1], [0.8, 1.0, 0.1], [0.1, 0.1, 1.0]]
+    >>> ec.encodings.from_similarity(similar).gram().round(6).tolist() == similar
+    True
     """
     matrix = _symmetric(S)
     k = len(matrix)

@@ -29,6 +29,17 @@ def circular(num_classes: int, *, classes: Sequence[str] | None = None) -> Encod
         Number of classes K, at least 2.
     classes : sequence of str, optional
         Names of the classes, in cyclic order.
+
+    Returns
+    -------
+    Encoding
+        Shape (2, K).
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> ec.encodings.circular(4).gram().round(2)[0]
+    array([ 1.,  0., -1., -0.])
     """
     k = checks.integer(num_classes, "num_classes", minimum=2)
     return Encoding(circle(k), name="circular", classes=classes)
@@ -44,6 +55,29 @@ def random(num_classes: int, code_dim: int, seed: int = 0, *, classes: Sequence[
     """Independent Gaussian codewords scaled to unit length; nearly orthogonal when `code_dim` is large.
 
     The same arguments give the same codewords on every platform (NumPy's PCG64 generator).
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of classes K, at least 2.
+    code_dim : int
+        Length q of a codeword.
+    seed : int
+        Seed of the generator.
+    classes : sequence of str, optional
+        Names of the classes.
+
+    Returns
+    -------
+    Encoding
+        Shape (code_dim, K).
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> encoding = ec.encodings.random(5, 3, seed=2)
+    >>> encoding.codewords.shape, encoding.gram().diagonal().round(6).tolist()
+    ((3, 5), [1.0, 1.0, 1.0, 1.0, 1.0])
     """
     k = checks.integer(num_classes, "num_classes", minimum=2)
     q = checks.integer(code_dim, "code_dim", minimum=1)
@@ -87,12 +121,25 @@ def spherical(num_classes: int, code_dim: int, seed: int = 0, *, classes: Sequen
     classes : sequence of str, optional
         Names of the classes.
 
+    Returns
+    -------
+    Encoding
+        Shape (code_dim, K).
+
     Raises
     ------
     ArgumentError
         If `code_dim` is 1 with more than two classes, which would then share codewords.
     UnsupportedError
         If a search with more than 5,000 classes would be needed.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> import numpy as np
+    >>> gram = ec.encodings.spherical(12, 3).gram()  # the icosahedron
+    >>> round(float(np.degrees(np.arccos(gram[~np.eye(12, dtype=bool)].max()))), 3)
+    63.435
     """
     k = checks.integer(num_classes, "num_classes", minimum=2)
     q = checks.integer(code_dim, "code_dim", minimum=1)

@@ -150,6 +150,26 @@ def one_hot(num_classes: int, *, classes: Sequence[str] | None = None) -> Affine
 
     Balanced UFM minimizers move from a simplex equiangular tight frame to an orthogonal frame as the
     bias regularization grows :cite:p:`massion2026`.
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of classes K, at least 2.
+    classes : sequence of str, optional
+        Names of the classes.
+
+    Returns
+    -------
+    AffineOneHot
+        Shape (K, K), kept as two numbers.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> encoding = ec.encodings.one_hot(3, classes=["cat", "dog", "bird"])
+    >>> encoding.encode([2, 0])
+    array([[0., 0., 1.],
+           [1., 0., 0.]])
     """
     return AffineOneHot(num_classes, 1.0, 0.0, name="one-hot", classes=classes)
 
@@ -157,10 +177,32 @@ def one_hot(num_classes: int, *, classes: Sequence[str] | None = None) -> Affine
 def label_smoothing(num_classes: int, smoothing: float, *, classes: Sequence[str] | None = None) -> AffineOneHot:
     """Smoothed one-hot labels ``(1 - δ) I + δ/K`` with ``δ = smoothing`` in [0, 1] :cite:p:`szegedy2016`.
 
+    Parameters
+    ----------
+    num_classes : int
+        Number of classes K, at least 2.
+    smoothing : float
+        Share δ of every label that is spread evenly over all classes.
+    classes : sequence of str, optional
+        Names of the classes.
+
+    Returns
+    -------
+    AffineOneHot
+        Shape (K, K), kept as two numbers.
+
     Raises
     ------
     ArgumentError
         If `smoothing` is outside [0, 1]. At 1 all codewords coincide.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> ec.encodings.label_smoothing(3, 0.3).codewords.round(2)
+    array([[0.8, 0.1, 0.1],
+           [0.1, 0.8, 0.1],
+           [0.1, 0.1, 0.8]])
     """
     delta = checks.nonnegative(smoothing, "smoothing")
     if delta > 1:
@@ -172,13 +214,55 @@ def label_smoothing(num_classes: int, smoothing: float, *, classes: Sequence[str
 def scaled_one_hot(
     num_classes: int, *, on: float, off: float = 0.0, classes: Sequence[str] | None = None
 ) -> AffineOneHot:
-    """One-hot labels with the value `on` for the own class and `off` elsewhere :cite:p:`hui2021`."""
+    """One-hot labels with the value `on` for the own class and `off` elsewhere :cite:p:`hui2021`.
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of classes K, at least 2.
+    on, off : float
+        Entry of the own class, and of every other one; finite.
+    classes : sequence of str, optional
+        Names of the classes.
+
+    Returns
+    -------
+    AffineOneHot
+        Shape (K, K), kept as two numbers.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> ec.encodings.scaled_one_hot(3, on=5, off=-1).encode([1])
+    array([[-1.,  5., -1.]])
+    """
     high, low = _finite(on, "on"), _finite(off, "off")
     return AffineOneHot(num_classes, high - low, low, name="scaled-one-hot", classes=classes)
 
 
 def one_vs_rest(num_classes: int, *, classes: Sequence[str] | None = None) -> AffineOneHot:
-    """Labels of ±1: +1 for the own class, -1 elsewhere :cite:p:`rifkin2004`."""
+    """Labels of ±1: +1 for the own class, -1 elsewhere :cite:p:`rifkin2004`.
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of classes K, at least 2.
+    classes : sequence of str, optional
+        Names of the classes.
+
+    Returns
+    -------
+    AffineOneHot
+        Shape (K, K), kept as two numbers.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> ec.encodings.one_vs_rest(3).codewords
+    array([[ 1., -1., -1.],
+           [-1.,  1., -1.],
+           [-1., -1.,  1.]])
+    """
     return AffineOneHot(num_classes, 2.0, -1.0, name="one-vs-rest", classes=classes)
 
 
@@ -273,5 +357,17 @@ def simplex(num_classes: int, code_dim: int | None = None, *, classes: Sequence[
         Length of a codeword, at least K - 1 (the default).
     classes : sequence of str, optional
         Names of the classes.
+
+    Returns
+    -------
+    Simplex
+        Shape (code_dim, K), kept as a rule.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> encoding = ec.encodings.simplex(5)
+    >>> encoding.code_dim, encoding.gram().round(2)[0].tolist()
+    (4, [1.0, -0.25, -0.25, -0.25, -0.25])
     """
     return Simplex(num_classes, code_dim, classes=classes)

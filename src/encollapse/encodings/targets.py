@@ -65,7 +65,15 @@ def from_targets(targets: ArrayLike, *, name: str = "targets") -> tuple[Encoding
 
 
 class MultiLabel(Encoding, family="multi-label"):
-    """Indicator vectors of sets of labels, made by :func:`multi_label`."""
+    """Indicator vectors of sets of labels, made by :func:`multi_label`, which says what the parameters are.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> encoding = ec.encodings.multi_label([{0, 2}, {1}, set()], 3)
+    >>> encoding.num_labels, encoding.label_sets[0] == {0, 2}, encoding.index([{1}, {2, 0}]).tolist()
+    (3, True, [1, 0])
+    """
 
     def __init__(self, label_sets: Any, num_labels: int, *, classes: Sequence[str] | None = None) -> None:
         size = checks.integer(num_labels, "num_labels", minimum=1)
