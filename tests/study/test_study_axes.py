@@ -10,7 +10,7 @@ import pytest
 import encollapse as ec
 from encollapse.errors import FileFormatError
 from encollapse.study.resolve import dataset_of, feature_decay_of, problem_of
-from encollapse.study.spec.train_options import ELSEWHERE, FIT_DEFAULTS, OF_THE_ENGINE, OPTIONS
+from encollapse.study.spec.train_options import ELSEWHERE, OF_THE_ENGINE, OPTIONS
 from encollapse.study.trials import canonical_json
 from reference.study_text import DEFAULTS, HEAD, RUN, study
 
@@ -148,10 +148,3 @@ def test_every_keyword_of_fit_has_one_place() -> None:
     places = [*OPTIONS, *ELSEWHERE, *OF_THE_ENGINE]
     assert len(places) == len(set(places))
     assert set(places) == set(inspect.signature(fit).parameters) - {"dataset", "encoding"}
-
-
-def test_defaults_that_checks_rely_on_are_those_of_fit() -> None:
-    from encollapse.train import fit
-
-    parameters = inspect.signature(fit).parameters
-    assert {name: parameters[name].default for name in FIT_DEFAULTS} == FIT_DEFAULTS

@@ -1,6 +1,5 @@
 """Training real networks: they reach the exact minimum, reproducibly, and say so when they do not."""
 
-import inspect
 import json
 import math
 import random
@@ -17,7 +16,6 @@ import encollapse as ec
 from encollapse.data import Dataset, Split
 from encollapse.errors import ArgumentError, ArgumentTypeError, TrainingError
 from encollapse.train import Run, Status, fit
-from encollapse.train.settings import KEYWORDS
 
 WEIGHT_DECAY = 5e-3
 T = 0.3
@@ -289,9 +287,7 @@ def test_settings_that_exclude_each_other_say_so(options: dict[str, Any], named:
         fit(SMALL, "one-hot", **GOOD | options)
 
 
-def test_the_keywords_of_fit_are_known_without_loading_torch() -> None:
-    signature = inspect.signature(fit).parameters.values()
-    assert tuple(p.name for p in signature if p.kind is p.KEYWORD_ONLY) == KEYWORDS
+def test_the_options_are_known_without_loading_torch() -> None:
     probe = "import encollapse.train.settings, sys; print([m for m in ('torch', 'sklearn') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -12,7 +12,7 @@ from encollapse import data, encodings, ufm
 from encollapse._internal.typing import IntArray
 from encollapse.errors import UnsupportedError
 from encollapse.study.spec.file_digests import require_content
-from encollapse.study.spec.train_options import FIT_DEFAULTS
+from encollapse.train.settings import DEFAULTS, decay_of
 
 _OF_LOAD = ("counts", "per_class", "imbalance", "label_noise", "holdout", "standardize", "seed")
 """Keys of a data set that :func:`encollapse.data.load` takes for all of them."""
@@ -73,7 +73,7 @@ def problem_of(settings: Mapping[str, Any], counts: IntArray) -> ufm.Problem:
     _require_ufm_decay(settings)
     train = settings.get("train", {})
     for option in _REWEIGHTED:
-        if train.get(option, FIT_DEFAULTS[option]) != FIT_DEFAULTS[option]:
+        if train.get(option, DEFAULTS[option]) != DEFAULTS[option]:
             raise UnsupportedError(f"{option} makes a loss that the theory here is not about: no prediction")
     return ufm.Problem(
         encoding_of(settings, counts),
@@ -85,7 +85,7 @@ def problem_of(settings: Mapping[str, Any], counts: IntArray) -> ufm.Problem:
 
 
 def _require_ufm_decay(settings: Mapping[str, Any]) -> None:
-    decay = settings.get("train", {}).get("decay", "ufm")
+    decay = decay_of(settings.get("train", {}))
     if decay != "ufm":
         raise UnsupportedError(
             f"decay={decay!r} does not regularize features: thresholds follow from the trained network"

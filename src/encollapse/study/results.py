@@ -20,6 +20,7 @@ from encollapse.study.store.arrays import Arrays, load_arrays, load_geometries, 
 from encollapse.study.store.sqlite import Row, Store
 from encollapse.study.study import Study
 from encollapse.study.trials import Trial
+from encollapse.train.settings import decay_of
 
 if TYPE_CHECKING:
     import pandas
@@ -74,7 +75,7 @@ class TrialResult:
     @property
     def decay(self) -> str:
         """What the training regularized: ``"ufm"`` (the features explicitly), ``"plain"`` or ``"decoupled"``."""
-        return str(self.settings.get("train", {}).get("decay", "ufm"))
+        return decay_of(self.settings.get("train", {}))
 
     @property
     def done(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from encollapse._internal.json_values import plain
 from encollapse.study.grid import points
 from encollapse.study.labels import trial_label
+from encollapse.train.settings import decay_of
 
 THEORY = "ufm"
 """The model that is no network: its features are free, and the exact minimizer stands for the training."""
@@ -71,7 +72,7 @@ def _settings(point: dict[str, Any], measure: Mapping[str, Any]) -> dict[str, An
         settings = {key: value for key, value in settings.items() if key not in _OF_TRAINING}
         settings["train"] = {k: v for k, v in settings["train"].items() if k in OF_THEORY}
         settings["seed"] = 0
-    if settings["train"].get("decay", "ufm") != "ufm":  # the features are not regularized then
+    if decay_of(settings["train"]) != "ufm":  # the features are not regularized then
         settings = {key: value for key, value in settings.items() if key not in _OF_FEATURES}
     canonical: dict[str, Any] = _canonical(settings)
     return canonical

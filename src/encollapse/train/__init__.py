@@ -12,6 +12,7 @@ _HOMES = {
     "Backbone": "models",
     "Classifier": "models",
     "Run": "run",
+    "Settings": "settings",
     "Stationarity": "loop.stationarity",
     "Status": "run",
     "fit": "fitting",
@@ -20,7 +21,18 @@ _HOMES = {
     "stationarity": "loop.stationarity",
 }
 
-__all__ = ["Backbone", "Classifier", "Run", "Stationarity", "Status", "fit", "names", "objective", "stationarity"]
+__all__ = [
+    "Backbone",
+    "Classifier",
+    "Run",
+    "Settings",
+    "Stationarity",
+    "Status",
+    "fit",
+    "names",
+    "objective",
+    "stationarity",
+]
 
 if TYPE_CHECKING:
     from encollapse.train.fitting import fit
@@ -28,6 +40,7 @@ if TYPE_CHECKING:
     from encollapse.train.models import Backbone, Classifier, names
     from encollapse.train.objective import objective
     from encollapse.train.run import Run, Status
+    from encollapse.train.settings import Settings
 
 
 def __getattr__(name: str) -> Any:

@@ -1,18 +1,30 @@
-"""`Settings`: everything that decides a training run besides its data and its encoding. Loads without PyTorch."""
+"""`Settings`: everything that decides a training besides its data and its encoding. Loads without PyTorch.
+
+An option of the training stands here once: its default, its check, its help and its unit. The keywords of
+:func:`encollapse.train.fit`, the options of ``encollapse train`` and the keys of study files follow from the fields.
+"""
+
+# ruff: noqa: RUF009 - fields that carry their option are made by a function
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict, TypeVar, Unpack
 
 from encollapse._internal import checks
+from encollapse._internal.typing import ArrayLike
 from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.train.models import catalogue
 
 DECAYS = ("ufm", "plain", "decoupled")
 LOSSES = ("mse", "cross_entropy")
+FEATURES = ("linear", "relu")
 OPTIMIZERS = ("adam", "adamw", "sgd", "lbfgs")
 SCHEDULES = ("one_cycle", "cosine", "step", "constant")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -20,122 +32,426 @@ CLASS_WEIGHTS = ("none", "balanced")
 CLASSIFIERS = ("trained", "fixed")
 DEVICES = ("auto", "cpu", "gpu", "cuda", "mps")
 
-_FIXED_SIZE = "give a matrix (q, d), or one of " + ", ".join(map(repr, CLASSIFIERS))
+LEARNING_RATES = {"ufm": {"adam": 1e-2, "sgd": 2e-1}, "other": {"adam": 3e-3, "adamw": 3e-3, "sgd": 3e-2}}
+DECOUPLED_EPOCHS = 200
+TOLERANCE = 1e-3
+SQUARED_TOLERANCE = 1e-5
+"""Tolerance where only the squared gradient judges, whose root is about the relative error that is left."""
+
+_USUAL: dict[str, Any] = {"schedule": "cosine", "epochs": 200, "finish": 0, "batch_size": 128}
+_ONE_DECAY = _USUAL | {"decay": "plain", "bias_decay": "weight_decay"}
+RECIPES: dict[str, dict[str, Any]] = {
+    "sgd-cosine": _ONE_DECAY | {"optimizer": "sgd", "momentum": 0.9},
+    "sgd-step": _ONE_DECAY | {"optimizer": "sgd", "momentum": 0.9, "schedule": "step"},
+    "adam-cosine": _ONE_DECAY | {"optimizer": "adam"},
+    "adamw-cosine": _USUAL | {"decay": "decoupled", "optimizer": "adamw", "warm_up": 0.05},
+}
+"""Usual trainings as options; where one names another option, it takes the value of that."""
+
+SYNONYMS = {"lbfgs_iterations": "finish"}
+"""Other names of options."""
+
+_GROWS = "at 0 the features or the classifier grow without bound"
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, eq=False)
-class Settings:
-    """Checked settings of :func:`encollapse.train.fit`, where each is explained; its keywords are these fields."""
+@dataclass(frozen=True)
+class Option:
+    """What is known of one option besides its name and its default.
 
-    weight_decay: float
+    Attributes
+    ----------
+    check : callable
+        Takes a value and the name, returns the value as it is kept, and refuses what cannot be used.
+    help : str
+        The line that the command shows.
+    more : str
+        What only the documentation adds.
+    unit : str
+        Of the value, if it has one.
+    usual : str
+        What the default None stands for, if the default depends on other options.
+    choices : tuple of str
+        The words that it takes.
+    group : {"", "Network", "Training"}
+        Where the help of the command lists it.
+    flag, metavar : str
+        Name and value in the command, where they are not those of the keyword.
+    """
+
+    check: Callable[[Any, str], Any]
+    help: str
+    more: str = ""
+    unit: str = ""
+    usual: str = ""
+    choices: tuple[str, ...] = ()
+    group: str = "Training"
+    flag: str = ""
+    metavar: str = ""
+
+
+def _option(default: Any, check: Callable[[Any, str], Any] | tuple[str, ...], text: str, **about: Any) -> Any:
+    if isinstance(check, tuple):
+        about["choices"], check = check, partial(checks.choice, options=check)
+    return field(default=default, metadata={"option": Option(check, text, **about)})
+
+
+def _below_one(value: Any, name: str) -> float:
+    number = checks.nonnegative(value, name)
+    if number >= 1:
+        raise ArgumentError(f"{name}: expected a number below 1, got {number}")
+    return number
+
+
+def _class_weights(value: Any, name: str) -> str | tuple[float, ...]:
+    if isinstance(value, str):
+        return checks.choice(value, name, CLASS_WEIGHTS)
+    weights = checks.array(value, name, (None,), axes="(num_classes,)")
+    return tuple(checks.positive(float(w), f"{name}[{k}]") for k, w in enumerate(weights))
+
+
+def _history_every(value: Any, name: str) -> int | str | tuple[int, ...]:
+    if isinstance(value, str):
+        return checks.choice(value, name, ("log",))
+    if isinstance(value, Sequence):
+        return tuple(sorted({checks.integer(v, f"{name}[{i}]", minimum=0) for i, v in enumerate(value)}))
+    return checks.integer(value, name, minimum=1)
+
+
+def _classifier(value: Any, name: str) -> Any:
+    if isinstance(value, str):
+        return checks.choice(value, name, CLASSIFIERS)
+    return checks.read_only(checks.array(value, name, (None, None), axes="(code_dim, feature_dim)"))
+
+
+def _model_options(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ArgumentTypeError(f"{name}: expected a mapping, got {value!r}")
+    return dict(value)
+
+
+def _path(value: Any, name: str) -> Path:
+    if not isinstance(value, str | Path):
+        raise ArgumentTypeError(f"{name}: expected a path, got {value!r}")
+    return Path(value)
+
+
+_positive = partial(checks.positive, why=_GROWS)
+_count = partial(checks.integer, minimum=1)
+_passes = partial(checks.integer, minimum=0)
+
+
+class Options(TypedDict, total=False):
+    """Keywords of :func:`encollapse.train.fit` and :class:`Settings`, for editors and type checkers."""
+
+    weight_decay: Required[float]
     feature_decay: float | None
     bias_decay: float
     decay: str
     loss: str
-    class_weights: str | tuple[float, ...]
+    class_weights: str | Sequence[float]
     logit_adjustment: float
     model: Any
-    model_options: Mapping[str, Any]
-    feature_dim: int
+    model_options: Mapping[str, Any] | None
+    feature_dim: int | None
     features: str
-    classifier: Any
-    optimizer: str
-    learning_rate: float
+    classifier: str | ArrayLike
+    recipe: str | None
+    optimizer: str | None
+    learning_rate: float | None
     momentum: float
     nesterov: bool
     schedule: str
     warm_up: float
-    epochs: int
-    finish: int
+    epochs: int | None
+    finish: int | None
+    lbfgs_iterations: int | None
     batch_size: int
-    tolerance: float
+    tolerance: float | None
     leave_saddles: bool
     seed: int
     device: str
     devices: int
     precision: str
-    history_every: int | str | tuple[int, ...]
+    history_every: int | str | Sequence[int]
     keep_frames: bool
-    checkpoint: Path | None
+    checkpoint: str | Path | None
     checkpoint_seconds: float
     keep_checkpoint: bool
     progress: bool
 
-    def __post_init__(self) -> None:
-        why = "at 0 the features or the classifier grow without bound"
-        self._set("weight_decay", checks.positive(self.weight_decay, "weight_decay", why=why))
-        checks.choice(self.decay, "decay", DECAYS)
-        self._check_feature_decay(why)
-        self._set("bias_decay", checks.nonnegative(self.bias_decay, "bias_decay", allow_infinity=True))
-        checks.choice(self.loss, "loss", LOSSES)
-        self._set("class_weights", _class_weights(self.class_weights))
-        self._check_logit_adjustment()
-        if not isinstance(self.model_options, Mapping):
-            raise ArgumentTypeError(f"model_options: expected a mapping, got {self.model_options!r}")
-        self._set("model_options", dict(self.model_options))
-        checks.choice(self.features, "features", ("linear", "relu"))
-        self._set("feature_dim", checks.integer(self.feature_dim, "feature_dim", minimum=1))
-        self._check_classifier()
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class Settings:
+    """Checked options of a training, the keywords of :func:`encollapse.train.fit`.
+
+    An option that is None takes the default that follows from the others, from the model and from the data.
+    :meth:`completed` puts these in, so that the settings of a :class:`Run` have none left.
+
+    Parameters
+    ----------
+    {options}
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If an option is unknown, cannot have its value, or excludes another; the text names it.
+
+    Examples
+    --------
+    >>> settings = Settings(weight_decay=5e-3, recipe="sgd-cosine", momentum=0.8)
+    >>> settings.optimizer, settings.momentum, settings.bias_decay
+    ('sgd', 0.8, 0.005)
+    """
+
+    weight_decay: float = _option(
+        MISSING,
+        _positive,
+        "λ_W, above 0; under plain and decoupled decay the λ of all parameters but the head's bias.",
+        group="",
+    )
+    feature_decay: float | None = _option(
+        None,
+        _positive,
+        "λ_H, above 0, on the sum over all samples' features; for the decay ufm alone.",
+        group="",
+        usual="none, which the decay ufm refuses",
+    )
+    bias_decay: float = _option(
+        0.0,
+        partial(checks.nonnegative, allow_infinity=True),
+        "λ_b, always a term of the loss; inf means that the head has no bias.",
+        group="",
+    )
+    decay: str = _option(
+        "ufm",
+        DECAYS,
+        "ufm: last layer and features; plain: all parameters, in the loss; decoupled: as AdamW.",
+        more="""``"ufm"`` regularizes as the theory does. ``"plain"`` adds ``λ/2`` times the square of every parameter
+        to the loss. ``"decoupled"`` shrinks every parameter by the factor ``1 - learning_rate · λ`` in every step,
+        apart from the loss :cite:p:`loshchilov2019`. The last two have no UFM minimum of their own: see
+        ``Run.prediction_kind``.""",
+    )
+    loss: str = _option(
+        "mse",
+        LOSSES,
+        "Loss between outputs and codewords.",
+        more="Cross-entropy asks for codewords that are distributions.",
+    )
+    class_weights: Any = _option(
+        "none",
+        _class_weights,
+        "Factors of the classes' losses: balanced, which is N/(K n_k), or one a class.",
+        more="No prediction of ours is about a loss with such factors.",
+        choices=CLASS_WEIGHTS,
+        metavar="none|balanced|X,X,...",
+    )
+    logit_adjustment: float = _option(
+        0.0,
+        checks.nonnegative,
+        "Add TAU log(class frequency) to the outputs inside cross_entropy, in training alone.",
+        more="""The frequencies are those of the outputs, ``ē``, and 1 is usual :cite:p:`menon2021`. There is no
+        prediction.""",
+        metavar="TAU",
+    )
+    model: Any = _option(
+        "mlp",
+        lambda value, name: value,
+        "mlp, cnn, resnet8, resnet18, frozen, or a class of yours: package.module:Class or file.py:Class.",
+        more="See :func:`encollapse.train.names`. A ``torch.nn.Module`` may be given itself; a copy is trained.",
+        group="Network",
+    )
+    model_options: dict[str, Any] = _option(
+        None,
+        _model_options,
+        "Option of the network, such as width=64; may be repeated.",
+        more="See :doc:`/models`.",
+        usual="none",
+        group="Network",
+        flag="--model-option",
+        metavar="NAME=VALUE",
+    )
+    feature_dim: int = _option(
+        None,
+        _count,
+        "Number d of features.",
+        usual="64, or the largest rank min(q, K) of a minimizer if above",
+        group="Network",
+    )
+    features: str = _option(
+        "linear",
+        FEATURES,
+        "Features as they leave the last layer (or its tail), or their positive part.",
+        group="Network",
+    )
+    classifier: Any = _option(
+        "trained",
+        _classifier,
+        "trained, fixed at a frame of the encoding, or a file with a matrix (q, d) that stays.",
+        more="""In Python the matrix itself. The bias is trained all the same. The frame has the left singular vectors
+        and the singular values of the centered codewords, the largest scaled to 1: a simplex ETF for one-hot
+        :cite:p:`zhu2021`.""",
+        choices=CLASSIFIERS,
+        group="Network",
+        metavar="KIND|FILE",
+    )
+    recipe: str | None = _option(
+        None,
+        tuple(RECIPES),
+        "A usual training, from which the other options depart where they are given.",
+        more="""All have 200 epochs in batches of 128 and no second phase. But for adamw-cosine one decay is on every
+        parameter, the head's bias included.""",
+        usual="none",
+    )
+    optimizer: str = _option(
+        None,
+        OPTIMIZERS,
+        "Optimizer of the passes over minibatches; lbfgs makes no such passes.",
+        usual="adam, and adamw under decoupled decay",
+    )
+    learning_rate: float = _option(
+        None,
+        checks.positive,
+        "Peak of the schedule.",
+        more="""For the decay ufm in units in which codewords have size one and both decays are equal, so that it
+        need not be tuned to them.""",
+        usual="1e-2 for adam and 2e-1 for sgd; 3e-3 and 3e-2 under plain and decoupled decay",
+    )
+    momentum: float = _option(0.9, _below_one, "Of sgd.", more="See :cite:p:`sutskever2013`.")
+    nesterov: bool = _option(False, checks.flag, "Nesterov's form of sgd's momentum.")
+    schedule: str = _option("one_cycle", SCHEDULES, "Learning rate along the epochs.", more="See :doc:`/training`.")
+    warm_up: float = _option(
+        0.0, _below_one, "Share of the epochs over which the learning rate rises first.", metavar="SHARE"
+    )
+    epochs: int = _option(
+        None,
+        _passes,
+        "Passes over minibatches; 0 for none.",
+        unit="passes",
+        usual="""20 for the mlp; 30 for other networks, and on a small set as many as make 50,000 samples, up to 100;
+        200 under decoupled decay""",
+    )
+    finish: int = _option(
+        None,
+        _passes,
+        "Most iterations of L-BFGS on the whole set afterwards; 0 for none.",
+        more="Also read as ``lbfgs_iterations``. An iteration costs about one pass.",
+        unit="iterations",
+        usual="""700 for the mlp, of which a few hundred are usually needed; 10 for other networks, whose passes are
+        expensive, and on a small set as many as make 50,000 samples, up to 300; 0 under decoupled decay; with the
+        optimizer lbfgs the default epochs besides""",
+    )
+    batch_size: int = _option(64, _count, "Samples in a step, over all devices; may exceed what there is.")
+    tolerance: float = _option(
+        None,
+        checks.nonnegative,
+        "Stationarity at which training ends.",
+        more="""Both parts of :class:`Stationarity` are at or below it then. Relative errors of the class means' Gram
+        matrix are about as large as the negative curvature, or as the root of the squared gradient.""",
+        usual="1e-3; 1e-5 for relu features and fixed classifiers, where the squared gradient alone judges",
+    )
+    leave_saddles: bool = _option(
+        True,
+        checks.flag,
+        "Step off a saddle at which L-BFGS waits.",
+        more="""The step goes along its own negative curvature, which needs no prediction. Rare classes that have
+        merged are such a saddle just below the threshold of minority collapse.""",
+        flag="--stay-at-saddles",
+    )
+    seed: int = _option(
+        0,
+        partial(checks.integer, minimum=0, maximum=2**63 - 1),  # PyTorch's generators take seeds below 2⁶⁴
+        "Decides initial values and order.",
+        more="""The same seed gives the same network on the same machine with one thread. The caller's random state is
+        left alone.""",
+    )
+    device: str = _option("auto", DEVICES, "Where to train.")
+    devices: int = _option(
+        1,
+        _count,
+        "How many of them train one network together, a process each.",
+        more="""GPUs, or processes of a CPU. They share out the samples of every step, and the result is the same up
+        to rounding. See :doc:`/training`.""",
+    )
+    precision: str = _option(
+        "32-true",
+        PRECISIONS,
+        "Of the minibatches; 16-mixed needs a GPU.",
+        more="L-BFGS and every measurement run in float32 and, after the features, float64.",
+    )
+    history_every: Any = _option(
+        10,
+        _history_every,
+        "Passes between two rows of the history, log for powers of √2, or after which passes to add one.",
+        more="""The start and the end always have a row. With a number, training can end at these rows alone;
+        otherwise every 10 passes.""",
+        unit="passes",
+        metavar="N|log|N,N,...",
+    )
+    keep_frames: bool = _option(
+        False,
+        checks.flag,
+        "Keep class means, weight and bias of every row of the history, in a file of --out.",
+        more="In Python they are ``Run.frames``.",
+        flag="--frames",
+    )
+    checkpoint: Path | None = _option(
+        None,
+        _path,
+        "File of the state: the same command goes on from it after an interruption.",
+        more="It goes on exactly as if it had not been interrupted. Deleted at the end, unless `keep_checkpoint`.",
+        usual="none",
+    )
+    checkpoint_seconds: float = _option(
+        60.0, checks.nonnegative, "Seconds between two writes of it, which come after whole passes.", unit="seconds"
+    )
+    keep_checkpoint: bool = _option(False, checks.flag, "Leave the file at the end, as of the last write.")
+    progress: bool = _option(
+        True,
+        checks.flag,
+        "Show a bar if the training lasts over two seconds and standard error is a terminal.",
+        flag="-",
+    )
+
+    def __init__(self, **given: Unpack[Options]) -> None:
+        values = DEFAULTS | _with_recipe(_without_synonyms(given))
+        for name, about in OPTIONS.items():
+            if values[name] is MISSING:
+                raise ArgumentError(f"{name}: missing; {about.help}")
+            left_open = values[name] is None and DEFAULTS[name] is None
+            object.__setattr__(self, name, None if left_open else about.check(values[name], name))
+        self._check_decay()
+        self._check_network()
         self._check_optimizer()
-        self._set("batch_size", checks.integer(self.batch_size, "batch_size", minimum=1))
-        self._set("tolerance", checks.nonnegative(self.tolerance, "tolerance"))
-        # PyTorch's generators take seeds below 2⁶⁴.
-        self._set("seed", checks.integer(self.seed, "seed", minimum=0, maximum=2**63 - 1))
-        checks.choice(self.device, "device", DEVICES)
-        self._set("devices", checks.integer(self.devices, "devices", minimum=1))
-        checks.choice(self.precision, "precision", PRECISIONS)
-        self._set("history_every", _history_every(self.history_every))
-        self._check_checkpoint()
-        for name in ("nesterov", "leave_saddles", "keep_frames", "keep_checkpoint", "progress"):
-            if not isinstance(getattr(self, name), bool):
-                raise ArgumentTypeError(f"{name}: expected True or False, got {getattr(self, name)!r}")
-        if self.nesterov and not (self.optimizer == "sgd" and self.momentum > 0):
-            raise ArgumentError("nesterov: needs optimizer='sgd' and a momentum above 0; leave it out")
 
-    def _set(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
-
-    def _check_feature_decay(self, why: str) -> None:
+    def _check_decay(self) -> None:
         if self.decay == "ufm":
             if self.feature_decay is None:
                 raise ArgumentError("feature_decay: missing; decay='ufm' regularizes the features explicitly")
-            self._set("feature_decay", checks.positive(self.feature_decay, "feature_decay", why=why))
         elif self.feature_decay is not None:
             raise ArgumentError(
                 f"feature_decay: decay={self.decay!r} regularizes parameters and no features, "
                 f"got {self.feature_decay!r}; leave it out, or use decay='ufm'"
             )
-
-    def _check_logit_adjustment(self) -> None:
-        self._set("logit_adjustment", checks.nonnegative(self.logit_adjustment, "logit_adjustment"))
         if self.logit_adjustment > 0 and self.loss != "cross_entropy":
             raise ArgumentError(
                 f"logit_adjustment: adds to logits, and loss={self.loss!r} has none, got {self.logit_adjustment}; "
                 "use loss='cross_entropy', or 0"
             )
 
-    def _check_classifier(self) -> None:
-        if isinstance(self.classifier, str):
-            checks.choice(self.classifier, "classifier", CLASSIFIERS)
+    def _check_network(self) -> None:
+        if isinstance(self.classifier, str) or self.feature_dim is None:
             return
-        matrix = checks.array(self.classifier, "classifier", (None, None), axes="(code_dim, feature_dim)")
-        if matrix.shape[1] != self.feature_dim:
+        if self.classifier.shape[1] != self.feature_dim:
             raise ArgumentError(
-                f"classifier: has {matrix.shape[1]} columns for feature_dim={self.feature_dim}; {_FIXED_SIZE}"
+                f"classifier: has {self.classifier.shape[1]} columns for feature_dim={self.feature_dim}; "
+                "give a matrix (q, d), or one of " + ", ".join(map(repr, CLASSIFIERS))
             )
-        self._set("classifier", checks.read_only(matrix))
 
     def _check_optimizer(self) -> None:
-        checks.choice(self.optimizer, "optimizer", OPTIMIZERS)
-        checks.choice(self.schedule, "schedule", SCHEDULES)
-        for name in ("epochs", "finish"):
-            self._set(name, checks.integer(getattr(self, name), name, minimum=0))
-        self._set("learning_rate", checks.positive(self.learning_rate, "learning_rate"))
-        for name in ("momentum", "warm_up"):
-            self._set(name, checks.nonnegative(getattr(self, name), name))
-            if getattr(self, name) >= 1:
-                raise ArgumentError(f"{name}: expected a number below 1, got {getattr(self, name)}")
-        if self.optimizer == "lbfgs" and self.epochs > 0:
+        if self.nesterov and not (self.optimizer == "sgd" and self.momentum > 0):
+            raise ArgumentError("nesterov: needs optimizer='sgd' and a momentum above 0; leave it out")
+        if self.optimizer == "lbfgs" and self.epochs:
             raise ArgumentError(
                 f"epochs: optimizer='lbfgs' makes no passes over minibatches, got {self.epochs}; give finish instead"
             )
@@ -149,18 +465,49 @@ class Settings:
                 f"optimizer: decay='decoupled' is a step of its own, which {self.optimizer!r} does not take; "
                 "use 'adamw' or 'sgd', or decay='plain'"
             )
-        if self.decay == "decoupled" and self.finish > 0:
+        if self.decay == "decoupled" and self.finish:
             raise ArgumentError(
                 f"finish: L-BFGS minimizes a loss, and decoupled decay belongs to none, got {self.finish}; "
                 "give finish=0, or decay='plain'"
             )
 
-    def _check_checkpoint(self) -> None:
-        if self.checkpoint is not None:
-            if not isinstance(self.checkpoint, str | Path):
-                raise ArgumentTypeError(f"checkpoint: expected a path, got {self.checkpoint!r}")
-            self._set("checkpoint", Path(self.checkpoint))
-        self._set("checkpoint_seconds", checks.nonnegative(self.checkpoint_seconds, "checkpoint_seconds"))
+    def completed(self, *, num_samples: int, code_dim: int, num_classes: int) -> Settings:
+        """The same with the defaults that depend on the model, on the data and on the encoding.
+
+        Parameters
+        ----------
+        num_samples, code_dim, num_classes : int
+            Numbers of training samples, of entries of a codeword, and of classes.
+
+        Raises
+        ------
+        ArgumentError, ArgumentTypeError
+            If the model is unknown or an option of it cannot be used.
+
+        Examples
+        --------
+        >>> Settings(weight_decay=5e-3, decay="plain").completed(num_samples=290, code_dim=10, num_classes=10).epochs
+        20
+        """
+        epochs, finish = catalogue.lengths(self.model, num_samples)
+        decoupled = self.decay == "decoupled"
+        optimizer = self.optimizer or ("adamw" if decoupled else "adam")
+        if decoupled:
+            epochs, finish = DECOUPLED_EPOCHS, 0
+        if optimizer == "lbfgs":  # it has the whole time
+            epochs, finish = 0, finish + epochs
+        squared = self.features == "relu" or self.fixed_classifier
+        defaults = {
+            "feature_dim": max(64, min(code_dim, num_classes)),
+            "epochs": epochs,
+            "finish": finish,
+            "learning_rate": LEARNING_RATES["ufm" if self.decay == "ufm" else "other"].get(optimizer, 1e-3),
+            "optimizer": optimizer,
+            "tolerance": SQUARED_TOLERANCE if squared else TOLERANCE,
+        }
+        chosen: dict[str, Any] = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        chosen["model_options"] = catalogue.check_options(self.model, self.model_options)
+        return replace(self, **chosen)
 
     @property
     def has_bias(self) -> bool:
@@ -177,33 +524,93 @@ class Settings:
         """Whether the loss treats classes differently, which no theory here is about."""
         return self.class_weights != "none" or self.logit_adjustment > 0
 
+    def __repr__(self) -> str:
+        told = {name: getattr(self, name) for name in OPTIONS}
+        given = (f"{name}={value!r}" for name, value in told.items() if not _same(value, DEFAULTS[name]))
+        return f"Settings({', '.join(given)})"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON, where an infinite bias decay is the string ``"inf"``."""
-        values = asdict(self)
+        values = {name: getattr(self, name) for name in OPTIONS}
         values |= {"bias_decay": self.bias_decay if self.has_bias else "inf"}
         values |= {"model": self.model if isinstance(self.model, str) else type(self.model).__name__}
         values |= {"classifier": self.classifier if isinstance(self.classifier, str) else "given"}
         values |= {"checkpoint": None if self.checkpoint is None else str(self.checkpoint)}
-        for name in ("history_every", "class_weights"):
-            if isinstance(values[name], tuple):
-                values[name] = list(values[name])
-        return values
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-KEYWORDS = tuple(field.name for field in fields(Settings))
-"""Keywords of :func:`encollapse.train.fit`."""
+OPTIONS: dict[str, Option] = {field.name: field.metadata["option"] for field in fields(Settings)}
+"""Every option by name."""
+
+DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Settings)}
+"""The default of every option; None where it depends on others."""
+
+TYPES: dict[str, str] = {
+    name: reference.__forward_arg__.removeprefix("Required[").removesuffix("]" if "Required" in repr(reference) else "")
+    for name, reference in inspect.get_annotations(Options).items()
+}
+"""What may be given for each keyword, as text."""
 
 
-def _class_weights(value: Any) -> str | tuple[float, ...]:
-    if isinstance(value, str):
-        return checks.choice(value, "class_weights", CLASS_WEIGHTS)
-    weights = checks.array(value, "class_weights", (None,), axes="(num_classes,)")
-    return tuple(checks.positive(float(w), f"class_weights[{k}]") for k, w in enumerate(weights))
+def decay_of(options: Mapping[str, Any]) -> str:
+    """What some options of a training regularize: one of :data:`DECAYS`, the recipe's if they do not say."""
+    return str(options.get("decay", RECIPES.get(options.get("recipe") or "", DEFAULTS)["decay"]))
 
 
-def _history_every(value: Any) -> int | str | tuple[int, ...]:
-    if isinstance(value, str):
-        return checks.choice(value, "history_every", ("log",))
-    if isinstance(value, Sequence):
-        return tuple(sorted({checks.integer(v, f"history_every[{i}]", minimum=0) for i, v in enumerate(value)}))
-    return checks.integer(value, "history_every", minimum=1)
+def _same(value: Any, default: Any) -> bool:
+    return value is default or (isinstance(value, float | int | str | bool) and value == default)
+
+
+def _without_synonyms(given: Mapping[str, Any]) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    for name, value in given.items():
+        meant = SYNONYMS.get(name, name)
+        if meant not in OPTIONS:
+            hint = checks.did_you_mean(name, [*OPTIONS, *SYNONYMS]) or "see encollapse.train.Settings"
+            raise ArgumentTypeError(f"{name}: the training has no such option; {hint}")
+        if meant in named:
+            raise ArgumentError(f"{name}: is another name of {meant}, which is given too; leave one out")
+        named[meant] = value
+    return named
+
+
+def _with_recipe(given: dict[str, Any]) -> dict[str, Any]:
+    recipe = given.get("recipe")
+    if recipe is None:
+        return given
+    values = RECIPES[checks.choice(recipe, "recipe", tuple(RECIPES))]
+    return {name: given.get(value, value) if value in OPTIONS else value for name, value in values.items()} | given
+
+
+def _description() -> str:
+    """The options as a section of a docstring, indented as that of a function or a class."""
+    lines: list[str] = []
+    for name, about in OPTIONS.items():
+        kind = "{" + ", ".join(map(repr, about.choices)) + "}" if about.choices else TYPES[name]
+        default = DEFAULTS[name]
+        usual = about.usual or ("" if default is MISSING else repr(default))
+        text = " ".join(f"{about.help} {about.more}".split())
+        text += f" In {about.unit}." if about.unit else ""
+        text += f" Default: {' '.join(usual.split())}." if usual else ""
+        lines += [f"{name} : {kind}", *textwrap.wrap(text, 110, initial_indent="    ", subsequent_indent="    ")]
+    return textwrap.indent("\n".join(lines), "    ").lstrip()
+
+
+def described(function: F) -> F:
+    """Put the options into the docstring of a function or class, and, for a function, into its signature."""
+    if function.__doc__:
+        function.__doc__ = function.__doc__.replace("{options}", _description())
+    if not isinstance(function, type):
+        known = inspect.signature(function)
+        parameters = [p for p in known.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        for name, default in DEFAULTS.items():
+            default = inspect.Parameter.empty if default is MISSING else default
+            parameters.append(
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=TYPES[name])
+            )
+        signature = known.replace(parameters=parameters)
+        function.__signature__ = signature  # type: ignore[attr-defined]
+    return function
+
+
+described(Settings)

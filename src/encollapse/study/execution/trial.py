@@ -29,6 +29,7 @@ from encollapse.study.spec.train_options import OF_THE_ENGINE
 from encollapse.study.store.arrays import Arrays, frame_arrays, to_arrays
 from encollapse.study.trials import THEORY, Trial
 from encollapse.train.loop.progress import listening
+from encollapse.train.settings import decay_of
 
 if TYPE_CHECKING:
     from encollapse.train import Run
@@ -186,7 +187,7 @@ def _train(job: Job, dataset: Dataset) -> TrialOutcome:
     measure = settings.get("measure", {})
     optional = {key: settings[key] for key in ("epochs", "model_options") if key in settings}
     optional |= {option: measure[key] for key, option in _OF_MEASURE.items() if key in measure}
-    if settings.get("train", {}).get("decay", "ufm") == "ufm":
+    if decay_of(settings.get("train", {})) == "ufm":
         optional["feature_decay"] = feature_decay_of(settings, dataset.num_classes, len(dataset.train))
     encoding = encoding_of(settings, dataset.counts)
     run = train.fit(

@@ -27,7 +27,7 @@ from encollapse.study.spec.tables import (
 )
 from encollapse.study.spec.train_options import ELSEWHERE, OPTIONS, check_training
 from encollapse.study.trials import Trial
-from encollapse.train.settings import DECAYS
+from encollapse.train.settings import DECAYS, SYNONYMS, decay_of
 
 DEFAULTS: dict[str, Any] = {"model": [{"name": "mlp"}], "features": ["linear"], "seeds": [0]}
 """Values of keys that neither a block nor ``[defaults]`` gives."""
@@ -79,6 +79,8 @@ class Block(Strict):
     @field_validator("train")
     @classmethod
     def _options(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        if value is not None:
+            value = {SYNONYMS.get(option, option): given for option, given in value.items()}
         for option in value or ():
             if option in ELSEWHERE:
                 raise ValueError(f"{option} has a key of its own; write {ELSEWHERE[option]} in the block")
@@ -179,7 +181,8 @@ def _merge(study: StudyFile, index: int, source: str, text: str) -> dict[str, An
     for key in NEEDED:
         if key not in merged:
             raise refuse(key, "missing; give it here or in [defaults]")
-    decays = merged.get("train", {}).get("decay", DECAYS[:1])
+    train = merged.get("train", {})
+    decays = train.get("decay") or [decay_of({"recipe": recipe}) for recipe in train.get("recipe", [None])]
     if DECAYS[0] in decays and "threshold" not in merged and "feature_decay" not in merged:
         raise refuse(
             "feature_decay",
