@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 import encollapse as ec
 from encollapse._internal import format as wording
-from encollapse.cli.render.tables import transition_grid
 from encollapse.report import templates
 from encollapse.report.charts.bias_axis import BiasAxis
 from encollapse.report.families import by_panel, families
@@ -18,6 +17,7 @@ from encollapse.report.figures.grams import chosen_trials
 from encollapse.report.figures.spread import Spread
 from encollapse.report.summary import in_words
 from encollapse.study.execution.display import duration
+from encollapse.ufm.path import transition_grid
 from reference.study_folder import study_of, write_folder
 
 POSITIVE = st.floats(1e-9, 1e9)

@@ -82,11 +82,11 @@ def test_no_perturbation_of_the_minimizer_does_better(seed: int, size: float) ->
 
 def test_a_wrong_answer_is_not_certified() -> None:
     """The bound must stay a bound, and the gap open, when the primal point is not the minimizer."""
-    from encollapse.ufm.certificate import duality_gap
+    from encollapse.ufm.mse.duality import duality_gap
 
     problem = random_problem(17, 0.1, max_classes=11, learnable=True)
     solution = ec.ufm.solve(problem)
-    labels = problem.label_svd.labels
+    labels = problem.structure.label_svd.labels
     c = problem.threshold / labels.scale
     rng = np.random.default_rng(0)
     for size in (1e-4, 1e-2, 1.0):

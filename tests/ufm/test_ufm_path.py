@@ -95,8 +95,8 @@ def test_a_copy_at_another_bias_decay_checks_it() -> None:
     problem = problem_of(7, 2)
     with pytest.raises(ArgumentError, match="bias_decay"):
         problem.with_bias_decay(-1.0)
-    known = problem.label_svd
+    known = problem.structure.label_svd
     other = problem.with_bias_decay(0.5)
     assert (other.bias_decay, problem.bias_decay) == (0.5, 0.0)
-    assert other.label_svd is known
+    assert other.structure.label_svd is known
     assert other.threshold == problem.threshold

@@ -1,5 +1,6 @@
 """Questions a problem answers about itself, and input it refuses."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import encollapse as ec
+from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError, ArgumentTypeError, UnsupportedError
 
 ONE_HOT = ec.encodings.one_hot(5)
@@ -152,7 +154,7 @@ def test_path_shares_one_decomposition_and_matches_single_solves() -> None:
     np.testing.assert_array_equal(path.bias_decays, grid)
     assert path.critical == problem.critical_bias_decay()
     for value, solution, cosine in zip(grid, path.solutions, path.mean_cosine, strict=True):
-        assert solution.problem.label_svd is problem.label_svd
+        assert solution.problem.structure.label_svd is problem.structure.label_svd
         single = ec.ufm.solve(ec.ufm.Problem(ONE_HOT, 4, **DECAYS, bias_decay=value))
         assert solution.loss == pytest.approx(single.loss, rel=1e-13)
         assert cosine == pytest.approx(single.geometry.cosine(0, 3), abs=1e-12)
@@ -163,3 +165,28 @@ def test_path_shares_one_decomposition_and_matches_single_solves() -> None:
 def test_bad_paths_are_refused(grid: list[float], words: str) -> None:
     with pytest.raises(ArgumentError, match=words):
         ec.ufm.bias_path(ec.ufm.Problem(ONE_HOT, 4, **DECAYS), grid)
+
+
+def test_replace_keeps_what_does_not_change() -> None:
+    encoding = Encoding(np.random.default_rng(5).standard_normal((3, 5)))
+    problem = ec.ufm.Problem(encoding, [2, 3, 5, 7, 11], weight_decay=[1e-3, 5e-3], feature_decay=2e-4, depth=2)
+    other = dataclasses.replace(problem, bias_decay=0.1)
+    assert other.structure is problem.structure
+    assert other.weight_decays == problem.weight_decays == (1e-3, 5e-3)
+    assert vars(problem.with_bias_decay(0.1)) == vars(other)
+    assert dataclasses.replace(problem, weight_decay=2e-3).weight_decays == (2e-3, 2e-3)
+    assert dataclasses.replace(problem, depth=3).weight_decays == (problem.weight_decay,) * 3
+    moved = dataclasses.replace(problem, encoding=Encoding(2 * encoding.codewords))
+    assert moved.structure.encoding is moved.encoding
+    assert moved.structure.label_svd.labels.scale == 2 * problem.structure.label_svd.labels.scale
+
+
+def test_replace_keeps_a_loss_of_ones_own() -> None:
+    class Squared(ec.ufm.SeparableLoss):
+        name = "squared"
+        smoothness = 1.0
+
+    loss = Squared()
+    problem = ec.ufm.Problem(ec.encodings.one_hot(3), 5, weight_decay=1e-3, feature_decay=1e-4, loss=loss)
+    assert dataclasses.replace(problem, encoding=ec.encodings.one_hot(3)).convex_loss is loss
+    assert dataclasses.replace(problem, loss="mse").convex_loss is None

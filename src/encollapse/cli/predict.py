@@ -69,7 +69,9 @@ def predict(
             from encollapse.report import figures
 
             figures.path_figure(problem).save_as(out)
-        line = ufm.bias_path(problem, console.transition_grid(problem.critical_bias_decay()))
+        from encollapse.ufm.path import transition_grid
+
+        line = ufm.bias_path(problem, transition_grid(problem.critical_bias_decay()))
         show(lambda: console.path_table(line), lambda: records.path_record(line), as_json)
         return
     solution = ufm.solve(problem, throw=False)

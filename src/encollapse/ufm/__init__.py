@@ -4,6 +4,7 @@ from encollapse.ufm.certificate import Certificate
 from encollapse.ufm.inverse.design import design
 from encollapse.ufm.inverse.target import scale_target
 from encollapse.ufm.losses.separable import SeparableLoss
+from encollapse.ufm.methods import select_method
 from encollapse.ufm.objective import objective
 from encollapse.ufm.path import BiasPath, bias_path
 from encollapse.ufm.problem import Problem
@@ -21,5 +22,6 @@ __all__ = [
     "design",
     "objective",
     "scale_target",
+    "select_method",
     "solve",
 ]

@@ -1,4 +1,4 @@
-"""The critical bias decay, from the optimality conditions."""
+"""The critical bias decay, from the optimality conditions; None where it is not known."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from encollapse.ufm.deep.schatten_prox import SchattenProx
+from encollapse.ufm.label_structure import LabelStructure
 from encollapse.ufm.mse.label_svd import LabelSVD
 from encollapse.ufm.structured.long_tail import LongTail
 
@@ -19,7 +21,51 @@ class CriticalPoint:
     reason: str
 
 
-def critical_point(label_svd: LabelSVD, threshold: float) -> CriticalPoint:
+def critical_point(
+    structure: LabelStructure, prox: SchattenProx, feature_dim: int | None, features: str
+) -> CriticalPoint:
+    """Find where the mean direction starts to be learned.
+
+    Parameters
+    ----------
+    structure : LabelStructure
+        The labels and the loss.
+    prox : SchattenProx
+        What the layers do to one singular value.
+    feature_dim : int, optional
+        d; None is wide enough.
+    features : {"linear", "relu"}
+        Sign constraint of the features.
+    """
+    if structure.loss is not None:
+        return _NO_CLOSED_FORM
+    limit, classes = structure.rank_limit(feature_dim), len(structure.counts)
+    if features == "relu":
+        return _relu_critical(prox.threshold, classes, structure.affine_form, structure.is_balanced)
+    if prox.factors > 2:
+        label_svd = structure.dense_label_svd
+        return _deep_critical(label_svd, prox.in_units(label_svd.labels.scale), limit)
+    if structure.long_tail is not None:
+        point = _long_tail_critical(structure.long_tail, prox.threshold)
+    else:
+        point = _linear_critical(structure.label_svd, prox.threshold)
+    if feature_dim is None or limit == structure.rank_limit(None):
+        return point
+    return _limited_critical(point, structure.centered_rank(prox.threshold), feature_dim)
+
+
+_NO_CLOSED_FORM = CriticalPoint(
+    None,
+    "Only MSE has a closed form for the bias decay at which the mean direction starts to be learned: under another "
+    "loss what the bias takes up depends on the outputs of every class. At a bias decay of 0 it is not learned; "
+    "bias_path shows where it starts.",
+)
+_NO_MEAN = CriticalPoint(
+    math.inf, "The mean label is zero, so the bias is zero and the mean direction is not learned at any bias decay."
+)
+
+
+def _linear_critical(label_svd: LabelSVD, threshold: float) -> CriticalPoint:
     """Find where the mean direction starts to be learned.
 
     As long as ``Z u = 0`` the bias is ``ē/(1 + λ_b)`` and ``x = β ē`` with ``β = λ_b/(1 + λ_b)``. That is
@@ -30,34 +76,29 @@ def critical_point(label_svd: LabelSVD, threshold: float) -> CriticalPoint:
     """
     touched = label_svd.touched
     if len(touched) == 0:
-        return _NOTHING_TO_LEARN
+        return _NO_MEAN
     spectrum = label_svd.spectrum[touched]
     mean = label_svd.mean[touched]
     c = threshold / label_svd.labels.scale
     if spectrum.max() >= c:
         return _already_learned(float(spectrum.max()) * label_svd.labels.scale, threshold)
-    # BurerMonteiro difference of squares: c close to a singular value must not cancel.
+    # A factored difference of squares: c close to a singular value must not cancel.
     return _where_it_reaches(float(np.sum(mean**2 / ((c - spectrum) * (c + spectrum)))))
 
 
-def critical_point_of_tail(labels: LongTail, threshold: float) -> CriticalPoint:
+def _long_tail_critical(labels: LongTail, threshold: float) -> CriticalPoint:
     """Find the same for labels without a decomposition.
 
     ``ē`` touches every eigenspace of ``A_c A_cᵀ`` but the null space of ``A_c``: in that of an eigenvalue λ the vector
     is ``(Λ - λ)^{-1} p``, and its product with ``ē`` is α by the secular equation.
     """
     if not labels.mean.any():
-        return _NOTHING_TO_LEARN
+        return _NO_MEAN
     c = threshold / labels.scale
     pencil = labels.pencil(c)
     if pencil.count_above(c, np.zeros((1, len(labels.roots))))[0] > 0:
         return _already_learned(pencil.largest_at_rest() * labels.scale, threshold)
     return _where_it_reaches(pencil.quadratic_at(c, labels.mean))
-
-
-_NOTHING_TO_LEARN = CriticalPoint(
-    math.inf, "The mean label is zero, so the bias is zero and the mean direction is not learned at any bias decay."
-)
 
 
 def _already_learned(largest: float, threshold: float) -> CriticalPoint:
@@ -84,3 +125,138 @@ def _where_it_reaches(form: float) -> CriticalPoint:
         f"Up to a bias decay of {critical:.6g} the bias takes up the mean label and the class means stay as with a "
         "free bias; above it the mean direction is learned too and the frame turns.",
     )
+
+
+def _limited_critical(point: CriticalPoint, rank: int, feature_dim: int) -> CriticalPoint:
+    """Keep the critical point of wide features where `feature_dim` leaves it alone.
+
+    Parameters
+    ----------
+    point : CriticalPoint
+        Of wide features.
+    rank : int
+        Rank of their minimizer at ``λ_b = 0``.
+    feature_dim : int
+        d.
+    """
+    turning = point.bias_decay is not None and 0 < point.bias_decay < math.inf
+    return point if feature_dim >= rank + turning else _crowded(rank, feature_dim)
+
+
+def _crowded(rank: int, feature_dim: int) -> CriticalPoint:
+    return CriticalPoint(
+        None,
+        f"feature_dim={feature_dim} leaves no room for the mean direction beside the {rank} directions that a free "
+        "bias leaves to the features: they compete, the problem is not convex, and no critical bias decay is known. "
+        "bias_path shows what happens.",
+    )
+
+
+def _deep_critical(label_svd: LabelSVD, schatten_prox: SchattenProx, limit: int) -> CriticalPoint:
+    """Find where the mean direction starts to be learned by several weight layers.
+
+    Where ``ē`` is orthogonal to the centered labels, the mean direction alone is the scalar problem
+    ``β/2 (s - |ē|)² + κ s^r``: it is learned once ``|ē|`` exceeds the threshold of ``κ/β``, at
+    ``β = (threshold/|ē|)^{2-r}``, and by a jump. That this is the global minimum is proved by the lower bound of
+    :meth:`SchattenModel.lower_bound` if ``√β |ē|`` is the smallest of K singular values.
+
+    Parameters
+    ----------
+    label_svd : LabelSVD
+        Of the dense labels.
+    schatten_prox : SchattenProx
+        The scalar problem, in units of the labels.
+    limit : int
+        Largest possible rank.
+    """
+    touched, spectrum, threshold = label_svd.touched, label_svd.spectrum, schatten_prox.threshold
+    if len(touched) == 0:
+        return _NO_MEAN
+    scale = label_svd.labels.scale
+    learned = int(np.count_nonzero(spectrum > threshold))
+    if limit < learned:
+        return _crowded(learned, limit)
+    largest = float(spectrum[touched].max())
+    if largest > threshold:
+        return CriticalPoint(
+            0.0,
+            "The mean label has a part along a learned direction of the centered labels: a singular value of "
+            f"{largest * scale:.6g} is above the threshold {threshold * scale:.6g}. So every bias decay above "
+            "zero turns the class means.",
+        )
+    if largest > 0:
+        return CriticalPoint(
+            None,
+            "The mean label has a part along centered labels that are not learned, and with several weight layers the "
+            "problem is not convex: no critical bias decay is known. bias_path shows what happens.",
+        )
+    length = float(np.linalg.norm(label_svd.labels.mean))
+    if length <= threshold:
+        return CriticalPoint(
+            math.inf,
+            f"The mean label has length {length * scale:.6g}, at or below the threshold {threshold * scale:.6g}: even "
+            "without a bias the mean direction is not learned.",
+        )
+    if limit == learned:
+        return _crowded(learned, limit)
+    beta = (threshold / length) ** (2.0 - schatten_prox.power)
+    critical = beta / (1.0 - beta)
+    centered = spectrum[spectrum > 0]
+    classes = label_svd.labels.centered.shape[1]
+    smallest = float(centered.min()) if len(centered) == classes - 1 else 0.0
+    if math.sqrt(beta) * length > smallest * (1 + 1e-12):
+        return CriticalPoint(
+            None,
+            "The mean direction on its own would be learned, by a jump, from a bias decay of "
+            f"{critical:.6g} on; for this encoding that is not proved to be the global minimum.",
+        )
+    return CriticalPoint(
+        critical,
+        f"Up to a bias decay of {critical:.6g} the bias takes up the mean label; there the mean direction is learned "
+        "by a jump, for with several weight layers the transition is of first order.",
+    )
+
+
+def _relu_critical(
+    threshold: float, num_classes: int, form: tuple[float, float] | None, is_balanced: bool
+) -> CriticalPoint:
+    """Find where the mean output is learned by features that are not negative.
+
+    For balanced affine images of one-hot labels, ``a`` the singular value of the centered labels and e that of
+    the mean, the learning of an orthogonal frame sets in where ``(K - 1) a² + β² e² > K c²``, and of the mean alone
+    where ``β e > c``. Features that are not negative have a mean as soon as they are not zero.
+
+    Parameters
+    ----------
+    threshold : float
+        c.
+    num_classes : int
+        K.
+    form : (α, γ), optional
+        Codewords ``α I + γ 11ᵀ``, if they are of this form.
+    is_balanced : bool
+        Whether all counts agree.
+    """
+    if form is None or not is_balanced:
+        return CriticalPoint(
+            None,
+            "With non-negative features a critical bias decay is known for balanced affine images of one-hot labels "
+            "only. bias_path shows what happens.",
+        )
+    alpha, gamma = form
+    a = abs(alpha) / math.sqrt(num_classes)
+    mean = abs(alpha / num_classes + gamma) * math.sqrt(num_classes)
+    if mean <= 64 * np.finfo(np.float64).eps * abs(alpha):
+        return _NO_MEAN
+    missing = num_classes * threshold**2 - (num_classes - 1) * a**2
+    if missing < 0:
+        return CriticalPoint(
+            0.0,
+            "The features are learned at every bias decay, and features without negative entries have a mean: every "
+            "bias decay above zero turns the classifier, while the features keep their frame.",
+        )
+    beta = (math.sqrt(missing) if a > threshold else threshold) / mean
+    if beta >= 1.0:
+        return CriticalPoint(math.inf, "The threshold c is too large: even without a bias nothing is learned.")
+    critical = beta / (1.0 - beta)
+    return CriticalPoint(critical, f"Up to a bias decay of {critical:.6g} nothing is learned at all.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +12,9 @@ import numpy as np
 from encollapse._internal import checks
 from encollapse._internal.typing import FloatArray
 from encollapse.errors import ArgumentError
-from encollapse.ufm.path_cosines import mean_cosines
+from encollapse.ufm.mse.factors import LazyFactors
+from encollapse.ufm.mse.minimize import ThresholdedLabels, clear
+from encollapse.ufm.mse.resolvent.polar_gram import PolarGram
 from encollapse.ufm.problem import Problem
 from encollapse.ufm.solution import Solution
 from encollapse.ufm.solve import solve_along
@@ -42,7 +45,7 @@ class BiasPath:
         ``-1/(K - 1)`` for a simplex equiangular tight frame, 0 for an orthogonal frame; NaN where nothing is learned.
         Computed on first use, for all bias decays together.
         """
-        return np.asarray(checks.read_only(mean_cosines(self.solutions)))
+        return np.asarray(checks.read_only(_mean_cosines(self.solutions)))
 
 
 def bias_path(problem: Problem, bias_decays: Iterable[float]) -> BiasPath:
@@ -58,3 +61,46 @@ def bias_path(problem: Problem, bias_decays: Iterable[float]) -> BiasPath:
         raise ArgumentError("bias_decays: expected at least one value, got none")
     critical = problem.critical_bias_decay()
     return BiasPath(checks.read_only(np.array(grid)), solve_along(problem, grid), critical)
+
+
+def transition_grid(critical: float | None) -> list[float]:
+    """Bias decays that show a transition: half decades from 0.001 to 1000, the critical one, 0 and ∞."""
+    known = {0.0, *(10.0 ** (e / 2) for e in range(-6, 7)), math.inf}
+    return sorted(known if critical is None else known | {critical})
+
+
+_FEW = 8  # solutions below which singular vectors are faster, for small problems
+
+
+def _mean_cosines(solutions: Sequence[Solution]) -> FloatArray:
+    """Average cosine between the uncentered class means of each solution, (m,).
+
+    Those that share the resolvents of one decomposition are computed together, the others from their geometry.
+    """
+    result = np.full(len(solutions), np.nan)
+    together: dict[int, list[int]] = {}
+    outputs: dict[int, ThresholdedLabels] = {}
+    for i, solution in enumerate(solutions):
+        if isinstance(solution.factors, LazyFactors) and solution.factors.outputs.pencil.usable:
+            outputs[i] = solution.factors.outputs
+            together.setdefault(id(outputs[i].pencil), []).append(i)
+    for members in together.values():
+        # One small problem alone is faster by its singular vectors.
+        if len(members) < _FEW and not outputs[members[0]].resolved:
+            continue
+        result[members] = _from_resolvents([outputs[i] for i in members])
+    for i in np.flatnonzero(np.isnan(result)).tolist():
+        result[i] = solutions[i].geometry.mean_cosine()
+    return result
+
+
+def _from_resolvents(outputs: Sequence[ThresholdedLabels]) -> FloatArray:
+    """Mean cosines of outputs with one pencil; NaN where a class mean is too short for it."""
+    pencil, first = outputs[0].pencil, outputs[0].label_svd
+    u = first.labels.root_priors
+    values = PolarGram(pencil, np.array([found.shift for found in outputs]), first.right, u)
+    squares = values.diagonals / u**2
+    known = clear(values.diagonals, squares, pencil.largest)
+    norms = np.sqrt(np.where(known[:, None], squares, 1.0))
+    pairs = len(u) * (len(u) - 1.0)
+    return np.where(known, (values.forms(1.0 / norms / u) - len(u)) / pairs, np.nan)

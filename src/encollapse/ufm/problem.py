@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,25 +13,13 @@ import numpy as np
 from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import Encoding
-from encollapse.encodings.structured import AffineOneHot
 from encollapse.errors import ArgumentError, ArgumentTypeError, UnsupportedError
-from encollapse.ufm.convex.output_maps import BlockOutputMap, DenseOutputMap
-from encollapse.ufm.critical import CriticalPoint, critical_point, critical_point_of_tail
-from encollapse.ufm.critical_cases import deep_critical, limited_critical, relu_critical
+from encollapse.ufm.critical import CriticalPoint, critical_point
 from encollapse.ufm.deep.schatten_prox import SchattenProx
-from encollapse.ufm.losses.losses import LOSSES, ConvexLoss, check_loss
-from encollapse.ufm.mse.label_svd import LabelSVD
-from encollapse.ufm.mse.weighted_labels import WeightedLabels
-from encollapse.ufm.structured.by_count import CountGroups, affine_form
-from encollapse.ufm.structured.long_tail import LongTail
+from encollapse.ufm.label_structure import LabelStructure
+from encollapse.ufm.losses import LOSSES, check_loss
+from encollapse.ufm.losses.convex_loss import ConvexLoss
 
-_NO_CRITICAL = (
-    "Only MSE has a closed form for the bias decay at which the mean direction starts to be learned: under another "
-    "loss what the bias takes up depends on the outputs of every class. At a bias decay of 0 it is not learned; "
-    "bias_path shows where it starts."
-)
-_FEW_KINDS = 0.8
-_MANY_KINDS = 128
 _WHY_POSITIVE = "at 0 the features or the classifier grow without bound and there is no minimizer"
 
 
@@ -69,6 +57,9 @@ class Problem:
         Number M of weight layers on top of the features: outputs ``W_M ··· W_1 h + b``.
     features : {"linear", "relu"}
         Sign constraint of the features: none, or no entry below 0.
+    weight_decays, structure
+        What a problem made of this one by :func:`dataclasses.replace` takes over as far as it fits. There is no need to
+        give them.
 
     Attributes
     ----------
@@ -79,8 +70,8 @@ class Problem:
         One for each layer.
     loss : str
         Name of the loss.
-    convex_loss : ConvexLoss or None
-        The loss as an object; None for ``"mse"``.
+    structure : LabelStructure
+        What encoding, counts and loss determine: the decompositions that the methods share.
 
     Raises
     ------
@@ -99,8 +90,8 @@ class Problem:
     loss: str
     depth: int
     features: str
-    weight_decays: tuple[float, ...] = field(init=False)
-    convex_loss: ConvexLoss | None = field(init=False)
+    weight_decays: tuple[float, ...]
+    structure: LabelStructure = field(repr=False)
 
     def __init__(
         self,
@@ -114,52 +105,60 @@ class Problem:
         loss: str | ConvexLoss = "mse",
         depth: int = 1,
         features: str = "linear",
+        weight_decays: Sequence[float] | None = None,
+        structure: LabelStructure | None = None,
     ) -> None:
         if not isinstance(encoding, Encoding):
             raise ArgumentTypeError(
                 f"encoding: expected an Encoding, got {type(encoding).__name__}; "
                 "make one with encollapse.encodings, or Encoding(codewords)"
             )
-        self._set("encoding", encoding)
-        self._set("counts", checks.read_only(checks.class_counts(counts, encoding.num_classes)))
-        self._set("depth", checks.integer(depth, "depth", minimum=1))
-        decays = _layer_decays(weight_decay, self.depth)
-        self._set("weight_decays", decays)
-        self._set("weight_decay", decays[0] if len(set(decays)) == 1 else _geometric_mean(decays))
-        self._set("feature_decay", checks.positive(feature_decay, "feature_decay", why=_WHY_POSITIVE))
-        self._set("bias_decay", checks.nonnegative(bias_decay, "bias_decay", allow_infinity=True))
+        fits = structure is not None and structure.encoding is encoding and structure.counts is counts
+        if not fits:
+            counts = checks.read_only(checks.class_counts(counts, encoding.num_classes))
+        depth = checks.integer(depth, "depth", minimum=1)
+        decays = _layer_decays(weight_decay, weight_decays, depth)
         wide = feature_dim is None
-        self._set("feature_dim", None if wide else checks.integer(feature_dim, "feature_dim", minimum=1))
-        if isinstance(loss, str):
-            self._set("loss", checks.choice(loss, "loss", ("mse", *LOSSES)))
-            self._set("convex_loss", LOSSES.get(loss))
-        else:
-            convex = check_loss(loss)
-            self._set("loss", convex.name)
-            self._set("convex_loss", convex)
-        self._set("features", checks.choice(features, "features", ("linear", "relu")))
+        values: dict[str, Any] = {
+            "encoding": encoding,
+            "counts": counts,
+            "depth": depth,
+            "weight_decays": decays,
+            "weight_decay": _geometric_mean(decays),
+            "feature_decay": checks.positive(feature_decay, "feature_decay", why=_WHY_POSITIVE),
+            "bias_decay": checks.nonnegative(bias_decay, "bias_decay", allow_infinity=True),
+            "feature_dim": None if wide else checks.integer(feature_dim, "feature_dim", minimum=1),
+        }
+        own = None if structure is None else structure.loss
+        if not isinstance(loss, str):
+            own = check_loss(loss)
+        elif own is None or own.name != loss:
+            own = LOSSES.get(checks.choice(loss, "loss", ("mse", *LOSSES)))
+        values["loss"] = "mse" if own is None else own.name
+        values["features"] = checks.choice(features, "features", ("linear", "relu"))
+        if structure is None or not fits or structure.loss is not own:
+            structure = LabelStructure(encoding, np.asarray(counts), own)
+        values["structure"] = structure
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
         self._refuse_unsolved()
 
     def _refuse_unsolved(self) -> None:
-        if self.convex_loss is not None:
-            self._refuse_unsolved_loss(self.convex_loss)
         if self.features == "relu" and self.depth > 1:
             raise UnsupportedError(f"depth: with features='relu' only depth=1 is solved, got {self.depth}")
-
-    def _refuse_unsolved_loss(self, loss: ConvexLoss) -> None:
+        loss = self.convex_loss
+        if loss is None:
+            return
         for name, known in (("depth", 1), ("features", "linear")):
             value = getattr(self, name)
             if value != known:
                 raise UnsupportedError(f"{name}: with loss={self.loss!r} only {known!r} is solved, got {value!r}")
-        mean = self.table.mean(self.table.targets)
-        if self.bias_decay == 0 and not loss.bounded(mean):
+        outputs = self.structure.output_map  # which refuses codewords that are no targets
+        if self.bias_decay == 0 and not loss.bounded(outputs.mean(outputs.targets)):
             raise ArgumentError(
                 f"bias_decay: at 0 there is no minimizer, as an output that no class asks for lets its bias fall "
                 f"without end under loss={self.loss!r}; give a bias_decay above 0, or drop that output"
             )
-
-    def _set(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         low, high = int(self.counts.min()), int(self.counts.max())
@@ -182,12 +181,12 @@ class Problem:
     @property
     def num_samples(self) -> int:
         """Number of samples N."""
-        return int(self.counts.sum())
+        return self.structure.num_samples
 
     @property
     def priors(self) -> FloatArray:
         """Class frequencies ``π``, shape (K,)."""
-        return np.asarray(self.counts / self.num_samples)
+        return self.structure.priors
 
     @property
     def mean_codeword(self) -> FloatArray:
@@ -202,7 +201,7 @@ class Problem:
     @property
     def is_balanced(self) -> bool:
         """Whether every class has the same number of samples."""
-        return bool((self.counts == self.counts[0]).all())
+        return self.structure.is_balanced
 
     @property
     def threshold(self) -> float:
@@ -210,108 +209,20 @@ class Problem:
 
         The key ``threshold`` of study files is ``t = c √K`` instead.
         """
-        if self.depth > 1:
-            return self.schatten_prox.threshold
-        # Separate roots: the product itself can leave the range of float64.
-        return math.sqrt(self.num_samples) * math.sqrt(self.weight_decay) * math.sqrt(self.feature_decay)
-
-    @cached_property
-    def schatten_prox(self) -> SchattenProx:
-        """What the layers do to one singular value: ``κ = (p/2)(N λ_H Π λ_l)^{1/p}`` with ``p = depth + 1`` factors."""
-        if self.depth == 1:
-            return SchattenProx(2, self.threshold)
-        return SchattenProx(self.depth + 1, 0.5 * (self.depth + 1) * self.common_decay)
+        return self._prox.threshold
 
     @property
-    def common_decay(self) -> float:
-        """``(N λ_H Π λ_l)^{1/p}``: the decay that all ``p = depth + 1`` factors could have instead of their own."""
-        decays = (self.num_samples, self.feature_decay, *self.weight_decays)
-        return math.exp(math.fsum(map(math.log, decays)) / (self.depth + 1))
+    def convex_loss(self) -> ConvexLoss | None:
+        """The loss as an object; None for ``"mse"``."""
+        return self.structure.loss
 
     @cached_property
-    def kinds(self) -> CountGroups | None:
-        """The classes grouped by count, where classes with one count are interchangeable; None otherwise."""
-        return None if affine_form(self.encoding) is None else CountGroups.of(self.counts)
-
-    @cached_property
-    def long_tail(self) -> LongTail | None:
-        """The labels without a decomposition, where there are so many distinct counts that it costs more."""
-        form = affine_form(self.encoding)
-        if form is None or self.kinds is None or len(self.kinds.sizes) <= _MANY_KINDS:
-            return None
-        return self.kinds.long_tail(*form)
-
-    @cached_property
-    def label_svd(self) -> LabelSVD:
-        """The singular value decomposition that every bias decay shares."""
-        form = affine_form(self.encoding)
-        if self.kinds is not None and form is not None:
-            return LabelSVD.of(self.kinds.labels(*form))
-        return LabelSVD.of(WeightedLabels.of(self.encoding.codewords, self.priors))
-
-    @cached_property
-    def dense_label_svd(self) -> LabelSVD:
-        """The decomposition of the (q, K) labels, whatever their structure."""
-        if self.kinds is None:
-            return self.label_svd
-        return LabelSVD.of(WeightedLabels.of(self.encoding.codewords, self.priors))
-
-    @cached_property
-    def table(self) -> DenseOutputMap | BlockOutputMap:
-        """The outputs under a loss other than MSE, kinds of classes together.
-
-        Raises
-        ------
-        ArgumentError
-            If the codewords are no targets of the loss.
-        """
-        loss = self.convex_loss
-        assert loss is not None
-        kinds = CountGroups.of(self.counts)
-        # Cost grows with the cube of the kinds, so even a few equal counts pay.
-        if not isinstance(self.encoding, AffineOneHot) or len(kinds.sizes) > _FEW_KINDS * self.num_classes:
-            return DenseOutputMap.of(loss.targets(self.encoding.codewords), self.priors)
-        column = np.full((self.num_classes, 1), self.encoding.offset)
-        column[0] += self.encoding.scale
-        on, off = loss.targets(column)[:2, 0]
-        return BlockOutputMap.of(self.encoding, kinds, float(on), float(off))
-
-    @property
-    def rank_limit(self) -> int:
-        """Largest rank of the outputs: the least of `code_dim`, `num_classes` and `feature_dim`."""
-        full = min(self.code_dim, self.num_classes)
-        return full if self.feature_dim is None else min(full, self.feature_dim)
+    def _prox(self) -> SchattenProx:
+        return SchattenProx.of_decays(self.num_samples, self.feature_decay, self.weight_decays)
 
     @cached_property
     def _critical(self) -> CriticalPoint:
-        if self.loss != "mse":
-            return CriticalPoint(None, _NO_CRITICAL)
-        if self.features == "relu":
-            form = affine_form(self.encoding)
-            return relu_critical(self.threshold, self.num_classes, form, self.is_balanced)
-        if self.depth > 1:
-            labels = self.dense_label_svd.labels
-            return deep_critical(self.dense_label_svd, self.schatten_prox.in_units(labels.scale), self.rank_limit)
-        if self.long_tail is not None:
-            point = critical_point_of_tail(self.long_tail, self.threshold)
-        else:
-            point = critical_point(self.label_svd, self.threshold)
-        if self.feature_dim is None or self.feature_dim >= min(self.code_dim, self.num_classes):
-            return point
-        return limited_critical(point, self._centered_rank(), self.feature_dim)
-
-    def _centered_rank(self) -> int:
-        """How many singular values of the centered labels are learned."""
-        if self.long_tail is not None:
-            rank = self.long_tail.centered_rank(self.threshold)
-        else:
-            labels = self.label_svd.labels
-            rank = int(np.count_nonzero(self.label_svd.spectrum * labels.scale > self.threshold))
-        form = affine_form(self.encoding)
-        if self.kinds is not None and form is not None:
-            learned = abs(form[0]) * self.kinds.root_priors > self.threshold
-            rank += int((self.kinds.sizes[learned] - 1).sum())
-        return rank
+        return critical_point(self.structure, self._prox, self.feature_dim, self.features)
 
     def critical_bias_decay(self) -> float | None:
         """Smallest ``λ_b`` above which the mean direction is learned (``Z u ≠ 0``).
@@ -331,42 +242,25 @@ class Problem:
         return self._critical.reason
 
     def with_bias_decay(self, bias_decay: float) -> Problem:
-        """Return the same problem at another bias decay; it shares the decomposition."""
-        other = object.__new__(type(self))
-        for name in (*self.__dataclass_fields__, *_FREE_OF_THE_BIAS):
-            if name in self.__dict__:
-                other.__dict__[name] = self.__dict__[name]
-        decay = checks.nonnegative(bias_decay, "bias_decay", allow_infinity=True)
-        other.__dict__["bias_decay"] = decay
-        other._refuse_unsolved()
-        return other
+        """Return the same problem at another bias decay; it shares :attr:`structure`, so no work is done twice."""
+        return replace(self, bias_decay=bias_decay)
 
 
-_FREE_OF_THE_BIAS = (
-    "kinds",
-    "long_tail",
-    "table",
-    "label_svd",
-    "dense_label_svd",
-    "schatten_prox",
-    "threshold",
-    "priors",
-    "balance",
-    "_critical",
-)
-
-
-def _layer_decays(weight_decay: Any, depth: int) -> tuple[float, ...]:
-    listed = isinstance(weight_decay, list | tuple) or (isinstance(weight_decay, np.ndarray) and weight_decay.ndim > 0)
-    if not listed:
-        return (checks.positive(weight_decay, "weight_decay", why=_WHY_POSITIVE),) * depth
-    if len(weight_decay) != depth:
-        each = "" if depth == 1 else f", or one for each of the {depth} layers"
-        raise ArgumentError(f"weight_decay: expected one number{each}, as depth={depth}, got {len(weight_decay)}")
-    return tuple(
-        checks.positive(value, f"weight_decay[{i}]", why=_WHY_POSITIVE) for i, value in enumerate(weight_decay)
-    )
+def _layer_decays(weight_decay: Any, known: Sequence[float] | None, depth: int) -> tuple[float, ...]:
+    """One decay for each layer; `known` ones stay as long as they agree with `weight_decay`, their mean."""
+    if isinstance(weight_decay, list | tuple) or (isinstance(weight_decay, np.ndarray) and weight_decay.ndim > 0):
+        if len(weight_decay) != depth:
+            each = "" if depth == 1 else f", or one for each of the {depth} layers"
+            raise ArgumentError(f"weight_decay: expected one number{each}, as depth={depth}, got {len(weight_decay)}")
+        return tuple(
+            checks.positive(value, f"weight_decay[{i}]", why=_WHY_POSITIVE) for i, value in enumerate(weight_decay)
+        )
+    if known is not None and len(known) == depth and _geometric_mean(known) == weight_decay:
+        return tuple(known)
+    return (checks.positive(weight_decay, "weight_decay", why=_WHY_POSITIVE),) * depth
 
 
 def _geometric_mean(values: Sequence[float]) -> float:
+    if len(set(values)) == 1:
+        return values[0]
     return math.exp(math.fsum(map(math.log, values)) / len(values))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +13,8 @@ from encollapse._internal import checks
 from encollapse._internal.typing import FloatArray
 from encollapse.geometry import ClassGeometry
 from encollapse.ufm.certificate import Certificate
-from encollapse.ufm.convex.composite import Start
 from encollapse.ufm.deep.layers import split
-from encollapse.ufm.mse.factors import Factors
+from encollapse.ufm.minimum import Factors, Minimum
 from encollapse.ufm.problem import Problem
 
 
@@ -80,7 +80,7 @@ class Solution:
         `feature_dim` holds only some, say): then this is one of them.
     seconds : float
         Wall time of the solve.
-    near : Start, optional
+    warm_start : object, optional
         What a solve of a similar problem can start from, under another loss than MSE.
     """
 
@@ -93,7 +93,22 @@ class Solution:
     seconds: float
     factors: Factors = field(repr=False)
     unique: bool = True
-    near: Start | None = field(default=None, repr=False)
+    warm_start: Any = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, problem: Problem, minimum: Minimum[Factors], seconds: float) -> Solution:
+        """Add to a minimum what its evidence amounts to: the status."""
+        certificate, rank = minimum.certificate, minimum.factors.rank
+        status = Status.OPTIMAL if rank else Status.COLLAPSED
+        if certificate.kind == "stationary":
+            status = Status.STATIONARY if certificate.holds else Status.NOT_STATIONARY
+        elif not certificate.holds:
+            status = Status.NOT_CERTIFIED
+        if problem.feature_dim is not None and problem.feature_dim < rank:
+            status = Status.RANK_BINDS
+            certificate = replace(certificate, kind="none", holds=False)
+        values = {**vars(minimum), "certificate": certificate, "bias": checks.read_only(minimum.bias)}
+        return cls(problem=problem, status=status, seconds=seconds, **values)
 
     def __repr__(self) -> str:
         return (

@@ -13,7 +13,7 @@ import encollapse as ec
 from encollapse.errors import ArgumentError, SolverError, UnsupportedError
 from encollapse.ufm.convex.composite import Composite
 from encollapse.ufm.convex.output_maps import DenseOutputMap
-from encollapse.ufm.losses.losses import LOSSES
+from encollapse.ufm.losses import LOSSES
 from reference import convex_reference as reference
 
 BIAS_DECAYS = [0.0, 1e-12, 1e-8, 1e-3, 0.1, 1.0, 1e3, 1e8, math.inf]
@@ -154,8 +154,8 @@ def test_kinds_of_classes_give_what_single_classes_give(bias_decay: float, smoot
     structured = ec.encodings.label_smoothing(11, smoothing)
     blocks = ec.ufm.solve(problem_of(structured, counts, 0.05, bias_decay))
     dense = ec.ufm.solve(problem_of(ec.encodings.Encoding(structured.codewords), counts, 0.05, bias_decay))
-    assert isinstance(dense.problem.table, DenseOutputMap)
-    assert not isinstance(blocks.problem.table, DenseOutputMap)
+    assert isinstance(dense.problem.structure.output_map, DenseOutputMap)
+    assert not isinstance(blocks.problem.structure.output_map, DenseOutputMap)
     assert blocks.loss == pytest.approx(dense.loss, rel=1e-8)
     np.testing.assert_allclose(blocks.singular_values, dense.singular_values, atol=1e-6)
     np.testing.assert_allclose(blocks.bias, dense.bias, atol=1e-6)
@@ -257,9 +257,9 @@ def test_the_bound_holds_at_any_point(bias_decay: float, size: float) -> None:
     encoding = ec.encodings.Encoding(rng.dirichlet(np.ones(4), 7).T)
     problem = problem_of(encoding, [2, 3, 5, 7, 11, 13, 17], 0.02, bias_decay)
     solution = ec.ufm.solve(problem)
-    composite = Composite(problem.table, LOSSES["cross_entropy"], problem.threshold, bias_decay)
-    assert solution.near is not None
-    point, bias = solution.near
+    composite = Composite(problem.structure.output_map, LOSSES["cross_entropy"], problem.threshold, bias_decay)
+    assert solution.warm_start is not None
+    point, bias = solution.warm_start
     for _ in range(20):
         moved = composite.shrink(point.matrix + size * rng.standard_normal((4, 7)), point.contrast, bias)
         noise = size * rng.standard_normal(4) * composite.has_bias
@@ -277,9 +277,9 @@ def test_the_bound_holds_where_the_bias_has_a_mean(bias_decay: float, shift: flo
     encoding = ec.encodings.Encoding(rng.dirichlet(np.ones(5), 7).T)
     solution = ec.ufm.solve(problem_of(encoding, [2, 3, 5, 7, 11, 13, 17], 0.02, bias_decay))
     problem = solution.problem
-    composite = Composite(problem.table, LOSSES["cross_entropy"], problem.threshold, bias_decay)
-    assert solution.near is not None
-    point, bias = solution.near
+    composite = Composite(problem.structure.output_map, LOSSES["cross_entropy"], problem.threshold, bias_decay)
+    assert solution.warm_start is not None
+    point, bias = solution.warm_start
     loss, certificate = composite.certified(point, bias + shift)
     # A constant costs λ_b/2 for its square and nothing else.
     assert loss == pytest.approx(solution.loss + 2.5 * bias_decay * shift**2, rel=1e-9)
@@ -351,7 +351,7 @@ def test_what_cross_entropy_cannot_use_is_refused_by_name(
         ec.ufm.Problem(encoding, 3, weight_decay=1e-2, feature_decay=1e-2, loss="cross_entropy", **change)
 
 
-def test_near_must_be_of_the_same_size() -> None:
+def test_a_warm_start_must_be_of_the_same_size() -> None:
     small = ec.ufm.solve(problem_of(ec.encodings.one_hot(5), [2, 3, 5, 7, 11], 0.03))
-    with pytest.raises(ArgumentError, match="near"):
-        ec.ufm.solve(problem_of(ec.encodings.one_hot(7), [2, 3, 5, 7, 11, 13, 17], 0.03), near=small)
+    with pytest.raises(ArgumentError, match="warm_start"):
+        ec.ufm.solve(problem_of(ec.encodings.one_hot(7), [2, 3, 5, 7, 11, 13, 17], 0.03), warm_start=small)

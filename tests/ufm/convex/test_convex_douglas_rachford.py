@@ -9,7 +9,7 @@ import encollapse as ec
 from encollapse.ufm.convex import minimize as convex
 from encollapse.ufm.convex.composite import Composite
 from encollapse.ufm.convex.douglas_rachford import split
-from encollapse.ufm.losses.losses import LOSSES
+from encollapse.ufm.losses import LOSSES
 
 
 def composite_of(encoding: ec.encodings.Encoding, counts: list[int], share: float, bias_decay: float) -> Composite:
@@ -25,7 +25,7 @@ def composite_of(encoding: ec.encodings.Encoding, counts: list[int], share: floa
         bias_decay=bias_decay,
         loss="cross_entropy",
     )
-    return Composite(problem.table, LOSSES["cross_entropy"], problem.threshold, bias_decay)
+    return Composite(problem.structure.output_map, LOSSES["cross_entropy"], problem.threshold, bias_decay)
 
 
 def soft(kind: str, q: int, k: int, seed: int) -> ec.encodings.Encoding:
@@ -55,7 +55,7 @@ def test_it_ends_where_newton_steps_end(
     newton = convex.minimize_composite(composite)
     assert newton.certificate.holds
     assert loss == pytest.approx(newton.loss, rel=1e-8)
-    np.testing.assert_allclose(point.matrix, newton.point.matrix, atol=3e-5 * np.abs(point.matrix).max())
+    np.testing.assert_allclose(point.matrix, newton.factors.matrix, atol=3e-5 * np.abs(point.matrix).max())
     np.testing.assert_allclose(bias, newton.bias, atol=1e-5 * max(1.0, float(np.abs(bias).max())))
 
 
@@ -72,7 +72,7 @@ def test_many_dense_labels_need_no_newton_step(kind: str, bias_decay: float, mon
     counts = [int(n) for n in np.geomspace(300, 7, k)]
     composite = composite_of(soft(kind, k, k, 2), counts, 0.03, bias_decay)
     found = convex.minimize_composite(composite)
-    assert found.gap <= 1e-9
+    assert found.certificate.relative_gap <= 1e-9
     assert found.iterations < 100
 
 

@@ -11,7 +11,8 @@ from scipy.special import expit, xlogy
 from encollapse.ufm.convex.composite import Composite
 from encollapse.ufm.convex.minimize import minimize_composite
 from encollapse.ufm.convex.output_maps import DenseOutputMap
-from encollapse.ufm.losses.losses import ConvexLoss, CrossEntropy
+from encollapse.ufm.losses.convex_loss import ConvexLoss
+from encollapse.ufm.losses.cross_entropy import CrossEntropy
 from encollapse.ufm.losses.separable import SeparableLoss
 
 Array = NDArray[np.float64]
@@ -35,7 +36,7 @@ class Logistic(SeparableLoss):
         """Derivative."""
         return np.asarray(np.where(p == 1, -expit(-o), expit(o) - p))
 
-    def bend(self, o: Array, p: Array) -> Array:
+    def second_derivative(self, o: Array, p: Array) -> Array:
         """Second derivative."""
         return np.asarray(expit(o) * expit(-o))
 
@@ -144,7 +145,7 @@ def test_the_solver_needs_the_protocol_only(loss: ConvexLoss, bias_decay: float)
     composite = Composite(DenseOutputMap.of(targets, priors), loss, c, bias_decay)
     found = minimize_composite(composite)
     assert found.certificate.holds
-    assert len(found.point.singular) > 0
+    assert len(found.factors.singular) > 0
     u, ones = np.sqrt(priors), np.ones((q, k))
 
     def objective(flat: Array) -> tuple[float, Array]:

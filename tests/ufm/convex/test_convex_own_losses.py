@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 import encollapse as ec
-from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseWarning
 
 Array = NDArray[np.float64]
 
@@ -30,7 +30,7 @@ class Huber(ec.ufm.SeparableLoss):
         """Derivative."""
         return np.clip(o - p, -self.reach, self.reach)
 
-    def bend(self, o: Array, p: Array) -> Array:
+    def second_derivative(self, o: Array, p: Array) -> Array:
         """Second derivative."""
         return np.where(np.abs(o - p) <= self.reach, 1.0, 0.0)
 
@@ -63,7 +63,7 @@ class SquaredHinge(ec.ufm.SeparableLoss):
         """Derivative."""
         return -p * np.maximum(1 - p * o, 0)
 
-    def bend(self, o: Array, p: Array) -> Array:
+    def second_derivative(self, o: Array, p: Array) -> Array:
         """Second derivative."""
         return np.where(p * o < 1, 1.0, 0.0)
 
@@ -90,7 +90,7 @@ class HalfSquares(ec.ufm.SeparableLoss):
         """Derivative."""
         return o - p
 
-    def bend(self, o: Array, p: Array) -> Array:
+    def second_derivative(self, o: Array, p: Array) -> Array:
         """Second derivative."""
         return np.ones_like(o)
 
@@ -204,3 +204,17 @@ def test_what_is_no_loss_is_refused(loss: object, error: type[Exception], words:
 def test_targets_that_a_loss_does_not_take() -> None:
     with pytest.raises(ArgumentError, match="±1"):
         ec.ufm.Problem(ec.encodings.one_hot(3), 4, loss=SquaredHinge(), **DECAYS)
+
+
+def test_the_old_name_of_the_second_derivative_is_read_with_a_warning() -> None:
+    with pytest.warns(EncollapseWarning, match=r"Old\.bend is called second_derivative"):
+
+        class Old(ec.ufm.SeparableLoss):
+            name = "old"
+            smoothness = 1.0
+
+            def bend(self, o: Array, p: Array) -> Array:
+                return np.full_like(o, 0.75)
+
+    outputs = np.zeros((3, 5))
+    assert (Old().curvature(outputs, outputs, outputs).diagonal == 0.75).all()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import encollapse as ec
 from encollapse.errors import ArgumentError
 from encollapse.ufm.deep.schatten_prox import SchattenProx
-from encollapse.ufm.solve import select_method
+from encollapse.ufm.methods import select_method
 from reference.ufm_layers_reference import brute_force_layers, layered_objective, sized_problem
 
 
@@ -226,7 +226,7 @@ def test_mean_orthogonal_to_the_centered_labels(depth: int, length: float, share
     decay = scale ** (2 * depth / (depth + 1))
     problem = ec.ufm.Problem(encoding, 1, weight_decay=decay, feature_decay=decay, depth=depth, bias_decay=bias_decay)
     assert problem.threshold == pytest.approx(share, rel=1e-12)
-    schatten_prox, beta = problem.schatten_prox, bias_decay / (1 + bias_decay)
+    schatten_prox, beta = problem._prox, bias_decay / (1 + bias_decay)
     alone = (k - 1) * schatten_prox.value(np.ones(1))[0] + beta * schatten_prox.scaled(1 / beta).value(
         np.array([length])
     )[0]

@@ -143,7 +143,7 @@ def test_critical_bias_decay_where_the_room_allows_it() -> None:
 def test_derivatives_of_the_spectral_model(seed: int, factors: int, limit: int, bias_decay: float) -> None:
     rng = np.random.default_rng(seed)
     encoding = ec.encodings.Encoding(rng.standard_normal((4, 5)) + rng.standard_normal((4, 1)))
-    labels = ec.ufm.Problem(encoding, [2, 3, 5, 7, 11], weight_decay=1, feature_decay=1).label_svd.labels
+    labels = ec.ufm.Problem(encoding, [2, 3, 5, 7, 11], weight_decay=1, feature_decay=1).structure.label_svd.labels
     schatten_prox = SchattenProx(factors, float(10 ** rng.uniform(-3, -0.5)))
     model = SchattenModel(LabelSVD.of(labels), schatten_prox, limit, bias_decay)
     state = model.at(shift := rng.standard_normal(len(model.mean)), model.mean - shift)

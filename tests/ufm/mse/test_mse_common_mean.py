@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import encollapse as ec
-from encollapse.ufm import problem as problem_module
+from encollapse.ufm import label_structure
 from encollapse.ufm.mse.resolvent.table import ResolventTable
 from encollapse.ufm.mse.weighted_labels import WeightedLabels, unit_near
 
@@ -101,13 +101,13 @@ def test_units_are_powers_of_two(size: float) -> None:
 @pytest.mark.parametrize("bias_decay", DECAYS)
 def test_a_long_tail_under_a_large_mean_is_proved(bias_decay: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was not, and had no other method to fall back to."""
-    monkeypatch.setattr(problem_module, "_MANY_KINDS", 0)
+    monkeypatch.setattr(label_structure, "_MANY_COUNTS", 0)
     k = 53
     encoding, counts = ec.encodings.scaled_one_hot(k, on=1000.0, off=999.0), np.arange(1, k + 1)
     decay = 0.2 / math.sqrt(k * counts.sum())
     arguments: dict[str, Any] = {"weight_decay": decay, "feature_decay": decay, "bias_decay": bias_decay}
     found = ec.ufm.solve(ec.ufm.Problem(encoding, counts, **arguments))
-    assert found.problem.long_tail is not None
+    assert found.problem.structure.long_tail is not None
     assert found.certificate.relative_gap <= 1e-13
     dense = ec.ufm.solve(ec.ufm.Problem(ec.encodings.Encoding(encoding.codewords), counts, **arguments))
     assert found.loss == pytest.approx(dense.loss, rel=1e-13)

@@ -132,8 +132,8 @@ def test_a_path_holds_no_matrix_for_each_value_and_travels() -> None:
     problem = dense_problem(5, 101, 97, 0.1)
     path = ec.ufm.bias_path(problem, np.geomspace(1e-3, 1e3, 50))
     assert path.mean_cosine.shape == (50,)
-    problem.label_svd.slot.put(None, None)
-    shared = len(pickle.dumps(problem)) + 4 * problem.label_svd.left.nbytes
+    problem.structure.label_svd.slot.put(None, None)
+    shared = len(pickle.dumps(problem)) + 4 * problem.structure.label_svd.left.nbytes
     assert len(pickle.dumps(path)) < shared + 50 * 8 * 101 * 20
     solution = pickle.loads(pickle.dumps(path.solutions[7]))
     np.testing.assert_array_equal(solution.bias, path.solutions[7].bias)

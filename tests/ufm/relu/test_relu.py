@@ -104,7 +104,7 @@ def test_two_classes_and_a_free_bias_have_a_family_of_minimizers() -> None:
     # One feature longer, the other shorter, at the same total energy and the same distance from their mean.
     moved = means * np.sqrt([1.2, 0.8])
     weighted = moved * np.sqrt(problem.priors) / math.sqrt(problem.weight_decay)
-    labels = problem.dense_label_svd.labels
+    labels = problem.structure.dense_label_svd.labels
     model = ReluModel(labels, problem.threshold / labels.scale, 0.0)
     assert model.loss(weighted) * labels.scale**2 == pytest.approx(solution.loss, rel=1e-12)
     assert ec.ufm.objective(problem, weight, means, bias) == pytest.approx(solution.loss, rel=1e-12)
@@ -149,7 +149,9 @@ def test_the_bound_holds_from_any_point(seed: int, bias_decay: float) -> None:
     """Evaluated anywhere, the bound must stay below the loss of every non-negative point."""
     rng = np.random.default_rng(seed)
     encoding = ec.encodings.Encoding(rng.standard_normal((3, 5)) + rng.standard_normal((3, 1)))
-    labels = ec.ufm.Problem(encoding, rng.integers(1, 20, 5), weight_decay=1, feature_decay=1).label_svd.labels
+    labels = ec.ufm.Problem(
+        encoding, rng.integers(1, 20, 5), weight_decay=1, feature_decay=1
+    ).structure.label_svd.labels
     model = ReluModel(labels, float(rng.uniform(0.05, 0.7)), bias_decay)
     points = [np.abs(rng.standard_normal((7, 5))) * rng.uniform(0, 2) for _ in range(6)]
     bounds = [relu_lower_bound(model, point.T @ point) for point in points]
@@ -164,7 +166,9 @@ def test_the_bound_holds_from_any_point(seed: int, bias_decay: float) -> None:
 def test_derivatives_of_the_eliminated_problem(seed: int, bias_decay: float) -> None:
     rng = np.random.default_rng(seed)
     encoding = ec.encodings.Encoding(rng.standard_normal((3, 5)) + rng.standard_normal((3, 1)))
-    labels = ec.ufm.Problem(encoding, rng.integers(1, 20, 5), weight_decay=1, feature_decay=1).label_svd.labels
+    labels = ec.ufm.Problem(
+        encoding, rng.integers(1, 20, 5), weight_decay=1, feature_decay=1
+    ).structure.label_svd.labels
     model = ReluModel(labels, 0.2, bias_decay)
     features = rng.standard_normal((7, 5))
     gram, (value, gradient, (outer, inner)) = features.T @ features, model.derivatives(features.T @ features)
@@ -183,7 +187,7 @@ def test_newton_steps_end_at_rest(bias_decay: float) -> None:
     """From where the limited-memory method stops, each step squares the distance."""
     rng = np.random.default_rng(11)
     encoding = ec.encodings.Encoding(rng.standard_normal((3, 5)))
-    labels = ec.ufm.Problem(encoding, [2, 3, 5, 7, 11], weight_decay=1, feature_decay=1).label_svd.labels
+    labels = ec.ufm.Problem(encoding, [2, 3, 5, 7, 11], weight_decay=1, feature_decay=1).structure.label_svd.labels
     model = ReluModel(labels, 0.1, bias_decay)
     rough, _ = bounded_descent(model, np.abs(rng.standard_normal((4, 5))))
     fine, steps = polish(model, rough)

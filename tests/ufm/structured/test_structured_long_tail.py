@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import encollapse as ec
 from encollapse.errors import MemoryLimitError
-from encollapse.ufm import problem as problem_module
+from encollapse.ufm import label_structure
 from encollapse.ufm.mse.secular import rank_two_squares
 
 DECAYS = [0.0, 1e-8, 1e-3, 0.1, 1.0, 30.0, 1e8, math.inf]
@@ -37,10 +37,10 @@ def test_a_long_tail_equals_the_dense_method(seed: int, kind: int, bias_decay: f
     c = size * 10 ** rng.uniform(-3, 0.1)
     decays = {"weight_decay": 3e-3, "feature_decay": c**2 / counts.sum() / 3e-3}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(problem_module, "_MANY_KINDS", 0)
+        patch.setattr(label_structure, "_MANY_COUNTS", 0)
         problem = ec.ufm.Problem(encoding, counts, bias_decay=bias_decay, **decays)
         one, critical = ec.ufm.solve(problem), problem.critical_bias_decay()
-    assert problem.long_tail is not None
+    assert problem.structure.long_tail is not None
     dense = ec.ufm.Problem(ec.encodings.Encoding(encoding.codewords), counts, bias_decay=bias_decay, **decays)
     other = ec.ufm.solve(dense)
     assert one.loss == pytest.approx(other.loss, rel=1e-11)

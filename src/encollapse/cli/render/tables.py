@@ -85,12 +85,6 @@ def design_table(solution: ufm.Solution, target: ClassGeometry, saved: str) -> R
     return fact_table(pairs)
 
 
-def transition_grid(critical: float | None) -> list[float]:
-    """Bias decays that show a transition: half decades from 0.001 to 1000, the critical one, 0 and ∞."""
-    known = {0.0, *(10.0 ** (e / 2) for e in range(-6, 7)), math.inf}
-    return sorted(known if critical is None else known | {critical})
-
-
 def studies_table(studies: Sequence[Study]) -> RenderableType:
     """Built-in studies with what they ask."""
     table = plain_table("study", "trials", "what it asks")

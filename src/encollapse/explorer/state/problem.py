@@ -144,7 +144,7 @@ def _problem(key: State) -> ufm.Problem:
             features=key.features,
         )
         # What every bias decay shares is made here, so that moving the slider costs one solve.
-        _ = base.table if base.loss != "mse" else base.critical_bias_decay()
+        base.critical_bias_decay()
         return base
 
 

@@ -44,9 +44,8 @@ def require_distributions(encoding: Encoding, counts: IntArray, bias_decay: floa
     ArgumentError
         If a codeword has an entry below 0 or does not sum to 1, or no class asks for an output whose bias is free.
     """
-    _ = Problem(
-        encoding, counts, weight_decay=1.0, feature_decay=1.0, bias_decay=bias_decay, loss="cross_entropy"
-    ).table
+    # Which decays of weight and features does not matter for that.
+    Problem(encoding, counts, weight_decay=1.0, feature_decay=1.0, bias_decay=bias_decay, loss="cross_entropy")
 
 
 def predict(seen: Observation, settings: Settings, work: Work) -> Prediction:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from encollapse._internal.typing import FloatArray
-from encollapse.ufm.convex.composite import Composite, ThinSVD
+from encollapse.ufm.convex.composite import Composite, GroupedSVD
 
 LinearMap = Callable[[FloatArray], FloatArray]
 
@@ -28,7 +28,7 @@ class BurerMonteiro:
     stretched so that its decay does not dwarf the second derivative of the fit.
     """
 
-    def __init__(self, composite: Composite, point: ThinSVD, bias: FloatArray) -> None:
+    def __init__(self, composite: Composite, point: GroupedSVD, bias: FloatArray) -> None:
         self.composite = composite
         self.point = point
         rank = len(point.singular)
@@ -43,7 +43,7 @@ class BurerMonteiro:
             self._decay = composite.bias_decay * table.outputs * self._stretch**2
         self.start = self._pack(point, bias)
 
-    def _pack(self, point: ThinSVD, bias: FloatArray) -> FloatArray:
+    def _pack(self, point: GroupedSVD, bias: FloatArray) -> FloatArray:
         """Vector of balanced factors."""
         root, alpha = np.sqrt(point.singular), np.sqrt(self._many * np.abs(point.contrast))
         parts = [point.left * root, point.right.T * root, alpha, np.sign(point.contrast) * alpha]
@@ -138,7 +138,7 @@ class BurerMonteiro:
         return [part.reshape(shape) for part, shape in zip(parts, self._shapes, strict=True)]
 
 
-def _stretch(composite: Composite, point: ThinSVD, bias: FloatArray) -> FloatArray:
+def _stretch(composite: Composite, point: GroupedSVD, bias: FloatArray) -> FloatArray:
     """Scale of the bias from a sample of the second derivative of the fit."""
     t = composite.table
     outputs = t.forward(point.matrix, point.contrast, bias)

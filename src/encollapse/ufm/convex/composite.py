@@ -15,7 +15,8 @@ import numpy as np
 from encollapse._internal.typing import FloatArray
 from encollapse.ufm.certificate import EPS, Certificate, certify
 from encollapse.ufm.convex.output_maps import OutputMap
-from encollapse.ufm.losses.losses import ConvexLoss, soft
+from encollapse.ufm.losses.convex_loss import ConvexLoss, soft
+from encollapse.ufm.mse.minimize import ThinSVD
 
 RELATIVE_TOLERANCE = 1e-8
 """Relative duality gap up to which a certificate of a convex loss holds."""
@@ -25,7 +26,7 @@ _REPAIRED_UP_TO = 1.0  # above this bias decay an error of Y u costs less than i
 
 
 @dataclass(frozen=True, eq=False)
-class ThinSVD:
+class GroupedSVD(ThinSVD):
     """Singular value decomposition of the unknown Z in the coordinates of a table.
 
     Attributes
@@ -36,9 +37,6 @@ class ThinSVD:
         ``ζ``, with signs.
     """
 
-    left: FloatArray
-    singular: FloatArray
-    right: FloatArray
     contrast: FloatArray
 
     @cached_property
@@ -56,7 +54,7 @@ class ThinSVD:
         return float(self.singular.sum() + table.contrasts @ np.abs(self.contrast))
 
 
-Start: TypeAlias = tuple[ThinSVD, FloatArray]
+Start: TypeAlias = tuple[GroupedSVD, FloatArray]
 """A point and its bias, in the coordinates of a table."""
 
 
@@ -91,7 +89,7 @@ class Composite:
         """Derivatives for matrix, contrasts and bias from those for each output."""
         return self.table.adjoint(change * self.table.copies * self.table.weights)
 
-    def value(self, point: ThinSVD, bias: FloatArray) -> float:
+    def value(self, point: GroupedSVD, bias: FloatArray) -> float:
         """The objective."""
         outputs = self.table.forward(point.matrix, point.contrast, bias)
         return self.fit(outputs) + self.threshold * point.nuclear_norm(self.table) + self.penalty(bias)
@@ -100,7 +98,7 @@ class Composite:
         """Return the point where nothing is learned and its best bias."""
         t = self.table
         n, m = t.shape
-        nothing = ThinSVD(np.zeros((n, 0)), np.zeros(0), np.zeros((0, m)), np.zeros_like(t.contrasts))
+        nothing = GroupedSVD(np.zeros((n, 0)), np.zeros(0), np.zeros((0, m)), np.zeros_like(t.contrasts))
         if not self.has_bias:
             return nothing, np.zeros_like(t.outputs)
 
@@ -111,7 +109,7 @@ class Composite:
 
     def shrink(
         self, matrix: FloatArray, contrast: FloatArray, bias: FloatArray, threshold: float | None = None
-    ) -> ThinSVD:
+    ) -> GroupedSVD:
         """One proximal gradient step in Z; it never raises the objective and finds the rank :cite:p:`cai2010`.
 
         The second derivative of the fit in Z is at most that of the loss, as ``π_k/u_k² = 1``, so the step is one
@@ -125,11 +123,11 @@ class Composite:
         kept = singular > c * step
         moved = contrast - step * to_contrast / np.maximum(t.contrasts, 1.0)
         shrunk = np.sign(moved) * np.maximum(np.abs(moved) - c * step, 0.0)
-        return ThinSVD(
+        return GroupedSVD(
             left[:, kept].copy(), singular[kept] - c * step, right[kept].copy(), np.where(t.contrasts > 0, shrunk, 0.0)
         )
 
-    def certified(self, point: ThinSVD, bias: FloatArray) -> tuple[float, Certificate]:
+    def certified(self, point: GroupedSVD, bias: FloatArray) -> tuple[float, Certificate]:
         """Objective of any point and a lower bound of the minimum.
 
         The dual is to maximize ``-Σ_k π_k ℓ*(-Y_k/u_k; e_k) - |Y u|²/(2λ_b)`` over ``|Y|_op ≤ c`` (``Y u = 0`` at

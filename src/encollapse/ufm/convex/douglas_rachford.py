@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from encollapse._internal.typing import FloatArray
-from encollapse.ufm.convex.composite import Composite, Start, ThinSVD
+from encollapse.ufm.convex.composite import Composite, GroupedSVD, Start
 from encollapse.ufm.mse.label_svd import LabelSVD
 from encollapse.ufm.mse.minimize import minimize
 from encollapse.ufm.mse.weighted_labels import WeightedLabels
@@ -36,7 +36,7 @@ _REGULAR = 1e-12
 _TINY = float(np.finfo(np.float64).tiny)
 
 
-def split(composite: Composite, aim: float, near: Start | None = None) -> tuple[Start, int]:
+def split(composite: Composite, aim: float, warm_start: Start | None = None) -> tuple[Start, int]:
     """Return the point of the smallest relative gap, which need not reach `aim`, and the iterations taken.
 
     Parameters
@@ -45,11 +45,11 @@ def split(composite: Composite, aim: float, near: Start | None = None) -> tuple[
         The problem.
     aim : float
         Relative duality gap at which to stop.
-    near : Start, optional
+    warm_start : Start, optional
         A point to start from.
     """
     t = composite.table
-    outputs = _guess(composite) if near is None else t.forward(near[0].matrix, near[0].contrast, near[1])
+    outputs = _guess(composite) if warm_start is None else _outputs(composite, *warm_start)
     ridge = _ridge(composite, outputs)
     gradient = composite.gradient(outputs)
     table = outputs + gradient / ridge
@@ -61,7 +61,7 @@ def split(composite: Composite, aim: float, near: Start | None = None) -> tuple[
         outputs = _fit(composite, table, outputs, ridge, _INNER_ACCURACY * size)
         bending = secant.bending(outputs, table - outputs)
         point, bias = _penalized(composite, 2.0 * outputs - table, ridge)
-        residual = t.forward(point.matrix, point.contrast, bias) - outputs
+        residual = _outputs(composite, point, bias) - outputs
         size = memory.length(residual)
         if not math.isfinite(size):
             break
@@ -84,6 +84,10 @@ def split(composite: Composite, aim: float, near: Start | None = None) -> tuple[
             memory.clear()
             secant = _Secant(memory, 2 * secant.observed)
     return (best[1] if best is not None else composite.start()), iteration
+
+
+def _outputs(composite: Composite, point: GroupedSVD, bias: FloatArray) -> FloatArray:
+    return composite.table.forward(point.matrix, point.contrast, bias)
 
 
 def dear(composite: Composite) -> bool:
@@ -195,12 +199,12 @@ def _penalized(composite: Composite, table: FloatArray, ridge: float) -> Start:
         scale = max(float(np.abs(matrix).max()), _TINY)
         labels = WeightedLabels(scale, (matrix - np.outer(mean, t.direction)) / scale, t.direction.copy(), mean / scale)
         found = minimize(LabelSVD.of(labels), c / scale, composite.bias_decay / ridge)
-        z = found.triplets()
-        return ThinSVD(z.left, scale * z.singular, z.right, contrast), scale * found.bias / roots
+        z = found.factors.triplets()
+        return GroupedSVD(z.left, scale * z.singular, z.right, contrast), scale * found.bias / roots
     bias = np.zeros_like(mean)
     if composite.has_bias:
         matrix = matrix - np.outer(mean, t.direction)
         bias = mean / roots
     left, singular, right = np.linalg.svd(matrix, full_matrices=False)
     kept = singular > c
-    return ThinSVD(left[:, kept].copy(), singular[kept] - c, right[kept].copy(), contrast), bias
+    return GroupedSVD(left[:, kept].copy(), singular[kept] - c, right[kept].copy(), contrast), bias

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 
 from encollapse._internal.typing import FloatArray
-from encollapse.ufm.certificate import EPS, Certificate
+from encollapse.ufm.certificate import EPS
 from encollapse.ufm.convex.burer_monteiro import BurerMonteiro, approach, conjugate_gradients
-from encollapse.ufm.convex.composite import RELATIVE_TOLERANCE, Composite, Start, ThinSVD
+from encollapse.ufm.convex.composite import RELATIVE_TOLERANCE, Composite, GroupedSVD, Start
 from encollapse.ufm.convex.douglas_rachford import dear, split
+from encollapse.ufm.minimum import Minimum
 
 _FALL = 10.0
 _FIRST_LEVEL = 0.01  # share of the critical threshold above which quasi-Newton steps start
@@ -29,23 +31,11 @@ _AIM = 0.05 * RELATIVE_TOLERANCE
 _STALLED = 30  # steps without a better gap, a lower loss or a smaller gradient
 
 
-@dataclass(frozen=True, eq=False)
-class CompositeMinimum:
-    """Minimizer ``(Z, b)`` of the convex problem, its loss and evidence."""
-
-    point: ThinSVD
-    bias: FloatArray
-    loss: float
-    certificate: Certificate
-    iterations: int
-
-    @property
-    def gap(self) -> float:
-        """Relative duality gap."""
-        return self.certificate.relative_gap
+Iterate: TypeAlias = Minimum[GroupedSVD]
+"""A point ``(Z, b)`` with its loss and evidence."""
 
 
-def minimize_composite(composite: Composite, near: Start | None = None) -> CompositeMinimum:
+def minimize_composite(composite: Composite, warm_start: Start | None = None) -> Iterate:
     """Split the problem, then take Newton steps in the factors of Z, until the duality gap closes.
 
     Where that fails, Newton steps follow a falling sequence of thresholds.
@@ -54,19 +44,19 @@ def minimize_composite(composite: Composite, near: Start | None = None) -> Compo
     ----------
     composite : Composite
         The problem.
-    near : Start, optional
+    warm_start : Start, optional
         A point that may be near the minimum, from a problem with the same table.
     """
     zero, bias = composite.start()
     nothing = _found(composite, zero, bias, 0)
-    if nothing.gap <= _AIM or composite.shrink(zero.matrix, zero.contrast, bias).is_zero:
+    if nothing.certificate.relative_gap <= _AIM or composite.shrink(zero.matrix, zero.contrast, bias).is_zero:
         return nothing
-    if near is not None and (near[0].is_zero or not composite.has_bias):
-        near = None if near[0].is_zero else (near[0], bias)
-    start, taken = split(composite, _AIM, near)
+    if warm_start is not None and (warm_start[0].is_zero or not composite.has_bias):
+        warm_start = None if warm_start[0].is_zero else (warm_start[0], bias)
+    start, taken = split(composite, _AIM, warm_start)
     found = _found(composite, *start, taken)
     enough = RELATIVE_TOLERANCE if dear(composite) else _AIM
-    if found.gap > enough and not found.point.is_zero:
+    if found.certificate.relative_gap > enough and not found.factors.is_zero:
         found = _Newton(taken).close(composite, *start)
     if found.certificate.holds:
         return found
@@ -78,7 +68,7 @@ def minimize_composite(composite: Composite, near: Start | None = None) -> Compo
     point = first.shrink(matrix, contrast, bias)
     for threshold in higher:
         found = newton.close(replace(composite, threshold=threshold), point, bias, loosely=True)
-        point, bias = found.point, found.bias
+        point, bias = found.factors, found.bias
     return newton.close(composite, point, bias)
 
 
@@ -91,9 +81,7 @@ class _Newton:
         self._size = math.inf
         self._accuracy = _ACCURACY
 
-    def close(
-        self, composite: Composite, point: ThinSVD, bias: FloatArray, *, loosely: bool = False
-    ) -> CompositeMinimum:
+    def close(self, composite: Composite, point: GroupedSVD, bias: FloatArray, *, loosely: bool = False) -> Iterate:
         """Step until the gap closes, or loosely until it is a share of what the nuclear norm costs."""
         now = best = _found(composite, point, bias, self.steps)
         self._size, self._accuracy = math.inf, _ACCURACY
@@ -101,46 +89,49 @@ class _Newton:
         for _ in range(_NEWTON_STEPS):
             enough = _AIM * now.loss
             if loosely:
-                enough = _LOOSE * composite.threshold * now.point.nuclear_norm(composite.table)
+                enough = _LOOSE * composite.threshold * now.factors.nuclear_norm(composite.table)
             if now.certificate.gap <= enough or waited > _STALLED:
                 break
             after = self._step(composite, now, _pruned(now)) if waited % 4 == 3 else None
             after = after or self._step(composite, now, _resized(composite, now))
             after = after or self._retreat(composite, now)
-            progress = after.gap < 0.9 * best.gap or after.loss < now.loss - 1e-3 * now.certificate.gap
+            progress = (
+                after.certificate.relative_gap < 0.9 * best.certificate.relative_gap
+                or after.loss < now.loss - 1e-3 * now.certificate.gap
+            )
             progress = progress or self._size < 0.9 * smallest
             smallest = min(smallest, self._size)
             waited = 0 if progress else waited + 1
             now = after
-            best = now if now.gap <= best.gap else best
-        return best if loosely or best.gap > _AIM else self._settle(composite, best)
+            best = now if now.certificate.relative_gap <= best.certificate.relative_gap else best
+        return best if loosely or best.certificate.relative_gap > _AIM else self._settle(composite, best)
 
-    def _retreat(self, composite: Composite, now: CompositeMinimum) -> CompositeMinimum:
+    def _retreat(self, composite: Composite, now: Iterate) -> Iterate:
         """A plain proximal step, which cannot fail, and a smaller ball."""
         self.radius *= 0.1
-        point = composite.shrink(now.point.matrix, now.point.contrast, now.bias)
+        point = composite.shrink(now.factors.matrix, now.factors.contrast, now.bias)
         return _found(composite, point, now.bias, self.steps)
 
-    def _settle(self, composite: Composite, now: CompositeMinimum) -> CompositeMinimum:
+    def _settle(self, composite: Composite, now: Iterate) -> Iterate:
         """Where the bound closes before the point is exact (it may be of second order), step on."""
         for _ in range(_SETTLING):
-            factored = BurerMonteiro(composite, now.point, now.bias)
+            factored = BurerMonteiro(composite, now.factors, now.bias)
             _, gradient = factored.value_and_gradient(factored.start)
             if np.linalg.norm(gradient) <= _SETTLED * np.linalg.norm(factored.start):
                 break
             after = self._step(composite, now, now)
-            if after is None or after.gap > _AIM:
+            if after is None or after.certificate.relative_gap > _AIM:
                 break
             now = after
         return now
 
-    def _step(self, composite: Composite, now: CompositeMinimum, base: CompositeMinimum) -> CompositeMinimum | None:
+    def _step(self, composite: Composite, now: Iterate, base: Iterate) -> Iterate | None:
         """Move from `base` along a straight line in Z, then take a proximal step; None unless that is below `now`.
 
         The objective is convex in Z. The factors serve to find the direction only: along them it bends with
         ``dL dRᵀ``, which a small c punishes.
         """
-        factored = BurerMonteiro(composite, base.point, base.bias)
+        factored = BurerMonteiro(composite, base.factors, base.bias)
         _, gradient = factored.value_and_gradient(factored.start)
         size = float(np.linalg.norm(gradient))
         # What a proximal step leaves can hide a slow direction: without progress, solve more exactly.
@@ -149,7 +140,7 @@ class _Newton:
         self._size = size
         self.radius = min(self.radius, float(np.linalg.norm(factored.start)))
         # No finer than what closes the gap, which is of first order in the gradient.
-        finest = max(0.1 * _AIM / max(now.gap, _AIM), _FINEST)
+        finest = max(0.1 * _AIM / max(now.certificate.relative_gap, _AIM), _FINEST)
         tolerance = max(min(self._accuracy, math.sqrt(size)), finest) * size
         step, predicted, on_edge = conjugate_gradients(factored.second_derivative(), gradient, tolerance, self.radius)
         self.steps += 1
@@ -159,7 +150,9 @@ class _Newton:
         share = 1.0
         for _ in range(_SHORTENINGS):
             bias = base.bias + share * turn
-            point = composite.shrink(base.point.matrix + share * matrix, base.point.contrast + share * contrast, bias)
+            point = composite.shrink(
+                base.factors.matrix + share * matrix, base.factors.contrast + share * contrast, bias
+            )
             gained = now.loss - composite.value(point, bias)
             if predicted <= rounding:
                 # Values no longer tell.
@@ -179,13 +172,13 @@ class _Newton:
             self.radius *= 3.0
 
 
-def _resized(composite: Composite, now: CompositeMinimum) -> CompositeMinimum:
+def _resized(composite: Composite, now: Iterate) -> Iterate:
     """The same point with its smallest singular values at their best sizes, to second order.
 
     A direction is born with next to nothing, and the nuclear norm bends with one over the singular value: a Newton
     step in the tangent space can neither grow it nor bring it to 0.
     """
-    point, t = now.point, composite.table
+    point, t = now.factors, composite.table
     small = np.flatnonzero(point.singular < _SMALL * point.singular.max(initial=0.0))[-_RESIZED:]
     if not small.size:
         return now
@@ -207,21 +200,21 @@ def _resized(composite: Composite, now: CompositeMinimum) -> CompositeMinimum:
         moved = replace(point, left=point.left[:, kept], singular=singular[kept], right=point.right[kept])
         loss = composite.value(moved, now.bias)
         if loss < now.loss:
-            return replace(now, point=moved, loss=loss)
+            return replace(now, factors=moved, loss=loss)
     return now
 
 
-def _pruned(now: CompositeMinimum) -> CompositeMinimum:
+def _pruned(now: Iterate) -> Iterate:
     """The same point without its smallest singular values, which a Newton step alone cannot bring to 0."""
-    singular = now.point.singular
+    singular = now.factors.singular
     if not singular.size:
         return now
     kept = singular > 10 * singular[-1]
-    point = replace(now.point, left=now.point.left[:, kept], singular=singular[kept], right=now.point.right[kept])
-    return replace(now, point=point)
+    point = replace(now.factors, left=now.factors.left[:, kept], singular=singular[kept], right=now.factors.right[kept])
+    return replace(now, factors=point)
 
 
-def _levels(composite: Composite, zero: ThinSVD, bias: FloatArray) -> list[float]:
+def _levels(composite: Composite, zero: GroupedSVD, bias: FloatArray) -> list[float]:
     """Falling thresholds that end at c: outputs grow like log(1/c), and a Newton step reaches so far only."""
     full = composite.shrink(zero.matrix, zero.contrast, bias, threshold=0.0)
     largest = max([*full.singular[:1], *np.abs(full.contrast)]) * composite.loss.smoothness
@@ -229,7 +222,7 @@ def _levels(composite: Composite, zero: ThinSVD, bias: FloatArray) -> list[float
     return [composite.threshold * _FALL**i for i in range(steps, -1, -1)]
 
 
-def _spread_start(composite: Composite, zero: ThinSVD, bias: FloatArray) -> ThinSVD:
+def _spread_start(composite: Composite, zero: GroupedSVD, bias: FloatArray) -> GroupedSVD:
     """First proximal step, with a little of every direction so that none is lost as a saddle."""
     full = composite.shrink(zero.matrix, zero.contrast, bias, threshold=0.0)
     step = composite.threshold / composite.loss.smoothness
@@ -242,6 +235,6 @@ def _spread_start(composite: Composite, zero: ThinSVD, bias: FloatArray) -> Thin
     )
 
 
-def _found(composite: Composite, point: ThinSVD, bias: FloatArray, iterations: int) -> CompositeMinimum:
+def _found(composite: Composite, point: GroupedSVD, bias: FloatArray, iterations: int) -> Iterate:
     loss, certificate = composite.certified(point, bias)
-    return CompositeMinimum(point, bias, loss, certificate, iterations)
+    return Minimum(loss, bias, certificate, iterations, point)

@@ -17,7 +17,8 @@ import numpy as np
 
 from encollapse._internal.typing import FloatArray
 from encollapse.encodings import Encoding
-from encollapse.ufm.mse.factors import Factors, balanced_factors
+from encollapse.ufm.minimum import Factors
+from encollapse.ufm.mse.factors import balanced_factors
 from encollapse.ufm.mse.minimize import ThinSVD
 from encollapse.ufm.structured.by_count import BlockFactors, CountGroups
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from encollapse._internal.typing import FloatArray
-from encollapse.ufm.certificate import Certificate, certify
+from encollapse.ufm.certificate import certify
 from encollapse.ufm.deep.model import SchattenModel, SchattenState
 from encollapse.ufm.deep.saddle_free_newton import lowest
+from encollapse.ufm.minimum import Minimum
+from encollapse.ufm.mse.factors import DenseFactors
 from encollapse.ufm.mse.label_svd import EPS
 
 STATIONARY_TOLERANCE = 1e-8
@@ -21,39 +23,8 @@ _RANDOM_STARTS = 6
 _LARGE = 200
 
 
-@dataclass(frozen=True, eq=False)
-class SchattenMinimizer:
-    """Minimizer ``(Z, b)`` of a spectral model, in units of the labels.
-
-    Attributes
-    ----------
-    loss : float
-        Its value.
-    certificate : Certificate
-        ``theorem`` in closed form; ``duality_gap`` where the lower bound is met; else ``stationary``.
-    bias : (q,)
-        b.
-    left, singular, right : (q, r), (min(q, K),), (r, K)
-        ``Z = left diag(singular[:r]) right``; the singular values beyond the rank r are 0.
-    iterations : int
-        Newton steps over all starts.
-    unique : bool
-        False where another Z is known to be as good: a tie between a singular value that is kept and one that
-        is not, or a value on the threshold of learning.
-    """
-
-    loss: float
-    certificate: Certificate
-    bias: FloatArray
-    left: FloatArray
-    singular: FloatArray
-    right: FloatArray
-    iterations: int
-    unique: bool
-
-
-def minimize_schatten(model: SchattenModel, *, known_bound: float = 0.0, seed: int = 0) -> SchattenMinimizer:
-    """Minimize the model.
+def minimize_schatten(model: SchattenModel, *, known_bound: float = 0.0, seed: int = 0) -> Minimum[DenseFactors]:
+    """Minimize the model, in units of the labels, with every factor under a decay of 1.
 
     At ``λ_b = 0`` the bias is ``ē``: every singular value of ``A_c + x uᵀ`` is at least that of ``A_c`` (Weyl), and
     each term of f grows with its singular value. The same holds at any ``λ_b`` where the mean label is zero. Without a
@@ -67,6 +38,13 @@ def minimize_schatten(model: SchattenModel, *, known_bound: float = 0.0, seed: i
         A lower bound of the minimum from elsewhere, in units of the labels.
     seed : int
         Seed of the random starts.
+
+    Returns
+    -------
+    Minimum
+        Its certificate is of kind ``theorem`` in closed form, ``duality_gap`` where the lower bound is met, else
+        ``stationary``. It is not unique in a tie between a singular value that is kept and one that is not, and with
+        a value on the threshold of learning.
     """
     r = model.label_svd
     closed = model.bias_decay == 0.0 or math.isinf(model.bias_decay) or len(r.touched) == 0
@@ -107,13 +85,13 @@ def _assemble(
     *,
     closed: bool,
     at_rest: bool,
-) -> SchattenMinimizer:
+) -> Minimum[DenseFactors]:
     labels = model.label_svd.labels
     target = labels.centered + np.outer(shift, labels.root_priors)
     left, values, right = np.linalg.svd(target, full_matrices=False)
     singular = model.outcomes(values)
     rank = int(np.count_nonzero(singular))
-    left, right = left[:, :rank].copy(), right[:rank].copy()
+    left, right = left[:, :rank], right[:rank]
     residual = target - (left * singular[:rank]) @ right
     penalty = 0.0 if math.isinf(model.bias_decay) else 0.5 * model.bias_decay * float(bias @ bias)
     loss = 0.5 * float(np.sum(residual**2)) + float(model.schatten_prox.penalty(singular).sum()) + penalty
@@ -123,16 +101,10 @@ def _assemble(
         certificate = replace(certificate, kind="theorem")
     elif not certificate.holds:
         certificate = replace(certificate, kind="stationary", holds=at_rest)
-    return SchattenMinimizer(
-        loss=loss,
-        certificate=certificate,
-        bias=bias,
-        left=left,
-        singular=singular,
-        right=right,
-        iterations=steps,
-        unique=_unique(model, values, singular),
-    )
+    # All p factors bear the same decay, so each has the p-th root of a singular value.
+    root = singular[:rank] ** (1.0 / model.schatten_prox.factors)
+    factors = DenseFactors(left * (singular[:rank] / root), root[:, None] * right / labels.root_priors, singular)
+    return Minimum(loss, bias, certificate, steps, factors, unique=_unique(model, values, singular))
 
 
 def _unique(model: SchattenModel, values: FloatArray, singular: FloatArray) -> bool:

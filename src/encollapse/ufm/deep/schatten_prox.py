@@ -7,6 +7,8 @@ at ``s > 0`` there is one at 0, and which of them is lower changes abruptly at a
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +19,12 @@ from encollapse._internal.typing import FloatArray
 EPS = float(np.finfo(np.float64).eps)
 
 _MAX_ITERATIONS = 60
+
+
+def common_decay(num_samples: int, feature_decay: float, weight_decays: Sequence[float]) -> float:
+    """``(N λ_H Π λ_l)^{1/p}``: the decay that all p factors could have instead of their own."""
+    decays = (num_samples, feature_decay, *weight_decays)
+    return math.exp(math.fsum(map(math.log, decays)) / len(decays[1:]))
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,15 @@ class SchattenProx:
 
     factors: int
     weight: float
+
+    @classmethod
+    def of_decays(cls, num_samples: int, feature_decay: float, weight_decays: Sequence[float]) -> SchattenProx:
+        """What the layers do to one singular value: ``κ = (p/2)(N λ_H Π λ_l)^{1/p}`` with ``p = depth + 1`` factors."""
+        if len(weight_decays) == 1:
+            # Separate roots: the product itself can leave the range of float64.
+            return cls(2, math.sqrt(num_samples) * math.sqrt(weight_decays[0]) * math.sqrt(feature_decay))
+        factors = len(weight_decays) + 1
+        return cls(factors, 0.5 * factors * common_decay(num_samples, feature_decay, weight_decays))
 
     @property
     def power(self) -> float:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from encollapse._internal.typing import FloatArray
-from encollapse.ufm.losses.losses import Curvature
+from encollapse.errors import EncollapseWarning
+from encollapse.ufm.losses.convex_loss import Curvature
 
 _DOUBLINGS = 10
 _HALVINGS = 56
@@ -18,9 +21,9 @@ class SeparableLoss:
     """Base of losses ``Σ_i φ(o_i; p_i)`` with φ convex, differentiable and bounded below in the output.
 
     A loss is a subclass with a `name`, a `smoothness` (the largest second derivative of φ) and four functions that
-    act on arrays entry by entry: :meth:`phi`, :meth:`slope`, :meth:`bend` and :meth:`conjugate_phi`. Where slopes do
-    not take every value, :meth:`slopes` says so. Pass an instance as ``Problem(..., loss=...)``: solver and certificate
-    need no more. A loss that does not take any codewords as targets says so in :meth:`targets`.
+    act on arrays entry by entry: :meth:`phi`, :meth:`slope`, :meth:`second_derivative` and :meth:`conjugate_phi`. Where
+    slopes do not take every value, :meth:`slopes` says so. Pass an instance as ``Problem(..., loss=...)``: solver and
+    certificate need no more. A loss that does not take any codewords as targets says so in :meth:`targets`.
 
     Examples
     --------
@@ -35,7 +38,7 @@ class SeparableLoss:
     ...         return 0.5 * np.maximum(1 - p * o, 0) ** 2
     ...     def slope(self, o, p):
     ...         return -p * np.maximum(1 - p * o, 0)
-    ...     def bend(self, o, p):
+    ...     def second_derivative(self, o, p):
     ...         return np.where(p * o < 1, 1.0, 0.0)
     ...     def conjugate_phi(self, y, p):
     ...         return p * y + 0.5 * y**2
@@ -58,9 +61,19 @@ class SeparableLoss:
         """``φ'(o; p)``, to a small relative error even where it is tiny."""
         raise NotImplementedError
 
-    def bend(self, o: FloatArray, p: FloatArray) -> FloatArray:
+    def second_derivative(self, o: FloatArray, p: FloatArray) -> FloatArray:
         """``φ''(o; p)``; at a kink of φ', a value between those on both sides."""
         raise NotImplementedError
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "bend" in vars(cls) and "second_derivative" not in vars(cls):
+            warnings.warn(
+                f"{cls.__name__}.bend is called second_derivative now, and is read as such; rename it",
+                EncollapseWarning,
+                stacklevel=2,
+            )
+            cls.second_derivative = vars(cls)["bend"]  # type: ignore[method-assign]
 
     def conjugate_phi(self, y: FloatArray, p: FloatArray) -> FloatArray:
         """``sup_o y o - φ(o; p)`` for y within :meth:`slopes`."""
@@ -90,7 +103,7 @@ class SeparableLoss:
 
     def curvature(self, outputs: FloatArray, targets: FloatArray, copies: FloatArray) -> Curvature:
         """Return the second derivative, which is diagonal."""
-        return Curvature(np.asarray(self.bend(outputs, targets)), copies)
+        return Curvature(np.asarray(self.second_derivative(outputs, targets)), copies)
 
     def conjugate(self, dual: FloatArray, targets: FloatArray, copies: FloatArray) -> FloatArray:
         """Return the sum of the conjugates of each column; infinity where a slope is none."""

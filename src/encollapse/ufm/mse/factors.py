@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,28 +11,10 @@ from encollapse._internal import checks, memory
 from encollapse._internal.typing import FloatArray
 from encollapse.errors import ArgumentError
 from encollapse.geometry.lazy_matrix import DiagonalAndForm, FormMatrix, LazyMatrix
-from encollapse.ufm.mse.minimize import Minimizer
-
-GeometryFields = dict[str, Any]
+from encollapse.ufm.minimum import GeometryFields
+from encollapse.ufm.mse.minimize import ThresholdedLabels
 
 _UNLEARNT = 64 * float(np.finfo(np.float64).eps)
-
-
-class Factors(Protocol):
-    """What a solution needs of its classifier ``W`` and class means ``M``."""
-
-    @property
-    def rank(self) -> int:
-        """Smallest feature dimension that holds the class means."""
-
-    def singular_values(self) -> FloatArray:
-        """Return all min(q, K) singular values of Z, descending."""
-
-    def geometry_fields(self) -> GeometryFields:
-        """Return `feature_gram`, `classifier_gram` and `class_outputs` of a ClassGeometry."""
-
-    def parameters(self, feature_dim: int, seed: int) -> tuple[FloatArray, FloatArray]:
-        """Return one pair (weight (q, d), class_means (d, K))."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +34,12 @@ class DenseFactors:
     def rank(self) -> int:
         """Smallest feature dimension that holds the class means."""
         return int(self.weight.shape[1])
+
+    def scaled(self, weight: float, means: float) -> DenseFactors:
+        """Multiply the classifier and the class means, each by a number."""
+        return replace(
+            self, weight=self.weight * weight, means=self.means * means, values=self.values * (weight * means)
+        )
 
     def singular_values(self) -> FloatArray:
         """Return all singular values of Z."""
@@ -108,33 +95,33 @@ def balanced_factors(
 
 @dataclass(frozen=True, eq=False)
 class LazyFactors:
-    """The balanced factors of a minimizer, composed when they are asked for.
+    """The balanced factors of outputs, composed when they are asked for.
 
     `scale` is that of the labels.
     """
 
-    minimizer: Minimizer
+    outputs: ThresholdedLabels
     scale: float
     balance: float
 
     @property
     def rank(self) -> int:
         """Smallest feature dimension that holds the class means."""
-        return self.minimizer.rank
+        return self.outputs.rank
 
     def singular_values(self) -> FloatArray:
         """Singular values of Z, (min(q, K),)."""
-        return self.minimizer.singular * self.scale
+        return self.outputs.singular * self.scale
 
     def dense(self) -> DenseFactors:
         """Compose them."""
-        t = self.minimizer.triplets()
-        roots = self.minimizer.label_svd.labels.root_priors
+        t = self.outputs.triplets()
+        roots = self.outputs.label_svd.labels.root_priors
         return balanced_factors(t.left, t.singular * self.scale, t.right, roots, self.balance)
 
     def geometry_fields(self) -> GeometryFields:
         """Return the Gram matrices and the outputs, each built on first use."""
-        q, k = self.minimizer.label_svd.labels.centered.shape
+        q, k = self.outputs.label_svd.labels.centered.shape
         return {
             "feature_gram": FormMatrix((k, k), self._feature_gram, self._diagonal_and_form),
             "classifier_gram": LazyMatrix((q, q), self._classifier_gram),
@@ -159,8 +146,8 @@ class LazyFactors:
 
     def _diagonal_and_form(self) -> DiagonalAndForm:
         """Squared norms of the class means and their quadratic form, if possible without composing anything."""
-        known = self.minimizer.magnitudes()
-        roots = self.minimizer.label_svd.labels.root_priors
+        known = self.outputs.magnitudes()
+        roots = self.outputs.label_svd.labels.root_priors
         if known is None:
             means = self.dense().means
             return np.einsum("ij,ij->j", means, means), lambda w: float(np.sum((means @ w) ** 2))

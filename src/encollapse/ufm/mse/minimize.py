@@ -10,7 +10,9 @@ import numpy as np
 
 from encollapse._internal import checks
 from encollapse._internal.typing import BoolArray, FloatArray
-from encollapse.ufm.certificate import Certificate, certify, duality_gap
+from encollapse.ufm.certificate import certify
+from encollapse.ufm.minimum import Minimum
+from encollapse.ufm.mse.duality import duality_gap
 from encollapse.ufm.mse.label_svd import EPS, LabelSVD
 from encollapse.ufm.mse.newton import rank_one_svd, split_mean
 from encollapse.ufm.mse.resolvent.newton_path import gaps, minimize_biases
@@ -64,8 +66,8 @@ class ThinSVD:
 
 
 @dataclass(frozen=True, eq=False)
-class Minimizer:
-    """Minimizer ``(Z, b)`` of ``½|Z + b uᵀ - A|² + c|Z|_* + λ_b/2|b|²``, in units of the labels.
+class ThresholdedLabels:
+    """Z: the labels without a bias, ``A - b uᵀ``, with their singular values soft-thresholded; in units of the labels.
 
     Z is known through the decomposition that every bias shares and x; matrices are built when asked for.
 
@@ -77,26 +79,14 @@ class Minimizer:
         The matrices ``A_x A_xᵀ`` in its coordinates, and c.
     shift : (n,)
         ``x = ē - b`` in the coordinates of the label_svd.
-    bias : (q,)
-        b.
-    loss : float
-        The minimum.
-    certificate : Certificate
-        Its duality gap.
     rank : int
         Of Z.
-    iterations : int
-        Newton steps taken for the bias.
     """
 
     label_svd: LabelSVD
     pencil: ResolventTable
     shift: FloatArray
-    bias: FloatArray
-    loss: float
-    certificate: Certificate
     rank: int
-    iterations: int
 
     @cached_property
     def singular(self) -> FloatArray:
@@ -138,15 +128,15 @@ class Minimizer:
         return found
 
 
-def minimize(label_svd: LabelSVD, threshold: float, bias_decay: float) -> Minimizer:
-    """Minimize the convex problem; `threshold` is c in units of the labels."""
+def minimize(label_svd: LabelSVD, threshold: float, bias_decay: float) -> Minimum[ThresholdedLabels]:
+    """Minimize ``½|Z + b uᵀ - A|² + c|Z|_* + λ_b/2|b|²``; `threshold` is c in units of the labels."""
     return minimize_along(label_svd, threshold, np.array([bias_decay]))[0]
 
 
-def minimize_along(label_svd: LabelSVD, threshold: float, bias_decays: FloatArray) -> list[Minimizer]:
+def minimize_along(label_svd: LabelSVD, threshold: float, bias_decays: FloatArray) -> list[Minimum[ThresholdedLabels]]:
     """Minimize at each of the bias decays (m,), all together where precision allows."""
     r = label_svd
-    pencil = _pencil(r, threshold)
+    pencil = ResolventTable(r.spectrum, r.mean, threshold)
     if (len(bias_decays) == 1 and len(r.spectrum) <= _SMALL) or not pencil.usable:
         return [_one_by_one(r, pencil, float(value)) for value in bias_decays]
     found, steps = minimize_biases(pencil, bias_decays)
@@ -170,25 +160,18 @@ def minimize_along(label_svd: LabelSVD, threshold: float, bias_decays: FloatArra
             minimizers.append(_one_by_one(r, pencil, float(bias_decays[i])))
             continue
         minimizers.append(
-            Minimizer(
-                label_svd=r,
-                pencil=pencil,
-                shift=shifts[i],
-                bias=biases[i],
+            Minimum(
                 loss=loss,
+                bias=biases[i],
                 certificate=certificate,
-                rank=int(ranks[i]),
                 iterations=int(steps[i]),
+                factors=ThresholdedLabels(r, pencil, shifts[i], int(ranks[i])),
             )
         )
     return minimizers
 
 
-def _pencil(label_svd: LabelSVD, threshold: float) -> ResolventTable:
-    return ResolventTable(label_svd.spectrum, label_svd.mean, threshold)
-
-
-def _one_by_one(label_svd: LabelSVD, pencil: ResolventTable, bias_decay: float) -> Minimizer:
+def _one_by_one(label_svd: LabelSVD, pencil: ResolventTable, bias_decay: float) -> Minimum[ThresholdedLabels]:
     """Solve by a decomposition in each step: relative precision however small c is, at n³ a step.
 
     The certificate is computed from Z itself, in the coordinates of the labels.
@@ -213,18 +196,9 @@ def _one_by_one(label_svd: LabelSVD, pencil: ResolventTable, bias_decay: float) 
     loss, certificate = duality_gap(
         labels, outputs, dual, float(shrunk.sum()), r.left @ shift, bias, threshold, bias_decay
     )
-    found = Minimizer(
-        label_svd=r,
-        pencil=pencil,
-        shift=checks.read_only(shift),
-        bias=checks.read_only(bias),
-        loss=loss,
-        certificate=certificate,
-        rank=len(kept),
-        iterations=iterations,
-    )
+    found = ThresholdedLabels(r, pencil, checks.read_only(shift), len(kept))
     r.slot.put(found, triplets)
-    return found
+    return Minimum(loss, checks.read_only(bias), certificate, iterations, found)
 
 
 def margin(threshold: float, largest: float) -> float:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from encollapse._internal.typing import FloatArray
-from encollapse.ufm.certificate import Certificate, certify
+from encollapse.ufm.certificate import certify
+from encollapse.ufm.minimum import Minimum
+from encollapse.ufm.mse.factors import DenseFactors
 from encollapse.ufm.mse.label_svd import EPS
 from encollapse.ufm.relu.closed_forms import balanced_affine_features, best_orthogonal_frame
 from encollapse.ufm.relu.descent import bounded_descent, polish, projected_gradient
@@ -25,39 +27,10 @@ _STARTS = ((500, 12), (2000, 3))
 """Random starts up to a number of variables; one above."""
 
 
-@dataclass(frozen=True, eq=False)
-class ReluMinimizer:
-    """Minimizer, in units of the labels.
-
-    Attributes
-    ----------
-    loss : float
-        Its value.
-    certificate : Certificate
-        ``theorem``: closed form; ``duality_gap``: the lower bound is met; else ``stationary``.
-    weight, bias : (q, r), (q,)
-        Classifier times ``√λ_W``, and b.
-    features : (r, K)
-        ``X = M diag(u)/√λ_W``.
-    iterations : int
-        Steps over all descents.
-    unique : bool
-        False where another geometry is known to be as good.
-    """
-
-    loss: float
-    certificate: Certificate
-    weight: FloatArray
-    bias: FloatArray
-    features: FloatArray
-    iterations: int
-    unique: bool
-
-
 def minimize_relu(
     model: ReluModel, feature_dim: int, *, affine: tuple[float, float] | None, known_bound: float, seed: int = 0
-) -> ReluMinimizer:
-    """Minimize J over features (feature_dim, K) without negative entries.
+) -> Minimum[DenseFactors]:
+    """Minimize J over features (feature_dim, K) without negative entries; in units of the labels, with ``λ_W = 1``.
 
     Parameters
     ----------
@@ -94,7 +67,7 @@ def minimize_relu(
 
 def _descend(
     model: ReluModel, feature_dim: int, starts: list[FloatArray], known_bound: float, seed: int
-) -> ReluMinimizer:
+) -> Minimum[DenseFactors]:
     generator = np.random.default_rng(seed)
     shape = (feature_dim, model.num_classes)
     count = next((n for most, n in _STARTS if feature_dim * model.num_classes <= most), 1)
@@ -122,11 +95,15 @@ def _at_rest(model: ReluModel, features: FloatArray) -> bool:
 
 def _assemble(
     model: ReluModel, features: FloatArray, known_bound: float, steps: int, *, at_rest: bool
-) -> ReluMinimizer:
+) -> Minimum[DenseFactors]:
     weight, bias = model.classifier(features)
     loss = model.loss(features)
     bound = min(max(relu_lower_bound(model, features.T @ features), known_bound), loss)
     certificate = certify(loss, bound, EPS * model.labels.energy, tolerance=GAP_TOLERANCE)
     if not certificate.holds:
         certificate = replace(certificate, kind="stationary", holds=at_rest)
-    return ReluMinimizer(loss, certificate, weight, bias, features, steps, unique=True)
+    values = np.linalg.svd(weight @ features, compute_uv=False)[: len(features)]
+    singular = np.zeros(min(model.targets.shape))
+    singular[: len(values)] = values
+    factors = DenseFactors(weight, features / model.labels.root_priors, singular, rotatable=False)
+    return Minimum(loss, bias, certificate, steps, factors)

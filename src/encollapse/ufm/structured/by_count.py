@@ -10,23 +10,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
 import numpy as np
 
-from encollapse._internal import checks, memory
+from encollapse._internal import memory
 from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.encodings import Encoding
 from encollapse.encodings.structured import AffineOneHot, Simplex
 from encollapse.geometry.lazy_matrix import BlockMatrix, EntryMatrix, LazyMatrix
-from encollapse.ufm.certificate import Certificate, certify
-from encollapse.ufm.mse.factors import GeometryFields, balanced_factors, weighted_means
+from encollapse.ufm.certificate import certify
+from encollapse.ufm.minimum import GeometryFields, Minimum
+from encollapse.ufm.mse.factors import balanced_factors, weighted_means
 from encollapse.ufm.mse.label_svd import EPS, LabelSVD
-from encollapse.ufm.mse.minimize import Minimizer, ThinSVD, minimize_along
+from encollapse.ufm.mse.minimize import ThinSVD, minimize_along
 from encollapse.ufm.mse.weighted_labels import WeightedLabels, unit_near
-from encollapse.ufm.structured.long_tail import LongTail, TailGram, TailMinimizer, minimize_tail
+from encollapse.ufm.structured.long_tail import LongTail, TailGram, TailOutputs, minimize_tail
 
 
 def affine_form(encoding: Encoding) -> tuple[float, float] | None:
@@ -93,6 +94,10 @@ class OnCountGroups(Protocol):
     def rank(self) -> int:
         """Number of positive singular values."""
 
+    @property
+    def singular(self) -> FloatArray:
+        """The singular values, descending, and perhaps zeros."""
+
     def triplets(self) -> ThinSVD:
         """Return the singular triplets."""
 
@@ -125,8 +130,7 @@ class BlockFactors:
 
     def singular_values(self) -> FloatArray:
         """Return all min(q, K) singular values of Z, descending."""
-        small = self.small
-        values = small.singular if isinstance(small, Minimizer | TailMinimizer) else small.triplets().singular
+        values = self.small.singular
         padded = np.zeros(len(self.contrast))
         padded[: len(values)] = values * self.scale
         copies = (self.kinds.sizes - 1).astype(np.int64)
@@ -141,7 +145,7 @@ class BlockFactors:
 
     def geometry_fields(self) -> GeometryFields:
         """Return the Gram matrices and the outputs, none of them dense."""
-        if isinstance(self.small, TailMinimizer):
+        if isinstance(self.small, TailOutputs):
             q, k = self.encoding.code_dim, self.encoding.num_classes
             tail = TailGram(self.small, self.kinds.groups, self.kinds.root_priors, self.contrast, self._unit)
             return {
@@ -207,17 +211,6 @@ def _rotate(encoding: Encoding, matrix: BlockMatrix, both_sides: bool) -> FloatA
     return np.asarray(seen @ isometry.T if both_sides else seen)
 
 
-@dataclass(frozen=True, eq=False)
-class BlockMinimizer:
-    """Minimizer of a block problem, in the units of the problem."""
-
-    loss: float
-    certificate: Certificate
-    bias: FloatArray
-    factors: BlockFactors
-    iterations: int
-
-
 def minimize_blocks(
     encoding: Encoding,
     kinds: CountGroups,
@@ -225,7 +218,7 @@ def minimize_blocks(
     threshold: float,
     bias_decays: FloatArray,
     balance: float,
-) -> list[BlockMinimizer]:
+) -> list[Minimum[BlockFactors]]:
     """Solve the G × G problem of `labels` at each bias decay (m,) and add the contrasts within the kinds.
 
     Parameters
@@ -250,33 +243,25 @@ def minimize_blocks(
     inert = float(copies @ huber)
     energy = labels.energy if isinstance(labels, LongTail) else labels.labels.energy
     energy += 0.5 * float(copies @ values**2)
-    result = []
-    minimizers: Sequence[Minimizer | TailMinimizer] = (
+    minimizers: Sequence[Minimum[OnCountGroups]] = (
         minimize_tail(labels, c, bias_decays)
         if isinstance(labels, LongTail)
         else minimize_along(labels, c, bias_decays)
     )
+    result = []
     for small in minimizers:
-        bound = small.certificate.lower_bound + inert
         loss = small.loss + inert
         factors = BlockFactors(
             encoding=encoding,
             kinds=kinds,
             sign=math.copysign(1.0, form[0]),
             contrast=contrast * scale,
-            small=small,
+            small=small.factors,
             scale=scale,
             balance=balance,
         )
-        per_class = (small.bias / np.sqrt(kinds.sizes) * scale)[kinds.groups]
+        per_class = (small.bias / np.sqrt(kinds.sizes))[kinds.groups]
         bias = per_class if isinstance(encoding, AffineOneHot) else encoding.combine(per_class) / form[0]
-        result.append(
-            BlockMinimizer(
-                loss=loss * scale**2,
-                certificate=certify(loss * scale**2, bound * scale**2, EPS * energy * scale**2),
-                bias=checks.read_only(bias),
-                factors=factors,
-                iterations=small.iterations,
-            )
-        )
+        certificate = certify(loss, small.certificate.lower_bound + inert, EPS * energy)
+        result.append(replace(small, loss=loss, bias=bias, certificate=certificate).in_units(scale, factors))
     return result

@@ -20,7 +20,8 @@ import numpy as np
 from encollapse._internal import checks, memory
 from encollapse._internal.typing import ComplexArray, FloatArray, IntArray
 from encollapse.geometry.lazy_matrix import DiagonalAndForm
-from encollapse.ufm.certificate import Certificate, certify
+from encollapse.ufm.certificate import certify
+from encollapse.ufm.minimum import Minimum
 from encollapse.ufm.mse.minimize import ThinSVD, margin
 from encollapse.ufm.mse.resolvent.newton_path import gaps, minimize_biases
 from encollapse.ufm.mse.resolvent.polar_gram import value_weights
@@ -91,17 +92,13 @@ class LongTail:
 
 
 @dataclass(frozen=True, eq=False)
-class TailMinimizer:
-    """Minimizer on the kinds; the attributes are those of :class:`encollapse.ufm.mse.minimize.Minimizer`."""
+class TailOutputs:
+    """Z on the kinds, with the same interface as :class:`encollapse.ufm.mse.minimize.ThresholdedLabels`."""
 
     labels: LongTail
     pencil: ResolventTable
     shift: FloatArray
-    bias: FloatArray
-    loss: float
-    certificate: Certificate
     rank: int
-    iterations: int
 
     @cached_property
     def singular(self) -> FloatArray:
@@ -195,22 +192,19 @@ class TailMinimizer:
 _CHUNK = 4096
 
 
-def minimize_tail(labels: LongTail, threshold: float, bias_decays: FloatArray) -> list[TailMinimizer]:
+def minimize_tail(labels: LongTail, threshold: float, bias_decays: FloatArray) -> list[Minimum[TailOutputs]]:
     """Minimize at each of the bias decays (m,); `threshold` is c in units of the labels."""
     pencil = labels.pencil(threshold)
     found, steps = minimize_biases(pencil, bias_decays)
     open_ = gaps(found)
     ranks = pencil.count_above(threshold + margin(threshold, pencil.largest), found.shift)
     return [
-        TailMinimizer(
-            labels=labels,
-            pencil=pencil,
-            shift=checks.read_only(found.shift[i].copy()),
-            bias=checks.read_only(found.bias[i].copy()),
+        Minimum(
             loss=loss,
+            bias=checks.read_only(found.bias[i].copy()),
             certificate=certify(loss, loss - float(open_[i]), np.finfo(np.float64).eps * labels.energy),
-            rank=int(ranks[i]),
             iterations=int(steps[i]),
+            factors=TailOutputs(labels, pencil, checks.read_only(found.shift[i].copy()), int(ranks[i])),
         )
         for i, loss in enumerate(found.value.tolist())
     ]
@@ -222,7 +216,7 @@ class TailGram:
 
     Attributes
     ----------
-    small : TailMinimizer
+    small : TailOutputs
         The outputs on the kinds.
     groups : (K,) ints
         Kind of each class.
@@ -232,7 +226,7 @@ class TailGram:
         What an entry of ``|Z|`` of `small` counts.
     """
 
-    small: TailMinimizer
+    small: TailOutputs
     groups: IntArray
     roots: FloatArray
     contrast: FloatArray

@@ -1,112 +1,20 @@
-"""Convex losses between outputs and targets: what the solver of the convex problem needs of one.
-
-A loss acts on a *table*: one column for each kind of class, one row for each kind of output. ``copies[r, j]`` says how
-many equal outputs row r stands for in column j (all ones where nothing is grouped).
-"""
+"""Cross-entropy, with a gradient and a conjugate that keep their relative precision down to a loss of 0."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 
-from encollapse._internal import checks
-from encollapse._internal.typing import BoolArray, FloatArray
-from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse._internal.typing import FloatArray
+from encollapse.errors import ArgumentError
+from encollapse.ufm.losses.convex_loss import ROUNDING, Curvature, soft
 
-
-@dataclass(frozen=True, eq=False)
-class Curvature:
-    """Second derivative of a loss in each column: ``diag(d) - f fᵀ``, the last term being optional.
-
-    Attributes
-    ----------
-    diagonal, factor : (R, C)
-        d and f; both are per single output, so that sums over rows are weighed by `copies`.
-    copies : (R, C)
-        Outputs that each entry stands for.
-    """
-
-    diagonal: FloatArray
-    copies: FloatArray
-    factor: FloatArray | None = None
-
-    def __call__(self, change: FloatArray) -> FloatArray:
-        """Return the change of the gradient."""
-        bent = self.diagonal * change
-        if self.factor is not None:
-            bent -= self.factor * np.einsum("rj,rj,rj->j", self.copies, self.factor, change)
-        return np.asarray(bent)
-
-    def solve(self, change: FloatArray, ridge: float) -> FloatArray:
-        """Return the change of the outputs that bends the gradient, with `ridge` times the identity, so."""
-        inverse = 1.0 / (self.diagonal + ridge)
-        alone = inverse * change
-        if self.factor is None:
-            return alone
-        counted = self.copies * self.factor
-        scaled = inverse * self.factor
-        left = 1.0 - np.einsum("rj,rj->j", counted, scaled)
-        share = np.einsum("rj,rj->j", counted, alone) / np.maximum(left, _ROUNDING)
-        return np.asarray(alone + scaled * share)
-
-
-class ConvexLoss(Protocol):
-    """A convex loss ``ℓ(o; p)`` of outputs o and a target p, for each column of a table.
-
-    Values are per column, and derivatives per single output: `copies` weighs sums over rows and nothing else.
-    """
-
-    name: str
-    smoothness: float
-    """Largest eigenvalue of the second derivative of ℓ, or a bound of it."""
-
-    def targets(self, codewords: FloatArray) -> FloatArray:
-        """Return the codewords (q, K) as targets, cleared of rounding; raise ArgumentError if they are none."""
-
-    def bounded(self, mean_target: FloatArray) -> bool:
-        """Whether a bias without decay has a minimizer when the mean of the targets (q,) is this."""
-
-    def value(self, outputs: FloatArray, targets: FloatArray, copies: FloatArray) -> FloatArray:
-        """Return ``ℓ(o; p)`` for each column."""
-
-    def gradient(self, outputs: FloatArray, targets: FloatArray, copies: FloatArray) -> FloatArray:
-        """Return the derivative for each output, to a small relative error even where it is tiny."""
-
-    def curvature(self, outputs: FloatArray, targets: FloatArray, copies: FloatArray) -> Curvature:
-        """Return the second derivative."""
-
-    def conjugate(self, dual: FloatArray, targets: FloatArray, copies: FloatArray) -> FloatArray:
-        """Return ``sup_o <y, o> - ℓ(o; p)`` for each column y; infinity outside the domain."""
-
-    def recentered(
-        self,
-        gradient: FloatArray,
-        targets: FloatArray,
-        copies: FloatArray,
-        mean: Callable[[FloatArray], FloatArray],
-        spread: Callable[[FloatArray], FloatArray],
-        wanted: FloatArray,
-    ) -> FloatArray | None:
-        """Move gradients, within the domain of the conjugate, so that their mean over the samples is `wanted`.
-
-        `mean` takes a table to its sample average, one number an output (p,), and `spread` writes such numbers
-        into every column. None where the domain has no such point.
-        """
-
-    def outputs(self, gradient: FloatArray, targets: FloatArray, copies: FloatArray) -> FloatArray:
-        """Return outputs whose gradient is near `gradient`, which need not be one of any outputs."""
-
-    def intercept(
-        self, mean_target: FloatArray, copies: FloatArray, decay: float, slope: Callable[[FloatArray], FloatArray]
-    ) -> FloatArray:
-        """Return the outputs b (p,), the same for all samples, with the least mean loss plus ``decay/2 Σ copies b²``.
-
-        The mean target tells the mean loss where it is linear in the target; `slope`, the mean gradient at b, always.
-        The decay is finite.
-        """
+_SUM_TOLERANCE = 1e-9  # what a distribution read from a file may miss
+_SUM_ROUNDING = 1e-12  # what the sum of a gradient may miss
+_INTERCEPT_STEPS = 200  # never reached: damped Newton steps on a strictly convex function
+_LIFT = 0.1  # share of its target that a probability is lifted to where it is not positive
+_DISTRIBUTIONS = "use one_hot, label_smoothing, or an Encoding whose columns are 0 or above and sum to 1, or loss='mse'"
 
 
 class CrossEntropy:
@@ -171,7 +79,7 @@ class CrossEntropy:
     def conjugate(self, dual: FloatArray, targets: FloatArray, copies: FloatArray) -> FloatArray:
         """Return the negative entropy of ``y + p``."""
         x = dual + targets
-        inside = (x >= -_ROUNDING).all(axis=0) & (np.abs((copies * dual).sum(axis=0)) <= _SUM_ROUNDING)
+        inside = (x >= -ROUNDING).all(axis=0) & (np.abs((copies * dual).sum(axis=0)) <= _SUM_ROUNDING)
         x = np.maximum(x, 0.0)
         # Close to 1 the logarithm needs x - 1 and not x.
         near = x > 0.5
@@ -206,7 +114,7 @@ class CrossEntropy:
         # What is wanted may not sum to 0, as it does for any distributions.
         off = np.abs((copies * moved).sum(axis=0))
         size = (copies * (np.abs(moved) + taken)).sum(axis=0) + soft(targets)
-        return moved if (off <= 64 * _ROUNDING * size).all() else None
+        return moved if (off <= 64 * ROUNDING * size).all() else None
 
     def outputs(self, gradient: FloatArray, targets: FloatArray, copies: FloatArray) -> FloatArray:
         """Logarithms of ``y + p`` with mean zero, what is not positive being lifted."""
@@ -252,19 +160,6 @@ class CrossEntropy:
         return np.asarray(b - copies @ b / copies.sum())
 
 
-_SUM_TOLERANCE = 1e-9
-_SUM_ROUNDING = 1e-12
-_ROUNDING = 1e-15
-_INTERCEPT_STEPS = 200
-_LIFT = 0.1
-_DISTRIBUTIONS = "use one_hot, label_smoothing, or an Encoding whose columns are 0 or above and sum to 1, or loss='mse'"
-
-
-def soft(targets: FloatArray) -> BoolArray:
-    """Which columns ask for anything but 0 and 1: their gradients are differences that round at the level of 1."""
-    return np.asarray(((targets != 0) & (targets != 1)).any(axis=0))
-
-
 def _exponentials(outputs: FloatArray, copies: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Largest output m of each column, ``Σ exp(o - m)`` without that one, and ``exp(o - m)``."""
     leading = np.where(copies > 0, outputs, -np.inf).argmax(axis=0)
@@ -274,38 +169,3 @@ def _exponentials(outputs: FloatArray, copies: FloatArray) -> tuple[FloatArray, 
     counted = copies * weights
     counted[leading, index] -= 1.0
     return top, counted.sum(axis=0), weights
-
-
-def check_loss(loss: Any) -> ConvexLoss:
-    """Return a loss that is an object, if it has everything that the solver needs of one."""
-    missing = [part for part in _PARTS if not hasattr(loss, part)]
-    if isinstance(loss, type):
-        raise ArgumentTypeError(f"loss: expected a name or an object, got the class {loss.__name__}; call it first")
-    if missing:
-        raise ArgumentTypeError(
-            f"loss: expected a name or a convex loss, got {type(loss).__name__} without {', '.join(missing)}; "
-            "derive it from encollapse.ufm.SeparableLoss"
-        )
-    name, bend = loss.name, loss.smoothness
-    if not isinstance(name, str) or not name or name in ("mse", *LOSSES):
-        raise ArgumentError(f"loss: expected a loss with a name of its own, got {name!r}")
-    checks.positive(bend, "loss.smoothness")
-    checked: ConvexLoss = loss
-    return checked
-
-
-_PARTS = (
-    "name",
-    "smoothness",
-    "targets",
-    "bounded",
-    "value",
-    "gradient",
-    "curvature",
-    "conjugate",
-    "recentered",
-    "outputs",
-    "intercept",
-)
-
-LOSSES: dict[str, ConvexLoss] = {loss.name: loss for loss in (CrossEntropy(),)}

@@ -1,0 +1,128 @@
+"""`LabelStructure`: what the encoding, the counts and the loss of a problem determine, whatever its decays are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from encollapse._internal.typing import FloatArray, IntArray
+from encollapse.encodings import Encoding
+from encollapse.encodings.structured import AffineOneHot
+from encollapse.errors import UnsupportedError
+from encollapse.ufm.convex.output_maps import BlockOutputMap, DenseOutputMap
+from encollapse.ufm.losses.convex_loss import ConvexLoss
+from encollapse.ufm.mse.label_svd import LabelSVD
+from encollapse.ufm.mse.weighted_labels import WeightedLabels
+from encollapse.ufm.structured.by_count import CountGroups, affine_form
+from encollapse.ufm.structured.long_tail import LongTail
+
+_MANY_COUNTS = 128
+"""Distinct counts above which sums of resolvents cost less than a decomposition (``benchmarks/ufm_speed.py``)."""
+
+_FEW_COUNTS = 0.8
+"""Distinct counts for each class up to which grouping pays under another loss than MSE, where cost is cubic in them."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelStructure:
+    """Labels weighted by their frequency, in the forms that the methods work with.
+
+    Nothing here depends on decays, so problems that differ in those only share one. Each form is computed on first use.
+
+    Attributes
+    ----------
+    encoding : Encoding
+        One codeword for each class.
+    counts : (K,) ints
+        Samples per class.
+    loss : ConvexLoss, optional
+        None is MSE.
+    """
+
+    encoding: Encoding
+    counts: IntArray
+    loss: ConvexLoss | None = None
+
+    @property
+    def num_samples(self) -> int:
+        """Number of samples N."""
+        return int(self.counts.sum())
+
+    @cached_property
+    def priors(self) -> FloatArray:
+        """Class frequencies ``π``, shape (K,)."""
+        return np.asarray(self.counts / self.num_samples)
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether every class has the same number of samples."""
+        return bool((self.counts == self.counts[0]).all())
+
+    @property
+    def affine_form(self) -> tuple[float, float] | None:
+        """(α, γ) of codewords ``α I + γ 11ᵀ``, or of an isometric image of them; None for other encodings."""
+        return affine_form(self.encoding)
+
+    @cached_property
+    def count_groups(self) -> CountGroups | None:
+        """The classes grouped by count, where classes with one count are interchangeable; None otherwise."""
+        return None if self.affine_form is None else CountGroups.of(self.counts)
+
+    @cached_property
+    def long_tail(self) -> LongTail | None:
+        """The labels without a decomposition, where there are so many distinct counts that it costs more."""
+        form, groups = self.affine_form, self.count_groups
+        if form is None or groups is None or len(groups.sizes) <= _MANY_COUNTS:
+            return None
+        return groups.long_tail(*form)
+
+    @cached_property
+    def label_svd(self) -> LabelSVD:
+        """The singular value decomposition that every bias decay shares: of the grouped labels where there are any."""
+        form, groups = self.affine_form, self.count_groups
+        if form is None or groups is None:
+            return self.dense_label_svd
+        return LabelSVD.of(groups.labels(*form))
+
+    @cached_property
+    def dense_label_svd(self) -> LabelSVD:
+        """The decomposition of the (q, K) labels, whatever their structure."""
+        return LabelSVD.of(WeightedLabels.of(self.encoding.codewords, self.priors))
+
+    @cached_property
+    def output_map(self) -> DenseOutputMap | BlockOutputMap:
+        """The outputs under another loss than MSE, classes with one count together.
+
+        Raises
+        ------
+        ArgumentError
+            If the codewords are no targets of the loss.
+        """
+        if self.loss is None:
+            raise UnsupportedError("loss: the squared error needs no map of the outputs")
+        groups = CountGroups.of(self.counts)
+        if not isinstance(self.encoding, AffineOneHot) or len(groups.sizes) > _FEW_COUNTS * len(self.counts):
+            return DenseOutputMap.of(self.loss.targets(self.encoding.codewords), self.priors)
+        column = np.full((len(self.counts), 1), self.encoding.offset)
+        column[0] += self.encoding.scale
+        on, off = self.loss.targets(column)[:2, 0]
+        return BlockOutputMap.of(self.encoding, groups, float(on), float(off))
+
+    def rank_limit(self, feature_dim: int | None) -> int:
+        """Largest rank of the outputs: the least of `code_dim`, `num_classes` and `feature_dim`."""
+        full = min(self.encoding.code_dim, self.encoding.num_classes)
+        return full if feature_dim is None else min(full, feature_dim)
+
+    def centered_rank(self, threshold: float) -> int:
+        """How many singular values of the centered labels exceed `threshold`."""
+        if self.long_tail is not None:
+            rank = self.long_tail.centered_rank(threshold)
+        else:
+            rank = int(np.count_nonzero(self.label_svd.spectrum * self.label_svd.labels.scale > threshold))
+        form, groups = self.affine_form, self.count_groups
+        if form is not None and groups is not None:
+            learned = abs(form[0]) * groups.root_priors > threshold
+            rank += int((groups.sizes[learned] - 1).sum())
+        return rank

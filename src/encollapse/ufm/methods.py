@@ -1,0 +1,182 @@
+"""The methods that solve problems: one table, in which the first that applies to a problem is taken."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from encollapse._internal.typing import FloatArray
+from encollapse.errors import ArgumentError
+from encollapse.ufm.convex.composite import Composite
+from encollapse.ufm.convex.minimize import minimize_composite
+from encollapse.ufm.deep.minimize import minimize_schatten
+from encollapse.ufm.deep.model import SchattenModel
+from encollapse.ufm.deep.schatten_prox import SchattenProx, common_decay
+from encollapse.ufm.minimum import Factors, Minimum
+from encollapse.ufm.mse.factors import LazyFactors
+from encollapse.ufm.mse.minimize import minimize, minimize_along
+from encollapse.ufm.problem import Problem
+from encollapse.ufm.relu.minimize import minimize_relu
+from encollapse.ufm.relu.model import ReluModel
+from encollapse.ufm.structured.by_count import minimize_blocks
+
+Minima: TypeAlias = list[Minimum[Factors]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to solve problems that differ in their bias decay only.
+
+    Attributes
+    ----------
+    name : str
+        What :func:`select_method` calls it.
+    applies : callable
+        Whether it is for a problem, if no method before it in ``METHODS`` is.
+    minimize : callable
+        Takes the problems and what a similar problem left to start from (``Minimum.warm_start``, or None); returns a
+        :class:`Minimum` for each, in the units of the problem.
+    """
+
+    name: str
+    applies: Callable[[Problem], bool]
+    minimize: Callable[[Sequence[Problem], Any], Minima]
+
+
+def select_method(problem: Problem) -> str:
+    """Name of the method that :func:`solve` takes for a problem.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is to be solved.
+
+    Returns
+    -------
+    str
+        * ``"convex"``: another loss than MSE. Splitting, then Newton steps in the factors of the outputs, until the
+          duality gap closes.
+        * ``"relu"``: features without negative entries. Closed forms, else the lowest of several descents.
+        * ``"spectral"``: several weight layers. Closed forms, else Newton steps for the bias from several starts. It
+          also takes over where ``"blocks"`` or ``"dense"`` find a rank that `feature_dim` cannot hold.
+        * ``"blocks"``: MSE with affine images of one-hot labels, or a simplex. Classes with one count are
+          interchangeable, so that any number of them costs the same.
+        * ``"dense"``: MSE with any other labels, by a singular value decomposition of the (q, K) label matrix.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> decays = dict(weight_decay=5e-3, feature_decay=1e-4)
+    >>> ec.ufm.select_method(ec.ufm.Problem(ec.encodings.one_hot(1000), 7, **decays))
+    'blocks'
+    >>> ec.ufm.select_method(ec.ufm.Problem(ec.encodings.one_hot(3), 7, loss="cross_entropy", **decays))
+    'convex'
+    """
+    return method_of(problem).name
+
+
+def method_of(problem: Problem) -> Method:
+    """Return the first method in the table that applies."""
+    return next(method for method in METHODS if method.applies(problem))
+
+
+def _dense(problems: Sequence[Problem], warm_start: Any) -> Minima:
+    del warm_start
+    first = problems[0]
+    label_svd = first.structure.label_svd
+    scale = label_svd.labels.scale
+    minima = minimize_along(label_svd, first.threshold / scale, _bias_decays(problems))
+    return [
+        _within_rank(p, m.in_units(scale, LazyFactors(m.factors, scale, p.balance)))
+        for p, m in zip(problems, minima, strict=True)
+    ]
+
+
+def _blocks(problems: Sequence[Problem], warm_start: Any) -> Minima:
+    del warm_start
+    first, structure = problems[0], problems[0].structure
+    groups = structure.count_groups
+    assert groups is not None
+    labels = structure.label_svd if structure.long_tail is None else structure.long_tail
+    minima = minimize_blocks(first.encoding, groups, labels, first.threshold, _bias_decays(problems), first.balance)
+    return [_within_rank(p, m) for p, m in zip(problems, minima, strict=True)]
+
+
+def _within_rank(problem: Problem, wide: Minimum[Factors]) -> Minimum[Factors]:
+    """The minimum itself, or that of limited rank where `feature_dim` is below its rank, with this one as a bound."""
+    if problem.feature_dim is None or wide.factors.rank <= problem.feature_dim:
+        return wide
+    return _limited(problem, wide.certificate.lower_bound)
+
+
+def _spectral(problems: Sequence[Problem], warm_start: Any) -> Minima:
+    del warm_start
+    return [_limited(problem, 0.0) for problem in problems]
+
+
+def _limited(problem: Problem, known_bound: float) -> Minimum[Factors]:
+    label_svd = problem.structure.dense_label_svd
+    scale, decays = label_svd.labels.scale, (problem.num_samples, problem.feature_decay, problem.weight_decays)
+    prox, limit = SchattenProx.of_decays(*decays), problem.structure.rank_limit(problem.feature_dim)
+    model = SchattenModel(label_svd, prox.in_units(scale), limit, problem.bias_decay)
+    found = minimize_schatten(model, known_bound=known_bound / scale**2)
+    # All p factors bear the same decay, (N λ_H Π λ_l)^{1/p} s^{2/p}; for the features it is N λ_H x².
+    means = math.sqrt(common_decay(*decays) / (problem.num_samples * problem.feature_decay)) * scale ** (
+        1 / prox.factors
+    )
+    return found.in_units(scale, found.factors.scaled(scale / means, means))
+
+
+def _relu(problems: Sequence[Problem], warm_start: Any) -> Minima:
+    del warm_start
+    return [_nonnegative(problem) for problem in problems]
+
+
+def _nonnegative(problem: Problem) -> Minimum[Factors]:
+    label_svd, form = problem.structure.dense_label_svd, problem.structure.affine_form
+    labels, scale = label_svd.labels, label_svd.labels.scale
+    affine = None
+    if form is not None and problem.is_balanced:
+        affine = abs(form[0]) / math.sqrt(problem.num_classes) / scale, float(np.linalg.norm(labels.mean))
+    threshold = problem.threshold / scale
+    found = minimize_relu(
+        ReluModel(labels, threshold, problem.bias_decay),
+        # Gram matrices of non-negative vectors may need more dimensions than their rank.
+        problem.feature_dim or 2 * problem.num_classes,
+        affine=affine,
+        known_bound=minimize(label_svd, threshold, problem.bias_decay).certificate.lower_bound,
+    )
+    root = math.sqrt(problem.weight_decay)
+    return found.in_units(scale, found.factors.scaled(scale / root, root))
+
+
+def _convex(problems: Sequence[Problem], warm_start: Any) -> Minima:
+    result: Minima = []
+    for problem in problems:
+        outputs, loss = problem.structure.output_map, problem.convex_loss
+        assert loss is not None
+        if warm_start and (warm_start[0].left.shape[0], warm_start[0].right.shape[1]) != outputs.shape:
+            raise ArgumentError("warm_start: expected the solution of a problem with the same encoding and counts")
+        found = minimize_composite(Composite(outputs, loss, problem.threshold, problem.bias_decay), warm_start)
+        point, warm_start = found.factors, (found.factors, found.bias)
+        factors = outputs.factors(point.left, point.singular, point.right, point.contrast, problem.balance)
+        result.append(replace(found.in_units(1.0, factors), bias=outputs.every_bias(found.bias), warm_start=warm_start))
+    return result
+
+
+def _bias_decays(problems: Sequence[Problem]) -> FloatArray:
+    return np.array([problem.bias_decay for problem in problems])
+
+
+METHODS = (
+    Method("convex", lambda problem: problem.loss != "mse", _convex),
+    Method("relu", lambda problem: problem.features == "relu", _relu),
+    Method("spectral", lambda problem: problem.depth > 1, _spectral),
+    Method("blocks", lambda problem: problem.structure.affine_form is not None, _blocks),
+    Method("dense", lambda problem: True, _dense),
+)
+"""Every method; tests/contracts asks the same laws of each."""
