@@ -17,6 +17,7 @@ from encollapse.data import folders, idx, sources, tables
 from encollapse.data.dataset import Dataset
 from encollapse.data.imbalance import check as check_rule
 from encollapse.data.imbalance import class_counts, stratified_split, with_counts
+from encollapse.data.io.arrays import SUFFIXES
 from encollapse.data.label_noise import check as check_noise
 from encollapse.data.label_noise import with_label_noise
 from encollapse.data.openml import PREFIX, openml
@@ -351,7 +352,7 @@ def _source(name_or_path: str | Path, seed: int, options: Mapping[str, Any]) -> 
         raise ArgumentError(
             f"name_or_path: no data set is called {text!r}; {meant and meant + ' '}"
             f"there are {', '.join(DATASETS)}, openml:NAME, "
-            f"files ending in {', '.join(folders.SUFFIXES)}, and folders"
+            f"files ending in {', '.join(SUFFIXES)}, and folders"
         )
     known = options_of(text)
     for option in options:

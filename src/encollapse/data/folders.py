@@ -1,24 +1,28 @@
-"""Data sets of one's own: ``.npz``, ``.npy`` and Parquet files, or a folder of them. Nothing in a file is executed."""
+"""Data sets of one's own: files of arrays and tables, or a folder of them. Nothing in a file is executed."""
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from encollapse._internal import checks
 from encollapse.data import idx, tables
 from encollapse.data.dataset import Dataset, Split
-from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError, MissingDependencyError
+from encollapse.data.io import parquet
+from encollapse.data.io.arrays import FEATURE_NAMES, LABEL_NAMES, SUFFIXES, array_names, first_of, load_array
+from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
 
-SUFFIXES = (".npz", ".npy", ".parquet")
-ARRAYS = ("inputs", "labels", "test_inputs", "test_labels", "classes")
-LABEL_COLUMNS = ("label", "labels", "target", "class")
+PACKED = (".npz", ".parquet", ".safetensors")
+_NAMES = {"inputs": FEATURE_NAMES, "labels": LABEL_NAMES}
+ARRAYS = {f"{part}{name}": tuple(f"{part}{n}" for n in _NAMES[name]) for part in ("", "test_") for name in _NAMES}
+ARRAYS["classes"] = ("classes",)
+"""What an array is, and by which names; the first that is there counts."""
+
 LAYOUT = (
-    "inputs.npy and labels.npy, perhaps with test_inputs.npy, test_labels.npy and classes.npy; train.npz or "
-    "train.parquet, perhaps with test.npz or test.parquet; or IDX files such as train-images-idx3-ubyte.gz"
+    "inputs.npy and labels.npy, perhaps with test_inputs.npy, test_labels.npy and classes.npy; train.npz, .parquet or "
+    ".safetensors, perhaps with a test file like it; or IDX files such as train-images-idx3-ubyte.gz"
 )
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -33,8 +37,8 @@ def files_of(path: Path) -> list[Path]:
     """Files that :func:`from_path` may read for a path: itself, or what in a folder has a name that it looks for."""
     if not path.is_dir():
         return [path]
-    names = {f"{name}.npy" for name in ARRAYS}
-    names |= {f"{part}{suffix}" for part in ("train", "test") for suffix in (".npz", ".parquet")}
+    names = {f"{name}.npy" for known in ARRAYS.values() for name in known}
+    names |= {f"{part}{suffix}" for part in ("train", "test") for suffix in PACKED}
     marks = tuple(mark for mark, _ in idx.PARTS.values())
     return sorted(f for f in path.iterdir() if f.is_file() and (f.name in names or f.name.startswith(marks)))
 
@@ -42,10 +46,11 @@ def files_of(path: Path) -> list[Path]:
 def from_path(path: Path, label: str | None = None, labels: str | Path | None = None) -> Dataset:
     """Read a data set from a file or a folder.
 
-    ``.npz``
+    ``.npz``, ``.safetensors``
         Arrays ``inputs`` (N, ...) and ``labels`` (N,), perhaps ``test_inputs`` with ``test_labels``, and ``classes``.
+        The names of ``FEATURE_NAMES`` and ``LABEL_NAMES`` stand for the same.
     ``.npy``
-        Inputs; the labels are in the ``.npy`` file that `labels` names.
+        Inputs; the labels are in the file that `labels` names.
     ``.parquet``
         One sample a row; all columns but the label are inputs, as numbers or as one column of lists.
     a folder
@@ -59,7 +64,7 @@ def from_path(path: Path, label: str | None = None, labels: str | Path | None = 
     path : Path
         File or folder.
     label : str, optional
-        Column with the labels of a Parquet file; default the first there is of label, labels, target, class.
+        Column with the labels of a Parquet file; default the first there is of ``LABEL_NAMES``.
     labels : str or path, optional
         File with the labels of a single ``.npy`` file.
 
@@ -82,7 +87,7 @@ def from_path(path: Path, label: str | None = None, labels: str | Path | None = 
             if needed not in arrays:
                 raise ArgumentError(f"it has no array {needed!r}; a data set has inputs (N, ...) and labels (N,)")
         return _dataset(path.stem, arrays)
-    except (ArgumentError, ArgumentTypeError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except (ArgumentError, ArgumentTypeError, ValueError) as error:
         if isinstance(error, FileFormatError):
             raise
         raise FileFormatError(f"{path}: not a data set: {error}") from None
@@ -104,10 +109,11 @@ def _dataset(name: str, arrays: Arrays) -> Dataset:
 
 
 def _folder(path: Path, label: str | None) -> Arrays:
-    found = {name: path / f"{name}.npy" for name in ARRAYS}
-    if found["inputs"].is_file():
-        return {name: _npy(file) for name, file in found.items() if file.is_file()}
-    for suffix in (".npz", ".parquet"):
+    present = {file.stem for file in path.glob("*.npy")}
+    found = {name: first_of(known, present) for name, known in ARRAYS.items()}
+    if found["inputs"] is not None:
+        return {name: _numpy(path / f"{own}.npy") for name, own in found.items() if own is not None}
+    for suffix in PACKED:
         train, test = path / f"train{suffix}", path / f"test{suffix}"
         if train.is_file():
             arrays = _file(train, label, None)
@@ -119,70 +125,31 @@ def _folder(path: Path, label: str | None) -> Arrays:
 
 
 def _file(path: Path, label: str | None, labels: str | Path | None) -> Arrays:
+    if path.suffix not in SUFFIXES:
+        raise ArgumentError(f"expected a file ending in {', '.join(SUFFIXES)}")
     if path.suffix == ".npy":
         if labels is None:
             raise ArgumentError("labels: an .npy file holds inputs alone; give labels=FILE.npy")
-        return {"inputs": _npy(path), "labels": _npy(Path(labels))}
+        return {"inputs": _numpy(path), "labels": _numpy(Path(labels))}
     if labels is not None:
         raise ArgumentError(f"labels: {path.suffix} files bring their labels along; leave it out")
-    readers: dict[str, Callable[[], Arrays]] = {".npz": lambda: _npz(path), ".parquet": lambda: _parquet(path, label)}
-    if path.suffix not in readers:
-        raise ArgumentError(f"expected a file ending in {', '.join(SUFFIXES)}")
-    return readers[path.suffix]()
-
-
-def _npy(path: Path) -> np.ndarray[Any, Any]:
-    array = np.load(path, allow_pickle=False)
-    if not isinstance(array, np.ndarray):
-        raise ArgumentError(f"{path.name} is not an .npy file but an archive; rename it to .npz")
-    return array
-
-
-def _npz(path: Path) -> Arrays:
-    with np.load(path, allow_pickle=False) as archive:
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ArgumentError("it is not an .npz archive")
-        return {name: archive[name] for name in ARRAYS if name in archive.files}
-
-
-def _parquet(path: Path, label: str | None) -> Arrays:
-    try:
-        import pyarrow
-        import pyarrow.parquet as parquet
-    except ImportError:
-        raise MissingDependencyError(
-            f"{path}: Parquet needs pyarrow, which is not installed: pip install 'encollapse[parquet]'"
-        ) from None
-    try:
-        table = parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        if isinstance(error, FileNotFoundError | PermissionError):
-            raise
-        raise ArgumentError(str(error)) from None
-    names = table.column_names
-    chosen = next((name for name in LABEL_COLUMNS if name in names), None) if label is None else label
+    names = array_names(path)
+    if path.suffix != ".parquet":
+        found = {name: first_of(known, names) for name, known in ARRAYS.items()}
+        return {name: _numpy(path, own) for name, own in found.items() if own is not None}
+    chosen = first_of(LABEL_NAMES, names) if label is None else label
     if chosen not in names:
         raise ArgumentError(
-            f"label: there is no column {chosen or ' or '.join(LABEL_COLUMNS)!r}; it has {', '.join(names)}"
+            f"label: there is no column {chosen or ' or '.join(LABEL_NAMES)!r}; it has {', '.join(names)}"
         )
     columns = [name for name in names if name != chosen]
     if not columns:
         raise ArgumentError("it has labels and no other column")
-    return {"inputs": _inputs(table, columns), "labels": table[chosen].to_numpy()}
+    read = parquet.read_columns(path, columns)
+    inputs = read if isinstance(read, np.ndarray) else tables.numbers_of(read, "error")[0]
+    return {"inputs": inputs, "labels": np.asarray(parquet.read_column(path, chosen))}
 
 
-def _inputs(table: Any, columns: list[str]) -> np.ndarray[Any, Any]:
-    """Numbers (N, p) from the columns of a pyarrow table: a single one of lists, or any others."""
-    import pyarrow.compute as compute
-    from pyarrow import types
-
-    kinds = [table[name].type for name in columns]
-    if len(columns) == 1 and (types.is_list(kinds[0]) or types.is_fixed_size_list(kinds[0])):
-        lists = table[columns[0]]
-        sizes = compute.unique(compute.list_value_length(lists)).to_pylist()
-        if len(sizes) != 1 or not sizes[0]:
-            raise ArgumentError(f"{columns[0]}: expected lists of one length, got lengths {sizes[:5]}")
-        return np.asarray(compute.list_flatten(lists).to_numpy()).reshape(-1, sizes[0])
-    if all(types.is_integer(kind) or types.is_floating(kind) for kind in kinds):
-        return np.column_stack([table[name].to_numpy() for name in columns])
-    return tables.numbers_of(table.select(columns).to_pandas(), "error")[0]
+def _numpy(path: Path, key: str | None = None) -> np.ndarray[Any, Any]:
+    array = load_array(path, key)
+    return array if isinstance(array, np.ndarray) else checks.to_numpy(array, str(path))

@@ -6,6 +6,7 @@ Lightning and transformers load with their framework when they are asked for.
 
 from typing import TYPE_CHECKING, Any
 
+from encollapse.data.io.arrays import load_array, load_labels
 from encollapse.errors import MissingDependencyError
 
 try:
@@ -22,8 +23,7 @@ from encollapse.measure.beyond_classes.ood import auroc, nc5, nci_scores, neco_s
 from encollapse.measure.beyond_classes.regression import RegressionCollapse, regression_collapse
 from encollapse.measure.class_moments import ClassMoments
 from encollapse.measure.forward.capture import Captured, capture
-from encollapse.measure.from_features import collapse
-from encollapse.measure.io.arrays import load_array, load_features, load_labels
+from encollapse.measure.from_features import collapse, load_features
 from encollapse.measure.layers import measure_layers
 from encollapse.measure.model import measure_model
 from encollapse.measure.result import Collapse

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike
+from encollapse.data.io.arrays import load_array
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError
 from encollapse.measure.class_moments import ClassMoments
@@ -85,6 +88,39 @@ def collapse(
     )
     moments.update(features, targets)
     return finish(rows, targets, moments, classifier, chosen)
+
+
+def load_features(path: str | Path, key: str | None = None) -> ArrayLike:
+    """Read features of a file.
+
+    Parameters
+    ----------
+    path, key
+        As for :func:`encollapse.measure.load_array`.
+
+    Returns
+    -------
+    (N, d) numpy.ndarray or torch.Tensor
+        In the real floating-point dtype of the file.
+
+    Raises
+    ------
+    FileNotFoundError, ArgumentError, FileFormatError
+        As for :func:`encollapse.measure.load_array`, and if the array is no matrix.
+    ArgumentTypeError
+        If its entries are no real floating-point numbers.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np, encollapse as ec
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> np.save(f"{folder.name}/features.npy", np.ones((11, 7), np.float32))
+    >>> ec.measure.load_features(f"{folder.name}/features.npy").shape
+    (11, 7)
+    """
+    features = load_array(path, key)
+    FeatureRows(features, str(path))
+    return features
 
 
 def _num_classes(given: int | None, encoding: Encoding | None, labels: ArrayLike, num_rows: int) -> int:

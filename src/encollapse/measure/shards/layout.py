@@ -10,12 +10,9 @@ from typing import Any
 
 from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike, IntArray
+from encollapse.data.io.arrays import FEATURE_NAMES, LABEL_NAMES, SUFFIXES, array_names, first_of, load_array
+from encollapse.data.io.rows import RowFile, open_rows
 from encollapse.errors import ArgumentError, FileFormatError
-from encollapse.measure.io.arrays import SUFFIXES, array_names, load_array
-from encollapse.measure.io.parquet import LABEL_NAMES
-from encollapse.measure.io.rows import RowFile, open_rows
-
-_FEATURES = "features"
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +72,14 @@ def find_shards(
     label_path = Path(labels) if isinstance(labels, str | Path) else None
     paths = _paths(source, label_path)
     shards = [_look_at(path, key) for path in paths]
-    for shard in shards[1:]:
-        if shard.feature_dim != shards[0].feature_dim:
+    # A part without rows has no width to speak of: its lists have no lengths.
+    first = next((shard for shard in shards if shard.num_rows), shards[0])
+    shards = [shard if shard.num_rows else replace(shard, feature_dim=first.feature_dim) for shard in shards]
+    for shard in shards:
+        if shard.feature_dim != first.feature_dim:
             raise FileFormatError(
-                f"{shard.path}: has {shard.feature_dim} features a sample, {shards[0].path} has "
-                f"{shards[0].feature_dim}; all shards must agree"
+                f"{shard.path}: has {shard.feature_dim} features a sample, {first.path} has {first.feature_dim}; all "
+                "shards must agree"
             )
     if label_path is not None and not label_path.exists():
         raise FileNotFoundError(f"labels: there is no file {str(label_path)!r}")
@@ -121,9 +121,9 @@ def _natural(path: Path) -> list[Any]:
 
 def _look_at(path: Path, key: str | None) -> Shard:
     names = array_names(path)
-    if key is None and len(names) > 1 and _FEATURES in names:
-        key = _FEATURES
-    elif key is None and path.suffix != ".parquet":
+    if key is None and len(names) > 1:
+        key = first_of(FEATURE_NAMES, names)
+    if key is None and path.suffix != ".parquet":
         others = [name for name in names if name not in LABEL_NAMES]
         key = others[0] if len(others) == 1 else None
     rows = open_rows(path, key)
@@ -132,10 +132,8 @@ def _look_at(path: Path, key: str | None) -> Shard:
 
 def _own_labels(path: Path, key: str | None) -> Labels:
     names = array_names(path)
-    for name in LABEL_NAMES if key is None else (key,):
-        if name in names:
-            return Labels(path, name)
-    return _beside(path, path.parent, ".labels", key)
+    own = first_of(LABEL_NAMES if key is None else (key,), names)
+    return Labels(path, own) if own is not None else _beside(path, path.parent, ".labels", key)
 
 
 def _beside(path: Path, folder: Path, ending: str, key: str | None) -> Labels:
@@ -152,8 +150,9 @@ def _beside(path: Path, folder: Path, ending: str, key: str | None) -> Labels:
 
 def _label_key(path: Path, key: str | None) -> str | None:
     names = array_names(path)
-    known = [name for name in LABEL_NAMES if name in names]
-    return known[0] if key is None and len(names) > 1 and known else key if names else None
+    if key is None and len(names) > 1:
+        return first_of(LABEL_NAMES, names)
+    return key if names else None
 
 
 def _with(shard: Shard, labels: Labels, path: Path) -> Shard:

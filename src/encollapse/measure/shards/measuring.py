@@ -64,9 +64,9 @@ def measure_shards(
         Features (N, d), one row a sample: ``.npy`` (memory-mapped), ``.npz``, ``.safetensors``, ``.parquet``
         (a list column, or a column a feature). A folder is read in natural order of names, 2 before 10.
     labels : file, folder, array or None
-        None: the labels of ``part-1.npy`` are in ``part-1.labels.npy`` (or .npz, ...), or in the array or
-        column ``labels`` or ``label`` of the shard itself. A folder: files of the same names. A file or an
-        array: the labels of all shards, one after the other.
+        None: the labels of ``part-1.npy`` are in ``part-1.labels.npy`` (or .npz, ...), or in the array or column
+        ``labels``, ``label``, ``target`` or ``class`` of the shard itself. A folder: files of the same names. A file
+        or an array: the labels of all shards, one after the other.
     weight, bias, encoding, loss, num_classes, convention
         As for :func:`collapse`.
     covariance : bool, optional

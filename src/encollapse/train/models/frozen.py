@@ -17,9 +17,9 @@ from encollapse._internal import checks
 from encollapse._internal.files import atomic
 from encollapse._internal.progress import tracked
 from encollapse.data import Dataset, Split, standardized
+from encollapse.data.io.arrays import SUFFIXES, array_names
 from encollapse.errors import ArgumentError, FileFormatError
 from encollapse.measure import load_features
-from encollapse.measure.io import arrays as files
 from encollapse.train.models.batches import chunks
 from encollapse.train.models.catalogue import check_options
 from encollapse.train.models.imported import Trunk, imported
@@ -59,7 +59,7 @@ def prepared(
         return dataset
     given = check_options(model, options)
     source = given["extractor"]
-    if Path(source).suffix in files.SUFFIXES:
+    if Path(source).suffix in SUFFIXES:
         train, test = _from_file(Path(source), dataset)
     else:
         extractor = _Extractor(given, device, progress)
@@ -141,7 +141,7 @@ def _from_file(path: Path, dataset: Dataset) -> tuple[Features, Features | None]
     """Rows of a file of features, which has one for each sample of the data set's source, whole and in order."""
     if not path.is_file():
         raise FileNotFoundError(2, "No such file", str(path))
-    names = files.array_names(path)
+    names = array_names(path)
     named = "features" in names
     train = _rows(path, "features" if named else None, dataset.train)
     if dataset.test is None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 
 from encollapse._internal.typing import ArrayLike
-from encollapse.errors import ArgumentError, FileFormatError
-from encollapse.measure.io import parquet
-from encollapse.measure.io.arrays import load_array, not_an_array, npz_names, pick
+from encollapse.data.io import parquet
+from encollapse.data.io.arrays import LABEL_NAMES, array_names, load_array, open_safetensors, pick, reading
+from encollapse.errors import FileFormatError
 
 
 class RowFile(Protocol):
@@ -36,11 +36,9 @@ def open_rows(path: Path, key: str | None) -> RowFile:
     FileFormatError
         If the file is torn, or does not hold a matrix.
     """
-    kinds: dict[str, Callable[[Path, str | None], RowFile]] = {
-        ".npz": _Streamed,
-        ".safetensors": _Sliced,
-        ".parquet": parquet.ParquetRows,
-    }
+    if path.suffix == ".parquet":
+        return parquet.ParquetRows(path, key, LABEL_NAMES)
+    kinds: dict[str, Callable[[Path, str | None], RowFile]] = {".npz": _Streamed, ".safetensors": _Sliced}
     return kinds.get(path.suffix, _Mapped)(path, key)
 
 
@@ -72,18 +70,16 @@ class _Sliced:
     splittable = True
 
     def __init__(self, path: Path, key: str | None) -> None:
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            self._archive = cast(Any, safe_open(path, framework="pt"))
-            self._slice = self._archive.get_slice(pick(path, list(self._archive.keys()), key))
-        except SafetensorError as error:
-            raise not_an_array(path, error) from None
-        self.num_rows, self.feature_dim = matrix_shape(path, self._slice.get_shape())
+        self._path = path
+        with open_safetensors(path) as tensors:
+            self._name = pick(path, list(tensors.keys()), key)
+            self.num_rows, self.feature_dim = matrix_shape(path, tensors.get_slice(self._name).get_shape())
 
     def blocks(self, start: int, stop: int, step: int) -> Iterator[ArrayLike]:
-        for first in range(start, stop, step):
-            yield self._slice[first : min(first + step, stop)]
+        with open_safetensors(self._path) as tensors:
+            rows = tensors.get_slice(self._name)
+            for first in range(start, stop, step):
+                yield rows[first : min(first + step, stop)]
 
 
 class _Streamed:
@@ -93,15 +89,9 @@ class _Streamed:
 
     def __init__(self, path: Path, key: str | None) -> None:
         self._path = path
-        try:
-            with zipfile.ZipFile(path) as archive:
-                self._name = f"{pick(path, npz_names(archive), key)}.npy"
-                with archive.open(self._name) as stream:
-                    shape, self._by_column, self._dtype = _header(stream)
-        except (ArgumentError, FileFormatError):
-            raise
-        except (ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise not_an_array(path, error) from None
+        self._name = f"{pick(path, array_names(path), key)}.npy"
+        with reading(path), zipfile.ZipFile(path) as archive, archive.open(self._name) as stream:
+            shape, self._by_column, self._dtype = _header(stream)
         if self._dtype.hasobject:
             raise FileFormatError(f"{path}: cannot be read as .npz: it holds Python objects, which are not read")
         self.num_rows, self.feature_dim = matrix_shape(path, shape)
@@ -112,18 +102,15 @@ class _Streamed:
             yield from (whole[first : min(first + step, stop)] for first in range(start, stop, step))
             return
         width = self.feature_dim * self._dtype.itemsize
-        try:
-            with zipfile.ZipFile(self._path) as archive, archive.open(self._name) as stream:
-                _header(stream)
-                stream.seek(start * width, 1)
-                for first in range(start, stop, step):
-                    rows = min(step, stop - first)
-                    data = stream.read(rows * width)
-                    if len(data) < rows * width:
-                        raise EOFError(f"it ends within row {first + len(data) // width}")
-                    yield np.frombuffer(data, self._dtype).reshape(rows, self.feature_dim)
-        except (EOFError, zipfile.BadZipFile) as error:
-            raise not_an_array(self._path, error) from None
+        with reading(self._path), zipfile.ZipFile(self._path) as archive, archive.open(self._name) as stream:
+            _header(stream)
+            stream.seek(start * width, 1)
+            for first in range(start, stop, step):
+                rows = min(step, stop - first)
+                data = stream.read(rows * width)
+                if len(data) < rows * width:
+                    raise EOFError(f"it ends within row {first + len(data) // width}")
+                yield np.frombuffer(data, self._dtype).reshape(rows, self.feature_dim)
 
 
 def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

@@ -1,1 +1,0 @@
-"""Arrays and rows in files."""
