@@ -50,6 +50,26 @@ class ClassMoments:
         Where the moments are kept; batches from elsewhere are moved. It must compute in float64.
     covariance : bool
         Keep the pooled (d, d) within-class covariance, which ``nc1_pinv`` and ``vci`` need.
+
+    Raises
+    ------
+    ArgumentError
+        If a size is below 1, or the device has no float64.
+    ArgumentTypeError
+        If a size is no whole number.
+
+    Examples
+    --------
+    >>> import torch, encollapse as ec
+    >>> moments = ec.measure.ClassMoments(num_classes=3, feature_dim=2)
+    >>> for batch in (torch.eye(3, 2), 3 * torch.eye(3, 2)):
+    ...     moments = moments.update(batch, torch.arange(3))
+    >>> moments.means
+    tensor([[2., 0.],
+            [0., 2.],
+            [0., 0.]], dtype=torch.float64)
+    >>> moments.within_trace
+    tensor([1., 1., 0.], dtype=torch.float64)
     """
 
     def __init__(

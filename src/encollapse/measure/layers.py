@@ -57,6 +57,23 @@ def measure_layers(
     -------
     dict
         A :class:`Collapse` for each layer, by its name, in the order asked for.
+
+    Raises
+    ------
+    ArgumentError
+        If a layer is unknown or does not run once a batch, the loader yields no samples, a label is out of range or
+        an input is not finite.
+    ArgumentTypeError
+        If `layers` is one layer and not a list of them.
+
+    Examples
+    --------
+    >>> import torch, encollapse as ec
+    >>> network = torch.nn.Sequential(torch.nn.Linear(3, 7), torch.nn.ReLU(), torch.nn.Linear(7, 5))
+    >>> images, labels = torch.randn(20, 3), torch.arange(20) % 5
+    >>> found = ec.measure.measure_layers(network, [(images, labels)], ["0", "2"], num_classes=5)
+    >>> {name: measured.num_samples for name, measured in found.items()}
+    {'0': 20, '2': 20}
     """
     classes = checks.integer(num_classes, "num_classes", minimum=1)
     checks.choice(maps, "maps", ("flatten", "mean"))

@@ -92,11 +92,27 @@ def measure_model(
         it ``nc1_pinv`` is taken along the class means in the second pass. Default: where it takes less than
         4 GiB; the result says so in ``route``.
 
+    Returns
+    -------
+    Collapse
+        Values or reasons, and the geometry to compare with a prediction.
+
     Raises
     ------
     ArgumentError
         If the loader yields nothing or no pairs, the last layer is unknown, cannot be told or does not run once a
         batch, a label is out of range, or a feature is not finite.
+    ArgumentTypeError
+        If the model is no module, or labels are no whole numbers.
+
+    Examples
+    --------
+    >>> import torch, encollapse as ec
+    >>> network = torch.nn.Sequential(torch.nn.Linear(3, 7), torch.nn.ReLU(), torch.nn.Linear(7, 5))
+    >>> images, labels = torch.randn(20, 3), torch.arange(20) % 5
+    >>> measured = ec.measure.measure_model(network, [(images, labels)])
+    >>> measured.geometry.provenance["classifier"]
+    "'2' (Linear), 5 outputs of dimension 7"
     """
     chosen = as_convention(convention)
     require_encoding(encoding)

@@ -48,6 +48,18 @@ class CollapseCallback(_Callback):
     ----------
     results : dict
         The :class:`Collapse` of every epoch that was measured.
+
+    Raises
+    ------
+    ArgumentError
+        If `data` or a metric is unknown, or `every` is below 1; when training, if the Trainer has no such loader.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> callback = ec.measure.CollapseCallback(every=10, metrics=("nc1_pinv", "nc2_etf"))
+    >>> callback.results                          # filled by lightning.Trainer(callbacks=[callback]).fit(...)
+    {}
     """
 
     def __init__(

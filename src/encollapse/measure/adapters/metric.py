@@ -42,6 +42,21 @@ class NeuralCollapse(Metric):
         Averaging and scaling choices.
     **kwargs
         For ``torchmetrics.Metric``.
+
+    Raises
+    ------
+    ArgumentError
+        If a metric is unknown, or head, encoding and sizes disagree.
+    ArgumentTypeError
+        If the head is no ``torch.nn.Linear``.
+
+    Examples
+    --------
+    >>> import torch, encollapse as ec
+    >>> metric = ec.measure.NeuralCollapse(num_classes=3, feature_dim=3, metrics=("cdnv", "nc2_equiangular"))
+    >>> metric.update(torch.eye(3), torch.arange(3))
+    >>> {name: round(float(value), 6) for name, value in metric.compute().items()}
+    {'cdnv': 0.0, 'nc2_equiangular': 0.0}
     """
 
     is_differentiable: ClassVar[bool] = False  # type: ignore[misc]  # torchmetrics declares it per instance

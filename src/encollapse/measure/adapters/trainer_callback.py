@@ -42,6 +42,19 @@ class CollapseTrainerCallback(TrainerCallback):
     ----------
     results : dict
         The :class:`Collapse` after every number of epochs that was measured.
+
+    Raises
+    ------
+    ArgumentError
+        If `data` or a metric is unknown, or `every` is below 1; when training, if the Trainer has no such data.
+    ArgumentTypeError
+        If `trainer` is no ``transformers.Trainer``.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> trainer.add_callback(ec.measure.CollapseTrainerCallback(trainer, every=2))  # doctest: +SKIP
+    >>> trainer.train()  # doctest: +SKIP
     """
 
     def __init__(

@@ -24,11 +24,25 @@ def kernel_nc1(kernel: ArrayLike, labels: ArrayLike) -> dict[str, float]:
     kernel : (N, N)
         Symmetric and positive semidefinite.
     labels : (N,) ints
+        Classes, whole numbers of 0 or above.
+
+    Returns
+    -------
+    dict
+        The three numbers by name.
 
     Raises
     ------
     ArgumentError
         If shapes disagree, the kernel is not symmetric, or the class means are not affinely independent.
+
+    Examples
+    --------
+    >>> import numpy as np, encollapse as ec
+    >>> features = np.eye(3, 7)[[0, 0, 1, 1, 2, 2]] + 0.1 * np.eye(6, 7)
+    >>> found = ec.measure.kernel_nc1(features @ features.T, [0, 0, 1, 1, 2, 2])
+    >>> round(found["nc1_trace_ratio"], 4)
+    0.0075
     """
     given = checks.to_numpy(kernel, "kernel").dtype
     gram = checks.array(kernel, "kernel", (None, None), axes="(num_samples, num_samples)")

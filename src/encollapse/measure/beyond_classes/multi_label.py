@@ -21,14 +21,27 @@ def tag_angles(features: ArrayLike, tags: Sequence[Iterable[int]] | ArrayLike) -
     Parameters
     ----------
     features : (N, d)
+        One row a sample.
     tags : sequence of N sets of ints, or array (N, num_tags) of zeros and ones
         The tags of each sample, whole numbers from 0.
+
+    Returns
+    -------
+    dict
+        The angle by the tags of the set, ascending; sets whose mean or sum has no direction are left out.
 
     Raises
     ------
     ArgumentError, ArgumentTypeError
         If the numbers of samples disagree, a set is empty or no set of whole numbers, or fewer than two tags come
         alone.
+
+    Examples
+    --------
+    >>> import numpy as np, encollapse as ec
+    >>> features = np.array([[3.0, 0, 0], [0, 3, 0], [0, 0, 3], [2, 2, -1]])
+    >>> ec.measure.tag_angles(features, [{0}, {1}, {2}, {0, 1}])
+    {(0, 1): 0.0}
     """
     rows = checks.array(features, "features", (None, None), axes="(num_samples, feature_dim)")
     sets = _sets(tags)

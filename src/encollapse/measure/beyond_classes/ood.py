@@ -21,6 +21,22 @@ def nc5(features: ArrayLike, labels: ArrayLike, outside: ArrayLike) -> float:
         Data of the known classes.
     outside : (N', d)
         Features of the other data.
+
+    Returns
+    -------
+    float
+        From 0 to 1.
+
+    Raises
+    ------
+    ArgumentError
+        If shapes disagree, an entry is not finite, or a mean is zero and has no direction.
+
+    Examples
+    --------
+    >>> import numpy as np, encollapse as ec
+    >>> ec.measure.nc5(np.eye(3, 5), [0, 1, 2], outside=np.eye(5)[3:])
+    0.0
     """
     known = squarable(_rows(features, "features", None))
     targets = labels_for(labels, 2**62, len(known))
@@ -45,6 +61,23 @@ def neco_scores(reference: ArrayLike, features: ArrayLike, dimension: int) -> Fl
     reference, features : (N, d), (N', d)
     dimension : int
         Number of principal directions.
+
+    Returns
+    -------
+    (N',) array
+        Scores from 0 to 1.
+
+    Raises
+    ------
+    ArgumentError
+        If shapes disagree, an entry is not finite, or there are fewer directions than asked for.
+
+    Examples
+    --------
+    >>> import numpy as np, encollapse as ec
+    >>> reference = np.vstack([np.eye(2, 5), -np.eye(2, 5)])
+    >>> ec.measure.neco_scores(reference, np.eye(5), dimension=2).round(6) + 0.0
+    array([1., 1., 0., 0., 0.])
     """
     known = _rows(reference, "reference", None)
     rows = _rows(features, "features", known.shape[1])
@@ -69,11 +102,29 @@ def nci_scores(
     Parameters
     ----------
     features : (N, d)
+        Rows to score.
     weight, bias : (K, d), (K,)
+        The classifier, with one output a class; None means no bias.
     mean : (d,)
         Global mean of the training features.
     l1_weight : float
         α.
+
+    Returns
+    -------
+    (N,) array
+        Scores; without the second term that of a feature at the mean is 0.
+
+    Raises
+    ------
+    ArgumentError
+        If shapes disagree, an entry is not finite, or `l1_weight` is below 0.
+
+    Examples
+    --------
+    >>> import numpy as np, encollapse as ec
+    >>> ec.measure.nci_scores(np.array([[2.0, 0, 0], [0, 0, 2]]), np.eye(2, 3), mean=np.zeros(3))
+    array([1., 0.])
     """
     rows = _rows(features, "features", None)
     matrix = checks.array(weight, "weight", (None, rows.shape[1]), axes="(num_classes, feature_dim)")
@@ -88,7 +139,29 @@ def nci_scores(
 
 
 def auroc(inside: ArrayLike, outside: ArrayLike) -> float:
-    """Share of pairs in which the score inside is the higher one; ties count half :cite:p:`hanley1982`."""
+    """Share of pairs in which the score inside is the higher one; ties count half :cite:p:`hanley1982`.
+
+    Parameters
+    ----------
+    inside, outside : (N,), (N',)
+        Scores of the known and of the other data.
+
+    Returns
+    -------
+    float
+        From 0 to 1; one half where the scores tell nothing.
+
+    Raises
+    ------
+    ArgumentError
+        If one of them is empty or no vector, or an entry is not finite.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> ec.measure.auroc([0.9, 0.8, 0.3], [0.1, 0.3])
+    0.9166666666666666
+    """
     high = checks.array(inside, "inside", (None,))
     low = checks.array(outside, "outside", (None,))
     ranks = rankdata(np.concatenate([high, low]))[: len(high)]

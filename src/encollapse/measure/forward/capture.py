@@ -14,7 +14,24 @@ from encollapse.errors import ArgumentError, ArgumentTypeError
 
 
 class Captured(Sequence[torch.Tensor]):
-    """Inputs of a layer, one entry for each time it ran: detached copies on the device they were on."""
+    """Inputs of a layer, one entry for each time it ran: detached copies on the device they were on.
+
+    Parameters
+    ----------
+    layer : str
+        Name of the layer, for messages.
+
+    Examples
+    --------
+    >>> import torch, encollapse as ec
+    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 5))
+    >>> with ec.measure.capture(network, "1") as captured:
+    ...     _ = network(torch.ones(4, 2, 3)), network(torch.ones(7, 2, 3))
+    >>> captured
+    Captured('1', 2 inputs)
+    >>> captured.cat().shape
+    torch.Size([11, 6])
+    """
 
     def __init__(self, layer: str) -> None:
         self._layer = layer
@@ -79,12 +96,26 @@ def capture(model: nn.Module, layer: str | nn.Module) -> Iterator[Captured]:
     layer : str or torch.nn.Module
         A module of it, or its dotted name as in ``model.named_modules()``.
 
+    Yields
+    ------
+    Captured
+        The inputs, as they come.
+
+    Raises
+    ------
+    ArgumentError
+        If the model has no such layer, or the layer is called without a tensor.
+    ArgumentTypeError
+        If the model is no module, or the layer neither a module nor a name.
+
     Examples
     --------
-    >>> with capture(model, "head") as features:  # doctest: +SKIP
-    ...     model(images)
-    >>> features.cat().shape  # doctest: +SKIP
-    torch.Size([128, 64])
+    >>> import torch, encollapse as ec
+    >>> network = torch.nn.Sequential(torch.nn.Linear(3, 7), torch.nn.ReLU(), torch.nn.Linear(7, 5))
+    >>> with ec.measure.capture(network, "2") as features:
+    ...     outputs = network(torch.ones(11, 3))
+    >>> features.cat().shape
+    torch.Size([11, 7])
     """
     name, module = find_layer(model, layer)
     captured = Captured(name)

@@ -57,12 +57,30 @@ def in_order(
 
 @contextmanager
 def process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Fresh processes with one thread each.
+    """Fresh processes with one thread each, for :func:`encollapse.measure.measure_shards`.
+
+    Parameters
+    ----------
+    workers : int
+        How many.
+
+    Yields
+    ------
+    concurrent.futures.ProcessPoolExecutor
+        The processes. They end with the context, and at once after an error.
 
     Raises
     ------
     ArgumentError
         If `workers` is below one.
+
+    Examples
+    --------
+    In a script, below ``if __name__ == "__main__":``, as the processes import it:
+
+    >>> import encollapse as ec
+    >>> with ec.measure.process_pool(4) as pool:  # doctest: +SKIP
+    ...     measured = ec.measure.measure_shards("shards", executor=pool)
     """
     count = checks.integer(workers, "workers", minimum=1)
     context = multiprocessing.get_context("spawn")

@@ -84,6 +84,11 @@ def measure_shards(
     progress : bool
         Show a progress bar where standard error is a terminal and the work takes more than two seconds.
 
+    Returns
+    -------
+    Collapse
+        Values or reasons, and the geometry to compare with a prediction.
+
     Raises
     ------
     FileNotFoundError
@@ -91,6 +96,16 @@ def measure_shards(
     ArgumentError, FileFormatError
         If labels are missing or do not fit, widths differ, a file is torn or an entry is not finite; the text
         names the file.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np, encollapse as ec
+    >>> folder, labels = tempfile.TemporaryDirectory(), np.arange(10) % 5
+    >>> for part in range(3):
+    ...     np.savez(f"{folder.name}/part-{part}.npz", features=np.eye(5, 7)[labels] * (part + 1), labels=labels)
+    >>> measured = ec.measure.measure_shards(folder.name)
+    >>> measured.num_samples, measured.geometry.provenance["shards"]
+    (30, 3)
     """
     chosen = as_convention(convention)
     require_encoding(encoding)
@@ -146,7 +161,31 @@ def count_classes(
     key: str | None = None,
     label_key: str | None = None,
 ) -> int:
-    """Return the largest label of the files plus one; see :func:`measure_shards`."""
+    """Return the largest label of the files plus one.
+
+    Parameters
+    ----------
+    features, labels, key, label_key
+        As for :func:`measure_shards`.
+
+    Returns
+    -------
+    int
+        The number of classes that :func:`measure_shards` takes unless another one is given.
+
+    Raises
+    ------
+    FileNotFoundError, ArgumentError, FileFormatError
+        As for :func:`measure_shards`, and if there are far more classes than samples.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np, encollapse as ec
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> np.savez(f"{folder.name}/part-1.npz", features=np.ones((3, 7)), labels=np.array([0, 4, 1]))
+    >>> ec.measure.count_classes(folder.name)
+    5
+    """
     shards = find_shards(features, labels, key=key, label_key=label_key)
     return _num_classes(None, None, shards, sum(shard.num_rows for shard in shards))
 
