@@ -9,8 +9,8 @@ import pytest
 
 import encollapse as ec
 from encollapse import cli
-from encollapse.report.class_details import class_details
 from encollapse.report.figures.measured import cosine_figure
+from encollapse.report.measurement_facts import class_details
 
 Capture = pytest.CaptureFixture[str]
 Answer = Callable[..., Any]
@@ -116,7 +116,7 @@ def test_details_keep_their_digits_far_from_the_origin(answer: Answer, tmp_path:
 
 
 def test_the_page_of_many_classes_shows_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("encollapse.report.class_details.MOST_COSINES", 7)
+    monkeypatch.setattr("encollapse.report.measurement_facts.MOST_COSINES", 7)
     labels = np.arange(66) % 22
     features = np.random.default_rng(1).standard_normal((66, 5))
     details = class_details(ec.measure.collapse(features, labels))

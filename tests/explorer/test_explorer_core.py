@@ -18,14 +18,13 @@ import pytest
 import encollapse as ec
 from encollapse import cli
 from encollapse.encodings.registry import ENCODINGS
-from encollapse.explorer.api.request_queue import Desk
+from encollapse.explorer.api.request_queue import RequestQueue
 from encollapse.explorer.state.parse import FieldError
 from encollapse.explorer.state.state import State, address, parse
 from encollapse.explorer.views import bias_path as transition
 from encollapse.explorer.views import design as designing
-from encollapse.explorer.views import projection as turning
+from encollapse.explorer.views import projection, snippets
 from encollapse.explorer.views import runs as overlay
-from encollapse.explorer.views import snippets
 from encollapse.explorer.views import solution as picture
 from encollapse.explorer.views.bias_path import SupersededError
 from encollapse.explorer.views.tooltips import tooltips
@@ -123,8 +122,8 @@ def random_layer(q: int, d: int, k: int, seed: int) -> tuple[np.ndarray, np.ndar
 def test_a_rotation_of_feature_space_leaves_the_picture_alone(axes: str, q: int, d: int, k: int) -> None:
     weight, means, priors = random_layer(q, d, k, seed=q)
     turn = np.linalg.qr(np.random.default_rng(9).standard_normal((d, d)))[0]
-    first = turning.picture(weight, means, priors, axes=axes)
-    second = turning.picture(weight @ turn.T, turn @ means, priors, axes=axes, previous=first.means)
+    first = projection.picture(weight, means, priors, axes=axes)
+    second = projection.picture(weight @ turn.T, turn @ means, priors, axes=axes, previous=first.means)
     assert np.allclose(first.means, second.means, atol=1e-8)
     assert np.allclose(first.rows, second.rows, atol=1e-8)
     assert first.shown == pytest.approx(second.shown)
@@ -133,7 +132,7 @@ def test_a_rotation_of_feature_space_leaves_the_picture_alone(axes: str, q: int,
 
 def test_three_dimensions_lose_nothing_of_three() -> None:
     weight, means, priors = random_layer(4, 3, 5, seed=1)
-    drawn = turning.picture(weight, means, priors)
+    drawn = projection.picture(weight, means, priors)
     scale = np.linalg.norm(means, axis=0).max()
     assert np.allclose(drawn.means @ drawn.means.T, means.T @ means / scale**2, atol=1e-10)
     assert drawn.shown == pytest.approx(1.0)
@@ -265,7 +264,7 @@ def test_designs_that_cannot_be_are_refused_beside_their_field(values: dict[str,
 
 def test_the_last_request_of_a_client_wins_and_others_are_left_alone() -> None:
     async def scene() -> list[object]:
-        desk = Desk(threads=1)
+        desk = RequestQueue(threads=1)
         gate = threading.Event()
         first = asyncio.ensure_future(desk.run("a", "line", 1, lambda wanted: gate.wait(5)))
         await asyncio.sleep(0.02)
@@ -360,7 +359,7 @@ def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
 
 def test_every_quantity_has_a_formula_and_a_source() -> None:
     texts = tooltips()
-    page = (Path(overlay.__file__).parent / "static" / "index.html").read_text(encoding="utf-8")
+    page = (Path(overlay.__file__).parents[1] / "static" / "index.html").read_text(encoding="utf-8")
     named = set(re.findall(r'data-tip="(\w+)"', page)) | {m["name"] for m in picture.picture(State())["metrics"]}
     assert named <= set(texts)
     assert all(t["text"] and t["formula"] for t in texts.values())

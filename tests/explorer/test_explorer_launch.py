@@ -155,7 +155,7 @@ def test_a_last_picture_that_is_none_counts_as_none(server: str, previous: objec
 
 
 @pytest.mark.parametrize(
-    "path", ["/static/../server.py", "/static/%2e%2e/server.py", "/static//etc/passwd", "/api/runs/x"]
+    "path", ["/static/../api/server.py", "/static/%2e%2e/api/server.py", "/static//etc/passwd", "/api/runs/x"]
 )
 def test_paths_lead_nowhere(server: str, path: str) -> None:
     assert ask(server, path)[0] == 404

@@ -87,7 +87,7 @@ def test_networks_appear_while_their_study_is_running(browser: "Browser", tmp_pa
 def test_files_outside_the_study_are_never_served(visit: Visit) -> None:
     page = visit.open()
     found = page.evaluate(
-        """async () => Promise.all(['/static/../server.py', '/static/%2e%2e/server.py', '/etc/passwd',
+        """async () => Promise.all(['/static/../api/server.py', '/static/%2e%2e/api/server.py', '/etc/passwd',
         '/api/runs/..%2f..%2fetc%2fpasswd', '/api/runs/%2fetc%2fpasswd'].map(async p => (await fetch(p)).status))"""
     )
     assert set(found) == {404}

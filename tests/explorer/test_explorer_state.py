@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encollapse.encodings.registry import ENCODINGS
-from encollapse.explorer.state import matrices as pasted
+from encollapse.explorer.state import matrix_input
 from encollapse.explorer.state.parse import MOST_CHARACTERS, FieldError
 from encollapse.explorer.state.problem import problem, solution
 from encollapse.explorer.state.state import State, address, defaults, parse
@@ -96,14 +96,14 @@ def test_settings_that_do_not_exist_are_named() -> None:
     ],
 )
 def test_a_pasted_matrix_is_read(text: str, rows: list[list[float]]) -> None:
-    assert pasted.matrix("matrix", text).tolist() == rows
+    assert matrix_input.matrix("matrix", text).tolist() == rows
 
 
 @given(st.integers(1, 7), st.integers(1, 5), st.integers(0, 2**32 - 1))
 @settings(max_examples=30, deadline=None)
 def test_a_matrix_survives_as_text(q: int, k: int, seed: int) -> None:
     values = np.random.default_rng(seed).standard_normal((q, k)) * 10.0 ** np.arange(-2, k - 2)
-    assert (pasted.matrix("matrix", pasted.as_text(values)) == values).all()
+    assert (matrix_input.matrix("matrix", matrix_input.as_text(values)) == values).all()
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_matrix_survives_as_text(q: int, k: int, seed: int) -> None:
 )
 def test_hostile_matrices_are_refused(text: str, words: str) -> None:
     with pytest.raises(FieldError, match=words) as caught:
-        pasted.matrix("matrix", text)
+        matrix_input.matrix("matrix", text)
     assert caught.value.field == "matrix"
     assert len(caught.value.message) < 400
 
@@ -161,13 +161,13 @@ def npy(shape: tuple[int, ...], descr: str = "<f8", body: bytes = b"") -> bytes:
 )
 def test_hostile_files_are_refused(name: str, content: bytes, words: str) -> None:
     with pytest.raises(FieldError, match=words):
-        pasted.from_file("matrix", name, content)
+        matrix_input.from_file("matrix", name, content)
 
 
 def test_files_are_read() -> None:
     body = np.arange(6.0).tobytes()
-    assert pasted.from_file("matrix", "x.npy", npy((3, 2), body=body)).tolist() == [[0, 1], [2, 3], [4, 5]]
-    assert pasted.from_file("matrix", "x.csv", b"1,2\n3,4\n").tolist() == [[1, 2], [3, 4]]
+    assert matrix_input.from_file("matrix", "x.npy", npy((3, 2), body=body)).tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert matrix_input.from_file("matrix", "x.csv", b"1,2\n3,4\n").tolist() == [[1, 2], [3, 4]]
 
 
 def test_the_slider_reaches_both_ends_and_rises() -> None:

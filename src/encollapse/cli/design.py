@@ -40,8 +40,7 @@ def design(
     $ encollapse design --target gram.npy --counts 100,50,4 --weight-decay 5e-3 --feature-decay 1e-4 -o code.json
     """
     from encollapse import geometry, ufm
-    from encollapse.cli.render import records
-    from encollapse.cli.render import tables as console
+    from encollapse.cli.render import records, tables
 
     sizes, wanted = parse_counts(counts), parse_matrix(target, "target")
     decays: dict[str, Any] = {"weight_decay": weight_decay, "feature_decay": feature_decay}
@@ -52,7 +51,7 @@ def design(
     saved = str(encoding.save(out))
     aim = geometry.ClassGeometry(wanted, sizes)
     show(
-        lambda: console.design_table(solution, aim, saved), lambda: records.design_record(solution, aim, saved), as_json
+        lambda: tables.design_table(solution, aim, saved), lambda: records.design_record(solution, aim, saved), as_json
     )
     if not solution.status.success:
         raise typer.Exit(1)

@@ -32,17 +32,12 @@ def encodings(
     $ encollapse encodings hadamard --classes 12
     $ encollapse encodings spherical --classes 24 -O code_dim=4 --json
     """
-    from encollapse.cli.render import encoding as encoding_card
-    from encollapse.cli.render import records
-    from encollapse.cli.render import tables as console
+    from encollapse.cli.render import records, tables
+    from encollapse.cli.render.encoding import encoding_record, encoding_table
 
     if name is None:
-        show(console.encodings_table, records.encodings_record, as_json)
+        show(tables.encodings_table, records.encodings_record, as_json)
         return
     example = example_options(name, option, classes)
     shown = parse_encoding(name, [*(option or []), *example] or None, classes)
-    show(
-        lambda: encoding_card.encoding_table(shown, example),
-        lambda: encoding_card.encoding_record(shown, example),
-        as_json,
-    )
+    show(lambda: encoding_table(shown, example), lambda: encoding_record(shown, example), as_json)

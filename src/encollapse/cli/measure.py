@@ -61,9 +61,8 @@ def measure(
     from contextlib import nullcontext
 
     import encollapse.measure as measuring
-    from encollapse import report as present
     from encollapse._internal import files
-    from encollapse.report import measurement_tables as measured
+    from encollapse.cli.render.measurement import collapse_record, collapse_table
 
     if option and encoding is None:
         raise ArgumentError("option: is for an encoding, and none was given; add --encoding")
@@ -88,11 +87,13 @@ def measure(
             label_key=label_key,
         )
     if html is not None:
-        present.measurement_page(result, html, title=f"Collapse of {features.name}")
+        from encollapse.report import measurement_page
+
+        measurement_page(result, html, title=f"Collapse of {features.name}")
         if not as_json:
             typer.echo(f"page: {html}", err=True)
     show(
-        lambda: measured.collapse_table(result, per_class=per_class),
-        lambda: measured.collapse_record(result, per_class=per_class),
+        lambda: collapse_table(result, per_class=per_class),
+        lambda: collapse_record(result, per_class=per_class),
         as_json,
     )

@@ -45,8 +45,8 @@ def predict(
     $ encollapse predict -e one-hot --counts 500,500,20 --weight-decay 5e-4 --feature-decay 1e-5 --loss cross_entropy
     """
     from encollapse import ufm
-    from encollapse.cli.render import records
-    from encollapse.cli.render import tables as console
+    from encollapse.cli.render import records, tables
+    from encollapse.ufm.path import transition_grid
 
     sizes = parse_counts(counts)
     if (sizes is None) == (samples_per_class is None):
@@ -69,12 +69,10 @@ def predict(
             from encollapse.report import figures
 
             figures.path_figure(problem).save_as(out)
-        from encollapse.ufm.path import transition_grid
-
         line = ufm.bias_path(problem, transition_grid(problem.critical_bias_decay()))
-        show(lambda: console.path_table(line), lambda: records.path_record(line), as_json)
+        show(lambda: tables.path_table(line), lambda: records.path_record(line), as_json)
         return
     solution = ufm.solve(problem, throw=False)
-    show(lambda: console.solution_table(solution), lambda: records.solution_record(solution), as_json)
+    show(lambda: tables.solution_table(solution), lambda: records.solution_record(solution), as_json)
     if not solution.status.success:
         raise typer.Exit(1)

@@ -46,7 +46,7 @@ def report(
         lines = [str(path) for path in written]
         show(lambda: "\n".join(lines), lambda: {"files": lines}, as_json)
         return
-    from encollapse import report as present
+    import encollapse.report
 
-    page = present.report(folder, out=out, grid=parse_pair(error_map, "--map"))
+    page = encollapse.report.report(folder, out=out, grid=parse_pair(error_map, "--map"))
     show(lambda: str(page), lambda: {"page": str(page)}, as_json)

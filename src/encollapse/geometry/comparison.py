@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encollapse._internal.typing import FloatArray
-from encollapse.errors import ArgumentError, ArgumentTypeError, Undefined
+from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.geometry.balance import balance_residual
 from encollapse.geometry.class_geometry import ClassGeometry
 from encollapse.geometry.frames import frame_distance
@@ -24,6 +24,10 @@ MEANINGS = {
     "outputs_error": "|WM_meas - WM_pred|_F / |WM_pred|_F",
     "balance_residual": "distance of the measured layers from λ_W WᵀW = λ_H Σ n_k m_k m_kᵀ",
 }
+
+
+class _NoValue(Exception):  # noqa: N818 (an answer, not an error: it becomes the reason of the row)
+    """A row has no value for these geometries; the text is the reason that the user reads."""
 
 
 @dataclass(frozen=True)
@@ -186,8 +190,8 @@ def compare(predicted: ClassGeometry | HasGeometry, measured: ClassGeometry | Ha
     for name, compute in _COMPUTE.items():
         try:
             values[name] = compute(pair)
-        except Undefined as undefined:
-            values[name], missing[name] = None, str(undefined)
+        except _NoValue as reason:
+            values[name], missing[name] = None, str(reason)
     return Comparison(**values, missing=missing, notes=pair.notes())
 
 
@@ -231,7 +235,7 @@ class _Pair:
     def both(self, name: str) -> tuple[FloatArray, FloatArray]:
         predicted, measured = getattr(self.predicted, name), getattr(self.measured, name)
         if predicted is None or measured is None:
-            raise Undefined("no classifier was given")
+            raise _NoValue("no classifier was given")
         if predicted.shape != measured.shape:
             raise ArgumentError(
                 f"measured: {name} has shape {measured.shape}, the prediction's is {predicted.shape}; "
@@ -247,7 +251,7 @@ def _relative(predicted: FloatArray, measured: FloatArray) -> float:
         return error / scale
     if error == 0.0:
         return 0.0
-    raise Undefined(f"the prediction is zero; the measured norm is {error:.3e}")
+    raise _NoValue(f"the prediction is zero; the measured norm is {error:.3e}")
 
 
 def _shape(pair: _Pair) -> float:
@@ -255,7 +259,7 @@ def _shape(pair: _Pair) -> float:
     if predicted.any() and measured.any():
         return frame_distance(measured, predicted)
     if predicted.any() or measured.any():
-        raise Undefined("a Gram matrix is zero and has no shape")
+        raise _NoValue("a Gram matrix is zero and has no shape")
     return 0.0
 
 
@@ -263,7 +267,7 @@ def _cosine(pair: _Pair) -> float:
     index = np.ix_(pair.keep, pair.keep)
     difference = np.abs(pair.measured.cosines()[index] - pair.predicted.cosines()[index])
     if np.isnan(difference).all():
-        raise Undefined("every class mean is zero on one side, so the angles are undefined")
+        raise _NoValue("every class mean is zero on one side, so the angles are undefined")
     return float(np.nanmax(difference))
 
 
@@ -278,12 +282,12 @@ def _balance(pair: _Pair) -> float:
     counts = pair.predicted.counts[pair.keep]
     energy = float(counts @ np.diag(gram_predicted))
     if energy == 0.0:
-        raise Undefined("the prediction is zero, so both sides vanish")
+        raise _NoValue("the prediction is zero, so both sides vanish")
     residual = balance_residual(
         gram, m, pair.outputs()[1], pair.measured.counts[pair.keep], ratio=float(np.trace(p)) / energy
     )
     if residual is None:
-        raise Undefined("the measured classifier or means are zero")
+        raise _NoValue("the measured classifier or means are zero")
     return residual
 
 

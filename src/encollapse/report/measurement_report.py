@@ -10,10 +10,18 @@ from markupsafe import Markup
 
 from encollapse._internal import files
 from encollapse._internal.format import fixed, percent, power
-from encollapse.report import templates as pages
-from encollapse.report.class_details import ClassDetails, class_details
 from encollapse.report.figures.measured import cosine_figure, spread_figure
-from encollapse.report.measurement_tables import by_noise, class_cells, facts, grouped, number, reasons
+from encollapse.report.measurement_facts import (
+    ClassDetails,
+    by_noise,
+    class_cells,
+    class_details,
+    facts,
+    grouped,
+    number,
+    reasons,
+)
+from encollapse.report.pages import render
 from encollapse.report.tables import Cell, Group, Table
 
 if TYPE_CHECKING:
@@ -43,7 +51,7 @@ def measurement_page(collapse: Collapse, path: str | Path, *, title: str = "Coll
     target = files.with_suffix(path, "path", (".html", ".htm"))
     details = class_details(collapse)
     drawings = [drawing for drawing in (cosine_figure(details), spread_figure(details)) if drawing is not None]
-    page = pages.render(
+    page = render(
         "measurement.html.j2",
         title=title,
         facts=facts(collapse),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from encollapse.report import collapse_table, figures
+from encollapse.report import figures, tables
 from encollapse.report.charts import Drawing
 from encollapse.report.families import Family
 from encollapse.report.tables import Table
@@ -57,7 +57,7 @@ def _decays(results: Results, members: Sequence[Family], grid: tuple[str, str] |
 
 
 def _encodings(results: Results, members: Sequence[Family], grid: tuple[str, str] | None) -> Section:
-    table = collapse_table.collapse_table(members)
+    table = tables.collapse_table(members)
     return Section(
         "encoding",
         "Collapse and decisions",

@@ -12,10 +12,9 @@ from markupsafe import Markup
 from encollapse._internal import files
 from encollapse.errors import ArgumentError
 from encollapse.report import summary, tables
-from encollapse.report import templates as pages
 from encollapse.report.charts import Drawing
 from encollapse.report.families import Family, families
-from encollapse.report.interactive import interactive_page
+from encollapse.report.pages import interactive_page, render
 from encollapse.report.sections import Section, sections
 from encollapse.study.labels import labels_of
 from encollapse.study.results import Results, open_results
@@ -70,7 +69,7 @@ def report(
 
 def _page(results: Results, members: list[Family], made: Sequence[Section]) -> str:
     study = results.study
-    return pages.render(
+    return render(
         _TEMPLATE,
         study=study,
         facts=_facts(results),

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from encollapse._internal.json_values import plain
 from encollapse._internal.typing import FloatArray
+from encollapse.cli.render.cells import cosine_range, fact_table, vector
 from encollapse.encodings import Encoding
-from encollapse.report.cells import cosine_range, fact_table, vector
 
 _WIDEST = 32
 """Classes up to which the Gram matrix is drawn."""

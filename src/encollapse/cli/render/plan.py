@@ -11,7 +11,7 @@ from rich.text import Text
 
 from encollapse._internal.format import count, number_label, signed
 from encollapse._internal.json_values import plain
-from encollapse.report.cells import fact_table
+from encollapse.cli.render.cells import fact_table
 from encollapse.study.execution.display import duration
 from encollapse.study.plan import Group, Plan
 

@@ -14,10 +14,10 @@ from rich.text import Text
 
 from encollapse import ufm
 from encollapse._internal.format import count, fixed, number_label, short
+from encollapse.cli.render.cells import Narrowing, align_right, cosine_range, fact_table, plain_table, vector
 from encollapse.cli.render.records import EXAMPLE_CLASSES, MOST_PAIRED
 from encollapse.encodings.registry import ENCODINGS
 from encollapse.geometry import ClassGeometry, Comparison, compare
-from encollapse.report.cells import Narrowing, align_right, cosine_range, fact_table, plain_table, vector
 from encollapse.study.labels import labels_of
 from encollapse.study.results import Results
 from encollapse.study.study import Study

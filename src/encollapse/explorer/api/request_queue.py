@@ -14,7 +14,7 @@ from encollapse.explorer.views.bias_path import SupersededError
 _MOST_CLIENTS = 256
 
 
-class Desk:
+class RequestQueue:
     """Threads that compute, and the number of the latest request of every client and kind.
 
     A request carries a number that its page counts up. Work that waits is dropped once a later number has come;

@@ -28,7 +28,7 @@ _HEADERS = {
 }
 
 
-class Guard:
+class SecurityMiddleware:
     """Middleware: refuse other hosts (a name that was pointed at this machine), other origins and large bodies."""
 
     def __init__(self, app: Any) -> None:

@@ -20,31 +20,29 @@ from starlette.staticfiles import StaticFiles
 from encollapse._internal.typing import FloatArray
 from encollapse.encodings.registry import ENCODINGS
 from encollapse.errors import EncollapseError, FileFormatError
-from encollapse.explorer.api.request_queue import Desk
-from encollapse.explorer.api.security import Guard
-from encollapse.explorer.state import matrices as pasted
+from encollapse.explorer.api.request_queue import RequestQueue
+from encollapse.explorer.api.security import SecurityMiddleware
+from encollapse.explorer.state import matrix_input, state
 from encollapse.explorer.state import parse as fields
-from encollapse.explorer.state import state
 from encollapse.explorer.state.parse import FieldError
 from encollapse.explorer.state.problem import option_kind
-from encollapse.explorer.views import bias_path as transition
-from encollapse.explorer.views import design as designing
-from encollapse.explorer.views import runs as overlay
-from encollapse.explorer.views import snippets, tooltips
-from encollapse.explorer.views import solution as picture
+from encollapse.explorer.views import bias_path, snippets, tooltips
 from encollapse.explorer.views.bias_path import SupersededError
+from encollapse.explorer.views.design import design
+from encollapse.explorer.views.runs import RunsFolder, same_problem
+from encollapse.explorer.views.solution import finite, picture
 
-STATIC = Path(__file__).parent / "static"
+STATIC = Path(__file__).parents[1] / "static"
 
 
-def application(runs: overlay.RunsFolder | None = None) -> Starlette:
+def application(runs: RunsFolder | None = None) -> Starlette:
     """Make the application; it keeps nothing of a visitor but the number of the last request."""
     explorer = _Explorer(runs)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> Any:
         yield
-        explorer.desk.close()
+        explorer.queue.close()
 
     return Starlette(
         routes=[
@@ -60,7 +58,7 @@ def application(runs: overlay.RunsFolder | None = None) -> Starlette:
             Route("/api/runs/{trial}", explorer.trial),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
-        middleware=[Middleware(Guard)],
+        middleware=[Middleware(SecurityMiddleware)],
         lifespan=lifespan,
     )
 
@@ -82,8 +80,8 @@ Work = Callable[[state.State, dict[str, Any], Callable[[], bool]], dict[str, Any
 class _Explorer:
     """Answers of one server: the threads that compute, and the study folder if there is one."""
 
-    def __init__(self, runs: overlay.RunsFolder | None) -> None:
-        self.runs, self.desk = runs, Desk()
+    def __init__(self, runs: RunsFolder | None) -> None:
+        self.runs, self.queue = runs, RequestQueue()
 
     async def start(self, request: Request) -> Response:
         """What the page has to know once: the catalogue, defaults, limits and texts."""
@@ -93,7 +91,7 @@ class _Explorer:
                 "defaults": state.defaults(),
                 "tooltips": tooltips.tooltips(),
                 "runs": self.runs is not None,
-                "slider": [transition.decay_at(p) for p in range(transition.STEPS + 1)],
+                "slider": [bias_path.decay_at(p) for p in range(bias_path.STEPS + 1)],
                 "limits": {"characters": fields.MOST_CHARACTERS, "classes": fields.MOST_CLASSES},
             }
         )
@@ -114,7 +112,9 @@ class _Explorer:
             if errors and not body.get("lenient"):
                 return _json({"errors": errors})
             try:
-                result = await self.desk.run(client, request.url.path, order, lambda wanted: work(chosen, body, wanted))
+                result = await self.queue.run(
+                    client, request.url.path, order, lambda wanted: work(chosen, body, wanted)
+                )
             except FieldError as error:
                 return _json({"errors": errors | {error.field: error.message}})
             except SupersededError:
@@ -125,10 +125,9 @@ class _Explorer:
 
     def line(self, chosen: state.State, body: dict[str, Any], wanted: Callable[[], bool]) -> dict[str, Any]:
         """The line along the bias decay, with the trained networks that belong to it."""
-        drawn = transition.line(chosen, wanted)
         points = [] if self.runs is None else self.runs.summary()["points"]
-        matching = [p for p in points if overlay.same_problem(chosen, p["address"])]
-        return {"line": drawn, "points": matching}
+        matching = [p for p in points if same_problem(chosen, p["address"])]
+        return {"line": bias_path.line(chosen, wanted), "points": matching}
 
     async def matrix(self, request: Request) -> Response:
         """Read a file that was chosen in the browser; it is held in memory and nowhere else."""
@@ -138,10 +137,10 @@ class _Explorer:
             return _json({"errors": {"address": "no such field"}}, status=400)
         content = await request.body()
         try:
-            values = await asyncio.to_thread(pasted.from_file, field, name, content)
+            values = await asyncio.to_thread(matrix_input.from_file, field, name, content)
         except FieldError as error:
             return _json({"errors": {error.field: error.message}})
-        return _json({"text": pasted.as_text(values), "shape": list(values.shape)})
+        return _json({"text": matrix_input.as_text(values), "shape": list(values.shape)})
 
     async def summary(self, request: Request) -> Response:
         """The study as it is now."""
@@ -168,11 +167,11 @@ async def _reading(read: Callable[[], dict[str, Any] | None]) -> Response:
 
 
 def _picture(chosen: state.State, body: dict[str, Any], wanted: Callable[[], bool]) -> dict[str, Any]:
-    return {"picture": picture.picture(chosen, _previous(body.get("previous")))}
+    return {"picture": picture(chosen, _previous(body.get("previous")))}
 
 
 def _design(chosen: state.State, body: dict[str, Any], wanted: Callable[[], bool]) -> dict[str, Any]:
-    return {"design": designing.design(chosen, _previous(body.get("previous")))}
+    return {"design": design(chosen, _previous(body.get("previous")))}
 
 
 def _snippets(chosen: state.State, body: dict[str, Any], wanted: Callable[[], bool]) -> dict[str, Any]:
@@ -212,4 +211,4 @@ def _shown(value: Any) -> str:
 
 
 def _json(value: dict[str, Any], status: int = 200) -> JSONResponse:
-    return JSONResponse(picture.finite(value), status_code=status, headers={"Cache-Control": "no-store"})
+    return JSONResponse(finite(value), status_code=status, headers={"Cache-Control": "no-store"})

@@ -16,7 +16,7 @@ from encollapse._internal.typing import IntArray
 from encollapse.encodings import Encoding
 from encollapse.encodings.registry import ENCODINGS, Entry
 from encollapse.errors import EncollapseError, EncollapseWarning
-from encollapse.explorer.state import matrices as pasted
+from encollapse.explorer.state import matrix_input
 from encollapse.explorer.state import parse as fields
 from encollapse.explorer.state.parse import FieldError
 from encollapse.explorer.state.state import OWN, PREFIX, State
@@ -49,7 +49,7 @@ def encoding_of(encoding: str, options: tuple[tuple[str, str], ...], matrix: str
         If an option or the matrix cannot be used.
     """
     if encoding == OWN:
-        codewords = pasted.matrix("matrix", matrix)
+        codewords = matrix_input.matrix("matrix", matrix)
         q, k = codewords.shape
         if k < 2:
             raise FieldError("matrix", "expected at least two columns, one a class")
@@ -87,7 +87,7 @@ def _option(entry: Entry, name: str, text: str) -> Any:
     if kind == "float":
         return fields.number(field, text)
     if kind == "matrix":
-        return pasted.square(field, text)
+        return matrix_input.square(field, text)
     try:
         value = json.loads(fields.long_text(field, text))
     except (ValueError, RecursionError):

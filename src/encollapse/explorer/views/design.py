@@ -12,14 +12,12 @@ from encollapse import encodings, ufm
 from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.encodings import Encoding
 from encollapse.errors import EncollapseWarning
-from encollapse.explorer.state import matrices as pasted
+from encollapse.explorer.state import matrix_input
 from encollapse.explorer.state import parse as fields
 from encollapse.explorer.state.parse import FieldError
 from encollapse.explorer.state.problem import counts_of, refusals
 from encollapse.explorer.state.state import State
-from encollapse.explorer.views import certificate as evidence
-from encollapse.explorer.views import projection as turning
-from encollapse.explorer.views import snippets
+from encollapse.explorer.views import certificate_text, projection, snippets
 from encollapse.explorer.views.solution import packed
 from encollapse.geometry import ClassGeometry, compare, orthogonal_gram, simplex_etf_gram
 
@@ -50,7 +48,7 @@ def target_of(state: State) -> tuple[FloatArray, tuple[str, ...], list[str]]:
     if not state.similarity.strip():
         steps = np.abs(np.subtract.outer(np.arange(state.classes), np.arange(state.classes)))
         return 0.6**steps, _numbers(state.classes), []
-    gram = pasted.square("similarity", state.similarity)
+    gram = matrix_input.square("similarity", state.similarity)
     _require_few(len(gram), "similarity")
     nearest, notes = _possible(gram)
     return nearest, _numbers(len(gram)), notes
@@ -118,7 +116,7 @@ def design(state: State, previous: FloatArray | None = None) -> dict[str, Any]:
         )
         weight, means, _ = found.parameters()
     priors = counts / counts.sum()
-    frame = turning.picture(weight, means, priors, axes=state.axes, previous=previous)
+    frame = projection.picture(weight, means, priors, axes=state.axes, previous=previous)
     target = ClassGeometry(wanted, counts)
     reached = compare(target, found)
     return {
@@ -139,9 +137,9 @@ def design(state: State, previous: FloatArray | None = None) -> dict[str, Any]:
         "gram_error": reached.gram_error,
         "cosine_error": reached.cosine_error,
         "one_hot": _one_hot(state, counts, wanted),
-        "certificate": evidence.certificate(found),
+        "certificate": certificate_text.certificate(found),
         "notes": notes + warned,
-        "matrix": pasted.as_text(made.codewords),
+        "matrix": matrix_input.as_text(made.codewords),
         "file": snippets.saved(made),
     }
 

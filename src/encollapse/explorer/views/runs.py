@@ -14,9 +14,9 @@ from encollapse._internal.json_values import plain
 from encollapse._internal.typing import FloatArray
 from encollapse.encodings import Encoding
 from encollapse.errors import EncollapseError
-from encollapse.explorer.state.matrices import MOST_ENTRIES, as_text
+from encollapse.explorer.state.matrix_input import MOST_ENTRIES, as_text
 from encollapse.explorer.state.state import OWN, PREFIX, State, address, parse
-from encollapse.explorer.views import projection as turning
+from encollapse.explorer.views import projection
 from encollapse.explorer.views.solution import packed
 from encollapse.geometry import ClassGeometry
 from encollapse.report.families import families
@@ -177,7 +177,7 @@ class RunsFolder:
         for epoch, means, weight in zip(
             kept["epoch"][::-1], kept["class_means"][::-1], kept["weight"][::-1], strict=True
         ):
-            drawn = turning.picture(
+            drawn = projection.picture(
                 weight.astype(np.float64), means.astype(np.float64), counts / counts.sum(), previous=last, blur=_BLUR
             )
             last = drawn.means

@@ -11,7 +11,7 @@ from typing import Any
 
 from encollapse._internal.typing import IntArray
 from encollapse.encodings.registry import ENCODINGS
-from encollapse.explorer.state import matrices as pasted
+from encollapse.explorer.state import matrix_input
 from encollapse.explorer.state.problem import counts_of, encoding, options_of, problem
 from encollapse.explorer.state.state import OWN, State
 
@@ -40,7 +40,7 @@ def python(state: State) -> str:
     """Script that solves the same problem."""
     made = encoding(state)
     if state.encoding == OWN:
-        rows = pasted.matrix("matrix", state.matrix).tolist()
+        rows = matrix_input.matrix("matrix", state.matrix).tolist()
         listed = ",\n        ".join(repr(row) for row in rows)
         make = f"ec.encodings.Encoding(\n    [\n        {listed},\n    ]\n)"
     else:

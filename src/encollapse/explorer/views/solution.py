@@ -12,8 +12,7 @@ from encollapse import ufm
 from encollapse._internal.typing import FloatArray
 from encollapse.explorer.state.problem import refusals, solution
 from encollapse.explorer.state.state import State
-from encollapse.explorer.views import certificate as evidence
-from encollapse.explorer.views import projection as turning
+from encollapse.explorer.views import certificate_text, projection
 from encollapse.explorer.views.bias_path import position_of
 from encollapse.geometry import ClassGeometry
 from encollapse.geometry.frames import gram_cosines
@@ -39,7 +38,7 @@ def picture(state: State, previous: FloatArray | None = None) -> dict[str, Any]:
     with refusals():
         weight, means, _ = found.parameters()
     priors = stated.counts / stated.counts.sum()
-    frame = turning.picture(weight, means, priors, axes=state.axes, previous=previous)
+    frame = projection.picture(weight, means, priors, axes=state.axes, previous=previous)
     return {
         "bias_decay": state.bias_decay,
         "position": position_of(state.bias_decay),
@@ -56,9 +55,9 @@ def picture(state: State, previous: FloatArray | None = None) -> dict[str, Any]:
         "classifier": packed(classifier_gram(state, weight)),
         "spectrum": spectrum(found),
         "bias": found.bias.tolist(),
-        "numbers": evidence.numbers(found),
-        "certificate": evidence.certificate(found),
-        "metrics": evidence.metrics(found, weight, means),
+        "numbers": certificate_text.numbers(found),
+        "certificate": certificate_text.certificate(found),
+        "metrics": certificate_text.metrics(found, weight, means),
     }
 
 

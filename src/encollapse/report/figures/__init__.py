@@ -2,16 +2,14 @@
 
 from encollapse.report.charts import Drawing
 from encollapse.report.figures.bias import bias_curves
-from encollapse.report.figures.collapse import collapse_dots
+from encollapse.report.figures.collapse import collapse_dots, decision_dots, rare_dots
 from encollapse.report.figures.decays import weight_decay_dots
-from encollapse.report.figures.decisions import decision_dots
 from encollapse.report.figures.dynamics import dynamics
 from encollapse.report.figures.error_map import error_maps
 from encollapse.report.figures.errors import error_overview
 from encollapse.report.figures.grams import gram_encodings, gram_matrices
 from encollapse.report.figures.imbalance import imbalance
 from encollapse.report.figures.path import path_figure
-from encollapse.report.figures.rare import rare_dots
 from encollapse.report.figures.scatter import scatter
 from encollapse.report.figures.transition import transition
 

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from encollapse.report.charts import Chart, Drawing, Mark, Panel, Rule, Scale, drawing
+from encollapse.report.charts import Chart, Drawing, Mark, Panel, Rule, Scale
 from encollapse.report.charts.bias_axis import BiasAxis
 from encollapse.report.families import Family
 from encollapse.report.figures import series
-from encollapse.report.figures.series import Series, Sheet
-from encollapse.report.figures.spread import BARS, spread
+from encollapse.report.figures.series import BARS, Series, Sheet, spread
 from encollapse.study.results import TrialResult
 
 NAME = "bias"
@@ -33,11 +32,10 @@ def bias_curves(members: Sequence[Family]) -> list[Drawing]:
     axis = BiasAxis.covering(value for family in shown for value in family.bias_decays)
     centered = dict.fromkeys(family.encoding for family in candidates if family not in shown)
     note = f" Left out, for the mean of their labels is zero: {'; '.join(centered)}." if centered else ""
-    pages = series.sheets(candidates, keep=shown.__contains__)
-    return [drawing(_chart(sheet, axis, note, page, len(pages))) for page, sheet in enumerate(pages)]
+    return series.numbered([_chart(sheet, axis, note) for sheet in series.sheets(candidates, keep=shown.__contains__)])
 
 
-def _chart(sheet: Sheet, axis: BiasAxis, note: str, page: int, pages: int) -> Chart:
+def _chart(sheet: Sheet, axis: BiasAxis, note: str) -> Chart:
     rows: list[dict[str, Any]] = []
     panels = []
     for place, (title, group) in enumerate(sheet.panels):
@@ -54,9 +52,9 @@ def _chart(sheet: Sheet, axis: BiasAxis, note: str, page: int, pages: int) -> Ch
         "Norm of the last layer's bias, in units of the norm of the label mean ē = Σ π_k e_k. Lines: the exact "
         f"minimizer. Open marks: trained networks; {BARS}. A free bias (λ_b = 0) equals the label mean and centers "
         "the labels; the more it is regularized, the more of the label mean the features must carry."
-        f"{note}{series.page_note(page, pages)}"
+        f"{note}"
     )
-    return sheet.chart(series.page_name(NAME, page), caption, panels, rows, heights=(3.0, 2.4))
+    return sheet.chart(NAME, caption, panels, rows, heights=(3.0, 2.4))
 
 
 def _theory(one: Series, axis: BiasAxis, rows: list[dict[str, Any]]) -> list[Mark]:

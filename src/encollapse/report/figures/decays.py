@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from encollapse.geometry.comparison import MEANINGS
-from encollapse.report.charts import Chart, Drawing, Key, Panel, Scale, drawing
+from encollapse.report.charts import Chart, Drawing, Key, Panel, Scale
 from encollapse.report.families import Family
-from encollapse.report.figures.dots import Dot, dot_panel, height, shifts
-from encollapse.report.figures.series import PANELS, page_name, page_note, parts
-from encollapse.report.figures.spread import spread
+from encollapse.report.figures.rows import Dot, dot_panel, height, shifts
+from encollapse.report.figures.series import PANELS, numbered, of_trial, parts, spread
 from encollapse.report.style import BLUE, MARKERS, PURPLE, VERMILLION
 from encollapse.study.labels import encoding_label
 from encollapse.study.results import TrialResult
@@ -43,8 +42,7 @@ def weight_decay_dots(members: Sequence[Family]) -> list[Drawing]:
     groups: dict[str, list[TrialResult]] = {}
     for result in trials:
         groups.setdefault(_title(result, trials), []).append(result)
-    pages = parts(list(groups.items()), PANELS)
-    return [drawing(_chart(page, number, len(pages))) for number, page in enumerate(pages)]
+    return numbered([_chart(page) for page in parts(list(groups.items()), PANELS)])
 
 
 def _title(result: TrialResult, trials: Sequence[TrialResult]) -> str:
@@ -58,7 +56,7 @@ def _title(result: TrialResult, trials: Sequence[TrialResult]) -> str:
     return ", ".join(read(result) for read in reads if len({read(other) for other in trials}) > 1)
 
 
-def _chart(groups: Sequence[tuple[str, list[TrialResult]]], page: int, pages: int) -> Chart:
+def _chart(groups: Sequence[tuple[str, list[TrialResult]]]) -> Chart:
     rows: list[dict[str, Any]] = []
     kinds = [kind for kind in KINDS if any(r.decay == kind for _, g in groups for r in g)]
     panels = [_panel(title, trials, kinds, rows) for title, trials in groups]
@@ -67,11 +65,10 @@ def _chart(groups: Sequence[tuple[str, list[TrialResult]]], page: int, pages: in
         "layer (what the theory assumes), on all parameters (plain), or beside the gradient (decoupled). Marks: mean "
         "over bias decays and seeds; bars: lowest to highest. Under plain and decoupled decay no network minimizes "
         "the model, and the distance is that from the minimum at the decays read off the trained network."
-        f"{page_note(page, pages)}"
     )
     keys = [Key(KINDS[k][0], KINDS[k][1], MARKERS[list(KINDS).index(k)], filled=True, dash=None) for k in kinds]
     return Chart(
-        page_name(NAME, page),
+        NAME,
         caption,
         panels,
         rows,
@@ -89,15 +86,9 @@ def _panel(title: str, trials: Sequence[TrialResult], kinds: Sequence[str], rows
         for kind, shift in zip(kinds, shifts(len(kinds)), strict=True):
             own = [result for result in trials if result.decay == kind]
             rows += [
-                {
-                    "panel": title,
-                    "decay": kind,
-                    "quantity": name,
-                    "trial": result.id,
-                    "bias_decay": result.settings["bias_decay"],
-                    "seed": result.settings["seed"],
-                    "value": result.record.value(name),
-                }
+                {"panel": title, "decay": kind, "quantity": name}
+                | of_trial(result)
+                | {"value": result.record.value(name)}
                 for result in own
             ]
             # The error of a bias that does not exist is exactly 0.

@@ -11,10 +11,10 @@ import numpy as np
 from encollapse._internal.format import metric_name, number_label
 from encollapse._internal.json_values import finite
 from encollapse._internal.typing import FloatArray
-from encollapse.report.charts import Band, Chart, Drawing, Key, Line, Mark, Panel, Rule, Scale, drawing
+from encollapse.report.charts import Band, Chart, Drawing, Key, Line, Mark, Panel, Rule, Scale
 from encollapse.report.families import Family, by_panel
 from encollapse.report.figures.choice import chosen_decays, common_decays
-from encollapse.report.figures.series import page_name, page_note, parts
+from encollapse.report.figures.series import numbered, of_trial, parts
 from encollapse.report.style import Dash, looks, shades
 from encollapse.study.results import TrialResult
 
@@ -80,7 +80,7 @@ def dynamics(members: Sequence[Family]) -> list[Drawing]:
                 what = f"{title}, " if title else ""
                 which = f" (part {number + 1} of {len(sheets)})" if len(sheets) > 1 else ""
                 plans.append((f"{what}λ_b = {number_label(decay)}{which}", lines))
-    return [drawing(_chart(title, lines, i, len(plans))) for i, (title, lines) in enumerate(plans)]
+    return numbered([_chart(title, lines) for title, lines in plans])
 
 
 def _read(result: TrialResult) -> _Run:
@@ -94,7 +94,7 @@ def _at(runs: Sequence[_Run], decay: float) -> list[_Run]:
     return [run for run in runs if float(run.result.settings["bias_decay"]) == decay]
 
 
-def _chart(title: str, lines: Sequence[_Line], page: int, pages: int) -> Chart:
+def _chart(title: str, lines: Sequence[_Line]) -> Chart:
     runs = [run for line in lines for run in line.runs]
     names = _names(runs)
     epochs = _scale(runs)
@@ -121,11 +121,10 @@ def _chart(title: str, lines: Sequence[_Line], page: int, pages: int) -> Chart:
         + ("Excess loss is the loss over the predicted minimum, less 1. " if EXCESS in names else "")
         + ("The start stands at the left end of the logarithmic axis. " if epochs.kind == "log" else "")
         + " ".join(told)
-        + page_note(page, pages)
     )
     keys = [Key(line.label, line.color, dash=line.dash) for line in lines]
     return Chart(
-        page_name(NAME, page),
+        NAME,
         caption.strip(),
         panels,
         _rows(runs, names),
@@ -231,8 +230,7 @@ def _rows(runs: Sequence[_Run], names: Sequence[str]) -> list[dict[str, Any]]:
         {
             "trial": run.result.id,
             "label": run.result.label,
-            "bias_decay": run.result.settings["bias_decay"],
-            "seed": run.result.settings["seed"],
+            **of_trial(run.result),
             "epoch": row.get("epoch"),
             "phase": row.get("phase"),
         }

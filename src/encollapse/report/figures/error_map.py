@@ -10,8 +10,8 @@ import numpy as np
 
 from encollapse._internal.format import short
 from encollapse.errors import ArgumentError
-from encollapse.report.charts import Chart, Drawing, Heat, Panel, Scale, drawing
-from encollapse.report.figures.series import page_name, page_note, parts
+from encollapse.report.charts import Chart, Drawing, Heat, Panel, Scale
+from encollapse.report.figures.series import numbered, parts
 from encollapse.report.varied_settings import SEED, Parameter, varied
 from encollapse.study.results import TrialResult
 
@@ -48,13 +48,11 @@ def error_maps(trials: Sequence[TrialResult], axes: tuple[str, str] | None = Non
         groups.setdefault(", ".join(p.of(result.settings) for p in others), []).append(result)
     per_page = 1 if len(across.values) > 8 else 3 if len(across.values) <= 5 and len(groups) not in (2, 4) else 2
     rows_of_panels = max(1, min(4, 24 // len(down.values)))
-    pages = parts(list(groups.items()), per_page * rows_of_panels)
     errors = [result.record.value(_ERROR) or 1.0 for result in known]
     # Whole decades, so that the color bar has ticks.
     limits = (10.0 ** math.floor(math.log10(min(errors))), 10.0 ** math.ceil(math.log10(max(errors))))
-    return [
-        drawing(_chart(page, down, across, limits, per_page, number, len(pages))) for number, page in enumerate(pages)
-    ]
+    pages = parts(list(groups.items()), per_page * rows_of_panels)
+    return numbered([_chart(page, down, across, limits, per_page) for page in pages])
 
 
 def _chosen(parameters: Sequence[Parameter], axes: tuple[str, str] | None) -> tuple[Parameter, Parameter] | None:
@@ -82,8 +80,6 @@ def _chart(
     across: Parameter,
     limits: tuple[float, float],
     columns: int,
-    page: int,
-    pages: int,
 ) -> Chart:
     rows: list[dict[str, Any]] = []
     panels = []
@@ -116,11 +112,10 @@ def _chart(
         "each cell the largest over seeds"
         + (". " if any(title for title, _ in groups) or len(groups) == 1 else " and over whatever else varies. ")
         + "Empty cells have not been run, or have no such error."
-        + page_note(page, pages)
     )
     columns = min(columns, len(panels))
     return Chart(
-        page_name(NAME, page),
+        NAME,
         caption,
         panels,
         rows,

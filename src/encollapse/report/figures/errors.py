@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from encollapse._internal.format import number_label
-from encollapse.report.charts import Chart, Drawing, Key, Panel, Points, Scale, drawing
+from encollapse.report.charts import Chart, Drawing, Key, Panel, Points, Scale
 from encollapse.report.families import Family
-from encollapse.report.figures.series import page_name, page_note, parts
+from encollapse.report.figures.series import numbered, of_trial, parts
 from encollapse.report.style import BLUE, VERMILLION
 from encollapse.study.results import TrialResult
 
@@ -25,8 +25,7 @@ _SHOWN = (
 def error_overview(members: Sequence[Family]) -> list[Drawing]:
     """Gram and bias errors of every trained network on a logarithmic axis; none if there are none."""
     shown = [f for f in members if any(_drawn(r, name) is not None for r in f.trials for name, *_ in _SHOWN)]
-    pages = parts(shown, _ROWS)
-    return [drawing(_chart(page, number, len(pages))) for number, page in enumerate(pages)]
+    return numbered([_chart(page) for page in parts(shown, _ROWS)])
 
 
 def _drawn(result: TrialResult, name: str) -> float | None:
@@ -35,7 +34,7 @@ def _drawn(result: TrialResult, name: str) -> float | None:
     return value if value is not None and value > _ROUNDING else None
 
 
-def _chart(members: Sequence[Family], page: int, pages: int) -> Chart:
+def _chart(members: Sequence[Family]) -> Chart:
     labels = [family.label for family in members]
     rows: list[dict[str, Any]] = []
     marks = []
@@ -47,14 +46,7 @@ def _chart(members: Sequence[Family], page: int, pages: int) -> Chart:
             if (value := _drawn(result, name)) is not None
         ]
         rows += [
-            {
-                "family": labels[place],
-                "trial": result.id,
-                "bias_decay": result.settings["bias_decay"],
-                "seed": result.settings["seed"],
-                "error": name,
-                "value": value,
-            }
+            {"family": labels[place]} | of_trial(result) | {"error": name, "value": value}
             for place, result, value in found
         ]
         marks.append(
@@ -76,7 +68,7 @@ def _chart(members: Sequence[Family], page: int, pages: int) -> Chart:
     caption = (
         "Errors of every trained network against its prediction. Circles: relative error of the Gram matrix of the "
         "class means. Squares: largest error of a bias entry, in units of the labels. "
-        f"Errors below {_ROUNDING:g} are rounding and left out.{page_note(page, pages)}"
+        f"Errors below {_ROUNDING:g} are rounding and left out."
     )
     panel = Panel(
         Scale("error of the trained network against the exact minimizer", "log"),
@@ -85,4 +77,4 @@ def _chart(members: Sequence[Family], page: int, pages: int) -> Chart:
     )
     keys = [Key(meaning, color, marker, filled=True, dash=None) for _, meaning, color, marker, _ in _SHOWN]
     height = 0.55 + 0.28 * len(labels)
-    return Chart(page_name(NAME, page), caption, [panel], rows, width=7.2, height=height, keys=keys)
+    return Chart(NAME, caption, [panel], rows, width=7.2, height=height, keys=keys)

@@ -12,7 +12,7 @@ from encollapse._internal.typing import FloatArray
 from encollapse.report.charts import Chart, Drawing, Heat, Panel, Scale, drawing
 from encollapse.report.families import Family
 from encollapse.report.figures.choice import chosen_decays, common_decays
-from encollapse.report.figures.series import page_name, page_note, parts
+from encollapse.report.figures.series import numbered, parts
 from encollapse.study.results import TrialResult
 
 NAME = "gram-matrices"
@@ -56,20 +56,19 @@ def gram_encodings(members: Sequence[Family]) -> list[Drawing]:
     encodings = dict.fromkeys(family.encoding for family in members)
     shown = [(e, first[e].at(decay)[0]) for e in encodings if first[e].at(decay)]
     found = [(name, result, pair[0]) for name, result in shown if (pair := _pairs([result]))]
-    pages = parts(found, _COLUMNS)
     made = []
-    for page, part in enumerate(pages):
+    for part in parts(found, _COLUMNS):
         chosen, pairs = [result for _, result, _ in part], [pair for *_, pair in part]
         panel = first[part[0][0]].panel
         caption = (
             f"Gram matrices of the uncentered class means under each encoding, λ_b = {number_label(decay)}"
             f"{f', {panel}' if panel else ''}, first seed: predicted (above) and measured (below). Blue is negative, "
-            f"orange positive; each encoding has its own scale.{page_note(page, len(pages))}"
+            f"orange positive; each encoding has its own scale."
         )
         limits = [max(float(np.nanmax(np.abs(gram))) for gram in pair) or 1.0 for pair in pairs]
         titles = [name.replace(" (", "\n(") for name, *_ in part]
-        made.append(drawing(_chart(page_name(OF_ENCODINGS, page), caption, chosen, titles, pairs, limits)))
-    return made
+        made.append(_chart(OF_ENCODINGS, caption, chosen, titles, pairs, limits))
+    return numbered(made)
 
 
 def chosen_trials(family: Family, columns: int) -> list[TrialResult]:

@@ -10,10 +10,10 @@ import numpy as np
 from encollapse._internal.format import number_label
 from encollapse._internal.typing import FloatArray
 from encollapse.geometry import ClassGeometry
-from encollapse.report.charts import Chart, Drawing, Key, Line, Mark, Panel, Points, Scale, drawing
+from encollapse.report.charts import Chart, Drawing, Key, Line, Mark, Panel, Points, Scale
 from encollapse.report.families import Family, counts_of
 from encollapse.report.figures.choice import chosen_decays
-from encollapse.report.figures.series import page_name, page_note, parts
+from encollapse.report.figures.series import numbered, of_trial, parts
 from encollapse.report.style import MARKERS, shades
 
 NAME = "imbalance"
@@ -27,11 +27,10 @@ _MARKED = 60
 def imbalance(members: Sequence[Family]) -> list[Drawing]:
     """Norms of the class means and distances between them, predicted and measured; none without rare classes."""
     shown = [f for f in members if f.has_rare_classes]
-    pages = parts(shown, _COLUMNS)
-    return [drawing(_chart(page, number, len(pages))) for number, page in enumerate(pages)]
+    return numbered([_chart(page) for page in parts(shown, _COLUMNS)])
 
 
-def _chart(members: Sequence[Family], page: int, pages: int) -> Chart:
+def _chart(members: Sequence[Family]) -> Chart:
     rows: list[dict[str, Any]] = []
     decays = sorted({decay for family in members for decay in chosen_decays(family, _DECAYS)})
     colors = dict(zip(decays, shades(len(decays)), strict=True))
@@ -55,11 +54,11 @@ def _chart(members: Sequence[Family], page: int, pages: int) -> Chart:
         "Class means by the size of their class, the largest class on the left. Above, the norm of the uncentered "
         "mean; below, the distance to the nearest other class mean: a distance of 0 means that classes have merged, a "
         "norm of 0 that the class is not learned at all. Lines: the exact minimizer. Marks: trained networks, mean "
-        f"over seeds with bars from the lowest to the highest.{page_note(page, pages)}"
+        "over seeds with bars from the lowest to the highest."
     )
     keys = [Key(f"λ_b = {number_label(d)}", colors[d], markers[d]) for d in decays]
     return Chart(
-        page_name(NAME, page),
+        NAME,
         caption,
         [*norms, *distances],
         rows,
@@ -102,11 +101,9 @@ def _draw(
     for result, predicted, measured in found:
         for k, count in enumerate(counts_of(result).tolist()):
             rows.append(
-                {
-                    "family": family.label,
-                    "trial": result.id,
-                    "bias_decay": decay,
-                    "seed": result.settings["seed"],
+                {"family": family.label}
+                | of_trial(result)
+                | {
                     "class": k,
                     "count": count,
                     "norm_predicted": None if predicted is None else float(_norms(predicted)[k]),

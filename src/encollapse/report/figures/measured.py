@@ -6,7 +6,7 @@ import numpy as np
 
 from encollapse._internal.format import fixed
 from encollapse.report.charts import Drawing
-from encollapse.report.class_details import ClassDetails
+from encollapse.report.measurement_facts import ClassDetails
 from encollapse.report.style import BLUE, DIVERGING, GREY, INK, VERMILLION, house_style, panels
 
 _NAMED = 30

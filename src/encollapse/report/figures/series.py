@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -12,20 +12,43 @@ import numpy as np
 
 from encollapse._internal.format import number_label
 from encollapse._internal.typing import FloatArray
-from encollapse.report.charts import Chart, Key, Line, Mark, Panel, Points, Scale
+from encollapse.report.charts import Chart, Drawing, Key, Line, Mark, Panel, Points, Scale, drawing
 from encollapse.report.charts.bias_axis import BiasAxis
 from encollapse.report.families import Family, by_panel
-from encollapse.report.figures.spread import Spread
 from encollapse.report.style import GREY, Look, looks
+from encollapse.study.results import TrialResult
 from encollapse.ufm import Problem
 
 T = TypeVar("T")
+
+BARS = "error bars run from the lowest to the highest seed, a mark without them is a single seed"
+"""What captions say of the error bars."""
 
 FEW = 6
 """Up to so many series share a panel without trouble."""
 
 PANELS = 12
 """Panels on one sheet."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Values of several seeds: mean, lowest and highest, and how many."""
+
+    mean: float
+    low: float
+    high: float
+    number: int
+
+
+def spread(trials: Iterable[TrialResult], read: Callable[[TrialResult], float | None]) -> Spread | None:
+    """Take the values of trials together; None where no trial has one."""
+    values = [value for value in map(read, trials) if value is not None]
+    if not values:
+        return None
+    # The mean of equal values may differ from them by rounding, and must not leave their range.
+    mean = float(np.clip(np.mean(values), min(values), max(values)))
+    return Spread(mean, min(values), max(values), len(values))
 
 
 @dataclass(frozen=True)
@@ -125,14 +148,27 @@ def parts(values: Sequence[T], size: int) -> list[Sequence[T]]:
     return [values[a:b] for a, b in pairwise(ends)]
 
 
-def page_name(name: str, page: int) -> str:
-    """``name``, ``name-2``, ``name-3``, …"""
-    return name if page == 0 else f"{name}-{page + 1}"
+def numbered(charts: Sequence[Chart]) -> list[Drawing]:
+    """Draw the sheets of one figure: ``name``, ``name-2``, …, each with its number in the caption."""
+    number = len(charts)
+    if number == 1:
+        return [drawing(charts[0])]
+    return [
+        drawing(
+            replace(
+                chart,
+                name=chart.name if page == 1 else f"{chart.name}-{page}",
+                caption=f"{chart.caption} Sheet {page} of {number}.",
+            )
+        )
+        for page, chart in enumerate(charts, start=1)
+    ]
 
 
-def page_note(page: int, pages: int) -> str:
-    """Say which sheet of several this is, at the end of a caption."""
-    return f" Sheet {page + 1} of {pages}." if pages > 1 else ""
+def of_trial(result: TrialResult) -> dict[str, Any]:
+    """Columns of a CSV file that say which network a number belongs to."""
+    settings = result.settings
+    return {"trial": result.id, "bias_decay": settings["bias_decay"], "seed": settings["seed"]}
 
 
 def bias_scale(axis: BiasAxis) -> Scale:

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from encollapse._internal.format import number_label
-from encollapse.report.charts import Chart, Drawing, Mark, Panel, Points, Rule, Scale, drawing
+from encollapse.report.charts import Chart, Drawing, Mark, Panel, Points, Rule, Scale
 from encollapse.report.charts.bias_axis import BiasAxis
 from encollapse.report.families import Family
 from encollapse.report.figures import series
-from encollapse.report.figures.series import Series, Sheet
-from encollapse.report.figures.spread import BARS, spread
+from encollapse.report.figures.series import BARS, Series, Sheet, spread
 from encollapse.study.results import TrialResult
 
 NAME = "transition"
@@ -29,11 +28,10 @@ def transition(members: Sequence[Family]) -> list[Drawing]:
     """
     shown = series.varied(members)
     axis = BiasAxis.covering(value for family in shown for value in family.bias_decays)
-    pages = series.sheets(shown)
-    return [drawing(_chart(sheet, axis, page, len(pages))) for page, sheet in enumerate(pages)]
+    return series.numbered([_chart(sheet, axis) for sheet in series.sheets(shown)])
 
 
-def _chart(sheet: Sheet, axis: BiasAxis, page: int, pages: int) -> Chart:
+def _chart(sheet: Sheet, axis: BiasAxis) -> Chart:
     rows: list[dict[str, Any]] = []
     panels = []
     for place, (title, group) in enumerate(sheet.panels):
@@ -52,9 +50,9 @@ def _chart(sheet: Sheet, axis: BiasAxis, page: int, pages: int) -> Chart:
         f"minimizer of the unrestricted feature model. Open marks: trained networks; {BARS}. Filled diamond "
         "and vertical line: the critical bias decay λ_b*, above which the class means have a common component. "
         "Dotted: the simplex equiangular tight frame and the orthogonal frame. 0 and ∞ stand beyond the breaks of "
-        f"the axis.{series.page_note(page, pages)}"
+        "the axis."
     )
-    return sheet.chart(series.page_name(NAME, page), caption, panels, rows, heights=(3.4, 2.6))
+    return sheet.chart(NAME, caption, panels, rows, heights=(3.4, 2.6))
 
 
 def _theory(

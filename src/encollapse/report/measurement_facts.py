@@ -1,4 +1,4 @@
-"""Which class has not collapsed, and which pair is closest: details behind the averages, for tables and figures."""
+"""What tables and pages say of a measurement: metrics by what they ask, and the classes behind the averages."""
 
 from __future__ import annotations
 
@@ -7,10 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from encollapse._internal.format import count
 from encollapse._internal.typing import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from encollapse.measure import Collapse
+
+SHARES = ("nc4_agreement", "ncc_accuracy", "accuracy")
+_GROUPS = (
+    ("Within-class spread (NC1)", ("nc1", "cdnv", "vci", "floor")),
+    ("Frame of the class means (NC2)", ("nc2", "gnc2")),
+    ("Classifier against class means (NC3)", ("nc3", "unc3", "balance")),
+    ("Decisions (NC4)", ("nc4", "ncc_accuracy", "accuracy")),
+    ("Bias and labels", ("bias", "label")),
+)
 
 PAIRS = 10
 """How many of the closest pairs are known."""
@@ -95,3 +105,66 @@ def _cosine(first: float, second: float, distance: float) -> float:
     if not first * second > 0:
         return float("nan")
     return float(np.clip((first**2 + second**2 - distance**2) / (2 * first * second), -1.0, 1.0))
+
+
+def by_noise(details: ClassDetails) -> list[int]:
+    """Positions of the classes, the noisiest first."""
+    return [int(i) for i in np.argsort(-np.nan_to_num(details.noise, nan=-1.0), kind="stable")]
+
+
+def class_cells(details: ClassDetails, index: int) -> tuple[str, ...]:
+    """Class, samples, distance from the mean, spread, nearest class, its distance, noise."""
+    return (
+        str(details.classes[index]),
+        str(details.counts[index]),
+        f"{details.norms[index]:.4g}",
+        f"{details.spreads[index]:.4g}",
+        str(details.nearest[index]) if details.nearest[index] >= 0 else "–",
+        f"{details.distances[index]:.4g}",
+        f"{details.noise[index]:.3f}" if np.isfinite(details.noise[index]) else "–",
+    )
+
+
+def grouped(collapse: Collapse) -> list[tuple[str, list[tuple[str, float, str]]]]:
+    """Metrics that have a value, (name, value, meaning), under the question that they ask."""
+    from encollapse.measure.result import MEANINGS
+
+    left = {name: value for name, value in collapse.values.items() if value is not None}
+    groups = []
+    for title, starts in (*_GROUPS, ("Further", ("",))):
+        names = [name for name in left if name.startswith(starts)]
+        if names:
+            groups.append((title, [(name, left.pop(name), MEANINGS[name]) for name in names]))
+    return groups
+
+
+def reasons(collapse: Collapse) -> dict[str, list[str]]:
+    """Metrics without a value, by the reason."""
+    found: dict[str, list[str]] = {}
+    for name, value in collapse.values.items():
+        if value is None:
+            found.setdefault(collapse.missing.get(name, "not computed"), []).append(name)
+    return found
+
+
+def number(name: str, value: float) -> str:
+    """A value as tables show it: shares as percentages, all else in four digits."""
+    if name in SHARES:
+        return f"{100 * value:.2f} %"
+    return f"{value:.4g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
+
+
+def facts(collapse: Collapse) -> list[str]:
+    """Sizes in a line."""
+    geometry = collapse.geometry
+    seen = geometry.counts[geometry.present]
+    classes = count(collapse.num_classes, "class").replace("classs", "classes")
+    if len(seen) < collapse.num_classes:
+        classes += f", {collapse.num_classes - len(seen)} without samples"
+    spread = f"{seen.min()}" if seen.min() == seen.max() else f"{seen.min()} to {seen.max()}"
+    dims = geometry.provenance.get("feature_dim")
+    return [
+        f"{collapse.num_samples} samples",
+        f"{classes}, {spread} samples each",
+        *([f"{dims} features"] if dims else []),
+    ]

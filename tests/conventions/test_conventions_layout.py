@@ -1,0 +1,95 @@
+"""The house: no import circle, file by file."""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import encollapse
+
+ROOT = Path(encollapse.__file__).parent
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Every module of the package by its dotted name."""
+    found = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = ("encollapse", *path.relative_to(ROOT).with_suffix("").parts)
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports(statements: list[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
+    """What runs when a module is imported: its own statements and those of blocks, not those of functions."""
+    for statement in statements:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            yield statement
+        elif isinstance(statement, ast.If) and "TYPE_CHECKING" in ast.unparse(statement.test):
+            yield from imports(statement.orelse)
+        elif not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+            for block in ("body", "orelse", "finalbody"):
+                yield from imports(getattr(statement, block, []))
+            for handler in getattr(statement, "handlers", []):
+                yield from imports(handler.body)
+
+
+def imported(source: str, known: dict[str, Path] | set[str]) -> set[str]:
+    """Modules that the text of a module imports; a name of a package that is no module stands for the package."""
+    found = set()
+    for statement in imports(ast.parse(source).body):
+        if isinstance(statement, ast.Import):
+            found |= {alias.name for alias in statement.names}
+        else:
+            for alias in statement.names:
+                whole = f"{statement.module}.{alias.name}"
+                found.add(whole if whole in known else str(statement.module))
+    return found & set(known)
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Strongly connected components of more than one node, or of one that points at itself (Tarjan 1972)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for other in sorted(graph[node]):
+            if other not in index:
+                visit(other)
+            if other in stack:
+                low[node] = min(low[node], low[other])
+        if low[node] == index[node]:
+            component = stack[stack.index(node) :]
+            del stack[stack.index(node) :]
+            if len(component) > 1 or node in graph[node]:
+                found.append(sorted(component))
+
+    for node in graph:
+        if node not in index:
+            visit(node)
+    return found
+
+
+def test_the_search_finds_circles_and_nothing_else() -> None:
+    graph = {"a": {"b"}, "b": {"c", "d"}, "c": {"a"}, "d": {"e"}, "e": set(), "f": {"f"}, "g": {"a", "e"}}
+    assert circles(graph) == [["a", "b", "c"], ["f"]]
+
+
+def test_what_a_module_imports_is_read() -> None:
+    source = (
+        "import p.a\nfrom p import b, name\nfrom p.c import thing\n"
+        "if TYPE_CHECKING:\n    import p.d\nelse:\n    import p.e\n"
+        "try:\n    import p.f\nexcept ImportError:\n    import p.g\n"
+        "def later():\n    import p.h\n"
+    )
+    known = {"p"} | {f"p.{letter}" for letter in "abcdefgh"}
+    assert imported(source, known) == known - {"p.d", "p.h"}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {name: imported(path.read_text(encoding="utf-8"), modules()) for name, path in modules().items()}
+    assert circles(graph) == []
