@@ -22,7 +22,7 @@ title = "Overhead"
 dataset = {{ name = "digits", counts = {counts} }}
 encoding = "one-hot"
 weight_decay = 5e-3
-threshold = 0.3
+relative_threshold = 0.3
 bias_decay = [0, inf]
 epochs = {epochs}
 train = {{ finish = {finish}, tolerance = 0.0 }}

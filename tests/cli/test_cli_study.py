@@ -29,9 +29,9 @@ def test_train_study_and_report(answer: Answer, capsys: Capture, tmp_path: Path)
     file = tmp_path / "tiny.toml"
     file.write_text(
         'name = "tiny"\ntitle = "Tiny"\n[[runs]]\ndataset = { name = "digits", counts = 9999 }\n'
-        'encoding = "one-hot"\nweight_decay = 5e-3\nthreshold = 0.3\nbias_decay = 0\n[[runs]]\nepochs = 1\n'
+        'encoding = "one-hot"\nweight_decay = 5e-3\nrelative_threshold = 0.3\nbias_decay = 0\n[[runs]]\nepochs = 1\n'
         'train = { finish = 0 }\ndataset = { name = "digits", counts = 5 }\nencoding = "one-hot"\n'
-        "weight_decay = 5e-3\nthreshold = 0.3\nbias_decay = 0\n"
+        "weight_decay = 5e-3\nrelative_threshold = 0.3\nbias_decay = 0\n"
     )
     out = tmp_path / "out"
     assert cli.run(["study", str(file), "--out", str(out), "--executor", "inline", "--json"]) == 1

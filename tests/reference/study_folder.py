@@ -22,7 +22,7 @@ description = "Does λ_b matter?"
 [defaults]
 dataset = "digits"
 weight_decay = 5e-3
-threshold = 0.3
+relative_threshold = 0.3
 [[runs]]
 encoding = "one-hot"
 bias_decay = [0, 0.1, 0.42857142857142855, 1, 10, inf]

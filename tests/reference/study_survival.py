@@ -23,7 +23,7 @@ title = "Short trials"
 dataset = {{ name = "digits", counts = 11 }}
 encoding = ["one-hot", "simplex"]
 weight_decay = 5e-3
-threshold = 0.3
+relative_threshold = 0.3
 bias_decay = [0, 0.1, inf]
 epochs = 5
 train = {{ finish = {finish}, tolerance = 0.0 }}

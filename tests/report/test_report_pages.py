@@ -15,7 +15,7 @@ from encollapse.errors import ArgumentError
 from encollapse.study.store.sqlite import Store
 from reference.study_folder import COUNTS, failed, study_of, write_folder
 
-HEAD = 'name = "made-up"\ntitle = "t"\n[defaults]\ndataset = "digits"\nweight_decay = 5e-3\nthreshold = 0.3\n'
+HEAD = 'name = "made-up"\ntitle = "t"\n[defaults]\ndataset = "digits"\nweight_decay = 5e-3\nrelative_threshold = 0.3\n'
 
 
 class Page(HTMLParser):

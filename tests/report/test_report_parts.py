@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import encollapse as ec
 from encollapse._internal import format as wording
-from encollapse.report import templates
+from encollapse.report import pages
 from encollapse.report.charts.bias_axis import BiasAxis
 from encollapse.report.families import by_panel, families
 from encollapse.report.figures.collapse import percent_limits
@@ -49,7 +49,7 @@ def test_an_axis_without_finite_values_exists() -> None:
     ],
 )
 def test_symbols_are_set_and_everything_else_escaped(text: str, expected: str) -> None:
-    assert str(templates.symbols(text)) == expected
+    assert str(pages.symbols(text)) == expected
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_symbols_are_set_and_everything_else_escaped(text: str, expected: str) -
     ],
 )
 def test_a_spread_stands_beneath_its_mean(text: str, expected: str) -> None:
-    assert str(templates.spread(templates.symbols(text))) == expected
+    assert str(pages.spread(pages.symbols(text))) == expected
 
 
 @given(st.lists(st.floats(0.0, 100.0), min_size=1, max_size=5))
@@ -124,7 +124,7 @@ def test_families_group_by_everything_but_bias_decay_and_seed(tmp_path: Path) ->
     title = "t"
     [defaults]
     weight_decay = [5e-3, 1e-2]
-    threshold = 0.3
+    relative_threshold = 0.3
     [[runs]]
     dataset = ["digits", { name = "digits", counts = 13 }]
     encoding = "one-hot"

@@ -29,7 +29,7 @@ title = "Decays and encodings"
 [defaults]
 dataset = "digits"
 weight_decay = 5e-3
-threshold = 0.3
+relative_threshold = 0.3
 [[runs]]
 encoding = ["one-hot", "simplex"]
 bias_decay = [0, 0.3, inf]
@@ -142,7 +142,7 @@ def test_training_options_are_named_only_where_nothing_else_tells_families_apart
 
     assert labels({}, {"loss": "cross_entropy"}) == ["one-hot", "one-hot · cross entropy"]
     assert labels({"finish": 0}, {"loss": "mse", "finish": 3}) == ["one-hot", "one-hot · mse"]
-    assert labels({}, {"finish": 0}, threshold=0.1) == ["one-hot · t = 0.3", "one-hot · t = 0.1"]
+    assert labels({}, {"finish": 0}, relative_threshold=0.1) == ["one-hot · t = 0.3", "one-hot · t = 0.1"]
 
 
 def test_the_scatter_pairs_entries_of_both_geometries(folder: Path) -> None:

@@ -27,8 +27,8 @@ def test_blocks_override_defaults_and_equal_trials_are_one() -> None:
     made = study(HEAD + DEFAULTS + RUN + RUN + "feature_decay = 2e-3\n" + RUN + "bias_decay = 0.0\nseeds = 0\n")
     first, second = (trial.settings for trial in made.trials)
     assert "feature_decay" not in first
-    assert first["threshold"] == 0.3
-    assert "threshold" not in second
+    assert first["relative_threshold"] == 0.3
+    assert "relative_threshold" not in second
     assert second["feature_decay"] == 2e-3
 
 
@@ -54,7 +54,7 @@ def test_transition_study_is_balanced_so_that_its_critical_point_is_the_closed_f
 
 
 def test_feature_decay_follows_from_the_threshold() -> None:
-    settings = {"threshold": 0.3, "weight_decay": 5e-3}
+    settings = {"relative_threshold": 0.3, "weight_decay": 5e-3}
     decay = feature_decay_of(settings, 7, 101)
     assert math.sqrt(101 * 5e-3 * decay) * math.sqrt(7) == pytest.approx(0.3, rel=1e-14)
     assert feature_decay_of({"feature_decay": 0.25, "weight_decay": 1}, 7, 101) == 0.25
@@ -133,13 +133,14 @@ def test_what_only_trainings_have_does_not_multiply_the_theory() -> None:
 
 
 def test_decay_of_parameters_needs_no_feature_decay_and_ignores_it() -> None:
-    bare = DEFAULTS.replace("threshold = 0.3\n", "")
+    bare = DEFAULTS.replace("relative_threshold = 0.3\n", "")
     made = study(HEAD + bare + RUN + 'train = { decay = ["plain", "decoupled"] }\n')
     assert [s.settings["train"]["decay"] for s in made.trials] == ["plain", "decoupled"]
     with pytest.raises(FileFormatError, match="feature_decay: missing"):
         study(HEAD + bare + RUN + 'train = { decay = ["plain", "ufm"] }\n')
-    both = settings_of("encoding = 'one-hot'\nthreshold = [0.2, 0.3]\ntrain = { decay = ['ufm', 'plain'] }\n")
-    assert [(s["train"]["decay"], s.get("threshold")) for s in both] == [("ufm", 0.2), ("plain", None), ("ufm", 0.3)]
+    both = settings_of("encoding = 'one-hot'\nrelative_threshold = [0.2, 0.3]\ntrain = { decay = ['ufm', 'plain'] }\n")
+    found = [(s["train"]["decay"], s.get("relative_threshold")) for s in both]
+    assert found == [("ufm", 0.2), ("plain", None), ("ufm", 0.3)]
 
 
 def test_every_keyword_of_fit_has_one_place() -> None:

@@ -50,7 +50,7 @@ def test_imbalance_is_studied_on_both_sides_of_the_threshold_at_which_rare_class
 
 def test_designed_codewords_of_the_imbalance_study_have_a_simplex_frame() -> None:
     designed = [t for t in of_step("imbalance") if t.settings["encoding"]["name"] == "designed simplex"]
-    assert len({t.settings["threshold"] for t in designed}) == 2
+    assert len({t.settings["relative_threshold"] for t in designed}) == 2
     for trial in designed:
         assert ec.ufm.solve(problem(trial)).geometry.distance("simplex_etf") < 1e-9
 

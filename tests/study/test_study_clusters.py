@@ -25,7 +25,7 @@ title = "Clusters"
 dataset = { name = "digits", counts = 7 }
 encoding = "one-hot"
 weight_decay = 5e-3
-threshold = 0.3
+relative_threshold = 0.3
 bias_decay = [0, inf]
 epochs = 3
 train = { finish = 20 }

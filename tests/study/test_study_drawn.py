@@ -20,7 +20,9 @@ def study(text: str) -> Study:
 
 
 def test_data_of_a_trial_follow_its_seed() -> None:
-    made = study(f'dataset = {STEP}\nencoding = "one-hot"\nthreshold = 0.3\nbias_decay = [0, inf]\nseeds = [3, 5]\n')
+    made = study(
+        f'dataset = {STEP}\nencoding = "one-hot"\nrelative_threshold = 0.3\nbias_decay = [0, inf]\nseeds = [3, 5]\n'
+    )
     drawn: dict[int, list[FloatArray]] = {}
     for trial in made.trials:
         data = dataset_of(trial.settings)
@@ -36,7 +38,8 @@ def test_data_of_a_trial_follow_its_seed() -> None:
 @pytest.mark.parametrize("name", ["simplex", "orthogonal"])
 def test_codewords_are_designed_for_the_counts_and_decays_of_each_trial(name: str) -> None:
     made = study(
-        f'dataset = {STEP}\nencoding = {{ design = "{name}" }}\nthreshold = [0.1, 0.3]\nbias_decay = [2, inf]\n'
+        f'dataset = {STEP}\nencoding = {{ design = "{name}" }}\n'
+        "relative_threshold = [0.1, 0.3]\nbias_decay = [2, inf]\n"
     )
     assert len(made.trials) == 4
     frame = {"simplex": "simplex_etf", "orthogonal": "orthogonal"}[name]
@@ -47,7 +50,7 @@ def test_codewords_are_designed_for_the_counts_and_decays_of_each_trial(name: st
 
 
 def test_a_design_that_does_not_exist_is_the_failure_of_its_trial_alone() -> None:
-    made = study(f'dataset = {STEP}\nencoding = {{ design = "simplex" }}\nthreshold = 0.3\nbias_decay = 0\n')
+    made = study(f'dataset = {STEP}\nencoding = {{ design = "simplex" }}\nrelative_threshold = 0.3\nbias_decay = 0\n')
     counts = dataset_of(made.trials[0].settings).counts
     with pytest.raises(ArgumentError, match="bias_decay: at 0 the bias centers"):
         encoding_of(made.trials[0].settings, counts)
@@ -69,12 +72,14 @@ def test_a_design_that_does_not_exist_is_the_failure_of_its_trial_alone() -> Non
 )
 def test_a_design_is_checked(entry: str, text: str) -> None:
     with pytest.raises(FileFormatError, match=text):
-        study(f'dataset = "digits"\nencoding = {entry}\nthreshold = 0.3\nbias_decay = inf\n')
+        study(f'dataset = "digits"\nencoding = {entry}\nrelative_threshold = 0.3\nbias_decay = inf\n')
 
 
 @pytest.mark.parametrize("train", ['class_weights = "balanced"', 'loss = "cross_entropy", logit_adjustment = 1'])
 def test_a_loss_that_treats_classes_differently_has_no_predicted_minimum(train: str) -> None:
-    text = f'dataset = {STEP}\nencoding = "one-hot"\nthreshold = 0.3\nbias_decay = inf\ntrain = {{ {train} }}\n'
+    text = (
+        f'dataset = {STEP}\nencoding = "one-hot"\nrelative_threshold = 0.3\nbias_decay = inf\ntrain = {{ {train} }}\n'
+    )
     counts = np.full(10, 7)
     for model in ("mlp", "ufm"):
         (trial,) = study(text + f'model = "{model}"\n').trials

@@ -19,7 +19,7 @@ from reference.study_text import DEFAULTS, HEAD, RUN, study
         ("bias_deca = 1", r"bias_deca: no such key; did you mean 'bias_decay'\?"),
         ("weight_decay = 0", r"weight_decay: expected a number above 0, got 0"),
         ("weight_decay = inf", r"weight_decay: expected a finite number above 0"),
-        ("feature_decay = 1.0\nthreshold = 1.0", r"block 1: threshold: .*exclude each other"),
+        ("feature_decay = 1.0\nrelative_threshold = 1.0", r"block 1: relative_threshold: .*exclude each other"),
         ("seeds = [-1]", r"seeds\[0\]: expected .* got -1"),
         ("seeds = true", r"seeds: expected a whole number, got True"),
         ("train = { learning_rates = 1.0 }", r"train: .* no option 'learning_rates'; did you mean 'learning_rate'"),
@@ -100,7 +100,7 @@ bias_decay = -3 is no key here
 [defaults]
 dataset = "digits"
 weight_decay = 1e-3
-{0}threshold = 0.3
+{0}relative_threshold = 0.3
 [[runs]]
 encoding = "one-hot" # bias_decay = -1
 bias_decay = 0
@@ -146,10 +146,13 @@ def test_errors_name_the_line(position: int, wrong: str, line: int, key: str) ->
         ('name = "a b"\ntitle = "t"\n' + RUN, "name: expected letters"),
         (HEAD, "runs: missing"),
         (HEAD + RUN, "dataset: missing"),
-        (HEAD + DEFAULTS.replace("threshold = 0.3\n", "") + RUN, "feature_decay: missing; give it, or threshold"),
+        (
+            HEAD + DEFAULTS.replace("relative_threshold = 0.3\n", "") + RUN,
+            "feature_decay: missing; give it, or relative_threshold",
+        ),
         (
             HEAD + DEFAULTS + "feature_decay = 1.0\n" + RUN,
-            r"\[defaults\]: threshold: threshold \(t = c√K\) and feature_decay",
+            r"\[defaults\]: relative_threshold: relative_threshold \(t = c√K\) and feature_decay",
         ),
     ],
 )

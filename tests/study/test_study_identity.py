@@ -1,6 +1,9 @@
 """The identity of a trial: what it depends on, and what it does not."""
 
+import math
 import random
+import sqlite3
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import encollapse as ec
-from encollapse.errors import FileFormatError
+from encollapse.errors import EncollapseWarning, FileFormatError
 from encollapse.study.resolve import dataset_of, encoding_of
 from encollapse.study.spec.file_digests import require_model
-from encollapse.study.study import Study
+from encollapse.study.study import Study, parse
 from encollapse.study.trials import Trial, canonical_json, parse_settings
+from reference.study_folder import write_folder
 from reference.study_text import DEFAULTS, HEAD, RUN, study
 
 
@@ -152,3 +156,88 @@ def test_a_network_from_a_file_is_known_by_its_source(tmp_path: Path, monkeypatc
     assert len({nowhere, first.id, trial().id}) == 3
     with pytest.raises(FileFormatError, match=r"net\.py:Net: a file that the network names changed"):
         require_model(first.settings)
+
+
+FORMER = """
+name = "old"
+title = "An old study"
+[defaults]
+dataset = { name = "digits", per_class = 20, standardise = true }
+weight_decay = 5e-3
+threshold = 0.3
+bias_decay = [0.1, inf]
+[[runs]]
+model = "ufm"
+encoding = "one-hot"
+[[runs]]
+model = { name = "mlp", options = { width = 16, depth = 1, normalisation = "batch" } }
+encoding = "simplex"
+epochs = 1
+train = { finish = 2, feature_dim = 16 }
+"""
+HALF_FORMER = FORMER.replace("ise =", "ize =").replace("isation", "ization")
+FORMER_IDS = ["b20bd4921b1e49fc", "69a3fc9b071be428", "5c0e598b8c71602c", "636ece0cad81a00d"]
+"""What the release that had these keys called the trials."""
+
+
+def test_keys_by_a_former_name_are_read_with_a_warning_and_make_the_same_trials() -> None:
+    with pytest.warns(EncollapseWarning) as told:
+        old = parse(FORMER, "old.toml", origin="old.toml")
+    said = {str(warning.message) for warning in told}
+    assert said == {
+        "study file: threshold is called relative_threshold today; rename the key",
+        "study file: standardise is called standardize today; rename the key",
+        "study file: normalisation is called normalization today; rename the key",
+    }
+    today = HALF_FORMER.replace("threshold", "relative_threshold")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        new = parse(today, "new.toml", origin="new.toml")
+    assert [trial.settings for trial in old.trials] == [trial.settings for trial in new.trials]
+    assert [trial.id for trial in new.trials] == FORMER_IDS
+    assert new.trials[2].settings["relative_threshold"] == 0.3
+    assert new.trials[2].settings["dataset"]["standardize"] is True
+    assert new.trials[2].settings["model_options"]["normalization"] == "batch"
+
+
+def test_axes_by_a_former_name_advance_together() -> None:
+    text = HALF_FORMER.replace("threshold = 0.3", "threshold = [0.2, 0.3]\nzip = ['threshold', 'bias_decay']")
+    with pytest.warns(EncollapseWarning, match="relative_threshold"):
+        made = parse(text, "old.toml", origin="old.toml")
+    found = [(trial.settings["relative_threshold"], trial.settings["bias_decay"]) for trial in made.trials]
+    assert found == [(0.2, 0.1), (0.3, math.inf)] * 2
+
+
+def test_errors_name_the_line_of_a_key_by_its_former_name() -> None:
+    with (
+        pytest.warns(EncollapseWarning, match="relative_threshold"),
+        pytest.raises(FileFormatError, match=r"^old\.toml:7: \[defaults\]: threshold: expected a number above 0"),
+    ):
+        parse(HALF_FORMER.replace("threshold = 0.3", "threshold = -1"), "old.toml", origin="old.toml")
+
+
+def test_a_folder_of_a_former_release_resumes_without_running_anything_again(tmp_path: Path) -> None:
+    with pytest.warns(EncollapseWarning):
+        study = parse(FORMER, "old.toml", origin="old.toml")
+    store = write_folder(tmp_path, study, counts=(20,) * 10)
+    names = {"relative_threshold": "threshold", "standardize": "standardise", "normalization": "normalisation"}
+
+    def former(text: str) -> str:
+        for new, old in names.items():
+            text = text.replace(new, old)
+        return text
+
+    with sqlite3.connect(store.file) as database:  # as the former release wrote it
+        for trial_id, settings in database.execute("SELECT id, settings FROM trials").fetchall():
+            database.execute("UPDATE trials SET settings = ? WHERE id = ?", (former(settings), trial_id))
+        (definition,) = database.execute("SELECT definition FROM study").fetchone()
+        database.execute("UPDATE study SET definition = ?", (former(definition),))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        opened = ec.study.open(tmp_path)
+    assert [result.id for result in opened.done] == FORMER_IDS
+    assert not opened.missing
+    before = {result.id: result.row for result in opened.done}
+    again = ec.study.run(study, out=tmp_path, executor="inline", progress=False)
+    assert {result.id: result.row for result in again.done} == before
+    assert not again.missing

@@ -18,7 +18,7 @@ title = "A plan"
 [defaults]
 dataset = { name = "digits", counts = 11 }
 weight_decay = 5e-3
-threshold = 0.3
+relative_threshold = 0.3
 [[runs]]
 encoding = ["one-hot", "simplex"]
 bias_decay = [0, 0.1, 0.42857142857142855, 1, inf]

@@ -17,7 +17,7 @@ title = "Tables"
 [defaults]
 dataset = { name = "digits", counts = 5, holdout = 0.1 }
 weight_decay = 5e-3
-threshold = 0.3
+relative_threshold = 0.3
 epochs = 3
 [[runs]]
 encoding = { name = "label-smoothing", options = { smoothing = [0.1, 0.2] } }

@@ -24,7 +24,7 @@ title = "Tiny"
 [defaults]
 dataset = {{ name = "digits", counts = 5 }}
 weight_decay = 5e-3
-threshold = 0.3
+relative_threshold = 0.3
 epochs = 1
 train = {{ finish = 2 }}
 [[runs]]

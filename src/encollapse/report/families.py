@@ -157,8 +157,8 @@ _FIRST = ("train.loss", "train.decay", "train.optimizer")
 
 
 def _parts(settings: Any) -> dict[str, str]:
-    if "threshold" in settings:
-        strength = f"t = {number_label(settings['threshold'])}"
+    if "relative_threshold" in settings:
+        strength = f"t = {number_label(settings['relative_threshold'])}"
     elif "feature_decay" in settings:
         strength = f"λ_H = {number_label(settings['feature_decay'])}"
     else:

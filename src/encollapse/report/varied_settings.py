@@ -16,7 +16,7 @@ _NAMES = {
     "dataset": "data set",
     "weight_decay": "weight decay λ_W",
     "feature_decay": "feature decay λ_H",
-    "threshold": "threshold t = c√K",
+    "relative_threshold": "threshold t = c√K",
     "bias_decay": "bias decay λ_b",
 }
 

@@ -16,7 +16,7 @@ ORDER = (
     "encoding",
     "weight_decay",
     "feature_decay",
-    "threshold",
+    "relative_threshold",
     "epochs",
     "train",
     "bias_decay",

@@ -47,8 +47,8 @@ def _parts(settings: Mapping[str, Any]) -> dict[str, str]:
         "encoding": encoding_label(settings),
         "weight_decay": f"λ_W = {number_label(settings['weight_decay'])}",
     }
-    if "threshold" in settings:
-        parts["strength"] = f"t = {number_label(settings['threshold'])}"
+    if "relative_threshold" in settings:
+        parts["strength"] = f"t = {number_label(settings['relative_threshold'])}"
     if "feature_decay" in settings:
         parts["strength"] = f"λ_H = {number_label(settings['feature_decay'])}"
     if "epochs" in settings:

@@ -186,7 +186,7 @@ def _group(label: str, trials: tuple[Trial, ...], results: Results | None) -> Gr
 
 def _stored_seconds(settings: Mapping[str, Any], results: Results | None) -> float | None:
     """Median time of stored trials of the same kind: alike but for encoding, decays and seed."""
-    other = (*_WITHIN, "encoding", "weight_decay", "feature_decay", "threshold")
+    other = (*_WITHIN, "encoding", "weight_decay", "feature_decay", "relative_threshold")
     kind = _kind(settings, other)
     found = [r.row.seconds for r in (results.done if results else ()) if _kind(r.settings, other) == kind]
     return median(found) if found else None

@@ -54,10 +54,10 @@ def encoding_of(settings: Mapping[str, Any], counts: IntArray) -> encodings.Enco
 
 
 def feature_decay_of(settings: Mapping[str, Any], num_classes: int, num_samples: int) -> float:
-    """``λ_H`` of a trial: given, or ``c²/(N λ_W)`` with ``c = t/√K`` where it gives ``threshold = t``."""
+    """``λ_H`` of a trial: given, or ``c²/(N λ_W)`` with ``c = t/√K`` where it gives ``relative_threshold = t``."""
     if "feature_decay" in settings:
         return float(settings["feature_decay"])
-    c = settings["threshold"] / math.sqrt(num_classes)
+    c = settings["relative_threshold"] / math.sqrt(num_classes)
     return float(c * c / (num_samples * settings["weight_decay"]))
 
 

@@ -12,13 +12,14 @@ from typing import Any
 from encollapse._internal.json_values import plain
 from encollapse.study.grid import points
 from encollapse.study.labels import trial_label
+from encollapse.train import models
 from encollapse.train.settings import decay_of
 
 THEORY = "ufm"
 """The model that is no network: its features are free, and the exact minimizer stands for the training."""
 
 _OF_TRAINING = ("epochs", "measure", "model_options")
-_OF_FEATURES = ("feature_decay", "threshold")
+_OF_FEATURES = ("feature_decay", "relative_threshold")
 OF_THEORY = ("loss", "feature_dim", "class_weights", "logit_adjustment")
 """Options of `train` that also change the minimum of the theory."""
 
@@ -44,12 +45,33 @@ PLACES = {"dataset": ("file", "labels"), "encoding": ("file",)}
 """Keys that say where the files of a table are."""
 
 
+RENAMED = (
+    ("", "threshold", "relative_threshold"),
+    ("dataset", "standardise", "standardize"),
+    ("model_options", "normalisation", "normalization"),
+)
+"""Settings that had another name: the table that holds them, the old name, the new one."""
+
+
 def identity(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings without the places of files: what is in them counts, not where they are."""
+    """Settings without the places of files: what is in them counts, not where they are.
+
+    They have their first names, so that a trial keeps its identity when a setting is called something else.
+    """
     return {
         key: {k: v for k, v in value.items() if k not in PLACES[key]} if key in PLACES else value
-        for key, value in settings.items()
+        for key, value in renamed(settings, {(table, new): old for table, old, new in RENAMED}).items()
     }
+
+
+def renamed(settings: Mapping[str, Any], names: Mapping[tuple[str, str], str]) -> dict[str, Any]:
+    """Settings with other names for some keys, by table; a network of the user's keeps the names of its options."""
+    given = dict(settings)
+    if settings.get("model") not in models.names():
+        names = {key: name for key, name in names.items() if key[0] != "model_options"}
+    for table in {table for table, _ in names if table in given}:
+        given[table] = {names.get((table, key), key): value for key, value in given[table].items()}
+    return {names.get(("", key), key): value for key, value in given.items()}
 
 
 def expand(block: Mapping[str, Any]) -> list[Trial]:
@@ -98,8 +120,8 @@ def canonical_json(value: Any) -> str:
 
 
 def parse_settings(text: str) -> dict[str, Any]:
-    """Inverse of :func:`canonical_json` for settings: ``"inf"`` as a number where a number is meant."""
+    """Inverse of :func:`canonical_json` for settings of any release, whose keys get the names they have today."""
     settings: dict[str, Any] = json.loads(text)
     if settings.get("bias_decay") == "inf":
         settings["bias_decay"] = math.inf
-    return settings
+    return renamed(settings, {(table, old): new for table, old, new in RENAMED})

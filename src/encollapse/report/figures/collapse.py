@@ -98,7 +98,7 @@ def rare_dots(members: Sequence[Family]) -> list[Drawing]:
     shown = [
         family for family in members if any(result.record.value(_OF_RARE[0][0]) is not None for result in family.trials)
     ]
-    shown.sort(key=lambda family: family.trials[0].settings.get("threshold", 0.0))  # like beside like
+    shown.sort(key=lambda family: family.trials[0].settings.get("relative_threshold", 0.0))  # like beside like
     return numbered([_rare_chart(sheet) for sheet in row_sheets(shown)])
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic_core import ErrorDetails
 
 from encollapse._internal.checks import did_you_mean
+from encollapse.study.trials import RENAMED
 
 
 def block_name(index: int) -> str:
@@ -33,9 +36,9 @@ def place(error: ErrorDetails, raw: Mapping[str, Any]) -> str:
             if isinstance(value, list) and not any(_has_axis(entry) for entry in value):
                 words += f"[{part}]"
                 value = value[part]
-        elif isinstance(value, Mapping) and (part in value or error["type"] == "missing"):
-            words += f".{part}" if words else str(part)
-            value = value.get(part)
+        elif isinstance(value, Mapping) and ((name := _written(value, part)) or error["type"] == "missing"):
+            words += f".{name or part}" if words else str(name or part)
+            value = value.get(name)
     return ": ".join([*head, words or "the block"])
 
 
@@ -93,3 +96,60 @@ def suggest(word: str, known: Iterable[str]) -> str:
     """Say what was probably meant, or what there is."""
     known = list(known)
     return f"; {did_you_mean(word, known) or 'there are ' + ', '.join(known)}"
+
+
+def line_of(text: str, path: Sequence[str | int]) -> int | None:
+    """Number, from 1, of the line where the entry at `path` is written, or of the nearest one around it.
+
+    ``("runs", 1, "dataset", "counts")`` is the key ``counts`` of the data set in the second ``[[runs]]`` table.
+    None if not even the table of the first part is found. `tomllib` keeps no lines, but it tells which lines bring
+    the entry: those that end the shortest beginning of the file that has it.
+    """
+    lines = text.splitlines()
+    depth = _depth(tomllib.loads(text), path)
+    if depth == 0:
+        return None
+
+    def end_of(count: int) -> int:
+        """The fewest lines, not below `count`, that do not end inside an entry."""
+        return next(n for n in range(count, len(lines) + 1) if _parsed(lines[:n]) is not None)
+
+    low, high = 0, len(lines)
+    while low < high:
+        middle = (low + high) // 2
+        end = end_of(middle)
+        if _depth(_parsed(lines[:end]), path) < depth:
+            low = end + 1
+        else:
+            high = middle
+    # Of the lines of the entry the only one that writes the last part of the path, or the part before that, ...
+    for name in reversed([part for part in path if isinstance(part, str)]):
+        key = re.compile(rf"(?<![\w-]){re.escape(name)}\s*=(?!=)")
+        writing = [n for n in range(low, end_of(low) + 1) if key.search(lines[n - 1])]
+        if len(writing) == 1:
+            return writing[0]
+    return low
+
+
+def _parsed(lines: Sequence[str]) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads("\n".join(lines))
+    except tomllib.TOMLDecodeError:
+        return None
+
+
+def _depth(value: Any, path: Sequence[str | int]) -> int:
+    """How many parts of the path there are."""
+    for depth, part in enumerate(path):
+        if isinstance(part, int):  # pydantic numbers what a value stands for, be it a list or not
+            value = value[part] if isinstance(value, list) and part < len(value) else value
+        elif isinstance(value, dict) and (name := _written(value, part)) is not None:
+            value = value[name]
+        else:
+            return depth
+    return len(path)
+
+
+def _written(table: Mapping[str, Any], key: Any) -> str | None:
+    """The key as the file writes it, perhaps by the name that it used to have; None if it is not there."""
+    return next((name for name in (key, *(o for _, o, new in RENAMED if new == key)) if name in table), None)

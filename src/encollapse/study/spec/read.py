@@ -7,14 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
 from encollapse.study import grid as axes
 from encollapse.study.grid import check_zips
 from encollapse.study.spec.file_digests import locate_dataset, locate_encoding, locate_model
-from encollapse.study.spec.line_numbers import line_of
-from encollapse.study.spec.messages import block_name, message, place, suggest
+from encollapse.study.spec.messages import block_name, line_of, message, place, suggest
 from encollapse.study.spec.tables import (
     DatasetSpec,
     EncodingSpec,
@@ -24,6 +23,7 @@ from encollapse.study.spec.tables import (
     dataset_takes_list,
     encoding_takes_list,
     model_takes_list,
+    with_names_of_today,
 )
 from encollapse.study.spec.train_options import ELSEWHERE, OPTIONS, check_training
 from encollapse.study.trials import Trial
@@ -58,7 +58,7 @@ class Block(Strict):
     encoding: Annotated[list[Coding], _expand(encoding_takes_list)] | None = None
     weight_decay: Annotated[list[Positive], _expand()] | None = None
     feature_decay: Annotated[list[Positive], _expand()] | None = None
-    threshold: Annotated[list[Positive], _expand()] | None = None
+    relative_threshold: Annotated[list[Positive], _expand()] | None = None
     bias_decay: Annotated[list[NotNegative], _expand()] | None = None
     features: Annotated[list[Literal["linear", "relu"]], _expand()] | None = None
     epochs: Annotated[list[Annotated[int, Field(ge=0)]], _expand()] | None = None
@@ -66,6 +66,11 @@ class Block(Strict):
     train: dict[str, Any] | None = None
     measure: Measure | None = None
     zip: list[str] | list[list[str]] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return with_names_of_today(value, "")
 
     @field_validator("encoding")
     @classmethod
@@ -169,10 +174,11 @@ def _merge(study: StudyFile, index: int, source: str, text: str) -> dict[str, An
         return FileFormatError(f"{_lined(source, text, path)}: {name}: {key}: {problem}")
 
     for table in (own, shared):
-        if "threshold" in table and "feature_decay" in table:
-            raise refuse("threshold", "threshold (t = c√K) and feature_decay exclude each other; keep one", table)
-    if "threshold" in own or "feature_decay" in own:
-        shared.pop("threshold", None)
+        if "relative_threshold" in table and "feature_decay" in table:
+            problem = "relative_threshold (t = c√K) and feature_decay exclude each other; keep one"
+            raise refuse("relative_threshold", problem, table)
+    if "relative_threshold" in own or "feature_decay" in own:
+        shared.pop("relative_threshold", None)
         shared.pop("feature_decay", None)
     merged = DEFAULTS | shared | own
     for key in ("train", "measure"):
@@ -183,10 +189,10 @@ def _merge(study: StudyFile, index: int, source: str, text: str) -> dict[str, An
             raise refuse(key, "missing; give it here or in [defaults]")
     train = merged.get("train", {})
     decays = train.get("decay") or [decay_of({"recipe": recipe}) for recipe in train.get("recipe", [None])]
-    if DECAYS[0] in decays and "threshold" not in merged and "feature_decay" not in merged:
+    if DECAYS[0] in decays and "relative_threshold" not in merged and "feature_decay" not in merged:
         raise refuse(
             "feature_decay",
-            "missing; give it, or threshold: t = c√K, that is √K times Problem.threshold, from which it follows",
+            "missing; give it, or relative_threshold: t = c√K, √K times Problem.threshold, from which it follows",
         )
     base = Path(source).parent
     for key, locate in (("dataset", locate_dataset), ("encoding", locate_encoding)):

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from encollapse import data
 from encollapse.data import imbalance, label_noise
 from encollapse.encodings.registry import ENCODINGS
-from encollapse.errors import ArgumentTypeError
+from encollapse.errors import ArgumentTypeError, EncollapseWarning
 from encollapse.metrics.convention import PRESETS
 from encollapse.study.grid import Path
 from encollapse.study.spec.messages import suggest
-from encollapse.study.trials import THEORY
+from encollapse.study.trials import RENAMED, THEORY
 from encollapse.train import models
 from encollapse.train.models.catalogue import CATALOGUE as MODELS
 
@@ -37,6 +39,17 @@ Whole = Annotated[int, Field(ge=1)]
 _Passes = Annotated[int, Field(ge=0)]
 
 
+def with_names_of_today(value: Any, table: str) -> Any:
+    """A table of a study file in which keys that had another name have that of today, with a warning for each."""
+    for known, old, new in RENAMED if isinstance(value, dict) else ():
+        if known == table and old in value and new not in value:
+            warnings.warn(f"study file: {old} is called {new} today; rename the key", EncollapseWarning, stacklevel=2)
+            value = {new if key == old else key: entry for key, entry in value.items()}
+            if not table and "zip" in value:
+                value["zip"] = json.loads(json.dumps(value["zip"]).replace(json.dumps(old), json.dumps(new)))
+    return value
+
+
 class DatasetSpec(Strict):
     """A data set by name or path, how many samples to keep of each class, and options of its loader."""
 
@@ -49,6 +62,11 @@ class DatasetSpec(Strict):
     standardize: bool | None = None
     seed: Annotated[int, Field(ge=0)] | Literal["trial"] | None = None
     options: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return with_names_of_today(value, "dataset")
 
     @field_validator("name")
     @classmethod
@@ -151,6 +169,8 @@ class ModelSpec(Strict):
         name = info.data.get("name")
         if name == THEORY and value:
             raise ValueError(f"{THEORY!r} is no network and has no options; leave them out")
+        if name in models.names():
+            value = with_names_of_today(value, "model_options")
         if name is not None and name != THEORY:
             _checked(models.check_options, name, value)
         return value

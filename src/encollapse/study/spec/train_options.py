@@ -11,7 +11,7 @@ from encollapse.train.settings import Settings, decay_of
 
 ELSEWHERE = {
     "weight_decay": "weight_decay",
-    "feature_decay": "feature_decay or threshold",
+    "feature_decay": "feature_decay or relative_threshold",
     "bias_decay": "bias_decay",
     "model": "model",
     "model_options": 'model = { name = "...", options = { ... } }',
