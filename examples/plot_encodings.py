@@ -1,8 +1,8 @@
 """
-The catalogue of encodings
-==========================
+The encodings, side by side
+===========================
 
-Every encoding of the catalogue for the same twelve classes, as the Gram matrix of its codewords scaled to cosines: one
+Every encoding by name for the same twelve classes, as the Gram matrix of its codewords scaled to cosines: one
 row and column a class, blue where two codewords point apart, orange where they point together.
 """
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -103,6 +104,41 @@ def test_every_citation_has_an_entry() -> None:
                 cited[key.strip()] = path
     missing = {key: str(path.relative_to(ROOT)) for key, path in cited.items() if key not in entries}
     assert not missing
+
+
+NAMED = re.compile(r"\b(?:encollapse|ec)((?:\.[A-Za-z_]\w*)+)")
+FILE_SUFFIXES = {"bib", "css", "html", "json", "md", "npz", "png", "py", "svg", "toml"}
+
+
+def test_pages_name_only_what_exists() -> None:
+    missing = {}
+    for page in PAGES:
+        for found in NAMED.findall(page.read_text(encoding="utf-8")):
+            words = found[1:].split(".")
+            if words[-1] in FILE_SUFFIXES:
+                continue
+            value: Any = importlib.import_module("encollapse")
+            for i, word in enumerate(words):
+                # Fields without a default are annotations of a class only.
+                if word in getattr(value, "__annotations__", {}):
+                    break
+                try:
+                    value = getattr(value, word)
+                except AttributeError:
+                    try:
+                        value = importlib.import_module(".".join(["encollapse", *words[: i + 1]]))
+                    except ImportError:
+                        missing[found] = page.name
+                        break
+    assert not missing
+
+
+def test_files_that_the_contributing_page_names_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+(?:/|\.(?:py|toml|md|bib)))`", text)
+    assert len(named) > 30
+    places = (ROOT, ROOT / "src" / "encollapse", ROOT / "tests")
+    assert not [name for name in named if "NAME" not in name and not any((place / name).exists() for place in places)]
 
 
 PACKAGES = ("encodings", "ufm", "geometry", "measure", "train", "data", "study", "report", "explorer")

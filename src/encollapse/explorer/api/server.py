@@ -84,7 +84,7 @@ class _Explorer:
         self.runs, self.queue = runs, RequestQueue()
 
     async def start(self, request: Request) -> Response:
-        """What the page has to know once: the catalogue, defaults, limits and texts."""
+        """What the page has to know once: the encodings, defaults, limits and texts."""
         return _json(
             {
                 "encodings": _catalogue(),
