@@ -98,6 +98,20 @@ def test_warnings_are_one_line_and_a_hint(capsys: Capture, tmp_path: Path) -> No
     assert "needs a bias of length" in lines[0]
 
 
+def test_predict_says_where_a_design_meets_another_setting(capsys: Capture, tmp_path: Path) -> None:
+    path = str(tmp_path / "code.json")
+    assert cli.run(["design", "--target", "orthogonal", *GIVEN, "-o", path]) == 0
+    capsys.readouterr()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("warnings.filters", [("always", None, EncollapseWarning, None, 0)])
+        assert cli.run(["predict", "-e", path, *GIVEN, "--bias-decay", "inf", "--json"]) == 0
+        assert capsys.readouterr().err == ""
+        assert cli.run(["predict", "-e", path, *GIVEN, "--json"]) == 0
+    warning, hint = capsys.readouterr().err.splitlines()
+    assert warning == "warning: encoding: 'designed' was designed for bias_decay=inf and here bias_decay=0"
+    assert hint.startswith("hint: only in its own setting")
+
+
 def test_help_has_examples_that_run(capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     np.save("gram.npy", np.eye(3) + 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 from encollapse.cli._manners import show
 from encollapse.cli._options import BiasDecay, Counts, EncodingName, EncodingOptions, FeatureDecay, Json, LayerDecays
 from encollapse.cli._parsing import parse_counts, parse_decays, parse_encoding
-from encollapse.errors import ArgumentError
+from encollapse.errors import ArgumentError, EncollapseWarning
 
 
 def predict(
@@ -46,6 +47,7 @@ def predict(
     """
     from encollapse import ufm
     from encollapse.cli.render import records, tables
+    from encollapse.ufm.inverse.design import design_mismatch
     from encollapse.ufm.path import transition_grid
 
     sizes = parse_counts(counts)
@@ -64,6 +66,15 @@ def predict(
         depth=depth,
         features=features,
     )
+    mismatch = design_mismatch(
+        problem.encoding,
+        problem.counts,
+        weight_decay=problem.weight_decay,
+        feature_decay=feature_decay,
+        bias_decay=None if path else bias_decay,
+    )
+    if mismatch:
+        warnings.warn(mismatch, EncollapseWarning, stacklevel=1)
     if path:
         if out is not None:
             from encollapse.report import figures

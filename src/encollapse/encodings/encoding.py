@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,6 +32,9 @@ class Encoding:
         What tables and plots call the encoding.
     classes : sequence of str, optional
         Names of the classes, in the order of the columns. Default: ``"0"``, ``"1"``, ...
+    designed_for : mapping, optional
+        The setting that :func:`encollapse.ufm.design` found the codewords for: ``counts``, ``weight_decay``,
+        ``feature_decay`` and ``bias_decay``. A saved file keeps it.
 
     Raises
     ------
@@ -50,6 +55,7 @@ class Encoding:
     """
 
     _frozen = False
+    _designed_for: dict[str, Any] | None = None
     _family = "dense"
     _kinds: ClassVar[dict[str, type[Encoding]]] = {}
     """Kinds of encodings by the name that files give them; a subclass enters by naming its `family`."""
@@ -58,9 +64,20 @@ class Encoding:
         cls._family = family
         Encoding._kinds[family] = cls
 
-    def __init__(self, codewords: ArrayLike, *, name: str = "custom", classes: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        codewords: ArrayLike,
+        *,
+        name: str = "custom",
+        classes: Sequence[str] | None = None,
+        designed_for: Mapping[str, Any] | None = None,
+    ) -> None:
         matrix = checks.array(codewords, "codewords", (None, None), axes="(code_dim, num_classes)")
         self._setup(matrix.shape[1], matrix.shape[0], name, classes)
+        if designed_for is not None:
+            setting = {key: float(designed_for[key]) for key in ("weight_decay", "feature_decay", "bias_decay")}
+            counts = checks.class_counts(designed_for["counts"], matrix.shape[1]).tolist()
+            self._designed_for = {"counts": tuple(counts), **setting}
         self._dense: FloatArray | None = checks.read_only(matrix)
         self._frozen = True
 
@@ -111,6 +128,11 @@ class Encoding:
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the columns."""
         return self._classes or self._numbers()
+
+    @property
+    def designed_for(self) -> Mapping[str, Any] | None:
+        """Counts and decays that :func:`encollapse.ufm.design` found the codewords for; None for other encodings."""
+        return None if self._designed_for is None else MappingProxyType(self._designed_for)
 
     def _numbers(self) -> tuple[str, ...]:
         return tuple(str(k) for k in range(self._num_classes))
@@ -284,12 +306,18 @@ class Encoding:
 
     def _entries(self) -> dict[str, Any]:
         """What a file holds of this kind beside the names, as plain values."""
-        return {"codewords": self.codewords.tolist()}
+        if self._designed_for is None:
+            return {"codewords": self.codewords.tolist()}
+        setting = {**self._designed_for, "counts": list(self._designed_for["counts"])}
+        if math.isinf(setting["bias_decay"]):
+            setting["bias_decay"] = "inf"
+        return {"designed_for": setting, "codewords": self.codewords.tolist()}
 
     @classmethod
     def _from_entries(cls, record: dict[str, Any], classes: Sequence[str] | None) -> Encoding:
         """Make the encoding of a record's entries; an entry that is missing may raise KeyError."""
-        return Encoding(record["codewords"], name=record["name"], classes=classes)
+        setting = record.get("designed_for")
+        return Encoding(record["codewords"], name=record["name"], classes=classes, designed_for=setting)
 
 
 Encoding._kinds[Encoding._family] = Encoding

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Unpack
 
@@ -10,7 +11,7 @@ import torch
 from encollapse import data, encodings
 from encollapse.data import Dataset
 from encollapse.encodings import Encoding
-from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseWarning
 from encollapse.geometry import ClassGeometry, compare
 from encollapse.train import models
 from encollapse.train.distributed.process_group import launch
@@ -20,6 +21,7 @@ from encollapse.train.run import Run
 from encollapse.train.settings import Options, Settings, described
 from encollapse.train.theory.fixed_classifier import frame_of_encoding
 from encollapse.train.theory.prediction import Prediction, predict, require_distributions
+from encollapse.ufm.inverse.design import design_mismatch
 
 ROW_ERRORS = ("gram_error", "shape_error", "bias_error", "outputs_error")
 """Errors of :class:`encollapse.Comparison` that a row of the history has."""
@@ -71,13 +73,14 @@ def fit(dataset: Dataset | str | Path, encoding: Encoding | str, **settings: Unp
     ('minimum', 1.0, True)
     """
     dataset, encoding = _resolve(dataset, encoding)
-    return _fit(
-        dataset,
-        encoding,
-        Settings(**settings).completed(
-            num_samples=len(dataset.train), code_dim=encoding.code_dim, num_classes=encoding.num_classes
-        ),
+    completed = Settings(**settings).completed(
+        num_samples=len(dataset.train), code_dim=encoding.code_dim, num_classes=encoding.num_classes
     )
+    decays = {key: getattr(completed, key) for key in ("weight_decay", "feature_decay", "bias_decay")}
+    mismatch = design_mismatch(encoding, dataset.counts, **decays)
+    if mismatch:
+        warnings.warn(mismatch, EncollapseWarning, stacklevel=2)
+    return _fit(dataset, encoding, completed)
 
 
 def _fit(dataset: Dataset, encoding: Encoding, settings: Settings) -> Run:

@@ -1,6 +1,7 @@
 """Encodings designed for a geometry: the minimizer has it, whatever the counts, decays and rank."""
 
 import math
+import pickle
 import warnings
 from typing import Any
 
@@ -13,6 +14,7 @@ import encollapse as ec
 from encollapse._internal.typing import FloatArray
 from encollapse.encodings.relations import from_similarity, hierarchical
 from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseWarning
+from encollapse.ufm.inverse.design import design_mismatch
 from reference.ufm_reference import brute_force
 
 DECAYS: dict[str, Any] = {"weight_decay": 5e-3, "feature_decay": 1e-3}
@@ -310,3 +312,38 @@ def test_designed_encodings_are_encodings(tmp_path: Any) -> None:
     np.testing.assert_array_equal(loaded.codewords, encoding.codewords)
     assert loaded.classes == tuple(names)
     np.testing.assert_array_equal(encoding.decode(encoding.encode([4, 0, 2])), [4, 0, 2])
+
+
+@pytest.mark.parametrize("suffix", ["json", "npz"])
+def test_a_design_and_its_file_remember_their_setting(tmp_path: Any, suffix: str) -> None:
+    encoding = ec.ufm.design("orthogonal", COUNTS, **DECAYS)
+    loaded = ec.encodings.Encoding.load(encoding.save(tmp_path / f"code.{suffix}"))
+    expected = {"counts": tuple(COUNTS), "bias_decay": math.inf, **DECAYS}
+    for one in (encoding, loaded, pickle.loads(pickle.dumps(loaded))):
+        assert one.designed_for is not None
+        assert dict(one.designed_for) == expected
+    assert ec.encodings.one_hot(5).designed_for is None
+    assert design_mismatch(loaded, np.array(COUNTS), bias_decay=math.inf, **DECAYS) is None
+    assert design_mismatch(ec.encodings.one_hot(5), np.array(COUNTS), bias_decay=0.0, **DECAYS) is None
+
+
+def test_another_setting_than_that_of_the_design_is_named() -> None:
+    encoding, counts = ec.ufm.design("orthogonal", COUNTS, **DECAYS), np.array(COUNTS)
+    text = design_mismatch(encoding, counts, bias_decay=0.0, **DECAYS)
+    assert text is not None
+    assert "designed for bias_decay=inf and here bias_decay=0;" in text
+    other = DECAYS | {"weight_decay": 2 * DECAYS["weight_decay"]}
+    text = design_mismatch(encoding, counts[::-1].copy(), bias_decay=math.inf, **other)
+    assert text is not None
+    assert "weight_decay=" in text
+    assert "counts=" in text
+    assert "bias_decay" not in text
+    assert design_mismatch(encoding, counts, weight_decay=DECAYS["weight_decay"], feature_decay=None) is None
+
+
+def test_a_centered_design_serves_every_bias_decay() -> None:
+    encoding = ec.ufm.design("simplex", [7] * 5, **DECAYS)
+    assert design_mismatch(encoding, np.array([7] * 5), bias_decay=0.0, **DECAYS) is None
+    grams = [minimizer(encoding, [7] * 5, decay).geometry.feature_gram for decay in (0.0, 0.7, math.inf)]
+    for gram in grams[1:]:
+        assert relative_error(gram, grams[0]) < 1e-9

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from encollapse._internal import checks
-from encollapse._internal.typing import ArrayLike, FloatArray
+from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError, EncollapseWarning
 from encollapse.ufm.inverse.target import Target
@@ -19,6 +19,8 @@ LARGE_BIAS = 100.0
 
 LOST_DIGITS = 1e-9
 """Relative error of the Gram matrix, forecast from the conditioning, from which a design warns."""
+
+_CENTERED_MEAN = 1e-9  # length of the mean codeword, in units of the largest entry, that counts as zero
 
 
 def design(
@@ -65,7 +67,8 @@ def design(
     -------
     Encoding
         With the U nearest to V cut or padded to `code_dim` rows: from ``code_dim = K`` on, ``Z = |Z|`` (and zeros
-        below), so entry k of a codeword speaks of class k as a one-hot label's would.
+        below), so entry k of a codeword speaks of class k as a one-hot label's would. Its `designed_for`, which a saved
+        file keeps, holds the setting; ``encollapse predict`` and ``train`` warn where they are given another one.
 
     Raises
     ------
@@ -112,7 +115,57 @@ def design(
     if not target.is_centered and not math.isinf(setting.bias_decay):
         bias = c / setting.bias_decay * (left @ (target.right @ u))
     _warn(target, float(np.linalg.norm(bias)), float(np.linalg.norm(shape)))
-    return Encoding(shape / u + bias[:, None], name=name, classes=classes)
+    designed_for = {"counts": setting.counts} | {
+        key: getattr(setting, key) for key in ("weight_decay", "feature_decay", "bias_decay")
+    }
+    return Encoding(shape / u + bias[:, None], name=name, classes=classes, designed_for=designed_for)
+
+
+def design_mismatch(encoding: Encoding, counts: IntArray, **decays: float | None) -> str | None:
+    """Say where a designed encoding meets another setting than its own, which gives it another geometry.
+
+    Parameters
+    ----------
+    encoding : Encoding
+        Any encoding.
+    counts : (K,) ints
+        Samples per class.
+    **decays : float or None
+        Any of `weight_decay`, `feature_decay` and `bias_decay`; None where it is not known.
+
+    Returns
+    -------
+    str or None
+        None for encodings that were not designed, and where all agrees. Codewords with mean zero serve every bias
+        decay.
+    """
+    setting = encoding.designed_for
+    if setting is None:
+        return None
+    mean = float(np.linalg.norm(encoding.mean(counts / counts.sum())))
+    if mean <= _CENTERED_MEAN * float(np.abs(encoding.codewords).max()):
+        decays.pop("bias_decay", None)
+    off = [
+        (name, f"{setting[name]:g}", f"{value:g}")
+        for name, value in decays.items()
+        if value is not None and not math.isclose(value, setting[name], rel_tol=1e-9)
+    ]
+    if tuple(counts.tolist()) != setting["counts"]:
+        off.append(("counts", _shown(setting["counts"]), _shown(counts.tolist())))
+    if not off:
+        return None
+    return (
+        f"encoding: {encoding.name!r} was designed for "
+        + ", ".join(f"{name}={own}" for name, own, _ in off)
+        + " and here "
+        + ", ".join(f"{name}={here}" for name, _, here in off)
+        + "; only in its own setting, encoding.designed_for, does it have the geometry of its target"
+    )
+
+
+def _shown(counts: Sequence[int]) -> str:
+    listed = ",".join(map(str, counts[:8]))
+    return listed if len(counts) <= 8 else f"{listed},..."
 
 
 def _left_factor(right: FloatArray, code_dim: int) -> FloatArray:
