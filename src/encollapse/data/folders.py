@@ -15,7 +15,7 @@ from encollapse.data.io.arrays import FEATURE_NAMES, LABEL_NAMES, SUFFIXES, arra
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
 
 PACKED = (".npz", ".parquet", ".safetensors")
-_NAMES = {"inputs": FEATURE_NAMES, "labels": LABEL_NAMES}
+_NAMES = {"inputs": ("inputs", *FEATURE_NAMES), "labels": LABEL_NAMES}
 ARRAYS = {f"{part}{name}": tuple(f"{part}{n}" for n in _NAMES[name]) for part in ("", "test_") for name in _NAMES}
 ARRAYS["classes"] = ("classes",)
 """What an array is, and by which names; the first that is there counts."""

@@ -11,7 +11,7 @@ from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError
 from encollapse.measure.class_moments import ClassMoments
 from encollapse.measure.decisions.classifier import LinearClassifier, require_encoding
-from encollapse.measure.moments.inputs import FeatureRows, float64_device, labels_for
+from encollapse.measure.moments.inputs import FeatureRows, labels_for, moments_device
 from encollapse.measure.moments.projection import keeps_covariance
 from encollapse.measure.result import Collapse
 from encollapse.measure.second_pass import finish
@@ -88,11 +88,10 @@ def collapse(
     classes = _num_classes(num_classes, encoding, labels, rows.num_rows)
     targets = labels_for(labels, classes, rows.num_rows)
     classifier = LinearClassifier.of(weight, bias, encoding, classes, rows.feature_dim, loss)
-    device = "cpu" if rows.device.type == "mps" else rows.device
     moments = ClassMoments(
         classes,
         rows.feature_dim,
-        device=float64_device(device),
+        device=moments_device(rows.device),
         covariance=keeps_covariance(covariance, rows.feature_dim, num_rows=rows.num_rows, num_classes=classes),
     )
     moments.update(features, targets)

@@ -15,7 +15,7 @@ from encollapse.measure.class_moments import ClassMoments
 from encollapse.measure.forward.capture import capture, find_layer
 from encollapse.measure.forward.running import placed, run, undisturbed
 from encollapse.measure.model import labeled_batches
-from encollapse.measure.moments.inputs import float64_device
+from encollapse.measure.moments.inputs import moments_device
 from encollapse.measure.moments.projection import keeps_covariance
 from encollapse.measure.result import Collapse
 from encollapse.metrics import Convention, as_convention
@@ -94,13 +94,9 @@ def measure_layers(
                     raise ArgumentError(f"layers: {name!r} ran {len(found)} times in one batch, and must run once")
                 rows = _as_rows(found[0], maps)
                 if name not in moments:
-                    home = "cpu" if place.type == "mps" else place
-                    moments[name] = ClassMoments(
-                        classes,
-                        rows.shape[1],
-                        device=float64_device(home),
-                        covariance=keeps_covariance(covariance, rows.shape[1]),
-                    )
+                    width = rows.shape[1]
+                    kept = keeps_covariance(covariance, width)
+                    moments[name] = ClassMoments(classes, width, device=moments_device(place), covariance=kept)
                 moments[name].update(rows, targets)
     if not moments:
         raise ArgumentError("loader: yielded no samples")

@@ -21,7 +21,7 @@ from encollapse.measure.forward.feature_store import DEFAULT_BUDGET, FeatureStor
 from encollapse.measure.forward.head import Head, find_head
 from encollapse.measure.forward.running import placed, run, undisturbed
 from encollapse.measure.moments.distributed import is_running
-from encollapse.measure.moments.inputs import float64_device
+from encollapse.measure.moments.inputs import moments_device
 from encollapse.measure.moments.projection import keeps_covariance
 from encollapse.measure.result import Collapse
 from encollapse.measure.second_pass import finish
@@ -132,7 +132,7 @@ def measure_model(
                 count = _num_classes(num_classes, encoding, last)
                 width = features.shape[1]
                 moments = ClassMoments(
-                    count, width, device=_moments_device(place), covariance=keeps_covariance(covariance, width)
+                    count, width, device=moments_device(place), covariance=keeps_covariance(covariance, width)
                 )
             _require_known_classes(classes, moments.num_classes, last.name)
             moments.update(features, classes)
@@ -260,7 +260,3 @@ def _require_known_classes(labels: IntArray, num_classes: int, head: str) -> Non
             f"labels: expected values from 0 to {num_classes - 1}, got {labels.max()}; where the outputs of "
             f"{head!r} are not one a class, give encoding or num_classes"
         )
-
-
-def _moments_device(device: torch.device) -> torch.device:
-    return torch.device("cpu") if device.type == "mps" else float64_device(device)

@@ -63,6 +63,15 @@ def test_a_folder_of_features_is_a_data_set_too(tmp_path: Path) -> None:
     np.testing.assert_array_equal(ec.data.load(tmp_path).train.inputs, FEATURES)
 
 
+def test_of_inputs_and_features_data_are_inputs_and_measurements_of_features(tmp_path: Path) -> None:
+    path = tmp_path / "both.npz"
+    np.savez(path, inputs=-FEATURES, features=FEATURES, labels=LABELS)
+    np.testing.assert_array_equal(ec.data.load(path).train.inputs, -FEATURES)
+    means = ec.measure.measure_shards(path).source
+    assert means is not None
+    np.testing.assert_allclose(means.statistics.means[0], FEATURES[LABELS == 0].mean(axis=0), rtol=1e-6)
+
+
 def test_a_part_without_rows_has_any_width(tmp_path: Path) -> None:
     import pyarrow as pa
 

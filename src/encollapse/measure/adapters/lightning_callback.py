@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from encollapse._internal import checks
 from encollapse.errors import ArgumentError
-from encollapse.measure.adapters.logged import chosen_metrics, entries
+from encollapse.measure.adapters import chosen_metrics, entries
 from encollapse.measure.model import SplitBatches, measure_model
 from encollapse.measure.result import Collapse
 

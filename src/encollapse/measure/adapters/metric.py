@@ -12,14 +12,34 @@ from torch import nn
 from torchmetrics import Metric
 
 from encollapse.encodings import Encoding
-from encollapse.errors import ArgumentError
-from encollapse.measure.adapters.head import SharedHead
-from encollapse.measure.adapters.logged import chosen_metrics
+from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.measure.adapters import chosen_metrics
 from encollapse.measure.class_moments import ClassMoments
 from encollapse.measure.decisions.classifier import require_encoding
+from encollapse.measure.forward.running import acting_parameters
 from encollapse.measure.packing import MomentShape, merge_packed, pack, unpack
 from encollapse.measure.result import Collapse
 from encollapse.metrics import METRICS, Convention, as_convention
+
+
+class _SharedHead:
+    """The layer whose weight and bias a metric reads; a deep copy refers to the same layer.
+
+    Held this way, a network's layer becomes no submodule of the metric, and clones of the metric keep
+    looking at the layer that is being trained.
+    """
+
+    def __init__(self, layer: nn.Linear | None) -> None:
+        if layer is not None and not isinstance(layer, nn.Linear):
+            raise ArgumentTypeError(f"head: expected a torch.nn.Linear, got {type(layer).__name__}")
+        self._layer = layer
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _SharedHead:
+        return self
+
+    def parameters(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Weight and bias as they are now; None for what there is not."""
+        return (None, None) if self._layer is None else acting_parameters(self._layer)
 
 
 class NeuralCollapse(Metric):
@@ -82,7 +102,7 @@ class NeuralCollapse(Metric):
         require_encoding(encoding, num_classes)
         if isinstance(head, nn.Linear) and head.in_features != feature_dim:
             raise ArgumentError(f"head: takes {head.in_features} features, and feature_dim is {feature_dim}")
-        self._head, self._encoding, self._convention = SharedHead(head), encoding, as_convention(convention)
+        self._head, self._encoding, self._convention = _SharedHead(head), encoding, as_convention(convention)
         merge = partial(merge_packed, shape=self._shape)
         self.add_state("moments", pack(blank), dist_reduce_fx=merge)
 

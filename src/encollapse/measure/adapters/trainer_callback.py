@@ -9,7 +9,7 @@ from transformers import Trainer, TrainerCallback
 
 from encollapse._internal import checks
 from encollapse.errors import ArgumentError, ArgumentTypeError
-from encollapse.measure.adapters.logged import chosen_metrics, entries
+from encollapse.measure.adapters import chosen_metrics, entries
 from encollapse.measure.model import SplitBatches, measure_model
 from encollapse.measure.result import Collapse
 

@@ -7,7 +7,7 @@ import numpy as np
 from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike
 from encollapse.errors import ArgumentError
-from encollapse.metrics import cholesky_scatter as factorized
+from encollapse.metrics.cholesky_scatter import factor, without_null_direction
 from encollapse.metrics.linear_algebra import NUMPY
 
 
@@ -57,11 +57,11 @@ def kernel_nc1(kernel: ArrayLike, labels: ArrayLike) -> dict[str, float]:
     priors = counts / len(gram)
     members = (np.arange(len(classes))[:, None] == place) / counts[:, None]
     about_mean = members - 1.0 / len(gram)  # Mc = about_mean H
-    weighted = factorized.without_null_direction(np.sqrt(priors)[:, None] * about_mean, np.sqrt(priors))
+    weighted = without_null_direction(np.sqrt(priors)[:, None] * about_mean, np.sqrt(priors))
     between = weighted @ gram @ weighted.T
     residuals = gram - gram @ members.T @ np.eye(len(classes))[:, place]  # H Rᵀ
     spread = weighted @ residuals  # (K - 1, N): means against residuals
-    lower = factorized.factor((between + between.T) / 2)
+    lower = factor((between + between.T) / 2)
     if lower is None:
         raise ArgumentError("kernel: the class means are (nearly) affinely dependent, so Σ_B has no safe inverse")
     half = NUMPY.solve(lower, NUMPY.solve(lower, spread), transposed=True)

@@ -12,8 +12,8 @@ from encollapse._internal.typing import IntArray
 from encollapse.measure.decisions.classifier import LinearClassifier
 from encollapse.measure.decisions.rules import LargestOutput, NearestCodeword, NearestMean, decodes_by_largest_output
 from encollapse.measure.moments import distributed
-from encollapse.measure.moments.precision import exact_products
 from encollapse.measure.moments.threads import even_shares, side_by_side
+from encollapse.measure.moments.torch_algebra import exact_products
 
 _CHUNK_ENTRIES = 2**22
 _TILE_ENTRIES = 2**20

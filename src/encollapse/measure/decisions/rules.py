@@ -8,7 +8,7 @@ import torch
 from encollapse._internal.typing import IntArray
 from encollapse.encodings import Encoding
 from encollapse.encodings.structured import AffineOneHot
-from encollapse.measure.moments.precision import exact_products
+from encollapse.measure.moments.torch_algebra import exact_products
 from encollapse.metrics.statistics import ClassStatistics
 
 _CHUNK_ENTRIES = 2**22

@@ -17,9 +17,9 @@ from dataclasses import replace
 import torch
 
 from encollapse.measure.moments.inputs import require_finite
-from encollapse.measure.moments.precision import exact_products
 from encollapse.measure.moments.residuals import LARGE, SMALL, rows_by_class
 from encollapse.measure.moments.state import MomentState, add_gram, move_anchors, nearer_anchors
+from encollapse.measure.moments.torch_algebra import exact_products
 
 _TRUSTED_FROM = 8
 _STRAY = 0.8

@@ -161,6 +161,11 @@ def float64_device(device: torch.device | str, name: str = "device") -> torch.de
     return place
 
 
+def moments_device(place: torch.device) -> torch.device:
+    """Return the device, or the processor where it has no float64."""
+    return float64_device("cpu" if place.type == "mps" else place)
+
+
 def _resolution(rows: Any, name: str) -> float:
     if isinstance(rows, torch.Tensor):
         if not rows.is_floating_point():

@@ -91,10 +91,10 @@ def _kernels() -> Any | None:
     try:
         import numba
 
-        from encollapse.measure.moments import numba_kernels as kernels
+        from encollapse.measure.moments import numba_kernels
     except (ImportError, RuntimeError):  # numba for another numpy, or no place to keep compiled code
         return None
-    return None if numba.config.DISABLE_JIT else kernels
+    return None if numba.config.DISABLE_JIT else numba_kernels
 
 
 class _Compiled:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from encollapse.errors import MemoryLimitError
-from encollapse.measure.moments.precision import exact_products
+from encollapse.measure.moments.torch_algebra import exact_products
 
 _PANELS = 4
 _ROWS = 2**13
