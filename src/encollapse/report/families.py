@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from encollapse import ufm
-from encollapse._internal.format import number_label
 from encollapse._internal.typing import IntArray
 from encollapse.data.imbalance import rare_classes
 from encollapse.errors import UnsupportedError
-from encollapse.study.labels import dataset_label, encoding_label, model_label
+from encollapse.study.labels import encoding_label, setting_labels
 from encollapse.study.resolve import problem_of
 from encollapse.study.results import TrialResult
 from encollapse.study.trials import canonical_json
@@ -156,23 +155,10 @@ _PARTS = ("dataset", "model", "features", "weight_decay", "strength")
 _FIRST = ("train.loss", "train.decay", "train.optimizer")
 
 
-def _parts(settings: Any) -> dict[str, str]:
-    if "relative_threshold" in settings:
-        strength = f"t = {number_label(settings['relative_threshold'])}"
-    elif "feature_decay" in settings:
-        strength = f"λ_H = {number_label(settings['feature_decay'])}"
-    else:
-        strength = "features not regularized"
-    parts = {
-        "dataset": dataset_label(settings),
-        "model": model_label(settings),
-        "features": f"{settings['features']} features",
-        "weight_decay": f"λ_W = {number_label(settings['weight_decay'])}",
-        "strength": strength,
-    }
-    if "epochs" in settings:
-        parts["epochs"] = f"{settings['epochs']} epochs"
-    return parts | {f"train.{k}": _option(k, v) for k, v in settings.get("train", {}).items()}
+def _parts(settings: Mapping[str, Any]) -> dict[str, str]:
+    parts = {"strength": "features not regularized", **setting_labels(settings)}
+    parts |= {f"train.{k}": _option(k, v) for k, v in settings.get("train", {}).items()}
+    return {key: label for key, label in parts.items() if key not in ("encoding", "measure", *_OWN_AXES)}
 
 
 def _option(name: str, value: Any) -> str:

@@ -17,7 +17,7 @@ _ALWAYS = ("encoding", "bias_decay")
 
 def labels_of(trials: Sequence[Trial], *, always: Sequence[str] = _ALWAYS) -> dict[str, str]:
     """Labels by id that name what is not the same for all trials, and `always` the encoding and bias decay."""
-    parts = {trial.id: _parts(trial.settings) for trial in trials}
+    parts = {trial.id: setting_labels(trial.settings) for trial in trials}
     given = dict.fromkeys(key for known in parts.values() for key in known)
     keys = sorted(given, key=lambda key: key in ("bias_decay", "seed"))  # stable: only these two move, to the end
     # First what differs where it is given; what some trials have and others have not, only if that is needed.
@@ -39,7 +39,8 @@ def _labels(parts: Mapping[str, Mapping[str, str]], keys: Sequence[str], shown: 
     }
 
 
-def _parts(settings: Mapping[str, Any]) -> dict[str, str]:
+def setting_labels(settings: Mapping[str, Any]) -> dict[str, str]:
+    """What to call each setting of a trial, by key; ``strength`` is the feature decay or the relative threshold."""
     parts = {
         "dataset": dataset_label(settings),
         "model": model_label(settings),

@@ -100,7 +100,28 @@ class Group:
 
 @dataclass(frozen=True)
 class Plan:
-    """Groups of a study, how many of its trials a folder already holds, and how long the others may take."""
+    """Groups of a study, how many of its trials a folder already holds, and how long the others may take.
+
+    Attributes
+    ----------
+    study : Study
+        What is planned.
+    groups : tuple of Group
+        Trials that differ in nothing but bias decay and seed, with what the theory predicts for them.
+    stored : int
+        Trials that need not run.
+    workers : int
+        Trials that run at a time.
+    seconds : float or None
+        For all that is left, as far as can be told.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> planned = ec.study.plan(ec.study.load("digits-transition"), workers=2)
+    >>> planned.stored, planned.sources
+    (0, ['rough count'])
+    """
 
     study: Study
     groups: tuple[Group, ...]
@@ -125,6 +146,25 @@ def plan(study: Study, *, out: str | Path | None = None, workers: int | None = N
         Folder of its results: trials stored there need not run, and tell how long their like take.
     workers : int, optional
         Trials that run at a time; default one a CPU.
+
+    Returns
+    -------
+    Plan
+        A group that cannot run says why in its `problem`; that is no error here.
+
+    Raises
+    ------
+    FileFormatError
+        If `out` holds results that cannot be read.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> (group, *_) = ec.study.plan(ec.study.load("digits-transition")).groups
+    >>> group.label, len(group.trials), round(group.critical, 4)
+    ('one-hot', 18, 0.4286)
+    >>> group.side(0.1)
+    'below'
     """
     count = workers or cpus()
     results, done = None, set[str]()

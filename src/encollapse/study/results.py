@@ -50,7 +50,31 @@ _NO_METRIC = ("num_classes", "counts", "provenance", "missing")
 
 @dataclass(frozen=True)
 class TrialResult:
-    """A stored trial: its settings, how it ended, and the geometries predicted and measured."""
+    """A stored trial: its settings, how it ended, and the geometries predicted and measured.
+
+    Attributes
+    ----------
+    trial : Trial
+        What was asked for.
+    row : Row
+        What the store keeps: status, record or error, times, versions and attempts.
+    arrays_path, history_path : Path
+        Files of the geometries and of the history.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> import encollapse as ec
+    >>> study = ec.study.load("digits-transition")
+    >>> theory = tuple(ec.study.Trial({**trial.settings, "model": "ufm"}) for trial in study.trials[:2])
+    >>> results = ec.study.run(replace(study, trials=theory), out="runs/one", executor="inline", progress=False)
+    >>> (result, *_) = results.done
+    >>> result.record.prediction_kind, result.comparison_error("gram_error") < 1e-12
+    ('minimum', True)
+    >>> predicted, measured = result.geometries()
+    >>> round(predicted.mean_cosine(), 6) == round(measured.mean_cosine(), 6)
+    True
+    """
 
     trial: Trial
     row: Row
@@ -135,7 +159,33 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class Results:
-    """Stored trials of a study, in the study's order; trials that have not run are in `missing`."""
+    """Stored trials of a study, in the study's order; trials that have not run are in `missing`.
+
+    Attributes
+    ----------
+    path : Path
+        Folder of the results.
+    study : Study
+        The study as it was when it last ran.
+    trials : tuple of TrialResult
+        Trials that ended, failed ones included.
+    missing : tuple of Trial
+        Trials that have not run.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> import encollapse as ec
+    >>> study = ec.study.load("digits-transition")
+    >>> theory = tuple(ec.study.Trial({**trial.settings, "model": "ufm"}) for trial in study.trials[:2])
+    >>> results = ec.study.run(replace(study, trials=theory), out="runs/two", executor="inline", progress=False)
+    >>> len(results.done), len(results.failed), len(results.missing)
+    (2, 0, 0)
+    >>> results.to_frame()[["encoding.name", "bias_decay", "seed", "converged"]]
+      encoding.name  bias_decay  seed  converged
+    0       one-hot         0.0     0       True
+    1       one-hot         0.0     1       True
+    """
 
     path: Path
     study: Study
@@ -159,7 +209,18 @@ class Results:
         return tuple(result for result in self.trials if not result.done)
 
     def worst(self, error: str = "gram_error") -> TrialResult | None:
-        """Trial with the largest value of one error of the comparison; None if no trial has it."""
+        """Trial with the largest value of one error of the comparison; None if no trial has it.
+
+        Parameters
+        ----------
+        error : str
+            Name of a row of :class:`encollapse.Comparison`.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no error of that name.
+        """
         if error not in ERRORS:
             raise ArgumentError(f"error: expected one of {', '.join(map(repr, ERRORS))}, got {error!r}")
         known = [result for result in self.done if result.comparison_error(error) is not None]
@@ -204,12 +265,32 @@ class Results:
 def open_results(path: str | Path) -> Results:
     """Open the results in a folder, finished or not.
 
+    Parameters
+    ----------
+    path : str or path
+        What :func:`encollapse.study.run` got as `out`.
+
+    Returns
+    -------
+    Results
+        As they are now; a study that still runs may be opened at any time.
+
     Raises
     ------
     FileNotFoundError
         If the folder holds none.
     FileFormatError
         If its files are not those of a study.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> import encollapse as ec
+    >>> study = ec.study.load("digits-transition")
+    >>> theory = tuple(ec.study.Trial({**trial.settings, "model": "ufm"}) for trial in study.trials[:2])
+    >>> results = ec.study.run(replace(study, trials=theory), out="runs/three", executor="inline", progress=False)
+    >>> ec.study.open("runs/three").study
+    Study('digits-transition', trials=2)
     """
     if not isinstance(path, str | Path):
         raise ArgumentTypeError(f"path: expected a folder, got {path!r}")

@@ -70,6 +70,11 @@ def run(
     progress : bool
         Show progress on standard error: live in a terminal, a line a trial in a log.
 
+    Returns
+    -------
+    Results
+        All that the folder holds now, of this call and of those before.
+
     Raises
     ------
     ArgumentError, ArgumentTypeError
@@ -79,6 +84,22 @@ def run(
     EncollapseError
         If another driver is running in `out`, a result cannot be written, no scheduler answers at the
         address, or worker processes do not start.
+
+    Examples
+    --------
+    Of a trial with the model ``"ufm"`` the exact minimizer is found, which takes no training. A second call finds
+    everything stored and runs nothing.
+
+    >>> from dataclasses import replace
+    >>> import encollapse as ec
+    >>> study = ec.study.load("digits-transition")
+    >>> theory = tuple(ec.study.Trial({**trial.settings, "model": "ufm"}) for trial in study.trials[:2])
+    >>> results = ec.study.run(replace(study, trials=theory), out="runs/theory", executor="inline", progress=False)
+    >>> len(results.done), results.worst("gram_error").comparison_error("gram_error") < 1e-12
+    (2, True)
+    >>> again = ec.study.run(results.study, out="runs/theory", progress=False)
+    >>> [r.row.finished for r in again.done] == [r.row.finished for r in results.done]
+    True
     """
     if isinstance(study, str | Path):
         study = load(study)

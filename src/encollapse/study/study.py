@@ -31,6 +31,15 @@ class Study:
         The study file as it was read.
     origin : str
         A built-in name or a path: what to give to run it again.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> study = ec.study.load("digits-transition")
+    >>> study
+    Study('digits-transition', trials=27)
+    >>> study.trials[0].label
+    'digits, 174 a class · mlp · one-hot · λ_b = 0 · seed 0'
     """
 
     name: str
@@ -71,12 +80,34 @@ class Study:
 
 
 def names() -> tuple[str, ...]:
-    """Names of the built-in studies."""
+    """Names of the built-in studies.
+
+    Returns
+    -------
+    tuple of str
+        In alphabetical order.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> ec.study.names()[:3]
+    ('decay-kinds', 'designed-encoding', 'digits-accuracy')
+    """
     return tuple(sorted(file.name.removesuffix(".toml") for file in _builtin() if file.name.endswith(".toml")))
 
 
 def load(path_or_name: str | Path) -> Study:
     """Load a study from a TOML file, or a built-in one by name.
+
+    Parameters
+    ----------
+    path_or_name : str or path
+        A file ending in ``.toml``, or one of :func:`names`.
+
+    Returns
+    -------
+    Study
+        Its trials are checked and distinct; nothing has run yet.
 
     Raises
     ------
@@ -85,7 +116,30 @@ def load(path_or_name: str | Path) -> Study:
     FileNotFoundError
         If there is no such file.
     FileFormatError
-        Naming the file, the block and the key, if something in it cannot be used.
+        Naming the file, the line, the block and the key, if something in it cannot be used.
+
+    Warns
+    -----
+    EncollapseWarning
+        If the file has a key by a former name.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import encollapse as ec
+    >>> text = '''
+    ... name = "mine"
+    ... title = "Two encodings with and without bias"
+    ... [[runs]]
+    ... dataset = "digits"
+    ... encoding = ["one-hot", "simplex"]
+    ... weight_decay = 5e-3
+    ... relative_threshold = 0.3
+    ... bias_decay = [0, inf]
+    ... '''
+    >>> _ = Path("mine.toml").write_text(text, encoding="utf-8")
+    >>> ec.study.load("mine.toml")
+    Study('mine', trials=4)
     """
     if not isinstance(path_or_name, str | Path):
         raise ArgumentTypeError(f"path_or_name: expected a name or a path, got {path_or_name!r}")

@@ -26,7 +26,24 @@ OF_THEORY = ("loss", "feature_dim", "class_weights", "logit_adjustment")
 
 @dataclass(frozen=True)
 class Trial:
-    """Settings of one training run. Equal settings give the same `id`, in whatever order they are written."""
+    """Settings of one training run. Equal settings give the same `id`, in whatever order they are written.
+
+    Attributes
+    ----------
+    settings : mapping
+        Plain values by key: ``dataset``, ``encoding``, ``model``, decays, ``seed`` and, where given, ``train``.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> (trial, *_) = ec.study.load("digits-transition").trials
+    >>> trial.id
+    '62b2688e6fcf2e1e'
+    >>> ec.study.Trial(dict(reversed(trial.settings.items()))).id == trial.id
+    True
+    >>> ec.study.Trial({**trial.settings, "seed": 7}).label
+    'digits, 174 a class · mlp · one-hot · λ_b = 0 · seed 7'
+    """
 
     settings: Mapping[str, Any]
 

@@ -1,4 +1,15 @@
-"""Worker processes of one thread each, every one on its own pipe, so that a death costs its own trial only."""
+"""Worker processes of one thread each, every one on its own pipe, so that a death costs its own trial only.
+
+`concurrent.futures.ProcessPoolExecutor` was considered and does not do here, for four reasons:
+
+* When one of its workers dies, the whole pool is broken: every trial that runs or waits fails with
+  `BrokenProcessPool`, and nothing says which of them killed its worker. Here that trial alone is run again.
+* It cannot stop a task that runs (before Python 3.14). Ctrl-C and the end of the grace would wait for whole trainings.
+* Its workers share one queue, and live on when the driver is killed; here a pipe that closes ends each of them.
+* A task returns once. How far a training has come would need a channel of its own beside the pool.
+
+An executor of the user's is taken all the same (:mod:`encollapse.study.execution.futures`), with these limits.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +37,7 @@ _DIED = (
 )
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "MKL_NUM_THREADS": "1"}
 _FALSE_STARTS = 5
-"""ProcessGroup that may die in a row before they are ready."""
+"""Workers that may die in a row before they are ready."""
 
 _NEWS_SECONDS = 0.25
 """Least time between two words of a worker on how far its training is."""
