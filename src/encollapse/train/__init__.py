@@ -16,6 +16,7 @@ _HOMES = {
     "Stationarity": "loop.stationarity",
     "Status": "run",
     "fit": "fitting",
+    "load": "run",
     "names": "models",
     "objective": "objective",
     "stationarity": "loop.stationarity",
@@ -29,6 +30,7 @@ __all__ = [
     "Stationarity",
     "Status",
     "fit",
+    "load",
     "names",
     "objective",
     "stationarity",
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from encollapse.train.loop.stationarity import Stationarity, stationarity
     from encollapse.train.models import Backbone, Classifier, names
     from encollapse.train.objective import objective
-    from encollapse.train.run import Run, Status
+    from encollapse.train.run import Run, Status, load
     from encollapse.train.settings import Settings
 
 

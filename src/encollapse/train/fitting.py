@@ -96,11 +96,9 @@ def _fit(dataset: Dataset, encoding: Encoding, settings: Settings) -> Run:
     trained = launch(train, settings, work, settings)
     seen = trained.observation
     measured = seen.collapse(torch.tensor(dataset.train.labels), encoding, settings.loss)
-    prediction = predict(seen, settings, work)
-    missing = dict(prediction.missing)
-    comparison = None
-    if prediction.geometry is not None:
-        comparison = compare(prediction.geometry, measured.geometry)
+    theory = predict(seen, settings, work)
+    missing = dict(theory.missing)
+    comparison = None if theory.geometry is None else compare(theory.geometry, measured.geometry)
     last = trained.history[-1]
     if dataset.test is None:
         missing["test_accuracy"] = "the data set has no hold-out"
@@ -109,12 +107,9 @@ def _fit(dataset: Dataset, encoding: Encoding, settings: Settings) -> Run:
     return Run(
         model=trained.classifier,
         collapse=measured,
-        prediction=prediction.solution,
-        prediction_kind=prediction.kind,
-        prediction_note=prediction.note,
-        predicted=prediction.geometry,
+        theory=theory,
         comparison=comparison,
-        history=tuple(row | errors for row, errors in zip(trained.history, _errors(trained, prediction), strict=True)),
+        history=tuple(row | errors for row, errors in zip(trained.history, _errors(trained, theory), strict=True)),
         frames=trained.frames if settings.keep_frames else (),
         settings=settings,
         dataset=dataset.name,
@@ -123,13 +118,12 @@ def _fit(dataset: Dataset, encoding: Encoding, settings: Settings) -> Run:
         status=trained.status,
         stationarity=seen.judged,
         loss=seen.loss,
-        predicted_loss=prediction.loss,
-        relative_excess=prediction.relative_excess,
         test_accuracy=last.get("test_accuracy"),
         test_nc4_agreement=last.get("test_nc4_agreement"),
         test_balanced_accuracy=last.get("test_balanced_accuracy"),
         test_minority_accuracy=last.get("test_minority_accuracy"),
         seconds=trained.seconds,
+        input_shape=dataset.train.inputs.shape[1:],
         missing=missing,
     )
 

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import enum
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from encollapse._internal import files
-from encollapse.geometry import ClassGeometry, Comparison
+from encollapse._internal.json_values import plain, revived
+from encollapse.encodings import Encoding
+from encollapse.errors import FileFormatError
+from encollapse.geometry import ClassGeometry, Comparison, compare
 from encollapse.measure import Collapse
-from encollapse.train.frames import Frame
+from encollapse.measure.result import VALUES
+from encollapse.train.loop.history import Frame
 from encollapse.train.models import Classifier
-from encollapse.train.settings import Settings
-from encollapse.ufm import Solution
+from encollapse.train.models.building import build
+from encollapse.train.settings import OPTIONS, Settings
+from encollapse.train.theory.prediction import Prediction
+from encollapse.ufm import Problem, Solution, solve
 
 
 class Status(enum.Enum):
@@ -51,18 +59,9 @@ class Run:
         The trained network, on the CPU, in evaluation mode.
     collapse : Collapse
         Collapse of the training set's features under ``head``.
-    prediction : Solution or None
-        The minimum of the unrestricted feature model with the same codewords, counts and decays. Computed after the
-        training, which does not know it. None where the classifier is fixed, or no such model fits.
-    prediction_kind : {"minimum", "effective", "fixed_classifier", "none"}
-        What the network is compared with. ``"minimum"``: the minimum of the very objective that was minimized.
-        ``"effective"``: features were not regularized (plain or decoupled decay), so the objective has no counterpart
-        in the theory; the feature decay (and under decoupled decay the weight decay) was read off the trained network.
-        ``"fixed_classifier"``: the minimum over features and bias for the fixed weight.
-    prediction_note : str
-        The same in a sentence with its numbers, and what does not follow.
-    predicted : ClassGeometry or None
-        The predicted geometry, the one that `comparison` is against.
+    theory : Prediction
+        What the theory says of this training, computed after it: ``kind``, ``note``, ``solution`` with its problem,
+        ``geometry``, ``loss``, ``relative_excess``. The properties below read it.
     comparison : Comparison or None
         Measured geometry against predicted geometry; None where the prediction is not solved or not unique.
     history : tuple of dict
@@ -89,10 +88,6 @@ class Run:
         None under decoupled decay.
     loss : float
         Final objective on the whole training set, in float64.
-    predicted_loss : float or None
-        The predicted minimum.
-    relative_excess : float or None
-        UFM objective of the network over the predicted minimum, less 1, both at the decays of the prediction.
     test_accuracy, test_nc4_agreement : float or None
         On the hold-out: accuracy by :meth:`Encoding.decode`, and how often that decision is the nearest class mean of
         the training features; None without a hold-out.
@@ -101,16 +96,15 @@ class Run:
         samples of the largest; None without a hold-out, or without such classes.
     seconds : float
         Wall time of the training itself.
+    input_shape : tuple of int
+        Shape of one input.
     missing : mapping
         For each value that is None, the reason.
     """
 
     model: Classifier
     collapse: Collapse
-    prediction: Solution | None
-    prediction_kind: str
-    prediction_note: str
-    predicted: ClassGeometry | None
+    theory: Prediction
     comparison: Comparison | None
     history: tuple[dict[str, Any], ...]
     frames: tuple[Frame, ...]
@@ -121,14 +115,53 @@ class Run:
     status: Status
     stationarity: float | None
     loss: float
-    predicted_loss: float | None
-    relative_excess: float | None
     test_accuracy: float | None
     test_nc4_agreement: float | None
     test_balanced_accuracy: float | None
     test_minority_accuracy: float | None
     seconds: float
+    input_shape: tuple[int, ...]
     missing: Mapping[str, str]
+
+    @property
+    def prediction(self) -> Solution | None:
+        """The minimum of the unrestricted feature model with the same codewords, counts and decays.
+
+        None where the classifier is fixed, or no such model fits.
+        """
+        return self.theory.solution
+
+    @property
+    def prediction_kind(self) -> str:
+        """What the network is compared with.
+
+        ``"minimum"``: the minimum of the very objective that was minimized. ``"given activations"``: the same for the
+        last layers, given the activations below them. ``"effective"``: features were not regularized (plain or
+        decoupled decay), so the objective has no counterpart in the theory; the feature decay (and under decoupled
+        decay the weight decay) was read off the trained network. ``"fixed_classifier"``: the minimum over features and
+        bias for the fixed weight. ``"none"``: nothing, for the reason in `prediction_note`.
+        """
+        return self.theory.kind
+
+    @property
+    def prediction_note(self) -> str:
+        """The same in a sentence with its numbers, and what does not follow."""
+        return self.theory.note
+
+    @property
+    def predicted(self) -> ClassGeometry | None:
+        """The predicted geometry, the one that `comparison` is against."""
+        return self.theory.geometry
+
+    @property
+    def predicted_loss(self) -> float | None:
+        """The predicted minimum."""
+        return self.theory.loss
+
+    @property
+    def relative_excess(self) -> float | None:
+        """UFM objective of the network over the predicted minimum, less 1, both at the decays of the prediction."""
+        return self.theory.relative_excess
 
     @property
     def head(self) -> nn.Linear:
@@ -180,25 +213,175 @@ class Run:
         }
 
     def save(self, directory: str | Path) -> Path:
-        """Write ``model.safetensors``, ``run.json`` and, if frames were kept, ``frames.safetensors`` into `directory`.
+        """Write the run as a folder, from which :func:`load` brings it back. Each file appears whole or not at all.
 
-        Each file appears whole or not at all. The last has arrays ``epoch`` (F,), ``class_means`` (F, d, K),
-        ``weight`` (F, q, d) and ``bias`` (F, q).
+        ``model.safetensors`` has the network, ``run.json`` the record, ``geometry.safetensors`` the class geometries.
+        If frames were kept, ``frames.safetensors`` has arrays ``epoch`` (F,), ``class_means`` (F, d, K), ``weight``
+        (F, q, d) and ``bias`` (F, q).
         """
+        from safetensors.numpy import save_file as save_arrays
         from safetensors.torch import save_file
 
         target = files.folder(directory)
         with files.atomic(target / "model.safetensors") as temporary:
             save_file(self.model.state_dict(), temporary)
+        arrays = _arrays(self.collapse.geometry, "measured")
+        problem = self.theory.problem
+        if problem is not None:
+            arrays["codewords"] = problem.encoding.codewords
+        if self.predicted is not None:
+            arrays |= _arrays(self.predicted, "predicted")
+        with files.atomic(target / "geometry.safetensors") as temporary:
+            save_arrays({name: np.ascontiguousarray(value) for name, value in arrays.items()}, temporary)
         if self.frames:
             stacked = {
                 name: torch.stack([torch.as_tensor(getattr(frame, name)) for frame in self.frames])
-                for name in ("epoch", "class_means", "weight", "bias")
+                for name in _OF_FRAMES
             }
             with files.atomic(target / "frames.safetensors") as temporary:
                 save_file(stacked, temporary)
-        files.write_text(target / "run.json", json.dumps(self.to_dict(), indent=1) + "\n")
+        record = self.to_dict() | {"input_shape": self.input_shape, "problem": _problem_options(problem)}
+        files.write_text(target / "run.json", json.dumps(plain(record), indent=1) + "\n")
         return target
+
+
+_OF_FRAMES = ("epoch", "class_means", "weight", "bias")
+_OF_GEOMETRY = ("feature_gram", "counts", "classifier_gram", "class_outputs", "bias", "within")
+
+
+def load(folder: str | Path, *, model: nn.Module | None = None) -> Run:
+    """Bring back a run that :meth:`Run.save` or ``encollapse train --out`` has written.
+
+    The prediction is solved for again, which gives the same minimum. Details of the collapse that need the features
+    themselves are not stored.
+
+    Parameters
+    ----------
+    folder : str or path
+        The folder.
+    model : nn.Module, optional
+        The module that was trained, with any weights, where ``fit`` was given a module itself and not its name.
+
+    Returns
+    -------
+    Run
+        With the network in evaluation mode.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder, or no run in it.
+    FileFormatError
+        If what is there is no run that can be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import encollapse as ec
+    >>> small = ec.data.load("digits", counts=5, seed=0)
+    >>> run = ec.train.fit(small, "one-hot", weight_decay=5e-3, feature_decay=1e-2, epochs=1, finish=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     again = ec.train.load(run.save(folder))
+    >>> again.comparison.gram_error == run.comparison.gram_error
+    True
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file as load_arrays
+    from safetensors.torch import load_file
+
+    source = Path(folder)
+    if not (source / "run.json").is_file():
+        raise FileNotFoundError(2, "No run in this folder", str(source))
+    try:
+        record = revived(json.loads((source / "run.json").read_text()))
+        state, arrays = load_file(source / "model.safetensors"), load_arrays(source / "geometry.safetensors")
+        frames = load_arrays(source / "frames.safetensors") if (source / "frames.safetensors").is_file() else None
+        return _loaded(record, state, arrays, frames, model)
+    except (SafetensorError, FileNotFoundError, json.JSONDecodeError, KeyError, RuntimeError) as error:
+        raise FileFormatError(
+            f"{source}: no run that can be read ({type(error).__name__}: {error}); save it again with Run.save"
+        ) from error
+
+
+def _loaded(
+    record: dict[str, Any],
+    state: dict[str, torch.Tensor],
+    arrays: dict[str, Any],
+    frames: dict[str, Any] | None,
+    model: nn.Module | None,
+) -> Run:
+    weight = state["head.weight"]
+    given = {name: value for name, value in record["settings"].items() if name in OPTIONS}
+    if given["classifier"] == "given":
+        given["classifier"] = weight.double().numpy()
+    settings = Settings(**(given if model is None else given | {"model": model}))
+    network = build(
+        settings.model,
+        torch.zeros(2, *record["input_shape"]),
+        feature_dim=settings.feature_dim,
+        code_dim=len(weight),
+        bias=settings.has_bias,
+        features=settings.features,
+        options=settings.model_options,
+        fixed_weight=weight if settings.fixed_classifier else None,
+    )
+    network.load_state_dict(state)
+    found, solution, predicted = record["collapse"], None, None
+    measured = _geometry(arrays, "measured", found["provenance"])
+    if "predicted.feature_gram" in arrays:
+        predicted = _geometry(arrays, "predicted", {"source": "predicted"})
+    if record["problem"] is not None:
+        solution = solve(Problem(Encoding(arrays["codewords"]), measured.counts, **record["problem"]), throw=False)
+    theory = Prediction(
+        record["prediction_kind"],
+        record["prediction_note"],
+        solution,
+        predicted,
+        record["predicted_loss"],
+        record["relative_excess"],
+        {name: record["missing"][name] for name in record["missing"] if name in _OF_THEORY},
+    )
+    kept = {name: found[name] for name in (*VALUES, "num_samples", "num_classes", "missing", "convention", "route")}
+    same = ("dataset", "encoding", "data", "stationarity", "loss", "test_accuracy", "test_nc4_agreement", "seconds")
+    return Run(
+        model=network.eval(),
+        collapse=Collapse(**kept, geometry=measured),
+        theory=theory,
+        comparison=None if predicted is None else compare(predicted, measured),
+        history=tuple(record["history"]),
+        frames=()
+        if frames is None
+        else tuple(Frame(*row) for row in zip(*(frames[n] for n in _OF_FRAMES), strict=True)),
+        settings=settings,
+        status=Status[record["status"]],
+        test_balanced_accuracy=record["test_balanced_accuracy"],
+        test_minority_accuracy=record["test_minority_accuracy"],
+        input_shape=tuple(record["input_shape"]),
+        missing=record["missing"],
+        **{name: record[name] for name in same},
+    )
+
+
+_OF_THEORY = ("prediction", "comparison", "relative_excess")
+
+
+def _arrays(geometry: ClassGeometry, prefix: str) -> dict[str, Any]:
+    values = {name: getattr(geometry, name) for name in _OF_GEOMETRY}
+    return {f"{prefix}.{name}": np.asarray(value) for name, value in values.items() if value is not None}
+
+
+def _geometry(arrays: dict[str, Any], prefix: str, provenance: dict[str, Any]) -> ClassGeometry:
+    values: dict[str, Any] = {name: arrays.get(f"{prefix}.{name}") for name in _OF_GEOMETRY}
+    return ClassGeometry(**values, provenance=provenance)
+
+
+def _problem_options(problem: Problem | None) -> dict[str, Any] | None:
+    """What a problem was stated with, besides its codewords and counts."""
+    if problem is None:
+        return None
+    named = [p.name for p in inspect.signature(Problem).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    values = {name: getattr(problem, name) for name in named}
+    return {name: v for name, v in values.items() if v is None or isinstance(v, float | int | str | tuple | np.ndarray)}
 
 
 def _short(value: float | None) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from encollapse.train.frames import Frame
+import numpy as np
+from numpy.typing import NDArray
+
 from encollapse.train.loop.effective_decays import effective_decays
 from encollapse.train.loop.holdout import hold_out
 from encollapse.train.loop.snapshot import Observation
@@ -14,6 +16,28 @@ from encollapse.train.settings import Settings
 
 CHECK_EVERY = 10
 """Passes between two checks of whether the training may end, where the history does not say when."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """The network's class geometry after `epoch` passes, in the user's units.
+
+    Attributes
+    ----------
+    epoch : int
+        Passes over the data.
+    class_means : (d, K) array
+        Mean features of the classes, uncentered.
+    weight : (q, d) array
+        Weight of the head.
+    bias : (q,) array
+        Its bias; zeros without one.
+    """
+
+    epoch: int
+    class_means: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ import torch
 
 from encollapse.errors import TrainingError
 from encollapse.train.distributed.process_group import ProcessGroup
-from encollapse.train.frames import Frame
 from encollapse.train.loop.checkpoint import Checkpoints, optimizer_state, restore_optimizer
-from encollapse.train.loop.history import CHECK_EVERY, Timetable, frame_of, row_of
+from encollapse.train.loop.history import CHECK_EVERY, Frame, Timetable, frame_of, row_of
 from encollapse.train.loop.phases import Minibatches, WholeSet
 from encollapse.train.loop.progress import Progress
 from encollapse.train.loop.saddle_escape import leave_saddle
