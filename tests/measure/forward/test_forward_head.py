@@ -339,6 +339,33 @@ def test_the_head_is_found_in_every_precision(kind: torch.dtype) -> None:
             assert found(Body(nn.Sequential(nn.Dropout(), nn.Linear(D, K)))).name == "head.1"
 
 
+def test_a_language_model_with_tied_embeddings_has_its_vocabulary_as_classes() -> None:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(vocab_size=K, n_positions=13, n_embd=8, n_layer=1, n_head=2)
+    model = transformers.GPT2LMHeadModel(config)
+    last = found(model, {"input_ids": torch.randint(0, K, (3, 11))})
+    assert last.name == "lm_head"
+    assert last.weight is not None
+    assert torch.equal(last.weight, model.transformer.wte.weight.detach())
+    assert last.rows(last.features, (3, 11)).shape == (33, 8)
+
+
+def test_of_a_large_output_some_rows_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    monkeypatch.setattr("encollapse.measure.forward.head._COMPARED_ENTRIES", 40)
+    assert found(Body(nn.Linear(D, K))).name == "head"
+    with pytest.raises(ArgumentError, match="no module that ran"):
+        found(Body(Distances()))
+
+
+def test_a_small_memory_for_calls_still_holds_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    monkeypatch.setattr("encollapse.measure.forward.head._KEPT_BYTES", 0)
+    body = nn.Sequential(*(layer for _ in range(12) for layer in (nn.Linear(D, D), nn.Tanh())))
+    assert found(nn.Sequential(nn.Linear(INPUTS, D), body, nn.Linear(D, K))).name == "2"
+
+
 class Shared(Body):
     """Runs its head twice and returns what it gave last."""
 

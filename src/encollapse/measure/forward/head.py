@@ -22,6 +22,8 @@ _KEPT_CALLS = 8
 _PROBED_DIM = 2**13
 _PROBED_ENTRIES = 2**26
 """The widest module, and the largest weight, that is found by running the module on the axes of its input space."""
+_COMPARED_ENTRIES = 2**26
+"""Entries of a batch of features or outputs in which weight and outputs are compared."""
 _CHUNK = 1024
 _SHOWN = 8
 
@@ -314,7 +316,11 @@ def _gives(own: torch.Tensor, wanted: torch.Tensor) -> bool:
     """Whether the output of the model is that of a module, to rounding, or its softmax or log softmax."""
     if own.numel() != wanted.numel() or own.device != wanted.device:
         return False
-    eps = max(torch.finfo(value.dtype).eps for value in (own, wanted) if value.is_floating_point())
+    if not own.is_floating_point():
+        return False
+    if torch.equal(own.reshape(-1), wanted.reshape(-1)):
+        return True
+    eps = max(torch.finfo(value.dtype).eps for value in (own, wanted))
     axis = 1 if own.ndim > 3 else -1
     target, values = wanted.double().reshape(-1), own.double()
     scale = float(target.abs().nan_to_num(0.0, 0.0).max()) if len(target) else 0.0
@@ -343,16 +349,19 @@ def _read(call: _Call) -> Head | None:
     """The map of a linear layer or of a convolution over single positions, from its weight."""
     weight, bias = (None if value is None else value.detach() for value in acting_parameters(call.module))
     assert weight is not None
-    first = isinstance(call.module, _CONVOLUTIONS)
-    if isinstance(call.module, _CONVOLUTIONS):
-        module = call.module
-        pads = {0} if isinstance(module.padding, tuple) else {0, "valid"}
-        single = set(module.kernel_size) | set(module.stride) | {module.groups} == {1}
-        if not single or not set(module.padding if isinstance(module.padding, tuple) else [module.padding]) <= pads:
-            return None
-        weight = weight.flatten(1)
-    head = call.as_head(weight, bias, channels_first=first)
+    module = call.module
+    if not isinstance(module, _CONVOLUTIONS):
+        head = call.as_head(weight, bias)
+    elif {*module.kernel_size, *module.stride, module.groups} == {1} and _unpadded(module):
+        head = call.as_head(weight.flatten(1), bias, channels_first=True)
+    else:
+        return None
     return head if _acts(head, call) else None
+
+
+def _unpadded(module: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> bool:
+    """Whether a convolution of size 1 adds no border; "same" and "valid" mean so."""
+    return isinstance(module.padding, str) or not any(module.padding)
 
 
 def _acts(head: Head, call: _Call) -> bool:
@@ -366,15 +375,21 @@ def _acts(head: Head, call: _Call) -> bool:
         rows, out = call.features.flatten(1), call.output.flatten(1)
     if rows.shape[1] != head.weight.shape[1] or out.shape != (len(rows), len(head.weight)):
         return False
-    x, weight = rows.double(), head.weight.double()
+    step = -(-len(rows) * max(head.weight.shape) // _COMPARED_ENTRIES)  # of a text with a large vocabulary some rows do
+    exact = torch.float64 if head.weight.numel() <= _COMPARED_ENTRIES else torch.float32
+    x, out, weight = rows[::step].to(exact), out[::step], head.weight.to(exact)
     x = functional.normalize(x, dim=1) if head.on_sphere else x
-    bias = torch.zeros(len(weight), dtype=torch.float64, device=x.device) if head.bias is None else head.bias.double()
-    eps = torch.finfo(call.output.dtype).eps
-    eps = max(eps, 2.0**-10) if x.device.type == "cuda" else eps  # products may be those of TF32
+    bias = x.new_zeros(len(weight)) if head.bias is None else head.bias.to(exact)
     # |x| |w| bounds the sum of the moduli of the terms.
     bound = x.norm(dim=1)[:, None] * weight.norm(dim=1) + bias.abs()
-    wrong = (torch.addmm(bias, x, weight.T) - out.double()).abs() > 16 * eps * bound
+    wrong = (torch.addmm(bias, x, weight.T) - out.to(exact)).abs() > 16 * _rounding(call.output) * bound
     return not bool(wrong.any())  # entries that are not finite are none that differ
+
+
+def _rounding(output: torch.Tensor) -> float:
+    """Machine epsilon of the products behind an output, which on a GPU may be those of TF32."""
+    eps = float(torch.finfo(output.dtype).eps)
+    return max(eps, 2.0**-10) if output.device.type == "cuda" else max(eps, 1e-15)
 
 
 def _probed(call: _Call) -> Head | None:
@@ -412,14 +427,14 @@ def _probed(call: _Call) -> Head | None:
 def _keeps_scale(call: _Call) -> bool | None:
     """False for what may be linear, True for what depends on directions alone, by two cheap tests; None for neither."""
     assert call.output is not None
-    eps = torch.finfo(call.output.dtype).eps
-    eps = max(eps, 2.0**-10) if call.output.device.type == "cuda" else eps
     x = call.features[:8]
     own, double, zero = call.again(x), call.again(2 * x), call.again(0 * x)
     if own is None or double is None or zero is None or not own.shape == double.shape == zero.shape:
         return None
     zero = zero.nan_to_num()  # x/|x| need not be defined there
-    scale = 64 * eps * math.sqrt(x[0].numel()) * max(float(own.abs().max()), float(double.abs().max()))
+    scale = (
+        64 * _rounding(call.output) * math.sqrt(x[0].numel()) * max(float(own.abs().max()), float(double.abs().max()))
+    )
     if float((double - own).abs().max()) <= scale / 8 and float((own - zero).abs().max()) > scale:
         return True
     return False if float((double - 2 * own + zero).abs().max()) <= scale else None
