@@ -33,6 +33,14 @@ class Certificate:
     holds : bool
         Whether the evidence proves what the kind says: a relative gap of at most ``RELATIVE_TOLERANCE`` (1e-8 where
         descent closes the gap: cross-entropy, non-negative features), or a gradient that vanishes.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> problem = ec.ufm.Problem(ec.encodings.one_hot(4), 5, weight_decay=5e-3, feature_decay=2e-3)
+    >>> certificate = ec.ufm.solve(problem).certificate
+    >>> certificate.kind, certificate.holds, certificate.relative_gap < 1e-10
+    ('duality_gap', True, True)
     """
 
     kind: CertificateKind

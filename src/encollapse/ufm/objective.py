@@ -40,6 +40,17 @@ def objective(
     ------
     ArgumentError
         If a shape does not fit the problem, or an entry is not finite.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> problem = ec.ufm.Problem(ec.encodings.one_hot(4), 5, weight_decay=5e-3, feature_decay=2e-3)
+    >>> solution = ec.ufm.solve(problem)
+    >>> weight, class_means, bias = solution.parameters()
+    >>> abs(ec.ufm.objective(problem, weight, class_means, bias) - solution.loss) < 1e-15
+    True
+    >>> ec.ufm.objective(problem, 1.1 * weight, class_means, bias) > solution.loss
+    True
     """
     q, k = problem.code_dim, problem.num_classes
     if is_layers(weight):

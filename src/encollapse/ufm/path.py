@@ -32,6 +32,16 @@ class BiasPath:
         One for each.
     critical : float or None
         Critical bias decay of the problem; None where it is not known.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> problem = ec.ufm.Problem(ec.encodings.one_hot(4), 5, weight_decay=5e-3, feature_decay=2e-3)
+    >>> path = ec.ufm.bias_path(problem, [0.0, 0.1, 1.0, float("inf")])
+    >>> path.mean_cosine.round(4) + 0.0
+    array([-0.3333, -0.0785, -0.0073,  0.    ])
+    >>> round(path.critical, 6), len(path.solutions)
+    (0.029108, 4)
     """
 
     bias_decays: FloatArray
@@ -51,10 +61,31 @@ class BiasPath:
 def bias_path(problem: Problem, bias_decays: Iterable[float]) -> BiasPath:
     """Solve `problem` at each of `bias_decays` (its own is ignored); one decomposition serves all.
 
+    Parameters
+    ----------
+    problem : Problem
+        What to solve.
+    bias_decays : iterable of floats
+        ``λ_b``, each from 0 to ``math.inf``, in any order.
+
+    Returns
+    -------
+    BiasPath
+        One solution for each, in the order given.
+
     Raises
     ------
     ArgumentError
         If the grid is empty, or a value is negative or NaN.
+    SolverError
+        If one of the results is not proved.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> problem = ec.ufm.Problem(ec.encodings.one_hot(4), 5, weight_decay=5e-3, feature_decay=2e-3)
+    >>> [solution.rank for solution in ec.ufm.bias_path(problem, [0.02, 0.04]).solutions]
+    [3, 4]
     """
     grid = [checks.nonnegative(value, f"bias_decays[{i}]", allow_infinity=True) for i, value in enumerate(bias_decays)]
     if not grid:

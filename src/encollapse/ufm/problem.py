@@ -79,6 +79,17 @@ class Problem:
         If a value is out of range, not finite, or has the wrong shape or type; the text names it.
     UnsupportedError
         If the combination of `loss`, `depth` and `features` has no method in this release.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> decays = dict(weight_decay=5e-3, feature_decay=2e-3, bias_decay=1.0)
+    >>> problem = ec.ufm.Problem(ec.encodings.one_hot(4), 5, **decays)
+    >>> problem
+    Problem(Encoding('one-hot', num_classes=4, code_dim=4), counts=5, weight_decay=0.005,
+            feature_decay=0.002, bias_decay=1)
+    >>> round(problem.threshold, 6), round(problem.critical_bias_decay(), 6)
+    (0.014142, 0.029108)
     """
 
     encoding: Encoding
@@ -234,15 +245,40 @@ class Problem:
             Exact, from the optimality conditions. None where it is not known: another loss than MSE, several
             weight layers, a `feature_dim` that binds, or non-negative features, outside the cases that are proved.
             :meth:`explain` gives the reason in words.
+
+        Examples
+        --------
+        >>> import encollapse as ec
+        >>> decays = dict(weight_decay=5e-3, feature_decay=2e-3)
+        >>> round(ec.ufm.Problem(ec.encodings.one_hot(4), 5, **decays).critical_bias_decay(), 6)
+        0.029108
+        >>> ec.ufm.Problem(ec.encodings.one_hot(4), [5, 5, 5, 2], **decays).critical_bias_decay()
+        0.0
         """
         return self._critical.bias_decay
 
     def explain(self) -> str:
-        """Say in words what :meth:`critical_bias_decay` found, and why."""
+        """Say in words what :meth:`critical_bias_decay` found, and why.
+
+        Examples
+        --------
+        >>> import encollapse as ec
+        >>> problem = ec.ufm.Problem(ec.encodings.simplex(4), 5, weight_decay=5e-3, feature_decay=2e-3)
+        >>> problem.explain()
+        'The mean label is zero, so the bias is zero and the mean direction is not learned at any bias decay.'
+        """
         return self._critical.reason
 
     def with_bias_decay(self, bias_decay: float) -> Problem:
-        """Return the same problem at another bias decay; it shares :attr:`structure`, so no work is done twice."""
+        """Return the same problem at another bias decay; it shares :attr:`structure`, so no work is done twice.
+
+        Examples
+        --------
+        >>> import encollapse as ec
+        >>> problem = ec.ufm.Problem(ec.encodings.one_hot(4), 5, weight_decay=5e-3, feature_decay=2e-3)
+        >>> problem.with_bias_decay(0.1).bias_decay
+        0.1
+        """
         return replace(self, bias_decay=bias_decay)
 
 

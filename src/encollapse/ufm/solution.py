@@ -19,7 +19,16 @@ from encollapse.ufm.problem import Problem
 
 
 class Status(enum.Enum):
-    """How a solve ended. The value is the message for the user."""
+    """How a solve ended. The value is the message for the user.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> strong = ec.ufm.Problem(ec.encodings.one_hot(4), 5, weight_decay=1.0, feature_decay=1.0)
+    >>> status = ec.ufm.solve(strong).status
+    >>> status.name, status.success
+    ('COLLAPSED', True)
+    """
 
     OPTIMAL = "Solved: the certificate proves the global minimum."
     COLLAPSED = (
@@ -80,8 +89,23 @@ class Solution:
         `feature_dim` holds only some, say): then this is one of them.
     seconds : float
         Wall time of the solve.
+    factors : Factors
+        Classifier and class means in the form in which they were found; :attr:`geometry` and :meth:`parameters` read
+        them.
     warm_start : object, optional
         What a solve of a similar problem can start from, under another loss than MSE.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> decays = dict(weight_decay=5e-3, feature_decay=2e-3, bias_decay=1.0)
+    >>> solution = ec.ufm.solve(ec.ufm.Problem(ec.encodings.one_hot(4), 5, **decays))
+    >>> round(solution.loss, 9), solution.rank, solution.status.name
+    (0.027784271, 4, 'OPTIMAL')
+    >>> solution.singular_values.round(6)
+    array([0.485858, 0.485858, 0.485858, 0.471716])
+    >>> round(solution.geometry.cosine(0, 1), 6)
+    -0.00733
     """
 
     problem: Problem
@@ -171,6 +195,14 @@ class Solution:
             If `feature_dim` is below the rank of the solution.
         MemoryLimitError
             If the dense parameters would exceed the memory limit.
+
+        Examples
+        --------
+        >>> import encollapse as ec
+        >>> problem = ec.ufm.Problem(ec.encodings.one_hot(4), 5, weight_decay=5e-3, feature_decay=2e-3)
+        >>> weight, class_means, bias = ec.ufm.solve(problem).parameters(feature_dim=7)
+        >>> weight.shape, class_means.shape, bias.shape
+        ((4, 7), (7, 4), (4,))
         """
         p = self.problem
         default = p.feature_dim or max(min(p.code_dim, p.num_classes), self.rank)
@@ -180,8 +212,23 @@ class Solution:
     def layers(self, feature_dim: int | None = None, seed: int = 0) -> tuple[FloatArray, ...]:
         """Each weight layer ``(W_1, …, W_M)`` of the minimizer, in the order in which they act on the features.
 
-        Arguments as for :meth:`parameters`, whose `weight` is their product. All but the last are
-        (feature_dim, feature_dim); the layers are balanced, ``λ_{l+1} W_{l+1}ᵀ W_{l+1} = λ_l W_l W_lᵀ``.
+        Parameters
+        ----------
+        feature_dim, seed
+            As for :meth:`parameters`, whose `weight` is the product of the layers.
+
+        Returns
+        -------
+        tuple of matrices
+            All but the last are (feature_dim, feature_dim). They are balanced,
+            ``λ_{l+1} W_{l+1}ᵀ W_{l+1} = λ_l W_l W_lᵀ``.
+
+        Examples
+        --------
+        >>> import encollapse as ec
+        >>> deep = ec.ufm.Problem(ec.encodings.ordinal(5), 7, weight_decay=5e-3, feature_decay=2e-5, depth=2)
+        >>> [layer.shape for layer in ec.ufm.solve(deep).layers(feature_dim=7)]
+        [(7, 7), (4, 7)]
         """
         weight, _, _ = self.parameters(feature_dim, seed)
         return split(weight, self.problem.weight_decays, seed)

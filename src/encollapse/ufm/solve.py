@@ -37,6 +37,11 @@ def solve(problem: Problem, *, throw: bool = True, warm_start: Solution | None =
         Of a problem that differs in the regularization only: where to start from, under another loss than MSE. It
         changes the time taken and not the result.
 
+    Returns
+    -------
+    Solution
+        With its certificate and status; :func:`select_method` names the method.
+
     Raises
     ------
     SolverError

@@ -129,6 +129,15 @@ def scale_target(
     ArgumentError
         If the target or a setting cannot be used, or the decays are so large that what `like` names would
         learn nothing.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> decays = dict(weight_decay=5e-3, feature_decay=2e-3)
+    >>> ec.ufm.scale_target("simplex", [3, 5, 7], **decays).round(4)
+    array([[ 0.4614, -0.2307, -0.2307],
+           [-0.2307,  0.4614, -0.2307],
+           [-0.2307, -0.2307,  0.4614]])
     """
     target = Target.of(target_gram, counts, weight_decay=weight_decay, feature_decay=feature_decay)
     factor = scale_factor(target, checks.choice(like, "like", SCALES), "like")
