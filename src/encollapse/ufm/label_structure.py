@@ -19,10 +19,13 @@ from encollapse.ufm.structured.by_count import CountGroups, affine_form
 from encollapse.ufm.structured.long_tail import LongTail
 
 _MANY_COUNTS = 128
-"""Distinct counts above which sums of resolvents cost less than a decomposition (``benchmarks/ufm_speed.py``)."""
+"""Distinct counts above which sums of resolvents take the place of a decomposition, whose cost is cubic in them."""
 
 _FEW_COUNTS = 0.8
-"""Distinct counts for each class up to which grouping pays under another loss than MSE, where cost is cubic in them."""
+"""Distinct counts for each class up to which classes are grouped under another loss than MSE.
+
+Cost is cubic in the groups, so even a few equal counts pay.
+"""
 
 
 @dataclass(frozen=True, eq=False)

@@ -157,7 +157,7 @@ def approach(factored: BurerMonteiro, iterations: int) -> FloatArray:
     return np.asarray(found.x)
 
 
-_CONJUGATE_STEPS = 400
+_CONJUGATE_STEPS = 400  # for one Newton step
 
 
 def conjugate_gradients(

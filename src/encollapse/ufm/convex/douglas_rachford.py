@@ -23,16 +23,16 @@ ITERATIONS = 250
 _CHECKED = 5  # iterations between two looks at the gap
 _STALLED = 6  # looks without a gap better by a tenth
 _SETTLING = 3  # looks after the gap has closed
-_NEARLY = 10.0
-_LARGE = 128
+_NEARLY = 10.0  # times the aim: near enough for a large problem
+_LARGE = 128  # rows and columns from which a problem is large
 _SETTLED = 1e-7  # of the outputs: the residual at which a point is exact enough
 _INNER = 6  # Newton steps of a column
 _INNER_ACCURACY = 1e-2  # of the last residual
 _REACH = 2.0  # change of an output up to which a Newton step is trusted
-_MEMORY = 8
+_MEMORY = 8  # iterates to extrapolate from
 _OBSERVED = 5  # steps before the first change of the ridge; twice as many before each further one
-_FAR = 2.5
-_REGULAR = 1e-12
+_FAR = 2.5  # factor between fit and ridge from which the ridge follows
+_REGULAR = 1e-12  # of the diagonal of the normal equations
 _TINY = float(np.finfo(np.float64).tiny)
 
 

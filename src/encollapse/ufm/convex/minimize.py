@@ -15,19 +15,19 @@ from encollapse.ufm.convex.composite import RELATIVE_TOLERANCE, Composite, Group
 from encollapse.ufm.convex.douglas_rachford import dear, split
 from encollapse.ufm.minimum import Minimum
 
-_FALL = 10.0
+_FALL = 10.0  # from one threshold to the next
 _FIRST_LEVEL = 0.01  # share of the critical threshold above which quasi-Newton steps start
-_LOOSE = 0.1
+_LOOSE = 0.1  # gap at a threshold on the way, as a share of what the nuclear norm costs
 _APPROACH = 40  # quasi-Newton steps before the first Newton step
 _NEWTON_STEPS = 200  # for each threshold
 _ACCURACY = 0.1  # of the conjugate gradients, relative
-_FINEST = 1e-9
+_FINEST = 1e-9  # the same, at the end
 _SMALL = 0.01  # of the largest singular value
-_RESIZED = 16
-_SETTLING = 4
-_SETTLED = 1e-8
-_SHORTENINGS = 12
-_AIM = 0.05 * RELATIVE_TOLERANCE
+_RESIZED = 16  # of the smallest singular values at most
+_SETTLING = 4  # steps after the gap has closed
+_SETTLED = 1e-8  # gradient, relative to the point
+_SHORTENINGS = 12  # of a step, each to a quarter
+_AIM = 0.05 * RELATIVE_TOLERANCE  # relative gap to stop at, with room to the tolerance
 _STALLED = 30  # steps without a better gap, a lower loss or a smaller gradient
 
 

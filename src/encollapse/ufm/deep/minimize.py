@@ -20,7 +20,7 @@ STATIONARY_TOLERANCE = 1e-8
 """Gradient, relative to the terms that cancel in it, up to which first-order conditions count as met."""
 
 _RANDOM_STARTS = 6
-_LARGE = 200
+_LARGE = 200  # unknowns above which a single random start must do, at a cubic cost a step
 
 
 def minimize_schatten(model: SchattenModel, *, known_bound: float = 0.0, seed: int = 0) -> Minimum[DenseFactors]:

@@ -22,7 +22,7 @@ FRAMES = {"simplex": "simplex_etf", "simplex_etf": "simplex_etf", "orthogonal": 
 SCALES = ("one_hot", "unit_codewords", "unit_outputs")
 """Sizes that :func:`scale_target` knows."""
 
-_CENTERED = 1e-10
+_CENTERED = 1e-10  # global mean, in units of the root mean square of the class means, that counts as zero
 
 
 @dataclass(frozen=True, eq=False)

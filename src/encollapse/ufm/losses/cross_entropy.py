@@ -12,7 +12,7 @@ from encollapse.ufm.losses.convex_loss import ROUNDING, Curvature, soft
 
 _SUM_TOLERANCE = 1e-9  # what a distribution read from a file may miss
 _SUM_ROUNDING = 1e-12  # what the sum of a gradient may miss
-_INTERCEPT_STEPS = 200  # never reached: damped Newton steps on a strictly convex function
+_INTERCEPT_STEPS = 200  # damped Newton steps on a strictly convex function, which stop by themselves
 _LIFT = 0.1  # share of its target that a probability is lifted to where it is not positive
 _DISTRIBUTIONS = "use one_hot, label_smoothing, or an Encoding whose columns are 0 or above and sum to 1, or loss='mse'"
 

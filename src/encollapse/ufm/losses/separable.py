@@ -12,8 +12,8 @@ from encollapse._internal.typing import FloatArray
 from encollapse.errors import EncollapseWarning
 from encollapse.ufm.losses.convex_loss import Curvature
 
-_DOUBLINGS = 10
-_HALVINGS = 56
+_DOUBLINGS = 10  # of a bracket from 1
+_HALVINGS = 56  # to the last digit of a root of size 1
 _MOST_HALVINGS = 200  # to the last digit of a root next to 0
 
 

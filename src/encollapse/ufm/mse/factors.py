@@ -14,7 +14,7 @@ from encollapse.geometry.lazy_matrix import DiagonalAndForm, FormMatrix, LazyMat
 from encollapse.ufm.minimum import GeometryFields
 from encollapse.ufm.mse.minimize import ThresholdedLabels
 
-_UNLEARNT = 64 * float(np.finfo(np.float64).eps)
+_UNLEARNT = 64 * float(np.finfo(np.float64).eps)  # of the longest class mean: a shorter one is rounding
 
 
 @dataclass(frozen=True, eq=False)

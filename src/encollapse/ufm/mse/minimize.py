@@ -21,8 +21,8 @@ from encollapse.ufm.mse.resolvent.table import ResolventTable
 from encollapse.ufm.mse.secular import secular_values
 
 _SMALL = 64  # coordinates up to which one bias decay is solved faster by a decomposition in each step
-_FAINT = 1e-6
-_ROUNDED = 1e-7
+_FAINT = 1e-6  # of the longest class mean: shorter ones have lost half of their digits to it
+_ROUNDED = 1e-7  # of the largest singular value: diagonals below it have lost half of their digits to its rounding
 
 
 def clear(diagonals: FloatArray, squares: FloatArray, largest: float) -> BoolArray:
@@ -182,8 +182,8 @@ def _one_by_one(label_svd: LabelSVD, pencil: ResolventTable, bias_decay: float) 
     if bias_decay == 0.0:
         bias = labels.mean.copy()
     elif len(t):
-        split = split_mean(r.spectrum[t], r.mean[t], threshold, bias_decay)
-        shift[t], bias, iterations = split.shift, r.left[:, t] @ split.bias, split.iterations
+        shift[t], taken, iterations = split_mean(r.spectrum[t], r.mean[t], threshold, bias_decay)
+        bias = r.left[:, t] @ taken
     left, values, right = _compose(r, shift)
     order = np.argsort(-values)
     largest = float(values.max(initial=0.0))

@@ -19,34 +19,12 @@ from encollapse.ufm.mse.label_svd import EPS
 from encollapse.ufm.mse.secular import secular_svd
 
 MAX_ITERATIONS = 200
-_STALLED = 5
+_STALLED = 5  # steps in a row without a lower value or half the gradient
 
 
-@dataclass(frozen=True)
-class BiasSplit:
-    """The mean label split into what the features learn and what the bias takes: ``shift + bias = ē``.
-
-    Both parts are kept, because either may be many orders of magnitude below the other.
-
-    Attributes
-    ----------
-    shift, bias : (n,)
-        ``x`` and b in the coordinates of the mean label.
-    vectors, singular, weights : (n, n), (n,), (n,)
-        Left singular vectors Q and singular values σ of ``[diag(spectrum) | shift]``, and ``w = Qᵀ shift``.
-    iterations : int
-        Newton steps taken.
-    """
-
-    shift: FloatArray
-    bias: FloatArray
-    vectors: FloatArray
-    singular: FloatArray
-    weights: FloatArray
-    iterations: int
-
-
-def split_mean(spectrum: FloatArray, mean: FloatArray, threshold: float, bias_decay: float) -> BiasSplit:
+def split_mean(
+    spectrum: FloatArray, mean: FloatArray, threshold: float, bias_decay: float
+) -> tuple[FloatArray, FloatArray, int]:
     """Minimize f in the coordinates that the mean label touches.
 
     Parameters
@@ -58,9 +36,15 @@ def split_mean(spectrum: FloatArray, mean: FloatArray, threshold: float, bias_de
         c, in the same units.
     bias_decay : float
         ``λ_b``, infinity included; at 0 the answer is no shift and nothing needs solving.
+
+    Returns
+    -------
+    shift (n,), bias (n,), iterations
+        ``x`` and b in the coordinates of the mean label, with ``x + b = ē``. Both are kept, because either may be many
+        orders of magnitude below the other.
     """
     if np.isinf(bias_decay):
-        return BiasSplit(mean, np.zeros_like(mean), *rank_one_svd(spectrum, mean), iterations=0)
+        return mean, np.zeros_like(mean), 0
     bias = mean / (1.0 + bias_decay)
     shift = mean * (bias_decay / (1.0 + bias_decay))
     state = _State.at(spectrum, shift, bias, threshold, bias_decay)
@@ -83,7 +67,7 @@ def split_mean(spectrum: FloatArray, mean: FloatArray, threshold: float, bias_de
         if state.residual < best.residual:
             best = state
         iteration += 1
-    return BiasSplit(best.shift, best.bias, best.vectors, best.singular, best.weights, iteration)
+    return best.shift, best.bias, iteration
 
 
 @dataclass(frozen=True)

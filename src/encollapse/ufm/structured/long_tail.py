@@ -189,7 +189,7 @@ class TailOutputs:
         )
 
 
-_CHUNK = 4096
+_CHUNK = 4096  # rows of the resolvents at a time
 
 
 def minimize_tail(labels: LongTail, threshold: float, bias_decays: FloatArray) -> list[Minimum[TailOutputs]]:

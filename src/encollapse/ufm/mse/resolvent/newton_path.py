@@ -15,12 +15,12 @@ from encollapse.ufm.mse.resolvent.table import Evaluation, ResolventTable
 _Mask: TypeAlias = NDArray[np.bool_]
 
 _FEW = 30  # values of a path up to which none is solved before the others
-_APART = 3
+_APART = 3  # of a long path every third value is solved first; its neighbors start from it
 _NEWTON_STEPS = 60
 _CONJUGATE_STEPS = 60
 _HALVINGS = 30
-_AT_REST = 16 * EPS
-_ROUNDING = 64 * EPS
+_AT_REST = 16 * EPS  # gradient, relative to the terms that cancel in it
+_ROUNDING = 64 * EPS  # of ``φ(T) x``, relative to x: of the sum over the nodes
 
 
 def minimize_biases(pencil: ResolventTable, bias_decays: FloatArray) -> tuple[Evaluation, IntArray]:

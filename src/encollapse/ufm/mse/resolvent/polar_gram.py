@@ -15,9 +15,9 @@ import numpy as np
 from encollapse._internal.typing import ComplexArray, FloatArray
 from encollapse.ufm.mse.resolvent.table import ResolventTable
 
-_CHUNK_BYTES = 1 << 23
-_DIRECTIONS = 32
-_SPAN = 1e-14
+_CHUNK_BYTES = 1 << 23  # of tables at a time, for the cache
+_DIRECTIONS = 32  # first guess of the dimensions that a path spans
+_SPAN = 1e-14  # of the largest row: what is left of a row outside the span of others
 
 
 def value_weights(pencil: ResolventTable) -> ComplexArray:

@@ -19,10 +19,10 @@ from encollapse.ufm.mse.resolvent.contour import WINDOW, Contour
 
 EPS = float(np.finfo(np.float64).eps)
 
-_FILTER_ERROR = 1e-13
+_FILTER_ERROR = 1e-13  # of the sum over the nodes where the function that it stands for is known
 _TINY_THRESHOLD = 1e-4  # of the largest singular value
 _FAR = 4.0  # times the largest square of the rest: an eigenvalue that stands apart
-_ROOT_STEPS = 8
+_ROOT_STEPS = 8  # Newton steps, each of which doubles the digits
 
 
 @dataclass(frozen=True, eq=False)
