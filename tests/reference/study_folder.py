@@ -11,7 +11,7 @@ from encollapse.study.execution.trial import now
 from encollapse.study.record import PredictionRecord, TrialRecord
 from encollapse.study.resolve import problem_of
 from encollapse.study.store.arrays import Arrays, to_arrays
-from encollapse.study.store.sqlite import Row, Store
+from encollapse.study.store.sqlite import Store, StoredTrial
 from encollapse.study.study import Study, parse
 from encollapse.study.trials import Trial
 
@@ -51,12 +51,12 @@ def write_folder(path: Path, study: Study, *, noise: float = 1e-3, counts: tuple
     return store
 
 
-def failed(trial: Trial, error: str) -> Row:
+def failed(trial: Trial, error: str) -> StoredTrial:
     """Make the row of a trial that raised."""
-    return Row(trial.id, trial.settings, "failed", None, error, 0.5, now(), now(), {"encollapse": "0"})
+    return StoredTrial(trial.id, trial.settings, "failed", None, error, 0.5, now(), now(), {"encollapse": "0"})
 
 
-def _done(trial: Trial, noise: float, counts: IntArray, seed: int) -> tuple[Row, Arrays]:
+def _done(trial: Trial, noise: float, counts: IntArray, seed: int) -> tuple[StoredTrial, Arrays]:
     problem = problem_of(trial.settings, counts)
     solution = ec.ufm.solve(problem)
     generator = np.random.default_rng(seed)
@@ -89,5 +89,5 @@ def _done(trial: Trial, noise: float, counts: IntArray, seed: int) -> tuple[Row,
         converged=True,
         prediction=PredictionRecord.of(solution),
     )
-    row = Row(trial.id, trial.settings, "done", record, None, 1.5, now(), now(), {"encollapse": "0"})
+    row = StoredTrial(trial.id, trial.settings, "done", record, None, 1.5, now(), now(), {"encollapse": "0"})
     return row, arrays

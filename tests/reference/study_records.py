@@ -11,7 +11,7 @@ import numpy as np
 from encollapse.data.imbalance import rare_classes
 from encollapse.study.record import TrialRecord
 from encollapse.study.store.arrays import load_arrays
-from encollapse.study.store.sqlite import Row, Store
+from encollapse.study.store.sqlite import Store, StoredTrial
 from encollapse.study.study import Study
 from reference.study_folder import COUNTS, write_folder
 
@@ -28,7 +28,7 @@ def write_full_folder(path: Path, study: Study, *, counts: tuple[int, ...] = COU
     return store
 
 
-def _fuller(row: Row, number: int) -> tuple[TrialRecord, list[dict[str, Any]]]:
+def _fuller(row: StoredTrial, number: int) -> tuple[TrialRecord, list[dict[str, Any]]]:
     assert row.record is not None
     generator = np.random.default_rng(number)
     level = 10.0 ** generator.uniform(-4, -2)

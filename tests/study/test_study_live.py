@@ -6,7 +6,6 @@ import time
 import pytest
 from rich.console import Console
 
-from encollapse.study.execution import display as live
 from encollapse.study.execution.display import ProgressDisplay
 from encollapse.study.execution.trial import Outcome, lost
 from encollapse.study.labels import labels_of
@@ -73,7 +72,7 @@ def test_a_log_that_is_silent_for_long_says_what_runs(monkeypatch: pytest.Monkey
         shown.started(TRIALS[1])
         shown.moved(TRIALS[1], 3, 7, "stationarity 2.0e-02")
         assert len(stream.getvalue().splitlines()) == 1
-        monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.0)
+        monkeypatch.setattr("encollapse.study.execution.display.HEARTBEAT_SECONDS", 0.0)
         time.sleep(0.01)
         shown.moved(TRIALS[1], 4, 7, "stationarity 1.0e-02")
     spoken = stream.getvalue().splitlines()[1]

@@ -15,7 +15,7 @@ from encollapse.errors import ArgumentError, EncollapseError, FileFormatError
 from encollapse.geometry import ClassGeometry
 from encollapse.study.record import CertificateRecord, PredictionRecord, TrialRecord
 from encollapse.study.store.arrays import load_arrays, load_geometries, save_arrays, to_arrays
-from encollapse.study.store.sqlite import Row, Store
+from encollapse.study.store.sqlite import Store, StoredTrial
 from reference.study_folder import failed, study_of, write_folder
 
 
@@ -80,7 +80,7 @@ def test_rows_come_back_with_infinity_and_absent_values(tmp_path: Path) -> None:
             "SOLVED", "m", 0.5, None, math.inf, CertificateRecord("none", None, -math.inf, False)
         ),
     )
-    row = Row(trial.id, trial.settings, "done", record, None, 2.0, "a", "b", {"numpy": "1"})
+    row = StoredTrial(trial.id, trial.settings, "done", record, None, 2.0, "a", "b", {"numpy": "1"})
     store.keep(row)
     again = store.rows()[trial.id]
     assert again.settings == trial.settings
@@ -104,7 +104,7 @@ def test_what_is_stored_of_a_trial_is_read_back_whole(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.create()
     (trial, *_) = study_of().trials
-    row = Row(trial.id, trial.settings, "failed", None, "no", 2.0, "a", "b", {"numpy": "1"})
+    row = StoredTrial(trial.id, trial.settings, "failed", None, "no", 2.0, "a", "b", {"numpy": "1"})
     store.keep(row)
     again = store.rows()[trial.id]
     assert (again.seconds, again.started, again.finished, again.versions) == (2.0, "a", "b", {"numpy": "1"})

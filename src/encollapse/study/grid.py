@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-Path = tuple[str, ...]
-TakesList = Callable[[Path], bool]
+KeyPath = tuple[str, ...]
+TakesList = Callable[[KeyPath], bool]
 
 ORDER = (
     "dataset",
@@ -25,7 +25,7 @@ ORDER = (
 """Order in which axes vary, the last one fastest; ``train`` stands for ``train.OPTION`` of every option."""
 
 
-def values(value: Any, takes_list: TakesList, path: Path = ()) -> list[Any]:
+def values(value: Any, takes_list: TakesList, path: KeyPath = ()) -> list[Any]:
     """Every value that an entry of a study file stands for, in the order of the file.
 
     A list is an axis, wherever it stands, unless `takes_list` says of its path that a list is what the key
@@ -49,7 +49,7 @@ def values(value: Any, takes_list: TakesList, path: Path = ()) -> list[Any]:
     return [value]
 
 
-def _axis(entries: Any, takes_list: TakesList, path: Path) -> list[Any]:
+def _axis(entries: Any, takes_list: TakesList, path: KeyPath) -> list[Any]:
     where = f"{'.'.join(path)}: " if path else ""
     if not isinstance(entries, list):
         raise ValueError(f"{where}grid: expected a list, got {entries!r}")

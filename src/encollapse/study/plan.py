@@ -42,7 +42,7 @@ _PASSES = 3
 
 
 @dataclass(frozen=True)
-class Group:
+class TrialGroup:
     """Trials that differ in nothing but bias decay and seed.
 
     Attributes
@@ -106,7 +106,7 @@ class Plan:
     ----------
     study : Study
         What is planned.
-    groups : tuple of Group
+    groups : tuple of TrialGroup
         Trials that differ in nothing but bias decay and seed, with what the theory predicts for them.
     stored : int
         Trials that need not run.
@@ -124,7 +124,7 @@ class Plan:
     """
 
     study: Study
-    groups: tuple[Group, ...]
+    groups: tuple[TrialGroup, ...]
     stored: int
     workers: int
     seconds: float | None
@@ -195,7 +195,7 @@ def _without(trial: Trial) -> Trial:
     return Trial({**trial.settings, "bias_decay": 0.0, "seed": 0})
 
 
-def _group(label: str, trials: tuple[Trial, ...], results: Results | None) -> Group:
+def _group(label: str, trials: tuple[Trial, ...], results: Results | None) -> TrialGroup:
     settings = trials[0].settings
     try:
         dataset = dataset_of(settings)
@@ -208,9 +208,9 @@ def _group(label: str, trials: tuple[Trial, ...], results: Results | None) -> Gr
         try:
             problem = problem_of(settings, dataset.counts)
         except UnsupportedError as error:
-            return Group(label, trials, **sizes, seconds=seconds, explanation=str(error))
+            return TrialGroup(label, trials, **sizes, seconds=seconds, explanation=str(error))
         critical = problem.critical_bias_decay()
-        return Group(
+        return TrialGroup(
             label,
             trials,
             **sizes,
@@ -221,7 +221,7 @@ def _group(label: str, trials: tuple[Trial, ...], results: Results | None) -> Gr
             explanation=problem.explain(),
         )
     except (EncollapseError, FileNotFoundError) as error:
-        return Group(label, trials, problem=str(error))
+        return TrialGroup(label, trials, problem=str(error))
 
 
 def _stored_seconds(settings: Mapping[str, Any], results: Results | None) -> float | None:

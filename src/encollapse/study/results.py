@@ -17,7 +17,7 @@ from encollapse.study.execution.trial import reason_of
 from encollapse.study.labels import dataset_label, encoding_label, model_label
 from encollapse.study.record import TrialRecord
 from encollapse.study.store.arrays import Arrays, load_arrays, load_geometries, load_history
-from encollapse.study.store.sqlite import Row, Store
+from encollapse.study.store.sqlite import Store, StoredTrial
 from encollapse.study.study import Study
 from encollapse.study.trials import Trial
 from encollapse.train.settings import decay_of
@@ -56,7 +56,7 @@ class TrialResult:
     ----------
     trial : Trial
         What was asked for.
-    row : Row
+    row : StoredTrial
         What the store keeps: status, record or error, times, versions and attempts.
     arrays_path, history_path : Path
         Files of the geometries and of the history.
@@ -77,7 +77,7 @@ class TrialResult:
     """
 
     trial: Trial
-    row: Row
+    row: StoredTrial
     arrays_path: Path
     history_path: Path
 

@@ -15,7 +15,7 @@ from encollapse.study.execution.queue import TrialQueue
 from encollapse.study.execution.trial import Job, Outcome
 from encollapse.study.labels import labels_of
 from encollapse.study.results import Results, open_results
-from encollapse.study.store.sqlite import Row, Store
+from encollapse.study.store.sqlite import Store, StoredTrial
 from encollapse.study.study import Study, load
 from encollapse.study.trials import Trial
 
@@ -145,8 +145,8 @@ def run(
     return open_results(store.path)
 
 
-def _row(trial: Trial, outcome: Outcome, attempts: int) -> Row:
-    return Row(
+def _row(trial: Trial, outcome: Outcome, attempts: int) -> StoredTrial:
+    return StoredTrial(
         trial.id,
         trial.settings,
         "done" if outcome.record is not None else "lost" if outcome.lost else "failed",

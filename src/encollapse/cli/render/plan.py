@@ -13,7 +13,7 @@ from encollapse._internal.format import count, number_label, signed
 from encollapse._internal.json_values import plain
 from encollapse.cli.render.cells import fact_table
 from encollapse.study.execution.display import duration
-from encollapse.study.plan import Group, Plan
+from encollapse.study.plan import Plan, TrialGroup
 
 _SOURCES = {
     "stored trials": "from stored trials of the same kind",
@@ -61,7 +61,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
     return record
 
 
-def _group_record(group: Group) -> dict[str, Any]:
+def _group_record(group: TrialGroup) -> dict[str, Any]:
     return {
         "label": group.label,
         "num_samples": group.num_samples,
@@ -85,12 +85,12 @@ def _group_record(group: Group) -> dict[str, Any]:
     }
 
 
-def _size(group: Group) -> str:
+def _size(group: TrialGroup) -> str:
     seeds = f"seeds {', '.join(map(str, group.seeds))}" if len(group.seeds) > 1 else f"seed {group.seeds[0]}"
     return f"{count(len(group.trials), 'trial')}, {seeds}"
 
 
-def _facts(group: Group) -> list[str]:
+def _facts(group: TrialGroup) -> list[str]:
     """Lines that hold for a whole group and, often, for the next one too."""
     facts = []
     if group.num_samples is not None:
@@ -102,7 +102,7 @@ def _facts(group: Group) -> list[str]:
     return facts
 
 
-def _sides(group: Group) -> str:
+def _sides(group: TrialGroup) -> str:
     """The critical bias decay and which bias decays lie on which side of it."""
     parts = []
     for side in ("below", "at", "above", ""):

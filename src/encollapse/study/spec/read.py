@@ -44,18 +44,18 @@ def _as_table(value: Any) -> Any:
 
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Dataset = Annotated[DatasetSpec, BeforeValidator(_as_table)]
-Coding = Annotated[EncodingSpec, BeforeValidator(_as_table)]
-Model = Annotated[ModelSpec, BeforeValidator(_as_table)]
+DatasetTable = Annotated[DatasetSpec, BeforeValidator(_as_table)]
+EncodingTable = Annotated[EncodingSpec, BeforeValidator(_as_table)]
+ModelTable = Annotated[ModelSpec, BeforeValidator(_as_table)]
 NotNegative = Annotated[float, Field(ge=0)]
 
 
-class Block(Strict):
+class RunsTable(Strict):
     """One ``[[runs]]`` table. A list stands for a grid axis; the block is the product of its axes."""
 
-    dataset: Annotated[list[Dataset], _expand(dataset_takes_list)] | None = None
-    model: Annotated[list[Model], _expand(model_takes_list)] | None = None
-    encoding: Annotated[list[Coding], _expand(encoding_takes_list)] | None = None
+    dataset: Annotated[list[DatasetTable], _expand(dataset_takes_list)] | None = None
+    model: Annotated[list[ModelTable], _expand(model_takes_list)] | None = None
+    encoding: Annotated[list[EncodingTable], _expand(encoding_takes_list)] | None = None
     weight_decay: Annotated[list[Positive], _expand()] | None = None
     feature_decay: Annotated[list[Positive], _expand()] | None = None
     relative_threshold: Annotated[list[Positive], _expand()] | None = None
@@ -100,13 +100,13 @@ class StudyFile(Strict):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     title: Annotated[str, Field(min_length=1)]
     description: str = ""
-    defaults: Block = Block()
-    runs: Annotated[list[Block], Field(min_length=1)]
+    defaults: RunsTable = RunsTable()
+    runs: Annotated[list[RunsTable], Field(min_length=1)]
 
 
 _KEYS = {
     "": list(StudyFile.model_fields),
-    "runs": list(Block.model_fields),
+    "runs": list(RunsTable.model_fields),
     "dataset": list(DatasetSpec.model_fields),
     "encoding": list(EncodingSpec.model_fields),
     "model": list(ModelSpec.model_fields),
@@ -208,5 +208,5 @@ def _merge(study: StudyFile, index: int, source: str, text: str) -> dict[str, An
     return merged
 
 
-def _given(block: Block) -> dict[str, Any]:
+def _given(block: RunsTable) -> dict[str, Any]:
     return block.model_dump(exclude_none=True)

@@ -14,7 +14,7 @@ from encollapse.data import imbalance, label_noise
 from encollapse.encodings.registry import ENCODINGS
 from encollapse.errors import ArgumentTypeError, EncollapseWarning
 from encollapse.metrics.convention import PRESETS
-from encollapse.study.grid import Path
+from encollapse.study.grid import KeyPath
 from encollapse.study.spec.messages import suggest
 from encollapse.study.trials import RENAMED, THEORY
 from encollapse.train import models
@@ -191,14 +191,14 @@ class Measure(Strict):
         return value
 
 
-def encoding_takes_list(path: Path) -> bool:
+def encoding_takes_list(path: KeyPath) -> bool:
     """Whether a list at this path of an encoding is a value, not an axis."""
     return path[:1] == ("options",) and any(
         isinstance(entry.example_for(2).get(path[-1]), list) for entry in ENCODINGS.values() if entry.describe
     )
 
 
-def model_takes_list(path: Path) -> bool:
+def model_takes_list(path: KeyPath) -> bool:
     """Whether a list at this path of a network is a value, not an axis."""
     return path[:1] == ("options",) and any(
         isinstance(option.default, list)
@@ -208,6 +208,6 @@ def model_takes_list(path: Path) -> bool:
     )
 
 
-def dataset_takes_list(path: Path) -> bool:
+def dataset_takes_list(path: KeyPath) -> bool:
     """Whether a list at this path of a data set is a value, not an axis."""
     return path in (("counts",), ("imbalance", "counts"), ("label_noise", "matrix"))

@@ -38,7 +38,7 @@ _VERSION = 2
 
 
 @dataclass(frozen=True)
-class Row:
+class StoredTrial:
     """One stored trial.
 
     Its status is ``"done"`` with a record, ``"failed"`` with a traceback, or ``"lost"`` with a word on how its
@@ -175,7 +175,7 @@ class Store:
         result: dict[str, Any] = json.loads(row[0])
         return result
 
-    def keep(self, row: Row, history: Sequence[Mapping[str, Any]] = (), arrays: Arrays | None = None) -> None:
+    def keep(self, row: StoredTrial, history: Sequence[Mapping[str, Any]] = (), arrays: Arrays | None = None) -> None:
         """Commit one finished trial; once this returns, no kill loses it.
 
         Raises
@@ -190,7 +190,7 @@ class Store:
                 save_history(self.history_path(row.id), history)
             self._write(row)
 
-    def _write(self, row: Row) -> None:
+    def _write(self, row: StoredTrial) -> None:
         values = (
             row.id,
             canonical_json(row.settings),
@@ -206,7 +206,7 @@ class Store:
         with self._connect(write=True) as connection:
             connection.execute("INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
 
-    def rows(self) -> dict[str, Row]:
+    def rows(self) -> dict[str, StoredTrial]:
         """Every stored trial by id, in the order in which they finished."""
         with self._connect() as connection:
             found = connection.execute("SELECT * FROM trials ORDER BY finished, id").fetchall()
@@ -279,9 +279,9 @@ def _unwritable(path: Path, reason: str) -> EncollapseError:
     )
 
 
-def _row(values: tuple[Any, ...]) -> Row:
+def _row(values: tuple[Any, ...]) -> StoredTrial:
     trial_id, settings, status, record, error, seconds, started, finished, versions, attempts = values
-    return Row(
+    return StoredTrial(
         trial_id,
         parse_settings(settings),
         status,
