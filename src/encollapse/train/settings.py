@@ -496,7 +496,9 @@ class Settings:
             epochs, finish = DECOUPLED_EPOCHS, 0
         if optimizer == "lbfgs":  # it has the whole time
             epochs, finish = 0, finish + epochs
-        squared = self.features == "relu" or self.fixed_classifier
+        model_options = catalogue.check_options(self.model, self.model_options)
+        features = "relu" if model_options.get("tail") == "batch-norm-relu" else self.features
+        squared = features == "relu" or self.fixed_classifier
         defaults = {
             "feature_dim": max(64, min(code_dim, num_classes)),
             "epochs": epochs,
@@ -506,8 +508,7 @@ class Settings:
             "tolerance": SQUARED_TOLERANCE if squared else TOLERANCE,
         }
         chosen: dict[str, Any] = {name: value for name, value in defaults.items() if getattr(self, name) is None}
-        chosen["model_options"] = catalogue.check_options(self.model, self.model_options)
-        return replace(self, **chosen)
+        return replace(self, **chosen, model_options=model_options, features=features)
 
     @property
     def has_bias(self) -> bool:

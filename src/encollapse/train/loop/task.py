@@ -15,6 +15,7 @@ from encollapse.data import Split
 from encollapse.encodings import Encoding
 from encollapse.train import models
 from encollapse.train.distributed.process_group import ProcessGroup
+from encollapse.train.distributed.sync_batch_norm import shared_statistics
 from encollapse.train.loop.nondimensionalize import Units
 from encollapse.train.losses import class_weights_of, loss_of
 from encollapse.train.models import Classifier
@@ -104,10 +105,15 @@ class Task:
     def all_features(self, rows: slice = slice(None)) -> Tensor:
         """Features of many samples; of very many, activations are not kept but computed again for the gradient."""
         inputs = self.inputs[rows]
-        forward = self.classifier.features
+        backbone = self.classifier.backbone
+        forward = backbone.before_tail
         if torch.is_grad_enabled() and len(inputs) > KEEP_ACTIVATIONS:
             forward = partial(checkpoint, forward, use_reentrant=False, preserve_rng_state=False)
-        return torch.cat([forward(inputs[part]) for part in chunks(len(inputs))])
+        entering = torch.cat([forward(inputs[part]) for part in chunks(len(inputs))])
+        if backbone.tail is None:
+            return backbone.finish(entering)
+        with shared_statistics(backbone.tail, self.workers):
+            return backbone.whole_set(entering, self.num_samples)
 
     @torch.no_grad()
     def center_bias_(self) -> None:

@@ -11,6 +11,7 @@ from encollapse.errors import ArgumentError
 from encollapse.train.models.catalogue import check_options
 from encollapse.train.models.classifier import Backbone, Classifier
 from encollapse.train.models.imported import Trunk, imported
+from encollapse.train.models.layers import tail_of
 from encollapse.train.models.resnet import resnet
 from encollapse.train.models.trunks import cnn, mlp
 
@@ -68,7 +69,11 @@ def build(
     given = check_options(model, options)
     spread = float(inputs.std())
     gain = 1.0 / spread if spread > 0 else 1.0
-    standard = partial(Backbone, features=features, shift=float(inputs.mean()), gain=gain)
+    name, depth = (given.pop("tail"), given.pop("tail_depth")) if "tail" in given and _of_ours(model) else ("none", 2)
+    if name == "batch-norm-relu":
+        features = "relu"
+    tail = tail_of(name, feature_dim, depth)
+    standard = partial(Backbone, features=features, tail=tail, shift=float(inputs.mean()), gain=gain)
     if model == "frozen":
         trunk, width = mlp(inputs.shape[1:], **{name: given[name] for name in FROZEN})
         backbone = standard(trunk, width, feature_dim)
@@ -78,6 +83,10 @@ def build(
     else:
         backbone = _foreign(model, inputs[:PROBE], feature_dim, given, standard)
     return Classifier(backbone, feature_dim, code_dim, bias=bias, fixed_weight=fixed_weight)
+
+
+def _of_ours(model: str | nn.Module) -> bool:
+    return isinstance(model, str) and (model in MAKERS or model == "frozen")
 
 
 def _foreign(

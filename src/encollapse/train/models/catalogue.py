@@ -88,12 +88,17 @@ SAMPLES = 50_000
 MOST = (100, 300)
 
 
+TAILS = ("none", "batch-norm", "batch-norm-relu", "layer-norm", "rms-norm", "linear")
+
+_TAIL = {"tail": Option("none", _one_of(*TAILS)), "tail_depth": Option(2, partial(checks.integer, minimum=2))}
 _DENSE = {
+    **_TAIL,
     "width": Option(128, _size),
     "activation": Option("relu", _one_of(*ACTIVATIONS)),
     "normalization": Option("none", _one_of("none", "batch", "layer")),
 }
 _RESIDUAL = {
+    **_TAIL,
     "normalization": Option("group", _one_of("group", "batch", "none")),
     "stem_stride": Option(1, partial(checks.integer, minimum=1, maximum=4)),
 }
@@ -102,6 +107,7 @@ CATALOGUE: dict[str, Entry] = {
     "mlp": Entry({**_DENSE, "depth": Option(3, _depth)}, epochs=20, finish=700),
     "cnn": Entry(
         {
+            **_TAIL,
             "channels": Option([16, 32], _whole_numbers),
             "hidden": Option(128, _size),
             "activation": Option("relu", _one_of(*ACTIVATIONS)),

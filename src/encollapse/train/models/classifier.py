@@ -1,9 +1,12 @@
 """`Backbone`, from inputs to features, and `Classifier`, a backbone with a linear head."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from encollapse._internal import checks
+from encollapse.train.models.layers import whole_set_statistics, without_correction_
 
 
 class Backbone(nn.Module):
@@ -19,6 +22,8 @@ class Backbone(nn.Module):
         Features as they leave the last layer, or their positive part.
     last_layer : bool
         Whether there is a last linear layer. Without one the activations themselves, times a number, are the features.
+    tail : nn.Module, optional
+        What stands between that and the head: a normalization, or more linear layers.
     shift, gain : float
         Inputs enter the trunk as ``(x - shift) * gain``; the two numbers are part of the saved model.
     """
@@ -35,6 +40,7 @@ class Backbone(nn.Module):
         *,
         features: str = "linear",
         last_layer: bool = True,
+        tail: nn.Module | None = None,
         shift: float = 0.0,
         gain: float = 1.0,
     ) -> None:
@@ -43,24 +49,48 @@ class Backbone(nn.Module):
         self.register_buffer("gain", torch.tensor(gain))
         self.trunk = trunk
         self.last = nn.Linear(width, feature_dim) if last_layer else None
+        self.tail = tail
         if self.last is None:
             self.register_buffer("scale", torch.tensor(1.0))
         self.rectified = checks.choice(features, "features", ("linear", "relu")) == "relu"
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Features (N, d) of `inputs`."""
+        return self.finish(self.before_tail(inputs))
+
+    def before_tail(self, inputs: Tensor) -> Tensor:
+        """What enters the tail, (N, d)."""
         activations: Tensor = self.trunk((inputs - self.shift) * self.gain)
-        features = activations * self.scale if self.last is None else self.last(activations)
+        entering: Tensor = activations * self.scale if self.last is None else self.last(activations)
+        return entering
+
+    def finish(self, entering: Tensor) -> Tensor:
+        """Features (N, d) from what enters the tail."""
+        features = entering if self.tail is None else self.tail(entering)
         return features.relu() if self.rectified else features
+
+    def whole_set(self, entering: Tensor, total: int) -> Tensor:
+        """Features of the whole set of `total` samples, whose mean and variance a batch normalization then keeps."""
+        with whole_set_statistics(self.tail):
+            features = self.finish(entering)
+        without_correction_(self.tail, total)
+        return features
+
+    def _last_affine(self) -> nn.Module | None:
+        """The layer whose weight and bias scale the features."""
+        if self.tail is None:
+            return self.last
+        return self.tail[-1] if isinstance(self.tail, nn.Sequential) else self.tail
 
     @torch.no_grad()
     def rescale_(self, factor: float) -> None:
         """Multiply the features by a positive factor, in place."""
-        if self.last is None:
+        layer: Any = self._last_affine()
+        if layer is None:
             self.scale.mul_(factor)
-        else:
-            self.last.weight.mul_(factor)
-            self.last.bias.mul_(factor)
+            return
+        for parameter in layer.parameters():
+            parameter.mul_(factor)
 
 
 class Classifier(nn.Module):
@@ -124,9 +154,11 @@ class Classifier(nn.Module):
 
         A head that is not trained stays as it is.
         """
-        if self.backbone.last is not None:
-            self.backbone.last.bias.zero_()
-        features = self.backbone(inputs)
+        for part in (self.backbone.last, self.backbone.tail):
+            for name, parameter in [] if part is None else part.named_parameters():
+                if name.endswith("bias"):
+                    parameter.zero_()
+        features = self.backbone.whole_set(self.backbone.before_tail(inputs), len(inputs))
         spread = float(features.square().sum(1).mean().sqrt())
         norm = size if self.has_fixed_weight else float(self.head.weight.norm())
         self.rescale_(features=size / max(spread, 1e-6), weight=size / norm, bias=0.0)
