@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 import encollapse as ec
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.measure import Collapse, collapse
-from encollapse.measure.result import MEANINGS, VALUES
+from encollapse.measure.result import VALUES
+from encollapse.metrics import METRICS
 from reference.collapse_reference import Array, metrics
 
 K, D, Q = 5, 7, 3
@@ -232,11 +233,15 @@ def test_the_floor_is_where_rounding_of_the_features_begins() -> None:
 
 
 def test_the_public_names_of_the_values() -> None:
-    names = """nc1_pinv nc1_trace_ratio nc1_normalized cdnv vci nc2_equinorm nc2_equiangular nc2_max_angle nc2_etf
+    names = """nc1_pinv nc1_trace_ratio nc1_normalized cdnv vci floor nc2_equinorm nc2_equiangular nc2_max_angle nc2_etf
     nc2_etf_uncentered nc2_orthogonal gnc2_log nc3_alignment nc3_self_duality unc3 nc4_agreement ncc_accuracy accuracy
-    bias_to_label_mean label_centering balance floor"""
+    bias_to_label_mean label_centering balance"""
     assert tuple(names.split()) == VALUES
-    assert set(MEANINGS) == set(VALUES)
+    measured = collapse(*sample())
+    assert set(names.split()) <= set(dir(measured))
+    assert all(f"\n    {name} : float or None" in (Collapse.__doc__ or "") for name in VALUES)
+    with pytest.raises(AttributeError, match="did you mean 'nc1_pinv'"):
+        _ = measured.nc1_pinw
 
 
 def test_text_and_plain_values() -> None:
@@ -256,10 +261,12 @@ def test_text_and_plain_values() -> None:
     assert plain["nc1_pinv"] == measured.nc1_pinv
     assert plain["unc3"] is None
     lines = str(measured).splitlines()
-    assert len(lines) == 2 + len(MEANINGS)
+    assert len(lines) == 2 + len(VALUES)
     assert lines[-1] == "route: one-pass covariance"
     assert "120 samples in 5 classes" in lines[0]
-    starts = {line.index(MEANINGS[name]) for line, name in zip(lines[1:-1], VALUES, strict=True) if "none:" not in line}
+    starts = {
+        line.index(METRICS[name].meaning) for line, name in zip(lines[1:-1], VALUES, strict=True) if "none:" not in line
+    }
     assert len(starts) == 1
     assert "none: the classifier has 3 outputs for 5 classes" in str(measured)
     again = pickle.loads(pickle.dumps(measured))

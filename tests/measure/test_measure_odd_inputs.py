@@ -102,7 +102,7 @@ def test_values_without_a_unit_are_right_or_missing_at_any_scale(exponent: int) 
     units = {"bias_to_label_mean", "label_centering"}
     for name, value in found.values.items():
         assert value is None or name in units or value == pytest.approx(plain.values[name], rel=1e-9), name
-    for name, value in found.details.values.items():
+    for name, value in found.details.items():
         assert value is None or name == "mean_output" or value == pytest.approx(plain.details[name], rel=1e-9), name
     assert (found.accuracy is None) == (abs(exponent) >= 470)
     if found.accuracy is None:

@@ -93,38 +93,3 @@ def mathematics(text: str) -> str:
 def markup(text: str) -> str:
     """Set the indices of symbols such as ``λ_b`` as subscripts in plotly's markup, all else escaped."""
     return SUBSCRIPT.sub(r"<sub>\1</sub>", text.replace("&", "&amp;").replace("<", "&lt;"))
-
-
-METRIC_NAMES = {
-    "excess_loss": "excess loss",
-    "mean_cosine": "mean cosine",
-    "test_accuracy": "accuracy, hold-out",
-    "test_balanced_accuracy": "balanced, hold-out",
-    "test_minority_accuracy": "rare classes, hold-out",
-    "nc1_trace_ratio": "NC1, tr Σ_W / tr Σ_B",
-    "nc1_pinv": "NC1, tr(Σ_W Σ_B⁺)/K",
-    "nc1_normalized": "NC1, share within",
-    "cdnv": "CDNV",
-    "vci": "VCI",
-    "nc2_equinorm": "NC2, equal norms",
-    "nc2_equiangular": "NC2, equal angles",
-    "nc2_max_angle": "NC2, largest angle",
-    "nc2_etf": "NC2, simplex",
-    "nc2_etf_uncentered": "NC2, simplex, uncentered",
-    "nc2_orthogonal": "NC2, orthogonal",
-    "gnc2_log": "GNC2, log kernel",
-    "nc3_alignment": "NC3, alignment",
-    "nc3_self_duality": "NC3, self-duality",
-    "unc3": "UNC3",
-    "nc4_agreement": "NC4, agreement",
-    "ncc_accuracy": "accuracy, nearest mean",
-    "bias_to_label_mean": "|b − ē|",
-    "label_centering": "|W μ + b − ē|",
-    "balance": "balance of layers",
-}
-"""Short names of metrics, for the title of a small panel."""
-
-
-def metric_name(name: str) -> str:
-    """Short name of a metric; an unknown one is written as words."""
-    return METRIC_NAMES.get(name, name.replace("_", " "))

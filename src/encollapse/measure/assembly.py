@@ -12,12 +12,9 @@ from encollapse._internal.typing import FloatArray
 from encollapse.geometry.class_geometry import ClassGeometry
 from encollapse.geometry.lazy_matrix import LazyMatrix
 from encollapse.measure.decisions.classifier import LinearClassifier
-from encollapse.measure.decisions.counter import Decisions, no_decisions
 from encollapse.measure.moments.threads import one_library
 from encollapse.measure.result import VALUES, Collapse
-from encollapse.metrics import Convention, MetricInputs, as_convention, evaluate
-from encollapse.metrics.statistics import ClassStatistics
-from encollapse.metrics.undefined import OUT_OF_RANGE
+from encollapse.metrics import ClassStatistics, Convention, Decisions, MetricInputs, as_convention, evaluate
 
 
 def assemble(
@@ -37,11 +34,10 @@ def assemble(
         mean_codeword=None if encoding is None else encoding.mean(statistics.priors),
         convention=chosen,
         encoding=encoding,
+        decisions=decisions,
     )
     with one_library():
         values, missing = evaluate(inputs)
-    if not statistics.squarable:  # so do the distances that decide
-        decisions = no_decisions(OUT_OF_RANGE)
     source = {
         "source": "measured",
         "num_samples": statistics.num_samples,
@@ -50,10 +46,9 @@ def assemble(
         "convention": chosen.name,
         "encoding": None if encoding is None else encoding.name,
     }
-    fields: dict[str, Any] = {name: values.get(name) for name in VALUES} | decisions.values
     return Collapse(
-        **fields,
-        missing=missing | decisions.missing,
+        values={name: values.get(name) for name in VALUES},
+        missing=missing,
         num_samples=statistics.num_samples,
         num_classes=statistics.num_classes,
         convention=chosen.name,

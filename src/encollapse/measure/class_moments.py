@@ -13,7 +13,6 @@ from encollapse._internal.typing import ArrayLike, FloatArray
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.measure.assembly import assemble
 from encollapse.measure.decisions.classifier import LinearClassifier
-from encollapse.measure.decisions.counter import no_decisions
 from encollapse.measure.moments import distributed, inputs
 from encollapse.measure.moments import files as moment_files
 from encollapse.measure.moments import state as moment_state
@@ -22,7 +21,7 @@ from encollapse.measure.moments.inputs import FeatureRows, float64_device, label
 from encollapse.measure.moments.residuals import compiled
 from encollapse.measure.moments.threads import brief_operations
 from encollapse.measure.moments.torch_algebra import TORCH
-from encollapse.metrics import Convention
+from encollapse.metrics import Convention, Decisions
 from encollapse.metrics.statistics import ClassStatistics
 
 if TYPE_CHECKING:
@@ -247,7 +246,7 @@ class ClassMoments:
             self.statistics(),
             LinearClassifier.of(weight, bias, encoding, self.num_classes, self.feature_dim),
             convention,
-            no_decisions("moments do not keep the features; use measure.collapse or measure_model"),
+            Decisions(reason="moments do not keep the features; use measure.collapse or measure_model"),
         )
 
     def state_dict(self) -> dict[str, torch.Tensor]:

@@ -16,8 +16,7 @@ from encollapse.measure.moments.projection import keeps_covariance
 from encollapse.measure.result import Collapse
 from encollapse.measure.second_pass import finish
 from encollapse.metrics import Convention, as_convention
-
-_MANY_CLASSES = 1000
+from encollapse.metrics.statistics import plausible_classes
 
 
 def collapse(
@@ -141,13 +140,3 @@ def _num_classes(given: int | None, encoding: Encoding | None, labels: ArrayLike
     if not len(checked):
         raise ArgumentError(f"labels: got 0 labels for {num_rows} rows of features")
     return plausible_classes(int(checked.max()) + 1, num_rows)
-
-
-def plausible_classes(count: int, num_rows: int) -> int:
-    """Return a number of classes that was inferred from labels, if it can be meant."""
-    if count > max(_MANY_CLASSES, num_rows):
-        raise ArgumentError(
-            f"labels: the largest is {count - 1}, with only {num_rows} samples; pass num_classes={count} if "
-            "that is meant"
-        )
-    return count

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -10,29 +12,56 @@ import numpy as np
 
 from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike, FloatArray
-from encollapse.errors import ArgumentError
+from encollapse.errors import ArgumentError, EncollapseWarning, Undefined
 from encollapse.geometry.class_geometry import ClassGeometry
-from encollapse.metrics import DETAILS, METRICS, MetricInputs, centered_cosines, evaluate, nearest_pairs, per_class
+from encollapse.metrics import METRICS, MetricInputs, centered_cosines, nearest_pairs, per_class
 
-_DECISIONS = {
-    "nc4_agreement": "share of samples: classifier decides as the nearest class mean",
-    "ncc_accuracy": "share of samples: nearest class mean is right",
-    "accuracy": "share of samples: classifier is right",
-}
+VALUES = tuple(metric.name for metric in METRICS.values() if not metric.detail)
+"""Names of the values, in the order of tables."""
 
-MEANINGS = {metric.name: metric.meaning for metric in METRICS} | _DECISIONS
-"""A line on each value, for tables."""
+_RENAMED = {f"{name}_rank": f"class_mean_{name}_rank" for name in ("effective", "stable", "numerical")}
 
 
-@dataclass(frozen=True)
-class Details:
-    """Further metrics by name, and the reasons for those that are None."""
+class Details(Mapping[str, float | None]):
+    """Further metrics by name, each computed when it is first read; None where there is none.
 
-    values: dict[str, float | None]
-    missing: dict[str, str]
+    Parameters
+    ----------
+    inputs : MetricInputs
+        What they are computed from.
+    """
+
+    def __init__(self, inputs: MetricInputs) -> None:
+        self._inputs = inputs
+        self._found: dict[str, float | None] = {}
+        self._reasons: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> float | None:
-        return self.values[name]
+        if name in _RENAMED:
+            warnings.warn(f"details: {name!r} is called {_RENAMED[name]!r} now", EncollapseWarning, stacklevel=2)
+            name = _RENAMED[name]
+        if name not in self._found:
+            if name not in METRICS or not METRICS[name].detail:
+                raise KeyError(name)
+            try:
+                self._found[name] = self._inputs.compute(METRICS[name])
+            except Undefined as reason:
+                self._found[name], self._reasons[name] = None, str(reason)
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (metric.name for metric in METRICS.values() if metric.detail)
+
+    def __len__(self) -> int:
+        return len(METRICS) - len(VALUES)
+
+    def __repr__(self) -> str:
+        return f"Details({dict(self)})"
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Reason, by name, for every detail that is None; computes them all."""
+        return {name: self._reasons[name] for name, value in self.items() if value is None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +74,14 @@ class Collapse:
 
     Parameters
     ----------
-    missing : dict
-        Reason, by name, for every value that is None.
+    values : dict
+        Every value by name, in the order of tables; each is an attribute, too.
+    num_samples, num_classes : int
+        N and K, classes without samples included.
     geometry : ClassGeometry
         What :func:`encollapse.compare` compares with a prediction.
+    missing : dict
+        Reason, by name, for every value that is None.
     convention : str
         Which averaging and scaling choices were used.
     route : str
@@ -57,30 +90,22 @@ class Collapse:
         ``"two-pass projected"`` (along the class means only) or ``"no covariance"``.
     source : MetricInputs, optional
         The statistics behind the values, for `details`, `per_class` and `nearest_pairs`.
+
+    Attributes
+    ----------
+    {attributes}
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> found = ec.measure.collapse([[2.0, 0], [4, 0], [0, 3], [0, 5]], [0, 0, 1, 1])
+    >>> round(found.nc1_trace_ratio, 4), found.accuracy, found.missing["accuracy"]
+    (0.16, None, 'no weight was given')
+    >>> round(found.details["class_mean_effective_rank"], 4)
+    1.0
     """
 
-    nc1_pinv: float | None
-    nc1_trace_ratio: float | None
-    nc1_normalized: float | None
-    cdnv: float | None
-    vci: float | None
-    nc2_equinorm: float | None
-    nc2_equiangular: float | None
-    nc2_max_angle: float | None
-    nc2_etf: float | None
-    nc2_etf_uncentered: float | None
-    nc2_orthogonal: float | None
-    gnc2_log: float | None
-    nc3_alignment: float | None
-    nc3_self_duality: float | None
-    unc3: float | None
-    nc4_agreement: float | None
-    ncc_accuracy: float | None
-    accuracy: float | None
-    bias_to_label_mean: float | None
-    label_centering: float | None
-    balance: float | None
-    floor: float | None
+    values: dict[str, float | None]
     num_samples: int
     num_classes: int
     geometry: ClassGeometry = field(repr=False)
@@ -89,26 +114,31 @@ class Collapse:
     route: str = "no covariance"
     source: MetricInputs | None = field(default=None, repr=False)
 
+    def __getattr__(self, name: str) -> float | None:
+        values: dict[str, float | None] = self.__dict__.get(
+            "values", {}
+        )  # not there yet while an instance is unpickled
+        if name in values:
+            return values[name]
+        meant = checks.did_you_mean(name, VALUES)
+        raise AttributeError(f"a Collapse has no {name!r}{meant and '; ' + meant}")
+
+    def __dir__(self) -> list[str]:
+        return sorted([*super().__dir__(), *self.values])
+
     @cached_property
     def details(self) -> Details:
-        """Further metrics, computed when first asked for: see :data:`encollapse.metrics.DETAILS`.
+        """Further metrics, each computed when first read: those that the registry calls details.
 
         Raises
         ------
         ArgumentError
             If this result does not carry its statistics.
         """
-        values, missing = evaluate(self._inputs(), DETAILS)
-        return Details({metric.name: values.get(metric.name) for metric in DETAILS}, missing)
+        return Details(self._inputs())
 
     def per_class(self) -> list[dict[str, float | int | None]]:
-        """One row for each class with samples, the least collapsed first.
-
-        ``label``, ``count``, ``spread`` (root of the trace of its covariance), ``norm`` (length of its centered
-        mean), ``nearest`` (the class whose mean is nearest), ``distance`` (to it) and ``cdnv``, the largest
-        ``(v_k + v_l)/(2|m_k - m_l|²)`` over the other classes; None where there is no other class. Lengths that are
-        rounding are 0, and ``cdnv`` is infinite where the means of two classes coincide.
-        """
+        """One row for each class with samples, the least collapsed first: see `encollapse.metrics.per_class`."""
         return per_class(self._inputs().statistics)
 
     def nearest_pairs(self, count: int = 10) -> list[tuple[int, int, float]]:
@@ -134,14 +164,9 @@ class Collapse:
             raise ArgumentError("collapse: this result does not carry its statistics, so it has no details")
         return self.source
 
-    @property
-    def values(self) -> dict[str, float | None]:
-        """Every value by name, in the order of tables."""
-        return {name: getattr(self, name) for name in VALUES}
-
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON: each metric by name, then sizes, ``convention``, ``route``, ``missing``."""
-        return self.values | {
+        return dict(self.values) | {
             "num_samples": self.num_samples,
             "num_classes": self.num_classes,
             "counts": self.geometry.counts.tolist(),
@@ -158,11 +183,19 @@ class Collapse:
         lines = [f"collapse of {self.num_samples} samples in {seen} (convention: {self.convention})"]
         for name, value in self.values.items():
             shown = "-" if value is None else f"{value:.6g}"
-            note = MEANINGS[name] if value is not None else f"none: {self.missing.get(name, 'not computed')}"
+            note = METRICS[name].meaning if value is not None else f"none: {self.missing.get(name, 'not computed')}"
             lines.append(f"{name:<{width}}  {shown:>12}  {note}")
         lines.append(f"route: {self.route}")
         return "\n".join(lines)
 
 
-VALUES = tuple(f.name for f in fields(Collapse) if f.name in MEANINGS)
-"""Names of the values, in the order of tables."""
+def _attributes() -> str:
+    lines = []
+    for name in VALUES:
+        metric = METRICS[name]
+        cited = metric.reference and f" :cite:p:`{metric.reference}`"
+        lines.append(f"    {name} : float or None\n        {metric.meaning}{cited}")
+    return "\n".join(lines)
+
+
+Collapse.__doc__ = (Collapse.__doc__ or "").format(attributes=_attributes().lstrip())

@@ -1,12 +1,14 @@
 """Collapse metrics: pure functions of class statistics and, where they need one, of a linear classifier.
 
-A metric either returns a finite number or raises :class:`Undefined` with the reason why there is none.
+The room needs numpy and scipy alone. A metric either returns a finite number or raises :class:`Undefined` with the
+reason why there is none. `METRICS` holds what there is to know of each, under its name; the modules below register them
+in the order of tables.
 """
 
-from encollapse.metrics.bias import bias_to_label_mean, cosine_margin, label_centering, mean_output, row_sum
+from encollapse.errors import Undefined
 from encollapse.metrics.convention import PRESETS, Convention, as_convention
-from encollapse.metrics.layer_balance import balance
-from encollapse.metrics.nc1 import floor, nc1_normalized, nc1_pinv, nc1_quotient, nc1_trace_ratio, vci
+from encollapse.metrics.evaluation import MetricInputs, evaluate
+from encollapse.metrics.nc1 import cdnv, floor, nc1_normalized, nc1_pinv, nc1_quotient, nc1_trace_ratio, vci
 from encollapse.metrics.nc2 import (
     gnc2_log,
     gnc2_riesz,
@@ -20,27 +22,51 @@ from encollapse.metrics.nc2 import (
     nc2_orthogonal,
 )
 from encollapse.metrics.nc3 import nc3_alignment, nc3_cosine, nc3_self_duality, unc3
+from encollapse.metrics.nc4 import Decisions, accuracy, nc4_agreement, ncc_accuracy
+from encollapse.metrics.optimality import (
+    balance,
+    bias_to_label_mean,
+    cosine_margin,
+    label_centering,
+    mean_output,
+    row_sum,
+)
 from encollapse.metrics.per_class import centered_cosines, nearest_pairs, per_class
-from encollapse.metrics.ranks import effective_rank, nearest_etf, numerical_rank, one_vs_rest_margin, stable_rank
-from encollapse.metrics.registry import DETAILS, METRICS, Metric, MetricInputs, evaluate
-from encollapse.metrics.separation import cdnv
-from encollapse.metrics.squared_error import MseDecomposition, mse_decomposition
-from encollapse.metrics.undefined import Undefined
+from encollapse.metrics.ranks import (
+    class_mean_effective_rank,
+    class_mean_numerical_rank,
+    class_mean_stable_rank,
+    effective_rank,
+    nearest_etf,
+    one_vs_rest_margin,
+    participation_ratio,
+    rank_me,
+    stable_rank,
+)
+from encollapse.metrics.registry import FAMILIES, METRICS, Metric
+from encollapse.metrics.squared_error import MseDecomposition, mse_decomposition, mse_nc1, mse_nc23, mse_perpendicular
+from encollapse.metrics.statistics import ClassStatistics
 
 __all__ = [
-    "DETAILS",
+    "FAMILIES",
     "METRICS",
     "PRESETS",
+    "ClassStatistics",
     "Convention",
+    "Decisions",
     "Metric",
     "MetricInputs",
     "MseDecomposition",
     "Undefined",
+    "accuracy",
     "as_convention",
     "balance",
     "bias_to_label_mean",
     "cdnv",
     "centered_cosines",
+    "class_mean_effective_rank",
+    "class_mean_numerical_rank",
+    "class_mean_stable_rank",
     "cosine_margin",
     "effective_rank",
     "evaluate",
@@ -50,6 +76,9 @@ __all__ = [
     "label_centering",
     "mean_output",
     "mse_decomposition",
+    "mse_nc1",
+    "mse_nc23",
+    "mse_perpendicular",
     "nc1_normalized",
     "nc1_pinv",
     "nc1_quotient",
@@ -65,11 +94,14 @@ __all__ = [
     "nc3_alignment",
     "nc3_cosine",
     "nc3_self_duality",
+    "nc4_agreement",
+    "ncc_accuracy",
     "nearest_etf",
     "nearest_pairs",
-    "numerical_rank",
     "one_vs_rest_margin",
+    "participation_ratio",
     "per_class",
+    "rank_me",
     "row_sum",
     "stable_rank",
     "unc3",

@@ -7,11 +7,13 @@ import numpy as np
 from scipy.linalg import solve
 
 from encollapse._internal.typing import FloatArray
-from encollapse.metrics import cholesky_scatter as factorized
-from encollapse.metrics.cholesky_scatter import CholeskyScatter, quotient_of_factors
+from encollapse.errors import Undefined
+from encollapse.metrics.cholesky_scatter import CholeskyScatter, factor, quotient_of_factors, without_null_direction
 from encollapse.metrics.convention import DEFAULT, Convention
+from encollapse.metrics.pairs import pair_tiles, squared_distances
+from encollapse.metrics.registry import metric
 from encollapse.metrics.statistics import CenteredMeans, ClassStatistics
-from encollapse.metrics.undefined import Undefined, Unresolved, centered_means, distinct_means
+from encollapse.metrics.undefined import Unresolved, centered_means, distinct_means
 
 _FAR_ABOVE_ROUNDING = 1e6
 _WELL_CONDITIONED = 1e-3
@@ -28,9 +30,11 @@ _RESOLVED, _NEGLIGIBLE = 3e-5, 1e-10
 _EPS = float(np.finfo(np.float64).eps)
 
 
+@metric("NC1, tr(Σ_W Σ_B⁺)/K", "tr(Σ_W Σ_B⁺)/K", r"\mathrm{tr}(\Sigma_W \Sigma_B^+)/K", "papyan2020", example="0.0506")
 def nc1_pinv(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
-    """``tr(Σ_W Σ_B⁺)/K`` over the K present classes :cite:p:`papyan2020`.
+    """Spread within the classes in units of the spread between them, direction by direction.
 
+    K is the number of present classes.
     With the weighted centered means ``Mc = U S Vᵀ`` (``Σ_B = Mc Mcᵀ``) this is ``Σ_j u_jᵀ Σ_W u_j / s_j²``,
     taken over the known rank ``min(K - 1, d)``: a cut-off in pinv either drops small class directions or
     inverts the spurious K-th one. Cholesky factors of ``Σ_B`` on its range give it where they are well
@@ -41,10 +45,18 @@ def nc1_pinv(statistics: ClassStatistics, convention: Convention = DEFAULT) -> f
     return total / statistics.num_present if convention.nc1_per_class else total
 
 
+@metric(
+    "NC1, tr(Σ_W Σ_B⁺)",
+    "tr(Σ_W Σ_B⁺), not divided by K",
+    r"\mathrm{tr}(\Sigma_W \Sigma_B^+)",
+    "papyan2020",
+    detail=True,
+    example="0.1519",
+)
 def nc1_quotient(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
-    """``tr(Σ_W Σ_B⁺)`` over the ``min(K - 1, d)`` between-class directions, never divided by K.
+    """NC1 over the ``min(K - 1, d)`` between-class directions, never divided by K.
 
-    What codes compute that take the top K - 1 eigenvectors of ``Σ_B`` :cite:p:`papyan2020`.
+    What codes compute that take the top K - 1 eigenvectors of ``Σ_B``.
     """
     projected = statistics.projected
     if projected is None:
@@ -64,15 +76,30 @@ def nc1_quotient(statistics: ClassStatistics, convention: Convention = DEFAULT) 
     )
 
 
+@metric(
+    "NC1, tr Σ_W / tr Σ_B",
+    "tr Σ_W / tr Σ_B",
+    r"\mathrm{tr}\,\Sigma_W / \mathrm{tr}\,\Sigma_B",
+    "tirer2023",
+    example="0.1309",
+)
 def nc1_trace_ratio(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
-    """``tr Σ_W / tr Σ_B`` :cite:p:`tirer2023`."""
+    """Variance within the classes over the variance of their means."""
     centered = distinct_means(statistics, convention.averaging)
     between = float(_between_weights(centered, convention) @ centered.norms**2)
     return within_trace(statistics, convention) / between
 
 
+@metric(
+    "NC1, share within",
+    "tr Σ_W / (tr Σ_W + tr Σ_B), 0 to 1",
+    r"\mathrm{tr}\,\Sigma_W / (\mathrm{tr}\,\Sigma_W + \mathrm{tr}\,\Sigma_B)",
+    "tirer2023",
+    range=(0.0, 1.0),
+    example="0.1157",
+)
 def nc1_normalized(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
-    """``tr Σ_W / (tr Σ_W + tr Σ_B)``, the share of the variance within classes: from 0 to 1."""
+    """Share of the variance that is within the classes."""
     between = centered_means(statistics, convention.averaging).between_trace
     within = within_trace(statistics, convention)
     if within + between == 0.0:
@@ -80,10 +107,58 @@ def nc1_normalized(statistics: ClassStatistics, convention: Convention = DEFAULT
     return within / (within + between)
 
 
-def vci(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
-    """Variability collapse index ``1 - tr(Σ_T⁺ Σ_B)/min(d, K - 1)`` :cite:p:`xu2023`.
+@metric(
+    "CDNV",
+    "mean over pairs of (v_k + v_l) / 2|m_k - m_l|²",
+    r"\frac{2}{K(K-1)} \sum_{k<l} \frac{v_k + v_l}{2 |m_k - m_l|^2}",
+    "galanti2022",
+    example="0.0463",
+)
+def cdnv(statistics: ClassStatistics, convention: Convention = DEFAULT, *, exponent: float = 1.0) -> float:
+    """Class-distance normalized variance: mean over pairs of classes of their variance by their distance.
 
-    ``Σ_T = Σ_W + Σ_B``. 0 where the features have collapsed, 1 where the class means coincide.
+    ``v_k`` is the trace of the covariance of class k. The average is over pairs of present classes in every
+    convention. Memory stays near one tile of about a million entries whatever K and d.
+
+    Parameters
+    ----------
+    exponent : float
+        p in ``|m_k - m_l|^2p``, 1 in the paper.
+    """
+    centered = distinct_means(statistics, convention.averaging)
+    variances = statistics.within_trace[statistics.present]
+    found = centered.pairs
+    least, first, second = found.closest
+    if least * found.peak <= centered.rounding:
+        k, l = (int(centered.classes[i]) for i in (first, second))  # noqa: E741
+        raise Undefined(f"the means of classes {k} and {l} coincide")
+    size = len(variances)
+    if exponent == 1.0:
+        return float((variances / found.peak) @ (found.inverse_squares / found.peak)) / (size * (size - 1))
+    total = 0.0
+    for rows, columns in pair_tiles(size):
+        distances = squared_distances(centered.deviations[rows], centered.deviations[columns])
+        if rows == columns:
+            np.fill_diagonal(distances, np.inf)
+        kernel = 1.0 / distances**exponent
+        total += float(variances[rows] @ kernel.sum(axis=1))
+        if rows != columns:
+            total += float(kernel.sum(axis=0) @ variances[columns])
+    return total / (size * (size - 1))
+
+
+@metric(
+    "VCI",
+    "variability collapse index, 0 (collapsed) to 1",
+    r"1 - \mathrm{tr}(\Sigma_T^+ \Sigma_B)/\min(d, K - 1), \quad \Sigma_T = \Sigma_W + \Sigma_B",
+    "xu2023",
+    range=(0.0, 1.0),
+    example="0.0686",
+)
+def vci(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
+    """Variability collapse index: how little of the variability the classes explain.
+
+    0 where the features have collapsed, 1 where the class means coincide.
 
     Notes
     -----
@@ -151,7 +226,10 @@ def _vci_rounding(statistics: ClassStatistics, within: CholeskyScatter, centered
     own = np.diag(within.matrix)
     total = within.matrix + centered.weighted.T @ centered.weighted
     total[np.diag_indices_from(total)] += eps * own.max()
-    columns = solve(total, centered.weighted.T, assume_a="sym", check_finite=False)
+    try:
+        columns = solve(total, centered.weighted.T, assume_a="sym", check_finite=False)
+    except np.linalg.LinAlgError:  # nothing is known of the rounding
+        return float("inf")
     return float(eps * np.linalg.norm(columns.T @ (own[:, None] * columns)) / rank)
 
 
@@ -174,7 +252,7 @@ def _quotient_trace(
     if peak > _FAR_ABOVE_ROUNDING * centered.rounding:
         if rank == deviations.shape[1]:
             known = algebra.gram(_weighted(deviations, weights, peak)) if between is None else between()
-            lower = factorized.factor(known, algebra)
+            lower = factor(known, algebra)
             if lower is not None and within.lower is not None:
                 return within.size / peak**2 * quotient_of_factors(lower, within.lower, algebra)
             if lower is not None:
@@ -182,8 +260,8 @@ def _quotient_trace(
                 return float(np.trace(algebra.solve(lower, half.T)))
         else:
             null = centered.weights / np.sqrt(weights)
-            rows = factorized.without_null_direction(_weighted(deviations, weights, peak), null / np.linalg.norm(null))
-            lower = factorized.factor(algebra.product(rows, rows.T), algebra)
+            rows = without_null_direction(_weighted(deviations, weights, peak), null / np.linalg.norm(null))
+            lower = factor(algebra.product(rows, rows.T), algebra)
             if lower is not None:
                 # Σ_B⁺ = Bᵀ B with B = (R Rᵀ)⁻¹ R for the rows R of full rank.
                 inverse = algebra.solve(lower, algebra.solve(lower, rows), transposed=True)
@@ -219,22 +297,35 @@ def _share_within(within: CholeskyScatter, lower: FloatArray, centered: Centered
     if len(centered.deviations) > len(lower):
         # All d directions: tr((Σ_W + Σ_B)⁻¹ Σ_W), a sum of squares.
         both = centered.between * (centered.norms.max() ** 2 / size)
-        total = factorized.factor(np.add(both, within.matrix / size, out=both), algebra)
+        total = factor(np.add(both, within.matrix / size, out=both), algebra)
         return None if total is None else quotient_of_factors(total, lower, algebra)
     means = centered.weighted / np.sqrt(size)
-    rows = factorized.without_null_direction(means, np.sqrt(centered.weights))
+    rows = without_null_direction(means, np.sqrt(centered.weights))
     whitened = algebra.solve(lower, rows.T)
     identity = np.eye(len(rows))
-    total = factorized.factor(identity + algebra.gram(whitened), algebra)
+    total = factor(identity + algebra.gram(whitened), algebra)
     return None if total is None else quotient_of_factors(total, identity, algebra)
 
 
+@metric(
+    "NC1, rounding",
+    "nc1_trace_ratio below this is rounding of the features",
+    r"(\varepsilon \max_k |m_k|)^2 / \mathrm{tr}\,\Sigma_B",
+    ideal=None,
+)
 def floor(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
-    """``(eps · max_k |m_k|)² / tr Σ_B``: the value of `nc1_trace_ratio` below which it is rounding.
+    """The value of ``nc1_trace_ratio`` below which it is rounding.
 
     ``eps`` is the resolution of the dtype the features arrived in. A feature of size ``|m|`` is known to
     ``eps · |m|`` at best, so a smaller spread within a class cannot be told from the rounding of the
     features themselves, however exactly it is computed.
+
+    Examples
+    --------
+    >>> import encollapse as ec, numpy as np
+    >>> features = np.array([[3.0, 0], [5, 0], [0, 3], [0, 5]], dtype=np.float32)
+    >>> f"{ec.metrics.floor(ec.metrics.ClassStatistics.from_features(features, [0, 0, 1, 1])):.1e}"
+    '2.8e-14'
     """
     between = distinct_means(statistics, convention.averaging).between_trace
     return (statistics.resolution * statistics.longest_mean) ** 2 / between

@@ -4,21 +4,39 @@ import numpy as np
 
 from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike, FloatArray
-from encollapse.metrics import pairs
+from encollapse.errors import Undefined
 from encollapse.metrics.convention import DEFAULT, Convention
-from encollapse.metrics.pair_sums import two_valued_distance
+from encollapse.metrics.pairs import PairSpread, pair_tiles, shape_distance, squared_distances, two_valued_distance
+from encollapse.metrics.registry import metric
 from encollapse.metrics.statistics import CenteredMeans, ClassStatistics
-from encollapse.metrics.undefined import Undefined, centered_means, directed_means, distinct_means
+from encollapse.metrics.undefined import centered_means, directed_means, distinct_means
 
 
+@metric(
+    "NC2, equal norms",
+    "coefficient of variation of |m_k - μ|",
+    r"\mathrm{std}_k |m_k - \mu| \,/\, \mathrm{mean}_k |m_k - \mu|",
+    "papyan2020",
+    family="nc2",
+    example="0.1236",
+)
 def nc2_equinorm(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
-    """Coefficient of variation of the norms ``|m_k - μ|``: 0 where all are alike :cite:p:`papyan2020`."""
+    """Coefficient of variation of the norms of centered means: 0 where all are alike."""
     norms = distinct_means(statistics, convention.averaging).norms
     return float(norms.std() / norms.mean())
 
 
+@metric(
+    "NC2, equal angles",
+    "standard deviation of the cosines of centered means",
+    r"\mathrm{std}_{k<l} \cos(m_k - \mu, m_l - \mu)",
+    "papyan2020",
+    family="nc2",
+    range=(0.0, 1.0),
+    example="0.1575",
+)
 def nc2_equiangular(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
-    """Standard deviation over pairs of the cosines of centered means :cite:p:`papyan2020`.
+    """Standard deviation over pairs of the cosines of centered means.
 
     0 where all angles are alike, whichever angle that is.
     """
@@ -26,8 +44,17 @@ def nc2_equiangular(statistics: ClassStatistics, convention: Convention = DEFAUL
     return centered.pairs.cosines.deviation
 
 
+@metric(
+    "NC2, largest angle",
+    "mean |cos + 1/(K-1)| of centered means",
+    r"\mathrm{mean}_{k<l} |\cos(m_k - \mu, m_l - \mu) + 1/(K - 1)|",
+    "papyan2020",
+    family="nc2",
+    range=(0.0, 2.0),
+    example="0.151",
+)
 def nc2_max_angle(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
-    """Mean over pairs of ``|cos(m_k - μ, m_l - μ) + 1/(K - 1)|`` :cite:p:`papyan2020`.
+    """Mean over pairs of the difference of a cosine from that of the widest angles.
 
     0 where the angles are the widest that K directions can have. The absolute value is inside the mean:
     the signed mean vanishes for centered unit vectors whatever their angles.
@@ -36,28 +63,67 @@ def nc2_max_angle(statistics: ClassStatistics, convention: Convention = DEFAULT)
     return centered.pairs.from_widest
 
 
+@metric(
+    "NC2, simplex",
+    "centered means against a simplex ETF, |G/|G| - T/|T||",
+    r"\left| G_c/|G_c|_F - T/|T|_F \right|_F, \quad T = I - J/K",
+    "zhu2021",
+    family="nc2",
+    range=(0.0, 2.0),
+    example="0.3171",
+)
 def nc2_etf(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
-    """``|G/|G| - T/|T||_F`` of the centered means against a simplex ETF, the form of :cite:t:`zhu2021`."""
+    """Distance of the shape of the centered means from a simplex ETF."""
     centered = distinct_means(statistics, convention.averaging)
     found, widest = centered.pairs, -1.0 / (statistics.num_present - 1)
     return two_valued_distance(found.norms**2, found.centered, pairs=2, off_diagonal=widest)
 
 
+@metric(
+    "NC2, simplex, uncentered",
+    "uncentered means against a simplex ETF",
+    r"\left| G/|G|_F - T/|T|_F \right|_F, \quad T = I - J/K",
+    "massion2026",
+    family="nc2",
+    range=(0.0, 2.0),
+    example="0.7933",
+)
 def nc2_etf_uncentered(statistics: ClassStatistics) -> float:
-    """``|G/|G| - T/|T||_F`` of the uncentered means against a simplex ETF :cite:p:`massion2026`."""
+    """Distance of the shape of the uncentered means from a simplex ETF."""
     return _uncentered_distance(statistics, simplex=True)
 
 
+@metric(
+    "NC2, orthogonal",
+    "uncentered means against an orthogonal frame",
+    r"\left| G/|G|_F - I/|I|_F \right|_F",
+    "massion2026",
+    family="nc2",
+    range=(0.0, 2.0),
+    example="0.3099",
+)
 def nc2_orthogonal(statistics: ClassStatistics) -> float:
-    """``|G/|G| - I/|I||_F`` of the uncentered means against an orthogonal frame :cite:p:`massion2026`."""
+    """Distance of the shape of the uncentered means from an orthogonal frame."""
     return _uncentered_distance(statistics, simplex=False)
 
 
+@metric(
+    "NC2, own lengths",
+    "uncentered means against an orthogonal frame of their own lengths",
+    r"\left| G/|G|_F - D/|D|_F \right|_F, \quad D = \mathrm{diag}(|m_k|^2)",
+    family="nc2",
+    range=(0.0, 2.0),
+    detail=True,
+    example="0.2",
+)
 def nc2_general_frame(statistics: ClassStatistics, lengths: ArrayLike | None = None) -> float:
-    """``|G/|G| - D/|D||_F`` of the uncentered means against ``D = diag(s_k)``, orthogonal of other lengths.
+    """Distance of the shape of the uncentered means from an orthogonal frame of other lengths.
 
-    `lengths` (P,) are the squared lengths ``s_k`` of the present classes; by default the measured ones, so
-    that only the angles count, as imbalanced data make the lengths differ.
+    Parameters
+    ----------
+    lengths : (P,) array, optional
+        Squared lengths of the frame for the present classes. Default: the measured ones, so that only the angles
+        count, as imbalanced data make the lengths differ.
     """
     means = _uncentered(statistics)
     squares = (
@@ -67,22 +133,40 @@ def nc2_general_frame(statistics: ClassStatistics, lengths: ArrayLike | None = N
     )
     if not squares.any():
         raise Undefined("every length of the frame is zero")
-    return pairs.shape_distance(means, squares / squares.max(), 0.0)
+    return shape_distance(means, squares / squares.max(), 0.0)
 
 
+@metric(
+    "NC2, simplex, classifier",
+    "classifier against a simplex ETF",
+    r"\left| W W^\top/|W W^\top|_F - T/|T|_F \right|_F",
+    "zhu2021",
+    family="nc2",
+    range=(0.0, 2.0),
+    detail=True,
+    example="0.8969",
+)
 def nc2_etf_weight(weight: FloatArray, convention: Convention = DEFAULT) -> float:
-    """``|WWᵀ/|WWᵀ| - T/|T||_F`` of a weight (K, d) against a simplex ETF :cite:p:`zhu2021`.
+    """Distance of the shape of the rows of a weight (K, d) from a simplex ETF.
 
     Raw rows, or rows about their mean where the convention says ``center_weight``.
     """
     rows = weight - weight.mean(axis=0) if convention.center_weight else weight
     if len(rows) < 2 or not rows.any():
         raise Undefined("the weight is zero" if len(rows) > 1 else "one row has no angles")
-    return _from_simplex(rows)
+    return shape_distance(rows, 1.0, -1.0 / (len(rows) - 1))
 
 
+@metric(
+    "GNC2, log kernel",
+    "standard deviation of log(1/|û_k - û_l|)",
+    r"\mathrm{std}_{k<l} \log(1/|\hat u_k - \hat u_l|), \quad \hat u_k = (m_k - \mu)/|m_k - \mu|",
+    "liu2023,wu2024",
+    family="nc2",
+    example="0.0512",
+)
 def gnc2_log(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
-    """Standard deviation over pairs of ``log(1/|û_k - û_l|)``, û the unit centered means.
+    """Standard deviation over pairs of the logarithmic kernel of the directions of centered means.
 
     0 where the directions are spread evenly over the sphere; unlike the angles of a simplex ETF this can
     be had for more classes than dimensions :cite:p:`liu2023,wu2024`.
@@ -92,14 +176,36 @@ def gnc2_log(statistics: ClassStatistics, convention: Convention = DEFAULT) -> f
     return centered.pairs.logs.deviation
 
 
+@metric(
+    "GNC2, Riesz kernel",
+    "coefficient of variation of 1/|û_k - û_l|",
+    r"\mathrm{std}_{k<l} |\hat u_k - \hat u_l|^{-1} \,/\, \mathrm{mean}_{k<l} |\hat u_k - \hat u_l|^{-1}",
+    "liu2023",
+    family="nc2",
+    detail=True,
+    example="0.0503",
+)
 def gnc2_riesz(statistics: ClassStatistics, convention: Convention = DEFAULT, *, exponent: float = 1.0) -> float:
-    """Coefficient of variation over pairs of the Riesz kernel ``|û_k - û_l|^-s`` :cite:p:`liu2023`."""
+    """Coefficient of variation over pairs of the Riesz kernel of the directions of centered means.
+
+    Parameters
+    ----------
+    exponent : float
+        s in ``|û_k - û_l|^-s``.
+    """
     power = -0.5 * checks.positive(exponent, "exponent")
     centered = directed_means(statistics, convention.averaging)
     _require_distinct_directions(centered)
     units = centered.deviations / centered.norms[:, None]
-    mean, deviation = pairs.mean_and_deviation(lambda: pairs.distance_tiles(units), lambda s: s**power)
-    return deviation / mean
+    spread = PairSpread()
+    for rows, columns in pair_tiles(len(units)):
+        squares = squared_distances(units[rows], units[columns])
+        if rows == columns:
+            np.fill_diagonal(squares, 1.0)
+            spread.add(squares**power, diagonal=0, weight=0.5)
+        else:
+            spread.add(squares**power)
+    return spread.deviation / spread.mean
 
 
 def _require_distinct_directions(centered: CenteredMeans) -> None:
@@ -115,10 +221,6 @@ def _uncentered_distance(statistics: ClassStatistics, *, simplex: bool) -> float
     return two_valued_distance(
         found.uncentered_norms**2, found.uncentered, pairs=2, off_diagonal=widest if simplex else 0.0
     )
-
-
-def _from_simplex(points: FloatArray) -> float:
-    return pairs.shape_distance(points, 1.0, -1.0 / (len(points) - 1))
 
 
 def _uncentered(statistics: ClassStatistics) -> FloatArray:

@@ -5,42 +5,60 @@ from collections.abc import Iterator
 import numpy as np
 
 from encollapse._internal.typing import FloatArray
-from encollapse.metrics import pairs
+from encollapse.errors import Undefined
 from encollapse.metrics.convention import DEFAULT, Convention
 from encollapse.metrics.linear_algebra import row_lengths, squarable
-from encollapse.metrics.pair_sums import PairSpread, two_valued_distance
+from encollapse.metrics.pairs import PairSpread, blocks, two_valued_distance
+from encollapse.metrics.registry import metric
 from encollapse.metrics.statistics import CenteredMeans, ClassStatistics
-from encollapse.metrics.undefined import Undefined, directed_means, distinct_means
+from encollapse.metrics.undefined import directed_means, distinct_means
 
 _TILE_ENTRIES = 2**16
 """Entries of a tile that stays in the cache."""
 
 
+@metric(
+    "NC3, alignment",
+    "|W Mc/|W Mc| - (I - J/K)/√(K-1)|",
+    r"\left| W M_c/|W M_c|_F - (I - J/K)/\sqrt{K - 1} \right|_F",
+    "zhu2021",
+    family="nc3",
+    range=(0.0, 2.0),
+    example="0.4715",
+)
 def nc3_alignment(statistics: ClassStatistics, weight: FloatArray, convention: Convention = DEFAULT) -> float:
-    """``|W Mc/|W Mc|_F - (I - J/K)/√(K - 1)|_F`` with centered means ``Mc`` as columns :cite:p:`zhu2021`.
+    """Distance of the outputs at the centered means from a simplex, scale left free.
 
-    Needs one row of `weight` (K, d) for each class; absent classes are left out of both factors.
+    It needs one row of the weight for each class. ``Mc`` has the centered means of the present ones as columns.
     """
     centered = distinct_means(statistics, convention.averaging)
     rows, means = _rows(statistics, weight, centered, convention), centered.deviations
     unit = 1.0 / (float(centered.norms.max()) * float(np.abs(rows).max()))
     k = len(rows)
-    own, others, step = np.empty(k), PairSpread(), max(1, pairs.TILE_ENTRIES // k)
-    for start in range(0, k, step):
-        outputs = centered.algebra.product(rows[start : start + step], means.T)
+    own, others = np.empty(k), PairSpread()
+    for block in blocks(k, k):
+        outputs = centered.algebra.product(rows[block], means.T)
         outputs *= unit
-        places = np.arange(len(outputs)), start + np.arange(len(outputs))
-        own[start : start + len(outputs)] = outputs[places]
-        others.add(outputs, diagonal=start)
+        own[block] = outputs[np.arange(len(outputs)), np.arange(block.start, block.stop)]
+        others.add(outputs, diagonal=block.start)
     if not own.any() and others.mean == 0.0 == others.squares:
         raise Undefined("the classifier maps every centered class mean to zero")
     return two_valued_distance(own, others, pairs=1, off_diagonal=-1.0 / (k - 1))
 
 
+@metric(
+    "NC3, self-duality",
+    "|W/|W| - Mcᵀ/|Mc||",
+    r"\left| W/|W|_F - M_c^\top/|M_c|_F \right|_F",
+    "papyan2020",
+    family="nc3",
+    range=(0.0, 2.0),
+    example="0.8617",
+)
 def nc3_self_duality(statistics: ClassStatistics, weight: FloatArray, convention: Convention = DEFAULT) -> float:
-    """``|W/|W|_F - Mcᵀ/|Mc|_F|_F`` with centered means ``Mc`` as columns :cite:p:`papyan2020`.
+    """Distance of the weight from the centered means, scale left free.
 
-    Needs one row of `weight` (K, d) for each class; absent classes are left out of both sides.
+    It needs one row of the weight for each class. ``Mc`` has the centered means of the present ones as columns.
     """
     centered = distinct_means(statistics, convention.averaging)
     rows = _rows(statistics, weight, centered, convention)
@@ -48,8 +66,17 @@ def nc3_self_duality(statistics: ClassStatistics, weight: FloatArray, convention
     return float(np.sqrt(sum(_squared_gaps(rows, centered.deviations, *np.broadcast_to(units, (len(rows), 2)).T))))
 
 
+@metric(
+    "UNC3",
+    "standard deviation of cos(w_k, m_k - μ)",
+    r"\mathrm{std}_k \cos(w_k, m_k - \mu)",
+    "wu2024",
+    family="nc3",
+    range=(0.0, 1.0),
+    example="0.1366",
+)
 def unc3(statistics: ClassStatistics, weight: FloatArray, convention: Convention = DEFAULT) -> float:
-    """Standard deviation over classes of ``cos(w_k, m_k - μ)``: uniform duality :cite:p:`wu2024`.
+    """Uniform duality: standard deviation over classes of the cosine of a mean and its row of the weight.
 
     0 where every class is as well aligned with its row of `weight` (K, d) as every other.
     """
@@ -60,10 +87,19 @@ def unc3(statistics: ClassStatistics, weight: FloatArray, convention: Convention
     return float((products / lengths / centered.norms).std())
 
 
+@metric(
+    "NC3, cosines",
+    "mean 1 - cos(w_k, m_k - μ)",
+    r"\mathrm{mean}_k (1 - \cos(w_k, m_k - \mu))",
+    family="nc3",
+    range=(0.0, 2.0),
+    detail=True,
+    example="0.2621",
+)
 def nc3_cosine(statistics: ClassStatistics, weight: FloatArray, convention: Convention = DEFAULT) -> float:
-    """Mean over classes of ``1 - cos(w_k, m_k - μ)``: 0 where all are aligned, whatever their lengths.
+    """Mean over classes of one less the cosine: 0 where all are aligned, whatever their lengths.
 
-    Needs one row of `weight` (K, d) for each class. Half the mean squared distance of the unit vectors.
+    It needs one row of the weight for each class. It is half the mean squared distance of the unit vectors.
     """
     centered = directed_means(statistics, convention.averaging)
     rows = _rows(statistics, weight, centered, convention)
@@ -73,9 +109,7 @@ def nc3_cosine(statistics: ClassStatistics, weight: FloatArray, convention: Conv
 
 def _squared_gaps(a: FloatArray, b: FloatArray, by_a: FloatArray, by_b: FloatArray) -> Iterator[float]:
     """Parts of ``Σ_k |α_k a_k - β_k b_k|²``, tile by tile; rows (K, d) and factors (K,)."""
-    step = max(1, _TILE_ENTRIES // a.shape[1])
-    for start in range(0, len(a), step):
-        tile = slice(start, start + step)
+    for tile in blocks(len(a), a.shape[1], _TILE_ENTRIES):
         difference = a[tile] * by_a[tile, None]
         difference -= b[tile] * by_b[tile, None]
         yield float(np.vdot(difference, difference))

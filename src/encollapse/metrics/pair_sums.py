@@ -2,62 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 
 from encollapse._internal.typing import FloatArray
 from encollapse.metrics.linear_algebra import NUMPY, LinearAlgebra, row_lengths
+from encollapse.metrics.pairs import CLOSE, PairSpread, cut, recompute
 
 _ROWS, _COLUMNS = 128, 1024
 """Of a tile that stays in the cache."""
 _PANEL_ROWS, _PANEL_COLUMNS = 512, 4096
 """Of one product of matrices, whose threads are worth their while."""
-_CLOSE = 1e-3
-_DIRECT_ENTRIES = 2**20
-
-
-class PairSpread:
-    """Mean and sum of squared deviations of many numbers, kept as sums about one of them."""
-
-    def __init__(self) -> None:
-        self._center = float("nan")
-        self._count = self._first = self._second = 0.0
-
-    def add(self, values: FloatArray, *, diagonal: int | None = None, weight: float = 1.0) -> None:
-        """Take in a tile, which is overwritten, each entry `weight` times.
-
-        Where the diagonal of the whole matrix crosses the tile, `diagonal` is the column in which it enters at the
-        first row; its entries are left out.
-        """
-        if self._count == 0:
-            self._center = float(values[0, -1])
-        values -= self._center
-        count = values.size
-        if diagonal is not None:
-            rows = np.arange(len(values))
-            values[rows, diagonal + rows] = 0.0
-            count -= len(values)
-        self._count += weight * count
-        self._first += weight * float(values.sum())
-        self._second += weight * float(np.vdot(values, values))
-
-    @property
-    def mean(self) -> float:
-        """Mean of the numbers."""
-        return self._center + self._first / self._count
-
-    @property
-    def squares(self) -> float:
-        """Sum of squared deviations from the mean."""
-        return max(self._second - self._first**2 / self._count, 0.0)
-
-    @property
-    def deviation(self) -> float:
-        """Standard deviation."""
-        return float(np.sqrt(self.squares / self._count))
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,29 +64,6 @@ def pair_sums(deviations: FloatArray, global_mean: FloatArray, algebra: LinearAl
         return _Sweep(deviations, global_mean, algebra).sums()
 
 
-def two_valued_distance(diagonal: FloatArray, others: PairSpread, *, pairs: int, off_diagonal: float) -> float:
-    """``|A/|A| - T/|T||_F`` for the T with ones on the diagonal and `off_diagonal` elsewhere.
-
-    A is given by its diagonal (P,) and by mean and spread of its other entries, each of which stands for
-    `pairs` of them (2 for a symmetric A of which one half was swept).
-
-    Notes
-    -----
-    With ``t = T/|T|``, ``α = <A, t>`` and ``R = A - α t``, the distance squared is ``|R|²/|A|² + (1 - α/|A|)²``
-    and ``1 - α/|A| = |R|²/(|A|(|A| + α))``: no difference of nearly equal numbers is left.
-    """
-    size = len(diagonal)
-    count = size * (size - 1)
-    norm = float(np.sqrt(size + count * off_diagonal**2))
-    on, off = 1.0 / norm, off_diagonal / norm
-    mean, squares = others.mean, pairs * others.squares
-    along = on * float(diagonal.sum()) + off * count * mean
-    length = float(np.sqrt(np.square(diagonal).sum() + squares + count * mean**2))
-    rest = float(np.square(diagonal - along * on).sum()) + squares + count * (mean - along * off) ** 2
-    gap = rest / (length * (length + along)) if along > 0 else 1.0 - along / length
-    return float(np.sqrt(rest / length**2 + gap**2))
-
-
 class _Part(TypedDict, total=False):
     diagonal: int
     weight: float
@@ -166,9 +100,9 @@ class _Sweep:
 
     def sums(self) -> PairSums:
         size, found = len(self._norms), self._found
-        for rows, columns in _cut(slice(0, size), slice(0, size), _PANEL_ROWS, _PANEL_COLUMNS):
+        for rows, columns in cut(slice(0, size), slice(0, size), _PANEL_ROWS, _PANEL_COLUMNS):
             panel = self._algebra.product(self._points[rows], self._points[columns].T)
-            for part, across in _cut(rows, columns, _ROWS, _COLUMNS):
+            for part, across in cut(rows, columns, _ROWS, _COLUMNS):
                 gram = panel[_within(part, rows), _within(across, columns)]
                 self._add(gram, part, across, diagonal=part.start == across.start)
         return PairSums(
@@ -214,9 +148,9 @@ class _Sweep:
         work += squares[None, columns]
         if diagonal:
             np.fill_diagonal(work, np.inf)
-        if work.min() < _CLOSE * (squares[rows].max() + squares[columns].max()):
-            limit = _CLOSE * (squares[rows, None] + squares[None, columns])
-            _directly(work, work < limit, self._points[rows], self._points[columns])
+        if work.min() < CLOSE * (squares[rows].max() + squares[columns].max()):
+            limit = CLOSE * (squares[rows, None] + squares[None, columns])
+            recompute(work, work < limit, self._points[rows], self._points[columns])
         place = int(work.argmin())
         least = float(work.flat[place])
         if least < self._closest[0] ** 2:
@@ -234,9 +168,9 @@ class _Sweep:
         if diagonal:
             np.fill_diagonal(work, 2.0)
         least = float(work.min())
-        if least < 2 * _CLOSE:
+        if least < 2 * CLOSE:
             left, right = (self._points[side] * self._inverse[side, None] for side in (rows, columns))
-            _directly(work, work < 2 * _CLOSE, left, right)
+            recompute(work, work < 2 * CLOSE, left, right)
             least = float(work.min())
         self._directions = min(self._directions, least)
         own: _Part = {"diagonal": 0, "weight": 0.5} if diagonal else {}
@@ -245,30 +179,6 @@ class _Sweep:
         self._found.logs.add(work, **own)
 
 
-def _cut(rows: slice, columns: slice, height: int, width: int) -> Iterator[tuple[slice, slice]]:
-    """Tiles of a block that cover every pair of it once: of a block on the diagonal its upper half."""
-    on_diagonal = rows.start == columns.start
-    for start in range(rows.start, rows.stop, height):
-        part = slice(start, min(start + height, rows.stop))
-        if on_diagonal:
-            yield part, part
-        left = part.stop if on_diagonal else columns.start
-        for first in range(left, columns.stop, width):
-            yield part, slice(first, min(first + width, columns.stop))
-
-
 def _within(part: slice, whole: slice) -> slice:
     """Return the part counted from where the whole starts."""
     return slice(part.start - whole.start, part.stop - whole.start)
-
-
-def _directly(squares: FloatArray, which: np.ndarray[Any, np.dtype[np.bool_]], a: FloatArray, b: FloatArray) -> None:
-    """Compute squared distances of nearby points again from the differences, for ``|a|² + |b|² - 2<a, b>``
-    has lost their digits.
-    """
-    rows, columns = np.nonzero(which)
-    step = max(1, _DIRECT_ENTRIES // a.shape[1])
-    for i in range(0, len(rows), step):
-        k, l = rows[i : i + step], columns[i : i + step]  # noqa: E741
-        difference = a[k] - b[l]
-        squares[k, l] = np.einsum("pd,pd->p", difference, difference)

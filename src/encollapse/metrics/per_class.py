@@ -6,62 +6,111 @@ import numpy as np
 
 from encollapse._internal import checks
 from encollapse._internal.typing import FloatArray, IntArray
-from encollapse.metrics.pairs import bounds, distance_tiles
-from encollapse.metrics.separation import squared_distances
+from encollapse.metrics.pairs import pair_tiles, squared_distances
 from encollapse.metrics.statistics import ClassStatistics
-from encollapse.metrics.undefined import Undefined, centered_means
 
 
 def per_class(statistics: ClassStatistics) -> list[dict[str, float | int | None]]:
-    """One row for each class with samples, by descending `cdnv`; see ``Collapse.per_class``."""
+    """One row for each class with samples, the least collapsed first.
+
+    Parameters
+    ----------
+    statistics : ClassStatistics
+        Moments of the features.
+
+    Returns
+    -------
+    list of dict
+        ``label``, ``count``, ``spread`` (root of the trace of its covariance), ``norm`` (length of its centered
+        mean), ``nearest`` (the class whose mean is nearest), ``distance`` (to it) and ``cdnv``, the largest
+        ``(v_k + v_l)/(2|m_k - m_l|²)`` over the other classes; None where there is no other class. Lengths that are
+        rounding are 0, and ``cdnv`` is infinite where the means of two classes coincide.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> statistics = ec.metrics.ClassStatistics.from_features([[2.0, 0], [4, 0], [0, 3], [0, 3]], [0, 0, 1, 1])
+    >>> [(row["label"], row["spread"], row["nearest"]) for row in ec.metrics.per_class(statistics)]
+    [(0, 1.0, 1), (1, 0.0, 0)]
+    """
     centered = statistics.centered("sample")
     variances = statistics.within_trace[centered.classes]
     size = len(variances)
-    nearest, worst = np.zeros(size, dtype=np.int64), np.zeros(size)
-    distances = np.zeros(size)
-    for start, stop in bounds(size):
-        squares = _all_distances(centered.deviations, start, stop)
+    nearest, least, worst = np.zeros(size, dtype=np.int64), np.full(size, np.inf), np.zeros(size)
+    for rows, columns in pair_tiles(size):
+        squares = squared_distances(centered.deviations[rows], centered.deviations[columns])
         squares[squares <= centered.rounding**2] = 0.0
-        squares[np.arange(stop - start), np.arange(start, stop)] = np.inf
-        nearest[start:stop] = squares.argmin(axis=1)
-        distances[start:stop] = np.sqrt(squares.min(axis=1))
+        if rows == columns:
+            np.fill_diagonal(squares, np.inf)
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratios = (variances[start:stop, None] + variances[None, :]) / (2.0 * squares)
-        worst[start:stop] = np.nan_to_num(ratios, nan=np.inf, posinf=np.inf).max(axis=1)
+            ratios = (variances[rows, None] + variances[None, columns]) / (2.0 * squares)
+        ratios[np.isnan(ratios)] = np.inf
+        sides = ((rows, columns, squares, ratios), (columns, rows, squares.T, ratios.T))
+        for own, others, distances, cdnv in sides[: 1 if rows == columns else 2]:
+            place = distances.argmin(axis=1)
+            found = distances[np.arange(len(place)), place]
+            closer = found < least[own]
+            nearest[own] = np.where(closer, place + others.start, nearest[own])
+            least[own] = np.where(closer, found, least[own])
+            worst[own] = np.maximum(worst[own], cdnv.max(axis=1))
     alone = size < 2
     norms = np.where(centered.norms > centered.rounding, centered.norms, 0.0)
-    rows: list[dict[str, float | int | None]] = [
+    table: list[dict[str, float | int | None]] = [
         {
             "label": int(k),
             "count": int(statistics.counts[k]),
             "spread": float(np.sqrt(variances[i])),
             "norm": float(norms[i]),
             "nearest": None if alone else int(centered.classes[nearest[i]]),
-            "distance": None if alone else float(distances[i]),
+            "distance": None if alone else float(np.sqrt(least[i])),
             "cdnv": None if alone else float(worst[i]),
         }
         for i, k in enumerate(centered.classes)
     ]
-    return [rows[i] for i in np.argsort(-worst, kind="stable")]
+    return [table[i] for i in np.argsort(-worst, kind="stable")]
 
 
 def nearest_pairs(statistics: ClassStatistics, count: int = 10) -> list[tuple[int, int, float]]:
-    """Labels k < l and the distance of their means, for the closest pairs, closest first."""
+    """Labels k < l and the distance of their means, for the closest pairs.
+
+    Parameters
+    ----------
+    statistics : ClassStatistics
+        Moments of the features.
+    count : int
+        How many pairs at most.
+
+    Returns
+    -------
+    list of tuple
+        Closest first; empty for a single class. A distance that is rounding is 0.
+
+    Raises
+    ------
+    ArgumentError
+        If `count` is below 1.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> statistics = ec.metrics.ClassStatistics.from_features([[0.0], [3.0], [5.0]], [0, 1, 2])
+    >>> ec.metrics.nearest_pairs(statistics, 2)
+    [(1, 2, 2.0), (0, 1, 3.0)]
+    """
     wanted = checks.integer(count, "count", minimum=1)
-    try:
-        centered = centered_means(statistics, "sample")
-    except Undefined:
-        return []
+    centered = statistics.centered("sample")
     found: list[tuple[float, int, int]] = []
-    for start, stop, squares in distance_tiles(centered.deviations):
-        squares[:, : stop - start][np.tril_indices(stop - start)] = np.inf
+    for rows, columns in pair_tiles(len(centered.deviations)):
+        squares = squared_distances(centered.deviations[rows], centered.deviations[columns])
         squares[squares <= centered.rounding**2] = 0.0
+        if rows == columns:
+            squares[np.tril_indices_from(squares)] = np.inf
         flat = squares.ravel()
         few = np.argpartition(flat, min(wanted, len(flat) - 1))[:wanted]
-        rows, columns = np.unravel_index(few, squares.shape)
+        places = zip(*np.unravel_index(few, squares.shape), strict=True)
         found += [
-            (float(flat[f]), int(start + row), int(start + column))
-            for f, row, column in zip(few, rows, columns, strict=True)
+            (float(flat[f]), rows.start + int(i), columns.start + int(j))
+            for f, (i, j) in zip(few, places, strict=True)
             if np.isfinite(flat[f])
         ]
         found = heapq.nsmallest(wanted, found)
@@ -69,21 +118,31 @@ def nearest_pairs(statistics: ClassStatistics, count: int = 10) -> list[tuple[in
 
 
 def centered_cosines(statistics: ClassStatistics, classes: IntArray) -> FloatArray:
-    """Cosines (n, n) between means of some classes about the global mean; NaN where one has no direction."""
+    """Cosines between the means of some classes about the global mean.
+
+    Parameters
+    ----------
+    statistics : ClassStatistics
+        Moments of the features.
+    classes : (n,) ints
+        Classes that have samples.
+
+    Returns
+    -------
+    (n, n) array
+        NaN where a mean is at the global mean.
+
+    Examples
+    --------
+    >>> import encollapse as ec, numpy as np
+    >>> statistics = ec.metrics.ClassStatistics.from_features(np.eye(3), [0, 1, 2])
+    >>> ec.metrics.centered_cosines(statistics, np.array([0, 2])).round(2)
+    array([[ 1. , -0.5],
+           [-0.5,  1. ]])
+    """
     centered = statistics.centered("sample")
     places = np.searchsorted(centered.classes, classes)
     rows, norms = centered.deviations[places], centered.norms[places]
     with np.errstate(divide="ignore", invalid="ignore"):
         units = rows / np.where(norms > centered.rounding, norms, np.nan)[:, None]
     return np.asarray(np.clip(units @ units.T, -1.0, 1.0))
-
-
-def _all_distances(points: FloatArray, start: int, stop: int) -> FloatArray:
-    """Squared distances of some points to all points, (stop - start, P)."""
-    right = squared_distances(points, start, stop)
-    if start == 0:
-        return right
-    # The rows from the end, so that the earlier points come after them.
-    order = np.concatenate([np.arange(start, stop), np.arange(start)])
-    left = squared_distances(points[order], 0, stop - start)[:, stop - start :]
-    return np.concatenate([left, right], axis=1)

@@ -1,261 +1,204 @@
-"""The catalogue: every metric by name, with what it means and how it is computed from what was measured."""
+"""The registry: what there is to know of a metric stands once, beside the function that computes it."""
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
-
-from encollapse._internal.typing import FloatArray
-from encollapse.metrics import bias as labels
-from encollapse.metrics import layer_balance, ranks, separation, squared_error
-from encollapse.metrics import nc1 as variability
-from encollapse.metrics import nc2 as frames
-from encollapse.metrics import nc3 as self_duality
-from encollapse.metrics.convention import DEFAULT, Convention
-from encollapse.metrics.statistics import ClassStatistics
-from encollapse.metrics.undefined import OUT_OF_RANGE, Undefined
+F = TypeVar("F", bound=Callable[..., float])
 
 
-class HasCodewords(Protocol):
-    """An encoding, as far as metrics need to know."""
+class Family(NamedTuple):
+    """A question that several metrics ask: a title for groups of them, and a sentence."""
 
-    @property
-    def codewords(self) -> FloatArray:
-        """Codewords (q, K), one column a class."""
-        ...
+    title: str
+    question: str
 
 
-@dataclass(frozen=True, eq=False)
-class MetricInputs:
-    """What a measurement knows: statistics, and possibly a classifier and an encoding.
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {
+        "nc1": Family(
+            "Within-class spread (NC1)",
+            "Spread within the classes against the spread between them; 0 when each class is one point.",
+        ),
+        "nc2": Family("Frame of the class means (NC2)", "How the class means stand to each other."),
+        "nc3": Family("Classifier against class means (NC3)", "How the classifier stands to the class means."),
+        "nc4": Family("Decisions (NC4)", "What the classifier decides, and what the nearest class mean would."),
+        "bias": Family("Bias and labels", "What of the label mean neither the bias nor the mean output takes up."),
+    }
+)
 
-    Parameters
-    ----------
-    statistics : ClassStatistics
-        Moments of the features.
-    weight : (q, d), optional
-        Weight of the linear classifier.
-    bias : (q,), optional
-        Its bias; zeros for a classifier without one.
-    mean_codeword : (q,), optional
-        Mean codeword of the encoding under the measured class frequencies.
-    convention : Convention
-        Averaging and scaling choices.
-    encoding : object with ``codewords`` (q, K), optional
-        The encoding, whose codewords are read only for the split of the squared error.
-    """
+SOURCES: Mapping[str, str] = MappingProxyType(
+    {
+        "galanti2022": "Galanti, György & Hutter 2022",
+        "han2022": "Han, Papyan & Donoho 2022",
+        "jiang2024": "Jiang et al. 2024",
+        "liu2023": "Liu et al. 2023",
+        "massion2026": "Massion, Makhlouf & Massart 2026",
+        "papyan2020": "Papyan, Han & Donoho 2020",
+        "roy2007": "Roy & Vetterli 2007",
+        "tirer2023": "Tirer, Huang & Niles-Weed 2023",
+        "wu2024": "Wu & Papyan 2024",
+        "xu2023": "Xu & Liu 2023",
+        "zhu2021": "Zhu et al. 2021",
+    }
+)
+"""Names of the sources by their keys in ``docs/references.bib``, for pages that have no bibliography."""
 
-    statistics: ClassStatistics
-    weight: FloatArray | None = None
-    bias: FloatArray | None = None
-    mean_codeword: FloatArray | None = None
-    convention: Convention = DEFAULT
-    encoding: HasCodewords | None = None
+_ARGUMENTS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "statistics": ("ClassStatistics\n    Moments of the features.", ()),
+        "weight": ("(q, d) array\n    Weight of the linear classifier.", ("weight",)),
+        "bias": ("(q,) array\n    Its bias.", ("bias",)),
+        "mean_codeword": ("(q,) array\n    Mean codeword ē under the measured class frequencies.", ("encoding",)),
+        "decomposition": ("MseDecomposition\n    The split of the squared error.", ("weight", "bias", "encoding")),
+        "decisions": ("Decisions\n    Counts of decisions.", ("decisions",)),
+        "convention": ("Convention, optional\n    Averaging and scaling choices.", ()),
+    }
+)
+"""What a metric may be a function of: the description, and what the user must have given for it."""
 
-    def require_weight(self) -> FloatArray:
-        """Return the weight, or raise `Undefined`."""
-        if self.weight is None:
-            raise Undefined("no weight was given")
-        return self.weight
-
-    def require_bias(self) -> FloatArray:
-        """Return the bias, or raise `Undefined`."""
-        if self.bias is None:
-            raise Undefined("no weight was given")
-        return self.bias
-
-    def require_mean_codeword(self) -> FloatArray:
-        """Return the mean codeword, or raise `Undefined`."""
-        if self.mean_codeword is None:
-            raise Undefined("no encoding was given")
-        return self.mean_codeword
-
-    def decomposition(self) -> squared_error.MseDecomposition:
-        """Split the squared error, or raise `Undefined`."""
-        if self.encoding is None:
-            raise Undefined("no encoding was given")
-        return squared_error.mse_decomposition(
-            self.statistics, self.require_weight(), self.require_bias(), self.encoding.codewords
-        )
+_EXAMPLE = {
+    "statistics": """features = [[3.0, 0, 0], [5, 0, 0], [0, 3, 1], [0, 5, 1], [0, 0, 2], [1, 0, 4]]
+statistics = ec.metrics.ClassStatistics.from_features(features, [0, 0, 1, 1, 2, 2])""",
+    "weight": "weight = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0.5, 2]])",
+    "bias": "bias = np.array([0.1, 0.2, 0.3])",
+    "mean_codeword": "mean_codeword = np.full(3, 1 / 3)",
+    "decomposition": "decomposition = ec.metrics.mse_decomposition(statistics, weight, bias, np.eye(3))",
+    "decisions": "decisions = ec.metrics.Decisions.of([0, 0, 1, 2], [0, 0, 1, 1], [0, 1, 1, 1])",
+}
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One entry: the name of the field, a line for tables, and the computation."""
+    """A metric: its names, what it means, where it is from, and the function.
+
+    Parameters
+    ----------
+    name : str
+        Field of :class:`encollapse.measure.Collapse`, or key of its ``details``.
+    function : callable
+        Of a :class:`ClassStatistics` and what else it needs.
+    label : str
+        A few words, for the title of a small panel.
+    meaning : str
+        A line of plain text, for tables.
+    formula : str
+        The definition in LaTeX.
+    reference : str
+        Keys of the bibliography, separated by commas; empty where there is no source.
+    ideal : float or None
+        Value at collapse, to which lower or higher values come as networks train; None where there is none.
+    range : tuple of two floats
+        Least and largest value; the largest may be infinite.
+    family : str
+        Key of `FAMILIES`.
+    detail : bool
+        Whether it is computed only when asked for.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> metric = ec.metrics.METRICS["nc3_alignment"]
+    >>> metric.needs, metric.ideal, metric.better, metric.citation
+    (('weight',), 0.0, 'lower', 'Zhu et al. 2021')
+    """
 
     name: str
+    function: Callable[..., float]
+    label: str
     meaning: str
-    compute: Callable[[MetricInputs], float]
+    formula: str
+    reference: str = ""
+    ideal: float | None = 0.0
+    range: tuple[float, float] = (0.0, math.inf)
+    family: str = "nc1"
+    detail: bool = False
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Names of what the function is computed from."""
+        return tuple(name for name in inspect.signature(self.function).parameters if name in _ARGUMENTS)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What must be known besides the features: some of weight, bias, encoding and decisions."""
+        return tuple(dict.fromkeys(need for name in self.arguments for need in _ARGUMENTS[name][1]))
+
+    @property
+    def better(self) -> str | None:
+        """``"lower"`` or ``"higher"`` where collapse is at an end of the range, else None."""
+        return None if self.ideal is None else {self.range[0]: "lower", self.range[1]: "higher"}.get(self.ideal)
+
+    @property
+    def citation(self) -> str:
+        """The source in words; empty where there is none."""
+        return "; ".join(SOURCES[key] for key in self.reference.split(",") if key)
 
 
-METRICS: tuple[Metric, ...] = (
-    Metric("nc1_pinv", "tr(Σ_W Σ_B⁺)/K", lambda i: variability.nc1_pinv(i.statistics, i.convention)),
-    Metric("nc1_trace_ratio", "tr Σ_W / tr Σ_B", lambda i: variability.nc1_trace_ratio(i.statistics, i.convention)),
-    Metric(
-        "nc1_normalized",
-        "tr Σ_W / (tr Σ_W + tr Σ_B), 0 to 1",
-        lambda i: variability.nc1_normalized(i.statistics, i.convention),
-    ),
-    Metric(
-        "cdnv", "mean over pairs of (v_k + v_l) / 2|m_k - m_l|²", lambda i: separation.cdnv(i.statistics, i.convention)
-    ),
-    Metric(
-        "vci", "variability collapse index, 0 (collapsed) to 1", lambda i: variability.vci(i.statistics, i.convention)
-    ),
-    Metric(
-        "nc2_equinorm",
-        "coefficient of variation of |m_k - μ|",
-        lambda i: frames.nc2_equinorm(i.statistics, i.convention),
-    ),
-    Metric(
-        "nc2_equiangular",
-        "standard deviation of the cosines of centered means",
-        lambda i: frames.nc2_equiangular(i.statistics, i.convention),
-    ),
-    Metric(
-        "nc2_max_angle",
-        "mean |cos + 1/(K-1)| of centered means",
-        lambda i: frames.nc2_max_angle(i.statistics, i.convention),
-    ),
-    Metric(
-        "nc2_etf",
-        "centered means against a simplex ETF, |G/|G| - T/|T||",
-        lambda i: frames.nc2_etf(i.statistics, i.convention),
-    ),
-    Metric(
-        "nc2_etf_uncentered",
-        "uncentered means against a simplex ETF",
-        lambda i: frames.nc2_etf_uncentered(i.statistics),
-    ),
-    Metric(
-        "nc2_orthogonal", "uncentered means against an orthogonal frame", lambda i: frames.nc2_orthogonal(i.statistics)
-    ),
-    Metric(
-        "gnc2_log", "standard deviation of log(1/|û_k - û_l|)", lambda i: frames.gnc2_log(i.statistics, i.convention)
-    ),
-    Metric(
-        "nc3_alignment",
-        "|W Mc/|W Mc| - (I - J/K)/√(K-1)|",
-        lambda i: self_duality.nc3_alignment(i.statistics, i.require_weight(), i.convention),
-    ),
-    Metric(
-        "nc3_self_duality",
-        "|W/|W| - Mcᵀ/|Mc||",
-        lambda i: self_duality.nc3_self_duality(i.statistics, i.require_weight(), i.convention),
-    ),
-    Metric(
-        "unc3",
-        "standard deviation of cos(w_k, m_k - μ)",
-        lambda i: self_duality.unc3(i.statistics, i.require_weight(), i.convention),
-    ),
-    Metric(
-        "bias_to_label_mean",
-        "|b - ē|, units of the labels",
-        lambda i: labels.bias_to_label_mean(i.require_bias(), i.require_mean_codeword()),
-    ),
-    Metric(
-        "label_centering",
-        "|W μ + b - ē|, units of the labels",
-        lambda i: labels.label_centering(i.statistics, i.require_weight(), i.require_bias(), i.require_mean_codeword()),
-    ),
-    Metric(
-        "balance", "residual of WᵀW ∝ Σ n_k m_k m_kᵀ", lambda i: layer_balance.balance(i.statistics, i.require_weight())
-    ),
-    Metric(
-        "floor",
-        "nc1_trace_ratio below this is rounding of the features",
-        lambda i: variability.floor(i.statistics, i.convention),
-    ),
-)
-"""Every metric that needs no sample beyond the statistics, in the order of tables."""
+_REGISTERED: dict[str, Metric] = {}
+METRICS: Mapping[str, Metric] = MappingProxyType(_REGISTERED)
+"""Every metric by its name. Those that are no `detail` are fields of ``Collapse``, in this order."""
 
 
-DETAILS: tuple[Metric, ...] = (
-    Metric(
-        "nc1_quotient", "tr(Σ_W Σ_B⁺), not divided by K", lambda i: variability.nc1_quotient(i.statistics, i.convention)
-    ),
-    Metric(
-        "nc2_general_frame",
-        "uncentered means against an orthogonal frame of their own lengths",
-        lambda i: frames.nc2_general_frame(i.statistics),
-    ),
-    Metric(
-        "nc2_etf_weight",
-        "classifier against a simplex ETF",
-        lambda i: frames.nc2_etf_weight(i.require_weight(), i.convention),
-    ),
-    Metric(
-        "nc2_nearest_etf",
-        "distance of the centered means to the nearest simplex ETF",
-        lambda i: ranks.nearest_etf(i.statistics),
-    ),
-    Metric(
-        "gnc2_riesz",
-        "coefficient of variation of 1/|û_k - û_l|",
-        lambda i: frames.gnc2_riesz(i.statistics, i.convention),
-    ),
-    Metric(
-        "one_vs_rest_margin",
-        "least distance of a direction to the hull of the others",
-        lambda i: ranks.one_vs_rest_margin(i.statistics, i.convention),
-    ),
-    Metric(
-        "effective_rank",
-        "exp of the entropy of the singular values of the means",
-        lambda i: ranks.effective_rank(i.statistics, i.convention),
-    ),
-    Metric("stable_rank", "Σσ²/max σ² of the means", lambda i: ranks.stable_rank(i.statistics, i.convention)),
-    Metric(
-        "numerical_rank",
-        "singular values of the means above rounding",
-        lambda i: ranks.numerical_rank(i.statistics, i.convention),
-    ),
-    Metric(
-        "nc3_cosine",
-        "mean 1 - cos(w_k, m_k - μ)",
-        lambda i: self_duality.nc3_cosine(i.statistics, i.require_weight(), i.convention),
-    ),
-    Metric(
-        "cosine_margin",
-        "least cos(w_k, m_k) - max cos(w_l, m_k)",
-        lambda i: labels.cosine_margin(i.statistics, i.require_weight()),
-    ),
-    Metric("nc0_row_sum", "|Wᵀ1| / |W|", lambda i: labels.row_sum(i.require_weight())),
-    Metric(
-        "mean_output",
-        "|W μ + b|, units of the outputs",
-        lambda i: labels.mean_output(i.statistics, i.require_weight(), i.require_bias()),
-    ),
-    Metric("mse_nc1", "squared error by the spread within classes", lambda i: i.decomposition().nc1),
-    Metric("mse_nc23", "squared error of the least squares at the means", lambda i: i.decomposition().nc23),
-    Metric(
-        "mse_perpendicular",
-        "squared error by the distance from the least squares",
-        lambda i: i.decomposition().perpendicular,
-    ),
-)
-"""Further metrics, computed when they are asked for."""
+def metric(
+    label: str, meaning: str, formula: str, reference: str = "", *, name: str = "", example: str = "", **more: Any
+) -> Callable[[F], F]:
+    """Register a function as a metric, and complete its docstring from what the registry knows.
+
+    Parameters
+    ----------
+    label, meaning, formula, reference, **more
+        As for :class:`Metric`.
+    name : str, optional
+        Of the metric; default: that of the function.
+    example : str, optional
+        What the function gives for the data of the example, rounded to four digits.
+    """
+
+    def register(function: F) -> F:
+        entry = Metric(name or function.__name__, function, label, meaning, formula, reference, **more)
+        if entry.name in _REGISTERED:
+            raise ValueError(f"metric: {entry.name!r} is registered already")
+        _REGISTERED[entry.name] = entry
+        function.__doc__ = _documented(entry, example)
+        return function
+
+    return register
 
 
-def evaluate(inputs: MetricInputs, metrics: Sequence[Metric] = METRICS) -> tuple[dict[str, float], dict[str, str]]:
-    """Compute the metrics: values by name, and the reasons for those without a value."""
-    if not inputs.statistics.squarable:
-        return {}, {metric.name: OUT_OF_RANGE for metric in metrics}
-    values: dict[str, float] = {}
-    missing: dict[str, str] = {}
-    for metric in metrics:
-        try:
-            with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-                value = metric.compute(inputs)
-        except Undefined as reason:
-            missing[metric.name] = str(reason)
-            continue
-        if math.isfinite(value):
-            values[metric.name] = value
-        else:
-            missing[metric.name] = "the value is beyond the range of float64; scale the features"
-    return values, missing
+def _documented(entry: Metric, example: str) -> str:
+    parts = re.split(r"\n\n(\w+)\n-+\n", inspect.cleandoc(entry.function.__doc__ or ""))
+    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
+    cited = f" See :cite:t:`{entry.reference}`." if entry.reference else ""
+    low, high = (f"{end:g}" for end in entry.range)
+    ideal = "" if entry.ideal is None else f"; {entry.ideal:g} at collapse"
+    described = [f"{argument} : {_ARGUMENTS[argument][0]}" for argument in entry.arguments]
+    text = {
+        "Parameters": "\n".join([*described, *filter(None, [sections.pop("Parameters", "")])]),
+        "Returns": f"float\n    From {low} to {high}{ideal}.",
+        "Raises": "Undefined\n    If there is no value; the text says why.",
+    }
+    if example:
+        before = [line for part in _prerequisites(entry) for line in _EXAMPLE[part].splitlines()]
+        call = f"round(ec.metrics.{entry.function.__name__}({', '.join(_positional(entry))}), 4)"
+        imports = "import encollapse as ec" + (", numpy as np" if any("np." in line for line in before) else "")
+        sections["Examples"] = "\n".join(f">>> {line}" for line in (imports, *before, call)) + f"\n{example}"
+    body = "".join(f"\n\n{title}\n{'-' * len(title)}\n{content}" for title, content in (text | sections).items())
+    return f"{parts[0]}\n\n.. math:: {entry.formula}\n\n{cited.strip()}{body}\n"
+
+
+def _positional(entry: Metric) -> list[str]:
+    return [argument for argument in entry.arguments if argument != "convention"]
+
+
+def _prerequisites(entry: Metric) -> list[str]:
+    wanted = set(_positional(entry))
+    if "decomposition" in wanted:
+        wanted |= {"statistics", "weight", "bias"}
+    return [part for part in _EXAMPLE if part in wanted]

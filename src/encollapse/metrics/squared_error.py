@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from encollapse._internal.typing import FloatArray
+from encollapse.errors import Undefined
 from encollapse.metrics.convention import DEFAULT
 from encollapse.metrics.nc1 import UNRESOLVED, wants_exact_covariance, within_covariance
+from encollapse.metrics.registry import metric
 from encollapse.metrics.statistics import ClassStatistics
-from encollapse.metrics.undefined import Undefined, Unresolved
+from encollapse.metrics.undefined import Unresolved
 
 _RELATIVE_CUTOFF = 1e-14
 
@@ -27,6 +29,12 @@ class MseDecomposition:
         ``½ Σ π_k |W* m_k + b* - e_k|²``: what it misses at the class means.
     perpendicular : float
         ``½ tr(D Σ_T Dᵀ) + ½ |D μ + b - b*|²`` with ``D = W - W*``: the distance from the least squares.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> ec.metrics.MseDecomposition(nc1=0.1, nc23=0.2, perpendicular=0.25).total
+    0.55
     """
 
     nc1: float
@@ -44,17 +52,34 @@ def mse_decomposition(
 ) -> MseDecomposition:
     """Split half the mean squared error of ``W h + b`` against the codewords :cite:p:`han2022`.
 
-    Without weight decay in the least squares, with a free bias, every sample counting once.
+    The least squares have no weight decay and a free bias; every sample counts once.
 
     Parameters
     ----------
-    weight, bias : (q, d), (q,)
-    codewords : (q, K)
+    statistics : ClassStatistics
+        Moments of the features, with the within-class covariance.
+    weight, bias : (q, d) and (q,) arrays
+        The linear classifier.
+    codewords : (q, K) array
+        What its outputs are trained toward.
+
+    Returns
+    -------
+    MseDecomposition
+        Three parts that add up to the error.
 
     Raises
     ------
     Undefined
         If the within-class covariance was not kept, or float32 products do not resolve its inverse.
+
+    Examples
+    --------
+    >>> import encollapse as ec, numpy as np
+    >>> statistics = ec.metrics.ClassStatistics.from_features([[1.0, 0], [3, 0], [0, 2]], [0, 0, 1])
+    >>> parts = ec.metrics.mse_decomposition(statistics, np.eye(2), np.zeros(2), np.eye(2))
+    >>> round(parts.total, 4)  # half the mean of 0, 4 and 1
+    0.8333
     """
     within = within_covariance(statistics, DEFAULT)
     if wants_exact_covariance(statistics):
@@ -81,3 +106,44 @@ def mse_decomposition(
             np.einsum("qd,qd->", difference @ within, difference) + np.square(outputs).sum() + np.square(shift).sum()
         ),
     )
+
+
+@metric(
+    "MSE, within",
+    "squared error by the spread within classes",
+    r"\tfrac12 \mathrm{tr}(W_* \Sigma_W W_*^\top)",
+    "han2022",
+    detail=True,
+    example="0.0211",
+)
+def mse_nc1(decomposition: MseDecomposition) -> float:
+    """What the spread within classes costs the least-squares classifier."""
+    return decomposition.nc1
+
+
+@metric(
+    "MSE, means",
+    "squared error of the least squares at the means",
+    r"\tfrac12 \sum_k \pi_k |W_* m_k + b_* - e_k|^2",
+    "han2022",
+    family="nc3",
+    detail=True,
+    example="0.0017",
+)
+def mse_nc23(decomposition: MseDecomposition) -> float:
+    """What the least-squares classifier misses at the class means."""
+    return decomposition.nc23
+
+
+@metric(
+    "MSE, classifier",
+    "squared error by the distance from the least squares",
+    r"\tfrac12 \mathrm{tr}(D \Sigma_T D^\top) + \tfrac12 |D \mu + b - b_*|^2, \quad D = W - W_*",
+    "han2022",
+    family="nc3",
+    detail=True,
+    example="12.2221",
+)
+def mse_perpendicular(decomposition: MseDecomposition) -> float:
+    """What the distance of the classifier from the least squares costs."""
+    return decomposition.perpendicular

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from encollapse._internal import checks
-from encollapse._internal.typing import FloatArray, IntArray
+from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.errors import ArgumentError
 from encollapse.metrics.cholesky_scatter import CholeskyScatter
 from encollapse.metrics.linear_algebra import NUMPY, LinearAlgebra, row_lengths
@@ -20,6 +20,8 @@ Averaging = Literal["sample", "class"]
 
 _EPS = float(np.finfo(np.float64).eps)
 _SMALL = 1e-140
+_MANY_CLASSES = 1000
+"""Number of classes up to which the labels of few samples are taken at their word."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +76,12 @@ class ClassStatistics:
     ArgumentError
         If shapes disagree, an entry of a present class is not finite, a variance is negative, or no
         class has samples.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> ec.metrics.ClassStatistics(means=[[1.0, 0.0], [0.0, 2.0]], counts=[5, 3], within_trace=[0.1, 0.2])
+    ClassStatistics(num_classes=2, feature_dim=2, num_samples=8)
     """
 
     means: FloatArray
@@ -111,6 +119,75 @@ class ClassStatistics:
             if value is not None:
                 self._set(name, checks.array(value, name, (self.feature_dim, self.feature_dim)))
         object.__setattr__(self, "resolution", checks.positive(self.resolution, "resolution"))
+
+    @classmethod
+    def from_features(cls, features: ArrayLike, labels: ArrayLike, num_classes: int | None = None) -> ClassStatistics:
+        """Moments of features that are at hand, in two passes of float64.
+
+        Means first, then covariances from the residuals about them: spreads of 1e-8 about means of size 10 keep
+        their digits. It holds two copies of the features; :func:`encollapse.measure.collapse` takes blocks.
+
+        Parameters
+        ----------
+        features : (N, d) array
+            One row a sample, numpy or torch.
+        labels : (N,) ints
+            Classes from 0 to K - 1; classes without samples are allowed.
+        num_classes : int, optional
+            K. Default: the largest label plus one.
+
+        Returns
+        -------
+        ClassStatistics
+            With the covariances of both averagings.
+
+        Raises
+        ------
+        ArgumentError
+            If there are no samples, an entry is not finite, a label is out of range, or the lengths disagree.
+        ArgumentTypeError
+            If features are not numbers, or labels not whole ones.
+
+        Examples
+        --------
+        >>> import encollapse as ec
+        >>> statistics = ec.metrics.ClassStatistics.from_features([[1.0, 2], [3, 2], [0, 5]], [0, 0, 1])
+        >>> statistics.means
+        array([[2., 2.],
+               [0., 5.]])
+        >>> statistics.within_trace
+        array([1., 0.])
+        """
+        raw = checks.to_numpy(features, "features")
+        rows = checks.array(raw, "features", (None, None), axes="(num_samples, feature_dim)")
+        most = 2**62 if num_classes is None else checks.integer(num_classes, "num_classes", minimum=1)
+        targets = checks.class_labels(labels, most)
+        if len(targets) != len(rows):
+            raise ArgumentError(f"labels: got {len(targets)} labels for {len(rows)} rows of features")
+        size = plausible_classes(int(targets.max()) + 1, len(rows)) if num_classes is None else most
+        counts = np.bincount(targets, minlength=size)
+        present = np.flatnonzero(counts)
+        own = counts[present]
+        starts = np.cumsum(own) - own
+        rows = rows[np.argsort(targets, kind="stable")]
+        with np.errstate(over="ignore", invalid="ignore"):
+            means = rows[starts]  # one sample of each class: sums about it keep the digits of a small spread
+            rows -= np.repeat(means, own, axis=0)
+            shifts = np.add.reduceat(rows, starts, axis=0) / own[:, None]
+            means += shifts
+            rows -= np.repeat(shifts, own, axis=0)
+            traces = np.add.reduceat(np.einsum("nd,nd->n", rows, rows), starts) / own
+            pooled = rows.T @ rows / len(rows)
+            averaged = None
+            if (own != own[0]).any():
+                rows /= np.sqrt(np.repeat(own * float(len(own)), own))[:, None]
+                averaged = rows.T @ rows
+        everywhere = np.full((size, rows.shape[1]), np.nan)
+        everywhere[present] = means
+        within = np.full(size, np.nan)
+        within[present] = traces
+        resolution = float(np.finfo(raw.dtype).eps) if raw.dtype.kind == "f" else _EPS
+        return cls(everywhere, counts, within, pooled, averaged, resolution)
 
     def _set(self, name: str, value: np.ndarray[Any, Any]) -> None:
         object.__setattr__(self, name, checks.read_only(value))
@@ -283,3 +360,13 @@ def _center(statistics: ClassStatistics, averaging: Averaging) -> CenteredMeans:
         rounding=statistics.mean_rounding,
         algebra=statistics.algebra,
     )
+
+
+def plausible_classes(count: int, num_rows: int) -> int:
+    """Return a number of classes that was inferred from labels, if it can be meant."""
+    if count > max(_MANY_CLASSES, num_rows):
+        raise ArgumentError(
+            f"labels: the largest is {count - 1}, with only {num_rows} samples; pass num_classes={count} if "
+            "that is meant"
+        )
+    return count

@@ -1,9 +1,7 @@
 """Class means as metrics need them: what is undefined without them, and why."""
 
-from encollapse.errors import Undefined as Undefined
+from encollapse.errors import Undefined
 from encollapse.metrics.statistics import Averaging, CenteredMeans, ClassStatistics
-
-OUT_OF_RANGE = "the features are so small or so large that their squares leave the range of float64; scale them"
 
 
 class Unresolved(Undefined):

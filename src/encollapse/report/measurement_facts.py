@@ -9,18 +9,10 @@ import numpy as np
 
 from encollapse._internal.format import count
 from encollapse._internal.typing import FloatArray, IntArray
+from encollapse.metrics import FAMILIES, METRICS
 
 if TYPE_CHECKING:
     from encollapse.measure import Collapse
-
-SHARES = ("nc4_agreement", "ncc_accuracy", "accuracy")
-_GROUPS = (
-    ("Within-class spread (NC1)", ("nc1", "cdnv", "vci", "floor")),
-    ("Frame of the class means (NC2)", ("nc2", "gnc2")),
-    ("Classifier against class means (NC3)", ("nc3", "unc3", "balance")),
-    ("Decisions (NC4)", ("nc4", "ncc_accuracy", "accuracy")),
-    ("Bias and labels", ("bias", "label")),
-)
 
 PAIRS = 10
 """How many of the closest pairs are known."""
@@ -127,15 +119,12 @@ def class_cells(details: ClassDetails, index: int) -> tuple[str, ...]:
 
 def grouped(collapse: Collapse) -> list[tuple[str, list[tuple[str, float, str]]]]:
     """Metrics that have a value, (name, value, meaning), under the question that they ask."""
-    from encollapse.measure.result import MEANINGS
-
-    left = {name: value for name, value in collapse.values.items() if value is not None}
-    groups = []
-    for title, starts in (*_GROUPS, ("Further", ("",))):
-        names = [name for name in left if name.startswith(starts)]
-        if names:
-            groups.append((title, [(name, left.pop(name), MEANINGS[name]) for name in names]))
-    return groups
+    known = [(METRICS[name], value) for name, value in collapse.values.items() if value is not None]
+    groups = (
+        (family.title, [(metric.name, value, metric.meaning) for metric, value in known if metric.family == key])
+        for key, family in FAMILIES.items()
+    )
+    return [group for group in groups if group[1]]
 
 
 def reasons(collapse: Collapse) -> dict[str, list[str]]:
@@ -149,7 +138,7 @@ def reasons(collapse: Collapse) -> dict[str, list[str]]:
 
 def number(name: str, value: float) -> str:
     """A value as tables show it: shares as percentages, all else in four digits."""
-    if name in SHARES:
+    if METRICS[name].family == "nc4":
         return f"{100 * value:.2f} %"
     return f"{value:.4g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
 

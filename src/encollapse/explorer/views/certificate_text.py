@@ -11,8 +11,7 @@ from encollapse import ufm
 from encollapse._internal.format import number_label, power, short, signed
 from encollapse._internal.typing import FloatArray
 from encollapse.explorer.views.bias_path import mean_codeword
-from encollapse.metrics import METRICS, MetricInputs, evaluate
-from encollapse.metrics.statistics import ClassStatistics
+from encollapse.metrics import METRICS, ClassStatistics, MetricInputs, evaluate
 
 
 def certificate(solution: ufm.Solution) -> dict[str, Any]:
@@ -77,8 +76,8 @@ def metrics(solution: ufm.Solution, weight: FloatArray, means: FloatArray) -> li
             "text": _rounded(values[metric.name]) if metric.name in values else "–",
             "reason": missing.get(metric.name, ""),
         }
-        for metric in METRICS
-        if metric.name != "floor"
+        for metric in METRICS.values()
+        if not metric.detail and metric.name != "floor" and "decisions" not in metric.needs
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from encollapse.metrics import METRICS
+from encollapse.metrics import FAMILIES, METRICS
 
 _MASSION = "Massion, Makhlouf & Massart 2026"
 _PAPYAN = "Papyan, Han & Donoho 2020"
@@ -156,40 +156,6 @@ QUANTITIES: dict[str, tuple[str, str, str, str]] = {
 }
 """Title, sentence, formula and reference of each quantity, by the name that the page gives it."""
 
-_REFERENCES = {
-    "nc1_pinv": _PAPYAN,
-    "nc1_trace_ratio": "Tirer, Huang & Niles-Weed 2023",
-    "nc1_normalized": "Tirer, Huang & Niles-Weed 2023",
-    "cdnv": "Galanti, György & Hutter 2022",
-    "vci": "Xu & Liu 2023",
-    "nc2_equinorm": _PAPYAN,
-    "nc2_equiangular": _PAPYAN,
-    "nc2_max_angle": _PAPYAN,
-    "nc2_etf": "Zhu et al. 2021",
-    "nc2_etf_uncentered": _MASSION,
-    "nc2_orthogonal": _MASSION,
-    "gnc2_log": "Liu et al. 2023",
-    "nc3_alignment": "Zhu et al. 2021",
-    "nc3_self_duality": _PAPYAN,
-    "unc3": "Wu & Papyan 2024",
-    "bias_to_label_mean": _MASSION,
-    "label_centering": _MASSION,
-    "balance": _MASSION,
-}
-
-_SENTENCES = {
-    "nc1": "Spread within the classes against the spread between them; 0 when each class is one point.",
-    "cdn": "Spread of two classes against their distance; 0 when each class is one point.",
-    "vci": "How much of the variability is explained by the classes; 0 when each class is one point.",
-    "nc2": "How the class means stand to each other.",
-    "gnc": "How evenly the directions of the class means are spread.",
-    "nc3": "How the classifier stands to the class means.",
-    "unc": "How evenly the classifier rows stand to their class means.",
-    "bia": "What of the label mean the bias does not take up.",
-    "lab": "What of the label mean the outputs miss at the global mean.",
-    "bal": "Distance from λ_W WᵀW = λ_H Σ n_k m_k m_kᵀ, which holds at every minimizer.",
-}
-
 
 def tooltips() -> dict[str, dict[str, str]]:
     """Texts of every tooltip by the name of its quantity, those of the metrics included."""
@@ -197,12 +163,12 @@ def tooltips() -> dict[str, dict[str, str]]:
         name: {"title": title, "text": text, "formula": formula, "reference": reference}
         for name, (title, text, formula, reference) in QUANTITIES.items()
     }
-    for metric in METRICS:
-        if metric.name in _REFERENCES:
+    for metric in METRICS.values():
+        if metric.citation and not metric.detail:
             texts[metric.name] = {
                 "title": metric.name,
-                "text": _SENTENCES[metric.name[:3]],
+                "text": FAMILIES[metric.family].question,
                 "formula": metric.meaning,
-                "reference": _REFERENCES[metric.name],
+                "reference": metric.citation,
             }
     return texts

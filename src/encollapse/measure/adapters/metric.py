@@ -18,7 +18,7 @@ from encollapse.measure.class_moments import ClassMoments
 from encollapse.measure.decisions.classifier import require_encoding
 from encollapse.measure.forward.running import acting_parameters
 from encollapse.measure.packing import MomentShape, merge_packed, pack, unpack
-from encollapse.measure.result import Collapse
+from encollapse.measure.result import VALUES, Collapse
 from encollapse.metrics import METRICS, Convention, as_convention
 
 
@@ -96,7 +96,8 @@ class NeuralCollapse(Metric):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._names = chosen_metrics(metrics, tuple(metric.name for metric in METRICS))
+        known = tuple(name for name in VALUES if "decisions" not in METRICS[name].needs)
+        self._names = chosen_metrics(metrics, known)
         self._shape = MomentShape(num_classes, feature_dim, covariance)
         blank = self._shape.blank()
         require_encoding(encoding, num_classes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,13 +13,12 @@ from encollapse.measure.decisions.rules import LargestOutput, NearestCodeword, N
 from encollapse.measure.moments import distributed
 from encollapse.measure.moments.threads import even_shares, side_by_side
 from encollapse.measure.moments.torch_algebra import exact_products
+from encollapse.metrics import Decisions
 
 _CHUNK_ENTRIES = 2**22
 _TILE_ENTRIES = 2**20
 _FEW = 64
 """Rows of a product that is quicker the other way round."""
-
-_BY_CLASSIFIER = ("nc4_agreement", "accuracy")
 
 
 def classifier_rule(
@@ -41,19 +39,6 @@ def classifier_rule(
     if encoding is None or decodes_by_largest_output(encoding, classifier.loss):
         return LargestOutput(weight, bias)
     return NearestCodeword(weight, bias, encoding, classifier.loss)
-
-
-@dataclass(frozen=True)
-class Decisions:
-    """Shares of samples, from 0 to 1, by name, and the reasons for those that have no value."""
-
-    values: dict[str, float] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)
-
-
-def no_decisions(reason: str) -> Decisions:
-    """All three shares missing, for one reason."""
-    return Decisions(missing=dict.fromkeys(("ncc_accuracy", *_BY_CLASSIFIER), reason))
 
 
 class DecisionCounter:
@@ -127,9 +112,7 @@ class DecisionCounter:
         self.add_counts(distributed.total(carrier, group).tolist())
 
     def decisions(self) -> Decisions:
-        """Return the shares of all samples counted."""
-        values = {"ncc_accuracy": self._near / self._samples}
+        """Return what was counted, or why there is nothing for the classifier."""
         if isinstance(self._rule, str):
-            return Decisions(values, dict.fromkeys(_BY_CLASSIFIER, self._rule))
-        shares = (self._agree / self._samples, self._right / self._samples)
-        return Decisions(values | dict(zip(_BY_CLASSIFIER, shares, strict=True)))
+            return Decisions(self._samples, self._near, reason=self._rule)
+        return Decisions(self._samples, self._near, self._right, self._agree)

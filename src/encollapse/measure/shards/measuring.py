@@ -18,8 +18,7 @@ from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError
 from encollapse.measure.assembly import assemble
 from encollapse.measure.decisions.classifier import LinearClassifier, require_encoding
-from encollapse.measure.decisions.counter import DecisionCounter, Decisions, no_decisions
-from encollapse.measure.from_features import plausible_classes
+from encollapse.measure.decisions.counter import DecisionCounter
 from encollapse.measure.moments.projection import Projection, keeps_covariance
 from encollapse.measure.packing import MomentShape, unpack
 from encollapse.measure.result import Collapse
@@ -27,9 +26,9 @@ from encollapse.measure.second_pass import with_covariance
 from encollapse.measure.shards.executing import in_order
 from encollapse.measure.shards.layout import Shard, find_shards
 from encollapse.measure.shards.spans import Rules, Span, covariance_of, cut, decisions_of, moments_of
-from encollapse.metrics import Convention, as_convention
+from encollapse.metrics import Convention, Decisions, as_convention
 from encollapse.metrics.nc1 import wants_exact_covariance
-from encollapse.metrics.statistics import ClassStatistics
+from encollapse.metrics.statistics import ClassStatistics, plausible_classes
 
 T = TypeVar("T")
 
@@ -150,7 +149,7 @@ def measure_shards(
             scatter = scatter + share
         if basis is not None:
             statistics = replace(statistics, projected=basis.within(scatter))
-    decisions = _decisions(rules.tally(), counts) if counts.any() else no_decisions("second_pass=False")
+    decisions = _decisions(rules.tally(), counts) if counts.any() else Decisions(reason="second_pass=False")
     return assemble(statistics, classifier, chosen, decisions, {"shards": len(shards)})
 
 

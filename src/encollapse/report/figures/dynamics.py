@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from encollapse._internal.format import metric_name, number_label
+from encollapse._internal.format import number_label
 from encollapse._internal.json_values import finite
 from encollapse._internal.typing import FloatArray
+from encollapse.metrics import METRICS
 from encollapse.report.charts import Band, Chart, Drawing, Key, Line, Mark, Panel, Rule, Scale
 from encollapse.report.families import Family, by_panel
 from encollapse.report.figures.choice import chosen_decays, common_decays
@@ -94,6 +95,20 @@ def _at(runs: Sequence[_Run], decay: float) -> list[_Run]:
     return [run for run in runs if float(run.result.settings["bias_decay"]) == decay]
 
 
+_TITLES = {
+    "mean_cosine": "mean cosine",
+    "test_accuracy": "accuracy, hold-out",
+    "test_balanced_accuracy": "balanced, hold-out",
+    "test_minority_accuracy": "rare classes, hold-out",
+}
+"""Short names of what is recorded besides metrics."""
+
+
+def _title(name: str) -> str:
+    """Short name for the title of a panel; an unknown one is written as words."""
+    return METRICS[name].label if name in METRICS else _TITLES.get(name, name.replace("_", " "))
+
+
 def _chart(title: str, lines: Sequence[_Line]) -> Chart:
     runs = [run for line in lines for run in line.runs]
     names = _names(runs)
@@ -113,7 +128,7 @@ def _chart(title: str, lines: Sequence[_Line]) -> Chart:
         log = bool((values > 0).all() and values.max() > _WIDE * values.min())
         if name.startswith("nc1"):
             marks += _floor(runs, float(values.min()), told)
-        panels.append(Panel(epochs, Scale("", "log" if log else "linear"), marks, metric_name(name)))
+        panels.append(Panel(epochs, Scale("", "log" if log else "linear"), marks, _title(name)))
     caption = (
         f"Every recorded metric after so many passes over the data, {title}. Lines are means over seeds, bands run "
         "from the lowest to the highest; a training that ended before the others keeps its last values. "
