@@ -230,6 +230,17 @@ class ClassGeometry:
         A mean counts as zero below ``64 eps`` times the longest one: there its direction is rounding. About the
         global mean, where only the inner products of the uncentered means are known, below ``8 √eps`` times the
         longest of those.
+
+        Parameters
+        ----------
+        centered : bool
+            Take the means about the global mean.
+
+        Examples
+        --------
+        >>> import encollapse as ec
+        >>> ec.ClassGeometry(ec.orthogonal_gram(3), counts=[5, 5, 5]).cosines(centered=True)[0].round(2)
+        array([ 1. , -0.5, -0.5])
         """
         if not centered:
             return gram_cosines(self.feature_gram, resolution=self._resolution)
@@ -244,6 +255,17 @@ class ClassGeometry:
         """Average cosine over pairs of distinct present classes; NaN if a mean is zero or there is no pair.
 
         Uncentered, it needs no K × K matrix where the geometry knows its diagonal and quadratic form without.
+
+        Parameters
+        ----------
+        centered : bool
+            Take the means about the global mean.
+
+        Examples
+        --------
+        >>> import encollapse as ec
+        >>> round(ec.ClassGeometry(ec.simplex_etf_gram(5), counts=[2] * 5).mean_cosine(), 3)
+        -0.25
         """
         gram = self._feature_gram
         if isinstance(gram, BlockMatrix | FormMatrix) and not centered:
@@ -256,7 +278,24 @@ class ClassGeometry:
         return float(cosines[~np.eye(len(present), dtype=bool)].mean())
 
     def cosine(self, k: int, l: int) -> float:  # noqa: E741 (the notation table's letters)
-        """Cosine between the uncentered means of classes `k` and `l`; NaN if either is zero, as in `cosines`."""
+        """Cosine between the uncentered means of two classes; NaN if either is zero, as in `cosines`.
+
+        Parameters
+        ----------
+        k, l : int
+            Classes, from 0 to K - 1.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no such class.
+
+        Examples
+        --------
+        >>> import encollapse as ec
+        >>> ec.ClassGeometry(ec.simplex_etf_gram(3), counts=[2, 2, 2]).cosine(0, 2)
+        -0.5
+        """
         norms = self.norm(k) * self.norm(l)
         if not norms > 0:
             return float("nan")
@@ -271,6 +310,22 @@ class ClassGeometry:
         Rounding is 64 eps of the longest mean. For a long tail of distinct counts above the size at which it is
         decomposed, squared lengths are known to some 1e-12 of the largest: a mean below 2e-6 of the longest is 0, and
         one just above that has few digits.
+
+        Parameters
+        ----------
+        k : int
+            Class, from 0 to K - 1.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no such class.
+
+        Examples
+        --------
+        >>> import encollapse as ec
+        >>> ec.ClassGeometry([[4.0, 0.0], [0.0, 9.0]], counts=[2, 2]).norm(1)
+        3.0
         """
         index = checks.integer(k, "k", minimum=0, maximum=self.num_classes - 1)
         gram = self._feature_gram
@@ -299,6 +354,13 @@ class ClassGeometry:
         ------
         ArgumentError
             If the target has another number of classes, or either Gram matrix is zero.
+
+        Examples
+        --------
+        >>> import encollapse as ec
+        >>> geometry = ec.ClassGeometry(2 * ec.orthogonal_gram(3), counts=[5, 5, 5])
+        >>> geometry.distance("orthogonal"), round(geometry.distance("simplex_etf"), 4)
+        (0.0, 0.6058)
         """
         keep = self.present
         if isinstance(target, str):

@@ -152,6 +152,18 @@ class Collapse:
         ----------
         classes : (n,) ints
             Classes with samples. NaN stands where a mean is at the global mean.
+
+        Raises
+        ------
+        ArgumentError
+            If a class does not exist or has no samples, or this result does not carry its statistics.
+
+        Examples
+        --------
+        >>> import encollapse as ec
+        >>> ec.measure.collapse([[3.0, 0], [0, 3], [-3, 0]], [0, 1, 2]).cosines([0, 2]).round(2)
+        array([[ 1. , -0.8],
+               [-0.8,  1. ]])
         """
         wanted = checks.class_labels(classes, self.num_classes, "classes")
         absent = wanted[~self.geometry.present[wanted]]
@@ -165,7 +177,14 @@ class Collapse:
         return self.source
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON: each metric by name, then sizes, ``convention``, ``route``, ``missing``."""
+        """Plain values, for JSON: each metric by name, then sizes, ``convention``, ``route``, ``missing``.
+
+        Examples
+        --------
+        >>> import encollapse as ec
+        >>> ec.measure.collapse([[3.0, 0], [0, 3]], [0, 1]).to_dict()["counts"]
+        [1, 1]
+        """
         return dict(self.values) | {
             "num_samples": self.num_samples,
             "num_classes": self.num_classes,

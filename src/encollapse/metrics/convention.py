@@ -32,6 +32,18 @@ class Convention:
         them unlike its global mean. Default: as `averaging`.
     between_per_dim : bool
         Divide the sum in ``Σ_B`` by the feature dimension d in place of K, for NC1 by pinv and by traces.
+
+    Raises
+    ------
+    ArgumentError
+        If an averaging is unknown.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> mine = ec.metrics.Convention("mine", averaging="class", center_weight=True)
+    >>> mine.within_averaging
+    'class'
     """
 
     name: str
@@ -73,10 +85,28 @@ PRESETS: dict[str, Convention] = {
 def as_convention(value: str | Convention) -> Convention:
     """Return the preset of that name, or the convention itself.
 
+    Parameters
+    ----------
+    value : str or Convention
+        A name in `PRESETS`, or a convention.
+
+    Returns
+    -------
+    Convention
+        The convention.
+
     Raises
     ------
     ArgumentError
         If no preset has that name; the text lists them.
+    ArgumentTypeError
+        If it is neither.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> ec.metrics.as_convention("papyan2020").averaging
+    'class'
     """
     if isinstance(value, Convention):
         return value
