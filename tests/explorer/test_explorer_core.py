@@ -11,6 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ import encollapse as ec
 from encollapse import cli
 from encollapse.encodings.registry import ENCODINGS
 from encollapse.explorer.api.request_queue import RequestQueue
-from encollapse.explorer.state.parse import FieldError
+from encollapse.explorer.state.fields import FieldError
 from encollapse.explorer.state.state import State, address, parse
 from encollapse.explorer.views import bias_path as transition
 from encollapse.explorer.views import design as designing
@@ -226,7 +227,7 @@ def test_an_own_encoding_is_copied_with_its_file(
 
 
 @pytest.mark.parametrize("target", ["simplex", "orthogonal", "hierarchy", "similarity"])
-def test_a_design_reaches_its_target_in_spite_of_imbalance(target: str) -> None:
+def test_a_design_reaches_its_target_in_spite_of_imbalance(target: Any) -> None:
     state = State(target=target, counts="longtail", classes=5, feature_decay=1e-5, bias_decay=math.inf)
     made = designing.design(state)
     assert made["gram_error"] < 1e-9

@@ -11,12 +11,12 @@ import encollapse as ec
 from encollapse._internal import format as wording
 from encollapse.report import pages
 from encollapse.report.charts.bias_axis import BiasAxis
-from encollapse.report.families import by_panel, families
 from encollapse.report.figures.collapse import percent_limits
 from encollapse.report.figures.grams import chosen_trials
 from encollapse.report.figures.series import Spread
 from encollapse.report.summary import in_words
 from encollapse.study.execution.display import duration
+from encollapse.study.families import by_panel, families
 from encollapse.ufm.path import transition_grid
 from reference.study_folder import study_of, write_folder
 

@@ -14,10 +14,10 @@ import encollapse as ec
 from encollapse.errors import ArgumentError
 from encollapse.report import figures
 from encollapse.report.charts import Heat, Points
-from encollapse.report.families import families
 from encollapse.report.figures import error_maps, weight_decay_dots
 from encollapse.report.style import house_style, looks
 from encollapse.report.varied_settings import varied
+from encollapse.study.families import families
 from encollapse.study.results import TrialResult
 from encollapse.study.trials import Trial
 from reference.study_folder import study_of

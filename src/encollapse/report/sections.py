@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from encollapse.report import figures, tables
 from encollapse.report.charts import Drawing
-from encollapse.report.families import Family
 from encollapse.report.tables import Table
 from encollapse.report.varied_settings import varied
+from encollapse.study.families import Family
 from encollapse.study.results import Results
 
 

@@ -13,9 +13,9 @@ from encollapse._internal import files
 from encollapse.errors import ArgumentError
 from encollapse.report import summary, tables
 from encollapse.report.charts import Drawing
-from encollapse.report.families import Family, families
 from encollapse.report.pages import interactive_page, render
 from encollapse.report.sections import Section, sections
+from encollapse.study.families import Family, families
 from encollapse.study.labels import labels_of
 from encollapse.study.results import Results, open_results
 

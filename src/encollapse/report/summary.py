@@ -8,8 +8,8 @@ from typing import Any
 
 from encollapse._internal.format import bias_decay_is, count, fixed, number_label, percent, power, unbroken
 from encollapse._internal.json_values import finite
-from encollapse.report.families import Family
 from encollapse.report.varied_settings import varied
+from encollapse.study.families import Family
 from encollapse.study.results import Results, TrialResult
 
 

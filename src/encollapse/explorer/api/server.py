@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -23,8 +24,7 @@ from encollapse.errors import EncollapseError, FileFormatError
 from encollapse.explorer.api.request_queue import RequestQueue
 from encollapse.explorer.api.security import SecurityMiddleware
 from encollapse.explorer.state import matrix_input, state
-from encollapse.explorer.state import parse as fields
-from encollapse.explorer.state.parse import FieldError
+from encollapse.explorer.state.fields import FieldError
 from encollapse.explorer.state.problem import option_kind
 from encollapse.explorer.views import bias_path, snippets, tooltips
 from encollapse.explorer.views.bias_path import SupersededError
@@ -74,7 +74,17 @@ async def _plotly(request: Request) -> Response:
     return FileResponse(source, media_type="text/javascript", headers={"Cache-Control": "private, max-age=86400"})
 
 
-Work = Callable[[state.State, dict[str, Any], Callable[[], bool]], dict[str, Any]]
+class Question(BaseModel):
+    """What the page asks: its controls as text, and which of its requests this is."""
+
+    client: str = Field(max_length=64)
+    order: int
+    values: dict[str, Any]
+    lenient: bool = False
+    previous: Any = None
+
+
+Work = Callable[[state.State, Question, Callable[[], bool]], dict[str, Any]]
 
 
 class _Explorer:
@@ -92,7 +102,7 @@ class _Explorer:
                 "tooltips": tooltips.tooltips(),
                 "runs": self.runs is not None,
                 "slider": [bias_path.decay_at(p) for p in range(bias_path.STEPS + 1)],
-                "limits": {"characters": fields.MOST_CHARACTERS, "classes": fields.MOST_CLASSES},
+                "limits": {"characters": matrix_input.MOST_CHARACTERS, "classes": matrix_input.MOST_CLASSES},
             }
         )
 
@@ -101,19 +111,15 @@ class _Explorer:
 
         async def endpoint(request: Request) -> Response:
             try:
-                body = json.loads(await request.body())
-                client, order = str(body["client"])[:64], int(body["order"])
-                values = body["values"]
-                if not isinstance(values, dict):
-                    raise TypeError
-            except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
+                body = Question.model_validate_json(await request.body())
+            except ValidationError:
                 return _json({"errors": {"address": "the request cannot be read"}}, status=400)
-            chosen, errors = state.parse(values)
-            if errors and not body.get("lenient"):
+            chosen, errors = state.parse(body.values)
+            if errors and not body.lenient:
                 return _json({"errors": errors})
             try:
                 result = await self.queue.run(
-                    client, request.url.path, order, lambda wanted: work(chosen, body, wanted)
+                    body.client, request.url.path, body.order, lambda wanted: work(chosen, body, wanted)
                 )
             except FieldError as error:
                 return _json({"errors": errors | {error.field: error.message}})
@@ -123,7 +129,7 @@ class _Explorer:
 
         return endpoint
 
-    def line(self, chosen: state.State, body: dict[str, Any], wanted: Callable[[], bool]) -> dict[str, Any]:
+    def line(self, chosen: state.State, body: Question, wanted: Callable[[], bool]) -> dict[str, Any]:
         """The line along the bias decay, with the trained networks that belong to it."""
         points = [] if self.runs is None else self.runs.summary()["points"]
         matching = [p for p in points if same_problem(chosen, p["address"])]
@@ -137,9 +143,9 @@ class _Explorer:
             return _json({"errors": {"address": "no such field"}}, status=400)
         content = await request.body()
         try:
-            values = await asyncio.to_thread(matrix_input.from_file, field, name, content)
-        except FieldError as error:
-            return _json({"errors": {error.field: error.message}})
+            values = await asyncio.to_thread(matrix_input.from_file, name, content)
+        except ValueError as error:
+            return _json({"errors": {field: str(error)}})
         return _json({"text": matrix_input.as_text(values), "shape": list(values.shape)})
 
     async def summary(self, request: Request) -> Response:
@@ -166,21 +172,21 @@ async def _reading(read: Callable[[], dict[str, Any] | None]) -> Response:
     return _json(found)
 
 
-def _picture(chosen: state.State, body: dict[str, Any], wanted: Callable[[], bool]) -> dict[str, Any]:
-    return {"picture": picture(chosen, _previous(body.get("previous")))}
+def _picture(chosen: state.State, body: Question, wanted: Callable[[], bool]) -> dict[str, Any]:
+    return {"picture": picture(chosen, _previous(body.previous))}
 
 
-def _design(chosen: state.State, body: dict[str, Any], wanted: Callable[[], bool]) -> dict[str, Any]:
-    return {"design": design(chosen, _previous(body.get("previous")))}
+def _design(chosen: state.State, body: Question, wanted: Callable[[], bool]) -> dict[str, Any]:
+    return {"design": design(chosen, _previous(body.previous))}
 
 
-def _snippets(chosen: state.State, body: dict[str, Any], wanted: Callable[[], bool]) -> dict[str, Any]:
+def _snippets(chosen: state.State, body: Question, wanted: Callable[[], bool]) -> dict[str, Any]:
     return {"snippets": snippets.snippets(chosen), "file": snippets.encoding_file(chosen)}
 
 
 def _previous(value: Any) -> FloatArray | None:
     """Points that the page says it drew last; anything else counts as none."""
-    if not isinstance(value, list) or not 0 < len(value) <= fields.MOST_CLASSES:
+    if not isinstance(value, list) or not 0 < len(value) <= matrix_input.MOST_CLASSES:
         return None
     try:
         points = np.array(value, dtype=np.float64)

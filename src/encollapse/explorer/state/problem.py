@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +15,12 @@ from encollapse._internal.typing import IntArray
 from encollapse.encodings import Encoding
 from encollapse.encodings.registry import ENCODINGS, Entry
 from encollapse.errors import EncollapseError, EncollapseWarning
-from encollapse.explorer.state import matrix_input
-from encollapse.explorer.state import parse as fields
-from encollapse.explorer.state.parse import FieldError
-from encollapse.explorer.state.state import OWN, PREFIX, State
+from encollapse.explorer.state import fields
+from encollapse.explorer.state.fields import OWN, FieldError
+from encollapse.explorer.state.matrix_input import MOST_CLASSES, MOST_OUTPUTS
+from encollapse.explorer.state.state import PREFIX, State
+
+_KINDS: dict[str, Any] = {"int": fields.Size, "float": fields.Number, "matrix": fields.Square, "json": fields.JsonList}
 
 DESCRIBING = ("tree", "S", "label_sets")
 """Options that describe each class, and so settle how many there are."""
@@ -49,15 +50,14 @@ def encoding_of(encoding: str, options: tuple[tuple[str, str], ...], matrix: str
         If an option or the matrix cannot be used.
     """
     if encoding == OWN:
-        codewords = matrix_input.matrix("matrix", matrix)
+        codewords = fields.read("matrix", fields.Matrix, matrix)
         q, k = codewords.shape
         if k < 2:
             raise FieldError("matrix", "expected at least two columns, one a class")
-        if k > fields.MOST_CLASSES or q > fields.MOST_OUTPUTS:
+        if k > MOST_CLASSES or q > MOST_OUTPUTS:
             raise FieldError(
                 "matrix",
-                f"the page takes up to {fields.MOST_CLASSES} columns (classes) and {fields.MOST_OUTPUTS} rows, "
-                f"got {q} × {k}",
+                f"the page takes up to {MOST_CLASSES} columns (classes) and {MOST_OUTPUTS} rows, got {q} × {k}",
             )
         with refusals({"codewords": "matrix"}):
             return Encoding(codewords, name="own")
@@ -69,9 +69,9 @@ def encoding_of(encoding: str, options: tuple[tuple[str, str], ...], matrix: str
     chosen = {n: v for n, v in (needed | given).items() if v is not None}
     with refusals({name: PREFIX + name for name in entry.options} | {"num_classes": "classes"}):
         made = entry.function(**chosen) if any(n in given for n in DESCRIBING) else entry.make(classes, **chosen)
-    if made.num_classes > fields.MOST_CLASSES or made.code_dim > 2 * fields.MOST_OUTPUTS:
+    if made.num_classes > MOST_CLASSES or made.code_dim > 2 * MOST_OUTPUTS:
         describing = next((PREFIX + n for n in DESCRIBING if n in given), "classes")
-        raise FieldError(describing, f"the page takes up to {fields.MOST_CLASSES} classes")
+        raise FieldError(describing, f"the page takes up to {MOST_CLASSES} classes")
     return made
 
 
@@ -81,20 +81,8 @@ def options_of(entry: Entry, options: tuple[tuple[str, str], ...]) -> dict[str, 
 
 
 def _option(entry: Entry, name: str, text: str) -> Any:
-    field, kind = PREFIX + name, option_kind(entry, name)
-    if kind == "int":
-        return fields.whole(field, text, least=0, most=10**9 if name == "seed" else fields.MOST_OUTPUTS)
-    if kind == "float":
-        return fields.number(field, text)
-    if kind == "matrix":
-        return matrix_input.square(field, text)
-    try:
-        value = json.loads(fields.long_text(field, text))
-    except (ValueError, RecursionError):
-        raise FieldError(field, "write it as JSON, as in the example") from None
-    if not isinstance(value, list):
-        raise FieldError(field, "expected a list in square brackets")
-    return value
+    kind = fields.Seed if name == "seed" else _KINDS[option_kind(entry, name)]
+    return fields.read(PREFIX + name, kind, text)
 
 
 def option_kind(entry: Entry, name: str) -> str:

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import fields, replace
+from typing import Any, Literal
+
+from pydantic import ValidationError
+from pydantic.dataclasses import dataclass
 
 from encollapse.encodings.registry import ENCODINGS
-from encollapse.explorer.state import parse as read
-from encollapse.explorer.state.parse import FieldError
-
-OWN = "own"
-"""Name of the encoding whose codewords are pasted or loaded."""
+from encollapse.explorer.state.fields import (
+    BiasDecay,
+    Classes,
+    Counts,
+    Decay,
+    Depth,
+    EncodingName,
+    OptionalWidth,
+    Ratio,
+    Samples,
+    Text,
+    Word,
+    message,
+)
+from encollapse.explorer.state.matrix_input import shown
 
 PREFIX = "option."
 """What the names of an encoding's options start with in an address."""
-
-COUNT_RULES = ("balanced", "step", "longtail", "typed")
-LOSSES = ("mse", "cross_entropy")
-FEATURES = ("linear", "relu")
-TARGETS = ("simplex", "orthogonal", "hierarchy", "similarity")
 
 
 @dataclass(frozen=True)
@@ -50,30 +58,30 @@ class State:
         The trial that is selected in the runs view.
     """
 
-    encoding: str = "one-hot"
+    encoding: EncodingName = "one-hot"
     options: tuple[tuple[str, str], ...] = ()
-    matrix: str = ""
-    classes: int = 10
-    counts: str = "balanced"
-    samples: int = 100
-    imbalance: float = 10.0
-    typed: str = ""
-    weight_decay: float = 5e-3
-    feature_decay: float = 1.8e-3
-    bias_decay: float = 1.0
-    loss: str = "mse"
-    depth: int = 1
-    features: str = "linear"
-    feature_dim: int | None = None
-    quantity: str = "cosines"
+    matrix: Text = ""
+    classes: Classes = 10
+    counts: Literal["balanced", "step", "longtail", "typed"] = "balanced"
+    samples: Samples = 100
+    imbalance: Ratio = 10.0
+    typed: Counts = ""
+    weight_decay: Decay = 5e-3
+    feature_decay: Decay = 1.8e-3
+    bias_decay: BiasDecay = 1.0
+    loss: Literal["mse", "cross_entropy"] = "mse"
+    depth: Depth = 1
+    features: Literal["linear", "relu"] = "linear"
+    feature_dim: OptionalWidth = None
+    quantity: Literal["cosines", "products"] = "cosines"
     centered: bool = False
-    axes: str = "turning"
-    view: str = "explore"
-    target: str = "simplex"
-    tree: str = ""
-    similarity: str = ""
-    size: str = "one_hot"
-    run: str = ""
+    axes: Literal["turning", "leading"] = "turning"
+    view: Literal["explore", "design", "runs"] = "explore"
+    target: Literal["simplex", "orthogonal", "hierarchy", "similarity"] = "simplex"
+    tree: Text = ""
+    similarity: Text = ""
+    size: Literal["one_hot", "unit_codewords", "unit_outputs", "as_given"] = "one_hot"
+    run: Word = ""
 
     @property
     def problem_key(self) -> State:
@@ -100,33 +108,8 @@ _PROBLEM = (
     "feature_dim",
 )
 
-_DECAY: dict[str, Any] = {"above": 0.0, "most": 1e6}
-
-_READERS: dict[str, Any] = {
-    "encoding": lambda f, t: read.choice(f, t, (*ENCODINGS, OWN)),
-    "matrix": read.long_text,
-    "classes": lambda f, t: read.whole(f, t, least=2, most=read.MOST_CLASSES),
-    "counts": lambda f, t: read.choice(f, t, COUNT_RULES),
-    "samples": read.samples,
-    "imbalance": lambda f, t: read.number(f, t, least=1.0, most=1e6),
-    "typed": lambda f, t: read.sample_counts(f, t) if t.strip() else "",
-    "weight_decay": lambda f, t: read.number(f, t, **_DECAY),
-    "feature_decay": lambda f, t: read.number(f, t, **_DECAY),
-    "bias_decay": lambda f, t: read.number(f, t, least=0.0, infinite=True),
-    "loss": lambda f, t: read.choice(f, t, LOSSES),
-    "depth": lambda f, t: read.whole(f, t, least=1, most=8),
-    "features": lambda f, t: read.choice(f, t, FEATURES),
-    "feature_dim": lambda f, t: read.whole(f, t, least=1, most=read.MOST_OUTPUTS) if t.strip() else None,
-    "quantity": lambda f, t: read.choice(f, t, ("cosines", "products")),
-    "centered": lambda f, t: read.choice(f, t, ("0", "1")) == "1",
-    "axes": lambda f, t: read.choice(f, t, ("turning", "leading")),
-    "view": lambda f, t: read.choice(f, t, ("explore", "design", "runs")),
-    "target": lambda f, t: read.choice(f, t, TARGETS),
-    "tree": read.long_text,
-    "similarity": read.long_text,
-    "size": lambda f, t: read.choice(f, t, ("one_hot", "unit_codewords", "unit_outputs", "as_given")),
-    "run": lambda f, t: read.short(f, t) if t else "",
-}
+_OLD_NAMES = {"centred": "centered"}
+"""Names in addresses that users kept from earlier releases."""
 
 
 def parse(values: Mapping[str, Any]) -> tuple[State, dict[str, str]]:
@@ -139,26 +122,28 @@ def parse(values: Mapping[str, Any]) -> tuple[State, dict[str, str]]:
     errors : dict
         For each field that could not be read, what to tell the user.
     """
-    given: dict[str, Any] = {}
+    given: dict[str, str] = {}
     errors: dict[str, str] = {}
     options: list[tuple[str, str]] = []
-    for name, value in values.items():
-        text = value if isinstance(value, str) else ""
-        try:
-            if not isinstance(value, str):
-                raise FieldError(read.shown(str(name)), "expected text")
-            if name.startswith(PREFIX):
-                options.append((name.removeprefix(PREFIX), read.long_text(name, text)))
-            elif name in _READERS:
-                given[name] = _READERS[name](name, text)
-            else:
-                raise FieldError("address", f"the page has no setting called “{read.shown(str(name))}”")
-        except FieldError as error:
-            errors[error.field] = error.message
-    state = State(**given)
+    known = {field.name for field in fields(State)} - {"options"}
+    for key, value in values.items():
+        name = _OLD_NAMES.get(key, key)
+        if not isinstance(value, str):
+            errors[shown(str(name))] = "expected text"
+        elif name.startswith(PREFIX):
+            options.append((name.removeprefix(PREFIX), value))
+        elif name in known:
+            given[name] = value
+        else:
+            errors["address"] = f"the page has no setting called “{shown(str(name))}”"
+    try:
+        state = State(**given)  # type: ignore[arg-type]  # pydantic reads the texts
+    except ValidationError as refused:
+        errors |= {str(error["loc"][0]): message(error) for error in refused.errors()}
+        state = State(**{name: text for name, text in given.items() if name not in errors})  # type: ignore[arg-type]
     kept, unknown = _known_options(state.encoding, options)
     for name in unknown:
-        errors["address"] = f"the encoding {state.encoding} has no option “{read.shown(name)}”"
+        errors["address"] = f"the encoding {state.encoding} has no option “{shown(name)}”"
     return replace(state, options=kept), errors
 
 

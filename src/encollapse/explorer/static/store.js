@@ -8,11 +8,14 @@ export const store = { values: {}, defaults: {}, slider: [], start: null };
 let written = 0;
 let timer = null;
 
+// Names in addresses that were kept from earlier releases.
+const RENAMED = { centred: "centered" };
+
 /** Settings of the present address. */
 export function readAddress() {
   const found = {};
   for (const part of [location.search.slice(1), location.hash.slice(1)]) {
-    for (const [name, text] of new URLSearchParams(part)) found[name] = text;
+    for (const [name, text] of new URLSearchParams(part)) found[RENAMED[name] ?? name] = text;
   }
   return found;
 }

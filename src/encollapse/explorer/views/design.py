@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from typing import Any
 
@@ -12,9 +11,8 @@ from encollapse import encodings, ufm
 from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.encodings import Encoding
 from encollapse.errors import EncollapseWarning
-from encollapse.explorer.state import matrix_input
-from encollapse.explorer.state import parse as fields
-from encollapse.explorer.state.parse import FieldError
+from encollapse.explorer.state.fields import FieldError, JsonList, Square, read
+from encollapse.explorer.state.matrix_input import MOST_CLASSES, as_text
 from encollapse.explorer.state.problem import counts_of, refusals
 from encollapse.explorer.state.state import State
 from encollapse.explorer.views import certificate_text, projection, snippets
@@ -48,7 +46,7 @@ def target_of(state: State) -> tuple[FloatArray, tuple[str, ...], list[str]]:
     if not state.similarity.strip():
         steps = np.abs(np.subtract.outer(np.arange(state.classes), np.arange(state.classes)))
         return 0.6**steps, _numbers(state.classes), []
-    gram = matrix_input.square("similarity", state.similarity)
+    gram = read("similarity", Square, state.similarity)
     _require_few(len(gram), "similarity")
     nearest, notes = _possible(gram)
     return nearest, _numbers(len(gram)), notes
@@ -78,18 +76,12 @@ def _numbers(num_classes: int) -> tuple[str, ...]:
 def _tree(state: State) -> Any:
     if not state.tree.strip():
         return encodings.registry.ENCODINGS["hierarchical"].example_for(state.classes)["tree"]
-    try:
-        tree = json.loads(state.tree)
-    except (ValueError, RecursionError):
-        raise FieldError("tree", 'write nested lists, as in [["cat", "dog"], ["car", "truck"]]') from None
-    if not isinstance(tree, list):
-        raise FieldError("tree", 'write nested lists, as in [["cat", "dog"], ["car", "truck"]]')
-    return tree
+    return read("tree", JsonList, state.tree)
 
 
 def _require_few(num_classes: int, field: str) -> None:
-    if not 2 <= num_classes <= fields.MOST_CLASSES:
-        raise FieldError(field, f"expected 2 to {fields.MOST_CLASSES} classes, got {num_classes}")
+    if not 2 <= num_classes <= MOST_CLASSES:
+        raise FieldError(field, f"expected 2 to {MOST_CLASSES} classes, got {num_classes}")
 
 
 def design(state: State, previous: FloatArray | None = None) -> dict[str, Any]:
@@ -139,7 +131,7 @@ def design(state: State, previous: FloatArray | None = None) -> dict[str, Any]:
         "one_hot": _one_hot(state, counts, wanted),
         "certificate": certificate_text.certificate(found),
         "notes": notes + warned,
-        "matrix": matrix_input.as_text(made.codewords),
+        "matrix": as_text(made.codewords),
         "file": snippets.saved(made),
     }
 

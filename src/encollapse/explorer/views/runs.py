@@ -14,12 +14,13 @@ from encollapse._internal.json_values import plain
 from encollapse._internal.typing import FloatArray
 from encollapse.encodings import Encoding
 from encollapse.errors import EncollapseError
+from encollapse.explorer.state.fields import OWN
 from encollapse.explorer.state.matrix_input import MOST_ENTRIES, as_text
-from encollapse.explorer.state.state import OWN, PREFIX, State, address, parse
+from encollapse.explorer.state.state import PREFIX, State, address, parse
 from encollapse.explorer.views import projection
 from encollapse.explorer.views.solution import packed
 from encollapse.geometry import ClassGeometry
-from encollapse.report.families import families
+from encollapse.study.families import families
 from encollapse.study.results import ERRORS, Results, TrialResult, open_results
 
 _CURVES = ("loss", "stationarity", "mean_cosine", "accuracy", "nc1_trace_ratio", "nc2_etf_uncentered")

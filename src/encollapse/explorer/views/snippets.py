@@ -11,9 +11,9 @@ from typing import Any
 
 from encollapse._internal.typing import IntArray
 from encollapse.encodings.registry import ENCODINGS
-from encollapse.explorer.state import matrix_input
+from encollapse.explorer.state.fields import OWN, Matrix, read
 from encollapse.explorer.state.problem import counts_of, encoding, options_of, problem
-from encollapse.explorer.state.state import OWN, State
+from encollapse.explorer.state.state import State
 
 ENCODING_FILE = "encoding.json"
 """What the page calls the file of an encoding that it offers to save."""
@@ -40,7 +40,7 @@ def python(state: State) -> str:
     """Script that solves the same problem."""
     made = encoding(state)
     if state.encoding == OWN:
-        rows = matrix_input.matrix("matrix", state.matrix).tolist()
+        rows = read("matrix", Matrix, state.matrix).tolist()
         listed = ",\n        ".join(repr(row) for row in rows)
         make = f"ec.encodings.Encoding(\n    [\n        {listed},\n    ]\n)"
     else:

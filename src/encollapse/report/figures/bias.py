@@ -9,9 +9,9 @@ import numpy as np
 
 from encollapse.report.charts import Chart, Drawing, Mark, Panel, Rule, Scale
 from encollapse.report.charts.bias_axis import BiasAxis
-from encollapse.report.families import Family
 from encollapse.report.figures import series
 from encollapse.report.figures.series import BARS, Series, Sheet, spread
+from encollapse.study.families import Family
 from encollapse.study.results import TrialResult
 
 NAME = "bias"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from encollapse.report.families import Family, by_panel
 from encollapse.report.figures.series import parts
+from encollapse.study.families import Family, by_panel
 
 ROWS = 18
 """Rows of a dot plot."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from encollapse.report.charts import Chart, Drawing, Panel, Scale
-from encollapse.report.families import Family
 from encollapse.report.figures.rows import RowSheet, dot_panel, row_sheets
 from encollapse.report.figures.series import Spread, numbered
+from encollapse.study.families import Family
 
 _COLLAPSE = "collapse"
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from encollapse.geometry.comparison import MEANINGS
 from encollapse.report.charts import Chart, Drawing, Key, Panel, Scale
-from encollapse.report.families import Family
 from encollapse.report.figures.rows import Dot, dot_panel, height, shifts
 from encollapse.report.figures.series import PANELS, numbered, of_trial, parts, spread
 from encollapse.report.style import BLUE, MARKERS, PURPLE, VERMILLION
+from encollapse.study.families import Family
 from encollapse.study.labels import encoding_label
 from encollapse.study.results import TrialResult
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from encollapse._internal.format import number_label
 from encollapse.report.charts import Chart, Drawing, Key, Panel, Points, Scale
-from encollapse.report.families import Family
 from encollapse.report.figures.series import numbered, of_trial, parts
 from encollapse.report.style import BLUE, VERMILLION
+from encollapse.study.families import Family
 from encollapse.study.results import TrialResult
 
 NAME = "errors"

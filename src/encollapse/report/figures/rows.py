@@ -9,10 +9,10 @@ from typing import Any
 
 from encollapse._internal.format import number_label
 from encollapse.report.charts import Chart, Key, Mark, Panel, Points, Scale
-from encollapse.report.families import Family
 from encollapse.report.figures.choice import common_decays, others, row_pages
 from encollapse.report.figures.series import Spread, spread
 from encollapse.report.style import MARKERS, shades
+from encollapse.study.families import Family
 from encollapse.study.results import TrialResult
 
 _DECAYS = 5

@@ -10,9 +10,9 @@ import numpy as np
 from encollapse._internal.typing import FloatArray
 from encollapse.geometry import ClassGeometry
 from encollapse.report.charts import Chart, Drawing, Key, Line, Mark, Panel, Points, Rule, Scale, drawing
-from encollapse.report.families import Family, by_panel
 from encollapse.report.figures.series import FEW
 from encollapse.report.style import GREY, Look, looks
+from encollapse.study.families import Family, by_panel
 
 NAME = "scatter"
 

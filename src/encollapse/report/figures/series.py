@@ -14,8 +14,8 @@ from encollapse._internal.format import number_label
 from encollapse._internal.typing import FloatArray
 from encollapse.report.charts import Chart, Drawing, Key, Line, Mark, Panel, Points, Scale, drawing
 from encollapse.report.charts.bias_axis import BiasAxis
-from encollapse.report.families import Family, by_panel
 from encollapse.report.style import GREY, Look, looks
+from encollapse.study.families import Family, by_panel
 from encollapse.study.results import TrialResult
 from encollapse.ufm import Problem
 

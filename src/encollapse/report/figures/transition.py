@@ -8,9 +8,9 @@ from typing import Any
 from encollapse._internal.format import number_label
 from encollapse.report.charts import Chart, Drawing, Mark, Panel, Points, Rule, Scale
 from encollapse.report.charts.bias_axis import BiasAxis
-from encollapse.report.families import Family
 from encollapse.report.figures import series
 from encollapse.report.figures.series import BARS, Series, Sheet, spread
+from encollapse.study.families import Family
 from encollapse.study.results import TrialResult
 
 NAME = "transition"
