@@ -135,7 +135,7 @@ def test_objective_refuses_what_does_not_fit(weight: Any, means: Any, bias: Any,
 
 def test_solve_refuses_anything_but_a_problem() -> None:
     with pytest.raises(ArgumentTypeError, match="problem"):
-        ec.ufm.solve(ONE_HOT)  # type: ignore[arg-type]
+        ec.ufm.solve(ONE_HOT)  # type: ignore[call-overload]
 
 
 def test_feature_dim_that_holds_the_rank_changes_nothing() -> None:

@@ -10,6 +10,7 @@ from encollapse.ufm.path import BiasPath, bias_path
 from encollapse.ufm.problem import Problem
 from encollapse.ufm.solution import Solution, Status
 from encollapse.ufm.solve import solve
+from encollapse.ufm.tail.linear_tail import TailProblem
 
 __all__ = [
     "BiasPath",
@@ -18,6 +19,7 @@ __all__ = [
     "SeparableLoss",
     "Solution",
     "Status",
+    "TailProblem",
     "bias_path",
     "design",
     "objective",

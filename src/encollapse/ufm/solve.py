@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import TypeVar, overload
 
 from encollapse.errors import ArgumentTypeError, SolverError
 from encollapse.ufm.methods import method_of
 from encollapse.ufm.problem import Problem
 from encollapse.ufm.solution import Solution
+from encollapse.ufm.tail.linear_tail import TailProblem, TailSolution, solve_linear_tail
+
+S = TypeVar("S", bound=Solution)
 
 
-def solve(problem: Problem, *, throw: bool = True, warm_start: Solution | None = None) -> Solution:
+@overload
+def solve(problem: TailProblem, *, throw: bool = True, warm_start: Solution | None = None) -> TailSolution: ...
+@overload
+def solve(problem: Problem, *, throw: bool = True, warm_start: Solution | None = None) -> Solution: ...
+def solve(problem: Problem | TailProblem, *, throw: bool = True, warm_start: Solution | None = None) -> Solution:
     """Find the minimizer of an unrestricted feature model, with a certificate.
 
     With one weight layer, linear features and room for the rank it is the global one. For a given bias the
@@ -54,6 +62,8 @@ def solve(problem: Problem, *, throw: bool = True, warm_start: Solution | None =
     >>> round(ec.ufm.solve(problem).geometry.cosine(0, 1), 6)
     -0.333333
     """
+    if isinstance(problem, TailProblem):
+        return _checked(solve_linear_tail(problem), throw=throw)
     if not isinstance(problem, Problem):
         raise ArgumentTypeError(f"problem: expected a Problem, got {type(problem).__name__}")
     return _solve_all([problem], warm_start, throw=throw)[0]
@@ -78,9 +88,10 @@ def _solve_all(
     minima = method_of(problems[0]).minimize(problems, None if warm_start is None else warm_start.warm_start)
     seconds = (time.perf_counter() - start) / len(problems)
     solutions = [Solution.of(problem, found, seconds) for problem, found in zip(problems, minima, strict=True)]
-    for found in solutions:
-        if throw and not found.status.success:
-            raise SolverError(
-                f"{found.status.message} ({found.problem!r}; solve(..., throw=False) returns what was found)"
-            )
-    return solutions
+    return [_checked(found, throw=throw) for found in solutions]
+
+
+def _checked(found: S, *, throw: bool) -> S:
+    if throw and not found.status.success:
+        raise SolverError(f"{found.status.message} ({found.problem!r}; solve(..., throw=False) returns what was found)")
+    return found

@@ -1,0 +1,159 @@
+"""Activations of the samples, reduced to what the minimization over a linear map of them needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from encollapse._internal.typing import FloatArray, IntArray
+
+_EPS = float(np.finfo(np.float64).eps)
+_CHUNK_ENTRIES = 2**22
+"""Entries of the activations that are centered at a time: 32 MiB of float64."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Second moments of activations and labels in which the bias of a squared error is eliminated.
+
+    With ``β = λ_b/(1 + λ_b)`` the best bias leaves ``1/(2N) |(Y - G Φ)(P + √β v vᵀ)|²`` for ``v = 1/√N``: the common
+    part of activations and labels shrinks by ``√β``.
+
+    Attributes
+    ----------
+    values : (r,)
+        Positive eigenvalues λ of the second moments, ascending.
+    basis : (p, r)
+        Their eigenvectors.
+    products : (q, r)
+        Second moments of labels and activations, in this basis.
+    energy : float
+        Mean square of the labels.
+    share : float
+        ``1 - √β``, the share of the mean that is taken off.
+    """
+
+    values: FloatArray
+    basis: FloatArray
+    products: FloatArray
+    energy: float
+    share: float
+
+
+def _mean_share(bias_decay: float) -> float:
+    """``1 - √β``."""
+    return 1.0 - math.sqrt(1.0 if math.isinf(bias_decay) else bias_decay / (1.0 + bias_decay))
+
+
+@dataclass(frozen=True, eq=False)
+class Activations:
+    """Activations of samples in classes.
+
+    Attributes
+    ----------
+    rows : (N, p)
+        One row a sample.
+    labels : (N,)
+        Class of each sample, from 0 to K - 1.
+    codewords : (q, K)
+        Targets of the classes, some of which may have no samples.
+    """
+
+    rows: FloatArray
+    labels: IntArray
+    codewords: FloatArray
+
+    @classmethod
+    def of(cls, activations: FloatArray, labels: IntArray, codewords: FloatArray, constant: float) -> Activations:
+        """Append the entry `constant` to every row, unless it is 0."""
+        if constant != 0.0:
+            rows = np.empty((len(activations), activations.shape[1] + 1))
+            rows[:, :-1] = activations
+            rows[:, -1] = constant
+            activations = rows
+        return cls(activations, labels, codewords)
+
+    @cached_property
+    def counts(self) -> IntArray:
+        """Samples of each class, (K,)."""
+        return np.bincount(self.labels, minlength=self.codewords.shape[1]).astype(np.int64)
+
+    @cached_property
+    def mean(self) -> FloatArray:
+        """Mean of the rows, (p,)."""
+        return np.asarray(self.rows.mean(axis=0))
+
+    @cached_property
+    def class_means(self) -> FloatArray:
+        """Mean of the rows of each class (p, K); NaN for a class without samples."""
+        means = np.full((self.rows.shape[1], len(self.counts)), np.nan)
+        for k in np.flatnonzero(self.counts):
+            means[:, k] = self.rows[self.labels == k].mean(axis=0)
+        return means
+
+    @cached_property
+    def mean_label(self) -> FloatArray:
+        """Mean of the labels, (q,)."""
+        return np.asarray(self.codewords @ (self.counts / len(self.labels)))
+
+    def chunks(self, share: float) -> Iterator[tuple[slice, FloatArray]]:
+        """Yield the rows less `share` times their mean, some at a time."""
+        size = max(1, _CHUNK_ENTRIES // self.rows.shape[1])
+        for start in range(0, len(self.rows), size):
+            part = slice(start, start + size)
+            yield part, self.rows[part] - share * self.mean if share else self.rows[part]
+
+    @cached_property
+    def _coordinates(self) -> tuple[FloatArray, FloatArray | None]:
+        """Rows in a basis (p, N) of their span, where that is the smaller side."""
+        if self.rows.shape[1] <= len(self.rows):
+            return self.rows, None
+        basis, triangle = np.linalg.qr(self.rows.T)
+        return np.ascontiguousarray(triangle.T), basis
+
+    def moments(self, bias_decay: float) -> Moments:
+        """Second moments for a bias decay from 0 to infinity."""
+        share = _mean_share(bias_decay)
+        coordinates, span = self._coordinates
+        inside = self if span is None else Activations(coordinates, self.labels, self.codewords)
+        n, p = coordinates.shape
+        second = np.zeros((p, p))
+        sums = np.zeros((self.codewords.shape[1], p))
+        for part, rows in inside.chunks(share):
+            second += rows.T @ rows
+            for k in np.unique(self.labels[part]):
+                sums[k] += rows[self.labels[part] == k].sum(axis=0)
+        targets = self.codewords - share * self.mean_label[:, None]
+        values, vectors = np.linalg.eigh(second / n)
+        kept = values > max(n, p) * _EPS * values[-1]
+        if values[-1] <= 0:
+            kept[:] = False
+        values, vectors = values[kept], vectors[:, kept]
+        return Moments(
+            values=values,
+            basis=vectors if span is None else span @ vectors,
+            products=(targets @ sums) @ vectors / n,
+            energy=float((targets**2).sum(axis=0) @ self.counts) / n,
+            share=share,
+        )
+
+    def misfit(self, matrix: FloatArray, bias_decay: float) -> float:
+        """Mean square of labels less outputs of G (q, p), with the best bias eliminated as in :class:`Moments`."""
+        share = _mean_share(bias_decay)
+        targets = self.codewords - share * self.mean_label[:, None]
+        total = 0.0
+        for part, rows in self.chunks(share):
+            total += float(np.sum((targets.T[self.labels[part]] - rows @ matrix.T) ** 2))
+        return total / len(self.rows)
+
+    def outputs(self, matrix: FloatArray) -> FloatArray:
+        """``G Φ`` (q, N)."""
+        return np.asarray(matrix @ self.rows.T)
+
+    def gradient(self, change: FloatArray) -> FloatArray:
+        """``change Φᵀ`` (q, p) for a change of the outputs (q, N)."""
+        return np.asarray(change @ self.rows)

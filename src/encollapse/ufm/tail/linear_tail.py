@@ -1,0 +1,462 @@
+"""A linear tail over given activations: `TailProblem`, its exact minimizer, and the features of the samples."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from encollapse._internal import checks
+from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
+from encollapse.encodings import Encoding
+from encollapse.errors import ArgumentError, ArgumentTypeError, UnsupportedError
+from encollapse.geometry import ClassGeometry
+from encollapse.ufm.certificate import EPS, Certificate, certify
+from encollapse.ufm.losses import LOSSES, check_loss
+from encollapse.ufm.losses.convex_loss import ConvexLoss
+from encollapse.ufm.minimum import Minimum
+from encollapse.ufm.mse.factors import DenseFactors
+from encollapse.ufm.solution import Solution
+from encollapse.ufm.tail.activations import Activations, Moments
+from encollapse.ufm.tail.descent import SampleOutputMap, minimize_loss
+from encollapse.ufm.tail.layers import Chain, Fit, minimize_chain
+from encollapse.ufm.tail.squared import Penalized, minimize_penalized
+
+_SQUARED_GAP = 1e-8
+_SQUARED_AIM = 1e-13  # of the energy of the labels
+_LOSS_AIM = 2e-9
+_DEAD = 1e-9  # of the largest singular value
+_LOWER_RANKS = 4
+_WHY_POSITIVE = "at 0 a layer grows without bound and there is no minimizer"
+_FREE_INNER_BIAS = (
+    "inner_bias_decay: at 0 the inner bias moves all features for free, so their mean is not determined by the "
+    "objective; give a decay above 0, or math.inf for a layer without a bias"
+)
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class TailProblem:
+    """A head and inner linear layers over given activations, all with plain weight decay.
+
+    With two layers, minimize over the head ``W`` (q, d), the inner layer ``V`` (d, p) and the bias ``b`` (q,)
+
+        ``(1/N) Σ_i ℓ(W V φ_i + b; e_{y_i}) + λ_W/2 |W|² + λ_V/2 |V|² + λ_b/2 |b|²``
+
+    where ``φ_i`` are the activations of sample i, read off a trained network. The features ``h_i = V φ_i`` have
+    no decay of their own, and yet they are priced: with room for the rank the problem is the convex one in ``G = W V``
+    with the penalty ``√(λ_W λ_V) |G|_*``. So it has one geometry, which :func:`solve` finds together with the
+    variability within classes. The documentation has the proofs on its page on tails.
+
+    Parameters
+    ----------
+    encoding : Encoding
+        One codeword for each class.
+    labels : (N,) ints
+        Class of each sample. A class may have no samples; its row in the geometry is NaN.
+    activations : (N, p)
+        Input of the first layer of the tail, one row a sample; numpy or torch, of a floating-point type.
+    weight_decay : float
+        ``λ_W`` of the head, above 0.
+    inner_decay : float or sequence of floats
+        ``λ_V``, above 0. With more than two layers one number serves every inner layer, or one is given for each in
+        the order in which they act.
+    inner_bias_decay : float
+        ``λ_a`` of a bias in the inner layer, above 0; ``math.inf`` for a layer without one.
+    bias_decay : float
+        ``λ_b`` of the bias of the head, from 0 to ``math.inf``; infinity means no bias.
+    loss : {"mse", "cross_entropy"} or a convex loss
+        As for :class:`Problem`; ``"mse"`` is half the squared distance to the codeword.
+    layers : int
+        Weight layers of the tail, the head included; at least 2. From 3 on the problem is not convex, and the solution
+        is the lowest of several stationary points with a lower bound.
+
+    Attributes
+    ----------
+    counts : (K,) ints
+        Samples of each class.
+    decays : tuple of float
+        One for each layer, in the order in which they act, the head last.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If a value is out of range, not finite, or has the wrong shape or type; the text names it.
+    UnsupportedError
+        If more than two layers are combined with an inner bias.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import encollapse as ec
+    >>> labels = np.arange(12) % 3
+    >>> activations = np.random.default_rng(0).standard_normal((12, 5)) + np.eye(3, 5)[labels]
+    >>> problem = ec.ufm.TailProblem(
+    ...     ec.encodings.one_hot(3), labels, activations, weight_decay=0.1, inner_decay=0.1
+    ... )
+    >>> solution = ec.ufm.solve(problem)
+    >>> solution.certificate.holds, solution.features().shape, bool(solution.nc1_trace_ratio > 0)
+    (True, (12, 2), True)
+    """
+
+    encoding: Encoding
+    labels: IntArray
+    activations: FloatArray
+    weight_decay: float
+    inner_decay: float
+    inner_bias_decay: float
+    bias_decay: float
+    loss: str
+    layers: int
+    counts: IntArray
+    decays: tuple[float, ...]
+    convex_loss: ConvexLoss | None
+
+    def __init__(
+        self,
+        encoding: Encoding,
+        labels: ArrayLike,
+        activations: ArrayLike,
+        *,
+        weight_decay: float,
+        inner_decay: float | Sequence[float],
+        inner_bias_decay: float = math.inf,
+        bias_decay: float = 0.0,
+        loss: str | ConvexLoss = "mse",
+        layers: int = 2,
+    ) -> None:
+        if not isinstance(encoding, Encoding):
+            raise ArgumentTypeError(
+                f"encoding: expected an Encoding, got {type(encoding).__name__}; "
+                "make one with encollapse.encodings, or Encoding(codewords)"
+            )
+        if len(checks.to_numpy(labels, "labels")) == 0:
+            raise ArgumentError("labels: expected at least one sample, got none")
+        classes = checks.class_labels(labels, encoding.num_classes)
+        raw = checks.to_numpy(activations, "activations")
+        if raw.dtype.kind in "iu":
+            raise ArgumentTypeError(
+                f"activations: expected floating-point numbers, got dtype {raw.dtype}; convert with .astype(float) or "
+                ".double() if these are activations"
+            )
+        depth = checks.integer(layers, "layers", minimum=2)
+        inner = _inner_decays(inner_decay, depth - 1)
+        free = checks.real(inner_bias_decay, "inner_bias_decay")
+        if free <= 0:
+            raise ArgumentError(_FREE_INNER_BIAS if free == 0 else f"{_FREE_INNER_BIAS} (got {free})")
+        if depth > 2 and not math.isinf(free):
+            raise UnsupportedError(f"inner_bias_decay: with layers={depth} only math.inf is solved, got {free:g}")
+        own = check_loss(loss) if not isinstance(loss, str) else None
+        if isinstance(loss, str):
+            own = LOSSES.get(checks.choice(loss, "loss", ("mse", *LOSSES)))
+        head = checks.positive(weight_decay, "weight_decay", why=_WHY_POSITIVE)
+        values: dict[str, Any] = {
+            "encoding": encoding,
+            "labels": checks.read_only(classes),
+            "activations": checks.read_only(checks.array(raw, "activations", (len(classes), None), axes="(N, p)")),
+            "weight_decay": head,
+            "inner_decay": inner[0] if len(set(inner)) == 1 else Chain(inner).common_decay,
+            "inner_bias_decay": free,
+            "bias_decay": checks.nonnegative(bias_decay, "bias_decay", allow_infinity=True),
+            "loss": "mse" if own is None else own.name,
+            "layers": depth,
+            "counts": checks.read_only(np.bincount(classes, minlength=encoding.num_classes).astype(np.int64)),
+            "decays": (*inner, head),
+            "convex_loss": own,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        if own is not None:
+            targets = own.targets(encoding.codewords)
+            if self.bias_decay == 0 and not own.bounded(targets @ self.priors):
+                raise ArgumentError(
+                    f"bias_decay: at 0 there is no minimizer, as an output that no sample asks for lets its bias fall "
+                    f"without end under loss={self.loss!r}; give a bias_decay above 0, or drop that output"
+                )
+
+    def __repr__(self) -> str:
+        n, p = self.activations.shape
+        return (
+            f"TailProblem({self.encoding!r}, num_samples={n}, width={p}, weight_decay={self.weight_decay:g}, "
+            f"inner_decay={self.inner_decay:g}, bias_decay={self.bias_decay:g}, loss={self.loss!r}, "
+            f"layers={self.layers})"
+        )
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes K."""
+        return self.encoding.num_classes
+
+    @property
+    def code_dim(self) -> int:
+        """Length q of a codeword."""
+        return self.encoding.code_dim
+
+    @property
+    def num_samples(self) -> int:
+        """Number of samples N."""
+        return len(self.labels)
+
+    @property
+    def priors(self) -> FloatArray:
+        """Class frequencies ``π``, shape (K,)."""
+        return np.asarray(self.counts / self.num_samples)
+
+    @property
+    def feature_dim(self) -> None:
+        """The tail is taken as wide enough for the rank."""
+        return
+
+    @property
+    def weight_decays(self) -> tuple[float, ...]:
+        """The decay of the one layer that acts on the features: the head."""
+        return (self.weight_decay,)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Plain values for the provenance of a geometry."""
+        names = ("weight_decay", "inner_decay", "inner_bias_decay", "bias_decay", "loss", "layers")
+        return {"tail": "linear", **{name: getattr(self, name) for name in names}}
+
+    @cached_property
+    def threshold(self) -> float:
+        """``c_V = √(λ_W λ_V)``: nothing is learned where the products of labels and activations are below it.
+
+        Raises
+        ------
+        UnsupportedError
+            With more than two layers, whose threshold depends on more than the decays.
+        """
+        if self.layers > 2:
+            raise UnsupportedError(f"threshold: it is that of two layers, and this tail has {self.layers}")
+        return math.sqrt(self.decays[0]) * math.sqrt(self.weight_decay)
+
+    @cached_property
+    def data(self) -> Activations:
+        """The activations with the constant entry that stands for an inner bias: ``√(λ_V/λ_a)``."""
+        constant = 0.0 if math.isinf(self.inner_bias_decay) else math.sqrt(self.decays[0] / self.inner_bias_decay)
+        return Activations.of(self.activations, self.labels, self.encoding.codewords, constant)
+
+    def objective(self, matrix: FloatArray, bias: FloatArray) -> float:
+        """The objective at outputs ``G Φ + b`` for the cheapest layers with product G.
+
+        Parameters
+        ----------
+        matrix : (q, p)
+            G; with an inner bias (q, p + 1), the last column being that of the constant entry.
+        bias : (q,)
+            b.
+        """
+        outputs = self.data.outputs(matrix) + bias[:, None]
+        codewords = self.encoding.codewords
+        if self.convex_loss is None:
+            fit = 0.5 * float(np.sum((outputs - codewords[:, self.labels]) ** 2)) / self.num_samples
+        else:
+            targets = self.convex_loss.targets(codewords)[:, self.labels]
+            fit = float(self.convex_loss.value(outputs, targets, np.ones_like(outputs)).mean())
+        penalty = 0.0 if math.isinf(self.bias_decay) else 0.5 * self.bias_decay * float(bias @ bias)
+        return fit + penalty + Chain(self.decays).price(matrix)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TailSolution(Solution):
+    """Solution of a tail problem: its geometry has a variability within classes.
+
+    Attributes
+    ----------
+    matrix : (q, p)
+        ``G``, the product of all layers; with an inner bias (q, p + 1).
+    features_map : (r, p)
+        What takes activations to features of the smallest dimension.
+    """
+
+    problem: Any
+    matrix: FloatArray = None  # type: ignore[assignment]
+    features_map: FloatArray = None  # type: ignore[assignment]
+
+    def features(self) -> FloatArray:
+        """Features of the samples (N, r), up to a rotation: the input of the head in r dimensions."""
+        return np.asarray(self.problem.data.rows @ self.features_map.T)
+
+    @cached_property
+    def _within(self) -> FloatArray:
+        """Trace of the within-class covariance of each class, (K,)."""
+        labels = self.problem.labels
+        spread = ((self.features() - self._means.T[labels]) ** 2).sum(axis=1)
+        counts = self.problem.counts
+        total = np.bincount(labels, weights=spread, minlength=len(counts))
+        return np.asarray(np.divide(total, counts, out=np.full(len(counts), np.nan), where=counts > 0))
+
+    @property
+    def _means(self) -> FloatArray:
+        factors: Any = self.factors
+        return np.asarray(factors.means)
+
+    @property
+    def nc1_trace_ratio(self) -> float:
+        """``tr Σ_W / tr Σ_B``, classes weighted by their frequency; NaN if all class means agree."""
+        priors, means = self.problem.priors, self._means
+        present = priors > 0
+        centered = means[:, present] - (means[:, present] @ priors[present])[:, None]
+        between = float((centered**2).sum(axis=0) @ priors[present])
+        return float(self._within[present] @ priors[present]) / between if between > 0 else math.nan
+
+    @cached_property
+    def geometry(self) -> ClassGeometry:
+        """The predicted class geometry: ``HᵀH = √(λ_W/λ_V) Φᵀ (GᵀG)^{1/2} Φ`` averaged over the classes."""
+        p = self.problem
+        return ClassGeometry(
+            **self.factors.geometry_fields(),
+            counts=p.counts,
+            bias=self.bias,
+            within=self._within,
+            provenance={
+                "source": "predicted",
+                "encoding": p.encoding.name,
+                **p.settings,
+                "certificate": self.certificate.kind,
+            },
+        )
+
+
+def solve_linear_tail(problem: TailProblem) -> TailSolution:
+    """Minimize a tail problem."""
+    begin = time.perf_counter()
+    if problem.layers > 2:
+        matrix, bias, loss, certificate, steps = _minimize_layers(problem)
+    else:
+        matrix, bias, loss, certificate, steps = _minimize_convex(problem, problem.threshold)
+    chain = Chain(problem.decays)
+    left, singular, right = np.linalg.svd(matrix, full_matrices=False)
+    kept = singular > _DEAD * max(float(singular[0]), np.finfo(np.float64).tiny)
+    left, values, right = left[:, kept], singular[kept], right[kept]
+    common = chain.common_decay
+    # The layers are balanced: each takes its share of every singular value.
+    head = math.sqrt(common / problem.weight_decay) * left * values ** (1.0 / chain.depth)
+    shares = math.exp(0.5 * math.fsum(math.log(common / decay) for decay in problem.decays[:-1]))
+    features_map = shares * values[:, None] ** (1.0 - 1.0 / chain.depth) * right
+    singular[~kept] = 0.0
+    minimum = Minimum(
+        loss=loss,
+        bias=bias,
+        certificate=certificate,
+        iterations=steps,
+        factors=DenseFactors(head, features_map @ problem.data.class_means, singular),
+    )
+    solution = TailSolution.of(problem, minimum, time.perf_counter() - begin)  # type: ignore[arg-type]
+    assert isinstance(solution, TailSolution)
+    return replace(solution, matrix=checks.read_only(matrix), features_map=checks.read_only(features_map))
+
+
+_Found = tuple[FloatArray, FloatArray, float, Certificate, int]
+
+
+def _minimize_convex(problem: TailProblem, threshold: float) -> _Found:
+    """Return G (q, p), b, loss, certificate and steps for two layers."""
+    if problem.convex_loss is None:
+        return _minimize_squared(problem, threshold)
+    loss = problem.convex_loss
+    # Near the minimum an output bends by some 1/q of its decay.
+    moments = problem.data.moments(problem.bias_decay * problem.code_dim)
+    found, bias, value, certificate, steps = minimize_loss(
+        problem.data, moments, loss, threshold, problem.bias_decay, aim=_LOSS_AIM
+    )
+    return found @ moments.basis.T, bias, value, certificate, steps
+
+
+def _minimize_squared(problem: TailProblem, threshold: float) -> _Found:
+    data, moments = problem.data, problem.data.moments(problem.bias_decay)
+    reduced = Penalized(moments.values, moments.products, threshold)
+    found, steps = minimize_penalized(reduced, accuracy=_SQUARED_AIM * moments.energy)
+    left, singular, right = np.linalg.svd(found, full_matrices=False)
+    kept = singular > _DEAD * max(float(singular[0]) if len(singular) else 0.0, np.finfo(np.float64).tiny)
+    found = (left[:, kept] * singular[kept]) @ right[kept]
+    matrix = found @ moments.basis.T
+    # Of the labels about their mean and the activations less theirs, the residual is Λ in the dual.
+    misfit = data.misfit(matrix, problem.bias_decay)
+    loss = 0.5 * misfit + threshold * float(singular[kept].sum())
+    dual = reduced.slope(found)
+    largest = float(np.linalg.norm(dual, 2)) if dual.size else 0.0
+    shrink = 1.0 if largest <= threshold else threshold / largest
+    bound = shrink * (misfit + float(np.sum(found * dual))) - 0.5 * shrink**2 * misfit
+    certificate = certify(loss, min(bound, loss), EPS * moments.energy, tolerance=_SQUARED_GAP)
+    return matrix, _squared_bias(problem, matrix), loss, certificate, steps
+
+
+def _squared_bias(problem: TailProblem, matrix: FloatArray) -> FloatArray:
+    """``b = (ē - G φ̄)/(1 + λ_b)``, the best bias of a squared error."""
+    if math.isinf(problem.bias_decay):
+        return np.zeros(problem.code_dim)
+    left = problem.data.mean_label - matrix @ problem.data.mean
+    return np.asarray(left / (1.0 + problem.bias_decay))
+
+
+def _minimize_layers(problem: TailProblem) -> _Found:
+    """The lowest stationary point of several starts, and the convex lower bound."""
+    chain = Chain(problem.decays)
+    squared = problem.convex_loss is None
+    moments = problem.data.moments(problem.bias_decay if squared else problem.bias_decay * problem.code_dim)
+    fit, bias = _squared_fit(moments, problem.code_dim) if squared else _loss_fit(problem, moments)
+    zero = np.zeros_like(moments.products)
+    nothing = fit(zero, bias)[0]
+    starts = [(zero, bias)]
+    if moments.values.size:
+        # Tangents of the price at two sizes of the singular values; ranks below are minima of their own.
+        for share in (1.0, 0.1):
+            near, b, _, _, _ = _minimize_convex(problem, chain.convex_threshold(share * nothing))
+            left, singular, right = np.linalg.svd(near @ moments.basis, full_matrices=False)
+            rank = int(np.count_nonzero(singular > _DEAD * singular[0]))
+            for r in range(max(rank, 1), max(rank - _LOWER_RANKS, 0), -1):
+                starts.append(((left[:, :r] * singular[:r]) @ right[:r], bias if squared else b))
+    has_bias = not squared and not math.isinf(problem.bias_decay)
+    found, bias, loss, at_rest, steps = minimize_chain(chain, fit, moments.values, starts, has_bias=has_bias)
+    bound = _minimize_convex(problem, chain.convex_threshold(loss))[3].lower_bound
+    certificate = certify(loss, min(bound, loss), EPS * moments.energy, tolerance=_SQUARED_GAP)
+    if not certificate.holds:
+        certificate = replace(certificate, kind="stationary", holds=at_rest)
+    matrix = found @ moments.basis.T
+    return matrix, _squared_bias(problem, matrix) if squared else bias, loss, certificate, steps
+
+
+def _squared_fit(moments: Moments, code_dim: int) -> tuple[Fit, FloatArray]:
+    """The squared error with the bias eliminated."""
+    zero = np.zeros(code_dim)
+
+    def fit(matrix: FloatArray, bias: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+        del bias
+        pull = matrix * moments.values - moments.products
+        value = 0.5 * (moments.energy + float(np.sum(matrix * (pull - moments.products))))
+        return value, pull, zero
+
+    return fit, zero
+
+
+def _loss_fit(problem: TailProblem, moments: Moments) -> tuple[Fit, FloatArray]:
+    """Another loss, and the bias that is best where nothing is learned."""
+    assert problem.convex_loss is not None
+    targets = problem.convex_loss.targets(problem.encoding.codewords)[:, problem.labels]
+    table = SampleOutputMap(problem.data, moments.basis, targets)
+    composite = table.composite(problem.convex_loss, 1.0, problem.bias_decay)
+
+    def fit(matrix: FloatArray, bias: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+        outputs = table.forward(matrix, np.zeros(0), bias)
+        pull, _, to_bias = composite.pull(composite.gradient(outputs))
+        if composite.has_bias:
+            to_bias = to_bias + problem.bias_decay * bias
+        return composite.fit(outputs) + composite.penalty(bias), pull, to_bias
+
+    return fit, composite.start()[1]
+
+
+def _inner_decays(value: Any, count: int) -> tuple[float, ...]:
+    if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0):
+        if len(value) != count:
+            raise ArgumentError(
+                f"inner_decay: expected one number, or one for each of the {count} inner layers, got {len(value)}"
+            )
+        return tuple(checks.positive(v, f"inner_decay[{i}]", why=_WHY_POSITIVE) for i, v in enumerate(value))
+    return (checks.positive(value, "inner_decay", why=_WHY_POSITIVE),) * count

@@ -1,0 +1,315 @@
+"""Linear tails over given activations: against training of the explicit layers, and against the plain model."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import encollapse as ec
+from encollapse.errors import EncollapseError
+from reference.tail_reference import train_tail
+
+Array = NDArray[np.float64]
+
+
+def encoding_for(num_classes: int, code_dim: int, loss: str, seed: int = 3) -> ec.encodings.Encoding:
+    if num_classes == code_dim:
+        return ec.encodings.one_hot(num_classes)
+    if loss == "mse":
+        return ec.encodings.random(num_classes, code_dim, seed=seed)
+    columns = np.random.default_rng(seed).dirichlet(np.ones(code_dim), num_classes).T
+    return ec.encodings.Encoding(columns)
+
+
+def sample(num_classes: int, num_samples: int, width: int, seed: int = 0) -> tuple[NDArray[np.int64], Array]:
+    """Imbalanced classes with their own means and a common one."""
+    generator = np.random.default_rng(seed)
+    weights = np.linspace(1, 3, num_classes)
+    labels = generator.choice(num_classes, num_samples, p=weights / weights.sum())
+    labels[:num_classes] = np.arange(num_classes)
+    means = 2 * generator.standard_normal((num_classes, width))
+    return labels, generator.standard_normal((num_samples, width)) + means[labels] + 1.0
+
+
+def gram_error(features: Array, wanted: Array) -> float:
+    gram = wanted @ wanted.T
+    return float(np.linalg.norm(features @ features.T - gram) / np.linalg.norm(gram))
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+@pytest.mark.parametrize(
+    ("num_classes", "code_dim", "width", "num_samples"), [(5, 3, 7, 41), (3, 3, 2, 29), (7, 7, 53, 31)]
+)
+@pytest.mark.parametrize(("bias_decay", "inner_bias_decay"), [(0.0, math.inf), (0.3, 0.2), (math.inf, math.inf)])
+def test_the_formula_is_the_minimum_over_explicit_layers(
+    loss: str, num_classes: int, code_dim: int, width: int, num_samples: int, bias_decay: float, inner_bias_decay: float
+) -> None:
+    encoding = encoding_for(num_classes, code_dim, loss)
+    labels, activations = sample(num_classes, num_samples, width)
+    problem = ec.ufm.TailProblem(
+        encoding,
+        labels,
+        activations,
+        weight_decay=0.03,
+        inner_decay=0.05,
+        inner_bias_decay=inner_bias_decay,
+        bias_decay=bias_decay,
+        loss=loss,
+    )
+    solution = ec.ufm.solve(problem)
+    trained = train_tail(
+        encoding.codewords[:, labels], activations, (0.05, 0.03), bias_decay, loss, inner_bias_decay=inner_bias_decay
+    )
+    assert solution.certificate.kind == "duality_gap"
+    assert solution.certificate.holds
+    assert solution.loss == pytest.approx(trained.loss, rel=1e-10)
+    assert solution.certificate.lower_bound <= trained.loss * (1 + 1e-12)
+    assert problem.objective(solution.matrix, solution.bias) == pytest.approx(solution.loss, rel=1e-12)
+    assert gram_error(trained.features, solution.features()) < 1e-5
+    # Cross-entropy does not see a common part of the bias, which is free at a decay of 0.
+    seen = float(loss == "mse" or bias_decay > 0)
+    off = solution.bias - trained.bias
+    np.testing.assert_allclose(off - (1 - seen) * off.mean(), 0.0, atol=1e-6)
+    classifier = solution.geometry.classifier_gram
+    assert classifier is not None
+    np.testing.assert_allclose(classifier, trained.weight @ trained.weight.T, atol=1e-5 * np.abs(classifier).max())
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_geometry_is_what_measurement_makes_of_the_features(loss: str) -> None:
+    labels, activations = sample(5, 43, 7)
+    encoding = ec.encodings.one_hot(5)
+    problem = ec.ufm.TailProblem(
+        encoding, labels, activations, weight_decay=0.02, inner_decay=0.03, bias_decay=0.1, loss=loss
+    )
+    solution = ec.ufm.solve(problem)
+    weight, _, bias = solution.parameters(solution.rank)
+    measured = ec.measure.collapse(solution.features(), labels, encoding=encoding)
+    np.testing.assert_allclose(measured.geometry.feature_gram, solution.geometry.feature_gram, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(measured.geometry.within, solution.geometry.within, rtol=1e-9)
+    assert measured.nc1_trace_ratio == pytest.approx(solution.nc1_trace_ratio, rel=1e-9)
+    assert weight.shape == (5, solution.rank)
+    assert bias.shape == (5,)
+    outputs = problem.data.outputs(solution.matrix)
+    means = np.stack([outputs[:, labels == k].mean(axis=1) for k in range(5)], axis=1)
+    assert solution.geometry.class_outputs is not None
+    np.testing.assert_allclose(solution.geometry.class_outputs, means, atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("bias_decay", [0.0, 0.3, math.inf])
+def test_orthogonal_activations_of_the_classes_give_the_plain_model(loss: str, bias_decay: float) -> None:
+    """With ``φ_i = a e_k/√n_k`` the inner layer is free features whose decay is ``λ_V/a²``."""
+    counts = [3, 5, 7, 2, 11]
+    labels = np.repeat(np.arange(5), counts)
+    scale = 3.7
+    activations = scale * np.eye(5)[labels] / np.sqrt(counts)[labels, None]
+    encoding = ec.encodings.one_hot(5)
+    tail = ec.ufm.solve(
+        ec.ufm.TailProblem(
+            encoding, labels, activations, weight_decay=0.02, inner_decay=0.03, bias_decay=bias_decay, loss=loss
+        )
+    )
+    plain = ec.ufm.solve(
+        ec.ufm.Problem(
+            encoding, counts, weight_decay=0.02, feature_decay=0.03 / scale**2, bias_decay=bias_decay, loss=loss
+        )
+    )
+    assert tail.loss == pytest.approx(plain.loss, rel=1e-12)
+    np.testing.assert_allclose(tail.geometry.feature_gram, plain.geometry.feature_gram, atol=1e-8)
+    np.testing.assert_allclose(tail.bias, plain.bias, atol=1e-8)
+    for name in ("classifier_gram", "class_outputs"):
+        np.testing.assert_allclose(getattr(tail.geometry, name), getattr(plain.geometry, name), atol=1e-8)
+    assert tail.nc1_trace_ratio < 1e-20
+
+
+def test_any_convex_loss_is_certified() -> None:
+    class Huber(ec.ufm.SeparableLoss):
+        name = "huber"
+        smoothness = 1.0
+
+        def phi(self, o: Array, p: Array) -> Array:
+            e = np.abs(o - p)
+            return np.where(e < 0.2, 0.5 * e**2, 0.2 * e - 0.02)
+
+        def slope(self, o: Array, p: Array) -> Array:
+            return np.clip(o - p, -0.2, 0.2)
+
+        def second_derivative(self, o: Array, p: Array) -> Array:
+            return np.where(np.abs(o - p) < 0.2, 1.0, 0.0)
+
+        def conjugate_phi(self, y: Array, p: Array) -> Array:
+            return p * y + 0.5 * y**2
+
+        def slopes(self, p: Array) -> tuple[Array, Array]:
+            return np.full_like(p, -0.2), np.full_like(p, 0.2)
+
+    labels, activations = sample(5, 41, 7)
+    problem = ec.ufm.TailProblem(
+        ec.encodings.one_hot(5), labels, activations, weight_decay=0.01, inner_decay=0.02, bias_decay=0.1, loss=Huber()
+    )
+    solution = ec.ufm.solve(problem)
+    assert solution.certificate.holds
+    generator = np.random.default_rng(0)
+    for size in (1e-3, 1e-1):
+        near = solution.matrix + size * generator.standard_normal(solution.matrix.shape)
+        assert problem.objective(near, solution.bias) > solution.loss
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_degenerate_activations(loss: str) -> None:
+    """Duplicated columns, a constant column and a rank below both sides change nothing that the outputs see."""
+    labels, activations = sample(3, 31, 2)
+    decays: dict[str, Any] = {"weight_decay": 0.02, "bias_decay": 0.2, "loss": loss}
+    encoding = ec.encodings.one_hot(3)
+    plain = ec.ufm.solve(ec.ufm.TailProblem(encoding, labels, activations, inner_decay=0.03, **decays))
+    # Two copies of every column, at half the decay each, cost as much as one.
+    twice = ec.ufm.TailProblem(encoding, labels, np.hstack([activations, activations]), inner_decay=0.06, **decays)
+    doubled = ec.ufm.solve(twice)
+    assert doubled.loss == pytest.approx(plain.loss, rel=1e-10)
+    assert gram_error(doubled.features(), plain.features()) < 1e-7
+    # Rotated into more dimensions than there are samples.
+    frame = np.linalg.qr(np.random.default_rng(1).standard_normal((97, 2)))[0]
+    wide = ec.ufm.solve(ec.ufm.TailProblem(encoding, labels, activations @ frame.T, inner_decay=0.03, **decays))
+    assert wide.loss == pytest.approx(plain.loss, rel=1e-10)
+    assert gram_error(wide.features(), plain.features()) < 1e-7
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("activations", [np.zeros((12, 5)), np.ones((12, 5)), 1e-9 * np.eye(12, 5)])
+def test_nothing_to_learn_from(loss: str, activations: Array) -> None:
+    labels = np.arange(12) % 3
+    problem = ec.ufm.TailProblem(
+        ec.encodings.one_hot(3), labels, activations, weight_decay=0.5, inner_decay=0.5, bias_decay=0.0, loss=loss
+    )
+    solution = ec.ufm.solve(problem)
+    assert solution.rank == 0
+    assert solution.status is ec.ufm.Status.COLLAPSED
+    assert math.isnan(solution.nc1_trace_ratio)
+
+
+def test_the_threshold_is_where_learning_starts() -> None:
+    """``c_V`` against the largest singular value of the centered products, from both sides."""
+    labels, activations = sample(5, 41, 7)
+    targets = np.eye(5)[:, labels]
+    centered = targets - targets.mean(axis=1, keepdims=True)
+    largest = float(np.linalg.norm(centered @ activations / 41, 2))
+    for factor, rank in ((1.001, 0), (0.999, 1)):
+        problem = ec.ufm.TailProblem(
+            ec.encodings.one_hot(5), labels, activations, weight_decay=factor * largest, inner_decay=factor * largest
+        )
+        assert problem.threshold == pytest.approx(factor * largest)
+        assert ec.ufm.solve(problem).rank == rank
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_a_class_without_samples_is_nan_and_no_more(loss: str) -> None:
+    labels, activations = sample(5, 41, 7)
+    labels[labels == 3] = 1
+    decays: dict[str, Any] = {"weight_decay": 0.02, "inner_decay": 0.03, "bias_decay": 0.2, "loss": loss}
+    solution = ec.ufm.solve(ec.ufm.TailProblem(ec.encodings.one_hot(5), labels, activations, **decays))
+    gram = solution.geometry.feature_gram
+    assert np.isnan(gram[3]).all()
+    assert np.isfinite(np.delete(np.delete(gram, 3, 0), 3, 1)).all()
+    assert np.isfinite(solution.nc1_trace_ratio)
+
+
+@pytest.mark.parametrize("bias_decay", [0.0, 0.3])
+def test_three_layers_are_stationary_above_their_bound(bias_decay: float) -> None:
+    labels, activations = sample(3, 29, 5)
+    encoding = ec.encodings.one_hot(3)
+    problem = ec.ufm.TailProblem(
+        encoding, labels, activations, weight_decay=0.02, inner_decay=(0.01, 0.03), bias_decay=bias_decay, layers=3
+    )
+    solution = ec.ufm.solve(problem)
+    trained = train_tail(encoding.codewords[:, labels], activations, (0.01, 0.03, 0.02), bias_decay, "mse", starts=4)
+    assert solution.certificate.kind == "stationary"
+    assert solution.certificate.holds
+    assert 0.5 * solution.loss < solution.certificate.lower_bound < solution.loss
+    assert solution.loss == pytest.approx(trained.loss, rel=1e-9)
+    assert gram_error(trained.features, solution.features()) < 1e-5
+    weight = solution.parameters()[0]
+    np.testing.assert_allclose(weight @ weight.T, trained.weight @ trained.weight.T, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bias_decay", [0.0, math.inf])
+def test_three_layers_under_cross_entropy(bias_decay: float) -> None:
+    labels, activations = sample(5, 37, 11)
+    encoding = ec.encodings.one_hot(5)
+    problem = ec.ufm.TailProblem(
+        encoding,
+        labels,
+        activations,
+        weight_decay=0.02,
+        inner_decay=(0.01, 0.03),
+        bias_decay=bias_decay,
+        loss="cross_entropy",
+        layers=3,
+    )
+    solution = ec.ufm.solve(problem)
+    trained = train_tail(
+        encoding.codewords[:, labels], activations, (0.01, 0.03, 0.02), bias_decay, "cross_entropy", starts=3
+    )
+    assert solution.certificate.kind == "stationary"
+    assert solution.certificate.holds
+    assert solution.certificate.lower_bound < solution.loss <= trained.loss * (1 + 1e-9)
+
+
+def valid(**changes: Any) -> dict[str, Any]:
+    labels, activations = sample(3, 11, 5)
+    return {
+        "encoding": ec.encodings.one_hot(3),
+        "labels": labels,
+        "activations": activations,
+        "weight_decay": 0.1,
+        "inner_decay": 0.1,
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"labels": np.full(11, 3)}, "labels: expected values from 0 to 2"),
+        ({"labels": np.zeros(10, dtype=int)}, "activations: expected shape"),
+        ({"labels": np.zeros(0, dtype=int), "activations": np.zeros((0, 5))}, "labels: expected at least one sample"),
+        ({"labels": np.zeros(11)}, "labels: expected whole numbers"),
+        ({"activations": np.full((11, 5), np.nan)}, "activations: every entry must be finite"),
+        ({"activations": np.zeros(11)}, "activations: expected shape"),
+        ({"activations": np.zeros((11, 5), dtype=int)}, "activations: expected floating-point"),
+        ({"weight_decay": 0.0}, "weight_decay"),
+        ({"inner_decay": -1.0}, "inner_decay"),
+        ({"inner_decay": (0.1, 0.2)}, "inner_decay: expected one number"),
+        ({"inner_bias_decay": 0.0}, "inner_bias_decay: at 0"),
+        ({"inner_bias_decay": 0.1, "layers": 3}, "inner_bias_decay: with layers=3"),
+        ({"layers": 1}, "layers"),
+        ({"loss": "hinge"}, "loss"),
+        ({"encoding": np.eye(3)}, "encoding: expected an Encoding"),
+        ({"loss": "cross_entropy", "labels": np.zeros(11, dtype=int)}, "bias_decay: at 0 there is no minimizer"),
+    ],
+)
+def test_bad_input_is_named(changes: dict[str, Any], text: str) -> None:
+    with pytest.raises(EncollapseError, match=text):
+        ec.ufm.TailProblem(**valid(**changes))
+
+
+def test_the_tail_does_not_see_later_changes_of_its_input() -> None:
+    arguments = valid()
+    problem = ec.ufm.TailProblem(**arguments)
+    before = ec.ufm.solve(problem).loss
+    arguments["activations"][:] = 0.0
+    assert ec.ufm.solve(problem).loss == before
+
+
+def test_tensors_are_taken() -> None:
+    torch = pytest.importorskip("torch")
+    arguments = valid()
+    tensors = {
+        **arguments,
+        "labels": torch.as_tensor(arguments["labels"]),
+        "activations": torch.tensor(arguments["activations"], requires_grad=True),
+    }
+    assert ec.ufm.solve(ec.ufm.TailProblem(**tensors)).loss == ec.ufm.solve(ec.ufm.TailProblem(**arguments)).loss
