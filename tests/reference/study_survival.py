@@ -7,9 +7,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -198,13 +197,9 @@ def require_same(results: ec.study.Results, calm: ec.study.Results) -> None:
     assert sorted(left) == sorted(f"{i}{end}" for i in wanted for end in (".json", ".safetensors"))
     for result in results.done:
         other = wanted[result.id]
-        assert _timeless(result.record) == _timeless(other.record)
+        assert replace(result.record, seconds=None) == replace(other.record, seconds=None)
         assert result.history() == other.history()
         arrays, expected = load_arrays(result.arrays_path), load_arrays(other.arrays_path)
         assert set(arrays) == set(expected)
         for name, value in expected.items():
             np.testing.assert_array_equal(arrays[name], value)
-
-
-def _timeless(record: Any) -> dict[str, Any]:
-    return {name: value for name, value in record.items() if name != "seconds"}
