@@ -43,7 +43,7 @@ def trained(devices: int, bias_decay: float, **options: Any) -> Run:
 def partners() -> list[int]:
     """Processes that this one has started to train with it."""
     listed = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return [pid for pid in map(int, listed) if b"partners" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in map(int, listed) if b"distributed.launcher" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def alive(pid: int) -> bool:

@@ -14,7 +14,7 @@ from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseWarning
 from encollapse.geometry import ClassGeometry, compare
 from encollapse.train import models
-from encollapse.train.distributed.process_group import launch
+from encollapse.train.distributed.process_group import ProcessGroup, make_fabric, require_fabric
 from encollapse.train.loop.loop import Trained, train
 from encollapse.train.loop.task import Work
 from encollapse.train.run import Run
@@ -93,7 +93,7 @@ def _fit(dataset: Dataset, encoding: Encoding, settings: Settings) -> Run:
             f"devices: {settings.devices} devices cannot share out {len(dataset.train)} samples; use fewer"
         )
     work = Work(f"{dataset.name}, {encoding.name}", dataset.train, dataset.test, encoding, fixed)
-    trained = launch(train, settings, work, settings)
+    trained = _trained(work, settings)
     seen = trained.observation
     measured = seen.collapse(torch.tensor(dataset.train.labels), encoding, settings.loss)
     theory = predict(seen, settings, work)
@@ -126,6 +126,17 @@ def _fit(dataset: Dataset, encoding: Encoding, settings: Settings) -> Run:
         input_shape=dataset.train.inputs.shape[1:],
         missing=missing,
     )
+
+
+def _trained(work: Work, settings: Settings) -> Trained:
+    """Train in as many processes as the settings have devices; the first is this one."""
+    if settings.devices == 1:
+        return train(ProcessGroup(make_fabric(settings)), work, settings)
+    require_fabric()
+    from encollapse.train.distributed.launcher import together
+
+    with together(train, settings, (work, settings)) as fabric:
+        return train(ProcessGroup(fabric), work, settings)
 
 
 def _resolve(dataset: Dataset | str | Path, encoding: Encoding | str) -> tuple[Dataset, Encoding]:

@@ -3,6 +3,10 @@
 They are given their work through a pipe instead of being forked, or being spawned by :mod:`multiprocessing`: so a
 script needs no guard around its main part, and a notebook or standard input will do. The pipe stays open: a partner
 ends when it closes, so none is left behind, however this process ends.
+
+It is a launcher of ours because the others cannot do both. Fabric's runs the whole script again, or forks or spawns
+all processes, so that the first is not this one and progress is not heard, and torchrun's
+elastic agent spawns them all too.
 """
 
 from __future__ import annotations

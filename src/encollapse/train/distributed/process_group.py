@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
@@ -84,33 +84,9 @@ class ProcessGroup:
         return value if self.count == 1 else self.fabric.broadcast(value)
 
 
-def launch(function: Callable[..., T], settings: Settings, *arguments: Any) -> T:
-    """Call ``function(workers, *arguments)`` in as many processes as the settings have devices; the first is this one.
-
-    Where several processes of a launcher such as torchrun already run, they are the ones that train together, and
-    each of them has the result.
-
-    Raises
-    ------
-    ArgumentError
-        If the device or the precision is not available here, or so many devices are not.
-    TrainingError
-        If another process ends before its time.
-    MissingDependencyError
-        If Lightning Fabric is not installed.
-    """
-    if settings.devices == 1:
-        return function(ProcessGroup(make_fabric(settings)), *arguments)
-    _require_fabric()
-    from encollapse.train.distributed.launcher import together
-
-    with together(function, settings, arguments) as fabric:
-        return function(ProcessGroup(fabric), *arguments)
-
-
 def make_fabric(settings: Settings, strategy: Strategy | None = None, *, devices: int = 1, nodes: int = 1) -> Fabric:
     """Lightning Fabric for the device of the settings."""
-    _require_fabric()
+    require_fabric()
     from lightning_fabric import Fabric
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
@@ -140,7 +116,8 @@ def make_fabric(settings: Settings, strategy: Strategy | None = None, *, devices
     return fabric
 
 
-def _require_fabric() -> None:
+def require_fabric() -> None:
+    """Say what is missing where Lightning Fabric is not installed."""
     try:
         import lightning_fabric  # noqa: F401
     except ImportError:

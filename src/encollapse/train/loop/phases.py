@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.optim import LBFGS, Optimizer
 
 from encollapse.train.distributed.sync_batch_norm import shared_statistics
-from encollapse.train.loop import optimizers as optimizers
-from encollapse.train.loop import schedules
+from encollapse.train.loop import optimizers, schedules
 from encollapse.train.loop.ridge_head import best_bias, best_head
 from encollapse.train.loop.task import Task
 from encollapse.train.models.batches import chunks
