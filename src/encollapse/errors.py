@@ -40,7 +40,18 @@ class ArgumentTypeError(EncollapseError, TypeError):
 
 
 class Undefined(EncollapseError, ValueError):  # noqa: N818 (an answer: callers turn it into a reason)
-    """A metric has no value for these data; the text is the reason that the user reads."""
+    """A metric has no value for these data; the text is the reason that the user reads.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> statistics = ec.metrics.ClassStatistics.from_features([[2.0, 1.0], [2.0, 1.0], [2.0, 1.0]], [0, 1, 1])
+    >>> try:
+    ...     ec.metrics.nc1_trace_ratio(statistics)
+    ... except ec.errors.Undefined:
+    ...     print("class means that coincide have no ratio")
+    class means that coincide have no ratio
+    """
 
 
 class UnsupportedError(EncollapseError, NotImplementedError):
