@@ -1,6 +1,8 @@
 """The unrestricted feature model: its exact global minimizer, with a certificate. numpy and scipy only."""
 
+from encollapse.ufm.batch_norm import batch_norm_problem
 from encollapse.ufm.certificate import Certificate
+from encollapse.ufm.excess import Excess, excess
 from encollapse.ufm.inverse.design import design
 from encollapse.ufm.inverse.target import scale_target
 from encollapse.ufm.losses.separable import SeparableLoss
@@ -15,13 +17,16 @@ from encollapse.ufm.tail.linear_tail import TailProblem
 __all__ = [
     "BiasPath",
     "Certificate",
+    "Excess",
     "Problem",
     "SeparableLoss",
     "Solution",
     "Status",
     "TailProblem",
+    "batch_norm_problem",
     "bias_path",
     "design",
+    "excess",
     "objective",
     "scale_target",
     "select_method",

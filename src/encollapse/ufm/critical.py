@@ -6,11 +6,18 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import brentq
 
 from encollapse.ufm.deep.schatten_prox import SchattenProx
 from encollapse.ufm.label_structure import LabelStructure
 from encollapse.ufm.mse.label_svd import LabelSVD
+from encollapse.ufm.mse.mean_price import minimize_priced
 from encollapse.ufm.structured.long_tail import LongTail
+
+_ALMOST = 1.0 - 1e-9
+"""``β`` of a bias that costs so much that it is next to nothing."""
+_CARRIED = 1e-9
+"""Rounding of the share of the mean label that features carry."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +29,13 @@ class CriticalPoint:
 
 
 def critical_point(
-    structure: LabelStructure, prox: SchattenProx, feature_dim: int | None, features: str
+    structure: LabelStructure,
+    prox: SchattenProx,
+    feature_dim: int | None,
+    features: str,
+    *,
+    mean_root: float = 1.0,
+    weighted: bool = False,
 ) -> CriticalPoint:
     """Find where the mean direction starts to be learned.
 
@@ -36,7 +49,13 @@ def critical_point(
         d; None is wide enough.
     features : {"linear", "relu"}
         Sign constraint of the features.
+    mean_root : float
+        ``ρ``, the root of the price of the features' mean over that of the features.
+    weighted : bool
+        Whether classes weigh differently in the loss.
     """
+    if weighted:
+        return _WEIGHTED
     if structure.loss is not None:
         return _NO_CLOSED_FORM
     limit, classes = structure.rank_limit(feature_dim), len(structure.counts)
@@ -46,9 +65,9 @@ def critical_point(
         label_svd = structure.dense_label_svd
         return _deep_critical(label_svd, prox.in_units(label_svd.labels.scale), limit)
     if structure.long_tail is not None:
-        point = _long_tail_critical(structure.long_tail, prox.threshold)
+        point = _long_tail_critical(structure.long_tail, prox.threshold, mean_root)
     else:
-        point = _linear_critical(structure.label_svd, prox.threshold)
+        point = _linear_critical(structure.label_svd, prox.threshold, mean_root)
     if feature_dim is None or limit == structure.rank_limit(None):
         return point
     return _limited_critical(point, structure.centered_rank(prox.threshold), feature_dim)
@@ -60,19 +79,24 @@ _NO_CLOSED_FORM = CriticalPoint(
     "loss what the bias takes up depends on the outputs of every class. At a bias decay of 0 it is not learned; "
     "bias_path shows where it starts.",
 )
+_WEIGHTED = CriticalPoint(
+    None,
+    "With class weights no closed form is known for the bias decay at which the mean direction starts to be learned. "
+    "bias_path shows where it starts.",
+)
 _NO_MEAN = CriticalPoint(
     math.inf, "The mean label is zero, so the bias is zero and the mean direction is not learned at any bias decay."
 )
 
 
-def _linear_critical(label_svd: LabelSVD, threshold: float) -> CriticalPoint:
+def _linear_critical(label_svd: LabelSVD, threshold: float, mean_root: float) -> CriticalPoint:
     """Find where the mean direction starts to be learned.
 
     As long as ``Z u = 0`` the bias is ``ē/(1 + λ_b)`` and ``x = β ē`` with ``β = λ_b/(1 + λ_b)``. That is
     optimal exactly when soft-thresholding ``A_c + β ē uᵀ`` leaves ``u`` alone, which means that no singular
     value above c has a left vector touching ``ē``: the largest eigenvalue of ``Λ + β² ē ēᵀ`` on the
     eigenspaces that ``ē`` touches is at most c². It reaches c² where the secular equation
-    ``1 = β² Σ_i ē_i²/(c² - Λ_i)`` holds :cite:p:`golub1973`.
+    ``1 = β² Σ_i ē_i²/(c² - Λ_i)`` holds :cite:p:`golub1973`. A price ``ρ²`` of the features' mean divides β by ρ.
     """
     touched = label_svd.touched
     if len(touched) == 0:
@@ -83,10 +107,10 @@ def _linear_critical(label_svd: LabelSVD, threshold: float) -> CriticalPoint:
     if spectrum.max() >= c:
         return _already_learned(float(spectrum.max()) * label_svd.labels.scale, threshold)
     # A factored difference of squares: c close to a singular value must not cancel.
-    return _where_it_reaches(float(np.sum(mean**2 / ((c - spectrum) * (c + spectrum)))))
+    return _where_it_reaches(float(np.sum(mean**2 / ((c - spectrum) * (c + spectrum)))), mean_root)
 
 
-def _long_tail_critical(labels: LongTail, threshold: float) -> CriticalPoint:
+def _long_tail_critical(labels: LongTail, threshold: float, mean_root: float) -> CriticalPoint:
     """Find the same for labels without a decomposition.
 
     ``ē`` touches every eigenspace of ``A_c A_cᵀ`` but the null space of ``A_c``: in that of an eigenvalue λ the vector
@@ -98,7 +122,7 @@ def _long_tail_critical(labels: LongTail, threshold: float) -> CriticalPoint:
     pencil = labels.pencil(c)
     if pencil.count_above(c, np.zeros((1, len(labels.roots))))[0] > 0:
         return _already_learned(pencil.largest_at_rest() * labels.scale, threshold)
-    return _where_it_reaches(pencil.quadratic_at(c, labels.mean))
+    return _where_it_reaches(pencil.quadratic_at(c, labels.mean), mean_root)
 
 
 def _already_learned(largest: float, threshold: float) -> CriticalPoint:
@@ -110,9 +134,9 @@ def _already_learned(largest: float, threshold: float) -> CriticalPoint:
     )
 
 
-def _where_it_reaches(form: float) -> CriticalPoint:
-    """From ``Σ_i ē_i²/(c² - Λ_i)``."""
-    beta = 1.0 / math.sqrt(form)
+def _where_it_reaches(form: float, mean_root: float) -> CriticalPoint:
+    """From ``Σ_i ē_i²/(c² - Λ_i)`` and ρ."""
+    beta = mean_root / math.sqrt(form)
     if beta >= 1.0:
         return CriticalPoint(
             math.inf,
@@ -125,6 +149,30 @@ def _where_it_reaches(form: float) -> CriticalPoint:
         f"Up to a bias decay of {critical:.6g} the bias takes up the mean label and the class means stay as with a "
         "free bias; above it the mean direction is learned too and the frame turns.",
     )
+
+
+def practical_point(structure: LabelStructure, threshold: float, mean_root: float, share: float) -> float:
+    """Smallest ``λ_b`` at which the features carry a share of the mean label that they carry without a bias.
+
+    The share ``1 - |Z u - ē|/|ē|`` never falls in ``β = λ_b/(1 + λ_b)``, for ``Z u`` is the proximal path of a convex
+    function: the
+    larger the weight of ``½|Z u - ē|²``, the smaller that term at the minimum.
+    """
+    label_svd = structure.label_svd
+    labels = label_svd.labels
+    length = float(np.linalg.norm(labels.mean))
+    if not len(label_svd.touched):
+        return math.inf
+
+    def carried(beta: float) -> float:
+        found = minimize_priced(label_svd, threshold / labels.scale, beta / (1.0 - beta), mean_root, 1.0)
+        return 1.0 - float(np.linalg.norm(found.bias)) / (1.0 - beta) / length
+
+    most = carried(_ALMOST)
+    if most <= _CARRIED:
+        return math.inf
+    beta = brentq(lambda value: carried(value) - share * most, 0.0, _ALMOST, xtol=1e-14, rtol=1e-13)
+    return float(beta / (1.0 - beta))
 
 
 def _limited_critical(point: CriticalPoint, rank: int, feature_dim: int) -> CriticalPoint:

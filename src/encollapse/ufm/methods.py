@@ -13,11 +13,13 @@ from encollapse._internal.typing import FloatArray
 from encollapse.errors import ArgumentError
 from encollapse.ufm.convex.composite import Composite
 from encollapse.ufm.convex.minimize import minimize_composite
+from encollapse.ufm.convex.weighted import SquaredError, minimize_weighted
 from encollapse.ufm.deep.minimize import minimize_schatten
 from encollapse.ufm.deep.model import SchattenModel
 from encollapse.ufm.deep.schatten_prox import SchattenProx, common_decay
 from encollapse.ufm.minimum import Factors, Minimum
 from encollapse.ufm.mse.factors import LazyFactors
+from encollapse.ufm.mse.mean_price import minimize_priced
 from encollapse.ufm.mse.minimize import minimize, minimize_along
 from encollapse.ufm.problem import Problem
 from encollapse.ufm.relu.minimize import minimize_relu
@@ -58,6 +60,10 @@ def select_method(problem: Problem) -> str:
     Returns
     -------
     str
+        * ``"weighted"``: classes that weigh differently, or another loss than MSE with a price of its own on the mean
+        of
+          the features. As ``"convex"``, without the splitting.
+        * ``"priced"``: MSE with such a price, by the decomposition of ``"dense"`` for a scaled mean label.
         * ``"convex"``: another loss than MSE. Splitting, then Newton steps in the factors of the outputs, until the
           duality gap closes.
         * ``"relu"``: features without negative entries. Closed forms, else the lowest of several descents.
@@ -172,7 +178,40 @@ def _bias_decays(problems: Sequence[Problem]) -> FloatArray:
     return np.array([problem.bias_decay for problem in problems])
 
 
+def _priced(problems: Sequence[Problem], warm_start: Any) -> Minima:
+    del warm_start
+    label_svd = problems[0].structure.dense_label_svd
+    scale = label_svd.labels.scale
+    minima = [minimize_priced(label_svd, p.threshold / scale, p.bias_decay, p.mean_root, p.balance) for p in problems]
+    return [m.in_units(scale, m.factors.scaled(math.sqrt(scale), math.sqrt(scale))) for m in minima]
+
+
+def _weighted(problems: Sequence[Problem], warm_start: Any) -> Minima:
+    del warm_start
+    result: Minima = []
+    for p in problems:
+        loss = p.convex_loss or SquaredError()
+        weights = np.ones(p.num_classes) if p.class_weights is None else p.class_weights
+        # A mean that costs nothing is one that the bias, which then costs nothing either, carries as well.
+        inverse = 0.0 if p.mean_root == 0.0 else 1.0 / p.mean_root
+        result.append(
+            minimize_weighted(
+                loss,
+                loss.targets(p.encoding.codewords),
+                p.priors,
+                weights,
+                inverse=inverse,
+                threshold=p.threshold,
+                bias_decay=p.bias_decay,
+                balance=p.balance,
+            )
+        )
+    return result
+
+
 METHODS = (
+    Method("weighted", lambda p: p.class_weights is not None or (p.loss != "mse" and p.mean_root != 1.0), _weighted),
+    Method("priced", lambda p: p.loss == "mse" and p.mean_root != 1.0, _priced),
     Method("convex", lambda problem: problem.loss != "mse", _convex),
     Method("relu", lambda problem: problem.features == "relu", _relu),
     Method("spectral", lambda problem: problem.depth > 1, _spectral),

@@ -69,8 +69,14 @@ def objective(
     b = np.zeros(q) if bias is None else checks.array(bias, "bias", (q,), axes="(code_dim,)")
     if (problem.features == "relu" and (m < 0).any()) or (math.isinf(problem.bias_decay) and b.any()):
         return math.inf
-    fit = float(_losses(problem, w @ m + b[:, None]) @ problem.priors)
+    priors = problem.priors if problem.class_weights is None else problem.priors * problem.class_weights
+    fit = float(_losses(problem, w @ m + b[:, None]) @ priors)
     decay += 0.5 * problem.feature_decay * float(np.sum(m**2 @ problem.counts))
+    if problem.mean_root != 1.0:
+        center = m @ problem.priors
+        extra = np.inf if math.isinf(problem.mean_root) else problem.mean_root**2 - 1.0
+        square = float(center @ center)
+        decay += 0.5 * problem.feature_decay * problem.num_samples * (extra * square if square else 0.0)
     return fit + decay + (0.5 * problem.bias_decay * float(b @ b) if b.any() else 0.0)
 
 

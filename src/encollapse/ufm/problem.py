@@ -14,11 +14,12 @@ from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError, ArgumentTypeError, UnsupportedError
-from encollapse.ufm.critical import CriticalPoint, critical_point
+from encollapse.ufm.critical import CriticalPoint, critical_point, practical_point
 from encollapse.ufm.deep.schatten_prox import SchattenProx
 from encollapse.ufm.label_structure import LabelStructure
 from encollapse.ufm.losses import LOSSES, check_loss
 from encollapse.ufm.losses.convex_loss import ConvexLoss
+from encollapse.ufm.mse.mean_price import reaches_mean
 
 _WHY_POSITIVE = "at 0 the features or the classifier grow without bound and there is no minimizer"
 
@@ -57,6 +58,13 @@ class Problem:
         Number M of weight layers on top of the features: outputs ``W_M ··· W_1 h + b``.
     features : {"linear", "relu"}
         Sign constraint of the features: none, or no entry below 0.
+    feature_mean_decay : float, optional
+        Price of the global mean ``μ`` of the features, on the scale of `feature_decay`: with it the features cost
+        ``λ_H/2 Σ|h_i - μ|² + feature_mean_decay/2 · N|μ|²``. From 0 to ``math.inf``, which keeps the mean at 0. None
+        is the same as `feature_decay`. A last batch normalization with different decays on gains and offsets has such
+        a price; see :func:`batch_norm_problem`.
+    class_weights : (K,) floats, optional
+        Positive factors of the loss of each class, as weighted losses have them; None is 1 for every class.
     weight_decays, structure
         What a problem made of this one by :func:`dataclasses.replace` takes over as far as it fits. There is no need to
         give them.
@@ -101,6 +109,8 @@ class Problem:
     loss: str
     depth: int
     features: str
+    feature_mean_decay: float | None
+    class_weights: FloatArray | None
     weight_decays: tuple[float, ...]
     structure: LabelStructure = field(repr=False)
 
@@ -116,6 +126,8 @@ class Problem:
         loss: str | ConvexLoss = "mse",
         depth: int = 1,
         features: str = "linear",
+        feature_mean_decay: float | None = None,
+        class_weights: ArrayLike | None = None,
         weight_decays: Sequence[float] | None = None,
         structure: LabelStructure | None = None,
     ) -> None:
@@ -140,6 +152,13 @@ class Problem:
             "bias_decay": checks.nonnegative(bias_decay, "bias_decay", allow_infinity=True),
             "feature_dim": None if wide else checks.integer(feature_dim, "feature_dim", minimum=1),
         }
+        values["feature_mean_decay"] = values["class_weights"] = None
+        if feature_mean_decay is not None:
+            values["feature_mean_decay"] = checks.nonnegative(
+                feature_mean_decay, "feature_mean_decay", allow_infinity=True
+            )
+        if class_weights is not None:
+            values["class_weights"] = _class_weights(class_weights, encoding.num_classes)
         own = None if structure is None else structure.loss
         if not isinstance(loss, str):
             own = check_loss(loss)
@@ -155,6 +174,8 @@ class Problem:
         self._refuse_unsolved()
 
     def _refuse_unsolved(self) -> None:
+        if self.class_weights is not None or self.mean_root != 1.0:
+            self._refuse_unsolved_weights("class_weights" if self.class_weights is not None else "feature_mean_decay")
         if self.features == "relu" and self.depth > 1:
             raise UnsupportedError(f"depth: with features='relu' only depth=1 is solved, got {self.depth}")
         loss = self.convex_loss
@@ -169,6 +190,26 @@ class Problem:
             raise ArgumentError(
                 f"bias_decay: at 0 there is no minimizer, as an output that no class asks for lets its bias fall "
                 f"without end under loss={self.loss!r}; give a bias_decay above 0, or drop that output"
+            )
+
+    def _refuse_unsolved_weights(self, name: str) -> None:
+        for other, known in (("depth", 1), ("features", "linear")):
+            value = getattr(self, other)
+            if value != known:
+                raise UnsupportedError(f"{other}: with {name} only {known!r} is solved, got {value!r}")
+        if self.mean_root > 0 or self.bias_decay == 0:
+            return
+        mean = np.linalg.norm(self.mean_codeword)
+        if self.loss != "mse" or self.class_weights is not None:
+            solved = False
+        else:
+            svd = self.structure.dense_label_svd
+            solved = not mean or reaches_mean(svd, self.threshold / svd.labels.scale)
+        if not solved:
+            raise ArgumentError(
+                "feature_mean_decay: at 0, with a bias_decay above 0, there is no minimizer, as a mean of the "
+                "features that costs nothing takes over the bias and grows without end while its weights shrink; "
+                "give a feature_mean_decay above 0, or bias_decay=0"
             )
 
     def __repr__(self) -> str:
@@ -210,6 +251,13 @@ class Problem:
         return float((self.num_samples * (self.feature_decay / self.weight_decay)) ** 0.25)
 
     @property
+    def mean_root(self) -> float:
+        """``ρ``: root of the price of the features' global mean over that of the features, 1 by default."""
+        if self.feature_mean_decay is None:
+            return 1.0
+        return math.sqrt(self.feature_mean_decay / self.feature_decay)
+
+    @property
     def is_balanced(self) -> bool:
         """Whether every class has the same number of samples."""
         return self.structure.is_balanced
@@ -233,7 +281,14 @@ class Problem:
 
     @cached_property
     def _critical(self) -> CriticalPoint:
-        return critical_point(self.structure, self._prox, self.feature_dim, self.features)
+        return critical_point(
+            self.structure,
+            self._prox,
+            self.feature_dim,
+            self.features,
+            mean_root=self.mean_root,
+            weighted=self.class_weights is not None,
+        )
 
     def critical_bias_decay(self) -> float | None:
         """Smallest ``λ_b`` above which the mean direction is learned (``Z u ≠ 0``).
@@ -269,6 +324,53 @@ class Problem:
         """
         return self._critical.reason
 
+    def practical_bias_decay(self, share: float = 0.1) -> float | None:
+        """Smallest ``λ_b`` at which the features carry a share of what they carry of the mean label without a bias.
+
+        One more sample in one class can move :meth:`critical_bias_decay` to 0 while next to nothing of the mean
+        direction is learned. What the features carry is ``1 - |Z u - ē|/|ē|``. It is continuous and never falls in
+        ``λ_b``, and is 0 up to the critical value, so this value follows the counts continuously wherever it rises
+        (theory of tails).
+
+        Parameters
+        ----------
+        share : float
+            Share of the value at ``λ_b = ∞``, above 0 and below 1.
+
+        Returns
+        -------
+        float or None
+            ``inf`` where nothing of the mean label is learned at any bias decay. None where squared error with one
+            weight layer, linear features and room for the rank is not what the problem has.
+
+        Raises
+        ------
+        ArgumentError
+            If `share` is not between 0 and 1.
+
+        Examples
+        --------
+        >>> import encollapse as ec
+        >>> decays = dict(weight_decay=5e-3, feature_decay=2e-3)
+        >>> nearly = ec.ufm.Problem(ec.encodings.one_hot(4), [5, 5, 5, 6], **decays)
+        >>> even = ec.ufm.Problem(ec.encodings.one_hot(4), 5, **decays)
+        >>> nearly.critical_bias_decay(), round(even.critical_bias_decay(), 4)
+        (0.0, 0.0291)
+        >>> round(nearly.practical_bias_decay(), 4), round(even.practical_bias_decay(), 4)
+        (0.0324, 0.0333)
+        """
+        level = checks.real(share, "share")
+        if not 0 < level < 1:
+            raise ArgumentError(f"share: expected a number above 0 and below 1, got {level:g}")
+        solved = self.loss == "mse" and self.depth == 1 and self.features == "linear" and self.class_weights is None
+        if (
+            not solved
+            or self.mean_root in (0.0, math.inf)
+            or self.structure.rank_limit(self.feature_dim) < self.structure.rank_limit(None)
+        ):
+            return None
+        return practical_point(self.structure, self.threshold, self.mean_root, level)
+
     def with_bias_decay(self, bias_decay: float) -> Problem:
         """Return the same problem at another bias decay; it shares :attr:`structure`, so no work is done twice.
 
@@ -294,6 +396,16 @@ def _layer_decays(weight_decay: Any, known: Sequence[float] | None, depth: int) 
     if known is not None and len(known) == depth and _geometric_mean(known) == weight_decay:
         return tuple(known)
     return (checks.positive(weight_decay, "weight_decay", why=_WHY_POSITIVE),) * depth
+
+
+def _class_weights(value: ArrayLike, num_classes: int) -> FloatArray:
+    weights = checks.array(value, "class_weights", (num_classes,), axes="(num_classes,)")
+    if (weights <= 0).any():
+        raise ArgumentError(
+            f"class_weights: every weight must be above 0, got {weights.min():g}; leave out a class of which nothing "
+            "is asked"
+        )
+    return np.asarray(checks.read_only(weights))
 
 
 def _geometric_mean(values: Sequence[float]) -> float:

@@ -68,6 +68,11 @@ class Composite:
     bias_decay: float
 
     @property
+    def smoothness(self) -> float:
+        """Largest second derivative of the fit in Z."""
+        return self.loss.smoothness * self.table.steepness
+
+    @property
     def has_bias(self) -> bool:
         """Whether there is a bias at all."""
         return not math.isinf(self.bias_decay)
@@ -112,13 +117,12 @@ class Composite:
     ) -> GroupedSVD:
         """One proximal gradient step in Z; it never raises the objective and finds the rank :cite:p:`cai2010`.
 
-        The second derivative of the fit in Z is at most that of the loss, as ``π_k/u_k² = 1``, so the step is one
-        over it; `threshold` replaces c.
+        The step is one over the largest second derivative of the fit in Z; `threshold` replaces c.
         """
         t = self.table
         c = self.threshold if threshold is None else threshold
         to_matrix, to_contrast, _ = self.pull(self.gradient(t.forward(matrix, contrast, bias)))
-        step = 1.0 / self.loss.smoothness
+        step = 1.0 / self.smoothness
         left, singular, right = np.linalg.svd(matrix - step * to_matrix, full_matrices=False)
         kept = singular > c * step
         moved = contrast - step * to_contrast / np.maximum(t.contrasts, 1.0)

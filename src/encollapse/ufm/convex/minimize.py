@@ -53,13 +53,14 @@ def minimize_composite(composite: Composite, warm_start: Start | None = None) ->
         return nothing
     if warm_start is not None and (warm_start[0].is_zero or not composite.has_bias):
         warm_start = None if warm_start[0].is_zero else (warm_start[0], bias)
-    start, taken = split(composite, _AIM, warm_start)
-    found = _found(composite, *start, taken)
-    enough = RELATIVE_TOLERANCE if dear(composite) else _AIM
-    if found.certificate.relative_gap > enough and not found.factors.is_zero:
-        found = _Newton(taken).close(composite, *start)
-    if found.certificate.holds:
-        return found
+    if composite.table.separable:
+        start, taken = split(composite, _AIM, warm_start)
+        found = _found(composite, *start, taken)
+        enough = RELATIVE_TOLERANCE if dear(composite) else _AIM
+        if found.certificate.relative_gap > enough and not found.factors.is_zero:
+            found = _Newton(taken).close(composite, *start)
+        if found.certificate.holds:
+            return found
     newton = _Newton()
     *higher, _ = levels = _levels(composite, zero, bias)
     first = replace(composite, threshold=levels[0])
@@ -217,7 +218,7 @@ def _pruned(now: Iterate) -> Iterate:
 def _levels(composite: Composite, zero: GroupedSVD, bias: FloatArray) -> list[float]:
     """Falling thresholds that end at c: outputs grow like log(1/c), and a Newton step reaches so far only."""
     full = composite.shrink(zero.matrix, zero.contrast, bias, threshold=0.0)
-    largest = max([*full.singular[:1], *np.abs(full.contrast)]) * composite.loss.smoothness
+    largest = max([*full.singular[:1], *np.abs(full.contrast)]) * composite.smoothness
     steps = max(0, math.ceil(math.log(largest * _FIRST_LEVEL / composite.threshold, _FALL)))
     return [composite.threshold * _FALL**i for i in range(steps, -1, -1)]
 
@@ -225,7 +226,7 @@ def _levels(composite: Composite, zero: GroupedSVD, bias: FloatArray) -> list[fl
 def _spread_start(composite: Composite, zero: GroupedSVD, bias: FloatArray) -> GroupedSVD:
     """First proximal step, with a little of every direction so that none is lost as a saddle."""
     full = composite.shrink(zero.matrix, zero.contrast, bias, threshold=0.0)
-    step = composite.threshold / composite.loss.smoothness
+    step = composite.threshold / composite.smoothness
     floor = 1e-3 * max([*full.singular[:1], *np.abs(full.contrast)])
     contrast = np.sign(full.contrast) * np.maximum(np.abs(full.contrast) - step, floor)
     return replace(

@@ -51,6 +51,14 @@ class OutputMap(Protocol):
         """Of the matrix, (n, m)."""
 
     @property
+    def steepness(self) -> float:
+        """Largest second derivative of the fit in the unknowns over that of the loss in the outputs."""
+
+    @property
+    def separable(self) -> bool:
+        """Whether each column of the outputs is one of the matrix times its weight, as splitting needs it."""
+
+    @property
     def direction(self) -> FloatArray:
         """Unit vector w (m,): a bias adds ``(√outputs ∘ b) wᵀ`` to the matrix."""
 
@@ -86,6 +94,8 @@ class DenseOutputMap:
     contrasts: FloatArray
     shape: tuple[int, int]
     root_priors: FloatArray
+    steepness: float = 1.0
+    separable: bool = True
 
     @classmethod
     def of(cls, targets: FloatArray, priors: FloatArray) -> DenseOutputMap:
@@ -143,6 +153,8 @@ class BlockOutputMap:
     shape: tuple[int, int]
     encoding: Encoding
     kinds: CountGroups
+    steepness: float = 1.0
+    separable: bool = True
 
     @classmethod
     def of(cls, encoding: Encoding, kinds: CountGroups, on: float, off: float) -> BlockOutputMap:

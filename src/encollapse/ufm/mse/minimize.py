@@ -137,7 +137,7 @@ def minimize_along(label_svd: LabelSVD, threshold: float, bias_decays: FloatArra
     """Minimize at each of the bias decays (m,), all together where precision allows."""
     r = label_svd
     pencil = ResolventTable(r.spectrum, r.mean, threshold)
-    if (len(bias_decays) == 1 and len(r.spectrum) <= _SMALL) or not pencil.usable:
+    if (len(bias_decays) == 1 and len(r.spectrum) <= _SMALL) or not pencil.usable or bias_decays.min() < 0:
         return [_one_by_one(r, pencil, float(value)) for value in bias_decays]
     found, steps = minimize_biases(pencil, bias_decays)
     # Labels moved by δ move the bound by <Y, δ> and the loss by half of |δ|² more; |Y u| meets what is common to all.
@@ -193,9 +193,12 @@ def _one_by_one(label_svd: LabelSVD, pencil: ResolventTable, bias_decay: float) 
     outputs = (triplets.left * shrunk) @ triplets.right
     # The difference of labels and outputs would carry the rounding of the labels, which drowns a small c.
     dual = (left * np.minimum(values, threshold)) @ right.T
-    loss, certificate = duality_gap(
-        labels, outputs, dual, float(shrunk.sum()), r.left @ shift, bias, threshold, bias_decay
-    )
+    moved = r.left @ shift
+    if bias_decay < 0:
+        # The bias maximizes here, so the loss of these outputs is that at their own best bias.
+        bias = (labels.mean - outputs @ labels.root_priors) / (1.0 + bias_decay)
+        moved = labels.mean - bias
+    loss, certificate = duality_gap(labels, outputs, dual, float(shrunk.sum()), moved, bias, threshold, bias_decay)
     found = ThresholdedLabels(r, pencil, checks.read_only(shift), len(kept))
     r.slot.put(found, triplets)
     return Minimum(loss, checks.read_only(bias), certificate, iterations, found)

@@ -35,7 +35,8 @@ def split_mean(
     threshold : float
         c, in the same units.
     bias_decay : float
-        ``λ_b``, infinity included; at 0 the answer is no shift and nothing needs solving.
+        ``λ_b``, infinity included; at 0 the answer is no shift and nothing needs solving. Below -1, which a cheap mean
+        of the features leads to (theory of tails, §7), f is concave and its maximum is found.
 
     Returns
     -------
@@ -49,19 +50,20 @@ def split_mean(
     shift = mean * (bias_decay / (1.0 + bias_decay))
     state = _State.at(spectrum, shift, bias, threshold, bias_decay)
     best, stalled, iteration = state, 0, 0
+    sign = -1.0 if bias_decay < 0 else 1.0
     while iteration < MAX_ITERATIONS and stalled < _STALLED and state.residual > 4 * EPS * state.magnitude:
         step = state.newton_step()
         slope = float(step @ state.gradient)
         length = 1.0
         while True:
             trial = _State.at(spectrum, shift + length * step, bias - length * step, threshold, bias_decay)
-            descends = trial.value <= state.value + 1e-4 * length * slope
+            descends = sign * trial.value <= sign * (state.value + 1e-4 * length * slope)
             # Near the minimum the value no longer resolves the step, but the gradient still does.
             if descends or trial.residual < 0.5 * state.residual or length < 1e-10:
                 break
             length *= 0.5
         # The residual may rise for many steps while the value falls; only both at rest is the end.
-        moved = trial.value < state.value - 4 * EPS * abs(state.value)
+        moved = sign * (state.value - trial.value) > 4 * EPS * abs(state.value)
         shift, bias, state = trial.shift, trial.bias, trial
         stalled = 0 if moved or state.residual < 0.5 * best.residual else stalled + 1
         if state.residual < best.residual:
@@ -101,7 +103,7 @@ class _State:
             value=float(huber.sum() + 0.5 * bias_decay * (bias @ bias)),
             gradient=gradient,
             residual=float(np.linalg.norm(gradient)),
-            magnitude=float(np.linalg.norm(pull) + bias_decay * np.linalg.norm(bias)),
+            magnitude=float(np.linalg.norm(pull) + abs(bias_decay) * np.linalg.norm(bias)),
             vectors=vectors,
             singular=singular,
             ratio=ratio,

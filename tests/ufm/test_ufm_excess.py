@@ -1,0 +1,132 @@
+"""The excess in parts: against the objective, its signs, and the guarantee on the outputs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import encollapse as ec
+from encollapse.errors import ArgumentError, ArgumentTypeError, UnsupportedError
+
+COUNTS = np.array([2, 3, 5, 7])
+K, Q, D = 4, 3, 7
+LABELS = np.repeat(np.arange(K), COUNTS)
+
+
+def problem(loss: str = "mse", bias_decay: float = 0.3, features: str = "linear", **more: Any) -> ec.ufm.Problem:
+    encoding = ec.encodings.one_hot(K) if loss == "cross_entropy" else ec.encodings.random(K, Q, seed=1)
+    return ec.ufm.Problem(
+        encoding,
+        COUNTS,
+        weight_decay=3e-3,
+        feature_decay=2e-3,
+        bias_decay=bias_decay,
+        loss=loss,
+        features=features,
+        **more,
+    )
+
+
+def objective(p: ec.ufm.Problem, h: Any, w: Any, b: Any) -> float:
+    """The double sum, sample by sample."""
+    total = 0.0
+    for row, label in zip(h, LABELS, strict=True):
+        o, e = w @ row + b, p.encoding.codewords[:, label]
+        if p.loss == "mse":
+            total += 0.5 * float(((o - e) ** 2).sum())
+        else:
+            total -= float(e @ (o - np.log(np.exp(o).sum())))
+    bias = 0.0 if not b.any() else 0.5 * p.bias_decay * float(b @ b)
+    return float(
+        total / len(LABELS) + 0.5 * p.weight_decay * (w**2).sum() + 0.5 * p.feature_decay * (h**2).sum() + bias
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**16),
+    loss=st.sampled_from(["mse", "cross_entropy"]),
+    decay=st.sampled_from([0.0, 1e-3, 0.4, 30.0, math.inf]),
+    size=st.sampled_from([0.0, 1e-4, 0.1, 3.0]),
+)
+def test_parts_add_up_are_not_negative_and_the_guarantee_holds(seed: int, loss: str, decay: float, size: float) -> None:
+    p = problem(loss, decay)
+    rng = np.random.default_rng(seed)
+    solution = ec.ufm.solve(p)
+    w, m, b = solution.parameters(feature_dim=D, seed=seed)
+    h = m.T[LABELS] + size * rng.standard_normal((len(LABELS), D))
+    w = w + size * rng.standard_normal(w.shape)
+    b = b if math.isinf(decay) else b + size * rng.standard_normal(b.shape)
+    e = ec.ufm.excess(p, h, LABELS, w, b)
+    scale = max(e.loss, 1e-3)
+    assert e.loss == pytest.approx(objective(p, h, w, b), rel=1e-12)
+    assert e.unbalanced + e.within + e.between == pytest.approx(e.total, abs=1e-9 * scale)
+    assert min(e.unbalanced, e.within, e.between) >= -1e-9 * scale
+    assert e.total == pytest.approx(e.loss - solution.certificate.lower_bound, abs=1e-12 * scale)
+    assert e.distance is not None
+    assert e.distance <= e.guarantee + 1e-9 * scale
+
+
+def test_each_part_is_what_its_name_says() -> None:
+    p = problem()
+    w, m, b = ec.ufm.solve(p).parameters(feature_dim=D)
+    h = m.T[LABELS]
+    exact = ec.ufm.excess(p, h, LABELS, w, b)
+    assert exact.total < 1e-14
+    scaled = ec.ufm.excess(p, 2 * h, LABELS, w / 2, b)
+    assert scaled.unbalanced == pytest.approx(scaled.total, rel=1e-9)
+    noise = np.random.default_rng(0).standard_normal(h.shape)
+    for k in range(K):
+        noise[k == LABELS] -= noise[k == LABELS].mean(axis=0)
+    spread = ec.ufm.excess(p, h + 0.1 * noise, LABELS, w, b)
+    assert abs(spread.between) < 1e-14
+    assert spread.within > 0
+    moved = ec.ufm.excess(p, 1.1 * h, LABELS, 1.1 * w, b)
+    assert moved.between == pytest.approx(moved.total, rel=1e-9)
+
+
+def test_nonnegative_features_have_parts_too() -> None:
+    p = problem(features="relu")
+    solution = ec.ufm.solve(p, throw=False)
+    w, m, b = solution.parameters(feature_dim=2 * K)
+    h = np.abs(m.T[LABELS] + 0.1 * np.random.default_rng(0).standard_normal((len(LABELS), 2 * K)))
+    e = ec.ufm.excess(p, h, LABELS, w, b)
+    assert e.loss == pytest.approx(objective(p, h, w, b), rel=1e-12)
+    assert e.unbalanced + e.within + e.between == pytest.approx(e.total, abs=1e-12)
+    assert min(e.unbalanced, e.within, e.between) >= 0
+    with pytest.raises(ArgumentError, match="features: the problem has features='relu'"):
+        ec.ufm.excess(p, -h, LABELS, w, b)
+
+
+def test_torch_tensors_and_float32_are_read() -> None:
+    p = problem()
+    w, m, b = ec.ufm.solve(p).parameters(feature_dim=D)
+    h = torch.tensor(m.T[LABELS], dtype=torch.float32, requires_grad=True)
+    e = ec.ufm.excess(p, h, torch.tensor(LABELS), torch.tensor(w), torch.tensor(b))
+    assert abs(e.total) < 1e-12
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    p = problem()
+    w, m, b = ec.ufm.solve(p).parameters(feature_dim=D)
+    h = m.T[LABELS]
+    with pytest.raises(ArgumentTypeError, match="problem: expected a Problem, got int"):
+        ec.ufm.excess(3, h, LABELS, w, b)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="features: expected shape"):
+        ec.ufm.excess(p, h[:, :3], LABELS, w, b)
+    with pytest.raises(ArgumentError, match="labels: their counts are not those of the problem"):
+        ec.ufm.excess(p, h, LABELS[::-1] * 0 + np.arange(len(LABELS)) % K, w, b)
+    with pytest.raises(ArgumentError, match="labels: expected 17"):
+        ec.ufm.excess(p, h, LABELS[:5], w, b)
+    with pytest.raises(ArgumentError, match="bias: expected none"):
+        ec.ufm.excess(problem(bias_decay=math.inf), h, LABELS, w, b + 1)
+    with pytest.raises(ArgumentError, match="features: expected finite"):
+        ec.ufm.excess(p, h * np.nan, LABELS, w, b)
+    with pytest.raises(UnsupportedError, match="one weight layer"):
+        ec.ufm.excess(problem(depth=2), h, LABELS, w, b)
