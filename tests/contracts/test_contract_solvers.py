@@ -19,6 +19,7 @@ from reference.ufm_layers_reference import brute_force_layers, sized_problem
 Array = NDArray[np.float64]
 
 PRIMES = [2, 3, 5, 7, 11]
+WEIGHTS = [0.5, 2.0, 1.0, 0.7, 3.0]
 
 
 class Squared(ec.ufm.SeparableLoss):
@@ -84,6 +85,20 @@ SAMPLES: dict[str, dict[str, Callable[[], ec.ufm.Problem]]] = {
             ec.encodings.label_smoothing(5, 0.2), PRIMES, loss="cross_entropy", bias_decay=math.inf
         ),
         "one's own": lambda: sized(labels(3, 5), PRIMES, loss=Squared(), bias_decay=0.3),
+    },
+    "priced": {
+        "a cheap mean": lambda: decayed(labels(3, 5), PRIMES, bias_decay=2.0, feature_mean_decay=1e-3),
+        "a dear mean": lambda: decayed(labels(7, 5), PRIMES, bias_decay=math.inf, feature_mean_decay=2e-2),
+        "balanced": lambda: decayed(ec.encodings.one_vs_rest(5), 7, bias_decay=0.3, feature_mean_decay=3e-3),
+    },
+    "weighted": {
+        "squared error": lambda: decayed(labels(3, 5), PRIMES, bias_decay=0.3, class_weights=WEIGHTS),
+        "cross-entropy": lambda: decayed(
+            ec.encodings.one_hot(5), PRIMES, loss="cross_entropy", bias_decay=0.02, class_weights=WEIGHTS
+        ),
+        "cross-entropy, a cheap mean": lambda: decayed(
+            ec.encodings.label_smoothing(5, 0.2), PRIMES, loss="cross_entropy", bias_decay=2.0, feature_mean_decay=1e-3
+        ),
     },
 }
 
@@ -164,7 +179,10 @@ def test_the_geometry_is_that_of_the_parameters(solution: ec.ufm.Solution) -> No
 
 def test_permuting_the_classes_permutes_the_answer(solution: ec.ufm.Solution) -> None:
     problem, order = solution.problem, np.array([3, 0, 4, 1, 2])
-    moved = ec.ufm.solve(changed(problem, problem.encoding.codewords[:, order], counts=problem.counts[order]))
+    weights = None if problem.class_weights is None else problem.class_weights[order]
+    moved = ec.ufm.solve(
+        changed(problem, problem.encoding.codewords[:, order], counts=problem.counts[order], class_weights=weights)
+    )
     gram = np.asarray(solution.geometry.feature_gram)[np.ix_(order, order)]
     assert_same(moved, solution, 1.0, gram, solution.bias)
 
@@ -186,7 +204,11 @@ def test_scaling_the_labels_scales_the_answer(solution: ec.ufm.Solution) -> None
     problem, scale, factors = solution.problem, 3.7, solution.problem.depth + 1
     # The threshold grows with the labels if Π λ of all factors grows like their power 2 p - 2.
     decay = problem.feature_decay * scale ** (2 * factors - 2)
-    moved = ec.ufm.solve(changed(problem, scale * problem.encoding.codewords, feature_decay=decay))
+    mean = problem.feature_mean_decay
+    mean_decay = None if mean is None else mean * decay / problem.feature_decay
+    moved = ec.ufm.solve(
+        changed(problem, scale * problem.encoding.codewords, feature_decay=decay, feature_mean_decay=mean_decay)
+    )
     # The loss is a square, λ_H |H|² among it.
     gram = np.asarray(solution.geometry.feature_gram) * scale**2 / scale ** (2 * factors - 2)
     assert_same(moved, solution, scale**2, gram, scale * solution.bias)
@@ -197,8 +219,9 @@ def test_no_random_start_ends_below(solution: ec.ufm.Solution) -> None:
     width, starts = problem.feature_dim or problem.num_classes + 2, 20
     if problem.loss == "cross_entropy":
         best = convex_reference.brute_force(problem, 5, width, starts)[0]
-    elif problem.convex_loss is not None:
+    elif problem.convex_loss is not None or (problem.depth == 1 and problem.features == "linear"):
         priors, codewords = problem.priors, problem.encoding.codewords
+        priors = priors if problem.class_weights is None else priors * problem.class_weights
         best = lowest(
             problem,
             lambda o: (0.5 * float((priors * (o - codewords) ** 2).sum()), priors * (o - codewords)),

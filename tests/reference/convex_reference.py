@@ -42,6 +42,8 @@ def sample_objective(
 def brute_force(problem: Any, seed: int, feature_dim: int, restarts: int = 1) -> tuple[float, Array, Array]:
     """Lowest value that L-BFGS finds from random starts over (W, M, b); returns (loss, MᵀM, bias)."""
     codewords, priors = problem.encoding.codewords, problem.counts / problem.counts.sum()
+    if problem.class_weights is not None:
+        priors = priors * problem.class_weights
 
     def loss(outputs: Array) -> tuple[float, Array]:
         peak = outputs.max(axis=0)

@@ -20,6 +20,11 @@ def lowest(
     counts = problem.counts
     q, k, d = problem.code_dim, problem.num_classes, feature_dim
     no_bias = np.isinf(problem.bias_decay)
+    shares = counts / counts.sum()
+    # The mean of the features may have a price of its own.
+    extra = 0.0
+    if problem.feature_mean_decay is not None:
+        extra = counts.sum() * (problem.feature_mean_decay - problem.feature_decay)
 
     def unpack(v: Array) -> tuple[Array, Array, Array]:
         w = v[: q * d].reshape(q, d)
@@ -31,7 +36,10 @@ def lowest(
         value, slope = loss(w @ m + b[:, None])
         value += 0.5 * problem.weight_decay * float((w**2).sum())
         value += 0.5 * problem.feature_decay * float((counts * m**2).sum())
-        parts = [slope @ m.T + problem.weight_decay * w, w.T @ slope + problem.feature_decay * counts * m]
+        center = m @ shares
+        value += 0.5 * extra * float(center @ center)
+        pull = problem.feature_decay * counts * m + extra * np.outer(center, shares)
+        parts = [slope @ m.T + problem.weight_decay * w, w.T @ slope + pull]
         if not no_bias:
             value += 0.5 * problem.bias_decay * float(b @ b)
             parts.append(slope.sum(axis=1) + problem.bias_decay * b)
