@@ -13,6 +13,7 @@ from encollapse.ufm.problem import Problem
 from encollapse.ufm.solution import Solution, Status
 from encollapse.ufm.solve import solve
 from encollapse.ufm.tail.linear_tail import TailProblem
+from encollapse.ufm.tail.sample_norm import sample_norm_problem
 
 __all__ = [
     "BiasPath",
@@ -28,6 +29,7 @@ __all__ = [
     "design",
     "excess",
     "objective",
+    "sample_norm_problem",
     "scale_target",
     "select_method",
     "solve",

@@ -11,6 +11,8 @@ from encollapse.ufm.methods import method_of
 from encollapse.ufm.problem import Problem
 from encollapse.ufm.solution import Solution
 from encollapse.ufm.tail.linear_tail import TailProblem, TailSolution, solve_linear_tail
+from encollapse.ufm.tail.sample_norm import SampleNormProblem
+from encollapse.ufm.tail.sample_norm_minimum import solve_sample_norm
 
 S = TypeVar("S", bound=Solution)
 
@@ -18,8 +20,12 @@ S = TypeVar("S", bound=Solution)
 @overload
 def solve(problem: TailProblem, *, throw: bool = True, warm_start: Solution | None = None) -> TailSolution: ...
 @overload
-def solve(problem: Problem, *, throw: bool = True, warm_start: Solution | None = None) -> Solution: ...
-def solve(problem: Problem | TailProblem, *, throw: bool = True, warm_start: Solution | None = None) -> Solution:
+def solve(
+    problem: Problem | SampleNormProblem, *, throw: bool = True, warm_start: Solution | None = None
+) -> Solution: ...
+def solve(
+    problem: Problem | TailProblem | SampleNormProblem, *, throw: bool = True, warm_start: Solution | None = None
+) -> Solution:
     """Find the minimizer of an unrestricted feature model, with a certificate.
 
     With one weight layer, linear features and room for the rank it is the global one. For a given bias the
@@ -64,6 +70,8 @@ def solve(problem: Problem | TailProblem, *, throw: bool = True, warm_start: Sol
     """
     if isinstance(problem, TailProblem):
         return _checked(solve_linear_tail(problem), throw=throw)
+    if isinstance(problem, SampleNormProblem):
+        return _checked(solve_sample_norm(problem), throw=throw)
     if not isinstance(problem, Problem):
         raise ArgumentTypeError(f"problem: expected a Problem, got {type(problem).__name__}")
     return _solve_all([problem], warm_start, throw=throw)[0]
