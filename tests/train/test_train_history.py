@@ -8,7 +8,7 @@ import torch
 
 import encollapse as ec
 from encollapse.train import Run, fit
-from encollapse.train.loop.schedules import SCHEDULES, learning_rate
+from encollapse.train.loop.optimizers import SCHEDULES, learning_rate
 
 DATA = ec.data.load("digits", counts=13, seed=7)
 

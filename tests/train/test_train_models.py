@@ -83,7 +83,7 @@ def test_residual_networks_have_the_depth_in_their_name(name: str, convolutions:
 
 @pytest.mark.parametrize("normalization", ["group", "batch", "none"])
 def test_residual_blocks_start_as_what_they_carry(normalization: str) -> None:
-    from encollapse.train.models.resnet import Block
+    from encollapse.train.models.networks import Block
 
     block = Block(5, 5, 1, normalization)
     inputs = torch.rand(3, 5, 7, 11)
@@ -91,7 +91,7 @@ def test_residual_blocks_start_as_what_they_carry(normalization: str) -> None:
 
 
 def test_groups_divide_the_channels_and_hold_eight_or_more() -> None:
-    from encollapse.train.models.layers import groups
+    from encollapse.train.models.networks import groups
 
     assert [groups(c) for c in (1, 7, 8, 16, 17, 20, 30, 64, 512)] == [1, 1, 1, 2, 1, 2, 3, 8, 64]
 

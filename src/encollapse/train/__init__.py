@@ -14,11 +14,11 @@ _HOMES = {
     "Run": "run",
     "Settings": "settings",
     "Stationarity": "loop.stationarity",
-    "Status": "run",
+    "Status": "loop.loop",
     "fit": "fitting",
     "load": "run",
     "names": "models",
-    "objective": "objective",
+    "objective": "ufm_objective",
     "stationarity": "loop.stationarity",
 }
 
@@ -38,11 +38,12 @@ __all__ = [
 
 if TYPE_CHECKING:
     from encollapse.train.fitting import fit
+    from encollapse.train.loop.loop import Status
     from encollapse.train.loop.stationarity import Stationarity, stationarity
     from encollapse.train.models import Backbone, Classifier, names
-    from encollapse.train.objective import objective
-    from encollapse.train.run import Run, Status, load
+    from encollapse.train.run import Run, load
     from encollapse.train.settings import Settings
+    from encollapse.train.ufm_objective import objective
 
 
 def __getattr__(name: str) -> Any:

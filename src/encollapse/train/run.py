@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import inspect
 import json
 from collections.abc import Mapping
@@ -22,31 +21,12 @@ from encollapse.geometry import ClassGeometry, Comparison, compare
 from encollapse.measure import Collapse
 from encollapse.measure.result import VALUES
 from encollapse.train.loop.history import Frame
+from encollapse.train.loop.loop import Status
 from encollapse.train.models import Classifier
 from encollapse.train.models.building import build
 from encollapse.train.settings import OPTIONS, Settings
 from encollapse.train.theory.prediction import Prediction
 from encollapse.ufm import Problem, Solution, solve
-
-
-class Status(enum.Enum):
-    """How a training ended. The value is the message for the user."""
-
-    STATIONARY = "Stationary: the gradient and the negative curvature of the objective fell below the tolerance."
-    STALLED = (
-        "Stalled: L-BFGS no longer lowers the loss, at the accuracy of float32, while the stationarity "
-        "is still above the tolerance. Raise tolerance if the errors are small enough, or use a wider model."
-    )
-    COMPLETED = "Completed: every epoch was run. Decoupled decay belongs to no loss, so none says how near the end is."
-    BUDGET = (
-        "Stopped by the budget before the stationarity fell below the tolerance. Raise epochs or finish, or raise "
-        "tolerance if the errors are small enough."
-    )
-
-    @property
-    def message(self) -> str:
-        """What happened, and what to try."""
-        return str(self.value)
 
 
 @dataclass(frozen=True, eq=False)

@@ -223,7 +223,7 @@ def _collapse(run: Run, dataset: Dataset, encoding: Encoding, convention: str) -
     import torch
 
     from encollapse.measure import collapse
-    from encollapse.train.models.batches import chunks
+    from encollapse.train.models.classifier import chunks
 
     head = run.head
     with torch.no_grad():

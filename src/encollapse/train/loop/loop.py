@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 import time
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ from encollapse.train.loop.saddle_escape import leave_saddle
 from encollapse.train.loop.snapshot import Observation, observe
 from encollapse.train.loop.task import Task, Work
 from encollapse.train.models import Classifier
-from encollapse.train.run import Status
 from encollapse.train.settings import Settings
 
 LEAST_GAIN = 1e-10
@@ -30,6 +30,26 @@ SADDLE_DESCENT, SADDLE_ESCAPE = 1e-3, 1e-2
 
 MOST_STEPS_OFF = 20
 """Steps off saddles in one training."""
+
+
+class Status(enum.Enum):
+    """How a training ended. The value is the message for the user."""
+
+    STATIONARY = "Stationary: the gradient and the negative curvature of the objective fell below the tolerance."
+    STALLED = (
+        "Stalled: L-BFGS no longer lowers the loss, at the accuracy of float32, while the stationarity "
+        "is still above the tolerance. Raise tolerance if the errors are small enough, or use a wider model."
+    )
+    COMPLETED = "Completed: every epoch was run. Decoupled decay belongs to no loss, so none says how near the end is."
+    BUDGET = (
+        "Stopped by the budget before the stationarity fell below the tolerance. Raise epochs or finish, or raise "
+        "tolerance if the errors are small enough."
+    )
+
+    @property
+    def message(self) -> str:
+        """What happened, and what to try."""
+        return str(self.value)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.optim import LBFGS, Optimizer
 
 from encollapse.train.distributed.sync_batch_norm import shared_statistics
-from encollapse.train.loop import optimizers, schedules
+from encollapse.train.loop import optimizers
 from encollapse.train.loop.ridge_head import best_bias, best_head
 from encollapse.train.loop.task import Task
-from encollapse.train.models.batches import chunks
+from encollapse.train.models.classifier import chunks
 
 LBFGS_MEMORY = 50
 LBFGS_ENTRIES = 2**27
@@ -52,13 +52,13 @@ class Minibatches:
 
     def _step(self, batch: Tensor, done: float) -> None:
         task, settings, fabric = self._task, self._settings, self._task.workers.fabric
-        rate = settings.learning_rate * schedules.learning_rate(settings.schedule, done, warm_up=settings.warm_up)
+        rate = settings.learning_rate * optimizers.learning_rate(settings.schedule, done, warm_up=settings.warm_up)
         self._plain.param_groups[0]["lr"] = rate
         self._plain.zero_grad()
         head, workers = task.head, task.workers
         objective = task.objective
         if settings.decay == "ufm":
-            objective = objective.eased(schedules.easing(done))
+            objective = objective.eased(optimizers.easing(done))
         rows = workers.share(batch).to(workers.device)
         with fabric.autocast():
             features = task.classifier.features(task.inputs[rows])

@@ -19,9 +19,9 @@ from encollapse.train.distributed.sync_batch_norm import shared_statistics
 from encollapse.train.loop.nondimensionalize import Units
 from encollapse.train.losses import class_weights_of, loss_of
 from encollapse.train.models import Classifier
-from encollapse.train.models.batches import CHUNK, chunks
-from encollapse.train.objective import Objective
+from encollapse.train.models.classifier import CHUNK, chunks
 from encollapse.train.settings import Settings
+from encollapse.train.ufm_objective import Objective
 
 INITIAL_SIZE = 0.3
 """Root mean square of the initial features and norm of the initial weight, in training units."""

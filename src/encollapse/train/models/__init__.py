@@ -10,16 +10,15 @@ from encollapse.train.models.catalogue import check_options, lengths, names, rec
 
 if TYPE_CHECKING:
     from encollapse.train.models.building import build
-    from encollapse.train.models.classifier import Backbone, Classifier
-    from encollapse.train.models.counting import Cost, cost
+    from encollapse.train.models.classifier import Backbone, Classifier, Cost, cost
     from encollapse.train.models.frozen import prepared
 
 _LAZY = {
     "Backbone": "classifier",
     "Classifier": "classifier",
-    "Cost": "counting",
+    "Cost": "classifier",
     "build": "building",
-    "cost": "counting",
+    "cost": "classifier",
     "prepared": "frozen",
 }
 

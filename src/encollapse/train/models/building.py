@@ -11,9 +11,7 @@ from encollapse.errors import ArgumentError
 from encollapse.train.models.catalogue import check_options
 from encollapse.train.models.classifier import Backbone, Classifier
 from encollapse.train.models.imported import Trunk, imported
-from encollapse.train.models.layers import tail_of
-from encollapse.train.models.resnet import resnet
-from encollapse.train.models.trunks import cnn, mlp
+from encollapse.train.models.networks import cnn, mlp, resnet, tail_of
 
 MAKERS: dict[str, Callable[..., tuple[nn.Module, int]]] = {
     "mlp": mlp,

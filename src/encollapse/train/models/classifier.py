@@ -1,12 +1,17 @@
-"""`Backbone`, from inputs to features, and `Classifier`, a backbone with a linear head."""
+"""`Backbone`, from inputs to features, and `Classifier`, a backbone with a linear head, with what it costs."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from encollapse._internal import checks
-from encollapse.train.models.layers import whole_set_statistics, without_correction_
+from encollapse.train.models.networks import whole_set_statistics, without_correction_
 
 
 class Backbone(nn.Module):
@@ -162,3 +167,47 @@ class Classifier(nn.Module):
         spread = float(features.square().sum(1).mean().sqrt())
         norm = size if self.has_fixed_weight else float(self.head.weight.norm())
         self.rescale_(features=size / max(spread, 1e-6), weight=size / norm, bias=0.0)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Size of a network.
+
+    Attributes
+    ----------
+    parameters : int
+        Trained numbers.
+    flops : int
+        Floating-point operations of one sample on its way to the outputs, matrix products and convolutions alone.
+        A training step costs about three times as much.
+    """
+
+    parameters: int
+    flops: int
+
+    def seconds_per_epoch(self, num_samples: int, flops_per_second: float = 3e10) -> float:
+        """Rough time of one pass of training over the samples; the default rate is that of one CPU core."""
+        return 3.0 * self.flops * num_samples / flops_per_second
+
+
+@torch.no_grad()
+def cost(classifier: Classifier, input_shape: Sequence[int]) -> Cost:
+    """Count the parameters of a classifier, and the arithmetic of one input of shape `input_shape`."""
+    parameters = sum(p.numel() for p in classifier.parameters() if p.requires_grad)
+    device = next(classifier.parameters()).device
+    training = classifier.training
+    classifier.eval()
+    try:
+        with FlopCounterMode(display=False) as counter:
+            classifier(torch.zeros(1, *input_shape, device=device))
+    finally:
+        classifier.train(training)
+    return Cost(parameters, counter.get_total_flops())
+
+
+CHUNK = 512
+
+
+def chunks(total: int, size: int = CHUNK) -> list[slice]:
+    """Slices that cover `total` rows, `size` at a time."""
+    return [slice(start, min(start + size, total)) for start in range(0, total, size)]

@@ -20,8 +20,8 @@ from encollapse.data import Dataset, Split, standardized
 from encollapse.data.io.arrays import SUFFIXES, array_names
 from encollapse.errors import ArgumentError, FileFormatError
 from encollapse.measure import load_features
-from encollapse.train.models.batches import chunks
 from encollapse.train.models.catalogue import check_options
+from encollapse.train.models.classifier import chunks
 from encollapse.train.models.imported import Trunk, imported
 
 Features = np.ndarray[Any, Any]

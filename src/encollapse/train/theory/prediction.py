@@ -18,13 +18,12 @@ from encollapse._internal.typing import IntArray
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError, EncollapseError, EncollapseWarning
 from encollapse.geometry import ClassGeometry
-from encollapse.train.loop.effective_decays import effective_decays
-from encollapse.train.loop.snapshot import Observation
+from encollapse.train.loop.snapshot import Observation, effective_decays
 from encollapse.train.loop.task import Work
 from encollapse.train.losses import LOSSES
-from encollapse.train.objective import Objective
 from encollapse.train.settings import Settings
 from encollapse.train.theory.fixed_classifier import fixed_minimum
+from encollapse.train.ufm_objective import Objective
 from encollapse.ufm import Problem, Solution, solve
 from encollapse.ufm.label_structure import LabelStructure
 from encollapse.ufm.losses.cross_entropy import CrossEntropy
