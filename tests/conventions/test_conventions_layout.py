@@ -1,9 +1,12 @@
-"""The house: no import circle, file by file."""
+"""The house: no import circle file by file, no crowded folder, modules of a size that one idea needs."""
 
 import ast
+import statistics
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+
+import pytest
 
 import encollapse
 
@@ -93,3 +96,21 @@ def test_what_a_module_imports_is_read() -> None:
 def test_no_modules_import_each_other_in_a_circle() -> None:
     graph = {name: imported(path.read_text(encoding="utf-8"), modules()) for name, path in modules().items()}
     assert circles(graph) == []
+
+
+FOLDERS = sorted({path.parent for path in ROOT.rglob("*.py")})
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=[str(path.relative_to(ROOT.parent)) for path in FOLDERS])
+def test_no_folder_is_crowded(folder: Path) -> None:
+    own = [path.name for path in folder.glob("*.py") if path.name != "__init__.py"]
+    assert len(own) <= 16, own
+
+
+def test_the_median_module_holds_a_whole_idea() -> None:
+    lengths = [
+        len(path.read_text(encoding="utf-8").splitlines())
+        for path in modules().values()
+        if path.name not in ("__init__.py", "__main__.py")
+    ]
+    assert statistics.median(lengths) >= 120

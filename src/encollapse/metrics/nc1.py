@@ -8,12 +8,11 @@ from scipy.linalg import solve
 
 from encollapse._internal.typing import FloatArray
 from encollapse.errors import Undefined
-from encollapse.metrics.cholesky_scatter import CholeskyScatter, factor, quotient_of_factors, without_null_direction
 from encollapse.metrics.convention import DEFAULT, Convention
+from encollapse.metrics.linear_algebra import CholeskyScatter, factor, quotient_of_factors, without_null_direction
 from encollapse.metrics.pairs import pair_tiles, squared_distances
 from encollapse.metrics.registry import metric
-from encollapse.metrics.statistics import CenteredMeans, ClassStatistics
-from encollapse.metrics.undefined import Unresolved, centered_means, distinct_means
+from encollapse.metrics.statistics import CenteredMeans, ClassStatistics, Unresolved, centered_means, distinct_means
 
 _FAR_ABOVE_ROUNDING = 1e6
 _WELL_CONDITIONED = 1e-3

@@ -8,8 +8,7 @@ from encollapse.errors import Undefined
 from encollapse.metrics.convention import DEFAULT, Convention
 from encollapse.metrics.pairs import PairSpread, pair_tiles, shape_distance, squared_distances, two_valued_distance
 from encollapse.metrics.registry import metric
-from encollapse.metrics.statistics import CenteredMeans, ClassStatistics
-from encollapse.metrics.undefined import centered_means, directed_means, distinct_means
+from encollapse.metrics.statistics import CenteredMeans, ClassStatistics, centered_means, directed_means, distinct_means
 
 
 @metric(

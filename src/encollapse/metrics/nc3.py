@@ -10,8 +10,7 @@ from encollapse.metrics.convention import DEFAULT, Convention
 from encollapse.metrics.linear_algebra import row_lengths, squarable
 from encollapse.metrics.pairs import PairSpread, blocks, two_valued_distance
 from encollapse.metrics.registry import metric
-from encollapse.metrics.statistics import CenteredMeans, ClassStatistics
-from encollapse.metrics.undefined import directed_means, distinct_means
+from encollapse.metrics.statistics import CenteredMeans, ClassStatistics, directed_means, distinct_means
 
 _TILE_ENTRIES = 2**16
 """Entries of a tile that stays in the cache."""

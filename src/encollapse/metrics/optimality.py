@@ -9,7 +9,7 @@ import numpy as np
 
 from encollapse._internal.typing import FloatArray
 from encollapse.errors import Undefined
-from encollapse.geometry.balance import balance_residual
+from encollapse.geometry.comparison import balance_residual
 from encollapse.metrics.linear_algebra import LinearAlgebra, squarable
 from encollapse.metrics.pairs import blocks
 from encollapse.metrics.registry import metric
@@ -107,7 +107,7 @@ def cosine_margin(statistics: ClassStatistics, weight: FloatArray) -> float:
 def balance(statistics: ClassStatistics, weight: FloatArray) -> float:
     """Residual of the balance of the layers, which every minimizer of the UFM with linear features has.
 
-    See :func:`encollapse.geometry.balance.balance_residual`; the factor ``λ_H/λ_W`` is not known to a
+    See :func:`encollapse.geometry.comparison.balance_residual`; the factor ``λ_H/λ_W`` is not known to a
     measurement, so the traces are made equal and the shape alone is tested.
     """
     means, algebra = statistics.present_means, statistics.algebra

@@ -10,8 +10,7 @@ from encollapse._internal.typing import ArrayLike, FloatArray
 from encollapse.errors import Undefined
 from encollapse.metrics.convention import DEFAULT, Convention
 from encollapse.metrics.registry import metric
-from encollapse.metrics.statistics import ClassStatistics
-from encollapse.metrics.undefined import directed_means, distinct_means
+from encollapse.metrics.statistics import ClassStatistics, directed_means, distinct_means
 
 
 def rank_me(features: ArrayLike, *, epsilon: float = 1e-7) -> float:

@@ -11,8 +11,7 @@ from encollapse.errors import Undefined
 from encollapse.metrics.convention import DEFAULT
 from encollapse.metrics.nc1 import UNRESOLVED, wants_exact_covariance, within_covariance
 from encollapse.metrics.registry import metric
-from encollapse.metrics.statistics import ClassStatistics
-from encollapse.metrics.undefined import Unresolved
+from encollapse.metrics.statistics import ClassStatistics, Unresolved
 
 _RELATIVE_CUTOFF = 1e-14
 

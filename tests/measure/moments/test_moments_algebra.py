@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from encollapse.measure.moments.torch_algebra import TORCH
-from encollapse.metrics.cholesky_scatter import factor, quotient_of_factors
-from encollapse.metrics.linear_algebra import NUMPY, LinearAlgebra
+from encollapse.metrics.linear_algebra import NUMPY, LinearAlgebra, factor, quotient_of_factors
 
 ROWS, SIZE, OTHER = 293, 271, 7
 

@@ -14,10 +14,9 @@ from torchmetrics import Metric
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.measure.adapters import chosen_metrics
-from encollapse.measure.class_moments import ClassMoments
+from encollapse.measure.class_moments import ClassMoments, MomentShape, merge_packed, pack, unpack
 from encollapse.measure.decisions.classifier import require_encoding
 from encollapse.measure.forward.running import acting_parameters
-from encollapse.measure.packing import MomentShape, merge_packed, pack, unpack
 from encollapse.measure.result import VALUES, Collapse
 from encollapse.metrics import METRICS, Convention, as_convention
 

@@ -7,8 +7,7 @@ import numpy as np
 from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike
 from encollapse.errors import ArgumentError
-from encollapse.metrics.cholesky_scatter import factor, without_null_direction
-from encollapse.metrics.linear_algebra import NUMPY
+from encollapse.metrics.linear_algebra import NUMPY, factor, without_null_direction
 
 
 def kernel_nc1(kernel: ArrayLike, labels: ArrayLike) -> dict[str, float]:

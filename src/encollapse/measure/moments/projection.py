@@ -14,7 +14,7 @@ from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.measure.moments import distributed
 from encollapse.measure.moments.state import add_gram
 from encollapse.measure.moments.torch_algebra import exact_products
-from encollapse.metrics.cholesky_scatter import without_null_direction
+from encollapse.metrics.linear_algebra import without_null_direction
 from encollapse.metrics.statistics import Averaging, ClassStatistics, ProjectedWithin
 
 BUDGET = 2**32
