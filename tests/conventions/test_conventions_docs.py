@@ -13,7 +13,7 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
-from encollapse.cli._app import app
+from encollapse.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -141,7 +141,7 @@ def test_files_that_the_contributing_page_names_exist() -> None:
     assert not [name for name in named if "NAME" not in name and not any((place / name).exists() for place in places)]
 
 
-PACKAGES = ("encodings", "ufm", "geometry", "measure", "train", "data", "study", "report", "explorer")
+PACKAGES = ("encodings", "ufm", "geometry", "metrics", "measure", "train", "data", "study", "report", "explorer")
 
 
 @pytest.mark.parametrize("package", PACKAGES)

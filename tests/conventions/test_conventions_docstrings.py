@@ -8,7 +8,7 @@ import pytest
 
 import encollapse as ec
 
-ROOMS = ("encollapse", "encodings", "ufm", "geometry", "metrics", "measure", "data", "study")
+ROOMS = ("encollapse", "encodings", "ufm", "geometry", "metrics", "measure", "data", "study", "report", "explorer")
 
 
 def public(room: str) -> dict[str, Any]:

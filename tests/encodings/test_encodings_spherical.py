@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import check_grad
 
 import encollapse as ec
-from encollapse.encodings.codes import sphere_packing as spreading
+from encollapse.encodings.codes import sphere_packing
 from encollapse.errors import ArgumentError, ArgumentTypeError, UnsupportedError
 
 
@@ -94,16 +94,16 @@ def test_many_classes_are_spread_better_than_at_random() -> None:
 @pytest.mark.parametrize("sharpness", [1.0, 50.0, 1e4])
 @pytest.mark.parametrize("block", [1, 40, 10_000])
 def test_soft_maximum_by_blocks(sharpness: float, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spreading, "_BLOCK_ENTRIES", block)
+    monkeypatch.setattr(sphere_packing, "_BLOCK_ENTRIES", block)
     x = np.random.default_rng(0).standard_normal((13, 5))
     units = x / np.linalg.norm(x, axis=1, keepdims=True)
     pairs = np.array([units[a] @ units[b] for a in range(13) for b in range(13) if a != b])
-    value, gradient = spreading.soft_maximum(x.ravel(), 5, sharpness)
+    value, gradient = sphere_packing.soft_maximum(x.ravel(), 5, sharpness)
     assert value == pytest.approx(pairs.max() + np.log(np.exp(sharpness * (pairs - pairs.max())).sum()) / sharpness)
-    assert spreading.largest_cosine(units) == pytest.approx(pairs.max(), abs=1e-15)
+    assert sphere_packing.largest_cosine(units) == pytest.approx(pairs.max(), abs=1e-15)
     error = check_grad(
-        lambda z: spreading.soft_maximum(z, 5, sharpness)[0],
-        lambda z: spreading.soft_maximum(z, 5, sharpness)[1],
+        lambda z: sphere_packing.soft_maximum(z, 5, sharpness)[0],
+        lambda z: sphere_packing.soft_maximum(z, 5, sharpness)[1],
         x.ravel(),
         epsilon=1e-8,
     )

@@ -22,11 +22,7 @@ from encollapse.encodings.registry import ENCODINGS
 from encollapse.explorer.api.request_queue import RequestQueue
 from encollapse.explorer.state.fields import FieldError
 from encollapse.explorer.state.state import State, address, parse
-from encollapse.explorer.views import bias_path as transition
-from encollapse.explorer.views import design as designing
-from encollapse.explorer.views import projection, snippets
-from encollapse.explorer.views import runs as overlay
-from encollapse.explorer.views import solution as picture
+from encollapse.explorer.views import bias_path, design, projection, runs, snippets, solution
 from encollapse.explorer.views.bias_path import SupersededError
 from encollapse.explorer.views.tooltips import tooltips
 from encollapse.study.store.arrays import load_arrays
@@ -50,37 +46,37 @@ def direct(state: State) -> ec.ufm.Solution:
 @pytest.mark.parametrize("bias_decay", [0.0, 0.07, math.inf])
 def test_the_picture_is_the_solution(bias_decay: float) -> None:
     state = replace(IMBALANCED, bias_decay=bias_decay)
-    drawn, solved = picture.picture(state), direct(state)
+    drawn, solved = solution.picture(state), direct(state)
     assert drawn["numbers"]["values"]["loss"] == pytest.approx(solved.loss, rel=1e-12)
     assert drawn["bias"] == pytest.approx(solved.bias.tolist(), abs=1e-14)
-    features = picture.unpacked(drawn["features"])
+    features = solution.unpacked(drawn["features"])
     assert np.allclose(features, solved.geometry.cosines(), atol=1e-12)
-    products = picture.picture(replace(state, quantity="products", centered=True))
-    assert np.allclose(picture.unpacked(products["features"]), solved.geometry.feature_gram_centered, atol=1e-12)
-    whole = picture.picture(replace(state, quantity="products"))
+    products = solution.picture(replace(state, quantity="products", centered=True))
+    assert np.allclose(solution.unpacked(products["features"]), solved.geometry.feature_gram_centered, atol=1e-12)
+    whole = solution.picture(replace(state, quantity="products"))
     assert solved.geometry.classifier_gram is not None
-    assert np.allclose(picture.unpacked(whole["classifier"]), solved.geometry.classifier_gram, atol=1e-12)
+    assert np.allclose(solution.unpacked(whole["classifier"]), solved.geometry.classifier_gram, atol=1e-12)
 
 
 @pytest.mark.parametrize("bias_decay", [0.0, 0.3, math.inf])
 def test_what_is_learned_is_what_the_labels_offer_above_the_threshold(bias_decay: float) -> None:
-    spectrum = picture.picture(replace(IMBALANCED, bias_decay=bias_decay))["spectrum"]
+    spectrum = solution.picture(replace(IMBALANCED, bias_decay=bias_decay))["spectrum"]
     above = np.clip(np.array(spectrum["offered"]) - spectrum["threshold"], 0, None)
     assert np.allclose(spectrum["learned"], above, atol=1e-10)
 
 
 def test_a_total_collapse_is_drawn_and_said() -> None:
-    drawn = picture.picture(State(feature_decay=1.0))
+    drawn = solution.picture(State(feature_decay=1.0))
     assert drawn["frame"]["empty"]
     assert "nothing is learned" in drawn["certificate"]["words"]
     assert drawn["numbers"]["texts"]["mean_cosine"] == "–"
-    json.dumps(picture.finite(drawn), allow_nan=False)
+    json.dumps(solution.finite(drawn), allow_nan=False)
 
 
 @pytest.mark.parametrize("name", sorted(ENCODINGS))
 def test_every_encoding_of_the_catalogue_can_be_chosen(name: str) -> None:
     state = State(encoding=name, classes=6, feature_decay=1e-5)
-    drawn = picture.picture(state)
+    drawn = solution.picture(state)
     made = ec.encodings.by_name(name, 6, **ENCODINGS[name].example_for(6))
     assert (drawn["classes"], drawn["outputs"]) == (6, made.code_dim)
     assert drawn["certificate"]["verdict"] == "proved"
@@ -88,7 +84,7 @@ def test_every_encoding_of_the_catalogue_can_be_chosen(name: str) -> None:
 
 def test_the_line_has_its_corner_at_the_critical_bias_decay() -> None:
     state = State(classes=4, samples=5, feature_decay=2e-3)
-    line = transition.line(state)
+    line = bias_path.line(state)
     assert line["critical"] == pytest.approx(0.0291076, rel=1e-5)
     mean = np.array(line["mean"])
     below = np.array(line["bias_decay"]) <= line["critical"]
@@ -99,7 +95,7 @@ def test_the_line_has_its_corner_at_the_critical_bias_decay() -> None:
 
 def test_a_line_that_runs_out_of_time_is_coarser_and_whole() -> None:
     state = State(classes=5, feature_decay=1e-4)
-    whole, quick = transition.line(state), transition.line(state, seconds=0.0)
+    whole, quick = bias_path.line(state), bias_path.line(state, seconds=0.0)
     assert 10 < len(quick["mean"]) < len(whole["mean"]) / 2
     assert quick["bias_decay"][0] == 0.0
     assert math.isinf(quick["bias_decay"][-1])
@@ -110,7 +106,7 @@ def test_a_line_that_runs_out_of_time_is_coarser_and_whole() -> None:
 
 def test_a_line_that_nobody_waits_for_is_not_finished() -> None:
     with pytest.raises(SupersededError):
-        transition.line(State(), wanted=lambda: False)
+        bias_path.line(State(), wanted=lambda: False)
 
 
 def random_layer(q: int, d: int, k: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -142,7 +138,7 @@ def test_three_dimensions_lose_nothing_of_three() -> None:
 def largest_step(number: int) -> tuple[float, np.ndarray]:
     state, last, steps = State(classes=9, feature_decay=5e-4), None, []
     for decay in np.geomspace(1e-2, 1e2, number):
-        points = np.array(picture.picture(replace(state, bias_decay=float(decay)), last)["frame"]["means"])
+        points = np.array(solution.picture(replace(state, bias_decay=float(decay)), last)["frame"]["means"])
         if last is not None:
             steps.append(float(np.linalg.norm(points - last, axis=1).max()))
         last = points
@@ -161,9 +157,9 @@ def test_the_frame_turns_without_jumps() -> None:
 def test_an_encoding_that_changes_nothing_draws_the_same_picture() -> None:
     """Scaling one-hot labels with their decays scales the geometry, so the drawing does not move."""
     state = State(classes=6, feature_decay=1e-4)
-    first = picture.picture(state)["frame"]["means"]
+    first = solution.picture(state)["frame"]["means"]
     scaled = replace(state, encoding="scaled-one-hot", options=(("off", "0"), ("on", "1")))
-    second = picture.picture(scaled, np.array(first))["frame"]["means"]
+    second = solution.picture(scaled, np.array(first))["frame"]["means"]
     assert np.allclose(first, second, atol=1e-6)
 
 
@@ -181,7 +177,7 @@ STATES = [
 
 @pytest.mark.parametrize("state", STATES, ids=lambda s: f"{s.encoding}-{s.loss}-{s.depth}-{s.features}")
 def test_what_is_copied_runs_and_says_the_same(state: State, capsys: pytest.CaptureFixture[str]) -> None:
-    expected = picture.picture(state)["numbers"]["values"]["loss"]
+    expected = solution.picture(state)["numbers"]["values"]["loss"]
     scope: dict[str, ec.ufm.Solution] = {}
     with contextlib.redirect_stdout(io.StringIO()):
         exec(snippets.python(state), scope)
@@ -212,7 +208,7 @@ def test_an_own_encoding_is_copied_with_its_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = State(encoding="own", matrix="1 0 0.5\n0 1 -2", samples=3, feature_decay=1e-4)
-    expected = picture.picture(state)["numbers"]["values"]["loss"]
+    expected = solution.picture(state)["numbers"]["values"]["loss"]
     monkeypatch.chdir(tmp_path)
     Path("encoding.json").write_text(snippets.encoding_file(state), encoding="utf-8")
     assert cli.run([*shlex.split(snippets.command(state))[1:], "--json"]) == 0
@@ -229,19 +225,19 @@ def test_an_own_encoding_is_copied_with_its_file(
 @pytest.mark.parametrize("target", ["simplex", "orthogonal", "hierarchy", "similarity"])
 def test_a_design_reaches_its_target_in_spite_of_imbalance(target: Any) -> None:
     state = State(target=target, counts="longtail", classes=5, feature_decay=1e-5, bias_decay=math.inf)
-    made = designing.design(state)
+    made = design.design(state)
     assert made["gram_error"] < 1e-9
     assert made["one_hot"] > 0.01
-    assert np.allclose(picture.unpacked(made["target_cosines"]), picture.unpacked(made["reached_cosines"]), atol=1e-8)
-    codewords = picture.unpacked(made["codewords"])
+    assert np.allclose(solution.unpacked(made["target_cosines"]), solution.unpacked(made["reached_cosines"]), atol=1e-8)
+    codewords = solution.unpacked(made["codewords"])
     assert json.loads(made["file"])["codewords"] == codewords.tolist()
 
 
 def test_a_drawn_geometry_that_cannot_be_is_replaced_by_the_nearest() -> None:
     state = State(target="similarity", similarity="1 1 -1; 1 1 1; -1 1 1", feature_decay=1e-5)
-    made = designing.design(state)
+    made = design.design(state)
     assert any("nearest" in note for note in made["notes"])
-    gram = picture.unpacked(made["target"])
+    gram = solution.unpacked(made["target"])
     assert np.linalg.eigvalsh(gram).min() > -1e-12
 
 
@@ -259,7 +255,7 @@ def test_a_drawn_geometry_that_cannot_be_is_replaced_by_the_nearest() -> None:
 )
 def test_designs_that_cannot_be_are_refused_beside_their_field(values: dict[str, str], field: str) -> None:
     with pytest.raises(FieldError) as caught:
-        designing.design(State(**values))  # type: ignore[arg-type]
+        design.design(State(**values))  # type: ignore[arg-type]
     assert caught.value.field == field
 
 
@@ -290,24 +286,24 @@ def test_trained_networks_lie_on_the_line_of_their_problem(tmp_path: Path) -> No
     study = study_of()
     store = write_folder(tmp_path / "runs", study)
     store.keep(failed(study.trials[-1], "Traceback\nValueError: <b>no</b>"))
-    runs = overlay.RunsFolder(tmp_path / "runs")
-    summary = runs.summary()
+    opened = runs.RunsFolder(tmp_path / "runs")
+    summary = opened.summary()
     assert (summary["done"], summary["failed"], summary["missing"]) == (len(study.trials) - 1, 1, 0)
     for point in summary["points"]:
         state, errors = parse(point["address"])
         assert errors == {}
-        numbers = picture.picture(state)["numbers"]["values"]
+        numbers = solution.picture(state)["numbers"]["values"]
         assert point["cosine"] == pytest.approx(numbers["mean_cosine"], abs=0.2)
         assert point["bias"] == pytest.approx(numbers["bias_norm"], abs=0.2)
-        assert overlay.same_problem(state, point["address"])
-        assert not overlay.same_problem(replace(state, classes=9, counts="balanced"), point["address"])
-    trial = runs.trial(summary["points"][0]["id"])
+        assert runs.same_problem(state, point["address"])
+        assert not runs.same_problem(replace(state, classes=9, counts="balanced"), point["address"])
+    trial = opened.trial(summary["points"][0]["id"])
     assert trial is not None
-    predicted, measured = runs.geometries(runs.results().done[0])
+    predicted, measured = opened.geometries(opened.results().done[0])
     assert predicted is not None
-    assert np.allclose(picture.unpacked(trial["measured"]), measured.cosines())
-    assert np.allclose(picture.unpacked(trial["predicted"]), predicted.cosines())
-    assert runs.trial(study.trials[-1].id)["error"].endswith("</b>")  # type: ignore[index]
+    assert np.allclose(solution.unpacked(trial["measured"]), measured.cosines())
+    assert np.allclose(solution.unpacked(trial["predicted"]), predicted.cosines())
+    assert opened.trial(study.trials[-1].id)["error"].endswith("</b>")  # type: ignore[index]
 
 
 def test_the_frames_of_a_training_turn_to_its_last_one(tmp_path: Path) -> None:
@@ -325,7 +321,7 @@ def test_the_frames_of_a_training_turn_to_its_last_one(tmp_path: Path) -> None:
         "frames.weight": np.stack([weight @ turn.T, weight]).astype(np.float32),
     }
     store.keep(row, [{"epoch": 0, "loss": 1.0}, {"epoch": 10, "loss": 0.5}], arrays)
-    found = overlay.RunsFolder(tmp_path / "runs").trial(trial.id)
+    found = runs.RunsFolder(tmp_path / "runs").trial(trial.id)
     assert found is not None
     first, last = found["frames"]
     assert (first["epoch"], last["epoch"]) == (0, 10)
@@ -338,7 +334,7 @@ def test_the_frames_of_a_training_turn_to_its_last_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "../../etc/passwd", "..", "0" * 16, "%2e%2e"])
 def test_only_trials_of_the_study_are_found(tmp_path: Path, name: str) -> None:
     write_folder(tmp_path / "runs", study_of())
-    assert overlay.RunsFolder(tmp_path / "runs").trial(name) is None
+    assert runs.RunsFolder(tmp_path / "runs").trial(name) is None
 
 
 def test_a_link_out_of_the_study_folder_is_not_followed(tmp_path: Path) -> None:
@@ -347,7 +343,7 @@ def test_a_link_out_of_the_study_folder_is_not_followed(tmp_path: Path) -> None:
     inside, outside = store.arrays_path(trial.id), tmp_path / "secret.safetensors"
     inside.rename(outside)
     inside.symlink_to(outside)
-    found = overlay.RunsFolder(tmp_path / "runs").trial(trial.id)
+    found = runs.RunsFolder(tmp_path / "runs").trial(trial.id)
     assert found is not None
     assert found["measured"] is None
     assert "outside" in found["reason"]
@@ -355,13 +351,13 @@ def test_a_link_out_of_the_study_folder_is_not_followed(tmp_path: Path) -> None:
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="study"):
-        overlay.RunsFolder(tmp_path)
+        runs.RunsFolder(tmp_path)
 
 
 def test_every_quantity_has_a_formula_and_a_source() -> None:
     texts = tooltips()
-    page = (Path(overlay.__file__).parents[1] / "static" / "index.html").read_text(encoding="utf-8")
-    named = set(re.findall(r'data-tip="(\w+)"', page)) | {m["name"] for m in picture.picture(State())["metrics"]}
+    page = (Path(runs.__file__).parents[1] / "static" / "index.html").read_text(encoding="utf-8")
+    named = set(re.findall(r'data-tip="(\w+)"', page)) | {m["name"] for m in solution.picture(State())["metrics"]}
     assert named <= set(texts)
     assert all(t["text"] and t["formula"] for t in texts.values())
 

@@ -16,7 +16,7 @@ from encollapse.explorer.state.fields import FieldError, Matrix, read
 from encollapse.explorer.state.matrix_input import MOST_CHARACTERS
 from encollapse.explorer.state.problem import problem, solution
 from encollapse.explorer.state.state import State, address, defaults, parse
-from encollapse.explorer.views import bias_path as transition
+from encollapse.explorer.views import bias_path
 
 DECAYS = st.floats(min_value=1e-12, max_value=1e6)
 
@@ -179,11 +179,11 @@ def test_files_are_read() -> None:
 
 
 def test_the_slider_reaches_both_ends_and_rises() -> None:
-    decays = [transition.decay_at(p) for p in range(transition.STEPS + 1)]
+    decays = [bias_path.decay_at(p) for p in range(bias_path.STEPS + 1)]
     assert decays[0] == 0.0
     assert math.isinf(decays[-1])
     assert all(a < b for a, b in itertools.pairwise(decays))
-    assert [transition.position_of(d) for d in decays] == list(range(transition.STEPS + 1))
+    assert [bias_path.position_of(d) for d in decays] == list(range(bias_path.STEPS + 1))
 
 
 def test_the_settings_of_one_problem_are_cached_whatever_the_view() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import encollapse as ec
-from encollapse._internal import format as wording
+from encollapse._internal.format import fixed, power, short, wrapped
 from encollapse.report import pages
 from encollapse.report.charts.bias_axis import BiasAxis
 from encollapse.report.figures.collapse import percent_limits
@@ -102,13 +102,13 @@ def test_settings_are_said_in_words(value: object, expected: str) -> None:
     ],
 )
 def test_numbers_in_running_text_and_tables(value: float | None, running: str, table: str) -> None:
-    assert wording.power(value).replace("\N{NO-BREAK SPACE}", " ") == running
-    assert wording.short(value) == table
+    assert power(value).replace("\N{NO-BREAK SPACE}", " ") == running
+    assert short(value) == table
 
 
 def test_negative_zero_is_not_written() -> None:
-    assert wording.fixed(-1e-9, 3) == "0.000"
-    assert wording.fixed(-1 / 9, 3) == "−0.111"
+    assert fixed(-1e-9, 3) == "0.000"
+    assert fixed(-1 / 9, 3) == "−0.111"
 
 
 @pytest.mark.parametrize(
@@ -173,14 +173,12 @@ def test_the_grid_of_a_path_is_ordered_and_holds_the_critical_point() -> None:
 
 
 def test_long_names_break_at_brackets_and_commas() -> None:
-    assert wording.wrapped("digits, mlp", 36) == "digits, mlp"
-    assert wording.wrapped("mnist5k, resnet8 (stem_stride=2, width=8)", 36) == (
-        "mnist5k, resnet8\n(stem_stride=2, width=8)"
-    )
+    assert wrapped("digits, mlp", 36) == "digits, mlp"
+    assert wrapped("mnist5k, resnet8 (stem_stride=2, width=8)", 36) == ("mnist5k, resnet8\n(stem_stride=2, width=8)")
     name = "fashion-mnist, mlp (normalization=batch, width=512), 30 epochs, batch_size=128, finish=0"
-    assert wording.wrapped(name, 36, 2) == "fashion-mnist, mlp\n(normalization=batch, width=512), …"
-    assert wording.wrapped(name, 36) == (
+    assert wrapped(name, 36, 2) == "fashion-mnist, mlp\n(normalization=batch, width=512), …"
+    assert wrapped(name, 36) == (
         "fashion-mnist, mlp\n(normalization=batch, width=512),\n30 epochs, batch_size=128, finish=0"
     )
     label = "one-hot · t = 0.1, cross entropy, logit adjustment 1"
-    assert wording.wrapped(label, 18) == "one-hot · t = 0.1,\ncross entropy,\nlogit adjustment 1"
+    assert wrapped(label, 18) == "one-hot · t = 0.1,\ncross entropy,\nlogit adjustment 1"

@@ -12,11 +12,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code."""
     try:
-        from encollapse.cli import _app
+        from encollapse.cli import app
     except ModuleNotFoundError as error:
         if error.name != "typer":
             raise
         print("error: the command line needs typer, which is not installed", file=sys.stderr)  # noqa: T201
         print("hint: pip install 'encollapse[study]'", file=sys.stderr)  # noqa: T201
         return 1
-    return _app.run(arguments)
+    return app.run(arguments)

@@ -8,9 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from encollapse.cli._manners import show
-from encollapse.cli._options import BiasDecay, FeatureDecay, Json, WeightDecay
-from encollapse.cli._parsing import parse_counts, parse_matrix
+from encollapse.cli.console import show
+from encollapse.cli.options import BiasDecay, FeatureDecay, Json, WeightDecay, parse_counts, parse_matrix
 
 
 def design(

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from encollapse.cli._manners import show
-from encollapse.cli._options import EncodingOptions, Json, named
-from encollapse.cli._parsing import example_options, parse_encoding
+from encollapse.cli.console import show
+from encollapse.cli.options import EncodingOptions, Json, example_options, named, parse_encoding
 
 
 def encodings(

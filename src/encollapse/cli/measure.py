@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from encollapse.cli._manners import show
-from encollapse.cli._options import EncodingOptions, Json
-from encollapse.cli._parsing import parse_encoding, read_array
+from encollapse.cli.console import show
+from encollapse.cli.options import EncodingOptions, Json, parse_encoding, read_array
 from encollapse.errors import ArgumentError
 
 
@@ -60,7 +59,7 @@ def measure(
     """
     from contextlib import nullcontext
 
-    import encollapse.measure as measuring
+    import encollapse.measure
     from encollapse._internal import files
     from encollapse.cli.render.measurement import collapse_record, collapse_table
 
@@ -70,9 +69,9 @@ def measure(
         files.folder(files.with_suffix(html, "html", (".html", ".htm")).parent)
     count = classes
     if encoding is not None and count is None:
-        count = measuring.count_classes(features, labels, key=key, label_key=label_key)
-    with measuring.process_pool(workers) if workers else nullcontext() as executor:
-        result = measuring.measure_shards(
+        count = encollapse.measure.count_classes(features, labels, key=key, label_key=label_key)
+    with encollapse.measure.process_pool(workers) if workers else nullcontext() as executor:
+        result = encollapse.measure.measure_shards(
             features,
             labels,
             weight=None if weight is None else read_array(weight, "weight"),

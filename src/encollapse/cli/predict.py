@@ -8,9 +8,19 @@ from typing import Annotated
 
 import typer
 
-from encollapse.cli._manners import show
-from encollapse.cli._options import BiasDecay, Counts, EncodingName, EncodingOptions, FeatureDecay, Json, LayerDecays
-from encollapse.cli._parsing import parse_counts, parse_decays, parse_encoding
+from encollapse.cli.console import show
+from encollapse.cli.options import (
+    BiasDecay,
+    Counts,
+    EncodingName,
+    EncodingOptions,
+    FeatureDecay,
+    Json,
+    LayerDecays,
+    parse_counts,
+    parse_decays,
+    parse_encoding,
+)
 from encollapse.errors import ArgumentError, EncollapseWarning
 
 

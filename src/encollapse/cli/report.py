@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from encollapse.cli._manners import show
-from encollapse.cli._options import Json
-from encollapse.cli._parsing import parse_pair
+from encollapse.cli.console import show
+from encollapse.cli.options import Json, parse_pair
 
 
 def report(
@@ -40,9 +39,9 @@ def report(
     $ encollapse report runs/digits-transition --map encoding,bias_decay --out for-the-paper
     """
     if export is not None:
-        from encollapse import study as studies
+        import encollapse.study
 
-        written = studies.open(folder).export(out or folder / "export", format=export)
+        written = encollapse.study.open(folder).export(out or folder / "export", format=export)
         lines = [str(path) for path in written]
         show(lambda: "\n".join(lines), lambda: {"files": lines}, as_json)
         return

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from encollapse.cli._manners import complain, show
-from encollapse.cli._options import Json, named
-from encollapse.cli._parsing import parse_options
+from encollapse.cli.console import complain, show
+from encollapse.cli.options import Json, named, parse_options
 from encollapse.errors import ArgumentError
 
 
@@ -58,29 +57,28 @@ def study(
     $ encollapse study mine.toml --executor dask --address tcp://node1:8786
     $ encollapse study mine.toml --executor submitit --executor-option slurm_partition=cpu
     """
-    from encollapse import study as studies
-    from encollapse.cli.render import plan as plans
-    from encollapse.cli.render import records
-    from encollapse.cli.render import tables as console
+    import encollapse.study
+    from encollapse.cli.render import records, tables
+    from encollapse.cli.render.plan import plan_record, plan_table
 
     if names:
-        known = [studies.load(known) for known in studies.names()]
-        show(lambda: console.studies_table(known), lambda: records.studies_record(known), as_json)
+        known = [encollapse.study.load(known) for known in encollapse.study.names()]
+        show(lambda: tables.studies_table(known), lambda: records.studies_record(known), as_json)
         return
     if name is None:
         raise ArgumentError("NAME: missing; give a built-in study (see --list) or a .toml file")
-    chosen = studies.load(name)
+    chosen = encollapse.study.load(name)
     if source:
         typer.echo(chosen.source, nl=False)
         return
     folder = Path("runs") / chosen.name if out is None else out
     if dry_run:
-        planned = studies.plan(chosen, out=folder, workers=workers)
-        show(lambda: plans.plan_table(planned), lambda: plans.plan_record(planned), as_json)
+        planned = encollapse.study.plan(chosen, out=folder, workers=workers)
+        show(lambda: plan_table(planned), lambda: plan_record(planned), as_json)
         if any(group.problem for group in planned.groups):
             raise typer.Exit(1)
         return
-    results = studies.run(
+    results = encollapse.study.run(
         chosen,
         out=folder,
         workers=workers,
@@ -92,7 +90,7 @@ def study(
         max_seconds=max_seconds,
         grace=grace,
     )
-    show(lambda: console.results_table(results), lambda: records.results_record(results), as_json)
+    show(lambda: tables.results_table(results), lambda: records.results_record(results), as_json)
     if max_seconds is not None and results.missing:
         complain(
             f"the time is over with {len(results.missing)} trials not run",

@@ -14,9 +14,12 @@ from typing import Annotated, Any
 
 import typer
 
-from encollapse.cli._manners import show
-from encollapse.cli._options import EncodingName, EncodingOptions, Json, named
-from encollapse.cli._parsing import (
+from encollapse.cli.console import show
+from encollapse.cli.options import (
+    EncodingName,
+    EncodingOptions,
+    Json,
+    named,
     parse_counts,
     parse_data,
     parse_encoding,
@@ -128,7 +131,7 @@ def train(
     import encollapse.train
     from encollapse import data
     from encollapse._internal import files
-    from encollapse.cli.render import tables as console
+    from encollapse.cli.render.tables import run_table
 
     given = {name: value for name, value in settings.items() if value is not None}
     for name in given.keys() & _READ.keys():
@@ -149,4 +152,4 @@ def train(
     run = encollapse.train.fit(loaded, parse_encoding(encoding, option, loaded.num_classes), **given)
     if out is not None:
         run.save(out)
-    show(lambda: console.run_table(run), run.to_dict, as_json)
+    show(lambda: run_table(run), run.to_dict, as_json)

@@ -41,6 +41,12 @@ def explore(folder: str | Path | None = None, *, port: int | None = None, open_b
         If the folder holds no study results.
     MissingDependencyError
         If the packages of the ``explore`` extra are not installed.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> ec.explorer.explore("runs/digits-transition", port=8080)  # doctest: +SKIP
+    encollapse explorer: http://127.0.0.1:8080/  (Ctrl-C stops it)
     """
     runs = None if folder is None else RunsFolder(folder)
     server, bound = make_server(runs, port)
@@ -56,7 +62,35 @@ def explore(folder: str | Path | None = None, *, port: int | None = None, open_b
 
 @contextlib.contextmanager
 def serving(folder: str | Path | None = None) -> Iterator[str]:
-    """Serve the explorer from a thread of this process on a free port; the value is its address."""
+    """Serve the explorer from a thread of this process on a free port, until the context ends.
+
+    Parameters
+    ----------
+    folder : str or path, optional
+        Folder of a study's results, as in :func:`explore`.
+
+    Yields
+    ------
+    str
+        The address of the page.
+
+    Raises
+    ------
+    FileNotFoundError, FileFormatError
+        If the folder holds no study results.
+    MissingDependencyError
+        If the packages of the ``explore`` extra are not installed.
+
+    Examples
+    --------
+    >>> import json
+    >>> from urllib.request import urlopen
+    >>> import encollapse as ec
+    >>> with ec.explorer.serving() as address:
+    ...     with urlopen(address + "api/start") as answer:
+    ...         json.load(answer)["defaults"]["encoding"]
+    'one-hot'
+    """
     server, bound = make_server(None if folder is None else RunsFolder(folder), None)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()

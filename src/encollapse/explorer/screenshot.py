@@ -29,12 +29,23 @@ def still(path: str | Path, folder: str | Path | None = None) -> Path:
     folder : str or Path, optional
         Folder of a study's results, which are laid over the theory.
 
+    Returns
+    -------
+    Path
+        The file.
+
     Raises
     ------
     ArgumentError
         If `path` does not end in ``.png``.
     MissingDependencyError
         If Playwright or Chromium is not installed.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> ec.explorer.still("explorer.png").name  # doctest: +SKIP
+    'explorer.png'
     """
     target = files.with_suffix(path, "path", (".png",))
     chromium = browser_path()

@@ -43,10 +43,23 @@ def measurement_page(collapse: Collapse, path: str | Path, *, title: str = "Coll
     title : str
         Heading of the page.
 
+    Returns
+    -------
+    Path
+        The file.
+
     Raises
     ------
     ArgumentError
         If `path` does not end in ``.html``.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> features, labels = [[2.0, 0.0], [4.0, 0.0], [0.0, 3.0], [0.0, 5.0]], [0, 0, 1, 1]
+    >>> collapse = ec.measure.collapse(features, labels)
+    >>> ec.report.measurement_page(collapse, "collapse.html", title="Two classes").name
+    'collapse.html'
     """
     target = files.with_suffix(path, "path", (".html", ".htm"))
     details = class_details(collapse)

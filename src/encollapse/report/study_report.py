@@ -45,12 +45,28 @@ def report(
         The two settings along rows and columns of the error map, such as ``("encoding", "bias_decay")``; default the
         two with most values.
 
+    Returns
+    -------
+    Path
+        The page, ``index.html`` in the folder of the report.
+
     Raises
     ------
     ArgumentError
         If no trial of the study has run, or the study does not vary a setting named in `grid`.
     FileNotFoundError, FileFormatError
         If the folder holds no results that can be read.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> import encollapse as ec
+    >>> study = ec.study.load("digits-transition")
+    >>> theory = tuple(ec.study.Trial({**trial.settings, "model": "ufm"}) for trial in study.trials[:2])
+    >>> results = ec.study.run(replace(study, trials=theory), out="runs/page", executor="inline", progress=False)
+    >>> page = ec.report.report(results)
+    >>> page.relative_to(results.path).as_posix()
+    'report/index.html'
     """
     if not isinstance(results, Results):
         results = open_results(results)

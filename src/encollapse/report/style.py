@@ -96,6 +96,11 @@ def house_style(name: str = "encollapse") -> Iterator[None]:
     name : str
         Seeds the identifiers in SVG files, so that equal data give equal files.
 
+    Yields
+    ------
+    None
+        The style holds until the context ends.
+
     Examples
     --------
     >>> from matplotlib.figure import Figure

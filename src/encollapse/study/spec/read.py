@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
-from encollapse.study import grid as axes
-from encollapse.study.grid import check_zips
+from encollapse.study import grid
 from encollapse.study.spec.file_digests import locate_dataset, locate_encoding, locate_model
 from encollapse.study.spec.messages import block_name, line_of, message, place, suggest
 from encollapse.study.spec.tables import (
@@ -35,8 +34,8 @@ DEFAULTS: dict[str, Any] = {"model": [{"name": "mlp"}], "features": ["linear"], 
 NEEDED = ("dataset", "encoding", "weight_decay", "bias_decay")
 
 
-def _expand(takes_list: axes.TakesList = lambda path: False) -> BeforeValidator:
-    return BeforeValidator(lambda value: axes.values(value, takes_list))
+def _expand(takes_list: grid.TakesList = lambda path: False) -> BeforeValidator:
+    return BeforeValidator(lambda value: grid.values(value, takes_list))
 
 
 def _as_table(value: Any) -> Any:
@@ -91,7 +90,7 @@ class RunsTable(Strict):
                 raise ValueError(f"{option} has a key of its own; write {ELSEWHERE[option]} in the block")
             if option not in OPTIONS:
                 raise ValueError(f"the training has no option {option!r}{suggest(option, OPTIONS)}")
-        return None if value is None else {k: axes.values(v, lambda path: False) for k, v in value.items()}
+        return None if value is None else {k: grid.values(v, lambda path: False) for k, v in value.items()}
 
 
 class StudyFile(Strict):
@@ -202,7 +201,7 @@ def _merge(study: StudyFile, index: int, source: str, text: str) -> dict[str, An
             raise refuse(key, str(error)) from None
     merged["model"] = [locate_model(entry) for entry in merged["model"]]
     try:
-        check_zips(merged)
+        grid.check_zips(merged)
     except ValueError as error:
         raise refuse("zip", str(error)) from None
     return merged

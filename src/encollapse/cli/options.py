@@ -1,12 +1,15 @@
-"""Options as text, read into what the library takes; errors name the option."""
+"""Options that several commands share, and how their text is read; errors name the option."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
 
 from encollapse.errors import ArgumentError
 
@@ -16,17 +19,54 @@ if TYPE_CHECKING:
 N = TypeVar("N", int, float)
 
 
+def named(module: str) -> Callable[[str], list[str]]:
+    """What the Tab key offers: the names that a module of the library lists."""
+
+    def names(incomplete: str) -> list[str]:
+        known = importlib.import_module(f"encollapse.{module}").names()
+        return [name for name in known if name.startswith(incomplete)]
+
+    return names
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+EncodingName = Annotated[
+    str,
+    typer.Option(
+        "--encoding",
+        "-e",
+        help="A name of `encollapse encodings`, or a .json or .npz file.",
+        autocompletion=named("encodings"),
+    ),
+]
+EncodingOptions = Annotated[
+    list[str] | None,
+    typer.Option("--option", "-O", metavar="NAME=VALUE", help="Option of the encoding; may be repeated."),
+]
+WeightDecay = Annotated[float, typer.Option(help="λ_W, regularization of the last layer's weight.")]
+LayerDecays = Annotated[
+    str,
+    typer.Option(
+        metavar="FLOAT[,FLOAT...]",
+        help="λ_W, regularization of the last layer's weight; with --depth, one number for all layers or one for each.",
+    ),
+]
+FeatureDecay = Annotated[float, typer.Option(help="λ_H, regularization of the sum over all samples' features.")]
+BiasDecay = Annotated[float, typer.Option(help="λ_b, regularization of the bias; inf means no bias.")]
+Counts = Annotated[str | None, typer.Option(metavar="N,N,...", help="Samples of each class.")]
+
+
 def parse_encoding(name: str, options: list[str] | None, num_classes: int | None) -> Encoding:
     """Read an encoding from a file, or make one of the catalogue with NAME=VALUE options."""
-    from encollapse import encodings as catalogue
+    from encollapse import encodings
 
     if name.endswith((".json", ".npz")):
         if options:
             raise ArgumentError("option: an encoding from a file has no options; leave --option out")
-        return catalogue.Encoding.load(name)
+        return encodings.Encoding.load(name)
     if num_classes is None:
         raise ArgumentError("classes: not known; give --classes, or one number a class in --counts")
-    return catalogue.by_name(name, num_classes, **parse_options(options))
+    return encodings.by_name(name, num_classes, **parse_options(options))
 
 
 def example_options(name: str, options: list[str] | None, num_classes: int) -> list[str]:
@@ -131,10 +171,7 @@ def parse_weights(text: str | None) -> str | list[float] | None:
     """Read ``balanced``, ``none`` or ``1,1,2.5``."""
     if text is None or "," not in text:
         return text
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise ArgumentError(f"class_weights: expected balanced, or numbers with commas between, got {text!r}") from None
+    return _numbers(text, float, "class_weights: expected balanced, or numbers with commas between")
 
 
 def parse_data(given: list[str] | None, named: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import encollapse
-from encollapse.cli._manners import complain, explain, plain_warnings
+from encollapse.cli.console import complain, explain, plain_warnings
 from encollapse.cli.design import design
 from encollapse.cli.encodings import encodings
 from encollapse.cli.explore import explore
