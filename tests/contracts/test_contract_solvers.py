@@ -45,6 +45,10 @@ def labels(q: int, k: int) -> ec.encodings.Encoding:
     return ec.encodings.Encoding(np.random.default_rng(q * k).standard_normal((q, k)))
 
 
+def distributions(q: int, k: int) -> ec.encodings.Encoding:
+    return ec.encodings.Encoding(np.random.default_rng(q * k).dirichlet(np.full(q, 0.3), k).T)
+
+
 def sized(encoding: ec.encodings.Encoding, counts: Any, share: float = 0.3, **options: Any) -> ec.ufm.Problem:
     made: ec.ufm.Problem = sized_problem(ec.ufm, encoding, counts, share, **options)
     return made
@@ -77,6 +81,19 @@ SAMPLES: dict[str, dict[str, Callable[[], ec.ufm.Problem]]] = {
         "balanced": lambda: sized(ec.encodings.one_hot(5), 7, bias_decay=0.3, features="relu"),
         "imbalanced": lambda: sized(ec.encodings.one_hot(5), PRIMES, features="relu", bias_decay=math.inf),
         "any labels": lambda: sized(labels(3, 5), PRIMES, features="relu", bias_decay=0.3),
+        "cross-entropy, balanced": lambda: decayed(
+            ec.encodings.label_smoothing(5, 0.2), 7, loss="cross_entropy", features="relu", bias_decay=0.3
+        ),
+        "cross-entropy, no bias": lambda: decayed(
+            ec.encodings.one_hot(5), PRIMES, loss="cross_entropy", features="relu", bias_decay=math.inf
+        ),
+        "cross-entropy, imbalanced": lambda: decayed(
+            ec.encodings.one_hot(5), PRIMES, loss="cross_entropy", features="relu", bias_decay=0.02
+        ),
+        "cross-entropy, soft labels": lambda: decayed(
+            distributions(3, 5), PRIMES, loss="cross_entropy", features="relu", bias_decay=0.02
+        ),
+        "one's own": lambda: sized(labels(3, 5), PRIMES, loss=Squared(), features="relu", bias_decay=0.3),
     },
     "convex": {
         "cross-entropy": lambda: decayed(ec.encodings.one_hot(5), PRIMES, loss="cross_entropy", bias_decay=0.02),

@@ -15,7 +15,7 @@ def lowest(
 ) -> tuple[float, Array, Array]:
     """Lowest value that L-BFGS finds; returns (loss, MᵀM, bias).
 
-    `loss` takes outputs (q, K), one column a class, to their average loss and its derivative (q, K).
+    Class means stay non-negative where the problem says so. `loss` takes outputs (q, K), one column a class, to their average loss and its derivative (q, K).
     """
     counts = problem.counts
     q, k, d = problem.code_dim, problem.num_classes, feature_dim
@@ -49,11 +49,16 @@ def lowest(
     best: tuple[float, Array, Array] | None = None
     for _ in range(restarts):
         start = rng.standard_normal(q * d + d * k + (0 if no_bias else q))
+        bounds = None
+        if problem.features == "relu":
+            start[q * d : q * d + d * k] = np.abs(start[q * d : q * d + d * k])
+            bounds = [(0.0 if q * d <= i < q * d + d * k else None, None) for i in range(start.size)]
         found = minimize(
             value_and_gradient,
             start,
             jac=True,
             method="L-BFGS-B",
+            bounds=bounds,
             options={"maxiter": 20_000, "maxfun": 40_000, "ftol": 1e-16, "gtol": 1e-11},
         )
         _, m, b = unpack(found.x)

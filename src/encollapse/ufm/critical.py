@@ -57,7 +57,7 @@ def critical_point(
     if weighted:
         return _WEIGHTED
     if structure.loss is not None:
-        return _NO_CLOSED_FORM
+        return _NO_CLOSED_FORM if features == "linear" else _NO_CLOSED_FORM_RELU
     limit, classes = structure.rank_limit(feature_dim), len(structure.counts)
     if features == "relu":
         return _relu_critical(prox.threshold, classes, structure.affine_form, structure.is_balanced)
@@ -83,6 +83,12 @@ _WEIGHTED = CriticalPoint(
     None,
     "With class weights no closed form is known for the bias decay at which the mean direction starts to be learned. "
     "bias_path shows where it starts.",
+)
+_NO_CLOSED_FORM_RELU = CriticalPoint(
+    None,
+    "Under another loss than MSE no critical bias decay is known with non-negative features. Under cross-entropy with "
+    "balanced affine images of one-hot labels there is none to know: the features are orthogonal, the classifier is a "
+    "simplex and the bias is zero at every bias decay. bias_path shows what happens for other labels.",
 )
 _NO_MEAN = CriticalPoint(
     math.inf, "The mean label is zero, so the bias is zero and the mean direction is not learned at any bias decay."

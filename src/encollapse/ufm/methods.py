@@ -13,16 +13,19 @@ from encollapse._internal.typing import FloatArray
 from encollapse.errors import ArgumentError
 from encollapse.ufm.convex.composite import Composite
 from encollapse.ufm.convex.minimize import minimize_composite
+from encollapse.ufm.convex.output_maps import DenseOutputMap
 from encollapse.ufm.convex.weighted import SquaredError, minimize_weighted
 from encollapse.ufm.deep.minimize import minimize_schatten
 from encollapse.ufm.deep.model import SchattenModel
 from encollapse.ufm.deep.schatten_prox import SchattenProx, common_decay
+from encollapse.ufm.losses.convex_loss import ConvexLoss
 from encollapse.ufm.minimum import Factors, Minimum
 from encollapse.ufm.mse.factors import LazyFactors
 from encollapse.ufm.mse.mean_price import minimize_priced
 from encollapse.ufm.mse.minimize import minimize, minimize_along
 from encollapse.ufm.problem import Problem
 from encollapse.ufm.relu.minimize import minimize_relu
+from encollapse.ufm.relu.minimize_convex import minimize_relu_convex
 from encollapse.ufm.relu.model import ReluModel
 from encollapse.ufm.structured.by_count import minimize_blocks
 
@@ -60,13 +63,13 @@ def select_method(problem: Problem) -> str:
     Returns
     -------
     str
-        * ``"weighted"``: classes that weigh differently, or another loss than MSE with a price of its own on the mean
-        of
-          the features. As ``"convex"``, without the splitting.
+        * ``"weighted"``: classes that weigh differently, or another loss than MSE with a price of its own on the
+          mean of the features. As ``"convex"``, without the splitting.
         * ``"priced"``: MSE with such a price, by the decomposition of ``"dense"`` for a scaled mean label.
+        * ``"relu"``: features without negative entries, under any loss. Closed forms, else the best orthogonal frame
+          where that is proved to be the minimum, else the lowest of several descents.
         * ``"convex"``: another loss than MSE. Splitting, then Newton steps in the factors of the outputs, until the
           duality gap closes.
-        * ``"relu"``: features without negative entries. Closed forms, else the lowest of several descents.
         * ``"spectral"``: several weight layers. Closed forms, else Newton steps for the bias from several starts. It
           also takes over where ``"blocks"`` or ``"dense"`` find a rank that `feature_dim` cannot hold.
         * ``"blocks"``: MSE with affine images of one-hot labels, or a simplex. Classes with one count are
@@ -139,7 +142,7 @@ def _limited(problem: Problem, known_bound: float) -> Minimum[Factors]:
 
 def _relu(problems: Sequence[Problem], warm_start: Any) -> Minima:
     del warm_start
-    return [_nonnegative(problem) for problem in problems]
+    return [_nonnegative(p) if p.convex_loss is None else _nonnegative_convex(p, p.convex_loss) for p in problems]
 
 
 def _nonnegative(problem: Problem) -> Minimum[Factors]:
@@ -158,6 +161,17 @@ def _nonnegative(problem: Problem) -> Minimum[Factors]:
     )
     root = math.sqrt(problem.weight_decay)
     return found.in_units(scale, found.factors.scaled(scale / root, root))
+
+
+def _nonnegative_convex(problem: Problem, loss: ConvexLoss) -> Minimum[Factors]:
+    outputs = DenseOutputMap.of(loss.targets(problem.encoding.codewords), problem.priors)
+    found = minimize_relu_convex(
+        Composite(outputs, loss, problem.threshold, problem.bias_decay),
+        problem.feature_dim or 2 * problem.num_classes,
+        is_balanced=problem.is_balanced,
+    )
+    root = math.sqrt(problem.weight_decay)
+    return found.in_units(1.0, found.factors.scaled(1.0 / root, root))
 
 
 def _convex(problems: Sequence[Problem], warm_start: Any) -> Minima:
@@ -212,8 +226,8 @@ def _weighted(problems: Sequence[Problem], warm_start: Any) -> Minima:
 METHODS = (
     Method("weighted", lambda p: p.class_weights is not None or (p.loss != "mse" and p.mean_root != 1.0), _weighted),
     Method("priced", lambda p: p.loss == "mse" and p.mean_root != 1.0, _priced),
-    Method("convex", lambda problem: problem.loss != "mse", _convex),
     Method("relu", lambda problem: problem.features == "relu", _relu),
+    Method("convex", lambda problem: problem.loss != "mse", _convex),
     Method("spectral", lambda problem: problem.depth > 1, _spectral),
     Method("blocks", lambda problem: problem.structure.affine_form is not None, _blocks),
     Method("dense", lambda problem: True, _dense),

@@ -16,7 +16,11 @@ class Factors(Protocol):
 
     @property
     def rank(self) -> int:
-        """Smallest feature dimension that holds the class means."""
+        """Number of directions that are learned."""
+
+    @property
+    def dimension(self) -> int:
+        """Smallest feature dimension known to hold the class means: above the rank only under a sign constraint."""
 
     def singular_values(self) -> FloatArray:
         """Return all min(q, K) singular values of Z, descending."""

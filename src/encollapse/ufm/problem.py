@@ -181,10 +181,8 @@ class Problem:
         loss = self.convex_loss
         if loss is None:
             return
-        for name, known in (("depth", 1), ("features", "linear")):
-            value = getattr(self, name)
-            if value != known:
-                raise UnsupportedError(f"{name}: with loss={self.loss!r} only {known!r} is solved, got {value!r}")
+        if self.depth != 1:
+            raise UnsupportedError(f"depth: with loss={self.loss!r} only depth=1 is solved, got {self.depth}")
         outputs = self.structure.output_map  # which refuses codewords that are no targets
         if self.bias_decay == 0 and not loss.bounded(outputs.mean(outputs.targets)):
             raise ArgumentError(

@@ -142,7 +142,10 @@ class Solution:
 
     @property
     def rank(self) -> int:
-        """Number of directions that are learned: the smallest feature dimension that holds the minimizer."""
+        """Number of directions that are learned: with linear features the smallest dimension that holds the minimizer.
+
+        Class means without negative entries can need more dimensions than their rank.
+        """
         return self.factors.rank
 
     @cached_property
@@ -180,7 +183,8 @@ class Solution:
         Parameters
         ----------
         feature_dim : int, optional
-            Dimension d of the features; default that of the problem, else ``min(q, K)`` or the rank if larger.
+            Dimension d of the features; default that of the problem, else ``min(q, K)``, or what the
+            class means need if that is larger.
         seed : int
             Seed of the rotation. (Features without negative entries are not rotated, only padded.)
 
@@ -192,7 +196,8 @@ class Solution:
         Raises
         ------
         ArgumentError
-            If `feature_dim` is below the rank of the solution.
+            If `feature_dim` is below what is known to hold the solution: its rank, or with non-negative features the
+            number of dimensions in which they were found.
         MemoryLimitError
             If the dense parameters would exceed the memory limit.
 
@@ -205,7 +210,7 @@ class Solution:
         ((4, 7), (7, 4), (4,))
         """
         p = self.problem
-        default = p.feature_dim or max(min(p.code_dim, p.num_classes), self.rank)
+        default = p.feature_dim or max(min(p.code_dim, p.num_classes), self.factors.dimension)
         weight, means = self.factors.parameters(default if feature_dim is None else feature_dim, seed)
         return weight, means, self.bias.copy()
 

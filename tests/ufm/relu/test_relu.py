@@ -154,7 +154,7 @@ def test_the_bound_holds_from_any_point(seed: int, bias_decay: float) -> None:
     ).structure.label_svd.labels
     model = ReluModel(labels, float(rng.uniform(0.05, 0.7)), bias_decay)
     points = [np.abs(rng.standard_normal((7, 5))) * rng.uniform(0, 2) for _ in range(6)]
-    bounds = [relu_lower_bound(model, point.T @ point) for point in points]
+    bounds = [relu_lower_bound(model, point, np.zeros(0)) for point in points]
     losses = [model.loss(point) for point in points]
     assert max(bounds) <= min(losses)
     for point, loss in zip(points, losses, strict=True):
@@ -189,7 +189,7 @@ def test_newton_steps_end_at_rest(bias_decay: float) -> None:
     encoding = ec.encodings.Encoding(rng.standard_normal((3, 5)))
     labels = ec.ufm.Problem(encoding, [2, 3, 5, 7, 11], weight_decay=1, feature_decay=1).structure.label_svd.labels
     model = ReluModel(labels, 0.1, bias_decay)
-    rough, _ = bounded_descent(model, np.abs(rng.standard_normal((4, 5))))
+    rough, _, _ = bounded_descent(model, np.abs(rng.standard_normal((4, 5))), np.zeros(0))
     fine, steps = polish(model, rough)
     assert 1 <= steps <= 12
     assert (fine >= 0).all()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -56,6 +56,14 @@ class GroupedSVD(ThinSVD):
 
 Start: TypeAlias = tuple[GroupedSVD, FloatArray]
 """A point and its bias, in the coordinates of a table."""
+
+
+class DualCandidate(NamedTuple):
+    """Minus a point Y of the dual problem for each output, the part of its value that the bias takes, and rounding."""
+
+    gradient: FloatArray
+    penalty: float
+    slack: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,36 +140,41 @@ class Composite:
         )
 
     def certified(self, point: GroupedSVD, bias: FloatArray) -> tuple[float, Certificate]:
-        """Objective of any point and a lower bound of the minimum.
+        """Objective of any point and a lower bound of the minimum, from the dual candidate of that point."""
+        c = self.threshold
+        loss = self.value(point, bias)
+        dual = self.dual_candidate(self.table.forward(point.matrix, point.contrast, bias), bias)
+        matrix, contrast, _ = self.pull(dual.gradient)
+        largest = float(np.linalg.norm(matrix, 2))
+        largest = max([largest, *(np.abs(contrast) / np.maximum(self.table.contrasts, 1.0))])
+        bound = self.dual_value(dual, 1.0 if largest <= c else c / largest)
+        return loss, certify(loss, min(bound, loss), 0.0, tolerance=RELATIVE_TOLERANCE)
+
+    def dual_candidate(self, outputs: FloatArray, bias: FloatArray) -> DualCandidate:
+        """Return a point of the dual problem, but for the penalty's constraint, from any outputs and bias.
 
         The dual is to maximize ``-Σ_k π_k ℓ*(-Y_k/u_k; e_k) - |Y u|²/(2λ_b)`` over ``|Y|_op ≤ c`` (``Y u = 0`` at
-        ``λ_b = 0``; no last term at ∞). The candidate is minus the gradient at the point, which lies in the domain
+        ``λ_b = 0``; no last term at ∞). The candidate is minus the gradient at the outputs, which lies in the domain
         of the conjugate; so does every multiple of it between 0 and 1, so it can be scaled into the ball. For small
-        ``λ_b`` it is first moved within the domain to ``Y u = λ_b b``. It is feasible whatever the point, so the
+        ``λ_b`` it is first moved within the domain to ``Y u = λ_b b``. It is feasible whatever the outputs, so the
         bound holds even if the solver failed.
         """
-        t, c = self.table, self.threshold
-        loss = self.value(point, bias)
-        gradient = self.gradient(t.forward(point.matrix, point.contrast, bias))
-        dual_penalty, slack = 0.0, 0.0
+        gradient = self.gradient(outputs)
         if self.bias_decay <= _REPAIRED_UP_TO:
             moved = self._recentered(gradient, bias)
-            if moved is None:
-                gradient = np.zeros_like(gradient)
-            else:
-                gradient, dual_penalty, slack = moved
-        elif self.has_bias:
-            mean = t.mean(gradient)
-            dual_penalty = 0.5 * float(t.outputs @ mean**2) / self.bias_decay
-        matrix, contrast, _ = self.pull(gradient)
-        largest = float(np.linalg.norm(matrix, 2))
-        largest = max([largest, *(np.abs(contrast) / np.maximum(t.contrasts, 1.0))])
-        shrink = 1.0 if largest <= c else c / largest
-        conjugate = self.loss.conjugate(shrink * gradient, t.targets, t.copies)
-        bound = -float(t.weights @ conjugate) - shrink**2 * dual_penalty
+            return DualCandidate(np.zeros_like(gradient), 0.0, 0.0) if moved is None else DualCandidate(*moved)
+        if not self.has_bias:
+            return DualCandidate(gradient, 0.0, 0.0)
+        mean = self.table.mean(gradient)
+        return DualCandidate(gradient, 0.5 * float(self.table.outputs @ mean**2) / self.bias_decay, 0.0)
+
+    def dual_value(self, dual: DualCandidate, share: float) -> float:
+        """Value of the dual problem, less rounding, at a share from 0 to 1 of a candidate."""
+        t = self.table
+        conjugate = self.loss.conjugate(share * dual.gradient, t.targets, t.copies)
+        bound = -float(t.weights @ conjugate) - share**2 * dual.penalty
         # Hard targets keep relative precision down to a loss of 0; a soft one rounds at the level of 1.
-        bound -= 8 * EPS * float(t.weights @ soft(t.targets)) + slack
-        return loss, certify(loss, min(float(bound), loss), 0.0, tolerance=RELATIVE_TOLERANCE)
+        return float(bound) - (8 * EPS * float(t.weights @ soft(t.targets)) + dual.slack)
 
     def _recentered(self, gradient: FloatArray, bias: FloatArray) -> tuple[FloatArray, float, float] | None:
         """Move the gradient to the mean ``-λ_b b``, or to 0 where that is out of reach.

@@ -32,7 +32,12 @@ class DenseFactors:
 
     @property
     def rank(self) -> int:
-        """Smallest feature dimension that holds the class means."""
+        """Number of directions that are learned."""
+        return self.dimension
+
+    @property
+    def dimension(self) -> int:
+        """Number of rows of the class means."""
         return int(self.weight.shape[1])
 
     def scaled(self, weight: float, means: float) -> DenseFactors:
@@ -58,14 +63,14 @@ class DenseFactors:
     def parameters(self, feature_dim: int, seed: int) -> tuple[FloatArray, FloatArray]:
         """Embed in `feature_dim` dimensions, by a random rotation where that is free."""
         d = checks.integer(feature_dim, "feature_dim", minimum=1)
-        if d < self.rank:
+        if d < self.dimension:
             raise ArgumentError(f"feature_dim: the minimizer has rank {self.rank}, which {d} dimensions cannot hold")
         generator = np.random.default_rng(checks.integer(seed, "seed", minimum=0))
         if self.rotatable:
-            frame, _ = np.linalg.qr(generator.standard_normal((d, max(self.rank, 1))))
-            frame = frame[:, : self.rank]
+            frame, _ = np.linalg.qr(generator.standard_normal((d, max(self.dimension, 1))))
+            frame = frame[:, : self.dimension]
         else:
-            frame = np.eye(d, self.rank)
+            frame = np.eye(d, self.dimension)
         return self.weight @ frame.T, frame @ self.means
 
 
@@ -106,7 +111,12 @@ class LazyFactors:
 
     @property
     def rank(self) -> int:
-        """Smallest feature dimension that holds the class means."""
+        """Number of directions that are learned."""
+        return self.outputs.rank
+
+    @property
+    def dimension(self) -> int:
+        """The rank: a rotation takes the class means there."""
         return self.outputs.rank
 
     def singular_values(self) -> FloatArray:

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from encollapse._internal.typing import FloatArray
+from encollapse.ufm.relu.lower_bound import NonnegativeModel
 from encollapse.ufm.relu.model import ReluModel
 
 _OPERATIONS = 1e11
@@ -17,26 +18,26 @@ _NEWTON_UP_TO = 600
 _NEWTON_STEPS = 40
 
 
-def bounded_descent(model: ReluModel, start: FloatArray) -> tuple[FloatArray, int]:
-    """Follow L-BFGS-B from `start` (d, K); return where it ends, and its steps."""
+def bounded_descent(model: NonnegativeModel, start: FloatArray, rest: FloatArray) -> tuple[FloatArray, FloatArray, int]:
+    """Follow L-BFGS-B from features `start` (d, K) and `rest`; return where it ends, and its steps."""
     d, k = start.shape
     most = int(np.clip(_OPERATIONS / (10 * k**3 + 4 * d * k**2), 100, 1500))
-    scale = 1.0 / model.at(np.zeros((k, k)))[0]
+    scale = 1.0 / model.value_and_gradient(np.zeros_like(start), 0.0 * rest)[0]
+    size = start.size
 
     def function(flat: FloatArray) -> tuple[float, FloatArray]:
-        features = flat.reshape(start.shape)
-        value, gradient = model.at(features.T @ features)
-        return value * scale, (2.0 * scale * features @ gradient).ravel()
+        value, slope, other = model.value_and_gradient(flat[:size].reshape(start.shape), flat[size:])
+        return value * scale, np.concatenate([slope.ravel(), other]) * scale
 
     found = minimize(
         function,
-        start.ravel(),
+        np.concatenate([start.ravel(), rest]),
         jac=True,
         method="L-BFGS-B",
-        bounds=[(0.0, None)] * start.size,
+        bounds=[(0.0, None)] * size + [(None, None)] * rest.size,
         options={"maxiter": most, "maxfun": most, "ftol": 1e-16, "gtol": 1e-11, "maxcor": 30},
     )
-    return np.asarray(found.x.reshape(start.shape)), int(found.nit)
+    return found.x[:size].reshape(start.shape), found.x[size:], int(found.nit)
 
 
 def projected_gradient(model: ReluModel, features: FloatArray) -> FloatArray:

@@ -20,6 +20,7 @@ import numpy as np
 
 from encollapse._internal.typing import FloatArray
 from encollapse.ufm.mse.weighted_labels import WeightedLabels
+from encollapse.ufm.relu.lower_bound import DualPoint
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,14 +76,53 @@ class ReluModel:
         value, gradient, _ = self.derivatives(gram)
         return value, gradient
 
+    @property
+    def weight_price(self) -> float:
+        """W is in units of √λ_W."""
+        return 1.0
+
+    def value_and_gradient(self, features: FloatArray, rest: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+        """J and its derivative in the features; the classifier and the bias are eliminated, so there is no rest."""
+        value, gradient = self.at(features.T @ features)
+        return value, 2.0 * features @ gradient, rest
+
+    def rest_of(self, outputs: FloatArray, features: FloatArray, rest: FloatArray) -> FloatArray:
+        """Nothing is left."""
+        del outputs, features
+        return rest
+
+    def outputs(self, features: FloatArray, rest: FloatArray) -> FloatArray:
+        """``Z`` (q, K)."""
+        del rest
+        return np.asarray(self.classifier(features)[0] @ features)
+
+    def dual(self, features: FloatArray, rest: FloatArray) -> DualPoint:
+        """Return ``Y = R D`` with the residual ``R = B - Z D = B (I + D Γ D)⁻¹``.
+
+        The dual problem is to maximize ``<R, B> - ½|R|²`` over all R for which ``R D`` is feasible.
+        """
+        del rest
+        residual = self.targets @ self._resolvent(features.T @ features)
+        point = self.weighted(residual)
+        linear, square = float(np.sum(residual * self.targets)), float(np.sum(residual**2))
+
+        def value(share: float) -> float:
+            best = min(share, linear / square) if square > 0 else 0.0
+            return best * linear - 0.5 * best**2 * square
+
+        return DualPoint(point.T @ point, value)
+
+    def _resolvent(self, gram: FloatArray) -> FloatArray:
+        """``(I + D Γ D)⁻¹``."""
+        resolvent = np.linalg.inv(np.eye(self.num_classes) + self._both_sides(gram))
+        return np.asarray(0.5 * (resolvent + resolvent.T))
+
     def derivatives(self, gram: FloatArray) -> tuple[float, FloatArray, tuple[FloatArray, FloatArray]]:
         """J, its gradient (K, K), and the pair (P, Q) of (K, K) that gives the gradient's change along V.
 
         That is ``½ (P V Q + Q V P)`` for a symmetric V; ``P ∘ Q`` is the second derivative in the diagonal of Γ.
         """
-        identity = np.eye(self.num_classes)
-        resolvent = np.linalg.inv(identity + self._both_sides(gram))
-        resolvent = 0.5 * (resolvent + resolvent.T)
+        identity, resolvent = np.eye(self.num_classes), self._resolvent(gram)
         pull = self._both_sides(resolvent @ self.gram @ resolvent)
         value = 0.5 * float(np.sum(self.gram * resolvent)) + 0.5 * self.threshold**2 * float(np.trace(gram))
         return value, 0.5 * (self.threshold**2 * identity - pull), (self._both_sides(resolvent), pull)

@@ -124,9 +124,14 @@ class BlockFactors:
 
     @property
     def rank(self) -> int:
-        """Smallest feature dimension that holds the class means."""
+        """Number of directions that are learned."""
         learned = self.contrast > 0
         return int(self.kinds.sizes[learned].sum() - learned.sum()) + self.small.rank
+
+    @property
+    def dimension(self) -> int:
+        """The rank: a rotation takes the class means there."""
+        return self.rank
 
     def singular_values(self) -> FloatArray:
         """Return all min(q, K) singular values of Z, descending."""
