@@ -205,7 +205,6 @@ def test_the_settings_of_one_problem_are_cached_whatever_the_view() -> None:
         ({"encoding": "from-similarity", "options": (("S", "1 2\n3 4"),)}, "option.S"),
         ({"counts": "typed", "typed": "1,2,3"}, "typed"),
         ({"loss": "cross_entropy", "depth": 3}, "depth"),
-        ({"loss": "cross_entropy", "features": "relu"}, "features"),
         ({"features": "relu", "depth": 2}, "depth"),
         ({"loss": "cross_entropy", "encoding": "one-vs-rest"}, "encoding"),
     ],

@@ -15,7 +15,8 @@ def lowest(
 ) -> tuple[float, Array, Array]:
     """Lowest value that L-BFGS finds; returns (loss, MᵀM, bias).
 
-    Class means stay non-negative where the problem says so. `loss` takes outputs (q, K), one column a class, to their average loss and its derivative (q, K).
+    `loss` takes outputs (q, K), one column a class, to their average loss and its derivative (q, K). Class means stay
+    non-negative where the problem says so.
     """
     counts = problem.counts
     q, k, d = problem.code_dim, problem.num_classes, feature_dim

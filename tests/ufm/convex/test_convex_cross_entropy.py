@@ -341,7 +341,6 @@ def test_rank_that_binds_is_said() -> None:
         (ec.encodings.Encoding([[1.0, 1.5], [0.0, -0.5]]), {}, ArgumentError, "codeword 1 has the entry -0.5"),
         (ec.encodings.Encoding([[1.0, 0.5], [0.0, 0.5], [0.0, 0.0]]), {}, ArgumentError, "bias_decay"),
         (ec.encodings.one_hot(4), {"depth": 2}, UnsupportedError, "depth"),
-        (ec.encodings.one_hot(4), {"features": "relu"}, UnsupportedError, "features"),
     ],
 )
 def test_what_cross_entropy_cannot_use_is_refused_by_name(

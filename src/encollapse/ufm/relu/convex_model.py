@@ -87,7 +87,7 @@ class ReluConvexModel:
     def rest_of(self, outputs: FloatArray, features: FloatArray, rest: FloatArray) -> FloatArray:
         """The least classifier that gives `outputs` from other features, which have full rank."""
         bias = rest[len(rest) - self.code_dim * self.composite.has_bias :] * self._bias_unit
-        weight = np.linalg.solve(features @ features.T, features @ outputs.T).T
+        weight = np.asarray(np.linalg.solve(features @ features.T, features @ outputs.T).T, dtype=np.float64)
         return self.rest(weight, bias if self.composite.has_bias else np.zeros(self.code_dim))
 
     def dual(self, features: FloatArray, rest: FloatArray) -> DualPoint:

@@ -35,7 +35,7 @@ def fewest_rows(features: FloatArray, loss: Callable[[FloatArray], float]) -> Fl
     """
     before = loss(features)
     lengths = np.linalg.norm(features, axis=1)
-    used = features[lengths > _ZERO * lengths.max(initial=0.0)]
+    used = np.asarray(features[lengths > _ZERO * lengths.max(initial=0.0)])
     candidates = [used]
     if len(used) > 1:
         values = np.linalg.svd(used, compute_uv=False)
@@ -62,7 +62,7 @@ def in_a_quadrant(features: FloatArray) -> FloatArray:
     _, values, vectors = np.linalg.svd(features, full_matrices=False)
     plane = values[:2, None] * vectors[:2]
     if len(values) == 1 or values[1] <= _FLAT * values[0]:
-        return np.abs(plane[:1])
+        return np.asarray(np.abs(plane[:1]))
     # The first right vector of a matrix without negative entries has one sign: angles lie about an axis.
     plane[0] = np.abs(plane[0])
     angles = np.arctan2(plane[1], plane[0])

@@ -112,7 +112,7 @@ def number_of_starts(variables: int) -> int:
 def nonnegative_root(relaxed: FloatArray) -> FloatArray:
     """Symmetric root of ``VᵀV`` (K, K) without its negative entries: where to start from near a relaxation."""
     _, values, vectors = np.linalg.svd(relaxed)
-    return np.maximum((vectors.T * values) @ vectors, 0.0)
+    return np.asarray(np.maximum((vectors.T * values) @ vectors, 0.0))
 
 
 def _at_rest(model: ReluModel, features: FloatArray) -> bool:

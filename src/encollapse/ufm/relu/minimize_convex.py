@@ -116,12 +116,9 @@ def _descend(
     generator = np.random.default_rng(seed)
     for _ in range(number_of_starts(feature_dim * model.num_classes)):
         starts.append(_random_start(model, feature_dim, generator))
-    ends, steps = [], 0
-    for start in starts:
-        features, rest, taken = bounded_descent(model, *start)
-        steps += taken
-        ends.append((model.value_and_gradient(features, rest)[0], len(ends), features, rest))
-    _, _, features, rest = min(ends, key=lambda end: end[:2])
+    ends = [bounded_descent(model, *start) for start in starts]
+    steps = sum(end[2] for end in ends)
+    features, rest, _ = min(ends, key=lambda end: model.value_and_gradient(*end[:2])[0])
     features, rest, taken = _settled(model, features, rest)
     found = _found(model, features, rest, steps + taken)
     if found.certificate.kind == "duality_gap" or model.num_classes > RELAXED_UP_TO:

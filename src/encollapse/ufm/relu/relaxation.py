@@ -1,9 +1,10 @@
 """The relaxation of non-negative features to doubly nonnegative Gram matrices, by augmented Lagrangians.
 
-Features V (K, K) of any sign whose Gram matrix ``VᵀV`` has no entry below 0 are a relaxation: every non-negative matrix
-is among them. With multipliers ``P ≥ 0`` of these inequalities a minimizer has ``V (c² I - YᵀY - N) = 0`` for ``N = P``
-times the price of the classifier, and at the global one the bracket is positive semidefinite. So the multipliers are the
-split that the lower bound needs, and the bound is exact up to what the relaxation loses. It is valid at every step.
+Features V (K, K) of any sign whose Gram matrix ``VᵀV`` has no entry below 0 are a relaxation: the Gram matrix of every
+non-negative matrix is among theirs. With multipliers ``P ≥ 0`` of these inequalities a minimizer has
+``V (c² I - YᵀY - N) = 0`` for ``N = P`` times the price of the classifier, and at the global one the bracket is
+positive semidefinite. So the multipliers are the split that the lower bound needs. The bound is valid at every step,
+and at the end it is the minimum of the relaxation.
 """
 
 from __future__ import annotations
