@@ -10,7 +10,7 @@ import pytest
 import typer.main
 
 import encollapse as ec
-from encollapse.cli import _app
+from encollapse.cli.app import app
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.train import Settings
 from encollapse.train.settings import DEFAULTS, OPTIONS, RECIPES, SYNONYMS, Options, decay_of
@@ -38,7 +38,7 @@ def test_every_option_is_described_once(described: Any) -> None:
 
 
 def test_the_command_has_an_option_for_each_and_help_from_the_same_line() -> None:
-    group: Any = typer.main.get_command(_app.app)
+    group: Any = typer.main.get_command(app)
     command = group.commands["train"]
     known = {option: parameter for parameter in command.params for option in parameter.opts}
     for name, about in OPTIONS.items():
