@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 import encollapse as ec
 from encollapse.errors import EncollapseError
-from reference.tail_reference import train_tail
+from reference.tail_reference import fit, train_tail
 
 Array = NDArray[np.float64]
 
@@ -313,3 +314,59 @@ def test_tensors_are_taken() -> None:
         "activations": torch.tensor(arguments["activations"], requires_grad=True),
     }
     assert ec.ufm.solve(ec.ufm.TailProblem(**tensors)).loss == ec.ufm.solve(ec.ufm.TailProblem(**arguments)).loss
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_a_network_under_plain_decay_ends_in_the_predicted_geometry(loss: str) -> None:
+    """Digits through a ReLU layer, an inner linear layer and a head, all trained together; nothing is fitted."""
+    data = ec.data.load("digits").train
+    kept = np.flatnonzero(np.asarray(data.labels) < 5)[:331]
+    inputs = np.asarray(data.inputs, dtype=np.float64)[kept].reshape(len(kept), -1)
+    inputs = (inputs - inputs.mean()) / inputs.std()
+    labels, targets = np.asarray(data.labels)[kept], np.eye(5)[:, np.asarray(data.labels)[kept]]
+    hidden, width, decay, bias_decay = 23, 11, 3e-3, 0.05
+    shapes: list[tuple[int, ...]] = [(hidden, inputs.shape[1]), (hidden,), (width, hidden), (5, width), (5,)]
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+
+    def parts(x: Array) -> list[Array]:
+        return [part.reshape(shape) for part, shape in zip(np.split(x, ends[:-1]), shapes, strict=True)]
+
+    def objective(x: Array) -> tuple[float, Array]:
+        first, shift, inner, head, bias = parts(x)
+        before = first @ inputs.T + shift[:, None]
+        active = np.maximum(before, 0.0)
+        features = inner @ active
+        value, change = fit(head @ features + bias[:, None], targets, loss)
+        back = inner.T @ (head.T @ change) * (before > 0)
+        gradient = [back @ inputs + decay * first, back.sum(axis=1) + decay * shift]
+        gradient += [head.T @ change @ active.T + decay * inner, change @ features.T + decay * head]
+        gradient.append(change.sum(axis=1) + bias_decay * bias)
+        value += 0.5 * decay * sum(float(np.sum(part**2)) for part in parts(x)[:4])
+        value += 0.5 * bias_decay * float(bias @ bias)
+        return value, np.concatenate([g.ravel() for g in gradient])
+
+    start = 0.3 * np.random.default_rng(0).standard_normal(ends[-1])
+    options = {"maxiter": 4000, "maxfun": 5000, "maxcor": 30, "ftol": 0.0, "gtol": 1e-8}
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
+    first, shift, inner, head, bias = parts(found.x)
+    activations = np.maximum(inputs @ first.T + shift, 0.0)
+    features = activations @ inner.T
+    solution = ec.ufm.solve(
+        ec.ufm.TailProblem(
+            ec.encodings.one_hot(5),
+            labels,
+            activations,
+            weight_decay=decay,
+            inner_decay=decay,
+            bias_decay=bias_decay,
+            loss=loss,
+        )
+    )
+    assert solution.certificate.holds
+    measured = ec.measure.collapse(features, labels, weight=head, bias=bias, encoding=ec.encodings.one_hot(5))
+    gram = solution.geometry.feature_gram
+    assert np.linalg.norm(measured.geometry.feature_gram - gram) < 1e-3 * np.linalg.norm(gram)
+    assert measured.nc1_trace_ratio == pytest.approx(solution.nc1_trace_ratio, rel=0.01)
+    assert solution.nc1_trace_ratio > 1e-3
+    np.testing.assert_allclose(bias, solution.bias, atol=1e-4)

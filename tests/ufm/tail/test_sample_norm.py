@@ -21,7 +21,7 @@ from reference.norm_reference import normalize, train_norm
         (6, "rms", 11, 0.05, 0.02, math.inf, math.inf, 6),
         (6, "rms", 13, 0.4, 0.4, math.inf, math.inf, 3),
         (4, "layer", 4, 0.1, 0.1, math.inf, 0.0, 3),
-        (3, "rms", 47, 0.01, 0.01, 0.01, 0.01, 3),
+        (5, "rms", 11, 0.03, 0.03, 0.06, 3.0, 5),
     ],
 )
 def test_theorems_against_descent_on_all_parameters(
