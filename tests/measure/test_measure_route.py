@@ -33,7 +33,8 @@ def test_projected_residuals_give_the_value_of_the_covariance(
     full = collapse(features.astype(dtype), labels, convention=convention)
     part = collapse(features.astype(dtype), labels, convention=convention, covariance=False)
     averaged_again = PRESETS[convention].within_averaging == "class"
-    assert full.route == ("two-pass covariance" if averaged_again else "one-pass covariance")
+    few_of_float32 = dtype == "f4"  # fewer samples than dimensions
+    assert full.route == ("two-pass covariance" if averaged_again or few_of_float32 else "one-pass covariance")
     assert part.route == "two-pass projected" == part.to_dict()["route"]
     assert str(part).endswith("route: two-pass projected")
     assert part.nc1_pinv == pytest.approx(full.nc1_pinv, rel=rtol)

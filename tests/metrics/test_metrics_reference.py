@@ -194,6 +194,23 @@ def test_collapsed_features_score_zero() -> None:
     assert (nc1_pinv(s), nc1_trace_ratio(s), nc1_normalized(s), cdnv_of(s), vci(s)) == (0, 0, 0, 0, 0)
 
 
+@pytest.mark.parametrize("spread", [0.0, 1e-30, 1e-9])
+def test_merged_classes_lower_the_variability_explained(spread: float) -> None:
+    """Two of four classes merged leave two of three directions: 1 - 2/3, with or without spread."""
+    means = np.eye(4, D)
+    means[3] = means[2]
+    assert vci(exact(means, spread)) == pytest.approx(1 / 3, rel=1e-12)
+    assert vci(exact(np.eye(4, D), spread)) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("convention", sorted(PRESETS))
+def test_the_share_within_and_the_ratio_of_traces_are_of_one_mind(convention: str) -> None:
+    features, labels = sample(31)
+    found = values_of(features, labels, convention)
+    ratio = found["nc1_trace_ratio"]
+    assert found["nc1_normalized"] == pytest.approx(ratio / (1 + ratio), rel=1e-12)
+
+
 def test_directions_of_very_different_lengths_all_count() -> None:
     """A cut-off in float32 drops the short ones and gives a value several times too small."""
     lengths = np.logspace(0, -6, K - 1)

@@ -139,7 +139,8 @@ class Collapse:
 
     def per_class(self) -> list[dict[str, float | int | None]]:
         """One row for each class with samples, the least collapsed first: see `encollapse.metrics.per_class`."""
-        return per_class(self._inputs().statistics)
+        inputs = self._inputs()
+        return per_class(inputs.statistics, inputs.convention)
 
     def nearest_pairs(self, count: int = 10) -> list[tuple[int, int, float]]:
         """Classes k < l and the distance of their means, for the `count` closest pairs, closest first."""
@@ -169,7 +170,8 @@ class Collapse:
         absent = wanted[~self.geometry.present[wanted]]
         if len(absent):
             raise ArgumentError(f"classes: class {absent[0]} has no samples; leave it out")
-        return centered_cosines(self._inputs().statistics, wanted)
+        inputs = self._inputs()
+        return centered_cosines(inputs.statistics, wanted, inputs.convention)
 
     def _inputs(self) -> MetricInputs:
         if self.source is None:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-from scipy.linalg import solve
 
 from encollapse._internal.typing import FloatArray
 from encollapse.errors import Undefined
@@ -85,8 +84,7 @@ def nc1_quotient(statistics: ClassStatistics, convention: Convention = DEFAULT) 
 def nc1_trace_ratio(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
     """Variance within the classes over the variance of their means."""
     centered = distinct_means(statistics, convention.averaging)
-    between = float(_between_weights(centered, convention) @ centered.norms**2)
-    return within_trace(statistics, convention) / between
+    return within_trace(statistics, convention) / between_trace(centered, convention)
 
 
 @metric(
@@ -99,7 +97,7 @@ def nc1_trace_ratio(statistics: ClassStatistics, convention: Convention = DEFAUL
 )
 def nc1_normalized(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
     """Share of the variance that is within the classes."""
-    between = centered_means(statistics, convention.averaging).between_trace
+    between = between_trace(centered_means(statistics, convention.averaging), convention)
     within = within_trace(statistics, convention)
     if within + between == 0.0:
         raise Undefined("all features are the same")
@@ -166,7 +164,8 @@ def vci(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
     ``r = min(d, K - 1)`` largest, the index is the mean of ``1/(1 + s_i)``: no difference of nearly equal
     numbers is left. Cholesky factors give it where they are well conditioned. Otherwise eigenvalues of
     ``Σ_W`` below its rounding are raised to it, which sends the
-    directions without any spread to ``1/(1 + s) = 0`` as the pseudo-inverse does.
+    directions without any spread to ``1/(1 + s) = 0`` as the pseudo-inverse does. Directions that merged classes
+    lack count 1 each: two of four classes merged and no spread at all give 1/3.
     """
     within = factored_within(statistics, convention)
     centered = centered_means(statistics, convention.averaging)
@@ -174,7 +173,7 @@ def vci(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
     if within.size <= 0.0:
         if centered.coincide:
             raise Undefined("all features are the same")
-        return 0.0
+        return 1.0 - len(_distinct_directions(centered, rank)) / rank
     value = _vci(within, centered, rank)
     if _vci_rounding(statistics, within, centered, rank) > max(_RESOLVED * value, _NEGLIGIBLE):
         raise Unresolved(UNRESOLVED)
@@ -188,6 +187,8 @@ def wants_exact_covariance(statistics: ClassStatistics, convention: Convention =
     within = statistics.within(convention.within_averaging)
     if within is None or within.condition >= _WELL_CONDITIONED:
         return False
+    if statistics.num_samples <= statistics.feature_dim + 1:
+        return True  # of what is singular only rounding can be inverted, and so few samples are quickly read again
     try:
         vci(statistics, convention)
     except Unresolved:
@@ -199,16 +200,23 @@ def wants_exact_covariance(statistics: ClassStatistics, convention: Convention =
 
 def _vci(within: CholeskyScatter, centered: CenteredMeans, rank: int) -> float:
     dim = len(within.matrix)
-    if within.lower is not None:
+    if within.lower is not None and np.sqrt(within.size) > _FAR_ABOVE_ROUNDING * centered.rounding:
         value = _share_within(within, within.lower, centered)
         if value is not None:
             return value / rank
-    scaled, means = within.matrix / within.size, centered.weighted / np.sqrt(within.size)
+    scaled, rows = within.matrix / within.size, _distinct_directions(centered, rank) / np.sqrt(within.size)
     spreads, axes = np.linalg.eigh(scaled)
     spreads = np.maximum(spreads, _EPS * dim * spreads[-1])
-    whitened = means @ (axes / np.sqrt(spreads))
-    ratios = np.linalg.svd(whitened, compute_uv=False)[:rank] ** 2
-    return float((1.0 / (1.0 + ratios)).mean())
+    ratios = np.linalg.svd(rows @ (axes / np.sqrt(spreads)), compute_uv=False) ** 2
+    return float(((1.0 / (1.0 + ratios)).sum() + rank - len(rows)) / rank)
+
+
+def _distinct_directions(centered: CenteredMeans, rank: int) -> FloatArray:
+    """At most `rank` rows (r, d) with the Gram ``XᵀX = Σ_B``, without those that are rounding of the means."""
+    _, lengths, directions = np.linalg.svd(centered.weighted, full_matrices=False)
+    lengths = lengths[:rank]
+    lengths = lengths[lengths > _EPS * max(centered.deviations.shape) * lengths[0] + centered.rounding]
+    return np.asarray(lengths[:, None] * directions[: len(lengths)])
 
 
 def _vci_rounding(statistics: ClassStatistics, within: CholeskyScatter, centered: CenteredMeans, rank: int) -> float:
@@ -218,17 +226,23 @@ def _vci_rounding(statistics: ClassStatistics, within: CholeskyScatter, centered
     of E are independent, of size ``ε √(Σ_ii Σ_jj)``, so that is ``ε |Yᵀ diag(Σ_W) Y|_F / r``.
     """
     eps = statistics.covariance_resolution
-    if eps <= _EPS or within.condition >= _WELL_CONDITIONED:
+    if eps <= _EPS or within.condition >= _WELL_CONDITIONED or centered.coincide:
         return 0.0
     if statistics.num_samples <= statistics.feature_dim + 1:
         return 0.0  # Σ_W and Σ_B share no direction, and the index is 0 but for rounding
-    own = np.diag(within.matrix)
-    total = within.matrix + centered.weighted.T @ centered.weighted
-    total[np.diag_indices_from(total)] += eps * own.max()
-    try:
-        columns = solve(total, centered.weighted.T, assume_a="sym", check_finite=False)
-    except np.linalg.LinAlgError:  # nothing is known of the rounding
-        return float("inf")
+    own, algebra = np.diag(within.matrix), centered.algebra
+    raised = within.matrix + np.diag(np.full(len(own), eps * own.max()))
+    total = raised + algebra.gram(centered.weighted)
+    lower = factor(total / own.max(), algebra)
+    if lower is not None:
+        half = algebra.solve(lower, centered.weighted.T / own.max())
+        columns = algebra.solve(lower, half, transposed=True)
+    else:
+        # Σ_B hides Σ_W in the sum. With X = A⁻½ Mc = U S Vᵀ, (A + Mc Mcᵀ)⁻¹ Mc = A⁻½ U S/(1 + S²) Vᵀ.
+        spreads, axes = np.linalg.eigh(raised)
+        roots = axes / np.sqrt(np.maximum(spreads, eps * own.max()))
+        left, ratios, _ = np.linalg.svd(roots.T @ centered.weighted.T, full_matrices=False)
+        columns = roots @ (left * (ratios / (1.0 + ratios**2)))
     return float(eps * np.linalg.norm(columns.T @ (own[:, None] * columns)) / rank)
 
 
@@ -328,6 +342,11 @@ def floor(statistics: ClassStatistics, convention: Convention = DEFAULT) -> floa
     """
     between = distinct_means(statistics, convention.averaging).between_trace
     return (statistics.resolution * statistics.longest_mean) ** 2 / between
+
+
+def between_trace(centered: CenteredMeans, convention: Convention) -> float:
+    """``tr Σ_B`` of a convention."""
+    return float(_between_weights(centered, convention) @ centered.norms**2)
 
 
 def within_trace(statistics: ClassStatistics, convention: Convention) -> float:

@@ -6,17 +6,20 @@ import numpy as np
 
 from encollapse._internal import checks
 from encollapse._internal.typing import FloatArray, IntArray
+from encollapse.metrics.convention import DEFAULT, Convention
 from encollapse.metrics.pairs import pair_tiles, squared_distances
 from encollapse.metrics.statistics import ClassStatistics
 
 
-def per_class(statistics: ClassStatistics) -> list[dict[str, float | int | None]]:
+def per_class(statistics: ClassStatistics, convention: Convention = DEFAULT) -> list[dict[str, float | int | None]]:
     """One row for each class with samples, the least collapsed first.
 
     Parameters
     ----------
     statistics : ClassStatistics
         Moments of the features.
+    convention : Convention, optional
+        Its averaging gives the global mean.
 
     Returns
     -------
@@ -33,7 +36,7 @@ def per_class(statistics: ClassStatistics) -> list[dict[str, float | int | None]
     >>> [(row["label"], row["spread"], row["nearest"]) for row in ec.metrics.per_class(statistics)]
     [(0, 1.0, 1), (1, 0.0, 0)]
     """
-    centered = statistics.centered("sample")
+    centered = statistics.centered(convention.averaging)
     variances = statistics.within_trace[centered.classes]
     size = len(variances)
     nearest, least, worst = np.zeros(size, dtype=np.int64), np.full(size, np.inf), np.zeros(size)
@@ -117,7 +120,7 @@ def nearest_pairs(statistics: ClassStatistics, count: int = 10) -> list[tuple[in
     return [(int(centered.classes[i]), int(centered.classes[j]), float(np.sqrt(d))) for d, i, j in found]
 
 
-def centered_cosines(statistics: ClassStatistics, classes: IntArray) -> FloatArray:
+def centered_cosines(statistics: ClassStatistics, classes: IntArray, convention: Convention = DEFAULT) -> FloatArray:
     """Cosines between the means of some classes about the global mean.
 
     Parameters
@@ -126,6 +129,8 @@ def centered_cosines(statistics: ClassStatistics, classes: IntArray) -> FloatArr
         Moments of the features.
     classes : (n,) ints
         Classes that have samples.
+    convention : Convention, optional
+        Its averaging gives the global mean.
 
     Returns
     -------
@@ -140,7 +145,7 @@ def centered_cosines(statistics: ClassStatistics, classes: IntArray) -> FloatArr
     array([[ 1. , -0.5],
            [-0.5,  1. ]])
     """
-    centered = statistics.centered("sample")
+    centered = statistics.centered(convention.averaging)
     places = np.searchsorted(centered.classes, classes)
     rows, norms = centered.deviations[places], centered.norms[places]
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -91,6 +91,7 @@ def mse_decomposition(
     if values[-1] <= 0:
         raise Undefined("all features are the same")
     kept = values > _RELATIVE_CUTOFF * len(values) * values[-1]
+    kept[: max(0, len(values) + 1 - statistics.num_samples)] = False  # the rank is at most N - 1
     cross = ((targets - mean_target[:, None]) * priors) @ centered.deviations
     best = ((cross @ axes[:, kept]) / values[kept]) @ axes[:, kept].T
     misses = best @ centered.deviations.T + mean_target[:, None] - targets
@@ -98,7 +99,7 @@ def mse_decomposition(
     outputs = difference @ between.T
     shift = weight @ centered.global_mean + bias - mean_target
     return MseDecomposition(
-        nc1=0.5 * float(np.einsum("qd,qd->", best @ within, best)),
+        nc1=0.5 * max(0.0, float(np.einsum("qd,qd->", best @ within, best))),
         nc23=0.5 * float(np.square(misses).sum(axis=0) @ priors),
         perpendicular=0.5
         * float(

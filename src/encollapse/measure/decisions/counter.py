@@ -47,9 +47,8 @@ class DecisionCounter:
     def __init__(self, nearest_mean: NearestMean, rule: LargestOutput | NearestCodeword | str) -> None:
         self._nearest_mean, self._rule = nearest_mean, rule
         self._samples = self._near = self._right = self._agree = 0
-        sides = [nearest_mean.scores.single]
-        if isinstance(rule, LargestOutput):
-            sides.append(rule.scores.single)
+        self._sides = [nearest_mean.scores, *([rule.scores] if isinstance(rule, LargestOutput) else [])]
+        sides = [scores.single for scores in self._sides]
         # One product for both rules, so that the features are read once.
         self._rows, self._offsets = (torch.cat(parts) for parts in zip(*sides, strict=True))
         self._means = len(sides[0][0])
@@ -73,6 +72,10 @@ class DecisionCounter:
     def _tile(self, features: torch.Tensor, labels: IntArray) -> tuple[int, ...]:
         rule, single = self._rule, features.dtype == torch.float32
         lengths = torch.linalg.vector_norm(features, dim=1)
+        if single:
+            longest = float(lengths.max())  # infinite where squares leave float32
+            single = all(scores.in_range(longest) for scores in self._sides)
+            features = features if single else features.double()
         if single:
             scores = self._scores(features)
             by_mean = self._nearest_mean.decide(features, lengths, scores[:, : self._means])

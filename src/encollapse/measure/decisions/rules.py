@@ -12,6 +12,8 @@ from encollapse.measure.moments.torch_algebra import exact_products
 from encollapse.metrics.statistics import ClassStatistics
 
 _CHUNK_ENTRIES = 2**22
+_LARGEST_SCORE = 1e37
+"""Scores of float32 from which on sums of a few of them may overflow."""
 
 
 class LinearScores:
@@ -37,7 +39,13 @@ class LinearScores:
         """Return how far rounding may have moved the scores (n,) of features of lengths (n,)."""
         eps = torch.finfo(features.dtype).eps
         growth = 4 + (4 * features.shape[1] if eps < 1e-15 else 16 * features.shape[1] ** 0.5)
-        return eps * (growth * (lengths * self._reach) + 2 * self._shift)
+        # Products that leave the normal numbers lose up to the least of them, however small they are.
+        lost = torch.finfo(features.dtype).tiny * features.shape[1]
+        return eps * (growth * (lengths * self._reach) + 2 * self._shift) + lost
+
+    def in_range(self, length: float) -> bool:
+        """Whether float32 holds the scores of features of that length or less."""
+        return length * self._reach + self._shift < _LARGEST_SCORE and self._reach < _LARGEST_SCORE
 
 
 class NearestMean:

@@ -1,0 +1,87 @@
+"""Numbers at the edges: collapsed float32, dead dimensions, the ends of float32, fewer samples than dimensions."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import encollapse as ec
+
+K, D = 5, 67
+
+
+def blobs(seed: int, count: int, spread: float, dim: int = D, classes: int = K) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % classes
+    means = 3 * rng.standard_normal((classes, dim))
+    return means[labels] + spread * rng.standard_normal((count, dim)), labels
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_collapsed_float32_with_dead_dimensions_warns_nothing_and_agrees_with_float64(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    features, labels = blobs(seed, 1103, 10.0 ** rng.uniform(-8, -2), dim=64, classes=3)
+    features[:, rng.random(64) < rng.uniform(0, 0.9)] = 0
+    single = features.astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = ec.measure.collapse(single, labels)
+    exact = ec.measure.collapse(single.astype(float), labels)
+    assert {name: found.missing.get(name) for name in exact.missing} == exact.missing
+    for name, value in exact.values.items():
+        if value is not None and name != "floor":
+            assert found.values[name] == pytest.approx(value, rel=1e-4, abs=1e-9), name
+
+
+@pytest.mark.parametrize("scale", [1e-36, 1e-22, 1e19, 1e22, 1e35])
+def test_decisions_of_float32_features_of_any_size(scale: float) -> None:
+    features, labels = blobs(0, 1103, 12.0)
+    weight = np.random.default_rng(1).standard_normal((K, D))
+    single = features.astype(np.float32)
+    expected = ec.measure.collapse(single, labels, weight=weight)
+    for scaled, rows in ((single * np.float32(scale), weight), (single, weight * scale)):
+        found = ec.measure.collapse(scaled, labels, weight=rows)
+        assert found.accuracy == expected.accuracy
+        assert found.ncc_accuracy == pytest.approx(expected.ncc_accuracy, abs=2e-3)
+        assert found.nc4_agreement == pytest.approx(expected.nc4_agreement, abs=2e-3)
+    assert 0.3 < (expected.ncc_accuracy or 0.0) < 1.0
+    assert (expected.accuracy or 1.0) < 0.9
+
+
+@pytest.mark.parametrize("count", [19, 66, 67, 68])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_parts_of_the_squared_error_are_not_negative_for_few_samples(count: int, dtype: type) -> None:
+    features, labels = blobs(count, count, 1.0)
+    weight = np.random.default_rng(3).standard_normal((K, D))
+    given: np.ndarray = features.astype(dtype)
+    found = ec.measure.collapse(given, labels, weight=weight, encoding=ec.encodings.one_hot(K))
+    parts = [found.details[name] or 0.0 for name in ("mse_nc1", "mse_nc23", "mse_perpendicular")]
+    assert not {"mse_nc1", "mse_nc23"} & set(found.details.missing)
+    assert min(parts) >= 0
+    # So few samples can be fitted exactly, and the split adds up to the error.
+    assert parts[0] == pytest.approx(0, abs=1e-12)
+    error = 0.5 * np.mean(np.square(given.astype(float) @ weight.T - np.eye(K)[labels]).sum(axis=1))
+    assert sum(parts) == pytest.approx(error, rel=1e-6)
+
+
+def test_moments_alone_do_not_split_the_squared_error_of_few_float32_samples() -> None:
+    features, labels = blobs(5, 66, 1.0)
+    moments = ec.measure.ClassMoments(K, D).update(features.astype(np.float32), labels)
+    found = moments.collapse(weight=np.ones((K, D)), encoding=ec.encodings.one_hot(K))
+    assert found.details["mse_nc1"] is None
+    assert "float64" in found.details.missing["mse_nc1"]
+
+
+def test_cosines_and_norms_are_about_the_global_mean_of_the_convention() -> None:
+    rng = np.random.default_rng(2)
+    labels = np.repeat(np.arange(K), [3, 29, 5, 7, 11])
+    features = rng.standard_normal((K, 7))[labels] + 0.1 * rng.standard_normal((len(labels), 7))
+    means = np.array([features[labels == k].mean(axis=0) for k in range(K)])
+    for convention, center in (("default", features.mean(axis=0)), ("papyan2020", means.mean(axis=0))):
+        found = ec.measure.collapse(features, labels, convention=convention)
+        lengths = np.linalg.norm(means - center, axis=1)
+        units = (means - center) / lengths[:, None]
+        np.testing.assert_allclose(found.cosines(range(K)), units @ units.T, atol=1e-12)
+        rows = found.per_class()
+        assert [row["norm"] for row in rows] == pytest.approx([lengths[row["label"]] for row in rows], rel=1e-12)
+        assert found.nc2_equinorm == pytest.approx(lengths.std() / lengths.mean(), rel=1e-9)
