@@ -12,6 +12,7 @@ import typer
 import encollapse
 from encollapse.cli.console import complain, explain, plain_warnings
 from encollapse.cli.design import design
+from encollapse.cli.diagnose import diagnose
 from encollapse.cli.encodings import encodings
 from encollapse.cli.explore import explore
 from encollapse.cli.measure import measure
@@ -54,7 +55,7 @@ def _plain(text: str) -> str:
     return cleandoc(text).replace("[bold]", "").replace("[/bold]", ":").replace("\n$ ", "\n\n$ ")
 
 
-for _command in (encodings, predict, design, train, measure, study, report, explore):
+for _command in (encodings, predict, design, train, measure, diagnose, study, report, explore):
     app.command(help=None if _BOXED else _plain(_command.__doc__ or ""))(_command)
 
 

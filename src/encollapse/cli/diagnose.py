@@ -1,0 +1,127 @@
+"""``encollapse diagnose``: which law holds for the training of a network, and how far the network is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from encollapse.cli._manners import show
+from encollapse.cli._options import EncodingOptions, Json
+from encollapse.cli._parsing import parse_encoding
+from encollapse.errors import ArgumentError
+
+_OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "adagrad": "Adagrad"}
+
+
+def diagnose(
+    model: Annotated[str, typer.Option(metavar="FILE.py:NAME", help="What makes the network: a class or a function.")],
+    data: Annotated[str, typer.Option(help="The training set: a name or path, as for `encollapse train`.")],
+    weights: Annotated[Path | None, typer.Option(help="State dict of the network (.pt or .safetensors).")] = None,
+    optimizer: Annotated[str, typer.Option(help=f"What trained it: {', '.join(_OPTIMIZERS)}.")] = "sgd",
+    learning_rate: Annotated[float, typer.Option(help="Mean learning rate, for the decay time.")] = 0.1,
+    momentum: Annotated[float, typer.Option(help="Momentum of sgd.")] = 0.9,
+    weight_decay: Annotated[float, typer.Option(help="Weight decay on every parameter.")] = 5e-4,
+    loss: Annotated[
+        str, typer.Option(help="cross-entropy or mse as torch's modules have them (means; mse over outputs too).")
+    ] = "cross-entropy",
+    label_smoothing: Annotated[float, typer.Option(help="Smoothing of the cross-entropy.")] = 0.0,
+    steps: Annotated[int | None, typer.Option(help="Steps that the optimizer has taken.")] = None,
+    head: Annotated[str | None, typer.Option(help="Name of the last layer in the network.")] = None,
+    encoding: Annotated[
+        str | None, typer.Option("--encoding", "-e", help="Codewords of the classes: a name or a file.")
+    ] = None,
+    option: EncodingOptions = None,
+    batch_size: Annotated[int, typer.Option(help="Samples that run through the network at a time.")] = 256,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a page to this .html file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say which law the training of a network follows, what it predicts, and how far the network is.
+
+    The network runs over the training set. The state dict is loaded with weights_only, so no code in it runs.
+
+    [bold]Examples[/bold]
+
+    $ encollapse diagnose --model net.py:Net --weights ckpt.pt --data digits --weight-decay 5e-4
+    $ encollapse diagnose --model net.py:Net --weights ckpt.pt --data images/ --optimizer adam --json
+    $ encollapse diagnose --model net.py:Net --weights ckpt.pt --data digits --steps 1500 -o page.html
+    """
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    import encollapse
+    from encollapse._internal import files
+    from encollapse.train.models.imported import imported
+
+    if option and encoding is None:
+        raise ArgumentError("option: is for an encoding, and none was given; add --encoding")
+    if optimizer not in _OPTIMIZERS:
+        raise ArgumentError(f"optimizer: expected one of {', '.join(_OPTIMIZERS)}, got {optimizer!r}")
+    kind = loss.replace("_", "-")
+    if kind not in ("cross-entropy", "mse"):
+        raise ArgumentError(f"loss: expected cross-entropy or mse, got {loss!r}")
+    if output is not None:
+        files.folder(files.with_suffix(output, "output", (".html", ".htm")).parent)
+    network = imported(model, {})
+    if weights is not None:
+        _load(network, weights)
+    dataset = encollapse.data.load(data)
+    module: Any = torch.nn.MSELoss() if kind == "mse" else torch.nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+    settings: dict[str, Any] = {"lr": learning_rate, "weight_decay": weight_decay}
+    if optimizer == "sgd":
+        settings["momentum"] = momentum
+    inputs = torch.tensor(dataset.train.inputs)
+    first = next(network.parameters(), None)
+    loader = DataLoader(
+        TensorDataset(inputs if first is None else inputs.to(first.dtype), torch.tensor(dataset.train.labels)),
+        batch_size=batch_size,
+    )
+    found = encollapse.diagnose(
+        network,
+        loader,
+        getattr(torch.optim, _OPTIMIZERS[optimizer])(network.parameters(), **settings),
+        loss=module,
+        head=head,
+        encoding=None if encoding is None else parse_encoding(encoding, option, dataset.num_classes),
+        steps=steps,
+    )
+    if output is not None:
+        found.to_html(output)
+        typer.echo(f"page: {output}", err=True)
+    show(lambda: _text(str(found)), found.to_dict, as_json)
+
+
+def _text(words: str) -> Any:
+    from rich.text import Text
+
+    return Text(words)
+
+
+def _load(network: Any, path: Path) -> None:
+    """Load a state dict, also one that lies in a checkpoint beside other things."""
+    import torch
+
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        state: Any = load_file(path)
+    else:
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise ArgumentError(
+                f"weights: {str(path)!r} holds no plain state dict ({str(error).splitlines()[0]}); "
+                "save it with torch.save(network.state_dict(), path)"
+            ) from None
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    try:
+        network.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise ArgumentError(
+            f"weights: {str(path)!r} does not fit the network ({' '.join(str(error).split())[:300]})"
+        ) from None

@@ -1,0 +1,251 @@
+"""`diagnose`: which law holds for a training, what it predicts, how far the network is, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from encollapse import encodings, ufm
+from encollapse._internal import checks
+from encollapse._internal.typing import IntArray
+from encollapse.diagnosis.decay_time import decay_time
+from encollapse.diagnosis.laws import Law, Setting, find_law
+from encollapse.diagnosis.objective import read_loss
+from encollapse.diagnosis.observe import Observation, dropout_after, observe, tail_of
+from encollapse.diagnosis.optimizer import read_decays
+from encollapse.diagnosis.result import Diagnosis
+from encollapse.encodings import Encoding
+from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseError
+from encollapse.geometry import Comparison, compare
+from encollapse.measure import collapse
+from encollapse.measure.forward.head import Head, find_head
+from encollapse.measure.forward.running import placed, undisturbed
+from encollapse.measure.model import labeled_batches
+from encollapse.measure.result import Collapse
+
+_FAR = 2.0  # standard deviations, or twofold variances: other data than the running averages are of
+
+
+def diagnose(
+    network: nn.Module,
+    loader: Iterable[Any],
+    optimizer: Any = None,
+    *,
+    loss: str | nn.Module = "cross_entropy",
+    head: str | nn.Module | None = None,
+    encoding: Encoding | str | None = None,
+    weight_decay: float | Mapping[str, float] | None = None,
+    feature_decay: float | None = None,
+    scheduler: Any = None,
+    steps: int | None = None,
+    label_key: str | None = None,
+    device: torch.device | str | None = None,
+    progress: bool = True,
+) -> Diagnosis:
+    """Find the geometry that a training leads to, measure the network, and say how far it is and why.
+
+    The tail of the network is read by running it: what stands between the last mixing layer and the head decides how
+    weight decay prices the features, and so which law holds. The minimum of the problem that follows is computed with
+    its certificate, and nothing is fitted.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        The trained network. It is left as it was.
+    loader : iterable of (inputs, labels) or of mappings
+        The training set, as a ``torch.utils.data.DataLoader`` yields it; read twice, so a generator will not do.
+    optimizer : torch.optim.Optimizer, optional
+        What trained the network. Its parameter groups tell the weight decay of every parameter.
+    loss : {"cross_entropy", "mse"} or torch.nn.Module
+        The loss of the training. The words are means over the samples, ``"mse"`` of ``½|o - e|²`` summed over the
+        outputs. ``nn.MSELoss`` and ``nn.CrossEntropyLoss`` count with their own scale, smoothing and class weights.
+    head : str or torch.nn.Module, optional
+        The classifier; default the module whose output is that of the network.
+    encoding : Encoding or str, optional
+        Codewords of the classes; default one-hot, with the smoothing of the loss.
+    weight_decay : float or dict of str to float, optional
+        Instead of an optimizer: one decay for all trained parameters, or decays by name of parameter or module.
+    feature_decay : float, optional
+        ``λ_H`` where the loss itself holds ``λ_H/2 Σ|h_i|²`` over all samples.
+    scheduler : optional
+        The learning-rate scheduler after the training, for the decay time.
+    steps : int, optional
+        Steps of the optimizer, for the decay time.
+    label_key : str, optional
+        Where the labels are in batches that are mappings.
+    device : str or torch.device, optional
+        Where the network runs; default where it is.
+    progress : bool
+        Show a progress bar where the work takes more than two seconds.
+
+    Returns
+    -------
+    Diagnosis
+        Law, conditions, prediction, measurement, comparison, excess, decay time and verdict.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If no head is found, the optimizer belongs to another network, a label is out of range, or the statistics of
+        the last normalization are far from those of these data.
+
+    Examples
+    --------
+    >>> import torch, encollapse as ec
+    >>> _ = torch.manual_seed(0)
+    >>> network = torch.nn.Sequential(
+    ...     torch.nn.Linear(5, 16, bias=False), torch.nn.BatchNorm1d(16), torch.nn.Linear(16, 3)
+    ... )
+    >>> x, y = torch.randn(30, 5), torch.arange(30) % 3
+    >>> optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-2)
+    >>> for _ in range(200):
+    ...     optimizer.zero_grad()
+    ...     torch.nn.functional.cross_entropy(network(x), y).backward()
+    ...     optimizer.step()
+    >>> d = ec.diagnose(network, [(x, y)], optimizer, steps=200)
+    >>> d.law, d.prediction.certificate.holds
+    ('batch_norm', True)
+    """
+    if not isinstance(network, nn.Module):
+        raise ArgumentTypeError(f"network: expected a torch.nn.Module, got {type(network).__name__}")
+    decays = read_decays(network, optimizer, weight_decay)
+    if feature_decay is not None:
+        feature_decay = checks.positive(feature_decay, "feature_decay", why="at 0 features grow without bound")
+    with placed(network, device) as place, undisturbed(network, place, loader):
+        inputs, _ = next(iter(labeled_batches(loader, label_key)), (None, None))
+        if inputs is None:
+            raise ArgumentError("loader: yielded no samples; a loader must not be empty")
+        found = find_head(network, inputs, place, head)
+        tail = tail_of(network, found, inputs, place)
+        dropout = dropout_after(network, found, tail, inputs, place)
+        seen = observe(
+            network, loader, found, tail, device=place, label_key=label_key, dropout=dropout, progress=progress
+        )
+        _require_same_data(seen, tail.kind)
+        codewords = _encoding(encoding, seen, found)
+        counts = _counts(seen.labels, codewords.num_classes)
+        reading = read_loss(
+            loss, codewords, encoding is not None or seen.codewords is not None, counts, seen.batch_size
+        )
+        law = find_law(
+            Setting(tail, seen, decays, reading, counts, *_head_parameters(network, found), feature_decay=feature_decay)
+        )
+        kind = reading.kind or "mse"
+        measured = collapse(
+            seen.features, seen.labels, weight=found.weight, bias=found.bias, encoding=reading.encoding, loss=kind
+        )
+    missing: dict[str, str] = {}
+    prediction = _solve(law, missing)
+    comparison = _compare(prediction, measured, missing)
+    excess = _excess(law, prediction, seen, found, missing)
+    time = decay_time(optimizer, scheduler, steps, law.decay, seen.batches) if law.decay else None
+    return Diagnosis(
+        law=law.name,
+        reason=law.reason,
+        conditions=law.conditions,
+        problem=law.problem,
+        prediction=prediction,
+        collapse=measured,
+        comparison=comparison,
+        excess=excess,
+        decay_time=time,
+        head=found.name,
+        loss=reading.words,
+        decays=decays.source,
+        missing=missing,
+    )
+
+
+def _require_same_data(seen: Observation, kind: str) -> None:
+    if kind != "batch_norm" or seen.mean_error is None or seen.variance_ratio is None:
+        return
+    if seen.mean_error > _FAR or not 1 / (2 * _FAR) <= seen.variance_ratio <= 2 * _FAR:
+        raise ArgumentError(
+            f"loader: the running statistics of the last batch normalization are far from these data (means up to "
+            f"{seen.mean_error:.2g} standard deviations off, variance {seen.variance_ratio:.2g} times); give the "
+            "training set as it was seen in training, or refresh the statistics by running the network over it in "
+            "training mode"
+        )
+
+
+def _encoding(given: Encoding | str | None, seen: Observation, head: Head) -> Encoding:
+    if seen.codewords is not None:
+        return Encoding(seen.codewords, name="targets of the loader")
+    if isinstance(given, str):
+        return encodings.by_name(given, _num_outputs(head))
+    if given is not None:
+        return given
+    if int(seen.labels.max()) >= _num_outputs(head):
+        raise ArgumentError(
+            f"labels: expected values from 0 to {_num_outputs(head) - 1}, got {int(seen.labels.max())}; where "
+            "outputs are not one a class, give the encoding"
+        )
+    return encodings.one_hot(_num_outputs(head))
+
+
+def _counts(labels: IntArray, num_classes: int) -> IntArray:
+    if int(labels.max()) >= num_classes:
+        raise ArgumentError(f"labels: expected values from 0 to {num_classes - 1}, got {int(labels.max())}")
+    counts = np.bincount(labels, minlength=num_classes)
+    if (counts == 0).any():
+        empty = int(np.argmin(counts))
+        raise ArgumentError(
+            f"loader: class {empty} of {num_classes} has no samples, so this is not the training set; give all of it"
+        )
+    return counts
+
+
+def _num_outputs(head: Head) -> int:
+    if head.weight is None:
+        raise ArgumentError(
+            f"head: {head.name!r} is no linear map of its input, so no number of classes is known; name the last "
+            "linear layer"
+        )
+    return len(head.weight)
+
+
+def _head_parameters(network: nn.Module, head: Head) -> tuple[str | None, str | None]:
+    """Names of the head's weight and bias, where they are parameters that act as they are."""
+    prefix = f"{head.name}." if head.name else ""
+    own = {id(parameter): name for name, parameter in network.named_parameters()}
+    weight, bias = getattr(head.module, "weight", None), getattr(head.module, "bias", None)
+    if weight is None or head.weight is None or head.on_sphere or weight.numel() != head.weight.numel():
+        return None, None
+    if not torch.equal(weight.detach().reshape(head.weight.shape).to(head.weight.dtype), head.weight):
+        return None, None
+    return own.get(id(weight), f"{prefix}weight"), None if bias is None else own.get(id(bias), f"{prefix}bias")
+
+
+def _solve(law: Law, missing: dict[str, str]) -> Any:
+    if law.problem is None:
+        missing["prediction"] = law.reason
+        return None
+    try:
+        return ufm.solve(law.problem, throw=False)
+    except EncollapseError as error:
+        missing["prediction"] = str(error)
+        return None
+
+
+def _compare(prediction: Any, measured: Collapse, missing: dict[str, str]) -> Comparison | None:
+    if prediction is None:
+        return None
+    try:
+        return compare(prediction.geometry, measured.geometry)
+    except EncollapseError as error:
+        missing["comparison"] = str(error)
+        return None
+
+
+def _excess(law: Law, prediction: Any, seen: Observation, head: Head, missing: dict[str, str]) -> Any:
+    if prediction is None:
+        return None
+    try:
+        return ufm.excess(law.problem, seen.features, seen.labels, head.weight, head.bias, solution=prediction)
+    except EncollapseError as error:
+        missing["excess"] = str(error)
+        return None

@@ -1,0 +1,346 @@
+"""One pass over the data: features, labels, and what the conditions of a law are checked with."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Sized
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from encollapse._internal import checks
+from encollapse._internal.progress import tracked
+from encollapse._internal.typing import FloatArray, IntArray
+from encollapse.diagnosis.tail import Tail, owner, read_tail, restore, with_graph
+from encollapse.errors import ArgumentError
+from encollapse.measure.forward.head import Head
+from encollapse.measure.forward.running import run
+from encollapse.measure.model import labeled_batches
+
+_UNIT = 0.05  # mean squares of a normalized row or column, but for ε and running averages
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """What a pass over the data has seen.
+
+    Attributes
+    ----------
+    features : (N, d)
+        Inputs of the head, float32 or as the network gives them.
+    labels : (N,)
+        Classes.
+    codewords : (q, K), optional
+        Distinct targets, where the loader gives vectors instead of classes.
+    head_error, tail_error : float
+        Largest relative difference between the network's outputs and the head on the features, and between the
+        features and what the tail makes of its normalization's output.
+    mean_error, variance_ratio : float, optional
+        Largest mean, in standard deviations, and mean variance of the normalized coordinates over the data.
+    smallest_variance : float, optional
+        Median variance that the normalization divides by.
+    largest_feature, spatial_share : float, optional
+        Largest entry of the features; share of the price that is variation over positions.
+    scaled_kind : str, optional
+        What a normalization without a module turned out to be.
+    dropout : str
+        A dropout between the normalization and the head, by name; empty if none.
+    tied_to : str
+        Another owner of the head's weight; empty if none.
+    activations : (N, p), optional
+        Inputs of the lowest linear layer of a linear tail.
+    batch_size, batches : int
+        Of the loader.
+    """
+
+    features: Any
+    labels: IntArray
+    codewords: FloatArray | None
+    head_error: float
+    tail_error: float | None
+    mean_error: float | None
+    variance_ratio: float | None
+    smallest_variance: float | None
+    largest_feature: float | None
+    spatial_share: float | None
+    scaled_kind: str | None
+    dropout: str
+    tied_to: str
+    activations: Any
+    batch_size: int
+    batches: int
+
+    @property
+    def feature_dim(self) -> int:
+        """Dimension d of the features."""
+        return int(self.features.shape[1])
+
+
+def tail_of(network: nn.Module, head: Head, inputs: Any, device: torch.device) -> Tail:
+    """Read the tail of a network off the graph of one batch."""
+    before = with_graph(network)
+    try:
+        with torch.enable_grad(), capture_with_graph(head.module) as seen:
+            run(network, inputs, device)
+    finally:
+        restore(before)
+    if len(seen) != 1:
+        raise ArgumentError(f"head: {head.name!r} ran {len(seen)} times in one batch, and must run once")
+    return read_tail(seen[0], network)
+
+
+class capture_with_graph:  # noqa: N801 (used as a function)
+    """Hand out the inputs of a module with the graph that made them."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._seen: list[Tensor] = []
+
+    def __enter__(self) -> list[Tensor]:
+        self._hook = self._module.register_forward_pre_hook(lambda _, arguments: self._seen.append(arguments[0]))
+        return self._seen
+
+    def __exit__(self, *_: object) -> None:
+        self._hook.remove()
+
+
+def dropout_after(network: nn.Module, head: Head, tail: Tail, inputs: Any, device: torch.device) -> str:
+    """Name of a dropout that acts between the tail's last normalization or layer and the head.
+
+    A copy runs in training mode, and the walk back from its features meets the random mask. Modules are looked at by
+    their order too, for networks that cannot be copied.
+    """
+    start = owner(network, tail.gain or tail.weights[0])[1] if tail.gain or tail.weights else None
+    order: list[nn.Module] = []
+    hooks = [module.register_forward_hook(lambda m, *_: order.append(m)) for module in network.modules()]
+    try:
+        run(network, inputs, device)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    names = {id(module): name for name, module in network.named_modules()}
+    first = max((i for i, module in enumerate(order) if module is start), default=None)
+    if first is not None:
+        for module in order[first + 1 :]:
+            if module is head.module:
+                break
+            if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
+                return str(names[id(module)])
+    inner = [module for module in head.module.modules() if isinstance(module, nn.modules.dropout._DropoutNd)]
+    if any(module.p > 0 for module in inner):
+        return f"inside {head.name}"
+    return _dropout_by_function(network, head, tail, inputs, device)
+
+
+def _dropout_by_function(network: nn.Module, head: Head, tail: Tail, inputs: Any, device: torch.device) -> str:
+    try:
+        twin = copy.deepcopy(network).train()
+        module = twin.get_submodule(head.name)
+        for parameter in twin.parameters():
+            parameter.requires_grad_(parameter.is_floating_point())
+        with torch.enable_grad(), capture_with_graph(module) as seen:
+            run(twin, inputs, device)
+        found = read_tail(seen[0], twin)
+    except Exception:
+        return ""
+    masked = found.kind == "other" and found.kind != tail.kind
+    return "a random mask in training mode" if masked and tail.kind != "other" else ""
+
+
+class _Column:
+    """Sums over samples and positions of a normalization's output, by coordinate."""
+
+    def __init__(self, gain: Tensor, offset: Tensor | None, rows: bool) -> None:
+        self._gain = gain.detach().double().flatten()
+        self._offset = None if offset is None else offset.detach().double().flatten()
+        self.rows = rows
+        self.count = 0
+        self.sums = torch.zeros(len(self._gain), dtype=torch.float64, device=gain.device)
+        self.squares = torch.zeros_like(self.sums)
+        self.row_squares: list[tuple[float, float]] = []
+
+    def add(self, outputs: Tensor) -> None:
+        values = outputs.detach().double()
+        if not self.rows and values.ndim > 2:
+            values = values.movedim(1, -1)
+        values = values.flatten(0, -2)
+        if self._offset is not None:
+            values = values - self._offset
+        live = self._gain.abs() > 0
+        values = torch.where(live, values / torch.where(live, self._gain, 1.0), 0.0)
+        self.count += len(values)
+        self.sums += values.sum(0)
+        self.squares += values.square().sum(0)
+        mean, square = values.mean(1), values.square().mean(1)
+        self.row_squares.append((float((square - 1).abs().max()), float(mean.abs().max())))
+        self.live = live
+
+    def by_column(self) -> tuple[float, float]:
+        """Largest mean, and mean variance, over the coordinates with a gain."""
+        mean = (self.sums / self.count)[self.live]
+        variance = (self.squares / self.count)[self.live] - mean.square()
+        if not len(mean):
+            return 0.0, 1.0
+        return float(mean.abs().max()), float(variance.mean())
+
+    def kind(self) -> str | None:
+        mean, variance = self.by_column()
+        square, middle = (max(pair[i] for pair in self.row_squares) for i in (0, 1))
+        if square < _UNIT:
+            return "layer_norm" if middle < _UNIT else "rms_norm"
+        return "batch_norm" if mean < _UNIT and abs(variance - 1) < _UNIT else None
+
+
+def observe(
+    network: nn.Module,
+    loader: Iterable[Any],
+    head: Head,
+    tail: Tail,
+    *,
+    device: torch.device,
+    label_key: str | None,
+    dropout: str,
+    progress: bool,
+) -> Observation:
+    """Run the network over the loader once."""
+    norm = owner(network, tail.gain)[1] if tail.gain is not None else None
+    parameters = dict(network.named_parameters())
+    columns = None
+    if norm is not None and tail.gain is not None:
+        offset = None if tail.offset is None else parameters[tail.offset]
+        columns = _Column(parameters[tail.gain], offset, tail.kind != "batch_norm")
+    below = owner(network, tail.weights[-1])[1] if tail.kind == "linear" and not (tail.relu or tail.pooled) else None
+    features: list[Tensor] = []
+    activations: list[Tensor] = []
+    targets: list[Any] = []
+    head_error, tail_error, spatial, price = 0.0, None, 0.0, 0.0
+    sizes: list[int] = []
+    for inputs, labels in tracked(labeled_batches(loader, label_key), _length(loader), show=progress):
+        with (
+            _watch(head.module, True) as into,
+            _watch(head.module, False) as out,
+            _watch(norm, False) as made,
+            _watch(below, True) as phi,
+        ):
+            run(network, inputs, device)
+        targets.append(checks.to_numpy(labels, "labels"))
+        rows = head.rows(into[0], targets[-1].shape)
+        features.append(rows.cpu())
+        sizes.append(len(rows))
+        head_error = max(head_error, _head_error(head, rows, out[0]))
+        if columns is not None and made:
+            columns.add(made[-1])
+            error, variation, whole = _through_tail(made[-1], rows, tail)
+            tail_error = error if tail_error is None or error is None else max(tail_error, error)
+            spatial, price = spatial + variation, price + whole
+        if phi:
+            activations.append(phi[-1].detach().flatten(0, -2).cpu())
+    if not features or not sum(sizes):
+        raise ArgumentError(
+            "loader: yielded no samples; a generator can be used only once, and a loader must not be empty"
+        )
+    classes, codewords = _classes(targets)
+    by_column = (None, None) if columns is None or not columns.count else columns.by_column()
+    together = torch.cat(features)
+    largest = float(together.max()) if tail.ceiling is not None else None
+    return Observation(
+        features=together,
+        labels=classes,
+        codewords=codewords,
+        head_error=head_error,
+        tail_error=tail_error,
+        mean_error=by_column[0],
+        variance_ratio=by_column[1],
+        smallest_variance=_variance(norm),
+        largest_feature=largest,
+        spatial_share=spatial / price if price else None,
+        scaled_kind=columns.kind() if columns is not None and columns.count else None,
+        dropout=dropout,
+        tied_to=_tied(network, head),
+        activations=torch.cat(activations) if activations else None,
+        batch_size=max(sizes),
+        batches=len(sizes),
+    )
+
+
+def _length(loader: Iterable[Any]) -> int | None:
+    return len(loader) if isinstance(loader, Sized) else None
+
+
+class _watch:  # noqa: N801 (used as a function)
+    """Collect the first input or the output of a module; nothing for None."""
+
+    def __init__(self, module: nn.Module | None, inputs: bool) -> None:
+        self._module, self._inputs = module, inputs
+        self._seen: list[Tensor] = []
+
+    def __enter__(self) -> list[Tensor]:
+        if self._module is not None:
+            # A clone: an activation that works in place would overwrite what is kept.
+            self._hook = self._module.register_forward_hook(
+                lambda _, given, made: self._seen.append((given[0] if self._inputs else made).clone())
+            )
+        return self._seen
+
+    def __exit__(self, *_: object) -> None:
+        if self._module is not None:
+            self._hook.remove()
+
+
+def _through_tail(made: Tensor, rows: Tensor, tail: Tail) -> tuple[float | None, float, float]:
+    """Error of the features against the tail applied to a normalization's output; variation over positions; price."""
+    values = made.double()
+    if tail.relu:
+        values = values.clamp(min=0.0, max=tail.ceiling)
+    price = float(made.double().square().sum()) / max(1, made[0].numel() // made.shape[1] if made.ndim > 2 else 1)
+    variation = 0.0
+    if made.ndim > 2 and tail.pooled:
+        values = values.flatten(2)
+        variation = float((values - values.mean(2, keepdim=True)).square().sum()) / values.shape[2]
+        values = values.mean(2)
+    if values.shape != rows.shape:
+        return None, variation, price
+    scale = float(rows.double().abs().max()) or 1.0
+    return float((values - rows.double()).abs().max()) / scale, variation, price
+
+
+def _head_error(head: Head, rows: Tensor, outputs: Tensor) -> float:
+    """Largest difference between the acting affine map and what the head has made, relative to the largest output."""
+    if head.weight is None:
+        return math.inf
+    made = outputs.detach().double()
+    made = (made.movedim(1, -1) if head.channels_first and made.ndim > 2 else made).reshape(len(rows), -1)
+    mapped = rows.double() @ head.weight.double().T
+    mapped = mapped if head.bias is None else mapped + head.bias.double()
+    return float((mapped - made).abs().max()) / (float(made.abs().max()) or 1.0)
+
+
+def _variance(norm: nn.Module | None) -> float | None:
+    running = getattr(norm, "running_var", None)
+    return None if running is None else float(running.double().median())
+
+
+def _tied(network: nn.Module, head: Head) -> str:
+    weight = getattr(head.module, "weight", None)
+    if weight is None:
+        return ""
+    owners = [name for name, parameter in network.named_parameters(remove_duplicate=False) if parameter is weight]
+    others = [name for name in owners if name.rpartition(".")[0] != head.name]
+    return others[0] if others else ""
+
+
+def _classes(targets: list[Any]) -> tuple[IntArray, FloatArray | None]:
+    """Class of every sample, and the codewords where targets are vectors."""
+    together = np.concatenate(targets)
+    if together.ndim == 2 and np.issubdtype(together.dtype, np.floating):
+        distinct, classes = np.unique(together, axis=0, return_inverse=True)
+        if len(distinct) > max(1000, len(together) // 2):
+            raise ArgumentError(
+                f"loader: its targets are {len(distinct)} different vectors for {len(together)} samples, and no classes"
+            )
+        return np.asarray(classes).reshape(-1), np.asarray(distinct, dtype=np.float64).T
+    return checks.class_labels(together.reshape(-1), 2**62), None

@@ -1,0 +1,113 @@
+"""What a diagnosis comes to, in sentences."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from encollapse.diagnosis.decay_time import ENOUGH
+
+if TYPE_CHECKING:
+    from encollapse.diagnosis.result import Diagnosis
+
+_DONE = 0.05  # error of a Gram matrix, or share of the loss, that counts as arrived
+_SHAPE = 0.1
+_EXACT = 1e-4
+
+
+def verdict(d: Diagnosis) -> str:
+    """Say how far the network is from what its training leads to, and what is left."""
+    if d.law == "none":
+        return " ".join(["No law predicts the geometry of this training: " + d.reason + ".", *_collapsed(d)])
+    if d.prediction is None:
+        return " ".join(["The law is known, but its minimum is not: " + d.reason + ".", *_collapsed(d)])
+    return " ".join([*_where(d), *_how_far(d), *_left(d), *_time(d)])
+
+
+def _collapsed(d: Diagnosis) -> list[str]:
+    c = d.collapse
+    said = []
+    if c.nc1_trace_ratio is not None:
+        state = "have collapsed to their class means" if c.nc1_trace_ratio < 0.05 else "still vary within classes"
+        said.append(f"The features {state} (NC1 by traces {c.nc1_trace_ratio:.3g}).")
+    errors = {"a simplex equiangular tight frame": c.nc2_etf, "an orthogonal frame": c.nc2_orthogonal}
+    known = {name: value for name, value in errors.items() if value is not None}
+    if known:
+        name = min(known, key=lambda key: known[key])
+        near = "form" if known[name] < _SHAPE else "are nearest to"
+        said.append(f"The class means {near} {name} (distance {known[name]:.3g}).")
+    return said
+
+
+def _where(d: Diagnosis) -> list[str]:
+    assert d.prediction is not None
+    geometry = d.prediction.geometry
+    if not d.prediction.rank:
+        return ["By the law nothing can be learned at these decays: all class means shrink to one point."]
+    shape = _shape(geometry)
+    critical = getattr(d.problem, "critical_bias_decay", lambda: None)()
+    decay = getattr(d.problem, "bias_decay", None)
+    said = f"By the law the class means go to {shape}"
+    if critical is not None and decay is not None and 0 < critical < math.inf and decay < math.inf:
+        side = "below" if decay <= critical else "above"
+        said += f", as the bias decay {decay:.3g} is {side} its critical value {critical:.3g}"
+    return [said + "."]
+
+
+def _shape(geometry: object) -> str:
+    from encollapse.geometry import ClassGeometry
+
+    assert isinstance(geometry, ClassGeometry)
+    etf, orthogonal = geometry.distance("simplex_etf"), geometry.distance("orthogonal")
+    for distance, frame in ((etf, "a simplex equiangular tight frame"), (orthogonal, "an orthogonal frame")):
+        if distance < _EXACT:
+            return frame
+        if distance < _DONE:
+            return f"a frame within {distance:.1%} of {frame}"
+    centered = geometry.distance("simplex_etf", centered=True)
+    common = "with a common part" if centered < 1e-3 else "of its own"
+    return f"a frame {common} (distance {etf:.2g} from a simplex, {orthogonal:.2g} from an orthogonal frame)"
+
+
+def _how_far(d: Diagnosis) -> list[str]:
+    if d.comparison is None:
+        return []
+    row = {entry.name: entry.value for entry in d.comparison.rows}
+    gram, shape = row.get("gram_error"), row.get("shape_error")
+    if gram is None or shape is None:
+        return []
+    if gram <= _DONE:
+        return [f"The network has arrived: the Gram matrix of its class means is within {gram:.1%} of the prediction."]
+    if shape <= _DONE:
+        return [f"The shape has arrived (error {shape:.1%}), the size has not: the Gram matrix is {gram:.0%} off."]
+    return [f"It is not there yet: the Gram matrix of the class means is {gram:.0%} off, its shape {shape:.0%}."]
+
+
+def _left(d: Diagnosis) -> list[str]:
+    e = d.excess
+    if e is None or not e.total > 0:
+        return []
+    parts = {
+        "within classes: samples of a class still differ, so the network needs time or capacity": e.within,
+        "between classes: the class means are not where the law puts them": e.between,
+        "in layers that are not balanced: the sizes of classifier and features have not settled": e.unbalanced,
+    }
+    name = max(parts, key=lambda key: parts[key])
+    share = parts[name] / e.total
+    relative = e.total / max(abs(e.lower_bound), 1e-300)
+    return [f"Its loss is {relative:.1%} above the certified minimum; {share:.0%} of that is {name}."]
+
+
+def _time(d: Diagnosis) -> list[str]:
+    t = d.decay_time
+    if t is None:
+        return [
+            "How long it has trained is not known; give steps=, or the scheduler, to see it in units of decay time."
+        ]
+    if t.spent >= ENOUGH:
+        return [f"It has trained for τ = {t.spent:.2g} decay times, and {ENOUGH:g} are enough for the sizes to settle."]
+    times = ENOUGH / t.spent if t.spent > 0 else math.inf
+    return [
+        f"It has trained for τ = {t.spent:.2g} decay times of about {ENOUGH:g}: train about {times:.2g} times "
+        "longer, or raise the product of learning rate and weight decay."
+    ]

@@ -1,0 +1,201 @@
+"""The law of a training, on small networks of the kinds that people have: the right one, or a refusal with its reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import encollapse as ec
+from encollapse.errors import ArgumentError, ArgumentTypeError
+from reference.architectures import ARCHITECTURES, CLASSES, Cosine, LanguageModel, ResNet, Vgg, batch, mlp
+
+DECAY = 5e-3
+
+
+def trained(network: nn.Module, optimizer: Any = None, steps: int = 20, count: int = 60) -> tuple[Any, Any]:
+    """Some steps on made-up data, so that statistics and parameters are not those of the start."""
+    x, y = batch(network, count)
+    network.train()
+    made = optimizer or torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, weight_decay=DECAY)
+    network.train()
+    for _ in range(steps):
+        made.zero_grad()
+        outputs = network(x)
+        logits = outputs["logits"] if isinstance(outputs, dict) else outputs
+        nn.functional.cross_entropy(logits, y).backward()
+        made.step()
+    return [(x[: count // 2], y[: count // 2]), (x[count // 2 :], y[count // 2 :])], made
+
+
+def snapshot(network: nn.Module) -> list[Any]:
+    state = [value.clone() for value in network.state_dict().values()]
+    modes = [module.training for module in network.modules()]
+    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in network.modules()]
+    return [state, modes, hooks, [p.requires_grad for p in network.parameters()]]
+
+
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
+def test_the_law_is_right_or_refused_with_its_reason(name: str) -> None:
+    torch.manual_seed(0)
+    make, law = ARCHITECTURES[name]
+    network = make()
+    loader, optimizer = trained(network)
+    before = snapshot(network)
+    d = ec.diagnose(network, loader, optimizer, steps=20, progress=False)
+    assert d.law == law, d.reason
+    assert d.reason
+    assert d.verdict.endswith((".", ")."))
+    after = snapshot(network)
+    assert all(torch.equal(a, b) for a, b in zip(before[0], after[0], strict=True))
+    assert before[1:] == after[1:]
+    assert (d.law == "none") == any(c.status == "violated" for c in d.conditions) or d.law != "none"
+    assert d.collapse.num_samples == 60
+    if d.prediction is not None and d.excess is not None:
+        e = d.excess
+        assert e.unbalanced + e.within + e.between == pytest.approx(e.total, rel=1e-9)
+        assert min(e.unbalanced, e.within, e.between) >= -1e-9
+        assert e.distance is None or e.distance <= e.guarantee + 1e-9
+    assert isinstance(d.to_dict()["verdict"], str)
+
+
+def law(network: nn.Module, **options: Any) -> ec.Diagnosis:
+    loader, optimizer = trained(network)
+    return ec.diagnose(network, loader, options.pop("optimizer", optimizer), progress=False, **options)
+
+
+def normed() -> nn.Sequential:
+    return mlp(nn.BatchNorm1d(13))
+
+
+def test_decoupled_decay_belongs_to_no_objective() -> None:
+    network = normed()
+    loader, optimizer = trained(network, torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=DECAY))
+    d = ec.diagnose(network, loader, optimizer, progress=False)
+    assert d.law == "none"
+    assert "decoupled" in d.reason
+    adam = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=DECAY)
+    assert ec.diagnose(network, loader, adam, progress=False).law == "batch_norm"
+
+
+def test_a_normalization_or_head_without_decay_has_no_minimum() -> None:
+    network = normed()
+    loader, _ = trained(network)
+    names = dict(network.named_parameters())
+    spared = [p for n, p in names.items() if n.startswith("4.")]
+    rest = [p for n, p in names.items() if not n.startswith("4.")]
+    groups = [{"params": rest, "weight_decay": DECAY}, {"params": spared, "weight_decay": 0.0}]
+    d = ec.diagnose(network, loader, torch.optim.SGD(groups, lr=0.1), progress=False)
+    assert d.law == "none"
+    assert "no weight decay" in d.reason
+    head = ec.diagnose(network, loader, weight_decay={"4": DECAY}, progress=False)
+    assert head.law == "none"
+    assert "head '5.weight' has no weight decay" in head.reason
+
+
+def test_a_frozen_or_shared_head_is_told() -> None:
+    network = normed()
+    network[5].weight.requires_grad_(False)
+    assert "not trained" in law(network).reason
+    tied = LanguageModel(tied=True)
+    x, y = batch(tied, 44)
+    d = ec.diagnose(tied, [(x, torch.arange(44) % 11)], weight_decay=DECAY, progress=False)
+    assert d.law == "none"
+    assert "embed.weight" in d.reason
+    assert len(y) == 44
+
+
+def test_decays_by_hand_and_an_explicit_price_of_features() -> None:
+    network = normed()
+    assert law(network, optimizer=None, weight_decay=DECAY).law == "batch_norm"
+    d = law(mlp(nn.ReLU()), optimizer=None, weight_decay=DECAY, feature_decay=1e-4, loss="mse")
+    assert d.law == "explicit_feature_decay"
+    assert d.problem.feature_decay == 1e-4
+    assert d.problem.features == "relu"
+    assert law(network, optimizer=None).reason == "no weight decay is known; give the optimizer, or weight_decay=..."
+
+
+def test_scales_of_losses_are_applied() -> None:
+    network = normed()
+    loader, optimizer = trained(network)
+    one_hot = [(x, torch.eye(CLASSES)[y]) for x, y in loader]
+    d = ec.diagnose(network, one_hot, optimizer, loss=nn.MSELoss(), progress=False)
+    assert d.problem.weight_decay == pytest.approx(DECAY * CLASSES / 2)
+    assert d.problem.feature_decay == pytest.approx(DECAY * CLASSES / 2 / 60)
+    np.testing.assert_allclose(np.sort(d.problem.encoding.codewords.sum(axis=0)), np.ones(CLASSES))
+    smooth = ec.diagnose(network, loader, optimizer, loss=nn.CrossEntropyLoss(label_smoothing=0.1), progress=False)
+    assert smooth.problem.weight_decay == DECAY
+    assert smooth.problem.encoding.codewords[0, 0] == pytest.approx(0.9 + 0.1 / CLASSES)
+    weights = torch.tensor([1.0, 2.0, 0.5, 3.0, 1.5])
+    weighted = ec.diagnose(network, loader, optimizer, loss=nn.CrossEntropyLoss(weight=weights), progress=False)
+    assert weighted.problem.class_weights is not None
+    assert weighted.prediction is not None
+    assert ec.diagnose(network, loader, optimizer, loss=nn.BCEWithLogitsLoss(), progress=False).law == "none"
+
+
+def test_offsets_may_have_a_decay_of_their_own() -> None:
+    network = normed()
+    loader, _ = trained(network)
+    decays = dict.fromkeys((n for n, _ in network.named_parameters()), DECAY) | {"4.bias": DECAY / 4}
+    d = ec.diagnose(network, loader, weight_decay=decays, loss="mse", progress=False)
+    assert d.problem.feature_mean_decay == pytest.approx(DECAY / 4 / 60)
+    assert d.prediction is not None
+    assert d.prediction.certificate.holds
+
+
+def test_what_cannot_be_diagnosed_names_the_cure() -> None:
+    network = normed()
+    loader, optimizer = trained(network)
+    with pytest.raises(ArgumentTypeError, match=r"network: expected a torch\.nn\.Module"):
+        ec.diagnose(3, loader)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="optimizer: none of its"):
+        ec.diagnose(network, loader, torch.optim.SGD(normed().parameters(), lr=0.1), progress=False)
+    with pytest.raises(ArgumentError, match="labels: expected values from 0 to 4, got 9"):
+        ec.diagnose(network, [(x, y * 0 + 9) for x, y in loader], optimizer, progress=False)
+    with pytest.raises(ArgumentError, match="loader: class 1 of 5 has no samples"):
+        ec.diagnose(network, [(x, y * 0) for x, y in loader], optimizer, progress=False)
+    with pytest.raises(ArgumentError, match="running statistics"):
+        ec.diagnose(network, [(100 * x + 50, y) for x, y in loader], optimizer, progress=False)
+    with pytest.raises(ArgumentError, match="loader: yielded no samples"):
+        ec.diagnose(network, [], optimizer, progress=False)
+    with pytest.raises(ArgumentError, match="the model has no layer 'nothing'"):
+        ec.diagnose(network, loader, optimizer, head="nothing", progress=False)
+    with pytest.raises(ArgumentError, match="feature_decay"):
+        ec.diagnose(network, loader, optimizer, feature_decay=0.0, progress=False)
+
+
+def test_a_head_that_ignores_the_scale_of_features_has_no_law() -> None:
+    torch.manual_seed(0)
+    try:
+        d = law(Cosine())
+    except ArgumentError as error:
+        assert "head=" in str(error)  # noqa: PT017
+    else:
+        assert d.law == "none"
+
+
+def test_it_reads_a_network_on_its_way() -> None:
+    torch.manual_seed(0)
+    network = Vgg()
+    loader, optimizer = trained(network, steps=60)
+    early = ec.diagnose(network, loader, optimizer, steps=60, loss="cross_entropy", progress=False)
+    assert early.decay_time is not None
+    assert early.decay_time.spent == pytest.approx(60 * 0.05 / 0.1 * DECAY)
+    assert "decay times" in early.verdict or early.prediction is None
+    residual = law(ResNet(before=False))
+    assert residual.prediction is None
+    assert "sum of branches" in residual.verdict
+
+
+def test_the_page_and_the_figure_are_made(tmp_path: Any) -> None:
+    torch.manual_seed(0)
+    d = law(normed())
+    page = d.to_html(tmp_path / "page.html")
+    text = page.read_text(encoding="utf-8")
+    assert "The law: batch norm" in text
+    assert "gram_error" in text
+    assert "src=" not in text
+    assert len(d.plot().axes) >= 3
