@@ -1,4 +1,4 @@
-"""The law of a training, on small networks of the kinds that people have: the right one, or a refusal with its reason."""
+"""The law of a training, on small networks of the kinds that people have: the right one, or a refusal and why."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def trained(network: nn.Module, optimizer: Any = None, steps: int = 20, count: i
         made.zero_grad()
         outputs = network(x)
         logits = outputs["logits"] if isinstance(outputs, dict) else outputs
-        nn.functional.cross_entropy(logits, y).backward()
+        nn.functional.cross_entropy(logits, y).backward()  # type: ignore[no-untyped-call]
         made.step()
     return [(x[: count // 2], y[: count // 2]), (x[count // 2 :], y[count // 2 :])], made
 

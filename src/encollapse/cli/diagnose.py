@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from encollapse.cli._manners import show
-from encollapse.cli._options import EncodingOptions, Json
-from encollapse.cli._parsing import parse_encoding
+from encollapse.cli.console import show
+from encollapse.cli.options import EncodingOptions, Json, parse_encoding
 from encollapse.errors import ArgumentError
 
 _OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "adagrad": "Adagrad"}

@@ -314,7 +314,7 @@ def _sample_norm(s: Setting, conditions: list[Condition], weight_decay: float, b
     short = kind.partition("_")[0]
     offset = s.decays.of(tail.offset)
     problem = _problem(
-        getattr(ufm, "sample_norm_problem"),  # noqa: B009
+        ufm.sample_norm_problem,
         s,
         conditions,
         s.counts,
