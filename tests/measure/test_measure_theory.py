@@ -59,3 +59,40 @@ def test_balanced_one_hot_moves_from_simplex_to_orthogonal_frame() -> None:
     assert scores[0][0] == pytest.approx(0, abs=1e-9)
     assert scores[1][1] == pytest.approx(0, abs=1e-9)
     assert min(scores[0][1] or 0, scores[1][0] or 0) > 0.1
+
+
+@pytest.mark.parametrize("bias_decay", [0.0, 3e-2])
+@pytest.mark.parametrize("counts", [4, [2, 3, 5, 7, 11]])
+def test_cross_entropy_minimum_has_the_mean_softmax_of_its_labels(bias_decay: float, counts: int | list[int]) -> None:
+    """The derivative by the bias: mean softmax - ē + λ_b b = 0, where W μ + b is not ē at all."""
+    encoding = ec.encodings.one_hot(K)
+    problem = ec.ufm.Problem(
+        encoding, counts, weight_decay=5e-3, feature_decay=5e-3, bias_decay=bias_decay, loss="cross_entropy"
+    )
+    solution = ec.ufm.solve(problem)
+    weight, means, bias = solution.parameters(feature_dim=D)
+    labels = np.repeat(np.arange(K), counts)
+    for dtype, atol in ((np.float64, 1e-6), (np.float32, 2e-6)):
+        measured = ec.measure.collapse(
+            means.T[labels].astype(dtype), labels, weight=weight, bias=bias, encoding=encoding, loss="cross_entropy"
+        )
+        assert measured.label_centering == pytest.approx(bias_decay * float(np.linalg.norm(bias)), abs=atol)
+        assert measured.bias_to_label_mean is None
+        assert "cross-entropy" in measured.missing["bias_to_label_mean"]
+    as_squared_error = ec.measure.collapse(means.T[labels], labels, weight=weight, bias=bias, encoding=encoding)
+    assert (as_squared_error.label_centering or 0.0) > 0.1
+
+
+def test_mean_softmax_is_over_samples_and_missing_where_they_are_not_read_again() -> None:
+    rng = np.random.default_rng(7)
+    labels = rng.integers(0, K, 103)
+    features, weight, bias = rng.standard_normal((103, D)), rng.standard_normal((K, D)), rng.standard_normal(K)
+    encoding = ec.encodings.one_hot(K)
+    measured = ec.measure.collapse(features, labels, weight=weight, bias=bias, encoding=encoding, loss="cross_entropy")
+    outputs = np.exp(features @ weight.T + bias)
+    mean = (outputs / outputs.sum(axis=1, keepdims=True)).mean(axis=0)
+    assert measured.label_centering == pytest.approx(np.linalg.norm(mean - np.bincount(labels) / 103), rel=1e-12)
+    moments = ec.measure.ClassMoments(K, D).update(features, labels)
+    once = moments.collapse(weight, bias, encoding, loss="cross_entropy")
+    assert once.label_centering is None
+    assert "needs the samples" in once.missing["label_centering"]

@@ -23,6 +23,7 @@ def assemble(
     convention: str | Convention,
     decisions: Decisions,
     provenance: Mapping[str, Any] | None = None,
+    mean_softmax: FloatArray | None = None,
 ) -> Collapse:
     """Compute every metric, and the geometry that predictions are compared with."""
     chosen = as_convention(convention)
@@ -35,6 +36,8 @@ def assemble(
         convention=chosen,
         encoding=encoding,
         decisions=decisions,
+        loss=classifier.loss,
+        mean_softmax=mean_softmax,
     )
     with one_library():
         values, missing = evaluate(inputs)

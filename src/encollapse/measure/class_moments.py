@@ -238,6 +238,7 @@ class ClassMoments:
         bias: ArrayLike | None = None,
         encoding: Encoding | None = None,
         convention: str | Convention = "default",
+        loss: str = "mse",
     ) -> Collapse:
         """Collapse metrics of the samples seen so far.
 
@@ -246,7 +247,7 @@ class ClassMoments:
         """
         return assemble(
             self.statistics(),
-            LinearClassifier.of(weight, bias, encoding, self.num_classes, self.feature_dim),
+            LinearClassifier.of(weight, bias, encoding, self.num_classes, self.feature_dim, loss),
             convention,
             Decisions(reason="moments do not keep the features; use measure.collapse or measure_model"),
         )

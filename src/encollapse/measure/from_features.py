@@ -49,7 +49,8 @@ def collapse(
         What the outputs were trained toward. With it the classifier decides by :meth:`Encoding.decode` of
         ``W h + b``, without it for the largest output.
     loss : {"mse", "cross_entropy"}
-        What it was trained with: it decides which codeword is nearest, where they differ in norm or entropy.
+        What it was trained with: it decides which codeword is nearest, where they differ in norm or entropy, and
+        which condition of a minimizer `label_centering` is about.
     num_classes : int, optional
         K. Default: that of the encoding, otherwise the largest label plus one.
     convention : str or Convention

@@ -62,20 +62,49 @@ def finish(
         NearestMean(statistics, device), classifier_rule(classifier, statistics.num_classes, device)
     )
     projection = None if moments.covariance else Projection.worthwhile(statistics, averaging, device)
+    softmax = MeanSoftmax.wanted(classifier, device)
     start = 0
     for block in source.blocks(device):
         own = labels[start : start + len(block)]
         tally.add(block, own)
         if projection is not None:
             projection.add(block, own)
+        if softmax is not None:
+            softmax.add(block)
         start += len(block)
     if merged:
         tally.all_reduce()
+        if softmax is not None:
+            softmax.total = distributed.total(softmax.total)
     if projection is not None:
         if merged:
             projection.all_reduce()
         statistics = replace(statistics, projected=projection.within())
-    return assemble(statistics, classifier, chosen, tally.decisions(), provenance)
+    mean = None if softmax is None else softmax.total.cpu().numpy() / statistics.num_samples
+    return assemble(statistics, classifier, chosen, tally.decisions(), provenance, mean)
+
+
+class MeanSoftmax:
+    """Adds up ``softmax(W h + b)`` over samples; `total` (q,) is float64."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        self._weight, self._bias = weight, bias
+        self.total = torch.zeros_like(bias)
+
+    @classmethod
+    def wanted(cls, classifier: LinearClassifier, device: torch.device) -> MeanSoftmax | None:
+        """One for a classifier that was trained with cross-entropy toward an encoding."""
+        known = classifier.weight is not None and classifier.encoding is not None
+        if not known or classifier.loss != "cross_entropy":
+            return None
+        return cls(*(torch.tensor(part, device=device) for part in (classifier.weight, classifier.bias)))
+
+    def add(self, features: torch.Tensor) -> None:
+        """Take in a block (n, d)."""
+        with exact_products(features.device):
+            for rows in torch.split(features, max(1, _CHUNK_ENTRIES // len(self.total))):
+                outputs = torch.addmm(self._bias, rows.double(), self._weight.T)
+                self.total += torch.softmax(outputs, dim=1).sum(dim=0)
 
 
 def covariance_about_means(
@@ -120,4 +149,5 @@ def with_covariance(
     )
 
 
+_CHUNK_ENTRIES = 2**22
 _EPS = float(np.finfo(np.float64).eps)

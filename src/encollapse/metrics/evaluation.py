@@ -62,6 +62,10 @@ class MetricInputs:
         The encoding, whose codewords are read only for the split of the squared error.
     decisions : Decisions, optional
         What classifier and nearest class mean decided.
+    loss : {"mse", "cross_entropy"}
+        What the classifier was trained with.
+    mean_softmax : (q,), optional
+        Mean over the samples of ``softmax(W h + b)``.
 
     Examples
     --------
@@ -79,6 +83,8 @@ class MetricInputs:
     convention: Convention = DEFAULT
     encoding: HasCodewords | None = None
     decisions: Decisions | None = None
+    loss: str = "mse"
+    mean_softmax: FloatArray | None = None
 
     @cached_property
     def decomposition(self) -> MseDecomposition:
@@ -102,7 +108,7 @@ class MetricInputs:
             If it is not known.
         """
         value = getattr(self, name)
-        if value is None:
+        if value is None and name in _ABSENT:
             raise Undefined(_ABSENT[name])
         return value
 

@@ -1,8 +1,9 @@
 """Conditions that hold at every minimizer: of the bias, and between classifier and class means.
 
 Those of the bias are about the objective, in which every sample counts once, so the averages are over samples in
-every convention: at a minimizer ``W μ + b - ē = -λ_b b``, and ``b = ē`` where the bias is free
-:cite:p:`massion2026`.
+every convention: at a minimizer ``p̄ - ē = -λ_b b`` for the mean p̄ of what is predicted, which is ``W μ + b`` for
+the squared error, where also ``b = ē`` if the bias is free :cite:p:`massion2026`, and the mean of ``softmax(W h + b)``
+for cross-entropy.
 """
 
 import numpy as np
@@ -17,26 +18,38 @@ from encollapse.metrics.statistics import ClassStatistics
 
 
 @metric("|b − ē|", "|b - ē|, units of the labels", r"|b - \bar e|", "massion2026", family="bias", example="0.2708")
-def bias_to_label_mean(bias: FloatArray, mean_codeword: FloatArray) -> float:
-    """Euclidean distance of the bias from the mean codeword ē."""
+def bias_to_label_mean(bias: FloatArray, mean_codeword: FloatArray, loss: str = "mse") -> float:
+    """Euclidean distance of the bias from the mean codeword ē. Minimizers of cross-entropy have no such bias."""
+    if loss == "cross_entropy":
+        raise Undefined("minimizers of cross-entropy do not have the bias ē; label_centering has the condition")
     return float(np.linalg.norm(bias - mean_codeword))
 
 
 @metric(
     "|W μ + b − ē|",
-    "|W μ + b - ē|, units of the labels",
+    "mean prediction (|W μ + b - ē|; cross-entropy: mean softmax) against mean label",
     r"|W \mu + b - \bar e|",
     "massion2026",
     family="bias",
     example="3.7329",
 )
 def label_centering(
-    statistics: ClassStatistics, weight: FloatArray, bias: FloatArray, mean_codeword: FloatArray
+    statistics: ClassStatistics,
+    weight: FloatArray,
+    bias: FloatArray,
+    mean_codeword: FloatArray,
+    loss: str = "mse",
+    mean_softmax: FloatArray | None = None,
 ) -> float:
-    """By how much the mean output misses the mean codeword ē (Euclidean).
+    """By how much the mean prediction misses the mean codeword ē (Euclidean).
 
-    At a minimizer it is ``λ_b |b|``, not 0.
+    The prediction is ``W h + b``, and under cross-entropy its softmax, whose mean over the samples is `mean_softmax`.
+    At a minimizer it is ``λ_b |b|``: 0 where the bias costs nothing.
     """
+    if loss == "cross_entropy":
+        if mean_softmax is None:
+            raise Undefined("it is the mean softmax under cross-entropy, which needs the samples; use collapse(...)")
+        return float(np.linalg.norm(mean_softmax - mean_codeword))
     mean = statistics.centered("sample").global_mean
     return float(np.linalg.norm(weight @ mean + bias - mean_codeword))
 

@@ -58,6 +58,8 @@ _ARGUMENTS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
         "mean_codeword": ("(q,) array\n    Mean codeword ē under the measured class frequencies.", ("encoding",)),
         "decomposition": ("MseDecomposition\n    The split of the squared error.", ("weight", "bias", "encoding")),
         "decisions": ("Decisions\n    Counts of decisions.", ("decisions",)),
+        "loss": ('{"mse", "cross_entropy"}, optional\n    What the classifier was trained with.', ()),
+        "mean_softmax": ("(q,) array, optional\n    Mean over the samples of ``softmax(W h + b)``.", ()),
         "convention": ("Convention, optional\n    Averaging and scaling choices.", ()),
     }
 )
@@ -194,7 +196,8 @@ def _documented(entry: Metric, example: str) -> str:
 
 
 def _positional(entry: Metric) -> list[str]:
-    return [argument for argument in entry.arguments if argument != "convention"]
+    parameters = inspect.signature(entry.function).parameters
+    return [argument for argument in entry.arguments if parameters[argument].default is inspect.Parameter.empty]
 
 
 def _prerequisites(entry: Metric) -> list[str]:
