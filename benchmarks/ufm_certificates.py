@@ -3,12 +3,13 @@
 Solves random problems, from easy to hostile, and counts those whose certificate does not hold and those that *failed
 without knowing it*: whose certificate holds although the result is not what it says. The judge shares no code with the
 solver. It takes classifier, class means and bias, computes the objective from them, and a lower bound of its own from
-the dual problem; cross-entropy is judged in extended precision.
+the dual problem; cross-entropy and thresholds are judged in extended precision.
 
     python benchmarks/ufm_certificates.py mse --problems 5000             up to 60 classes
     python benchmarks/ufm_certificates.py large --problems 300            65 to 300 classes
     python benchmarks/ufm_certificates.py path --problems 60              paths of 40 bias decays, 2 to 300 classes
     python benchmarks/ufm_certificates.py cross-entropy --problems 2000   2 to 65 classes
+    python benchmarks/ufm_certificates.py thresholds --problems 500       next to the solver's own thresholds
 """
 
 import argparse
@@ -264,7 +265,7 @@ def path_campaign(problems: int, rng: np.random.Generator) -> tuple[DecisionCoun
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("campaign", choices=["mse", "large", "path", "cross-entropy"])
+    parser.add_argument("campaign", choices=["mse", "large", "path", "cross-entropy", "thresholds"])
     parser.add_argument("--problems", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -275,6 +276,10 @@ def main() -> None:
         print(f"largest difference from a single solve     {apart:.1e}")
     elif arguments.campaign == "cross-entropy":
         tally = campaign(arguments.problems, lambda: cross_entropy_problem(rng), judge_cross_entropy, 1e-8)
+    elif arguments.campaign == "thresholds":
+        from ufm_thresholds import judge_exactly, threshold_problem  # which need mpmath
+
+        tally = campaign(arguments.problems, lambda: threshold_problem(rng), judge_exactly, 1e-9)
     else:
         sizes = (2, 60) if arguments.campaign == "mse" else (65, 300)
         tally = campaign(arguments.problems, lambda: squared_problem(rng, sizes[0], sizes[1]), judge_squared, 1e-9)

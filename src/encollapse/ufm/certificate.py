@@ -64,7 +64,9 @@ class Certificate:
         return f"{self.kind}: holds={self.holds}, gap to the lower bound {self.gap:.3e}"
 
 
-def certify(loss: float, lower_bound: float, rounding: float, *, tolerance: float = RELATIVE_TOLERANCE) -> Certificate:
+def certify(
+    loss: float, lower_bound: float, rounding: float = 0.0, *, tolerance: float = RELATIVE_TOLERANCE
+) -> Certificate:
     """Make the certificate of a loss and a lower bound; `rounding` is the level at which a loss counts as zero."""
     gap = loss - lower_bound
     relative = gap / max(loss, rounding, np.finfo(np.float64).tiny)

@@ -159,14 +159,19 @@ class Composite:
         ``λ_b`` it is first moved within the domain to ``Y u = λ_b b``. It is feasible whatever the outputs, so the
         bound holds even if the solver failed.
         """
+        t = self.table
         gradient = self.gradient(outputs)
+        # Loss and conjugate meet at <y, o>, and neither is known better than that.
+        rounding = 8 * EPS * float(t.weights @ (t.copies * np.abs(gradient * outputs)).sum(axis=0))
         if self.bias_decay <= _REPAIRED_UP_TO:
             moved = self._recentered(gradient, bias)
-            return DualCandidate(np.zeros_like(gradient), 0.0, 0.0) if moved is None else DualCandidate(*moved)
+            if moved is None:
+                return DualCandidate(np.zeros_like(gradient), 0.0, 0.0)
+            return DualCandidate(moved[0], moved[1], moved[2] + rounding)
         if not self.has_bias:
-            return DualCandidate(gradient, 0.0, 0.0)
-        mean = self.table.mean(gradient)
-        return DualCandidate(gradient, 0.5 * float(self.table.outputs @ mean**2) / self.bias_decay, 0.0)
+            return DualCandidate(gradient, 0.0, rounding)
+        mean = t.mean(gradient)
+        return DualCandidate(gradient, 0.5 * float(t.outputs @ mean**2) / self.bias_decay, rounding)
 
     def dual_value(self, dual: DualCandidate, share: float) -> float:
         """Value of the dual problem, less rounding, at a share from 0 to 1 of a candidate."""

@@ -98,8 +98,12 @@ def minimize_weighted(
     """
     shares = class_weights * priors
     total = float(shares.sum())
-    table = PricedOutputMap.weighted(targets, priors, shares / total, inverse)
+    # A free bias takes over what squared labels have in common, which would drown their differences.
+    center = targets @ priors if isinstance(loss, SquaredError) and bias_decay == 0.0 else np.zeros(len(targets))
+    table = PricedOutputMap.weighted(targets - center[:, None], priors, shares / total, inverse)
     found = minimize_composite(Composite(table, loss, threshold / total, bias_decay / total))
     point = found.factors
     factors = priced_factors(point.left, point.singular, point.right, table.root_priors, balance, inverse)
-    return replace(found.in_units(1.0, factors), loss=found.loss * total, certificate=found.certificate.in_units(total))
+    certificate = found.certificate.in_units(total)
+    bias = found.bias + center
+    return replace(found.in_units(1.0, factors), loss=found.loss * total, bias=bias, certificate=certificate)

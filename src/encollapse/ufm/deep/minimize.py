@@ -96,7 +96,7 @@ def _assemble(
     penalty = 0.0 if math.isinf(model.bias_decay) else 0.5 * model.bias_decay * float(bias @ bias)
     loss = 0.5 * float(np.sum(residual**2)) + float(model.schatten_prox.penalty(singular).sum()) + penalty
     bound = min(max(model.lower_bound(), known_bound), loss)
-    certificate = certify(loss, bound, EPS * labels.energy)
+    certificate = certify(loss, bound)
     if closed:
         certificate = replace(certificate, kind="theorem")
     elif not certificate.holds:

@@ -22,6 +22,7 @@ import numpy as np
 from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.ufm.deep.schatten_prox import SchattenProx
 from encollapse.ufm.mse.label_svd import EPS, LabelSVD
+from encollapse.ufm.mse.secular import secular_values
 
 _CLOSE = 1e-6
 """Below this relative distance of two eigenvalues a divided difference is taken as a derivative."""
@@ -121,8 +122,12 @@ class SchattenModel:
         ``λ_b = 0`` and without a bias.
         """
         labels, beta = self.label_svd.labels, self.share
-        matrix = labels.centered + math.sqrt(beta) * np.outer(labels.mean, labels.root_priors)
-        singular = np.asarray(np.linalg.svd(matrix, compute_uv=False), dtype=np.float64)
+        found, touched = self.label_svd.spectrum.copy(), np.flatnonzero(self.label_svd.mean)
+        if beta > 0 and len(touched):
+            # A dense decomposition would lose the small ones beside a large mean label.
+            found[touched] = secular_values(found[touched], math.sqrt(beta) * self.label_svd.mean[touched])
+        singular = np.zeros(min(labels.centered.shape))
+        singular[: len(found)] = np.sort(found)[::-1]
         classes = labels.centered.shape[1]
         if len(singular) < classes or self.limit < classes or beta == 0.0:
             return float(self.schatten_prox.value(singular, self.outcomes(singular)).sum())

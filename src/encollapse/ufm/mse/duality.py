@@ -56,7 +56,7 @@ def duality_gap(
     # <Y, A> = <Y, A_c> + <Y u, ē>: the large common part of the labels meets the exact Y u only.
     linear = float(np.sum(dual * labels.centered) + dual_mean @ labels.mean)
     bound = shrink * linear - shrink**2 * (0.5 * float(np.sum(dual**2)) + penalty)
-    return loss, certify(loss, min(bound, loss), EPS * labels.energy)
+    return loss, certify(loss, min(bound, loss))
 
 
 def _operator_norm_bound(matrix: FloatArray, expected: float) -> float:

@@ -69,9 +69,8 @@ class LabelSVD:
     def of(cls, labels: WeightedLabels) -> LabelSVD:
         """Decompose the labels."""
         left, spectrum, rows = np.linalg.svd(labels.centered, full_matrices=False)
-        # Taking the mean off leaves its rounding behind, however small the rest is.
-        size = max(float(spectrum[0]), float(np.linalg.norm(labels.mean)))
-        kept = spectrum > size * max(labels.centered.shape) * EPS
+        # The labels are centered exactly (`WeightedLabels.of`), so the size of their mean says nothing about rounding.
+        kept = spectrum > spectrum[0] * max(labels.centered.shape) * EPS
         left, spectrum, right = left[:, kept], spectrum[kept], rows[kept].T
         # A_c u = 0 holds up to rounding, which vectors of small singular values magnify.
         right = right - np.outer(labels.root_priors, labels.root_priors @ right)

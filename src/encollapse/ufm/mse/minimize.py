@@ -148,14 +148,13 @@ def minimize_along(label_svd: LabelSVD, threshold: float, bias_decays: FloatArra
     open_ = gaps(found) + 2.0 * (dual_size * centered + shared * common) + centered**2 + common**2
     biases = found.bias @ r.left.T
     # Singular values that exceed c by rounding only are not learned.
-    ranks = pencil.count_above(threshold + margin(threshold, pencil.largest), found.shift)
+    ranks = pencil.count_above(threshold + margin(threshold, r.spectrum), found.shift)
     free = bias_decays == 0.0
     biases[free] = r.labels.mean
     shifts, biases = checks.read_only(found.shift), checks.read_only(biases)
-    rounding = EPS * r.labels.energy
     minimizers = []
     for i, loss in enumerate(found.value.tolist()):
-        certificate = certify(loss, loss - float(open_[i]), rounding)
+        certificate = certify(loss, loss - float(open_[i]))
         if not certificate.holds:
             minimizers.append(_one_by_one(r, pencil, float(bias_decays[i])))
             continue
@@ -186,8 +185,7 @@ def _one_by_one(label_svd: LabelSVD, pencil: ResolventTable, bias_decay: float) 
         bias = r.left[:, t] @ taken
     left, values, right = _compose(r, shift)
     order = np.argsort(-values)
-    largest = float(values.max(initial=0.0))
-    kept = order[values[order] - threshold > margin(threshold, largest)]
+    kept = order[values[order] - threshold > margin(threshold, r.spectrum)]
     shrunk = values[kept] - threshold
     triplets = ThinSVD(left[:, kept], shrunk, np.ascontiguousarray(right[:, kept].T))
     outputs = (triplets.left * shrunk) @ triplets.right
@@ -204,9 +202,12 @@ def _one_by_one(label_svd: LabelSVD, pencil: ResolventTable, bias_decay: float) 
     return Minimum(loss, checks.read_only(bias), certificate, iterations, found)
 
 
-def margin(threshold: float, largest: float) -> float:
-    """By how much a singular value must exceed c to be above it by more than rounding."""
-    return 8 * EPS * max(threshold, largest)
+def margin(threshold: float, spectrum: FloatArray) -> float:
+    """By how much a singular value of ``A_c + x uᵀ`` must exceed c to be above it by more than rounding.
+
+    All but the largest lie between values of `spectrum`, those of ``A_c``, so that a long x adds no rounding to them.
+    """
+    return 8 * EPS * max(threshold, float(spectrum.max(initial=0.0)))
 
 
 def _compose(label_svd: LabelSVD, shift: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:

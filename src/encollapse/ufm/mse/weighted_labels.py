@@ -54,10 +54,12 @@ class WeightedLabels:
         # Centering the codewords before weighting them keeps labels with a large common part exact: differences of
         # close numbers are, and the second pass takes off what the rounding of the mean leaves behind.
         centered = unit - mean[:, None]
+        # What rounding leaves of a constant row is no spread.
+        centered[unit.min(axis=1) == unit.max(axis=1)] = 0.0
         rest = centered @ priors
         return cls(scale, (centered - rest[:, None]) * root, root, mean + rest)
 
     @property
     def energy(self) -> float:
-        """``½ |A|²`` in units of scale²: the value of the objective at zero without a bias."""
-        return 0.5 * float(np.linalg.norm(self.centered) ** 2 + np.linalg.norm(self.mean) ** 2)
+        """``½ |A_c|²`` in units of scale²: the value of the objective at zero with a free bias."""
+        return 0.5 * float(np.linalg.norm(self.centered) ** 2)

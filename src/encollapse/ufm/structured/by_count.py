@@ -238,6 +238,10 @@ def minimize_blocks(
     form = affine_form(encoding)
     if form is None:
         raise TypeError(f"{encoding!r} is not an affine image of one-hot labels")
+    if isinstance(labels, LongTail) and labels.is_buried and bias_decays.any():
+        g = len(kinds.sizes)
+        memory.require_room("labels with so large a common mean", g, g, instead="take it off, or use bias_decay=0")
+        labels = LabelSVD.of(kinds.labels(*form))
     scale = labels.scale if isinstance(labels, LongTail) else labels.labels.scale
     c = threshold / scale
     values = abs(form[0]) / scale * kinds.root_priors
@@ -246,8 +250,6 @@ def minimize_blocks(
     contrast = np.where(excess > 8 * EPS * np.maximum(values, c), excess, 0.0)
     huber = np.where(contrast > 0, c * (values - 0.5 * c), 0.5 * values**2)
     inert = float(copies @ huber)
-    energy = labels.energy if isinstance(labels, LongTail) else labels.labels.energy
-    energy += 0.5 * float(copies @ values**2)
     minimizers: Sequence[Minimum[OnCountGroups]] = (
         minimize_tail(labels, c, bias_decays)
         if isinstance(labels, LongTail)
@@ -267,6 +269,6 @@ def minimize_blocks(
         )
         per_class = (small.bias / np.sqrt(kinds.sizes))[kinds.groups]
         bias = per_class if isinstance(encoding, AffineOneHot) else encoding.combine(per_class) / form[0]
-        certificate = certify(loss, small.certificate.lower_bound + inert, EPS * energy)
+        certificate = certify(loss, small.certificate.lower_bound + inert)
         result.append(replace(small, loss=loss, bias=bias, certificate=certificate).in_units(scale, factors))
     return result

@@ -28,6 +28,8 @@ from encollapse.ufm.mse.resolvent.polar_gram import value_weights
 from encollapse.ufm.mse.resolvent.table import ResolventTable
 from encollapse.ufm.mse.secular import rank_two_squares
 
+_BURIED = 1e3  # size of the mean over that of the largest singular value
+
 
 @dataclass(frozen=True, eq=False)
 class LongTail:
@@ -62,11 +64,9 @@ class LongTail:
         return np.asarray(self.root_sizes * (self.alpha * self.roots**2 + self.gamma))
 
     @property
-    def energy(self) -> float:
-        """``½ |A|²``."""
-        p = self.downdate
-        centered = self.alpha**2 * float(self.roots @ self.roots) - float(p @ p)
-        return 0.5 * (centered + float(self.mean @ self.mean))
+    def is_buried(self) -> bool:
+        """Whether the mean is so much larger than the rest that sums of resolvents lose the rest beside it."""
+        return float(np.linalg.norm(self.mean)) > _BURIED * abs(self.alpha) * float(self.roots.max())
 
     def pencil(self, threshold: float) -> ResolventTable:
         """Return the matrices ``A_x A_xᵀ``."""
@@ -197,12 +197,12 @@ def minimize_tail(labels: LongTail, threshold: float, bias_decays: FloatArray) -
     pencil = labels.pencil(threshold)
     found, steps = minimize_biases(pencil, bias_decays)
     open_ = gaps(found)
-    ranks = pencil.count_above(threshold + margin(threshold, pencil.largest), found.shift)
+    ranks = pencil.count_above(threshold + margin(threshold, pencil.spectrum), found.shift)
     return [
         Minimum(
             loss=loss,
             bias=checks.read_only(found.bias[i].copy()),
-            certificate=certify(loss, loss - float(open_[i]), np.finfo(np.float64).eps * labels.energy),
+            certificate=certify(loss, loss - float(open_[i])),
             iterations=int(steps[i]),
             factors=TailOutputs(labels, pencil, checks.read_only(found.shift[i].copy()), int(ranks[i])),
         )
