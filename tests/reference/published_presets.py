@@ -34,10 +34,10 @@ def zhu2021(features: Array, labels: NDArray[Any], weight: Array | None = None) 
 
 
 def wu2024(features: Array, labels: NDArray[Any], weight: Array | None = None) -> dict[str, float]:
-    """``μ`` over classes, ``Σ_W`` over samples, the sum in ``Σ_B`` divided by d; traces of both; NC2, NC3."""
+    """``μ`` over classes, ``Σ_W`` over samples, ``Σ_B`` over classes; traces of both; NC2, NC3."""
     means, _ = _by_class(features, labels)
-    (size, dim), centered = means.shape, means - means.mean(axis=0)
-    between = centered.T @ centered / dim
+    size, centered = len(means), means - means.mean(axis=0)
+    between = centered.T @ centered / size
     within = _over_samples(features, labels, means)
     target = (np.eye(size) - 1 / size) / np.sqrt(size - 1)
     gram = centered @ centered.T

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Literal
 
 from encollapse._internal import checks
-from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.errors import ArgumentError, ArgumentTypeError, Undefined
 from encollapse.metrics.statistics import Averaging
 
 
@@ -31,12 +33,20 @@ class Convention:
         Weights of the classes in ``Σ_B`` for NC1 by pinv and by the ratio of traces, where a code weights
         them unlike its global mean. Default: as `averaging`.
     between_per_dim : bool
-        Divide the sum in ``Σ_B`` by the feature dimension d in place of K, for NC1 by pinv and by traces.
+        Divide the sum in ``Σ_B`` by the feature dimension d in place of K, in NC1.
+    deviation : {"population", "sample"}
+        Standard deviations over classes or pairs divide by their number n, or by n - 1 as ``torch.std`` does.
+    squared_duality : bool
+        Square the distance `nc3_self_duality`.
+    halved_cdnv : bool
+        CDNV has ``(v_k + v_l)/2`` above the squared distance; ``v_k + v_l`` where this is False.
+    relative_row_sum : bool
+        Divide ``|Wᵀ1|`` by ``|W|``.
 
     Raises
     ------
     ArgumentError
-        If an averaging is unknown.
+        If an averaging or a deviation is unknown.
 
     Examples
     --------
@@ -53,9 +63,14 @@ class Convention:
     between: Averaging | None = None
     between_per_dim: bool = False
     within: Averaging | None = None
+    deviation: Literal["population", "sample"] = "population"
+    squared_duality: bool = False
+    halved_cdnv: bool = True
+    relative_row_sum: bool = True
 
     def __post_init__(self) -> None:
         checks.choice(self.averaging, "averaging", ("sample", "class"))
+        checks.choice(self.deviation, "deviation", ("population", "sample"))
         for name in ("within", "between"):
             if getattr(self, name) is not None:
                 checks.choice(getattr(self, name), name, ("sample", "class"))
@@ -64,6 +79,20 @@ class Convention:
     def within_averaging(self) -> Averaging:
         """Weights of the classes in ``Σ_W``."""
         return self.within or self.averaging
+
+    def standard_deviation(self, of_population: float, count: int) -> float:
+        """Return the standard deviation of `count` values, given that which divides by their number.
+
+        Raises
+        ------
+        Undefined
+            If there is one value and the deviation is that of a sample.
+        """
+        if self.deviation == "population":
+            return of_population
+        if count < 2:
+            raise Undefined("a single value has no sample standard deviation")
+        return of_population * math.sqrt(count / (count - 1))
 
 
 DEFAULT = Convention("default")
@@ -75,8 +104,18 @@ PRESETS: dict[str, Convention] = {
         Convention("class-averaged", averaging="class"),
         Convention("papyan2020", averaging="class"),
         Convention("zhu2021", between="class"),
-        Convention("zhou2022", between="class"),
-        Convention("wu2024", averaging="class", within="sample", between_per_dim=True),
+        Convention("zhou2022", between="class", center_weight=True),
+        Convention("wu2024", averaging="class", within="sample"),
+        Convention(
+            "papyan2020-code",
+            averaging="class",
+            within="sample",
+            nc1_per_class=False,
+            deviation="sample",
+            squared_duality=True,
+            relative_row_sum=False,
+        ),
+        Convention("luthra2026", halved_cdnv=False),
     )
 }
 """Conventions that can be asked for by name; what the published ones choose is in ``docs/measuring.md``."""

@@ -22,7 +22,7 @@ from encollapse.metrics.statistics import CenteredMeans, ClassStatistics, center
 def nc2_equinorm(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
     """Coefficient of variation of the norms of centered means: 0 where all are alike."""
     norms = distinct_means(statistics, convention.averaging).norms
-    return float(norms.std() / norms.mean())
+    return convention.standard_deviation(float(norms.std()), len(norms)) / float(norms.mean())
 
 
 @metric(
@@ -40,7 +40,7 @@ def nc2_equiangular(statistics: ClassStatistics, convention: Convention = DEFAUL
     0 where all angles are alike, whichever angle that is.
     """
     centered = directed_means(statistics, convention.averaging)
-    return centered.pairs.cosines.deviation
+    return convention.standard_deviation(centered.pairs.cosines.deviation, _pairs(centered))
 
 
 @metric(
@@ -172,7 +172,7 @@ def gnc2_log(statistics: ClassStatistics, convention: Convention = DEFAULT) -> f
     """
     centered = directed_means(statistics, convention.averaging)
     _require_distinct_directions(centered)
-    return centered.pairs.logs.deviation
+    return convention.standard_deviation(centered.pairs.logs.deviation, _pairs(centered))
 
 
 @metric(
@@ -204,7 +204,11 @@ def gnc2_riesz(statistics: ClassStatistics, convention: Convention = DEFAULT, *,
             spread.add(squares**power, diagonal=0, weight=0.5)
         else:
             spread.add(squares**power)
-    return spread.deviation / spread.mean
+    return convention.standard_deviation(spread.deviation, _pairs(centered)) / spread.mean
+
+
+def _pairs(centered: CenteredMeans) -> int:
+    return len(centered.norms) * (len(centered.norms) - 1) // 2
 
 
 def _require_distinct_directions(centered: CenteredMeans) -> None:

@@ -62,7 +62,8 @@ def nc3_self_duality(statistics: ClassStatistics, weight: FloatArray, convention
     centered = distinct_means(statistics, convention.averaging)
     rows = _rows(statistics, weight, centered, convention)
     units = 1.0 / np.linalg.norm(rows), 1.0 / np.linalg.norm(centered.norms)
-    return float(np.sqrt(sum(_squared_gaps(rows, centered.deviations, *np.broadcast_to(units, (len(rows), 2)).T))))
+    gaps = _squared_gaps(rows, centered.deviations, *np.broadcast_to(units, (len(rows), 2)).T)
+    return sum(gaps) if convention.squared_duality else float(np.sqrt(sum(gaps)))
 
 
 @metric(
@@ -83,7 +84,7 @@ def unc3(statistics: ClassStatistics, weight: FloatArray, convention: Convention
     rows = _rows(statistics, weight, centered, convention)
     lengths = _lengths(rows, centered)
     products = np.einsum("kd,kd->k", rows, centered.deviations)
-    return float((products / lengths / centered.norms).std())
+    return convention.standard_deviation(float((products / lengths / centered.norms).std()), len(rows))
 
 
 @metric(

@@ -11,6 +11,7 @@ import numpy as np
 from encollapse._internal.typing import FloatArray
 from encollapse.errors import Undefined
 from encollapse.geometry.comparison import balance_residual
+from encollapse.metrics.convention import DEFAULT, Convention
 from encollapse.metrics.linear_algebra import LinearAlgebra, squarable
 from encollapse.metrics.pairs import blocks
 from encollapse.metrics.registry import metric
@@ -71,12 +72,14 @@ def mean_output(statistics: ClassStatistics, weight: FloatArray, bias: FloatArra
 @metric(
     "|Wᵀ1| / |W|", "|Wᵀ1| / |W|", r"|W^\top 1| / |W|_F", name="nc0_row_sum", family="nc3", detail=True, example="1.077"
 )
-def row_sum(weight: FloatArray) -> float:
-    """NC0: 0 where the rows of the classifier add up to zero."""
+def row_sum(weight: FloatArray, convention: Convention = DEFAULT) -> float:
+    """NC0: 0 where the rows of the classifier add up to zero; ``|Wᵀ1|`` itself with ``relative_row_sum=False``."""
     rows = squarable(weight)
     size = float(np.linalg.norm(rows))
     if size == 0.0:
         raise Undefined("the weight is zero")
+    if not convention.relative_row_sum:
+        return float(np.linalg.norm(weight.sum(axis=0)))
     return float(np.linalg.norm(rows.sum(axis=0)) / size)
 
 
