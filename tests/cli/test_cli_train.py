@@ -76,7 +76,7 @@ def test_options_of_the_training(answer: Answer, tmp_path: Path) -> None:
     }  # fmt: skip
     assert {name: found["settings"][name] for name in wanted} == wanted
     assert [row["epoch"] for row in found["history"]] == [0, 1, 2, 5]
-    assert found["prediction_kind"] == "effective"
+    assert found["prediction_kind"] == "given activations"
     frames = load_file(tmp_path / "out" / "frames.safetensors")
     assert frames["epoch"].tolist() == [0, 1, 2, 5]
     assert {name: frames[name].shape for name in ("class_means", "weight", "bias")} == {

@@ -44,8 +44,14 @@ def test_class_weights_multiply_the_loss_of_their_samples(weights: Any) -> None:
     slow += 0.5 * DECAYS["feature_decay"] * float(features.square().sum())
     slow += 0.5 * 0.4 * float(bias.square().sum())
     assert run.loss == pytest.approx(slow, rel=1e-4)
-    assert run.prediction_kind == "none"
-    assert "class_weights" in run.missing["comparison"]
+    assert run.prediction_kind == "minimum"
+    assert run.prediction is not None
+    assert run.prediction.problem.class_weights == pytest.approx(factors)
+    assert run.excess is not None
+    assert run.excess.loss == pytest.approx(slow, rel=1e-4)
+    plain = trained(decay="plain", feature_decay=None, class_weights=weights)
+    assert plain.prediction_kind == "none"
+    assert "class_weights" in plain.missing["comparison"]
 
 
 def test_integer_weights_are_repeated_samples() -> None:

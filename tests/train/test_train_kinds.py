@@ -83,7 +83,14 @@ def test_plain_decay_is_a_term_of_the_loss_for_every_parameter_but_the_bias() ->
     fitted = 0.5 * ((outputs - np.eye(10)[SMALL.train.labels]) ** 2).sum(1).mean()
     bias = run.head.bias.detach().double().numpy()
     assert run.loss == pytest.approx(fitted + 0.5 * WEIGHT_DECAY * squares + 0.05 * (bias**2).sum(), rel=FLOAT32)
+    assert run.stationarity is not None
+    assert run.prediction_kind == "given activations"
+    # Without a last layer that is linear no law holds, and the feature decay is read off.
+    run = parameters_decayed(decay="plain", epochs=3, finish=10, features="relu")
+    features, outputs, weight = outputs_of(run)
     assert run.prediction_kind == "effective"
+    assert run.excess is None
+    assert "no law" in run.missing["excess"]
     assert run.prediction is not None
     problem = run.prediction.problem
     assert problem.weight_decay == WEIGHT_DECAY
@@ -91,7 +98,6 @@ def test_plain_decay_is_a_term_of_the_loss_for_every_parameter_but_the_bias() ->
     assert balance == pytest.approx(WEIGHT_DECAY * (weight**2).sum(), rel=FLOAT32)
     assert f"feature decay {problem.feature_decay:.3g}, read off the trained network" in run.prediction_note
     assert run.history[-1]["effective_feature_decay"] == problem.feature_decay
-    assert run.stationarity is not None
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])

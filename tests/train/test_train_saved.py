@@ -16,7 +16,7 @@ from encollapse.data import Dataset, Split
 from encollapse.errors import ArgumentError, EncollapseWarning, FileFormatError
 from encollapse.train import Run, fit, load
 from encollapse.train.settings import DECAYS
-from encollapse.train.theory import prediction
+from encollapse.train.theory import laws
 
 
 def clusters(counts: tuple[int, ...] = (7, 5, 11, 3, 5)) -> Dataset:
@@ -34,6 +34,8 @@ SAVED: list[dict[str, Any]] = [
     UFM | {"bias_decay": 0.3, "keep_frames": True},
     UFM | {"bias_decay": math.inf, "loss": "cross_entropy"},
     SHORT | {"decay": "plain", "features": "relu"},
+    SHORT | {"decay": "plain", "bias_decay": 0.3},
+    SHORT | {"decay": "plain", "model_options": {"width": 13, "depth": 1, "tail": "batch-norm"}},
     UFM | {"classifier": np.random.default_rng(3).standard_normal((5, 17)), "feature_dim": 17},
     UFM | {"class_weights": "balanced", "model": "mlp"},
     UFM | {"feature_dim": 3},
@@ -48,7 +50,8 @@ def test_a_saved_run_comes_back(options: dict[str, Any], tmp_path: Path) -> None
     inputs = torch.tensor(DATA.train.inputs)
     assert torch.equal(again.model(inputs), run.model(inputs))
     np.testing.assert_array_equal(again.collapse.geometry.feature_gram, run.collapse.geometry.feature_gram)
-    assert (again.prediction is None) == (run.prediction is None)
+    assert (again.prediction is None) == (run.prediction is None or run.prediction_kind == "given activations")
+    assert again.guarantee == run.guarantee
     if run.prediction is not None and again.prediction is not None:
         assert again.prediction.loss == pytest.approx(run.prediction.loss, rel=1e-12)
     if run.predicted is not None and again.predicted is not None:
@@ -102,7 +105,7 @@ def test_every_training_that_is_not_refused_ends_with_a_measured_network(options
             assert not started
             return
     assert run.collapse.accuracy is not None
-    assert run.prediction_kind in ("minimum", "effective", "fixed_classifier", "none")
+    assert run.prediction_kind in ("minimum", "given activations", "effective", "fixed_classifier", "none")
     if run.prediction_kind == "none":
         assert run.prediction_note == run.missing["prediction"]
     assert (run.comparison is None) == ("comparison" in run.missing)
@@ -116,10 +119,10 @@ def test_where_the_theory_has_no_method_the_reason_stands_in_the_run(monkeypatch
     def break_down(*_: Any, **__: Any) -> Any:
         raise np.linalg.LinAlgError("SVD did not converge")
 
-    monkeypatch.setattr(prediction, "Problem", refuse)
+    monkeypatch.setattr(laws, "Problem", refuse)
     run = fit(DATA, "one-hot", **UFM)
     assert (run.prediction_kind, run.prediction_note) == ("none", "features: not solved in this release")
-    monkeypatch.setattr(prediction, "Problem", break_down)
+    monkeypatch.setattr(laws, "Problem", break_down)
     with pytest.warns(EncollapseWarning, match="LinAlgError: SVD did not converge; the network is measured"):
         broken: Run = fit(DATA, "one-hot", **UFM)
     assert broken.prediction_kind == "none"

@@ -20,7 +20,8 @@ from encollapse.train.loop.task import Work
 from encollapse.train.run import Run
 from encollapse.train.settings import Options, Settings, described
 from encollapse.train.theory.fixed_classifier import frame_of_encoding
-from encollapse.train.theory.prediction import Prediction, predict, require_distributions
+from encollapse.train.theory.laws import predict, require_distributions
+from encollapse.train.theory.prediction import Prediction
 from encollapse.ufm.inverse.design import design_mismatch
 
 ROW_ERRORS = ("gram_error", "shape_error", "bias_error", "outputs_error")
@@ -96,9 +97,11 @@ def _fit(dataset: Dataset, encoding: Encoding, settings: Settings) -> Run:
     trained = _trained(work, settings)
     seen = trained.observation
     measured = seen.collapse(torch.tensor(dataset.train.labels), encoding, settings.loss)
-    theory = predict(seen, settings, work)
+    theory = predict(trained, settings, work)
     missing = dict(theory.missing)
     comparison = None if theory.geometry is None else compare(theory.geometry, measured.geometry)
+    history = [row | errors for row, errors in zip(trained.history, _errors(trained, theory), strict=True)]
+    history[-1] |= _last_word(theory)
     last = trained.history[-1]
     if dataset.test is None:
         missing["test_accuracy"] = "the data set has no hold-out"
@@ -109,7 +112,7 @@ def _fit(dataset: Dataset, encoding: Encoding, settings: Settings) -> Run:
         collapse=measured,
         theory=theory,
         comparison=comparison,
-        history=tuple(row | errors for row, errors in zip(trained.history, _errors(trained, theory), strict=True)),
+        history=tuple(history),
         frames=trained.frames if settings.keep_frames else (),
         settings=settings,
         dataset=dataset.name,
@@ -171,6 +174,15 @@ def _fixed_weight(settings: Settings, encoding: Encoding) -> torch.Tensor | None
             "give a row for each output"
         )
     return torch.tensor(settings.classifier)
+
+
+def _last_word(theory: Prediction) -> dict[str, float | None]:
+    """What the last row of the history says of the excess."""
+    if theory.excess is None:
+        return {}
+    parts = {name: getattr(theory.excess, name) for name in ("unbalanced", "within", "between")}
+    named: dict[str, float | None] = {f"excess_{name}": value for name, value in parts.items()}
+    return {"excess": theory.excess.total, **named, "guarantee": theory.excess.guarantee}
 
 
 def _errors(trained: Trained, prediction: Prediction) -> list[dict[str, float | None]]:

@@ -25,8 +25,8 @@ from encollapse.train.loop.loop import Status
 from encollapse.train.models import Classifier
 from encollapse.train.models.building import build
 from encollapse.train.settings import OPTIONS, Settings
-from encollapse.train.theory.prediction import Prediction
-from encollapse.ufm import Problem, Solution, solve
+from encollapse.train.theory.prediction import OF_THEORY, Prediction
+from encollapse.ufm import Excess, Problem, Solution, solve
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +51,8 @@ class Run:
         ``escape``, ``mean_cosine``, every value of :class:`encollapse.measure.Collapse`, ``gram_error``,
         ``shape_error``, ``bias_error`` and ``outputs_error`` against the prediction, with a hold-out
         ``test_accuracy``, ``test_balanced_accuracy``, ``test_minority_accuracy``, ``test_nc4_agreement`` and
-        ``test_ncc_accuracy``, and under plain and decoupled decay
-        ``effective_weight_decay`` and ``effective_feature_decay``.
+        ``test_ncc_accuracy``, in the last row ``excess`` with its parts and ``guarantee``, and under plain and
+        decoupled decay ``effective_weight_decay`` and ``effective_feature_decay``.
     frames : tuple of Frame
         Class means, weight and bias at each row of the history, if they were asked for.
     settings : Settings
@@ -115,10 +115,10 @@ class Run:
     def prediction_kind(self) -> str:
         """What the network is compared with.
 
-        ``"minimum"``: the minimum of the very objective that was minimized. ``"given activations"``: the same for the
-        last layers, given the activations below them. ``"effective"``: features were not regularized (plain or
-        decoupled decay), so the objective has no counterpart in the theory; the feature decay (and under decoupled
-        decay the weight decay) was read off the trained network. ``"fixed_classifier"``: the minimum over features and
+        ``"minimum"``: the minimum of the very objective that was minimized, also where the decay of a last
+        normalization prices the features. ``"given activations"``: the same for the last layers, given the activations
+        below them. ``"effective"``: no law holds, and the feature decay (and under decoupled decay the weight decay)
+        was read off the trained network. ``"fixed_classifier"``: the minimum over features and
         bias for the fixed weight. ``"none"``: nothing, for the reason in `prediction_note`.
         """
         return self.theory.kind
@@ -142,6 +142,23 @@ class Run:
     def relative_excess(self) -> float | None:
         """UFM objective of the network over the predicted minimum, less 1, both at the decays of the prediction."""
         return self.theory.relative_excess
+
+    @property
+    def excess(self) -> Excess | None:
+        """Objective of the network above the certified minimum, in parts; None where no law holds.
+
+        Its three parts say what is left: layers out of balance, variation within classes, the class means. Given
+        activations, variation within classes is part of these, and costs nothing by itself.
+        """
+        return self.theory.excess
+
+    @property
+    def guarantee(self) -> float | None:
+        """Bound on how far outputs of training samples are from the predicted ones, from the loss alone.
+
+        It is a mean over the samples: of ``|o - o*|²``, under cross-entropy of the divergence of the distributions.
+        """
+        return None if self.excess is None else self.excess.guarantee
 
     @property
     def head(self) -> nn.Linear:
@@ -181,6 +198,7 @@ class Run:
             "prediction_note": self.prediction_note,
             "predicted_loss": self.predicted_loss,
             "relative_excess": self.relative_excess,
+            "excess": None if self.excess is None else self.excess.to_dict(),
             "test_accuracy": self.test_accuracy,
             "test_nc4_agreement": self.test_nc4_agreement,
             "test_balanced_accuracy": self.test_balanced_accuracy,
@@ -207,7 +225,7 @@ class Run:
             save_file(self.model.state_dict(), temporary)
         arrays = _arrays(self.collapse.geometry, "measured")
         problem = self.theory.problem
-        if problem is not None:
+        if isinstance(problem, Problem):
             arrays["codewords"] = problem.encoding.codewords
         if self.predicted is not None:
             arrays |= _arrays(self.predicted, "predicted")
@@ -232,7 +250,8 @@ _OF_GEOMETRY = ("feature_gram", "counts", "classifier_gram", "class_outputs", "b
 def load(folder: str | Path, *, model: nn.Module | None = None) -> Run:
     """Bring back a run that :meth:`Run.save` or ``encollapse train --out`` has written.
 
-    The prediction is solved for again, which gives the same minimum. Details of the collapse that need the features
+    The prediction is solved for again, which gives the same minimum; of tails that need activations, or normalize each
+    sample, only its geometry and numbers are kept. Details of the collapse that need the features
     themselves are not stored.
 
     Parameters
@@ -319,13 +338,14 @@ def _loaded(
         predicted,
         record["predicted_loss"],
         record["relative_excess"],
-        {name: record["missing"][name] for name in record["missing"] if name in _OF_THEORY},
+        None if record.get("excess") is None else Excess(**record["excess"]),
+        {name: record["missing"][name] for name in record["missing"] if name in OF_THEORY},
     )
-    kept = {name: found[name] for name in (*VALUES, "num_samples", "num_classes", "missing", "convention", "route")}
+    kept = {name: found[name] for name in ("num_samples", "num_classes", "missing", "convention", "route")}
     same = ("dataset", "encoding", "data", "stationarity", "loss", "test_accuracy", "test_nc4_agreement", "seconds")
     return Run(
         model=network.eval(),
-        collapse=Collapse(**kept, geometry=measured),
+        collapse=Collapse({name: found[name] for name in VALUES}, **kept, geometry=measured),
         theory=theory,
         comparison=None if predicted is None else compare(predicted, measured),
         history=tuple(record["history"]),
@@ -342,9 +362,6 @@ def _loaded(
     )
 
 
-_OF_THEORY = ("prediction", "comparison", "relative_excess")
-
-
 def _arrays(geometry: ClassGeometry, prefix: str) -> dict[str, Any]:
     values = {name: getattr(geometry, name) for name in _OF_GEOMETRY}
     return {f"{prefix}.{name}": np.asarray(value) for name, value in values.items() if value is not None}
@@ -355,9 +372,9 @@ def _geometry(arrays: dict[str, Any], prefix: str, provenance: dict[str, Any]) -
     return ClassGeometry(**values, provenance=provenance)
 
 
-def _problem_options(problem: Problem | None) -> dict[str, Any] | None:
-    """What a problem was stated with, besides its codewords and counts."""
-    if problem is None:
+def _problem_options(problem: Any) -> dict[str, Any] | None:
+    """What an unrestricted feature model was stated with, besides its codewords and counts; of others None."""
+    if not isinstance(problem, Problem):
         return None
     named = [p.name for p in inspect.signature(Problem).parameters.values() if p.kind is p.KEYWORD_ONLY]
     values = {name: getattr(problem, name) for name in named}

@@ -229,8 +229,8 @@ class Settings:
         "ufm: last layer and features; plain: all parameters, in the loss; decoupled: as AdamW.",
         more="""``"ufm"`` regularizes as the theory does. ``"plain"`` adds ``λ/2`` times the square of every parameter
         to the loss. ``"decoupled"`` shrinks every parameter by the factor ``1 - learning_rate · λ`` in every step,
-        apart from the loss :cite:p:`loshchilov2019`. The last two have no UFM minimum of their own: see
-        ``Run.prediction_kind``.""",
+        apart from the loss :cite:p:`loshchilov2019`. What the last two lead to depends on the layers before
+        the head: see ``Run.prediction_kind``.""",
     )
     loss: str = _option(
         "mse",
@@ -242,7 +242,7 @@ class Settings:
         "none",
         _class_weights,
         "Factors of the classes' losses: balanced, which is N/(K n_k), or one a class.",
-        more="No prediction of ours is about a loss with such factors.",
+        more="Predicted under the decay ufm and with a last batch normalization.",
         choices=CLASS_WEIGHTS,
         metavar="none|balanced|X,X,...",
     )

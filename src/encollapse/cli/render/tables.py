@@ -146,6 +146,10 @@ def run_table(run: Run) -> RenderableType:
         pairs.append(("predicted", f"{run.predicted_loss:.8g}{excess}"))
     if run.prediction is not None:
         pairs.append(("certificate", str(run.prediction.certificate)))
+    if run.excess is not None:
+        split = [f"{name} {short(getattr(run.excess, name))}" for name in ("unbalanced", "within", "between")]
+        pairs.append(("excess in parts", ", ".join(split)))
+        pairs.append(("guarantee", f"outputs within {short(run.guarantee)} of the predicted ones, on average"))
     if run.test_accuracy is not None:
         pairs.append(("test accuracy", f"{run.test_accuracy:.4f}"))
     if run.test_nc4_agreement is not None:

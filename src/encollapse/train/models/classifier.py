@@ -53,7 +53,8 @@ class Backbone(nn.Module):
         self.register_buffer("shift", torch.tensor(shift))
         self.register_buffer("gain", torch.tensor(gain))
         self.trunk = trunk
-        self.last = nn.Linear(width, feature_dim) if last_layer else None
+        bias = not isinstance(tail, nn.Sequential)  # a chain of linear layers has none
+        self.last = nn.Linear(width, feature_dim, bias=bias) if last_layer else None
         self.tail = tail
         if self.last is None:
             self.register_buffer("scale", torch.tensor(1.0))
@@ -62,6 +63,12 @@ class Backbone(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Features (N, d) of `inputs`."""
         return self.finish(self.before_tail(inputs))
+
+    @torch.no_grad()
+    def activations(self, inputs: Tensor) -> Tensor:
+        """What the last linear layer sees of all `inputs`, (N, width), in pieces."""
+        parts = [self.trunk((inputs[part] - self.shift) * self.gain) for part in chunks(len(inputs))]
+        return torch.cat(parts)
 
     def before_tail(self, inputs: Tensor) -> Tensor:
         """What enters the tail, (N, d)."""
