@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,7 +89,7 @@ def diagnose(
     if output is not None:
         found.to_html(output)
         typer.echo(f"page: {output}", err=True)
-    show(lambda: _text(str(found)), found.to_dict, as_json)
+    show(lambda: _text(found.text(max(40, shutil.get_terminal_size().columns))), found.to_dict, as_json)
 
 
 def _text(words: str) -> Any:
@@ -112,7 +113,7 @@ def _load(network: Any, path: Path) -> None:
             raise
         except Exception as error:
             raise ArgumentError(
-                f"weights: {str(path)!r} holds no plain state dict ({str(error).splitlines()[0]}); "
+                f"weights: {str(path)!r} holds no plain state dict ({str(error).partition('. ')[0]}); "
                 "save it with torch.save(network.state_dict(), path)"
             ) from None
     for key in ("state_dict", "model_state_dict", "model"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterable, Sized
 from dataclasses import dataclass
@@ -111,8 +110,8 @@ class capture_with_graph:  # noqa: N801 (used as a function)
 def dropout_after(network: nn.Module, head: Head, tail: Tail, inputs: Any, device: torch.device) -> str:
     """Name of a dropout that acts between the tail's last normalization or layer and the head.
 
-    A copy runs in training mode, and the walk back from its features meets the random mask. Modules are looked at by
-    their order too, for networks that cannot be copied.
+    The network runs in training mode but for its normalizations, and the walk back from its features meets the random
+    mask. Modules are looked at by their order too, for networks that do not run so.
     """
     start = owner(network, tail.gain or tail.weights[0])[1] if tail.gain or tail.weights else None
     order: list[nn.Module] = []
@@ -137,18 +136,24 @@ def dropout_after(network: nn.Module, head: Head, tail: Tail, inputs: Any, devic
 
 
 def _dropout_by_function(network: nn.Module, head: Head, tail: Tail, inputs: Any, device: torch.device) -> str:
+    flags = [module for module in network.modules() if not hasattr(module, "running_mean")]
+    buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
+    before = with_graph(network)
     try:
-        twin = copy.deepcopy(network).train()
-        module = twin.get_submodule(head.name)
-        for parameter in twin.parameters():
-            parameter.requires_grad_(parameter.is_floating_point())
-        with torch.enable_grad(), capture_with_graph(module) as seen:
-            run(twin, inputs, device)
-        found = read_tail(seen[0], twin)
-    except Exception:
-        return ""
-    masked = found.kind == "other" and found.kind != tail.kind
-    return "a random mask in training mode" if masked and tail.kind != "other" else ""
+        for module in flags:
+            module.training = True  # not train(), which may do more than to set the flag
+        with torch.enable_grad(), capture_with_graph(head.module) as seen:
+            run(network, inputs, device)
+        found = read_tail(seen[0], network)
+    except (RuntimeError, ValueError, TypeError, IndexError, ArgumentError):
+        return ""  # a network that does not run on these inputs in training mode; its modules were looked at
+    finally:
+        restore(before)
+        for module in flags:
+            module.training = False
+        for buffer, value in buffers:
+            buffer.copy_(value)
+    return "a random mask in training mode" if found.kind == "other" and tail.kind != "other" else ""
 
 
 class _Column:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import textwrap
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -67,19 +68,43 @@ class Diagnosis:
         return verdict(self)
 
     def __str__(self) -> str:
-        lines = [
-            f"head        {self.head}: {self.collapse.num_classes} classes, {self.collapse.num_samples} samples",
-            f"loss        {self.loss}",
-            f"decay       {self.decays}",
-            f"law         {self.law}: {self.reason}",
-            *(f"            {condition}" for condition in self.conditions),
+        return self.text()
+
+    def text(self, width: int = 100) -> str:
+        """The whole diagnosis as text: the verdict first, then the law with its conditions, then the numbers.
+
+        Parameters
+        ----------
+        width : int
+            Columns.
+
+        Returns
+        -------
+        str
+            Lines of at most that many columns.
+        """
+        heads = [
+            ("head", f"{self.head}: {self.collapse.num_classes} classes, {self.collapse.num_samples} samples"),
+            ("loss", self.loss),
+            ("decay", self.decays),
+            ("law", f"{self.law}: {self.reason}"),
+            *(("", f"{c.status}: {c.text}" + (f" ({c.detail})" if c.detail else "")) for c in self.conditions),
         ]
         if self.prediction is not None:
-            lines.append(f"prediction  {self.prediction.certificate}")
+            heads.append(("prediction", str(self.prediction.certificate)))
+        lines = [textwrap.fill(self.verdict, width), ""]
+        lines += [
+            textwrap.fill(words, width, initial_indent=f"{name:<12}", subsequent_indent=" " * 14)
+            for name, words in heads
+        ]
+        lines.append("")
         for name, value in self._numbers():
             lines.append(f"{name:<27} {value}")
-        lines += [f"{name:<27} none: {why}" for name, why in self.missing.items()]
-        return "\n".join([*lines, "", self.verdict])
+        lines += [
+            textwrap.fill(f"{name:<27} none: {why}", width, subsequent_indent=" " * 28)
+            for name, why in self.missing.items()
+        ]
+        return "\n".join(lines)
 
     def _numbers(self) -> list[tuple[str, str]]:
         found = [("NC1 (trace ratio)", self.collapse.nc1_trace_ratio)]

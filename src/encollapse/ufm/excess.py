@@ -53,6 +53,16 @@ class Excess:
         ``F``.
     lower_bound : float
         No parameters have a loss below it.
+
+    Examples
+    --------
+    >>> import numpy as np, encollapse as ec
+    >>> p = ec.ufm.Problem(ec.encodings.one_hot(3), 5, weight_decay=5e-3, feature_decay=1e-3)
+    >>> weight, means, bias = ec.ufm.solve(p).parameters(feature_dim=7)
+    >>> labels = np.repeat(np.arange(3), 5)
+    >>> e = ec.ufm.excess(p, 2 * means.T[labels], labels, weight / 2, bias)
+    >>> bool(np.isclose(e.unbalanced, e.total)), abs(e.within) < 1e-12, abs(e.between) < 1e-12
+    (True, True, True)
     """
 
     total: float

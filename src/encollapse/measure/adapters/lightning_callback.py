@@ -84,9 +84,14 @@ class CollapseCallback(_Callback):
         if (epoch + 1) % self._every and epoch + 1 != trainer.max_epochs:
             return
         with trainer.precision_plugin.forward_context():
-            result = measure_model(pl_module, self._batches(trainer), distributed=True, **self._options)
+            values = self._look(trainer, pl_module, epoch)
+        pl_module.log_dict(values, sync_dist=True)
+
+    def _look(self, trainer: Any, pl_module: Any, epoch: int) -> dict[str, float]:
+        """Measure now, keep the result, and return what is logged."""
+        result = measure_model(pl_module, self._batches(trainer), distributed=True, **self._options)
         self.results[epoch] = result
-        pl_module.log_dict(entries(result, self._metrics, self._prefix), sync_dist=True)
+        return entries(result, self._metrics, self._prefix)
 
     def _batches(self, trainer: Any) -> Iterable[Any]:
         loaders = {"train": trainer.train_dataloader, "validation": trainer.val_dataloaders}

@@ -88,9 +88,14 @@ class CollapseTrainerCallback(TrainerCallback):
             raise ArgumentError(f"data: the Trainer has no {self._data} data set")
         batches = SplitBatches(trainer.get_test_dataloader(dataset), self._split)
         with trainer.compute_loss_context_manager():
-            result = measure_model(trainer.model, batches, distributed=True, **self._options)
+            values = self._look(batches, epoch)
+        trainer.log(values)
+
+    def _look(self, batches: SplitBatches, epoch: int) -> dict[str, float]:
+        """Measure now, keep the result, and return what is logged."""
+        result = measure_model(self._trainer.model, batches, distributed=True, **self._options)
         self.results[epoch] = result
-        trainer.log(entries(result, self._metrics, self._prefix))
+        return entries(result, self._metrics, self._prefix)
 
 
 def split_labels(batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
