@@ -11,7 +11,7 @@ from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError
 from encollapse.measure.class_moments import ClassMoments
 from encollapse.measure.decisions.classifier import LinearClassifier, require_encoding
-from encollapse.measure.moments.inputs import FeatureRows, labels_for, moments_device
+from encollapse.measure.moments.inputs import FeatureRows, labeled_rows, labels_for, moments_device
 from encollapse.measure.moments.projection import keeps_covariance
 from encollapse.measure.result import Collapse
 from encollapse.measure.second_pass import finish
@@ -30,6 +30,7 @@ def collapse(
     num_classes: int | None = None,
     convention: str | Convention = "default",
     covariance: bool | None = None,
+    ignore_index: int | None = None,
 ) -> Collapse:
     """Measure the collapse of features, and of the linear classifier on top of them.
 
@@ -40,7 +41,9 @@ def collapse(
     features : (N, d)
         Last-hidden-layer features, one row a sample: numpy or torch, any device, any real floating dtype.
     labels : (N,) ints
-        Classes from 0 to K - 1. Classes without samples are allowed and enter nothing.
+        Classes from 0 to K - 1. Classes without samples are allowed and enter nothing. With a label for each position,
+        as (B, T) of tokens or (B, H, W) of images, the features are (B, T, d) or (B, H, W, d), or (B, d, H, W) where
+        no mistake is possible.
     weight : (q, d), optional
         Weight of the last linear layer, as ``torch.nn.Linear`` keeps it.
     bias : (q,), optional
@@ -59,6 +62,8 @@ def collapse(
         Gather the (d, d) within-class covariance, which ``vci`` and the split of the squared error need; without
         it ``nc1_pinv`` is taken along the class means in the second pass. Default: where it takes less than
         4 GiB and is not a product of many seconds that NC1 alone can do without; the result says so in ``route``.
+    ignore_index : int, optional
+        Label of samples that are left out. Default: -100.
 
     Returns
     -------
@@ -82,6 +87,7 @@ def collapse(
     (0.0, 1.0)
     """
     chosen = as_convention(convention)
+    features, labels = labeled_rows(features, labels, ignore_index)
     rows = FeatureRows(features)
     if rows.num_rows == 0:
         raise ArgumentError("features: no samples; at least one row is needed")

@@ -15,7 +15,7 @@ from encollapse.measure.class_moments import ClassMoments
 from encollapse.measure.forward.capture import capture, find_layer
 from encollapse.measure.forward.running import placed, run, undisturbed
 from encollapse.measure.model import labeled_batches
-from encollapse.measure.moments.inputs import moments_device
+from encollapse.measure.moments.inputs import labeled_rows, moments_device
 from encollapse.measure.moments.projection import keeps_covariance
 from encollapse.measure.result import Collapse
 from encollapse.metrics import Convention, as_convention
@@ -27,11 +27,12 @@ def measure_layers(
     layers: Sequence[str | nn.Module],
     num_classes: int,
     *,
-    maps: Literal["flatten", "mean"] = "flatten",
+    maps: Literal["flatten", "mean", "mean-channels-first", "mean-channels-last"] = "flatten",
     covariance: bool | None = None,
     device: torch.device | str | None = None,
     convention: str | Convention = "default",
     label_key: str | None = None,
+    ignore_index: int | None = None,
 ) -> dict[str, Collapse]:
     """Measure the collapse of what enters each of several layers; the network runs once.
 
@@ -46,12 +47,17 @@ def measure_layers(
         Layers whose inputs are measured.
     num_classes : int
         K.
-    maps : {"flatten", "mean"}
-        Inputs of more than two axes, such as maps of convolutions ``(n, channels, height, width)``, are
-        flattened or averaged over all axes after the second.
+    maps : {"flatten", "mean", "mean-channels-first", "mean-channels-last"}
+        Inputs of more than two axes are flattened, or averaged over positions: over all axes but the first and that
+        of the features, which is the second in maps ``(n, channels, height, width)`` of convolutions and the last in
+        tokens ``(n, tokens, features)``. ``"mean"`` takes it from the kind of the layer. Where the labels have those
+        positions too, as (n, tokens), every position is a sample.
     covariance : bool, optional
         Keep a (d, d) covariance for each layer; False leaves out nc1_pinv and vci and saves their memory.
         Default: for the layers where it takes less than 4 GiB.
+
+    ignore_index : int, optional
+        Label of samples and positions that are left out. Default: -100.
 
     Returns
     -------
@@ -61,8 +67,8 @@ def measure_layers(
     Raises
     ------
     ArgumentError
-        If a layer is unknown or does not run once a batch, the loader yields no samples, a label is out of range or
-        an input is not finite.
+        If a layer is unknown or does not run once a batch, the loader yields no samples, a label is out of range, an
+        input is not finite, or the axis of the features cannot be told.
     ArgumentTypeError
         If `layers` is one layer and not a list of them.
 
@@ -76,7 +82,7 @@ def measure_layers(
     {'0': 20, '2': 20}
     """
     classes = checks.integer(num_classes, "num_classes", minimum=1)
-    checks.choice(maps, "maps", ("flatten", "mean"))
+    checks.choice(maps, "maps", ("flatten", "mean", "mean-channels-first", "mean-channels-last"))
     chosen = as_convention(convention)
     if isinstance(layers, str | nn.Module):
         raise ArgumentTypeError(f"layers: expected a list of layers, got one {type(layers).__name__}; put it in [ ]")
@@ -92,22 +98,50 @@ def measure_layers(
             for name, found in captured.items():
                 if len(found) != 1:
                     raise ArgumentError(f"layers: {name!r} ran {len(found)} times in one batch, and must run once")
-                rows = _as_rows(found[0], maps)
+                values, own = found[0], checks.to_numpy(targets, "labels")
+                if own.ndim > 1 and values.ndim == own.ndim + 1:
+                    axis = 1 if _channels_first(name, named[name], values, maps) else -1
+                    rows, own = values.movedim(axis, -1).flatten(0, -2), own.reshape(-1)
+                else:
+                    rows = _as_rows(name, named[name], values, maps)
+                rows, own = labeled_rows(rows, own, ignore_index)
                 if name not in moments:
                     width = rows.shape[1]
                     kept = keeps_covariance(covariance, width)
                     moments[name] = ClassMoments(classes, width, device=moments_device(place), covariance=kept)
-                moments[name].update(rows, targets)
+                moments[name].update(rows, own)
     if not moments:
         raise ArgumentError("loader: yielded no samples")
     return {name: moments[name].collapse(convention=chosen) for name in named}
 
 
-def _as_rows(values: torch.Tensor, maps: str) -> torch.Tensor:
+_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm)
+_FIRST_NAMES = ("Pool1d", "Pool2d", "Pool3d")
+_LAST = (nn.Linear, nn.Bilinear, nn.LayerNorm, nn.RMSNorm, nn.MultiheadAttention)
+
+
+def _channels_first(name: str, layer: nn.Module, values: torch.Tensor, maps: str) -> bool:
+    """Whether the features of an input of more than two axes are in its second axis, and not in the last."""
+    if maps.startswith("mean-"):
+        return maps == "mean-channels-first"
+    for part in layer.modules():  # the first one inside that says so
+        if isinstance(part, _FIRST) or type(part).__name__.endswith(_FIRST_NAMES):
+            return True
+        if isinstance(part, _LAST):
+            return False
+    raise ArgumentError(
+        f"maps: the input of {name!r} ({type(layer).__name__}) has shape {tuple(values.shape)}, and its features may "
+        "be in axis 1 or in the last one; give maps='mean-channels-first' or 'mean-channels-last'"
+    )
+
+
+def _as_rows(name: str, layer: nn.Module, values: torch.Tensor, maps: str) -> torch.Tensor:
     if values.ndim <= 2:
         return values.reshape(len(values), -1)
     if maps == "flatten":
         return values.flatten(1)
+    if not _channels_first(name, layer, values, maps):
+        values = values.movedim(-1, 1)
     # No narrower than that, for a mean has more digits than its terms.
     wide = torch.promote_types(values.dtype, torch.float32)
     return values.double().flatten(2).mean(dim=2).to(wide)

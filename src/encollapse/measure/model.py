@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -21,7 +22,7 @@ from encollapse.measure.forward.feature_store import DEFAULT_BUDGET, FeatureStor
 from encollapse.measure.forward.head import Head, find_head
 from encollapse.measure.forward.running import placed, run, undisturbed
 from encollapse.measure.moments.distributed import is_running
-from encollapse.measure.moments.inputs import moments_device
+from encollapse.measure.moments.inputs import labels_kept, moments_device
 from encollapse.measure.moments.projection import keeps_covariance
 from encollapse.measure.result import Collapse
 from encollapse.measure.second_pass import finish
@@ -45,6 +46,8 @@ def measure_model(
     distributed: bool = False,
     label_key: str | None = None,
     covariance: bool | None = None,
+    ignore_index: int | None = None,
+    label_shift: int | None = None,
 ) -> Collapse:
     """Measure the collapse of the features that enter the last layer of a network.
 
@@ -91,6 +94,11 @@ def measure_model(
         Gather the (d, d) within-class covariance, which ``vci`` and the split of the squared error need; without
         it ``nc1_pinv`` is taken along the class means in the second pass. Default: where it takes less than
         4 GiB; the result says so in ``route``.
+    ignore_index : int, optional
+        Label of samples and positions that are left out. Default: -100.
+    label_shift : int, optional
+        For labels (B, T) of tokens: by how many positions the label of a position stands after it. Default: 1 for
+        causal language models of transformers, which shift the labels themselves, and 0 for all others.
 
     Returns
     -------
@@ -120,7 +128,7 @@ def measure_model(
     if not isinstance(model, nn.Module):
         raise ArgumentTypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
     with placed(model, device) as place, undisturbed(model, place, loader), FeatureStore(budget) as store:
-        reader = _Reader(model, head, place)
+        reader = _Reader(model, head, place, ignore_index, label_shift)
         labels: list[IntArray] = []
         moments: ClassMoments | None = None
         for inputs, targets in tracked(labeled_batches(loader, label_key), _length(loader), show=progress):
@@ -148,16 +156,28 @@ def measure_model(
         classifier = LinearClassifier.of(
             last.weight, last.bias, encoding, moments.num_classes, moments.feature_dim, loss
         )
-        source = {"head": last.name, "classifier": str(last)}
+        source: dict[str, Any] = {"head": last.name, "classifier": str(last)}
+        if reader.shift:
+            source["label_shift"] = reader.shift
         return finish(store, np.concatenate(labels), moments, classifier, chosen, source, merged=merged)
 
 
 class _Reader:
     """Runs the model batch by batch and hands out the features that enter its head."""
 
-    def __init__(self, model: nn.Module, head: str | nn.Module | None, device: torch.device) -> None:
-        self._model, self._wanted, self._device = model, head, device
+    def __init__(
+        self,
+        model: nn.Module,
+        head: str | nn.Module | None,
+        device: torch.device,
+        ignore_index: int | None,
+        label_shift: int | None,
+    ) -> None:
+        self._model, self._wanted, self._device, self._ignored = model, head, device, ignore_index
         self.head: Head | None = None
+        self._required = label_shift is not None
+        given = None if label_shift is None else checks.integer(label_shift, "label_shift", minimum=0)
+        self.shift = int(shifts_labels(model)) if given is None else given
 
     def read(self, inputs: Any, targets: Any) -> tuple[Head, torch.Tensor, IntArray] | None:
         """The head, features (n, d) and labels (n,) of a batch; None where it has no samples."""
@@ -169,20 +189,40 @@ class _Reader:
             features = self.head.features
         else:
             with capture(self._model, self.head.module) as captured:
-                run(self._model, inputs, self._device)
+                outputs = run(self._model, inputs, self._device)
             if len(captured) != 1:
                 raise ArgumentError(
                     f"head: {self.head.name!r} ran {len(captured)} times in one batch, and must run once; name another "
                     "layer"
                 )
             features = captured[0]
+            if self.head.at_one_position:
+                features = self.head.scored(features, outputs)
+        if self.shift and labels.ndim == 2 and features.ndim == 3:
+            features, labels = features[:, : features.shape[1] - self.shift], labels[:, self.shift :]
+        elif self.shift and self._required:
+            raise ArgumentError(f"label_shift: is for labels (B, T) of tokens, and these have shape {labels.shape}")
         rows = self.head.rows(features, labels.shape)
-        checked = checks.class_labels(labels.reshape(-1) if features.ndim > 2 else labels, 2**62)
+        flat = labels.reshape(-1) if features.ndim > 2 else labels
+        kept = labels_kept(flat, self._ignored)
+        if kept.ndim == 1 and len(kept) == len(rows) and not kept.all():
+            rows, flat = rows[torch.from_numpy(kept).to(rows.device)], flat[kept]
+        checked = checks.class_labels(flat, 2**62)
         if len(checked) != len(rows):
             raise ArgumentError(
                 f"loader: a batch has {len(checked)} labels for {len(rows)} rows of features at {self.head.name!r}"
             )
-        return self.head, rows, checked
+        return (self.head, rows, checked) if len(rows) else None
+
+
+def shifts_labels(model: nn.Module) -> bool:
+    """Whether a network is a causal language model of transformers, or a wrapper around one."""
+    library = sys.modules.get("transformers")
+    base = getattr(library, "PreTrainedModel", None)
+    outermost = next((part for part in model.modules() if base is not None and isinstance(part, base)), None)
+    if outermost is None or getattr(outermost.config, "is_encoder_decoder", False):
+        return False
+    return type(outermost).__name__.endswith(("ForCausalLM", "LMHeadModel"))
 
 
 def labeled_batches(loader: Iterable[Any], label_key: str | None) -> Iterator[tuple[Any, Any]]:

@@ -332,7 +332,7 @@ def bad_loaders() -> list[tuple[Any, type[Exception], str]]:
         (3, ArgumentTypeError, "loader.*int"),
         ([(x, y.float())], ArgumentTypeError, "labels.*float32"),
         ([(x, y[:1])], ArgumentError, "loader.*1 labels for 2 rows"),
-        ([(x, y - 100)], ArgumentError, "labels.*-100"),
+        ([(x, y - 99)], ArgumentError, "labels.*-9"),
         ([(x, y + K)], ArgumentError, "labels.*0 to 4, got 5"),
         ([(x * torch.nan, y)], ArgumentError, "features.*nan in row 0"),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -50,6 +50,9 @@ class Head:
         The module divides features by their length first (cosine classifiers): it is linear in ``h/|h|``.
     channels_first : bool
         The module is a convolution over single positions: features are along axis 1.
+    at_one_position : bool
+        The module scores every token of a sequence, and the output of the network is that of one token: `features`
+        are those of that token.
     """
 
     name: str
@@ -60,6 +63,27 @@ class Head:
     outputs: torch.Tensor
     on_sphere: bool = False
     channels_first: bool = False
+    at_one_position: bool = False
+
+    def scored(self, features: torch.Tensor, result: Any) -> torch.Tensor:
+        """Features (B, d) of the tokens whose scores the network returned, of those (B, T, d) of all.
+
+        Raises
+        ------
+        ArgumentError
+            If the network returned no scores of single tokens.
+        """
+        assert self.weight is not None
+        found = None
+        for wanted in _tensors(result).values():
+            if features.ndim == 3 and wanted.shape == (len(features), len(self.weight)):
+                scores = functional.linear(features, self.weight, self.bias)
+                found = _scored_token(scores, wanted)
+        if found is None:
+            raise ArgumentError(
+                f"head: {self.name!r} scores every token, and the output of the model is not that of one of them"
+            )
+        return features[torch.arange(len(features), device=features.device), found]
 
     def rows(self, features: torch.Tensor, labels_shape: tuple[int, ...]) -> torch.Tensor:
         """Features (N, d), one row a label, from what entered the module.
@@ -143,6 +167,10 @@ def find_head(model: nn.Module, inputs: Any, device: torch.device, head: str | n
         record = _Record()
         result = record.run(model, {name: module}, inputs, device)
         call = record.calls.get(name)
+        if call is not None and record.runs.get(name) == 1:
+            accepted = _of_one_token(call, result)
+            if accepted is not None:
+                return accepted
         if record.runs.get(name) != 1:
             raise ArgumentError(_ran(name, record.runs.get(name, 0)))
         if call is None:
@@ -150,18 +178,47 @@ def find_head(model: nn.Module, inputs: Any, device: torch.device, head: str | n
         readable = _is_plain(module) or call.is_any_of(_tensors(result))
         return (_linear_map(call) if readable else None) or call.as_head()
     record = _Record()
-    outputs = _tensors(record.run(model, _candidates(model), inputs, device))
+    result = record.run(model, _candidates(model), inputs, device)
+    outputs = _tensors(result)
     found: list[Head] = []
     for call in sorted(record.calls.values(), key=lambda own: own.depth, reverse=True):
         inside = f"{call.name}." if call.name else ""
         if not any(other.name.startswith(inside) for other in found) and call.is_any_of(outputs):
             accepted = _linear_map(call)
             found += [] if accepted is None else [accepted]
+    if not found:
+        pooled = (_of_one_token(call, result) for call in record.calls.values() if _is_plain(call.module))
+        found = [accepted for accepted in pooled if accepted is not None]
     if len(found) != 1:
         raise ArgumentError(_refusal(found, record, outputs))
     if record.runs[found[0].name] != 1:
         raise ArgumentError(_ran(found[0].name, record.runs[found[0].name]))
     return found[0]
+
+
+def _scored_token(scores: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor | None:
+    """Positions (B,) whose scores (B, T, q) are those wanted (B, q), to rounding; None where one has none."""
+    gaps = (scores.double() - wanted.double()[:, None]).abs().amax(dim=2)
+    least, place = gaps.min(dim=1)
+    bound = 64 * _rounding(wanted) * max(float(scores.abs().max()), float(wanted.abs().max()))
+    return place if bool((least <= bound).all()) else None
+
+
+def _of_one_token(call: _Call, result: Any) -> Head | None:
+    """The head of a sequence classifier, which scores every token and returns the scores of the last one."""
+    scores = call.output
+    if scores is None or scores.ndim != 3 or call.features.ndim != 3:
+        return None
+    shape = (len(scores), scores.shape[2])
+    if not any(tuple(value.shape) == shape for value in _tensors(result).values()):
+        return None
+    head = _linear_map(call)
+    if head is None:
+        return None
+    try:
+        return replace(head, features=head.scored(call.features, result), at_one_position=True)
+    except ArgumentError:
+        return None
 
 
 def _ran(name: str, runs: int) -> str:

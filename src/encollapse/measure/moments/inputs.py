@@ -12,6 +12,9 @@ from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike, IntArray
 from encollapse.errors import ArgumentError, ArgumentTypeError
 
+IGNORED_LABEL = -100
+"""What frameworks put for positions without a label."""
+
 BLOCK_ENTRIES = 2**22
 """Entries of a block of features that is worked on at once (32 MiB in float64)."""
 
@@ -132,6 +135,41 @@ def require_finite(block: torch.Tensor, name: str, *, first_row: int = 0) -> Non
             f"{name}: every entry must be finite, got {float(block[row, column])} in row {first_row + row}, "
             f"column {column}; remove or repair such rows first"
         )
+
+
+def labeled_rows(features: ArrayLike, labels: ArrayLike, ignore_index: int | None) -> tuple[ArrayLike, ArrayLike]:
+    """Return features (N, d) and labels (N,): one row a label where positions have their own, without ignored ones.
+
+    Positions are all axes of the labels; the features have one more, last or second.
+
+    Raises
+    ------
+    ArgumentError
+        If either axis may be that of the features.
+    """
+    given = checks.to_numpy(labels, "labels")
+    values: Any = features if isinstance(features, torch.Tensor) else checks.to_numpy(features, "features")
+    shape = tuple(values.shape)
+    if given.ndim > 1 and len(shape) == given.ndim + 1:
+        last, second = shape[:-1] == given.shape, (shape[0], *shape[2:]) == given.shape
+        if last and second:
+            raise ArgumentError(
+                f"features: shape {shape} may have the features in axis 1 or in the last one, for labels of shape "
+                f"{given.shape}; give rows, by .reshape(-1, {shape[-1]}) or .movedim(1, -1).reshape(-1, {shape[1]})"
+            )
+        if last or second:
+            moved = values if last else torch.as_tensor(values).movedim(1, -1)
+            values, given = moved.reshape(-1, moved.shape[-1]), given.reshape(-1)
+    kept = labels_kept(given, ignore_index)
+    if kept.all() or kept.ndim != 1 or len(kept) != len(values):
+        return values, given
+    return values[torch.from_numpy(kept).to(values.device) if isinstance(values, torch.Tensor) else kept], given[kept]
+
+
+def labels_kept(labels: np.ndarray[Any, Any], ignore_index: int | None) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Where labels are not `ignore_index`, by default -100."""
+    ignored = IGNORED_LABEL if ignore_index is None else checks.integer(ignore_index, "ignore_index", minimum=-(2**62))
+    return np.asarray(labels != ignored) if labels.dtype.kind in "iu" else np.ones(labels.shape, dtype=bool)
 
 
 def labels_for(labels: ArrayLike, num_classes: int, num_rows: int, name: str = "labels") -> IntArray:
