@@ -10,6 +10,8 @@ the dual problem; cross-entropy and thresholds are judged in extended precision.
     python benchmarks/ufm_certificates.py path --problems 60              paths of 40 bias decays, 2 to 300 classes
     python benchmarks/ufm_certificates.py cross-entropy --problems 2000   2 to 65 classes
     python benchmarks/ufm_certificates.py thresholds --problems 500       next to the solver's own thresholds
+    python benchmarks/ufm_certificates.py relu --problems 60              non-negative features, 5 to 8 classes: gaps
+                                                                          that stay open
 """
 
 import argparse
@@ -22,6 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import encollapse as ec
+from encollapse.ufm.relu.lower_bound import best_split, raised
+from encollapse.ufm.relu.model import ReluModel
 
 Array = NDArray[np.float64]
 Exact = NDArray[np.longdouble]
@@ -263,14 +267,67 @@ def path_campaign(problems: int, rng: np.random.Generator) -> tuple[DecisionCoun
     return tally, apart
 
 
+def relu_problem(rng: np.random.Generator) -> ec.ufm.Problem:
+    """Random codewords of few entries for 5 to 8 classes with counts to 1:30."""
+    k, q = int(rng.integers(5, 9)), int(rng.choice([3, 4, 5, 7]))
+    encoding, counts = ec.encodings.Encoding(rng.standard_normal((q, k))), rng.integers(1, 30, k)
+    c = float(np.linalg.norm(encoding.codewords * np.sqrt(counts / counts.sum()), 2)) * rng.uniform(0.05, 0.4)
+    return ec.ufm.Problem(
+        encoding,
+        counts,
+        weight_decay=1e-2,
+        feature_decay=c**2 / counts.sum() / 1e-2,
+        bias_decay=float(rng.choice([0.0, 0.3, 3.0, math.inf])),
+        features="relu",
+    )
+
+
+def gap_at_lowest_point(solution: ec.ufm.Solution) -> float:
+    """Relative gap to the tangent of the objective at the solution, which asks for no minimum of the relaxation."""
+    problem = solution.problem
+    labels = problem.structure.dense_label_svd.labels
+    model = ReluModel(labels, problem.threshold / labels.scale, problem.bias_decay)
+    _, means, _ = solution.parameters()
+    features = means * np.sqrt(problem.priors / problem.weight_decay)
+    value, gradient = model.at(features.T @ features)
+    gram = model.dual(features, np.zeros(0)).gram
+    split = 0.5 * best_split(gram, model.threshold, raised(gram))
+    deficit = max(0.0, -float(np.linalg.eigvalsh(gradient - split)[0]))
+    bound = value - float(np.sum(gradient * (features.T @ features))) - deficit * 2.0 * value / model.threshold**2
+    return float(1.0 - bound / value)
+
+
+def relu_campaign(problems: int, rng: np.random.Generator) -> None:
+    """Gaps that stay open, beside those of the tangent at the lowest point."""
+    gaps, seconds = [], []
+    for _ in range(problems):
+        solution = ec.ufm.solve(relu_problem(rng), throw=False)
+        seconds.append(solution.seconds)
+        if solution.certificate.kind == "stationary":
+            gaps.append((gap_at_lowest_point(solution), solution.certificate.relative_gap))
+    print(f"solved {problems}, proved {problems - len(gaps)}, open {len(gaps)}")
+    tangent, relaxed = np.array(gaps).reshape(-1, 2).T
+    rows = (
+        ("tangent at the lowest point", tangent),
+        ("minimum of the relaxation", relaxed),
+        ("ratio", tangent / relaxed),
+    )
+    for name, values in rows:
+        print(f"{name:30} smallest {values.min():.1e}  median {np.median(values):.1e}  largest {values.max():.1e}")
+    print(f"seconds per solve: median {np.median(seconds):.1e}, largest {max(seconds):.1f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("campaign", choices=["mse", "large", "path", "cross-entropy", "thresholds"])
+    parser.add_argument("campaign", choices=["mse", "large", "path", "cross-entropy", "thresholds", "relu"])
     parser.add_argument("--problems", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
     start = time.perf_counter()
+    if arguments.campaign == "relu":
+        relu_campaign(arguments.problems, rng)
+        return
     if arguments.campaign == "path":
         tally, apart = path_campaign(arguments.problems, rng)
         print(f"largest difference from a single solve     {apart:.1e}")

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import encollapse as ec
 from encollapse.ufm.relu.descent import bounded_descent, polish, projected_gradient
-from encollapse.ufm.relu.lower_bound import relu_lower_bound
+from encollapse.ufm.relu.factors import fewest_rows
+from encollapse.ufm.relu.lower_bound import best_split, raised, relu_lower_bound
 from encollapse.ufm.relu.model import ReluModel
 from reference.ufm_layers_reference import brute_force_layers, layered_objective, sized_problem
 
@@ -267,3 +268,89 @@ def test_negative_features_are_infinitely_bad() -> None:
     weight, means, bias = ec.ufm.solve(problem).parameters()
     means[2, 3] = -1e-9
     assert ec.ufm.objective(problem, weight, means, bias) == math.inf
+
+
+def open_problem(seed: int) -> ec.ufm.Problem:
+    """Random codewords for which the relaxation does not close the gap."""
+    rng = np.random.default_rng(seed)
+    k = 8 if seed % 2 else 7
+    problem = sized_problem(
+        ec.ufm,
+        ec.encodings.Encoding(rng.standard_normal((4, k))),
+        rng.integers(1, 30, k),
+        0.1,
+        bias_decay=math.inf if seed % 2 else 3.0,
+        features="relu",
+    )
+    assert isinstance(problem, ec.ufm.Problem)
+    return problem
+
+
+@pytest.mark.parametrize("seed", [2, 6, 7])
+def test_the_relaxation_narrows_open_gaps_fivefold(seed: int) -> None:
+    """Beside the tangent of J at the lowest point with ``½ c² tr Γ ≤ J``, which is what could be said before."""
+    problem = open_problem(seed)
+    solution = ec.ufm.solve(problem)
+    labels = problem.structure.dense_label_svd.labels
+    model = ReluModel(labels, problem.threshold / labels.scale, problem.bias_decay)
+    features = solution.parameters()[1] * np.sqrt(problem.priors / problem.weight_decay)
+    value, gradient = model.at(features.T @ features)
+    assert value * labels.scale**2 == pytest.approx(solution.loss, rel=1e-11)
+    gram = model.dual(features, np.zeros(0)).gram
+    split = best_split(gram, model.threshold, raised(gram))
+    deficit = -min(float(np.linalg.eigvalsh(gradient - 0.5 * split)[0]), 0.0)
+    tangent = value - float(np.sum(gradient * (features.T @ features))) - deficit * 2 * value / model.threshold**2
+    assert 1 - tangent / value > 1e-4
+    assert solution.certificate.relative_gap < 0.2 * (1 - tangent / value)
+    brute, _ = brute_force_layers(problem, seed, 2 * problem.num_classes, restarts=3)
+    assert solution.certificate.lower_bound <= min(brute, solution.loss)
+
+
+@pytest.mark.parametrize("bias_decay", [0.0, 0.3, math.inf])
+@pytest.mark.parametrize("feature_dim", [None, 1, 7])
+def test_labels_without_a_contrast_are_solved_like_those_of_linear_features(
+    feature_dim: int | None, bias_decay: float
+) -> None:
+    for codeword in ([0.0, 0.0, 0.0], [1.0, 2.0, -3.0]):
+        encoding = ec.encodings.Encoding(np.repeat(np.array(codeword)[:, None], 5, axis=1))
+        decays = {"weight_decay": 5e-2, "feature_decay": 5e-3, "bias_decay": bias_decay, "feature_dim": feature_dim}
+        found = ec.ufm.solve(ec.ufm.Problem(encoding, [2, 3, 5, 7, 11], features="relu", **decays))
+        linear = ec.ufm.solve(ec.ufm.Problem(encoding, [2, 3, 5, 7, 11], **decays))
+        assert found.status is linear.status
+        assert found.loss == pytest.approx(linear.loss, rel=1e-13)
+        assert found.rank == linear.rank
+        np.testing.assert_allclose(found.bias, linear.bias, atol=1e-13)
+
+
+def test_class_means_in_a_plane_are_given_in_two_dimensions() -> None:
+    rng = np.random.default_rng(3)
+    encoding = ec.encodings.Encoding(rng.standard_normal((2, 5)))
+    problem = sized_problem(ec.ufm, encoding, [2, 3, 5, 7, 11], 0.3, bias_decay=0.0, features="relu")
+    solution = ec.ufm.solve(problem)
+    assert solution.rank == 2
+    for feature_dim in (2, 3, 11):
+        weight, means, bias = solution.parameters(feature_dim=feature_dim)
+        assert (means >= 0).all()
+        assert ec.ufm.objective(problem, weight, means, bias) == pytest.approx(solution.loss, rel=1e-12)
+
+
+def test_dimensions_that_are_not_known_to_be_enough_are_refused_with_the_cure() -> None:
+    problem = open_problem(0)
+    solution = ec.ufm.solve(problem)
+    rank = np.linalg.matrix_rank(np.asarray(solution.geometry.class_outputs), tol=1e-6)
+    assert solution.rank == rank < len(solution.parameters()[1])
+    with pytest.raises(ec.errors.ArgumentError, match=rf"rank is {rank} .* solve the problem with feature_dim={rank}"):
+        solution.parameters(feature_dim=rank)
+    assert solution.parameters(feature_dim=2 * problem.num_classes)[1].min() >= 0
+
+
+def test_fewer_rows_have_the_same_gram_matrix() -> None:
+    rng = np.random.default_rng(7)
+    plane = rng.uniform(0, 1, (5, 2)) @ rng.uniform(0, 1, (2, 7))
+    parallel = np.vstack([rng.uniform(0, 1, (3, 7)), np.zeros(7)])
+    parallel = np.vstack([parallel, 2 * parallel[1], 3 * parallel[0]])
+    for features, rows in ((plane, 2), (parallel, 3), (np.outer(np.arange(3.0), np.arange(7.0)), 1)):
+        fewer = fewest_rows(features, lambda x, whole=features: float(np.abs(x.T @ x - whole.T @ whole).max()) + 1.0)
+        assert fewer.shape == (rows, 7)
+        assert (fewer >= 0).all()
+        np.testing.assert_allclose(fewer.T @ fewer, features.T @ features, rtol=0, atol=1e-12 * (features**2).sum())
