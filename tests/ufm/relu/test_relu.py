@@ -1,6 +1,7 @@
 """Features without negative entries: the proved frames, certificates, brute force, refusals."""
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import encollapse as ec
+from encollapse._internal.typing import FloatArray
 from encollapse.ufm.relu.descent import bounded_descent, polish, projected_gradient
 from encollapse.ufm.relu.factors import fewest_rows
 from encollapse.ufm.relu.lower_bound import best_split, raised, relu_lower_bound
@@ -313,7 +315,12 @@ def test_labels_without_a_contrast_are_solved_like_those_of_linear_features(
 ) -> None:
     for codeword in ([0.0, 0.0, 0.0], [1.0, 2.0, -3.0]):
         encoding = ec.encodings.Encoding(np.repeat(np.array(codeword)[:, None], 5, axis=1))
-        decays = {"weight_decay": 5e-2, "feature_decay": 5e-3, "bias_decay": bias_decay, "feature_dim": feature_dim}
+        decays: dict[str, Any] = {
+            "weight_decay": 5e-2,
+            "feature_decay": 5e-3,
+            "bias_decay": bias_decay,
+            "feature_dim": feature_dim,
+        }
         found = ec.ufm.solve(ec.ufm.Problem(encoding, [2, 3, 5, 7, 11], features="relu", **decays))
         linear = ec.ufm.solve(ec.ufm.Problem(encoding, [2, 3, 5, 7, 11], **decays))
         assert found.status is linear.status
@@ -344,13 +351,18 @@ def test_dimensions_that_are_not_known_to_be_enough_are_refused_with_the_cure() 
     assert solution.parameters(feature_dim=2 * problem.num_classes)[1].min() >= 0
 
 
+def _distance(gram: FloatArray, features: FloatArray) -> float:
+    return 1.0 + float(np.abs(features.T @ features - gram).max())
+
+
 def test_fewer_rows_have_the_same_gram_matrix() -> None:
     rng = np.random.default_rng(7)
     plane = rng.uniform(0, 1, (5, 2)) @ rng.uniform(0, 1, (2, 7))
     parallel = np.vstack([rng.uniform(0, 1, (3, 7)), np.zeros(7)])
     parallel = np.vstack([parallel, 2 * parallel[1], 3 * parallel[0]])
     for features, rows in ((plane, 2), (parallel, 3), (np.outer(np.arange(3.0), np.arange(7.0)), 1)):
-        fewer = fewest_rows(features, lambda x, whole=features: float(np.abs(x.T @ x - whole.T @ whole).max()) + 1.0)
+        gram = features.T @ features
+        fewer = fewest_rows(features, partial(_distance, gram))
         assert fewer.shape == (rows, 7)
         assert (fewer >= 0).all()
         np.testing.assert_allclose(fewer.T @ fewer, features.T @ features, rtol=0, atol=1e-12 * (features**2).sum())
