@@ -14,6 +14,7 @@ from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike, FloatArray
 from encollapse.errors import ArgumentError, EncollapseWarning, Undefined
 from encollapse.geometry.class_geometry import ClassGeometry
+from encollapse.measure.summary import summary
 from encollapse.metrics import METRICS, MetricInputs, centered_cosines, nearest_pairs, per_class
 
 VALUES = tuple(metric.name for metric in METRICS.values() if not metric.detail)
@@ -173,6 +174,33 @@ class Collapse:
         inputs = self._inputs()
         return centered_cosines(inputs.statistics, wanted, inputs.convention)
 
+    def summary(self, prediction: Any = None) -> str:
+        """Say in sentences what has collapsed, which class and pair are worst, and what to look at next.
+
+        Each property is done, under way or not there. Spread: done where that within the classes is at most a
+        hundredth of that between them. Frame and classifier: done where a distance of shapes is at most 0.1, and for
+        the frame half of what random means would have. Decisions: done where at least 99 % agree.
+
+        Parameters
+        ----------
+        prediction : Solution or ClassGeometry, optional
+            What the means are compared with besides simplex and orthogonal frame.
+
+        Returns
+        -------
+        str
+            One line each.
+
+        Examples
+        --------
+        >>> import numpy as np, encollapse as ec
+        >>> labels = np.arange(15) % 5
+        >>> found = ec.measure.collapse(np.eye(5, 7)[labels], labels, weight=np.eye(5, 7) - np.eye(5, 7).mean(axis=0))
+        >>> print(found.summary().splitlines()[0])
+        Collapsed.
+        """
+        return summary(self, prediction)
+
     def _inputs(self) -> MetricInputs:
         if self.source is None:
             raise ArgumentError("collapse: this result does not carry its statistics, so it has no details")
@@ -201,7 +229,10 @@ class Collapse:
         absent = int(np.count_nonzero(~self.geometry.present))
         seen = f"{self.num_classes} classes" + (f", {absent} of them without samples" if absent else "")
         width = max(map(len, VALUES))
-        lines = [f"collapse of {self.num_samples} samples in {seen} (convention: {self.convention})"]
+        lines = [self.summary(), ""] if "feature_dim" in self.geometry.provenance else []
+        lines += [f"collapse of {self.num_samples} samples in {seen} (convention: {self.convention})"]
+        if "classifier" in self.geometry.provenance:
+            lines.append(f"classifier: {self.geometry.provenance['classifier']}")
         for name, value in self.values.items():
             shown = "-" if value is None else f"{value:.6g}"
             note = METRICS[name].meaning if value is not None else f"none: {self.missing.get(name, 'not computed')}"

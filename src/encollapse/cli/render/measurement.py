@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
 
 def collapse_table(collapse: Collapse, *, per_class: bool = False) -> RenderableType:
-    """Every collapse metric, grouped, with what it means; below, what is missing and why."""
+    """The summary, and every collapse metric, grouped, with what it means; below, what is missing and why."""
     table = Narrowing(_metrics(collapse, meanings=True), 70, _metrics(collapse, meanings=False))
-    parts: list[RenderableType] = [Text(" · ".join(facts(collapse)), style="bold"), "", table]
+    headline = Text(" · ".join(facts(collapse)), style="bold")
+    parts: list[RenderableType] = [headline, "", Text(collapse.summary()), "", table]
     for reason, names in reasons(collapse).items():
         parts += [
             "",
