@@ -20,6 +20,7 @@ def test_the_probe_sees_what_is_loaded() -> None:
     [
         "import encollapse",
         "import encollapse.ufm",
+        "import encollapse.metrics",
         "import encollapse as ec; ec.ufm.solve; ec.encodings.one_hot(3); ec.ClassGeometry; ec.compare",
         "import encollapse.report",
     ],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import encollapse as ec
 from encollapse._internal.format import fixed, power, short, wrapped
 from encollapse.report import pages
-from encollapse.report.charts.bias_axis import BiasAxis
+from encollapse.report.charts.chart import BiasAxis
 from encollapse.report.figures.collapse import percent_limits
 from encollapse.report.figures.grams import chosen_trials
 from encollapse.report.figures.series import Spread

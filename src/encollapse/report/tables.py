@@ -10,7 +10,7 @@ import numpy as np
 from encollapse._internal.format import number_label, power, short
 from encollapse._internal.json_values import finite
 from encollapse.geometry.comparison import MEANINGS
-from encollapse.report.figures.choice import common_decays
+from encollapse.report.figures.series import common_decays
 from encollapse.report.summary import where
 from encollapse.study.families import Family
 from encollapse.study.results import ERRORS, Results, TrialResult

@@ -355,7 +355,7 @@ class Problem:
         >>> nearly.critical_bias_decay(), round(even.critical_bias_decay(), 4)
         (0.0, 0.0291)
         >>> round(nearly.practical_bias_decay(), 4), round(even.practical_bias_decay(), 4)
-        (0.0324, 0.0333)
+        (0.033, 0.0323)
         """
         level = checks.real(share, "share")
         if not 0 < level < 1:

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich import box
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from encollapse._internal.format import fixed
-from encollapse.cli.render.cells import Narrowing
+from encollapse.cli.render.cells import Narrowing, align_right, plain_table
 from encollapse.report.measurement_facts import (
     ClassDetails,
     by_noise,
@@ -64,9 +63,8 @@ def class_table(collapse: Collapse) -> RenderableType:
     details = class_details(collapse)
     table = Narrowing(_classes(details, range(8)), 68, _classes(details, (0, 1, 3, 4, 6)))
     note = "noise: spread over half the distance to the nearest class mean; 0 is collapsed"
-    pairs = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for head in ("closest pairs", "distance", "cosine"):
-        pairs.add_column(head, justify="right")
+    pairs = plain_table("closest pairs", "distance", "cosine")
+    align_right(pairs, 3)
     for first, second, distance, cosine in details.closest_pairs:
         pairs.add_row(f"{first} – {second}", f"{distance:.4g}", _cosine(cosine))
     return Group(table, Text(note, style="dim"), "", pairs)
@@ -74,9 +72,8 @@ def class_table(collapse: Collapse) -> RenderableType:
 
 def _classes(details: ClassDetails, shown: Sequence[int]) -> Table:
     heads = ("class", "samples", "|m − μ|", "spread", "nearest", "at", "noise", "")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for column in shown:
-        table.add_column(heads[column], justify="right" if heads[column] else "left")
+    table = plain_table(*(heads[column] for column in shown))
+    align_right(table, len([column for column in shown if heads[column]]))
     for index in by_noise(details):
         cells: tuple[str | Text, ...] = (*class_cells(details, index), Text(_bar(details.noise[index]), style="cyan"))
         table.add_row(*(cells[column] for column in shown))

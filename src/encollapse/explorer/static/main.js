@@ -149,7 +149,10 @@ function metrics(rows) {
     const [, number, meaning] = body.children[i].children;
     if (number.textContent !== row.text) number.textContent = row.text;
     const words = row.reason || row.meaning;
-    if (meaning.textContent !== words) meaning.textContent = words;
+    if (meaning.dataset.words !== words) {
+      meaning.dataset.words = words;
+      meaning.replaceChildren(...symbols(words));
+    }
   });
 }
 

@@ -130,5 +130,5 @@ export function save(name, text) {
 
 /** Text with the indices of symbols such as λ_b set as subscripts. */
 export function symbols(text) {
-  return text.split(/(?<=[λπ])_([bWH])/).map((part, i) => (i % 2 ? el("sub", {}, part) : part));
+  return text.split(/(?<=[\wλπΣᵀ|])_(b|B|W|T|H|k|l|F|meas|pred)(?![A-Za-z])/).map((part, i) => (i % 2 ? el("sub", {}, part) : part));
 }

@@ -15,8 +15,8 @@ from encollapse.explorer.state.fields import FieldError, JsonList, Square, read
 from encollapse.explorer.state.matrix_input import MOST_CLASSES, as_text
 from encollapse.explorer.state.problem import counts_of, refusals
 from encollapse.explorer.state.state import State
-from encollapse.explorer.views import certificate_text, projection, snippets
-from encollapse.explorer.views.solution import packed
+from encollapse.explorer.views import snippets
+from encollapse.explorer.views.solution import certificate, frame, packed
 from encollapse.geometry import ClassGeometry, compare, orthogonal_gram, simplex_etf_gram
 
 _RENAMED = {"target_gram": "similarity", "like": "size", "code_dim": "similarity"}
@@ -95,20 +95,9 @@ def design(state: State, previous: FloatArray | None = None) -> dict[str, Any]:
     wanted, names, notes = target_of(state)
     counts = counts_of(state, len(wanted))
     made, wanted, warned = _designed(state, wanted, counts, names)
+    found = _solved(state, made, counts)
     with refusals():
-        found = ufm.solve(
-            ufm.Problem(
-                made,
-                counts,
-                weight_decay=state.weight_decay,
-                feature_decay=state.feature_decay,
-                bias_decay=state.bias_decay,
-            ),
-            throw=False,
-        )
         weight, means, _ = found.parameters()
-    priors = counts / counts.sum()
-    frame = projection.picture(weight, means, priors, axes=state.axes, previous=previous)
     target = ClassGeometry(wanted, counts)
     reached = compare(target, found)
     return {
@@ -120,16 +109,11 @@ def design(state: State, previous: FloatArray | None = None) -> dict[str, Any]:
         "reached_cosines": packed(found.geometry.cosines()),
         "codewords": packed(made.codewords),
         "lengths": np.linalg.norm(made.codewords, axis=0).tolist(),
-        "frame": {
-            "means": np.round(frame.means, 6).tolist(),
-            "rows": np.round(frame.rows, 6).tolist(),
-            "shown": frame.shown,
-            "empty": found.rank == 0,
-        },
+        "frame": frame(found, weight, means, state, previous),
         "gram_error": reached.gram_error,
         "cosine_error": reached.cosine_error,
         "one_hot": _one_hot(state, counts, wanted),
-        "certificate": certificate_text.certificate(found),
+        "certificate": certificate(found),
         "notes": notes + warned,
         "matrix": as_text(made.codewords),
         "file": snippets.saved(made),
@@ -148,17 +132,13 @@ def _designed(
     return made, wanted, [str(one.message).partition(": ")[2] for one in caught]
 
 
+def _solved(state: State, encoding: Encoding, counts: IntArray) -> ufm.Solution:
+    decays = {name: getattr(state, name) for name in ("weight_decay", "feature_decay", "bias_decay")}
+    with refusals():
+        return ufm.solve(ufm.Problem(encoding, counts, **decays), throw=False)
+
+
 def _one_hot(state: State, counts: IntArray, wanted: FloatArray) -> float | None:
     """How far one-hot labels end from the same target, as a distance of shapes; None where they learn nothing."""
-    with refusals():
-        found = ufm.solve(
-            ufm.Problem(
-                encodings.one_hot(len(counts)),
-                counts,
-                weight_decay=state.weight_decay,
-                feature_decay=state.feature_decay,
-                bias_decay=state.bias_decay,
-            ),
-            throw=False,
-        )
+    found = _solved(state, encodings.one_hot(len(counts)), counts)
     return None if found.rank == 0 else found.geometry.distance(wanted)

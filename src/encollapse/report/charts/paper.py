@@ -14,8 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
 from encollapse._internal.format import mathematics, wrapped
-from encollapse.report.charts import marks
-from encollapse.report.charts.chart import Chart, Key, Panel, Scale
+from encollapse.report.charts.chart import Band, Chart, Heat, Key, Line, Mark, Panel, Points, Rule, Scale
 from encollapse.report.style import DIVERGING, GREY, INK, SEQUENTIAL, Dash, house_style
 
 _STUB = 0.16  # half the length, in decades, of the line that stands for the value at 0 or ∞
@@ -83,7 +82,7 @@ def _panel(axes: Axes, panel: Panel, name: str, *, ticks: int, room: int) -> Non
         axes.set(xticks=[], yticks=[])
     if panel.square:
         axes.set_box_aspect(1)
-    if any(isinstance(mark, marks.Heat) for mark in panel.marks):
+    if any(isinstance(mark, Heat) for mark in panel.marks):
         for spine in axes.spines.values():
             spine.set(visible=True, linewidth=0.6, color=GREY)
 
@@ -126,35 +125,24 @@ def _break(axes: Axes, middle: float) -> None:
         axes.plot([x - 0.035, x + 0.035], [-0.018, 0.018], color=GREY, linewidth=0.8, **style)
 
 
-def _mark(axes: Axes, panel: Panel, mark: marks.Mark, name: str) -> None:
+def _mark(axes: Axes, panel: Panel, mark: Mark, name: str) -> None:
     match mark:
-        case marks.Line():
+        case Line():
             for x, y in line_parts(panel.x, mark):
                 style = _DASHES[mark.dash]
                 axes.plot(x, y, color=mark.color, linestyle=style, linewidth=mark.width, zorder=3)
-        case marks.Band():
+        case Band():
             x = [panel.x.place(value) for value in mark.x]
             axes.fill_between(x, mark.low, mark.high, color=mark.color, alpha=0.18, linewidth=0, zorder=2)
-        case marks.Points():
+        case Points():
             _points(axes, panel, mark)
-        case marks.Rule():
+        case Rule():
             _rule(axes, panel, mark)
-        case marks.Word():
-            axes.text(
-                mark.x,
-                mark.y,
-                mathematics(mark.text),
-                transform=axes.transAxes,
-                color=mark.color,
-                fontsize=7.5,
-                horizontalalignment=mark.align,
-                verticalalignment="center",
-            )
-        case marks.Heat():
+        case Heat():
             _heat(axes, mark, name)
 
 
-def line_parts(scale: Scale, line: marks.Line) -> list[tuple[list[float], list[float]]]:
+def line_parts(scale: Scale, line: Line) -> list[tuple[list[float], list[float]]]:
     """Pieces of a curve as coordinates: on a bias axis the finite part, and a stub at 0 and at ∞."""
     if scale.bias is None:
         return [(list(line.x), list(line.y))]
@@ -167,7 +155,7 @@ def line_parts(scale: Scale, line: marks.Line) -> list[tuple[list[float], list[f
     return parts
 
 
-def _points(axes: Axes, panel: Panel, mark: marks.Points) -> None:
+def _points(axes: Axes, panel: Panel, mark: Points) -> None:
     x = [panel.x.place(value) for value in mark.x]
     if mark.low is not None and mark.high is not None:
         style: dict[str, Any] = {"color": mark.color, "linewidth": 1.0, "zorder": 3.5}
@@ -190,7 +178,7 @@ def _points(axes: Axes, panel: Panel, mark: marks.Points) -> None:
     )
 
 
-def _rule(axes: Axes, panel: Panel, mark: marks.Rule) -> None:
+def _rule(axes: Axes, panel: Panel, mark: Rule) -> None:
     place = mark.value if mark.across else panel.x.place(mark.value)
     draw: Any = axes.axhline if mark.across else axes.axvline
     draw(place, color=mark.color, linewidth=0.8, linestyle=_DASHES[mark.dash], zorder=1)
@@ -211,7 +199,7 @@ def _rule(axes: Axes, panel: Panel, mark: marks.Rule) -> None:
     )
 
 
-def _heat(axes: Axes, heat: marks.Heat, name: str) -> None:
+def _heat(axes: Axes, heat: Heat, name: str) -> None:
     norm = LogNorm(*heat.limits) if heat.log else Normalize(*heat.limits)
     palette = DIVERGING if heat.palette == "diverging" else SEQUENTIAL
     image = axes.imshow(heat.values, cmap=palette, norm=norm, interpolation="none", aspect="auto")

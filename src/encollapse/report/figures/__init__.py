@@ -1,17 +1,14 @@
 """Figures, each a `Drawing` or several sheets of them, from families of trials, or of a problem's transition."""
 
 from encollapse.report.charts import Drawing
-from encollapse.report.figures.bias import bias_curves
 from encollapse.report.figures.collapse import collapse_dots, decision_dots, rare_dots
+from encollapse.report.figures.curves import bias_curves, path_figure, transition
 from encollapse.report.figures.decays import weight_decay_dots
 from encollapse.report.figures.dynamics import dynamics
-from encollapse.report.figures.error_map import error_maps
-from encollapse.report.figures.errors import error_overview
+from encollapse.report.figures.errors import error_maps, error_overview
 from encollapse.report.figures.grams import gram_encodings, gram_matrices
 from encollapse.report.figures.imbalance import imbalance
-from encollapse.report.figures.path import path_figure
 from encollapse.report.figures.scatter import scatter
-from encollapse.report.figures.transition import transition
 
 __all__ = [
     "Drawing",

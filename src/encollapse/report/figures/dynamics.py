@@ -13,8 +13,7 @@ from encollapse._internal.json_values import finite
 from encollapse._internal.typing import FloatArray
 from encollapse.metrics import METRICS
 from encollapse.report.charts import Band, Chart, Drawing, Key, Line, Mark, Panel, Rule, Scale
-from encollapse.report.figures.choice import chosen_decays, common_decays
-from encollapse.report.figures.series import numbered, of_trial, parts
+from encollapse.report.figures.series import chosen_decays, common_decays, numbered, of_trial, parts
 from encollapse.report.style import Dash, looks, shades
 from encollapse.study.families import Family, by_panel
 from encollapse.study.results import TrialResult

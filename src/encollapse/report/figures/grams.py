@@ -10,8 +10,7 @@ import numpy as np
 from encollapse._internal.format import number_label, power
 from encollapse._internal.typing import FloatArray
 from encollapse.report.charts import Chart, Drawing, Heat, Panel, Scale, drawing
-from encollapse.report.figures.choice import chosen_decays, common_decays
-from encollapse.report.figures.series import numbered, parts
+from encollapse.report.figures.series import chosen_decays, common_decays, numbered, parts
 from encollapse.study.families import Family
 from encollapse.study.results import TrialResult
 

@@ -11,8 +11,7 @@ from encollapse._internal.format import number_label
 from encollapse._internal.typing import FloatArray
 from encollapse.geometry import ClassGeometry
 from encollapse.report.charts import Chart, Drawing, Key, Line, Mark, Panel, Points, Scale
-from encollapse.report.figures.choice import chosen_decays
-from encollapse.report.figures.series import numbered, of_trial, parts
+from encollapse.report.figures.series import chosen_decays, numbered, of_trial, parts
 from encollapse.report.style import MARKERS, shades
 from encollapse.study.families import Family, counts_of
 

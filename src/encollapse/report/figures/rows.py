@@ -9,13 +9,14 @@ from typing import Any
 
 from encollapse._internal.format import number_label
 from encollapse.report.charts import Chart, Key, Mark, Panel, Points, Scale
-from encollapse.report.figures.choice import common_decays, others, row_pages
-from encollapse.report.figures.series import Spread, spread
+from encollapse.report.figures.series import Spread, common_decays, parts, spread
 from encollapse.report.style import MARKERS, shades
-from encollapse.study.families import Family
+from encollapse.study.families import Family, by_panel
 from encollapse.study.results import TrialResult
 
 _DECAYS = 5
+_ROWS = 18
+"""Rows of a sheet."""
 _ROW = 0.27
 """Inches of a row."""
 
@@ -147,7 +148,7 @@ class RowSheet:
         """Chart of the panels of this sheet; `room` is for titles of several lines, in inches."""
         return Chart(
             name,
-            caption + others(self.members, self.decays),
+            caption + _others(self.members, self.decays),
             panels,
             self.rows,
             columns=columns,
@@ -162,4 +163,28 @@ def row_sheets(members: Sequence[Family]) -> list[RowSheet]:
     if not members:
         return []
     decays = common_decays(members, _DECAYS)
-    return [RowSheet(*page, decays) for page in row_pages(members)]
+    return [RowSheet(*page, decays) for page in _row_pages(members)]
+
+
+def _others(members: Sequence[Family], decays: Sequence[float]) -> str:
+    """Say how many bias decays a figure leaves out, at the end of a caption."""
+    left = {decay for family in members for decay in family.bias_decays} - set(decays)
+    return f" Not shown: {len(left)} other value{'s' if len(left) > 1 else ''} of λ_b." if left else ""
+
+
+def _row_pages(members: Sequence[Family]) -> list[tuple[str, list[Family], list[str]]]:
+    """Families as the rows of dot plots: (title, families, names of the rows) of each sheet."""
+    if len(members) <= _ROWS:
+        kinds, encodings = by_panel(members), {family.encoding for family in members}
+        if len(kinds) == 1:
+            names = [family.encoding for family in members]
+        else:
+            names = [family.panel if len(encodings) == 1 else family.label for family in members]
+        return [("", list(members), names)]
+    pages = []
+    for title, group in by_panel(members).items():
+        for part in parts(group, _ROWS):
+            pages.append((title, list(part), [family.encoding for family in part]))
+    if all(len(group) == 1 for _, group, _ in pages):
+        return [("", list(part), [family.label for family in part]) for part in parts(members, _ROWS)]
+    return pages

@@ -1,8 +1,9 @@
-"""Small multiples over the bias regularization: which families share a panel, and how each looks."""
+"""What figures of families share: which bias decays they show, seeds taken together, panels, sheets and looks."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -10,19 +11,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from encollapse._internal.format import number_label
-from encollapse._internal.typing import FloatArray
-from encollapse.report.charts import Chart, Drawing, Key, Line, Mark, Panel, Points, Scale, drawing
-from encollapse.report.charts.bias_axis import BiasAxis
-from encollapse.report.style import GREY, Look, looks
+from encollapse.report.charts import Chart, Drawing, Key, Panel, drawing
+from encollapse.report.style import Look, looks
 from encollapse.study.families import Family, by_panel
 from encollapse.study.results import TrialResult
-from encollapse.ufm import Problem
 
 T = TypeVar("T")
-
-BARS = "error bars run from the lowest to the highest seed, a mark without them is a single seed"
-"""What captions say of the error bars."""
 
 FEW = 6
 """Up to so many series share a panel without trouble."""
@@ -171,77 +165,27 @@ def of_trial(result: TrialResult) -> dict[str, Any]:
     return {"trial": result.id, "bias_decay": settings["bias_decay"], "seed": settings["seed"]}
 
 
-def bias_scale(axis: BiasAxis) -> Scale:
-    """The axis along x."""
-    return Scale("bias regularization λ_b", "bias", bias=axis)
+def spread_out(number: int, wanted: int, *, also: Sequence[int] = ()) -> list[int]:
+    """Positions of `wanted` out of `number`: both ends, those in `also`, and what lies farthest from them."""
+    if number <= wanted:
+        return list(range(number))
+    picked = {0, number - 1, *also}
+    candidates = np.rint(np.linspace(0, number - 1, 2 * wanted)).astype(int).tolist()
+    while len(picked) < wanted:
+        picked.add(max(candidates, key=lambda i: min(abs(i - p) for p in picked)))
+    return sorted(picked)
 
 
-def theory_grid(axis: BiasAxis, family: Family, *more: float | None) -> FloatArray:
-    """Ascending bias decays at which a theory line is computed: 0 first, ∞ last, the networks' among them."""
-    known = [value for value in more if value is not None]
-    return np.unique([0.0, *axis.grid(), *family.bias_decays, *known, math.inf])
+def chosen_decays(family: Family, wanted: int) -> list[float]:
+    """Up to `wanted` bias decays of a family: both ends, and the one closest to the critical."""
+    decays, critical = family.bias_decays, family.critical
+    also = [] if critical is None else [int(np.argmin([abs(decay - critical) for decay in decays]))]
+    return [decays[i] for i in spread_out(len(decays), wanted, also=also)]
 
 
-def theory_line(decays: FloatArray, values: FloatArray, one: Series) -> Line:
-    """A prediction."""
-    return Line(decays.tolist(), values.tolist(), one.look.color, one.look.dash, label=one.label)
-
-
-def one_theory(group: Sequence[Series]) -> bool:
-    """Whether all series of a panel have the same prediction, which is then drawn once, in gray."""
-    problems = [one.family.problem for one in group]
-    first = problems[0]
-    return (
-        len(group) > 1
-        and first is not None
-        and all(one.family.encoding == group[0].family.encoding for one in group)
-        and all(p is not None and _same(p, first) for p in problems)
-    )
-
-
-def _same(one: Problem, other: Problem) -> bool:
-    """Equal minimizers up to a common factor: class frequencies, threshold and kind agree."""
-    return bool(
-        np.allclose(one.counts / one.counts.sum(), other.counts / other.counts.sum())
-        and np.isclose(one.threshold, other.threshold)
-        and (one.loss, one.features) == (other.loss, other.features)
-    )
-
-
-def in_gray(group: Sequence[Series]) -> list[Series]:
-    """The series whose theory is to be drawn: one in gray if all agree, else all."""
-    if not one_theory(group):
-        return list(group)
-    return [Series("", Look(GREY, "o", "solid"), group[0].family)]
-
-
-def network_points(found: Sequence[tuple[float, Spread]], one: Series, unit: str) -> Mark:
-    """Networks as open marks with error bars over seeds."""
-    return Points(
-        [decay for decay, _ in found],
-        [spread.mean for _, spread in found],
-        one.look.color,
-        one.look.marker,
-        low=[spread.low for _, spread in found],
-        high=[spread.high for _, spread in found],
-        label=one.label,
-        texts=[
-            f"{one.label}, λ_b = {number_label(decay)}: {unit} {spread.mean:.5g}" + _range(spread)
-            for decay, spread in found
-        ],
-    )
-
-
-def _range(spread: Spread) -> str:
-    return f" ({spread.low:.5g} to {spread.high:.5g}, {spread.number} seeds)" if spread.number > 1 else ""
-
-
-def csv_row(family: Family, kind: str, decay: float, seed: Any, **values: Any) -> dict[str, Any]:
-    """One number of a curve for the CSV file."""
-    return {
-        "kind": kind,
-        "encoding": family.encoding,
-        "panel": family.panel,
-        "bias_decay": decay,
-        "seed": seed,
-    } | values
+def common_decays(members: Sequence[Family], wanted: int) -> list[float]:
+    """Up to `wanted` bias decays, ends included, of those that most families have."""
+    found = Counter(decay for family in members for decay in family.bias_decays)
+    most = max(found.values())
+    shared = sorted(decay for decay, number in found.items() if 2 * number > most)
+    return [shared[i] for i in spread_out(len(shared), wanted)]
