@@ -230,3 +230,12 @@ def test_the_practical_value_follows_the_counts_and_sits_above_the_kink() -> Non
     assert ec.ufm.Problem(ec.encodings.one_hot(4), 5, depth=2, **decays).practical_bias_decay() is None
     with pytest.raises(ArgumentError, match="share"):
         even.practical_bias_decay(1.0)
+
+
+def test_figures_mark_the_practical_value_where_the_critical_one_is_zero() -> None:
+    decays: Any = {"weight_decay": 5e-3, "feature_decay": 2e-5}
+    near = ec.ufm.Problem(ec.encodings.one_hot(4), [500, 500, 500, 501], **decays)
+    assert near.turning_point() == (near.practical_bias_decay(), "λ_b at 10 %")
+    assert f"{near.practical_bias_decay():.6g}" in near.explain()
+    even = ec.ufm.Problem(ec.encodings.one_hot(4), 500, **decays)
+    assert even.turning_point() == (even.critical_bias_decay(), "λ_b*")

@@ -81,8 +81,9 @@ def _path_sentence(members: Sequence[Family]) -> str:
         f"{bias_decay_is(low.settings['bias_decay'])} to {fixed(last, 3)} at "
         f"{bias_decay_is(high.settings['bias_decay'])}, within {power(gap)} of the prediction throughout"
     )
-    if 0 < family.critical < math.inf:
-        text += f"; the theory places the departure at {unbroken(f'λ_b* = {number_label(family.critical)}')}"
+    turning, symbol = family.turning_point
+    if turning is not None and 0 < turning < math.inf:
+        text += f"; the theory places the departure at {unbroken(f'{symbol} = {number_label(turning)}')}"
     return f"{text}."
 
 

@@ -88,6 +88,11 @@ class Family:
         """Critical bias decay."""
         return None if self.problem is None else self.problem.critical_bias_decay()
 
+    @cached_property
+    def turning_point(self) -> tuple[float | None, str]:
+        """The bias decay to mark in figures, and its name; see :meth:`encollapse.ufm.Problem.turning_point`."""
+        return (None, "") if self.problem is None else self.problem.turning_point()
+
     def path(self, decays: Iterable[float]) -> ufm.BiasPath | None:
         """Exact minimizers along a grid of bias decays, solved once; None where there is no theory."""
         problem = self.problem

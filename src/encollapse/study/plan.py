@@ -57,6 +57,8 @@ class TrialGroup:
         ``c = √(N λ_W λ_H)`` and ``t = c√K``; None where the features are not regularized.
     critical : float or None
         Critical bias decay; None where the notion does not apply.
+    symbol : str
+        What `critical` is: ``"λ_b*"``, or the practical value where the critical one is 0.
     explanation : str
         About the critical bias decay, in words.
     seconds : float or None
@@ -74,6 +76,7 @@ class TrialGroup:
     threshold_c: float | None = None
     threshold_t: float | None = None
     critical: float | None = None
+    symbol: str = "λ_b*"
     explanation: str = ""
     seconds: float | None = None
     source: str = "unknown"
@@ -209,7 +212,7 @@ def _group(label: str, trials: tuple[Trial, ...], results: Results | None) -> Tr
             problem = problem_of(settings, dataset.counts)
         except UnsupportedError as error:
             return TrialGroup(label, trials, **sizes, seconds=seconds, explanation=str(error))
-        critical = problem.critical_bias_decay()
+        critical, symbol = problem.turning_point()
         return TrialGroup(
             label,
             trials,
@@ -218,6 +221,7 @@ def _group(label: str, trials: tuple[Trial, ...], results: Results | None) -> Tr
             threshold_c=problem.threshold,
             threshold_t=problem.threshold * math.sqrt(problem.num_classes),
             critical=critical,
+            symbol=symbol,
             explanation=problem.explain(),
         )
     except (EncollapseError, FileNotFoundError) as error:

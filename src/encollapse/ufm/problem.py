@@ -21,6 +21,8 @@ from encollapse.ufm.losses import LOSSES, check_loss
 from encollapse.ufm.losses.convex_loss import ConvexLoss
 from encollapse.ufm.mse.mean_price import reaches_mean
 
+_QUICK = 128
+"""Size of the decomposition up to which the practical critical value takes well under a second."""
 _WHY_POSITIVE = "at 0 the features or the classifier grow without bound and there is no minimizer"
 
 
@@ -320,7 +322,36 @@ class Problem:
         >>> problem.explain()
         'The mean label is zero, so the bias is zero and the mean direction is not learned at any bias decay.'
         """
-        return self._critical.reason
+        practical = self._quick_practical
+        if practical is None:
+            return self._critical.reason
+        return (
+            f"{self._critical.reason} The features carry a tenth of what they carry of the mean label without a bias "
+            f"from a bias decay of {practical:.6g} on."
+        )
+
+    def turning_point(self) -> tuple[float | None, str]:
+        """The bias decay to mark in a figure, and its name.
+
+        Returns
+        -------
+        value : float or None
+            :meth:`critical_bias_decay`, or :meth:`practical_bias_decay` where that is 0.
+        name : str
+            ``"λ_b*"``, or ``"λ_b at 10 %"`` for the practical value.
+        """
+        practical = self._quick_practical
+        return (self.critical_bias_decay(), "λ_b*") if practical is None else (practical, "λ_b at 10 %")
+
+    @cached_property
+    def _quick_practical(self) -> float | None:
+        """The practical value where the critical one is 0 and the problem is small enough to wait for it."""
+        groups = self.structure.count_groups
+        size = self.structure.rank_limit(None) if groups is None else len(groups.sizes)
+        if self._critical.bias_decay != 0.0 or size > _QUICK:
+            return None
+        practical = self.practical_bias_decay()
+        return None if practical is None or math.isinf(practical) else practical
 
     def practical_bias_decay(self, share: float = 0.1) -> float | None:
         """Smallest ``λ_b`` at which the features carry a share of what they carry of the mean label without a bias.

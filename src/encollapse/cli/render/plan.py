@@ -109,7 +109,7 @@ def _sides(group: TrialGroup) -> str:
         decays = [number_label(decay) for decay in group.bias_decays if group.side(decay) == side]
         if decays:
             parts.append(f"{side or 'λ_b'} {', '.join(decays)}")
-    critical = group.explanation if group.critical is None else f"λ_b* = {number_label(group.critical)}"
+    critical = group.explanation if group.critical is None else f"{group.symbol} = {number_label(group.critical)}"
     return f"{critical}: {'; '.join(parts)}"
 
 

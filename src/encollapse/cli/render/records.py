@@ -54,6 +54,7 @@ def solution_record(solution: ufm.Solution) -> dict[str, Any]:
         "bias_decay": problem.bias_decay,
         "threshold": problem.threshold,
         "critical_bias_decay": problem.critical_bias_decay(),
+        "practical_bias_decay": problem.practical_bias_decay(),
         "explanation": problem.explain(),
         "status": solution.status.name,
         "message": solution.status.message,

@@ -90,7 +90,8 @@ def transition(members: Sequence[Family]) -> list[Drawing]:
     caption = (
         "Mean cosine between the uncentered class means against the bias regularization. Lines: the exact "
         f"minimizer of the unrestricted feature model. Open marks: trained networks; {_BARS}. Filled diamond "
-        "and vertical line: the critical bias decay λ_b*, above which the class means have a common component. "
+        "and vertical line: the critical bias decay λ_b*, above which the class means have a common component, "
+        "or where imbalance puts it to 0 the value at which they carry a tenth of what they carry without a bias. "
         "Dotted: the simplex equiangular tight frame and the orthogonal frame. 0 and ∞ stand beyond the breaks of "
         "the axis."
     )
@@ -127,7 +128,7 @@ def path_figure(problem: ufm.Problem) -> Drawing:
     problem : Problem
         Its own bias decay is ignored; the axis holds 0, ∞ and the critical value.
     """
-    critical = problem.critical_bias_decay()
+    critical, symbol = problem.turning_point()
     known = [] if critical is None else [critical]
     axis = BiasAxis.covering([*_PATH_RANGE, *known])
     decays = np.unique([0.0, *axis.grid(_PATH_POINTS), *known, math.inf])
@@ -137,9 +138,9 @@ def path_figure(problem: ufm.Problem) -> Drawing:
     cosines = [
         *_frames(problem.encoding.num_classes, True),
         Line(decays.tolist(), path.mean_cosine.tolist(), BLUE),
-        *_critical(decays, path.mean_cosine, marked, BLUE, named=True),
+        *_critical(decays, path.mean_cosine, marked, BLUE, symbol),
     ]
-    biases = [Line(decays.tolist(), norms.tolist(), BLUE), *_critical(decays, norms, marked, BLUE, named=False)]
+    biases = [Line(decays.tolist(), norms.tolist(), BLUE), *_critical(decays, norms, marked, BLUE)]
     caption = (
         f"Exact minimizer of the unrestricted feature model, {problem.encoding.name} labels, "
         f"{problem.encoding.num_classes} classes: mean cosine between the uncentered class means, and norm of the "
@@ -178,8 +179,8 @@ def _theory(
 ) -> list[Mark]:
     """The prediction: 0 first, ∞ last, the networks' bias decays among those computed."""
     family = one.family
-    marked = family.critical is not None and quantity.critical and axis.holds(family.critical)
-    critical = family.critical if marked else None
+    critical, symbol = family.turning_point
+    critical = critical if critical is not None and quantity.critical and axis.holds(critical) else None
     decays = np.unique([0.0, *axis.grid(), *family.bias_decays, *([] if critical is None else [critical]), math.inf])
     path = family.path(decays)
     if path is None:
@@ -190,18 +191,18 @@ def _theory(
     drawn = quantity.scaled(family, values)
     line = Line(decays.tolist(), drawn.tolist(), one.look.color, one.look.dash, label=one.label)
     others = [mark.value for mark in before if isinstance(mark, Rule) and not mark.across]
-    marks = _critical(decays, drawn, critical, one.look.color, named=named and not others, label=one.label)
+    marks = _critical(decays, drawn, critical, one.look.color, symbol if named and not others else "", label=one.label)
     drawn_before = critical is not None and any(abs(critical / other - 1) < _SAME for other in others)
     return [line, *marks[drawn_before:]]
 
 
 def _critical(
-    decays: FloatArray, values: FloatArray, critical: float | None, color: str, *, named: bool, label: str = ""
+    decays: FloatArray, values: FloatArray, critical: float | None, color: str, symbol: str = "", *, label: str = ""
 ) -> list[Mark]:
     """The critical bias decay as a vertical line and a diamond on the curve."""
     if critical is None:
         return []
-    name = f"λ_b* = {number_label(critical)}" if named else ""
+    name = f"{symbol} = {number_label(critical)}" if symbol else ""
     at = float(values[decays == critical][0])
     return [
         Rule(critical, across=False, name=name, color=color, dash="dashed"),

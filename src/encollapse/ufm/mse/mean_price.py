@@ -42,7 +42,7 @@ def minimize_priced(
     beta = 1.0 if math.isinf(bias_decay) else bias_decay / (1.0 + bias_decay)
     if math.isinf(mean_root) or mean_root == 0.0:
         return _without_price(label_svd, threshold, beta, balance, free=mean_root == 0.0)
-    scaled = LabelSVD.of(replace(labels, mean=mean_root * labels.mean))
+    scaled = label_svd if mean_root == 1.0 else LabelSVD.of(replace(labels, mean=mean_root * labels.mean))
     ratio = beta / mean_root**2
     found = minimize(scaled, threshold, math.inf if ratio == 1.0 else ratio / (1.0 - ratio))
     t = found.factors.triplets()
