@@ -260,7 +260,9 @@ def test_text_and_plain_values() -> None:
     }
     assert plain["nc1_pinv"] == measured.nc1_pinv
     assert plain["unc3"] is None
-    lines = str(measured).splitlines()
+    said, lines = str(measured).splitlines(), measured.summary().splitlines()
+    assert said[: len(lines) + 1] == [*lines, ""]
+    lines = said[len(lines) + 1 :]
     assert len(lines) == 2 + len(VALUES)
     assert lines[-1] == "route: one-pass covariance"
     assert "120 samples in 5 classes" in lines[0]
