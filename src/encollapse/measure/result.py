@@ -246,7 +246,8 @@ def _attributes() -> str:
     for name in VALUES:
         metric = METRICS[name]
         cited = metric.reference and f" :cite:p:`{metric.reference}`"
-        lines.append(f"    {name} : float or None\n        {metric.meaning}{cited}")
+        meaning = metric.meaning.replace("|", r"\|")  # which would begin a substitution of reStructuredText
+        lines.append(f"    {name} : float or None\n        {meaning}{cited}")
     return "\n".join(lines)
 
 
