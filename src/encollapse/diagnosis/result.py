@@ -46,6 +46,15 @@ class Diagnosis:
         The module that was taken for the classifier.
     loss : str
         How the loss was read.
+
+    Examples
+    --------
+    >>> import torch, encollapse as ec
+    >>> network = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.ReLU(), torch.nn.Linear(7, 3))
+    >>> optimizer = torch.optim.SGD(network.parameters(), lr=0.1, weight_decay=1e-2)
+    >>> found = ec.diagnose(network, [(torch.randn(30, 5), torch.arange(30) % 3)], optimizer)
+    >>> found.law, found.head, found.loss
+    ('none', '2', 'cross_entropy, mean over the samples')
     """
 
     law: str
