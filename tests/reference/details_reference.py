@@ -36,10 +36,40 @@ def details(features: Array, labels: NDArray[Any], weight: Array, bias: Array, c
         "nc3_cosine": np.mean([1 - rows[i] @ units[i] for i in range(k)]),
         "cosine_margin": min(margins),
         "nc0_row_sum": np.linalg.norm(weight.sum(axis=0)) / np.linalg.norm(weight),
+        **without_bias(features, labels),
+        **of_weight(rows, np.linalg.norm(weight, axis=1)),
         "mean_output": np.linalg.norm(weight @ features.mean(axis=0) + bias),
     }
     result |= squared_error(features, codewords.T[labels], labels, weight, bias)
     return {name: float(value) for name, value in result.items()}
+
+
+def without_bias(features: Array, labels: NDArray[Any]) -> dict[str, float]:
+    """CDNV and NC1 of sample variances (n - 1), with what those add to distances of means taken off."""
+    groups = [features[labels == k] for k in sorted(set(labels.tolist()))]
+    means, sizes = [g.mean(axis=0) for g in groups], [len(g) for g in groups]
+    own = [g.var(axis=0, ddof=1).sum() for g in groups]
+    pairs = [
+        (own[i] + own[j]) / 2 / (np.sum((means[i] - means[j]) ** 2) - own[i] / sizes[i] - own[j] / sizes[j])
+        for i, j in combinations(range(len(groups)), 2)
+    ]
+    between = 0.0
+    for mean, size, variance in zip(means, sizes, own, strict=True):
+        share = size / len(features)
+        between += share * (np.sum((mean - features.mean(axis=0)) ** 2) - (1 - share) * variance / size)
+    within = sum(size * variance for size, variance in zip(sizes, own, strict=True)) / len(features)
+    return {"cdnv_unbiased": float(np.mean(pairs)), "nc1_trace_ratio_unbiased": float(within / between)}
+
+
+def of_weight(units: Array, lengths: Array) -> dict[str, float]:
+    """Norms and angles of the rows of a weight, given their directions and lengths."""
+    size = len(units)
+    cosines = [units[i] @ units[j] for i, j in combinations(range(size), 2)]
+    return {
+        "nc2_equinorm_weight": float(np.std(lengths) / np.mean(lengths)),
+        "nc2_equiangular_weight": float(np.std(cosines)),
+        "nc2_max_angle_weight": float(np.mean([abs(c + 1 / (size - 1)) for c in cosines])),
+    }
 
 
 def squared_error(

@@ -89,6 +89,8 @@ class Collapse:
         How the spread within classes was gathered: ``"one-pass covariance"``, ``"two-pass covariance"`` (averaged
         over classes of different counts, or in float64 where float32 products do not resolve it),
         ``"two-pass projected"`` (along the class means only) or ``"no covariance"``.
+    intervals : dict
+        Lower and upper end, by name, where :func:`encollapse.measure.collapse` was asked for them.
     source : MetricInputs, optional
         The statistics behind the values, for `details`, `per_class` and `nearest_pairs`.
 
@@ -114,6 +116,7 @@ class Collapse:
     convention: str = "default"
     route: str = "no covariance"
     source: MetricInputs | None = field(default=None, repr=False)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict, repr=False)
 
     def __getattr__(self, name: str) -> float | None:
         values: dict[str, float | None] = self.__dict__.get(
@@ -215,15 +218,19 @@ class Collapse:
         >>> ec.measure.collapse([[3.0, 0], [0, 3]], [0, 1]).to_dict()["counts"]
         [1, 1]
         """
-        return dict(self.values) | {
-            "num_samples": self.num_samples,
-            "num_classes": self.num_classes,
-            "counts": self.geometry.counts.tolist(),
-            "convention": self.convention,
-            "route": self.route,
-            "provenance": dict(self.geometry.provenance),
-            "missing": dict(self.missing),
-        }
+        return (
+            dict(self.values)
+            | {
+                "num_samples": self.num_samples,
+                "num_classes": self.num_classes,
+                "counts": self.geometry.counts.tolist(),
+                "convention": self.convention,
+                "route": self.route,
+                "provenance": dict(self.geometry.provenance),
+                "missing": dict(self.missing),
+            }
+            | ({"intervals": {name: list(ends) for name, ends in self.intervals.items()}} if self.intervals else {})
+        )
 
     def __str__(self) -> str:
         absent = int(np.count_nonzero(~self.geometry.present))
@@ -236,6 +243,9 @@ class Collapse:
         for name, value in self.values.items():
             shown = "-" if value is None else f"{value:.6g}"
             note = METRICS[name].meaning if value is not None else f"none: {self.missing.get(name, 'not computed')}"
+            if name in self.intervals:
+                low, high = self.intervals[name]
+                note = f"from {low:.3g} to {high:.3g} in 95 of 100 cases; {note}"
             lines.append(f"{name:<{width}}  {shown:>12}  {note}")
         lines.append(f"route: {self.route}")
         return "\n".join(lines)

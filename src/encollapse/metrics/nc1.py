@@ -5,11 +5,12 @@ from functools import partial
 
 import numpy as np
 
-from encollapse._internal.typing import FloatArray
+from encollapse._internal import checks
+from encollapse._internal.typing import ArrayLike, FloatArray
 from encollapse.errors import Undefined
 from encollapse.metrics.convention import DEFAULT, Convention
 from encollapse.metrics.linear_algebra import CholeskyScatter, factor, quotient_of_factors, without_null_direction
-from encollapse.metrics.pairs import pair_tiles, squared_distances
+from encollapse.metrics.pairs import blocks, pair_tiles, squared_distances
 from encollapse.metrics.registry import metric
 from encollapse.metrics.statistics import CenteredMeans, ClassStatistics, Unresolved, centered_means, distinct_means
 
@@ -382,3 +383,51 @@ def factored_within(statistics: ClassStatistics, convention: Convention) -> Chol
 def within_covariance(statistics: ClassStatistics, convention: Convention) -> FloatArray:
     """``Σ_W`` alone, for what needs no factor; raises as :func:`factored_within` does."""
     return factored_within(statistics, convention).matrix
+
+
+def directional_cdnv(features: ArrayLike, labels: ArrayLike) -> float:
+    """CDNV of the variance along the line between two class means alone :cite:p:`luthra2026`.
+
+    The mean over ordered pairs of classes of ``mean_i ⟨h_i - m_k, m_l - m_k⟩² / |m_l - m_k|⁴`` over the samples of
+    class k. It bounds the error of the nearest class mean where CDNV, which counts all directions, is too large to.
+    It costs as much as deciding by the nearest mean, ``N K d``, and needs the samples.
+
+    Parameters
+    ----------
+    features : (N, d) array
+        One row a sample, numpy or torch.
+    labels : (N,) ints
+        Classes; those without samples enter nothing.
+
+    Returns
+    -------
+    float
+        From 0, which is collapsed.
+
+    Raises
+    ------
+    Undefined
+        If only one class has samples, or two class means coincide.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> features = [[0.0, -3], [0, 3], [2, -1], [2, 1]]  # spread across the line between the means
+    >>> ec.metrics.directional_cdnv(features, [0, 0, 1, 1])
+    0.0
+    """
+    rows = checks.array(features, "features", (None, None), axes="(num_samples, feature_dim)")
+    targets = checks.class_labels(labels, 2**62)
+    centered = distinct_means(ClassStatistics.from_features(rows, targets), "sample")
+    total = 0.0
+    for place, k in enumerate(centered.classes):
+        axes = centered.deviations - centered.deviations[place]
+        lengths = np.linalg.norm(axes, axis=1)
+        lengths[place] = np.inf
+        if lengths.min() <= centered.rounding:
+            raise Undefined(f"the means of classes {k} and {centered.classes[lengths.argmin()]} coincide")
+        axes /= np.square(lengths)[:, None]
+        residuals = rows[targets == k] - (centered.global_mean + centered.deviations[place])
+        for block in blocks(len(residuals), len(axes)):
+            total += float(np.square(residuals[block] @ axes.T).sum()) / len(residuals)
+    return total / (len(centered.classes) * (len(centered.classes) - 1))

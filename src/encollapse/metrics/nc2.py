@@ -6,6 +6,8 @@ from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike, FloatArray
 from encollapse.errors import Undefined
 from encollapse.metrics.convention import DEFAULT, Convention
+from encollapse.metrics.linear_algebra import row_lengths, squarable
+from encollapse.metrics.pair_sums import PairSums, pair_sums
 from encollapse.metrics.pairs import PairSpread, pair_tiles, shape_distance, squared_distances, two_valued_distance
 from encollapse.metrics.registry import metric
 from encollapse.metrics.statistics import CenteredMeans, ClassStatistics, centered_means, directed_means, distinct_means
@@ -150,10 +152,72 @@ def nc2_etf_weight(weight: FloatArray, convention: Convention = DEFAULT) -> floa
 
     Raw rows, or rows about their mean where the convention says ``center_weight``.
     """
-    rows = weight - weight.mean(axis=0) if convention.center_weight else weight
+    rows = _rows_of(weight, convention)
+    return shape_distance(rows, 1.0, -1.0 / (len(rows) - 1))
+
+
+@metric(
+    "NC2, equal norms, classifier",
+    "coefficient of variation of |w_k|",
+    r"\mathrm{std}_k |w_k| \,/\, \mathrm{mean}_k |w_k|",
+    "papyan2020",
+    family="nc2",
+    detail=True,
+    example="0.3696",
+)
+def nc2_equinorm_weight(weight: FloatArray, convention: Convention = DEFAULT) -> float:
+    """Coefficient of variation of the lengths of the rows of a weight (K, d); no features are needed.
+
+    Raw rows, or rows about their mean where the convention says ``center_weight``.
+    """
+    norms = row_lengths(squarable(_rows_of(weight, convention)))
+    return convention.standard_deviation(float(norms.std()), len(norms)) / float(norms.mean())
+
+
+@metric(
+    "NC2, equal angles, classifier",
+    "standard deviation of the cosines of the rows of the classifier",
+    r"\mathrm{std}_{k<l} \cos(w_k, w_l)",
+    "papyan2020",
+    family="nc2",
+    range=(0.0, 1.0),
+    detail=True,
+    example="0.1143",
+)
+def nc2_equiangular_weight(weight: FloatArray, convention: Convention = DEFAULT) -> float:
+    """Standard deviation over pairs of the cosines of the rows of a weight (K, d); no features are needed."""
+    found = _directed_rows(weight, convention)
+    return convention.standard_deviation(found.cosines.deviation, len(found.norms) * (len(found.norms) - 1) // 2)
+
+
+@metric(
+    "NC2, largest angle, classifier",
+    "mean |cos + 1/(K-1)| of the rows of the classifier",
+    r"\mathrm{mean}_{k<l} |\cos(w_k, w_l) + 1/(K - 1)|",
+    "papyan2020",
+    family="nc2",
+    range=(0.0, 2.0),
+    detail=True,
+    example="0.5808",
+)
+def nc2_max_angle_weight(weight: FloatArray, convention: Convention = DEFAULT) -> float:
+    """Mean over pairs of the difference of a cosine of rows of a weight (K, d) from that of the widest angles."""
+    return _directed_rows(weight, convention).from_widest
+
+
+def _rows_of(weight: FloatArray, convention: Convention) -> FloatArray:
+    rows = np.asarray(weight, dtype=np.float64)
+    rows = rows - rows.mean(axis=0) if convention.center_weight else rows
     if len(rows) < 2 or not rows.any():
         raise Undefined("the weight is zero" if len(rows) > 1 else "one row has no angles")
-    return shape_distance(rows, 1.0, -1.0 / (len(rows) - 1))
+    return rows
+
+
+def _directed_rows(weight: FloatArray, convention: Convention) -> PairSums:
+    rows = squarable(_rows_of(weight, convention))
+    if not row_lengths(rows).all():
+        raise Undefined(f"row {row_lengths(rows).argmin()} of the classifier is zero")
+    return pair_sums(rows, np.zeros(rows.shape[1]))
 
 
 @metric(
