@@ -8,7 +8,19 @@ import pytest
 
 import encollapse as ec
 
-ROOMS = ("encollapse", "encodings", "ufm", "geometry", "metrics", "measure", "data", "study", "report", "explorer")
+ROOMS = (
+    "encollapse",
+    "encodings",
+    "ufm",
+    "geometry",
+    "metrics",
+    "measure",
+    "data",
+    "train",
+    "study",
+    "report",
+    "explorer",
+)
 
 
 def public(room: str) -> dict[str, Any]:

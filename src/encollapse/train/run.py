@@ -80,6 +80,16 @@ class Run:
         Shape of one input.
     missing : mapping
         For each value that is None, the reason.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> small = ec.data.load("digits", counts=5, seed=0)
+    >>> run = ec.train.fit(small, "one-hot", weight_decay=5e-3, feature_decay=1e-2, epochs=1, finish=0)
+    >>> run.status.name, run.collapse.num_samples, run.prediction.certificate.holds
+    ('BUDGET', 50, True)
+    >>> run.excess.distance < run.guarantee
+    True
     """
 
     model: Classifier

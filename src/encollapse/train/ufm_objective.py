@@ -95,6 +95,23 @@ def objective(
         ``λ_W``, ``λ_H`` and ``λ_b``.
     loss : {"mse", "cross_entropy"}
         What takes the place of the first term.
+
+    Returns
+    -------
+    Tensor
+        The value, a scalar with its gradient.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import encollapse as ec
+    >>> features, weight, bias = torch.ones(3, 5), torch.ones(2, 5), torch.zeros(2)
+    >>> targets = torch.tensor([[5.0, 4.0]]).repeat(3, 1)
+    >>> decays = dict(weight_decay=0.2, feature_decay=0.1, bias_decay=0.0)
+    >>> outputs = features @ weight.T + bias
+    >>> value = ec.train.objective(outputs, features, targets, weight, bias, num_samples=3, **decays)
+    >>> round(float(value), 4)  # ½ + ½ · 0.3 · 5 + ½ · 0.2 · 10
+    2.25
     """
     whole = Objective(LOSSES[loss], num_samples, weight_decay, feature_decay, bias_decay)
     return whole.samples(outputs, features, targets, len(outputs)) + whole.penalty(weight, bias)

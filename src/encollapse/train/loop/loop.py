@@ -33,7 +33,14 @@ MOST_STEPS_OFF = 20
 
 
 class Status(enum.Enum):
-    """How a training ended. The value is the message for the user."""
+    """How a training ended. The value is the message for the user.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> ec.train.Status["BUDGET"].message[:21]
+    'Stopped by the budget'
+    """
 
     STATIONARY = "Stationary: the gradient and the negative curvature of the objective fell below the tolerance."
     STALLED = (

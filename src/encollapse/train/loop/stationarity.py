@@ -33,6 +33,12 @@ class Stationarity:
         together along the top singular vectors of R, in a direction of feature space that neither uses, lowers F if
         and only if this is positive: it is the negative curvature of a saddle, which networks pass slowly because the
         gradient vanishes there too. 0 where the head uses every direction already.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> ec.train.Stationarity(descent=1e-6, escape=0.25).value
+    0.25
     """
 
     descent: float
@@ -79,6 +85,24 @@ def stationarity(
         for no free direction is known.
     fixed_weight : bool
         The weight is given. Its gradient does not count, and `escape` is 0, for what is left is convex.
+
+    Returns
+    -------
+    Stationarity
+        Its two parts, and their larger one as ``value``.
+
+    Examples
+    --------
+    At zero the gradient vanishes, and yet the objective falls from there:
+
+    >>> import torch
+    >>> import encollapse as ec
+    >>> labels = torch.tensor([0, 0, 1, 1])
+    >>> zero, weight = torch.zeros(4, 5), torch.zeros(2, 5)
+    >>> decays = dict(weight_decay=0.1, feature_decay=0.025, bias_decay=0.0)
+    >>> found = ec.train.stationarity(zero, torch.eye(2)[labels], labels, weight, None, **decays)
+    >>> round(found.descent, 6), round(found.escape, 4)
+    (0.0, 6.0711)
     """
     n, measure = len(features), LOSSES[loss] if isinstance(loss, str) else loss
     outputs = features @ weight.T + (0.0 if bias is None else bias)

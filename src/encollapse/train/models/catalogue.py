@@ -142,7 +142,19 @@ OF_MODULES = Entry(
 
 
 def names() -> tuple[str, ...]:
-    """Names of models that :func:`encollapse.train.fit` knows, besides import paths."""
+    """Names of models that :func:`encollapse.train.fit` knows, besides import paths.
+
+    Returns
+    -------
+    tuple of str
+        In the order of the documentation.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> ec.train.names()
+    ('mlp', 'cnn', 'resnet8', 'resnet18', 'frozen')
+    """
     return tuple(CATALOGUE)
 
 

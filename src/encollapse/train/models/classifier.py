@@ -31,6 +31,15 @@ class Backbone(nn.Module):
         What stands between that and the head: a normalization, or more linear layers.
     shift, gain : float
         Inputs enter the trunk as ``(x - shift) * gain``; the two numbers are part of the saved model.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import encollapse as ec
+    >>> backbone = ec.train.Backbone(torch.nn.Linear(7, 11), 11, 5, features="relu")
+    >>> features = backbone(torch.randn(3, 7))
+    >>> tuple(features.shape), bool(features.min() >= 0)
+    ((3, 5), True)
     """
 
     shift: Tensor
@@ -118,6 +127,15 @@ class Classifier(nn.Module):
         Whether the head has a bias. Without one it has no such parameter at all.
     fixed_weight : (q, d) tensor, optional
         A head's weight that is not trained.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import encollapse as ec
+    >>> network = ec.train.Classifier(ec.train.Backbone(torch.nn.Linear(7, 11), 11, 5), 5, 3)
+    >>> inputs = torch.randn(2, 7)
+    >>> tuple(network(inputs).shape), bool(torch.equal(network(inputs), network.head(network.features(inputs))))
+    ((2, 3), True)
     """
 
     def __init__(
