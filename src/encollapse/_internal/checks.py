@@ -85,7 +85,10 @@ def real(value: Any, name: str) -> float:
         raise ArgumentTypeError(f"{name}: expected a number, got {value!r} of type {type(value).__name__}")
     if isinstance(value, np.ndarray) and (value.ndim != 0 or value.dtype.kind not in "fiu"):
         raise ArgumentTypeError(f"{name}: expected a number, got an array of shape {value.shape}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        raise ArgumentError(f"{name}: expected a number that float64 holds, up to 1.8e308, got a larger one") from None
     if math.isnan(number):
         raise ArgumentError(f"{name}: expected a number, got NaN")
     return number
@@ -131,7 +134,7 @@ def flag(value: Any, name: str) -> bool:
 
 def choice(value: Any, name: str, options: Sequence[str]) -> str:
     """Return `value` if it is one of `options`."""
-    if value not in options:
+    if not isinstance(value, str) or value not in options:
         meant = did_you_mean(value, options)
         raise ArgumentError(
             f"{name}: expected one of {', '.join(map(repr, options))}, got {value!r}" + (meant and f"; {meant}")
@@ -162,6 +165,8 @@ def class_counts(value: Any, num_classes: int, name: str = "counts") -> IntArray
             f"{name}: class {k} has {int(raw[k])} samples; every class needs at least one: "
             "leave empty classes out of the encoding and of the counts"
         )
+    if raw.sum(dtype=np.float64) > 2.0**53:
+        raise ArgumentError(f"{name}: expected at most 2**53 samples in all, got {raw.sum(dtype=np.float64):g}")
     return raw.astype(np.int64)
 
 

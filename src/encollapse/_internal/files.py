@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from encollapse.errors import ArgumentError, EncollapseError, WriteError
+from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseError, WriteError
 
 
 def with_suffix(path: str | Path, name: str, suffixes: tuple[str, ...]) -> Path:
     """Return the path if its suffix is one of `suffixes`."""
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentTypeError(f"{name}: expected a path, got {path!r} of type {type(path).__name__}")
     result = Path(path)
     if result.suffix not in suffixes:
         raise ArgumentError(f"{name}: expected a file ending in {' or '.join(suffixes)}, got {str(path)!r}")

@@ -16,7 +16,8 @@ def require_room(name: str, rows: int, columns: int, *, instead: str) -> None:
     """
     size = 8 * rows * columns
     if size > DENSE_LIMIT_BYTES:
+        shape = " × ".join(str(n) if n < 10**30 else "1e30" for n in (rows, columns))
         raise MemoryLimitError(
-            f"{name}: the dense {rows} × {columns} matrix needs {size / 1024**3:.1f} GiB, above the limit of "
+            f"{name}: the dense {shape} matrix needs {min(size, 10**30) / 1024**3:.1f} GiB, above the limit of "
             f"{DENSE_LIMIT_BYTES / 1024**3:.1f} GiB (encollapse._internal.memory.DENSE_LIMIT_BYTES); {instead}"
         )

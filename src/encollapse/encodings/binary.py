@@ -66,6 +66,7 @@ def hadamard(num_classes: int, *, classes: Sequence[str] | None = None) -> Encod
     (8, [8.0, 0.0, 0.0, 0.0, 0.0])
     """
     k = checks.integer(num_classes, "num_classes", minimum=2)
+    memory.require_room("codewords", k, k, instead="one_hot is orthogonal too and needs no matrix")
     order = hadamard_order(k)
     memory.require_room("codewords", order, order, instead="one_hot is orthogonal too and needs no matrix")
     return Encoding(hadamard_matrix(order)[:, :k], name="hadamard", classes=classes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -13,9 +13,23 @@ import numpy as np
 from encollapse._internal import checks, memory
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import files
-from encollapse.errors import ArgumentError
+from encollapse.errors import ArgumentError, ArgumentTypeError
 
 _BLOCK_ENTRIES = 2**24
+_MOST = 2**53  # whole numbers that float64 tells apart
+_EPS = float(np.finfo(np.float64).eps)
+
+
+def _rounding(terms: int) -> float:
+    """Relative rounding of a sum of products, of entries that round themselves."""
+    return (terms + 8) * _EPS
+
+
+def first_of_nearest(scores: FloatArray, rounding: FloatArray) -> IntArray:
+    """Lowest class (N,) whose score (N, K) is within rounding (N,) of the best one."""
+    best = scores.max(axis=1)
+    least = best - np.where(np.isfinite(rounding), rounding, 0.0)
+    return np.asarray((scores >= least[:, None]).argmax(axis=1), dtype=np.int64)
 
 
 class Encoding:
@@ -82,8 +96,8 @@ class Encoding:
         self._frozen = True
 
     def _setup(self, num_classes: int, code_dim: int, name: str, classes: Sequence[str] | None) -> None:
-        self._num_classes = checks.integer(num_classes, "num_classes", minimum=2)
-        self._code_dim = checks.integer(code_dim, "code_dim", minimum=1)
+        self._num_classes = checks.integer(num_classes, "num_classes", minimum=2, maximum=_MOST)
+        self._code_dim = checks.integer(code_dim, "code_dim", minimum=1, maximum=_MOST)
         if not isinstance(name, str) or not name:
             raise ArgumentError(f"name: expected a non-empty string, got {name!r}")
         self._name = name
@@ -93,6 +107,8 @@ class Encoding:
     def _class_names(self, classes: Sequence[str]) -> tuple[str, ...]:
         if isinstance(classes, str):
             raise ArgumentError(f"classes: expected a sequence of names, got the single string {classes!r}")
+        if not isinstance(classes, Iterable):
+            raise ArgumentTypeError(f"classes: expected a sequence of names, got {classes!r}")
         names = tuple(str(c) for c in classes)
         if len(names) != self._num_classes:
             raise ArgumentError(f"classes: expected {self._num_classes} names, got {len(names)}")
@@ -157,6 +173,11 @@ class Encoding:
     def _build(self) -> FloatArray:
         raise NotImplementedError
 
+    @property
+    def largest_entry(self) -> float:
+        """Largest absolute entry of the codewords, or a bound of it."""
+        return float(np.abs(self.codewords).max())
+
     def mean(self, priors: ArrayLike | None = None) -> FloatArray:
         """Mean codeword ``Σ π_k e_k``, shape (code_dim,); `priors` (num_classes,) default to uniform."""
         return self._combine(checks.class_priors(priors, self._num_classes))
@@ -203,7 +224,8 @@ class Encoding:
         largest ``<e_k, o>`` plus the entropy of ``e_k``. Cross-entropy itself would not do where entropies differ:
         outputs that fit a soft codeword perfectly may have a lower one to a harder codeword.
 
-        Ties go to the lowest class. An empty batch, shape (0, code_dim), gives an empty result.
+        Ties, those within rounding too, go to the lowest class. An empty batch, shape (0, code_dim), gives an
+        empty result.
 
         Parameters
         ----------
@@ -226,13 +248,15 @@ class Encoding:
         decide = self._decode_logits if entropic else self._decode
         return np.concatenate([decide(rows[i : i + step]) for i in range(0, len(rows), step)])
 
-    def _decode(self, outputs: FloatArray) -> IntArray:
+    def _decode(self, outputs: FloatArray, noise: FloatArray | float = 0.0) -> IntArray:
         # |o - e|² = |o|² - 2 <o, e> + |e|², and |o|² is the same for every class. About a common center, for codewords
         # far from zero beside their distances would lose these to rounding.
         center = self.codewords.mean(axis=1)
         centered = self.codewords - center[:, None]
-        scores = (outputs - center) @ centered - 0.5 * np.einsum("qk,qk->k", centered, centered)
-        return np.asarray(scores.argmax(axis=1), dtype=np.int64)
+        squares, moved = np.einsum("qk,qk->k", centered, centered), outputs - center
+        size = float(np.sqrt(squares.max()))
+        reach = np.linalg.norm(moved, axis=1) + size
+        return first_of_nearest(moved @ centered - 0.5 * squares, size * (_rounding(self._code_dim) * reach + noise))
 
     def _decode_logits(self, outputs: FloatArray) -> IntArray:
         codewords = self.codewords
@@ -241,7 +265,8 @@ class Encoding:
                 f"loss: codewords of {self._name!r} are no distributions, so cross-entropy decides nothing; use 'mse'"
             )
         entropies = -np.sum(codewords * np.log(np.where(codewords > 0, codewords, 1.0)), axis=0)
-        return np.asarray((outputs @ codewords + entropies).argmax(axis=1), dtype=np.int64)
+        rounding = _rounding(self._code_dim) * (np.abs(outputs).max(axis=1) + entropies.max())
+        return first_of_nearest(outputs @ codewords + entropies, rounding)
 
     def save(self, path: str | Path) -> Path:
         """Write the encoding to a ``.json`` or ``.npz`` file (by suffix); numbers survive exactly.

@@ -45,6 +45,7 @@ def ordinal(num_classes: int, *, classes: Sequence[str] | None = None) -> Encodi
            [0., 0., 0., 1.]])
     """
     k = checks.integer(num_classes, "num_classes", minimum=2)
+    memory.require_room("codewords", k - 1, k, instead="take fewer classes, or targets of a regression")
     steps = np.arange(k - 1)[:, None] < np.arange(k)[None, :]
     return Encoding(steps.astype(np.float64), name="ordinal", classes=classes)
 

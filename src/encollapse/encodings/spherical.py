@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from encollapse._internal import checks
+from encollapse._internal import checks, memory
 from encollapse._internal.typing import FloatArray
 from encollapse.encodings.encoding import Encoding
 from encollapse.encodings.structured import simplex
@@ -42,6 +42,7 @@ def circular(num_classes: int, *, classes: Sequence[str] | None = None) -> Encod
     array([ 1.,  0., -1., -0.])
     """
     k = checks.integer(num_classes, "num_classes", minimum=2)
+    memory.require_room("codewords", 2, k, instead="take fewer classes")
     return Encoding(circle(k), name="circular", classes=classes)
 
 
@@ -82,6 +83,7 @@ def random(num_classes: int, code_dim: int, seed: int = 0, *, classes: Sequence[
     k = checks.integer(num_classes, "num_classes", minimum=2)
     q = checks.integer(code_dim, "code_dim", minimum=1)
     generator = np.random.default_rng(checks.integer(seed, "seed", minimum=0))
+    memory.require_room("codewords", q, k, instead="take a smaller code_dim, or one_hot, which needs no matrix")
     codewords = generator.standard_normal((q, k))
     codewords /= np.linalg.norm(codewords, axis=0)
     return Encoding(codewords, name="random", classes=classes)

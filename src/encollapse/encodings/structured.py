@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from encollapse._internal import checks
+from encollapse._internal import checks, memory
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import files
-from encollapse.encodings.encoding import Encoding
+from encollapse.encodings.encoding import _EPS, Encoding, first_of_nearest
 from encollapse.errors import ArgumentError
 
 
@@ -42,6 +42,11 @@ class Shifted(Encoding, family="shifted"):
         """What was taken off every codeword, (code_dim,)."""
         return self._shift
 
+    @property
+    def largest_entry(self) -> float:
+        """Bound of the absolute entries of the codewords."""
+        return self._base.largest_entry + float(np.abs(self._shift).max())
+
     def _build(self) -> FloatArray:
         return np.asarray(self._base.codewords - self._shift[:, None])
 
@@ -56,8 +61,10 @@ class Shifted(Encoding, family="shifted"):
     def _encode(self, labels: IntArray) -> FloatArray:
         return np.asarray(self._base.encode(labels) - self._shift)
 
-    def _decode(self, outputs: FloatArray) -> IntArray:
-        return self._base.decode(outputs + self._shift)
+    def _decode(self, outputs: FloatArray, noise: FloatArray | float = 0.0) -> IntArray:
+        # Adding the shift rounds at the level of both.
+        own = _EPS * (np.linalg.norm(outputs, axis=1) + float(np.linalg.norm(self._shift)))
+        return self._base._decode(outputs + self._shift, noise + 4 * own)
 
     def _entries(self) -> dict[str, Any]:
         return {"base": files.FORMAT | self._base._record(), "shift": self._shift.tolist()}
@@ -111,6 +118,11 @@ class AffineOneHot(Encoding, family="affine-one-hot"):
             return AffineOneHot(self._num_classes, self._scale, offset, name=name, classes=self._classes)
         return Shifted(self, self._combine(weights), name=name)
 
+    @property
+    def largest_entry(self) -> float:
+        """Largest absolute entry of the codewords."""
+        return max(abs(self._scale + self._offset), abs(self._offset))
+
     def gram(self) -> FloatArray:
         """Inner products of the codewords: again an affine image of one-hot."""
         self._refuse_above_limit("gram", self._num_classes)
@@ -124,9 +136,9 @@ class AffineOneHot(Encoding, family="affine-one-hot"):
         rows[np.arange(len(labels)), labels] += self._scale
         return rows
 
-    def _decode(self, outputs: FloatArray) -> IntArray:
+    def _decode(self, outputs: FloatArray, noise: FloatArray | float = 0.0) -> IntArray:
         # All codewords have one norm, so the nearest one has the largest inner product.
-        return np.asarray((np.sign(self._scale) * outputs).argmax(axis=1), dtype=np.int64)
+        return first_of_nearest(np.sign(self._scale) * outputs, np.asarray(noise) * np.ones(len(outputs)))
 
     def _decode_logits(self, outputs: FloatArray) -> IntArray:
         # They have one entropy too; whether they are distributions shows in two of them.
@@ -289,12 +301,18 @@ class Simplex(Encoding, family="simplex"):
                 code_dim, "code_dim", minimum=k - 1, why=f"{k} points with equal angles span {k - 1} dimensions"
             )
         )
+        memory.require_room("coordinates", 1, k, instead="one_hot has the same geometry and needs no numbers")
         self._setup(k, q, "simplex", classes)
         j = np.arange(1, k, dtype=np.float64)
         scale = np.sqrt(k / (k - 1.0))
         self._tail = checks.read_only(scale / np.sqrt(j * (j + 1)))
         self._pivot = checks.read_only(-scale * np.sqrt(j / (j + 1)))
         self._frozen = True
+
+    @property
+    def largest_entry(self) -> float:
+        """Largest absolute entry of the codewords, which have length 1."""
+        return 1.0
 
     def _build(self) -> FloatArray:
         return np.ascontiguousarray(self._encode(np.arange(self._num_classes)).T)
@@ -328,13 +346,13 @@ class Simplex(Encoding, family="simplex"):
         rows[own, labels[own] - 1] = self._pivot[labels[own] - 1]
         return rows
 
-    def _decode(self, outputs: FloatArray) -> IntArray:
+    def _decode(self, outputs: FloatArray, noise: FloatArray | float = 0.0) -> IntArray:
         k = self._num_classes
         weighted = outputs[:, : k - 1] * self._tail
         scores = np.zeros((len(outputs), k))
         scores[:, : k - 1] = np.cumsum(weighted[:, ::-1], axis=1)[:, ::-1]
         scores[:, 1:] += outputs[:, : k - 1] * self._pivot
-        return np.asarray(scores.argmax(axis=1), dtype=np.int64)
+        return first_of_nearest(scores, 8 * _EPS * np.linalg.norm(outputs, axis=1) + noise)
 
     def _entries(self) -> dict[str, Any]:
         return {"num_classes": self._num_classes, "code_dim": self._code_dim}

@@ -8,7 +8,7 @@ import numpy as np
 
 from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike, FloatArray
-from encollapse.errors import ArgumentError
+from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.ufm.deep.layers import check_layers, is_layers, split_cost
 from encollapse.ufm.problem import Problem
 
@@ -52,6 +52,8 @@ def objective(
     >>> ec.ufm.objective(problem, 1.1 * weight, class_means, bias) > solution.loss
     True
     """
+    if not isinstance(problem, Problem):
+        raise ArgumentTypeError(f"problem: expected a Problem, got {type(problem).__name__}")
     q, k = problem.code_dim, problem.num_classes
     if is_layers(weight):
         layers = check_layers(weight, problem.depth, q)

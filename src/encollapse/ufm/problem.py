@@ -21,6 +21,10 @@ from encollapse.ufm.losses import LOSSES, check_loss
 from encollapse.ufm.losses.convex_loss import ConvexLoss
 from encollapse.ufm.mse.mean_price import reaches_mean
 
+_LARGEST = 1e150
+_LEAST_THRESHOLD = 1e-75  # over the largest entry of the codewords
+_LEAST_CONVEX_THRESHOLD = 1e-30  # where Newton steps follow a falling sequence of thresholds
+_DEEPEST = 1_000_000  # weight layers
 _QUICK = 128
 """Size of the decomposition up to which the practical critical value takes well under a second."""
 _WHY_POSITIVE = "at 0 the features or the classifier grow without bound and there is no minimizer"
@@ -141,7 +145,7 @@ class Problem:
         fits = structure is not None and structure.encoding is encoding and structure.counts is counts
         if not fits:
             counts = checks.read_only(checks.class_counts(counts, encoding.num_classes))
-        depth = checks.integer(depth, "depth", minimum=1)
+        depth = checks.integer(depth, "depth", minimum=1, maximum=_DEEPEST)
         decays = _layer_decays(weight_decay, weight_decays, depth)
         wide = feature_dim is None
         values: dict[str, Any] = {
@@ -173,7 +177,29 @@ class Problem:
         values["structure"] = structure
         for name, value in values.items():
             object.__setattr__(self, name, value)
+        self._refuse_range()
         self._refuse_unsolved()
+
+    def _refuse_range(self) -> None:
+        """Refuse numbers whose squares, which every method takes, float64 cannot hold."""
+        decays = {f"weight_decay[{i}]": value for i, value in enumerate(self.weight_decays)}
+        if self.depth == 1:
+            decays = {"weight_decay": self.weight_decay}
+        named = {**decays, "feature_decay": self.feature_decay, "encoding": self.encoding.largest_entry}
+        for name, value in named.items():
+            if value and not 1.0 / _LARGEST <= value <= _LARGEST:
+                what = "its largest entry" if name == "encoding" else "it"
+                raise ArgumentError(
+                    f"{name}: expected {what} between {1.0 / _LARGEST:g} and {_LARGEST:g}, beyond which squares leave "
+                    f"float64, got {value:g}; measure the labels in another unit"
+                )
+        size = self.encoding.largest_entry
+        least = _LEAST_THRESHOLD if self.loss == "mse" and self.class_weights is None else _LEAST_CONVEX_THRESHOLD
+        if size and not least * size <= self.threshold <= size / _LEAST_THRESHOLD:
+            raise ArgumentError(
+                f"weight_decay, feature_decay: expected a threshold c = √(N λ_W λ_H) of {least:g} to "
+                f"{1.0 / _LEAST_THRESHOLD:g} times the largest entry of the codewords, {size:g}, got {self.threshold:g}"
+            )
 
     def _refuse_unsolved(self) -> None:
         if self.class_weights is not None or self.mean_root != 1.0:
@@ -188,8 +214,8 @@ class Problem:
         outputs = self.structure.output_map  # which refuses codewords that are no targets
         if self.bias_decay == 0 and not loss.bounded(outputs.mean(outputs.targets)):
             raise ArgumentError(
-                f"bias_decay: at 0 there is no minimizer, as an output that no class asks for lets its bias fall "
-                f"without end under loss={self.loss!r}; give a bias_decay above 0, or drop that output"
+                f"bias_decay: at 0 there is no minimizer, as an output that no class asks for, or every class, lets "
+                f"its bias move without end under loss={self.loss!r}; give a bias_decay above 0, or drop that output"
             )
 
     def _refuse_unsolved_weights(self, name: str) -> None:

@@ -74,6 +74,8 @@ def solve(
         return _checked(solve_sample_norm(problem), throw=throw)
     if not isinstance(problem, Problem):
         raise ArgumentTypeError(f"problem: expected a Problem, got {type(problem).__name__}")
+    if warm_start is not None and not isinstance(warm_start, Solution):
+        raise ArgumentTypeError(f"warm_start: expected a Solution, got {type(warm_start).__name__}")
     return _solve_all([problem], warm_start, throw=throw)[0]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.special import expit, xlogy
 
 import encollapse as ec
 from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseWarning
@@ -218,3 +219,48 @@ def test_the_old_name_of_the_second_derivative_is_read_with_a_warning() -> None:
 
     outputs = np.zeros((3, 5))
     assert (Old().curvature(outputs, outputs, outputs).diagonal == 0.75).all()
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_a_minimum_of_exactly_zero_is_proved(sign: float) -> None:
+    problem = ec.ufm.Problem(
+        ec.encodings.Encoding(np.full((3, 5), sign)), 7, loss=SquaredHinge(), weight_decay=5e-3, feature_decay=1e-4
+    )
+    solution = ec.ufm.solve(problem)
+    assert solution.loss == 0.0
+    assert solution.certificate.holds
+    assert solution.certificate.gap == 0.0
+
+
+@pytest.mark.parametrize("row", [0.0, 1.0])
+def test_an_infimum_that_is_not_attained_is_refused(row: float) -> None:
+    """A logistic loss falls for ever where no class, or every class, asks for an output; its slopes tell."""
+
+    class Logistic(ec.ufm.SeparableLoss):
+        name = "logistic"
+        smoothness = 0.25
+
+        def phi(self, o: Array, p: Array) -> Array:
+            return np.asarray(np.logaddexp(0, o) - p * o)
+
+        def slope(self, o: Array, p: Array) -> Array:
+            return np.asarray(np.where(p == 1, -expit(-o), expit(o) - p))
+
+        def second_derivative(self, o: Array, p: Array) -> Array:
+            return np.asarray(expit(o) * expit(-o))
+
+        def conjugate_phi(self, y: Array, p: Array) -> Array:
+            x = np.clip(y + p, 0, 1)
+            return np.asarray(xlogy(x, x) + xlogy(1 - x, 1 - x))
+
+        def slopes(self, p: Array) -> tuple[Array, Array]:
+            return -p, 1 - p
+
+    words = np.vstack([np.eye(5), np.full(5, row)])
+    decays: dict[str, Any] = {"weight_decay": 5e-3, "feature_decay": 1e-4}
+    with pytest.raises(ArgumentError, match="no minimizer"):
+        ec.ufm.Problem(ec.encodings.Encoding(words), [3, 7, 11, 2, 5], loss=Logistic(), **decays)
+    assert ec.ufm.solve(
+        ec.ufm.Problem(ec.encodings.Encoding(words), [3, 7, 11, 2, 5], loss=Logistic(), bias_decay=0.1, **decays)
+    ).certificate.holds
+    assert ec.ufm.Problem(ec.encodings.one_hot(5), 7, loss=Logistic(), **decays).bias_decay == 0.0

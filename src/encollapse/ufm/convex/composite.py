@@ -178,8 +178,9 @@ class Composite:
         t = self.table
         conjugate = self.loss.conjugate(share * dual.gradient, t.targets, t.copies)
         bound = -float(t.weights @ conjugate) - share**2 * dual.penalty
-        # Hard targets keep relative precision down to a loss of 0; a soft one rounds at the level of 1.
-        return float(bound) - (8 * EPS * float(t.weights @ soft(t.targets)) + dual.slack)
+        # Hard targets keep relative precision down to a loss of 0. A soft one that is not met rounds at the level of 1.
+        rounded = soft(t.targets) & dual.gradient.any(axis=0)
+        return float(bound) - (8 * EPS * float(t.weights @ rounded) + dual.slack)
 
     def _recentered(self, gradient: FloatArray, bias: FloatArray) -> tuple[FloatArray, float, float] | None:
         """Move the gradient to the mean ``-λ_b b``, or to 0 where that is out of reach.

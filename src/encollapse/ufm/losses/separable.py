@@ -14,6 +14,7 @@ from encollapse.ufm.losses.convex_loss import Curvature
 
 _DOUBLINGS = 10  # of a bracket from 1
 _HALVINGS = 56  # to the last digit of a root of size 1
+_FAR = 500.0  # an output at which a slope that only tends to 0 is not 0 yet
 _MOST_HALVINGS = 200  # to the last digit of a root next to 0
 
 
@@ -88,9 +89,19 @@ class SeparableLoss:
         return codewords
 
     def bounded(self, mean_target: FloatArray) -> bool:
-        """Whether a bias without decay has a minimizer when the mean of the targets (q,) is this."""
-        del mean_target
-        return True
+        """Whether a bias without decay has a minimizer when the mean of the targets (q,) is this.
+
+        By default, whether :meth:`slopes` has both signs there, or :meth:`slope` is 0 far out on the side where it has
+        not. A logistic loss falls for ever toward an output that no class asks for, and a squared hinge does not.
+        """
+        mean = np.round(mean_target, 14)  # where every class asks for 1, the mean may miss it by rounding
+        low, high = self.slopes(mean)
+        if (low < 0).all() and (high > 0).all():
+            return True
+        far = np.full_like(mean, _FAR)
+        falls = (low >= 0) & (self.slope(-far, mean) > 0)
+        rises = (high <= 0) & (self.slope(far, mean) < 0)
+        return not bool((falls | rises).any())
 
     def value(self, outputs: FloatArray, targets: FloatArray, copies: FloatArray) -> FloatArray:
         """Return the sum over the outputs of each column."""

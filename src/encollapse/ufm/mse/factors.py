@@ -65,6 +65,9 @@ class DenseFactors:
         d = checks.integer(feature_dim, "feature_dim", minimum=1)
         if d < self.dimension:
             raise ArgumentError(f"feature_dim: the minimizer has rank {self.rank}, which {d} dimensions cannot hold")
+        memory.require_room(
+            "parameters", d, max(self.weight.shape[0], self.means.shape[1]), instead="geometry does without"
+        )
         generator = np.random.default_rng(checks.integer(seed, "seed", minimum=0))
         if self.rotatable:
             frame, _ = np.linalg.qr(generator.standard_normal((d, max(self.dimension, 1))))

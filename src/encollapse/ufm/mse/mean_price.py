@@ -16,10 +16,13 @@ from dataclasses import replace
 import numpy as np
 
 from encollapse._internal.typing import FloatArray
+from encollapse.errors import ArgumentError
 from encollapse.ufm.minimum import Minimum
 from encollapse.ufm.mse.factors import DenseFactors, balanced_factors
-from encollapse.ufm.mse.label_svd import LabelSVD
+from encollapse.ufm.mse.label_svd import EPS, LabelSVD
 from encollapse.ufm.mse.minimize import minimize
+
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 def minimize_priced(
@@ -43,7 +46,12 @@ def minimize_priced(
     if math.isinf(mean_root) or mean_root == 0.0:
         return _without_price(label_svd, threshold, beta, balance, free=mean_root == 0.0)
     scaled = label_svd if mean_root == 1.0 else LabelSVD.of(replace(labels, mean=mean_root * labels.mean))
-    ratio = beta / mean_root**2
+    ratio = beta / max(mean_root**2, _TINY)
+    if ratio * EPS > 1.0:
+        raise ArgumentError(
+            f"feature_mean_decay: expected 0, or more than {EPS:.1e} of feature_decay times "
+            f"bias_decay/(1 + bias_decay), got {mean_root**2:.1e} of feature_decay"
+        )
     found = minimize(scaled, threshold, math.inf if ratio == 1.0 else ratio / (1.0 - ratio))
     t = found.factors.triplets()
     factors = priced_factors(t.left, t.singular, t.right, labels.root_priors, balance, 1.0 / mean_root)

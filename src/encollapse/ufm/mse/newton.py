@@ -118,7 +118,11 @@ class _State:
         diagonal = self.ratio + self.bias_decay + differences @ w**2
         hessian[np.diag_indices_from(hessian)] += diagonal
         downhill = -(self.vectors.T @ self.gradient)
-        return np.asarray(self.vectors @ scipy.linalg.solve(hessian, downhill, assume_a="sym"))
+        try:
+            step = scipy.linalg.solve(hessian, downhill, assume_a="sym")
+        except np.linalg.LinAlgError:  # where the second derivative underflows
+            step = np.linalg.lstsq(hessian, downhill, rcond=None)[0]
+        return np.asarray(self.vectors @ step)
 
 
 def rank_one_svd(spectrum: FloatArray, shift: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
-from encollapse._internal import memory
+from encollapse._internal import checks, memory
 from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.encodings import Encoding
 from encollapse.encodings.structured import AffineOneHot, Simplex
@@ -201,6 +201,7 @@ class BlockFactors:
     def parameters(self, feature_dim: int, seed: int) -> tuple[FloatArray, FloatArray]:
         """Return one pair of dense parameters, where memory allows."""
         q, k = self.encoding.code_dim, self.encoding.num_classes
+        checks.integer(feature_dim, "feature_dim", minimum=1)
         memory.require_room("parameters", max(q, k), feature_dim, instead="geometry does without them")
         u = self.kinds.root_priors[self.kinds.groups]
         outputs = self._dense("class_outputs") * u
