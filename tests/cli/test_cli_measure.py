@@ -85,10 +85,29 @@ def test_measure_prints_a_table_and_writes_a_page(capsys: Capture, tmp_path: Pat
     assert "expected a file ending in .html" in capsys.readouterr().err
 
 
+def test_measure_takes_a_weight_alone(answer: Answer, capsys: Capture, tmp_path: Path) -> None:
+    weight = np.random.default_rng(5).standard_normal((5, 7))
+    path = str(tmp_path / "w.npy")
+    np.save(path, weight)
+    found = answer("measure", "--weight", path)
+    lengths = np.linalg.norm(weight, axis=1)
+    assert found["nc2_equinorm_weight"] == pytest.approx(lengths.std() / lengths.mean(), rel=1e-12)
+    assert found["nc0_row_sum"] == pytest.approx(np.linalg.norm(weight.sum(axis=0)) / np.linalg.norm(weight), rel=1e-12)
+    centered = answer("measure", "--weight", path, "--convention", "zhou2022")
+    values, missing = ec.metrics.evaluate_weight(weight - weight.mean(axis=0))
+    assert centered["nc2_etf_weight"] == pytest.approx(values["nc2_etf_weight"], rel=1e-12)
+    assert missing == {} == centered["missing"]
+    assert cli.run(["measure", "--weight", path]) == 0
+    assert "nc2_max_angle_weight" in capsys.readouterr().out
+    reasons = ec.metrics.evaluate_weight(np.diag([0.0, 1, 2]))[1]
+    assert reasons["nc2_max_angle_weight"] == "row 0 of the classifier is zero"
+
+
 def test_measure_says_what_is_wrong(capsys: Capture, tmp_path: Path) -> None:
     np.save(tmp_path / "h.npy", np.zeros((3, 2)))
     np.save(tmp_path / "y.npy", np.array([0, 1]))
     for arguments, text in (
+        ([], "--weight alone"),
         (["nowhere"], "no file or folder 'nowhere'"),
         ([str(tmp_path / "h.npy")], "h.labels.npy"),
         ([str(tmp_path / "h.npy"), "--labels", str(tmp_path / "y.npy")], "2 labels for 3 rows"),

@@ -14,9 +14,13 @@ from encollapse.errors import ArgumentError
 
 def measure(
     features: Annotated[
-        Path,
-        typer.Argument(help="Features, one row a sample: .npy, .npz, .safetensors, .parquet, or a folder of them."),
-    ],
+        Path | None,
+        typer.Argument(
+            help="Features, one row a sample: .npy, .npz, .safetensors, .parquet, or a folder of them. "
+            "Without them, the geometry of --weight alone.",
+            show_default=False,
+        ),
+    ] = None,
     labels: Annotated[
         Path | None,
         typer.Option(help="Labels, whole numbers from 0, in one file; default: beside or inside each file."),
@@ -55,14 +59,22 @@ def measure(
 
     $ encollapse measure features.npy --labels labels.npy
     $ encollapse measure h.npz --labels y.npy --weight w.npy --bias b.npy -e one-hot --json
+    $ encollapse measure --weight w.npy
     $ encollapse measure shards/ --workers 4 --per-class --html collapse.html
     """
     from contextlib import nullcontext
 
     import encollapse.measure
     from encollapse._internal import files
-    from encollapse.cli.render.measurement import collapse_record, collapse_table
+    from encollapse.cli.render.measurement import collapse_record, collapse_table, weight_table
+    from encollapse.metrics import evaluate_weight
 
+    if features is None:
+        if weight is None:
+            raise ArgumentError("features: give a file or a folder of features, or --weight alone for its own geometry")
+        values, missing = evaluate_weight(read_array(weight, "weight"), convention)
+        show(lambda: weight_table(values, missing), lambda: {**values, "missing": missing}, as_json)
+        return
     if option and encoding is None:
         raise ArgumentError("option: is for an encoding, and none was given; add --encoding")
     if html is not None:

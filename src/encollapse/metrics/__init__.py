@@ -7,7 +7,7 @@ in the order of tables.
 
 from encollapse.errors import Undefined
 from encollapse.metrics.convention import PRESETS, Convention, as_convention
-from encollapse.metrics.evaluation import MetricInputs, evaluate
+from encollapse.metrics.evaluation import MetricInputs, evaluate, evaluate_weight
 from encollapse.metrics.finite_samples import cdnv_unbiased, intervals, nc1_trace_ratio_unbiased
 from encollapse.metrics.nc1 import (
     cdnv,
@@ -85,6 +85,7 @@ __all__ = [
     "directional_cdnv",
     "effective_rank",
     "evaluate",
+    "evaluate_weight",
     "floor",
     "gnc2_log",
     "gnc2_riesz",

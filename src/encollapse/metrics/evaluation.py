@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from encollapse._internal.typing import FloatArray
+from encollapse._internal import checks
+from encollapse._internal.typing import ArrayLike, FloatArray
 from encollapse.errors import Undefined
-from encollapse.metrics.convention import DEFAULT, Convention
+from encollapse.metrics.convention import DEFAULT, Convention, as_convention
 from encollapse.metrics.registry import METRICS, Metric
 from encollapse.metrics.squared_error import MseDecomposition, mse_decomposition
 from encollapse.metrics.statistics import ClassStatistics
@@ -165,4 +166,44 @@ def evaluate(inputs: MetricInputs, metrics: Iterable[Metric] | None = None) -> t
             values[metric.name] = inputs.compute(metric)
         except Undefined as reason:
             missing[metric.name] = str(reason)
+    return values, missing
+
+
+def evaluate_weight(
+    weight: ArrayLike, convention: str | Convention = DEFAULT
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Compute the metrics of a classifier that need no features: norms, angles and sum of the rows of its weight.
+
+    Parameters
+    ----------
+    weight : (K, d) array
+        Weight of the last linear layer, numpy or torch.
+    convention : str or Convention
+        Averaging and scaling choices.
+
+    Returns
+    -------
+    values : dict
+        Values by name.
+    missing : dict
+        Reasons, by name, for those without a value.
+
+    Examples
+    --------
+    >>> import encollapse as ec, numpy as np
+    >>> values, missing = ec.metrics.evaluate_weight(np.eye(5) - 0.2)
+    >>> len(values), round(values["nc2_etf_weight"], 9), missing
+    (5, 0.0, {})
+    """
+    rows = checks.array(weight, "weight", (None, None), axes="(num_classes, feature_dim)")
+    chosen = as_convention(convention)
+    values: dict[str, float] = {}
+    missing: dict[str, str] = {}
+    for metric in METRICS.values():
+        if set(metric.arguments) <= {"weight", "convention"}:
+            options = {"convention": chosen} if "convention" in metric.arguments else {}
+            try:
+                values[metric.name] = float(metric.function(rows, **options))
+            except Undefined as reason:
+                missing[metric.name] = str(reason)
     return values, missing

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from encollapse._internal.format import fixed
 from encollapse.cli.render.cells import Narrowing, align_right, plain_table
+from encollapse.metrics import METRICS
 from encollapse.report.measurement_facts import (
     ClassDetails,
     by_noise,
@@ -55,6 +56,16 @@ def _metrics(collapse: Collapse, *, meanings: bool) -> Table:
         for name, value, meaning in rows:
             cells = (f"  {name}", Text(number(name, value), style="cyan"), Text(meaning))
             table.add_row(*cells[: 3 if meanings else 2])
+    return table
+
+
+def weight_table(values: Mapping[str, float], missing: Mapping[str, str]) -> RenderableType:
+    """What a weight alone tells, with what it means, or why it does not."""
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    for name, value in values.items():
+        table.add_row(name, Text(number(name, value), style="cyan"), Text(METRICS[name].meaning, style="dim"))
+    for name, reason in missing.items():
+        table.add_row(name, "-", Text(f"none: {reason}", style="dim"))
     return table
 
 
