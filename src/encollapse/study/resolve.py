@@ -70,8 +70,10 @@ def problem_of(settings: Mapping[str, Any], counts: IntArray) -> ufm.Problem:
         If the trial does not regularize features; then the model follows from the trained network. Or if its loss
         treats classes differently.
     """
-    _require_ufm_decay(settings)
     train = settings.get("train", {})
+    decay = decay_of(train)
+    if decay != "ufm":
+        return _law_of_tail(settings, counts, decay)
     for option in _REWEIGHTED:
         if train.get(option, DEFAULTS[option]) != DEFAULTS[option]:
             raise UnsupportedError(f"{option} makes a loss that the theory here is not about: no prediction")
@@ -81,6 +83,33 @@ def problem_of(settings: Mapping[str, Any], counts: IntArray) -> ufm.Problem:
         features=settings["features"],
         **_decays(settings, counts),
         **{key: train[key] for key in ("loss", "feature_dim") if key in train},
+    )
+
+
+def _law_of_tail(settings: Mapping[str, Any], counts: IntArray, decay: str) -> ufm.Problem:
+    """The problem that one decay on every parameter poses through a last batch normalization (theory of a training).
+
+    Raises
+    ------
+    UnsupportedError
+        If the tail of the network has no such law before the training.
+    """
+    tail = (settings.get("model_options") or {}).get("tail", "none")
+    if decay != "plain":
+        raise UnsupportedError(f"decay={decay!r} belongs to no objective: networks are measured without a prediction")
+    if tail not in ("batch-norm", "batch-norm-relu"):
+        raise UnsupportedError(
+            f"decay='plain' with tail={tail!r} has no law before the training: what is predicted follows "
+            "from the trained network"
+        )
+    decays = dict.fromkeys(("weight_decay", "gain_decay"), settings["weight_decay"])
+    return ufm.batch_norm_problem(
+        encoding_of(settings, counts),
+        counts,
+        bias_decay=settings["bias_decay"],
+        features="relu" if tail == "batch-norm-relu" else "linear",
+        loss=settings.get("train", {}).get("loss", "mse"),
+        **decays,
     )
 
 
