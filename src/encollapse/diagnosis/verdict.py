@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import Any, TypeAlias
 
 from encollapse.diagnosis.decay_time import ENOUGH
 
-if TYPE_CHECKING:
-    from encollapse.diagnosis.result import Diagnosis
+HasParts: TypeAlias = Any
+"""A :class:`encollapse.Diagnosis`, whose verdict this is and which so stands above this module."""
 
 _DONE = 0.05  # error of a Gram matrix, or share of the loss, that counts as arrived
 _SHAPE = 0.1
 _EXACT = 1e-4
 
 
-def verdict(d: Diagnosis) -> str:
+def verdict(d: HasParts) -> str:
     """Say how far the network is from what its training leads to, and what is left."""
     if d.law == "none":
         return " ".join(["No law predicts the geometry of this training: " + d.reason + ".", *_collapsed(d)])
@@ -24,7 +24,7 @@ def verdict(d: Diagnosis) -> str:
     return " ".join([*_where(d), *_how_far(d), *_left(d), *_time(d)])
 
 
-def _collapsed(d: Diagnosis) -> list[str]:
+def _collapsed(d: HasParts) -> list[str]:
     c = d.collapse
     said = []
     if c.nc1_trace_ratio is not None:
@@ -39,7 +39,7 @@ def _collapsed(d: Diagnosis) -> list[str]:
     return said
 
 
-def _where(d: Diagnosis) -> list[str]:
+def _where(d: HasParts) -> list[str]:
     assert d.prediction is not None
     geometry = d.prediction.geometry
     if not d.prediction.rank:
@@ -69,7 +69,7 @@ def _shape(geometry: object) -> str:
     return f"a frame {common} (distance {etf:.2g} from a simplex, {orthogonal:.2g} from an orthogonal frame)"
 
 
-def _how_far(d: Diagnosis) -> list[str]:
+def _how_far(d: HasParts) -> list[str]:
     if d.comparison is None:
         return []
     row = {entry.name: entry.value for entry in d.comparison.rows}
@@ -83,7 +83,7 @@ def _how_far(d: Diagnosis) -> list[str]:
     return [f"It is not there yet: the Gram matrix of the class means is {gram:.0%} off, its shape {shape:.0%}."]
 
 
-def _left(d: Diagnosis) -> list[str]:
+def _left(d: HasParts) -> list[str]:
     e = d.excess
     if e is None or not e.total > 0:
         return []
@@ -98,7 +98,7 @@ def _left(d: Diagnosis) -> list[str]:
     return [f"Its loss is {relative:.1%} above the certified minimum; {share:.0%} of that is {name}."]
 
 
-def _time(d: Diagnosis) -> list[str]:
+def _time(d: HasParts) -> list[str]:
     t = d.decay_time
     if t is None:
         return [

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 from encollapse.geometry.class_geometry import ClassGeometry
 from encollapse.geometry.comparison import compare
 
-if TYPE_CHECKING:
-    from encollapse.measure.result import Collapse
+HasValues: TypeAlias = Any
+"""A :class:`encollapse.measure.Collapse`, which prints its own summary and so stands above this module."""
+
 
 _SPREAD = 1e-2
 """Share of the spread between the classes up to which the spread within them counts as collapsed."""
@@ -20,7 +21,7 @@ _MOST_CLASSES = 2048
 """Classes up to which every pair is looked at again for the worst one."""
 
 
-def summary(collapse: Collapse, prediction: Any = None) -> str:
+def summary(collapse: HasValues, prediction: Any = None) -> str:
     """Sentences about a measurement; `prediction` is a solution, or a geometry."""
     found = [_spread(collapse), _frame(collapse), _duality(collapse), _decisions(collapse)]
     states = [state for state, _ in found if state]
@@ -39,7 +40,7 @@ def summary(collapse: Collapse, prediction: Any = None) -> str:
     return "\n".join(lines)
 
 
-def _spread(collapse: Collapse) -> tuple[str, str]:
+def _spread(collapse: HasValues) -> tuple[str, str]:
     value = collapse.nc1_trace_ratio
     if value is None:
         return "", f"Spread (NC1): no value, as {collapse.missing['nc1_trace_ratio']}."
@@ -52,7 +53,7 @@ def _spread(collapse: Collapse) -> tuple[str, str]:
     )
 
 
-def _frame(collapse: Collapse) -> tuple[str, str]:
+def _frame(collapse: HasValues) -> tuple[str, str]:
     value, dim = collapse.nc2_etf, int(collapse.geometry.provenance["feature_dim"])
     if value is None:
         return "", f"Frame (NC2): no value, as {collapse.missing['nc2_etf']}."
@@ -71,7 +72,7 @@ def _frame(collapse: Collapse) -> tuple[str, str]:
     return state, text
 
 
-def _duality(collapse: Collapse) -> tuple[str, str]:
+def _duality(collapse: HasValues) -> tuple[str, str]:
     value = collapse.nc3_self_duality
     if value is None:
         return "", f"Classifier (NC3): no value, as {collapse.missing['nc3_self_duality']}."
@@ -82,7 +83,7 @@ def _duality(collapse: Collapse) -> tuple[str, str]:
     )
 
 
-def _decisions(collapse: Collapse) -> tuple[str, str]:
+def _decisions(collapse: HasValues) -> tuple[str, str]:
     value = collapse.nc4_agreement
     if value is None:
         return "", f"Decisions (NC4): no value, as {collapse.missing['nc4_agreement']}."
@@ -90,7 +91,7 @@ def _decisions(collapse: Collapse) -> tuple[str, str]:
     return state, f"Decisions (NC4): {state}. Classifier and nearest class mean agree on {100 * value:.4g} %."
 
 
-def _against(collapse: Collapse, predicted: ClassGeometry) -> str:
+def _against(collapse: HasValues, predicted: ClassGeometry) -> str:
     rows = {row.name: row.value for row in compare(predicted, collapse.geometry).rows}
     error = rows.get("shape_error")
     if error is None:
@@ -99,7 +100,7 @@ def _against(collapse: Collapse, predicted: ClassGeometry) -> str:
     return f"Prediction: {state}. The shape of the means is {error:.2g} from the predicted one."
 
 
-def _worst(collapse: Collapse) -> list[str]:
+def _worst(collapse: HasValues) -> list[str]:
     present = int(collapse.geometry.present.sum())
     if collapse.source is None or not 2 <= present <= _MOST_CLASSES or not collapse.source.statistics.squarable:
         return []
@@ -114,7 +115,7 @@ def _worst(collapse: Collapse) -> list[str]:
     ]
 
 
-def _next(collapse: Collapse, spread: str, frame: str, prediction: Any) -> str:
+def _next(collapse: HasValues, spread: str, frame: str, prediction: Any) -> str:
     ratio, floor, accuracy = collapse.nc1_trace_ratio, collapse.floor, collapse.accuracy
     counts = collapse.geometry.counts[collapse.geometry.present]
     if ratio is not None and floor is not None and 0 < ratio <= 4 * floor:

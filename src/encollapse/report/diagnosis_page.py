@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from markupsafe import Markup
@@ -18,13 +18,14 @@ from encollapse.report.tables import Cell, Group, Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from encollapse.diagnosis import Diagnosis
+HasParts: TypeAlias = Any
+"""A :class:`encollapse.Diagnosis`, which draws itself by this module and so cannot be imported here."""
 
 _LARGEST = 200
 """Classes of a Gram matrix that is drawn."""
 
 
-def diagnosis_figure(diagnosis: Diagnosis) -> Figure:
+def diagnosis_figure(diagnosis: HasParts) -> Figure:
     """Draw predicted and measured cosines of the class means, and the parts of the excess.
 
     Parameters
@@ -40,7 +41,7 @@ def diagnosis_figure(diagnosis: Diagnosis) -> Figure:
     return _drawing(diagnosis).figure
 
 
-def diagnosis_page(diagnosis: Diagnosis, path: str | Path, *, title: str = "Diagnosis of a training") -> Path:
+def diagnosis_page(diagnosis: HasParts, path: str | Path, *, title: str = "Diagnosis of a training") -> Path:
     """Write the page of a diagnosis and return its path.
 
     Parameters
@@ -86,12 +87,12 @@ def diagnosis_page(diagnosis: Diagnosis, path: str | Path, *, title: str = "Diag
     return files.write_text(target, page)
 
 
-def _conditions(d: Diagnosis) -> Table:
+def _conditions(d: HasParts) -> Table:
     rows = tuple((Cell(c.text), Cell(c.status), Cell(c.detail)) for c in d.conditions)
     return Table((("premise", ""), ("status", ""), ("found", "")), (Group("", rows),), "Premises of the law.")
 
 
-def _numbers(d: Diagnosis) -> Table:
+def _numbers(d: HasParts) -> Table:
     groups = [Group("measured", tuple(_row(name, value) for name, value in d.collapse.values.items()))]
     if d.comparison is not None:
         groups.append(
@@ -106,7 +107,7 @@ def _row(name: str, value: float | None) -> tuple[Cell, Cell]:
     return Cell(name), Cell("–" if value is None else f"{value:.4g}")
 
 
-def _drawing(d: Diagnosis) -> Drawing:
+def _drawing(d: HasParts) -> Drawing:
     shown = [("measured", d.collapse.geometry.cosines())]
     if d.prediction is not None:
         shown.insert(0, ("predicted", d.prediction.geometry.cosines()))
@@ -144,7 +145,7 @@ def _matrix(axis: object, cosines: FloatArray, title: str) -> None:
     bar.outline.set(linewidth=0.5, edgecolor=GREY)
 
 
-def _parts(axis: object, d: Diagnosis) -> None:
+def _parts(axis: object, d: HasParts) -> None:
     from matplotlib.axes import Axes
 
     assert isinstance(axis, Axes)

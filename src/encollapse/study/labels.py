@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from encollapse._internal.format import number_label
 
-if TYPE_CHECKING:
-    from encollapse.study.trials import Trial
+
+class HasSettings(Protocol):
+    """A trial, as far as labels need it."""
+
+    @property
+    def id(self) -> str:
+        """Its name in the store."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What it was asked to do."""
+
 
 _LONG = 24  # characters above which the value of an option, such as a tree, is left out of a label
 
 _ALWAYS = ("encoding", "bias_decay")
 
 
-def labels_of(trials: Sequence[Trial], *, always: Sequence[str] = _ALWAYS) -> dict[str, str]:
+def labels_of(trials: Sequence[HasSettings], *, always: Sequence[str] = _ALWAYS) -> dict[str, str]:
     """Labels by id that name what is not the same for all trials, and `always` the encoding and bias decay."""
     parts = {trial.id: setting_labels(trial.settings) for trial in trials}
     given = dict.fromkeys(key for known in parts.values() for key in known)
