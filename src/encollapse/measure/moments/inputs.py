@@ -148,6 +148,8 @@ def labeled_rows(features: ArrayLike, labels: ArrayLike, ignore_index: int | Non
         If either axis may be that of the features.
     """
     given = checks.to_numpy(labels, "labels")
+    if isinstance(features, torch.Tensor):
+        checks.require_dense(features, "features")
     values: Any = features if isinstance(features, torch.Tensor) else checks.to_numpy(features, "features")
     shape = tuple(values.shape)
     if given.ndim > 1 and len(shape) == given.ndim + 1:
