@@ -50,7 +50,7 @@ def assert_nothing_is_lower(solution: ec.ufm.Solution, seed: int, restarts: int 
     return float(lowest)
 
 
-@pytest.mark.parametrize("bias_decay", [0.0, 1e-3, 0.7, 1e6, math.inf])
+@pytest.mark.parametrize("bias_decay", [0.0, 1e-3, 0.7, 30.0, math.inf])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_balanced_labels_have_orthogonal_features_a_simplex_classifier_and_no_bias(
     smoothing: float, bias_decay: float
@@ -150,7 +150,7 @@ def test_the_best_frame_is_not_the_minimum_with_a_free_bias() -> None:
     assert_nothing_is_lower(solution, 11)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("feature_dim", [None, 2])
 def test_brute_force_on_any_distributions(seed: int, feature_dim: int | None) -> None:
     rng = np.random.default_rng(seed)
