@@ -3,11 +3,9 @@
 import math
 from typing import Any
 
-import numpy as np
 import pytest
 
 import encollapse as ec
-from encollapse.data import Dataset, Split
 from encollapse.train import Run, fit
 
 MAJORITY, MINORITY = 60, 6
@@ -49,25 +47,3 @@ def test_beyond_the_threshold_merged_classes_are_the_minimum_and_stay() -> None:
     assert steps.converged
     assert gram_error(steps) <= 0.01
     assert steps.history == plain.history
-
-
-@pytest.mark.slow
-def test_a_network_whose_units_all_died_is_woken_and_reaches_the_minimum() -> None:
-    num_classes, each, decay = 17, 5, 5e-3
-    rng = np.random.default_rng(0)
-    labels = np.repeat(np.arange(num_classes), each)
-    inputs = 2 * rng.standard_normal((num_classes, 23))[labels] + 0.5 * rng.standard_normal((len(labels), 23))
-    run = fit(
-        Dataset("clusters", Split(inputs, labels)),
-        "one-hot",
-        weight_decay=decay,
-        feature_decay=0.3**2 / (num_classes * len(labels) * decay),
-        bias_decay=0.2,
-        learning_rate=0.3,  # so high that the first phase ends at zero
-        finish=60,
-    )
-    assert run.history[-1]["phase"] == "lbfgs"
-    assert any(row["accuracy"] < 0.1 for row in run.history[1:])
-    assert run.comparison is not None
-    assert run.comparison.gram_error is not None
-    assert run.comparison.gram_error < 0.01

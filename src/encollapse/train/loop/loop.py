@@ -28,10 +28,6 @@ LEAST_GAIN = 1e-10
 SADDLE_DESCENT, SADDLE_ESCAPE = 1e-3, 1e-2
 """A saddle has a smaller squared gradient, and more negative curvature."""
 
-LOST_ESCAPE = 0.5
-"""Negative curvature from which whole classes are lost, whatever the gradient: with hundreds of classes there is always
-one that is still learned while others sleep."""
-
 MOST_STEPS_OFF = 20
 """Steps off saddles in one training."""
 
@@ -120,11 +116,11 @@ class _Training:
                     seen = observe(self.task)
                     self._require_finite(seen)
                     status = self.workers.agree(self._verdict(seen))
-                    if status in (None, Status.STALLED) and self._leave_saddle(seen):
-                        status = None
                     self._note(seen, ended=status is not None)
                     if status is not None:
                         break
+                    self.last_loss = seen.loss
+                    self._leave_saddle(seen)
                     judged = seen.judged
                     note = f"loss {seen.loss:.4g}" if judged is None else f"stationarity {judged:.1e}"
                     bar.update(self.epoch, note)
@@ -146,35 +142,24 @@ class _Training:
             return Status.STATIONARY
         if self.epoch == self.total:
             return Status.COMPLETED if settings.decay == "decoupled" else Status.BUDGET
-        return Status.STALLED if self._stalled(seen) else None
+        if self._phase() == "lbfgs" and seen.loss > self.last_loss * (1 - LEAST_GAIN):
+            return Status.STALLED
+        return None
 
-    def _stalled(self, seen: Observation) -> bool:
-        return self._phase() == "lbfgs" and seen.loss > self.last_loss * (1 - LEAST_GAIN)
-
-    def _leave_saddle(self, seen: Observation) -> bool:
-        """Step off a saddle at which L-BFGS waits, and say whether: the negative curvature does not fall.
-
-        It waits where the gradient is small, or stalls, or has lost whole classes, with which it need not begin.
-        """
-        judged, stalled = seen.stationarity, self._stalled(seen)
-        before, self.last_loss = self.last_escape, seen.loss
-        if judged is None or self.epoch < self.settings.epochs or not self.settings.leave_saddles:
-            return False
-        if self.epoch == self.settings.epochs and judged.escape < LOST_ESCAPE:
-            return False
+    def _leave_saddle(self, seen: Observation) -> None:
+        """Step off a saddle at which L-BFGS waits: the gradient is small, and the negative curvature does not fall."""
+        judged = seen.stationarity
+        if judged is None or self._phase() != "lbfgs" or not self.settings.leave_saddles:
+            return
+        least = max(self.settings.tolerance, SADDLE_ESCAPE, 0.9 * self.last_escape)
+        waits = judged.descent <= SADDLE_DESCENT and judged.escape > least and self.steps_off < MOST_STEPS_OFF
         self.last_escape = judged.escape
-        lost = judged.escape >= LOST_ESCAPE and (math.isinf(before) or judged.escape > 0.9 * before)
-        at_rest = stalled or (judged.descent <= SADDLE_DESCENT and judged.escape > 0.9 * before)
-        deep = judged.escape > max(self.settings.tolerance, SADDLE_ESCAPE)
-        waits = deep and (lost or at_rest) and self.steps_off < MOST_STEPS_OFF
-        if not self.workers.agree(waits) or not leave_saddle(self.task):
-            return False
-        self.steps_off += 1
-        # What the loss and the curvature were before says nothing of what they will be.
-        self.last_loss = self.last_escape = math.inf
-        self.whole_set.optimizer.state.clear()
-        self.whole_set.adopt_head()
-        return True
+        if self.workers.agree(waits) and leave_saddle(self.task):
+            self.steps_off += 1
+            # What the loss and the curvature were before says nothing of what they will be.
+            self.last_loss = self.last_escape = math.inf
+            self.whole_set.optimizer.state.clear()
+            self.whole_set.adopt_head()
 
     def _note(self, seen: Observation, *, ended: bool) -> None:
         """A row of the history, if one is due."""

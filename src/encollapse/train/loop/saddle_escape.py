@@ -9,14 +9,8 @@ from torch.optim import LBFGS
 from encollapse.train.loop.stationarity import class_residual
 from encollapse.train.loop.task import Task
 
-FREE = 0.3
-"""Share of a full step below which a direction of feature space counts as free."""
-
-ASLEEP = 1e-2
-"""Share of the step below which the features are as good as zero."""
-
-ITERATIONS, A_DIRECTION, MOST = 40, 4, 240
-"""Of L-BFGS, with which the backbone follows: at least, more for each direction, and at most."""
+ITERATIONS = 40
+"""Of L-BFGS, with which the backbone follows."""
 
 
 def leave_saddle(task: Task) -> bool:
@@ -38,9 +32,7 @@ def leave_saddle(task: Task) -> bool:
         left, sizes, right = torch.linalg.svd(-class_residual(slopes, task.labels), full_matrices=False)
         _, used, directions = torch.linalg.svd(weight, full_matrices=True)
         threshold = task.units.decay
-        # Free is what the head uses little beside what the step gives: none may be wholly unused.
-        grown = (sizes[0] - threshold).clamp(min=0).sqrt()
-        free = directions[int((used > FREE * grown).sum()) :].flip(0)
+        free = directions[int((used > 1e-3 * used[0]).sum()) :]
         count = min(int((sizes > threshold).sum()), len(free))
         if count == 0:
             return False
@@ -49,30 +41,17 @@ def leave_saddle(task: Task) -> bool:
         steps = (amounts[:, None] * right[:count] / shares.clamp(min=1e-300).sqrt()).T @ free[:count]
         task.head.weight.add_(((left[:, :count] * amounts) @ free[:count]).to(task.head.weight))
         targets = (features + steps[task.labels])[rows]
-        asleep = float(features.square().sum()) < ASLEEP * float(steps[task.labels].square().sum())
-    iterations = min(MOST, ITERATIONS + A_DIRECTION * count)
-    if not _follow(task, targets, rows, iterations) and asleep:
-        _wake(task)
-        _follow(task, targets, rows, iterations)
+    _follow(task, targets, rows)
     return True
 
 
-def _wake(task: Task) -> None:
-    """Give a backbone whose units are dead, and which knows nothing, new initial values."""
-    for module in task.classifier.backbone.modules():
-        reset = getattr(module, "reset_parameters", None)
-        if callable(reset):
-            reset()
-    task.workers.align_(task.classifier)
-
-
-def _follow(task: Task, targets: Tensor, rows: slice, iterations: int) -> bool:
-    """Fit the backbone to features of the samples `rows` by so many iterations; whether half the way was made."""
+def _follow(task: Task, targets: Tensor, rows: slice) -> None:
+    """Fit the backbone to features of the samples `rows`."""
     trained = list(task.backbone_parameters())
     optimizer = LBFGS(
         trained,
-        max_iter=iterations,
-        max_eval=4 * iterations,
+        max_iter=ITERATIONS,
+        max_eval=4 * ITERATIONS,
         history_size=20,
         line_search_fn="strong_wolfe",
         tolerance_grad=0.0,
@@ -88,6 +67,4 @@ def _follow(task: Task, targets: Tensor, rows: slice, iterations: int) -> bool:
         task.workers.sum_gradients(trained)
         return task.workers.sum(loss.detach())
 
-    first = float(distance())
     optimizer.step(distance)  # type: ignore[no-untyped-call]
-    return float(distance()) < 0.5 * first
