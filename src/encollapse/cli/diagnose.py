@@ -48,11 +48,11 @@ def diagnose(
     $ encollapse diagnose --model net.py:Net --weights ckpt.pt --data digits --steps 1500 -o page.html
     """
     import torch
-    from torch.utils.data import DataLoader, TensorDataset
 
     import encollapse
     from encollapse._internal import files
-    from encollapse.train.models.imported import imported
+    from encollapse.cli.networks import network_and_loader
+    from encollapse.measure.checkpoint_files import load_state
 
     if option and encoding is None:
         raise ArgumentError("option: is for an encoding, and none was given; add --encoding")
@@ -63,27 +63,20 @@ def diagnose(
         raise ArgumentError(f"loss: expected cross-entropy or mse, got {loss!r}")
     if output is not None:
         files.folder(files.with_suffix(output, "output", (".html", ".htm")).parent)
-    network = imported(model, {})
+    network, loader, num_classes = network_and_loader(model, data, batch_size)
     if weights is not None:
-        _load(network, weights)
-    dataset = encollapse.data.load(data)
+        load_state(network, weights, "weights")
     module: Any = torch.nn.MSELoss() if kind == "mse" else torch.nn.CrossEntropyLoss(label_smoothing=label_smoothing)
     settings: dict[str, Any] = {"lr": learning_rate, "weight_decay": weight_decay}
     if optimizer == "sgd":
         settings["momentum"] = momentum
-    inputs = torch.tensor(dataset.train.inputs)
-    first = next(network.parameters(), None)
-    loader = DataLoader(
-        TensorDataset(inputs if first is None else inputs.to(first.dtype), torch.tensor(dataset.train.labels)),
-        batch_size=batch_size,
-    )
     found = encollapse.diagnose(
         network,
         loader,
         getattr(torch.optim, _OPTIMIZERS[optimizer])(network.parameters(), **settings),
         loss=module,
         head=head,
-        encoding=None if encoding is None else parse_encoding(encoding, option, dataset.num_classes),
+        encoding=None if encoding is None else parse_encoding(encoding, option, num_classes),
         steps=steps,
     )
     if output is not None:
@@ -96,32 +89,3 @@ def _text(words: str) -> Any:
     from rich.text import Text
 
     return Text(words)
-
-
-def _load(network: Any, path: Path) -> None:
-    """Load a state dict, also one that lies in a checkpoint beside other things."""
-    import torch
-
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        state: Any = load_file(path)
-    else:
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except FileNotFoundError:
-            raise
-        except Exception as error:
-            raise ArgumentError(
-                f"weights: {str(path)!r} holds no plain state dict ({str(error).partition('. ')[0]}); "
-                "save it with torch.save(network.state_dict(), path)"
-            ) from None
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    try:
-        network.load_state_dict(state)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise ArgumentError(
-            f"weights: {str(path)!r} does not fit the network ({' '.join(str(error).split())[:300]})"
-        ) from None

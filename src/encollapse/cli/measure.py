@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -48,6 +48,26 @@ def measure(
     ] = None,
     per_class: Annotated[bool, typer.Option("--per-class", help="Add every class and the closest pairs.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write a page with figures to this .html file.")] = None,
+    checkpoints: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER|PATTERN", help="States of a training, measured one after the other; with --model."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="FILE.py:NAME", help="With --checkpoints: what makes the network.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="With --checkpoints: the training set, as for `encollapse train`.")
+    ] = None,
+    head: Annotated[str | None, typer.Option(help="With --checkpoints: name of the last layer.")] = None,
+    batch_size: Annotated[int, typer.Option(help="With --checkpoints: samples that run through at a time.")] = 256,
+    resume: Annotated[
+        Path | None, typer.Option(help="With --checkpoints: folder of results; a run that was ended goes on from it.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="With --checkpoints: draw them into this .svg, .png or .pdf.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure the collapse of features in files, and of the linear layer on top of them.
@@ -61,7 +81,23 @@ def measure(
     $ encollapse measure h.npz --labels y.npy --weight w.npy --bias b.npy -e one-hot --json
     $ encollapse measure --weight w.npy
     $ encollapse measure shards/ --workers 4 --per-class --html collapse.html
+    $ encollapse measure --checkpoints 'ckpt/*.pt' --model net.py:Net --data digits --resume results -o film.svg
     """
+    if option and encoding is None:
+        raise ArgumentError("option: is for an encoding, and none was given; add --encoding")
+    alone = {"features": features, "labels": labels, "weight": weight, "bias": bias, "html": html}
+    together = {"model": model, "data": data, "head": head, "resume": resume, "output": output}
+    for name, value in (together if checkpoints is None else alone).items():
+        if value is not None and checkpoints is None:
+            raise ArgumentError(f"{name}: is for --checkpoints, and there are none; add --checkpoints FOLDER")
+        if value is not None:
+            raise ArgumentError(f"{name}: is not for --checkpoints, which measure a network; leave it out")
+    if checkpoints is not None:
+        if model is None or data is None:
+            raise ArgumentError("checkpoints: need a network and data; add --model FILE.py:NAME and --data NAME")
+        more = {"head": head, "loss": loss, "num_classes": classes, "convention": convention, "covariance": covariance}
+        _film(checkpoints, model, data, batch_size, more, encoding, option, resume, output, as_json)
+        return
     from contextlib import nullcontext
 
     import encollapse.measure
@@ -75,8 +111,6 @@ def measure(
         values, missing = evaluate_weight(read_array(weight, "weight"), convention)
         show(lambda: weight_table(values, missing), lambda: {**values, "missing": missing}, as_json)
         return
-    if option and encoding is None:
-        raise ArgumentError("option: is for an encoding, and none was given; add --encoding")
     if html is not None:
         files.folder(files.with_suffix(html, "html", (".html", ".htm")).parent)
     count = classes
@@ -108,3 +142,32 @@ def measure(
         lambda: collapse_record(result, per_class=per_class),
         as_json,
     )
+
+
+def _film(
+    checkpoints: str,
+    model: str,
+    data: str,
+    batch_size: int,
+    more: dict[str, Any],
+    encoding: str | None,
+    option: list[str] | None,
+    resume: Path | None,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    import encollapse.measure
+    from encollapse._internal import files
+    from encollapse.cli.networks import network_and_loader
+    from encollapse.cli.render.measurement import film_table
+
+    if output is not None:
+        files.folder(files.with_suffix(output, "output", (".svg", ".png", ".pdf")).parent)
+    network, loader, num_classes = network_and_loader(model, data, batch_size)
+    codewords = None if encoding is None else parse_encoding(encoding, option, num_classes)
+    film = encollapse.measure.measure_checkpoints(
+        checkpoints, network, loader, resume=resume, encoding=codewords, **more
+    )
+    if output is not None:
+        typer.echo(f"figure: {film.drawing().save_as(output)}", err=True)
+    show(lambda: film_table(film), film.to_dict, as_json)

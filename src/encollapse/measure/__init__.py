@@ -21,6 +21,7 @@ from encollapse.measure.beyond_classes.kernel_matrix import kernel_nc1
 from encollapse.measure.beyond_classes.multi_label import tag_angles
 from encollapse.measure.beyond_classes.ood import auroc, nc5, nci_scores, neco_scores
 from encollapse.measure.beyond_classes.regression import RegressionCollapse, regression_collapse
+from encollapse.measure.checkpoints import Checkpoints, measure_checkpoints
 from encollapse.measure.class_moments import ClassMoments
 from encollapse.measure.forward.capture import Captured, capture
 from encollapse.measure.from_features import collapse, load_features
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Captured",
+    "Checkpoints",
     "ClassMoments",
     "Collapse",
     "CollapseCallback",
@@ -51,6 +53,7 @@ __all__ = [
     "load_array",
     "load_features",
     "load_labels",
+    "measure_checkpoints",
     "measure_layers",
     "measure_model",
     "measure_shards",

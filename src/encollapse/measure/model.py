@@ -128,7 +128,7 @@ def measure_model(
     if not isinstance(model, nn.Module):
         raise ArgumentTypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
     with placed(model, device) as place, undisturbed(model, place, loader), FeatureStore(budget) as store:
-        reader = _Reader(model, head, place, ignore_index, label_shift)
+        reader = BatchReader(model, head, place, ignore_index, label_shift)
         labels: list[IntArray] = []
         moments: ClassMoments | None = None
         for inputs, targets in tracked(labeled_batches(loader, label_key), _length(loader), show=progress):
@@ -162,7 +162,7 @@ def measure_model(
         return finish(store, np.concatenate(labels), moments, classifier, chosen, source, merged=merged)
 
 
-class _Reader:
+class BatchReader:
     """Runs the model batch by batch and hands out the features that enter its head."""
 
     def __init__(

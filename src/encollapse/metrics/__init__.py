@@ -6,6 +6,7 @@ in the order of tables.
 """
 
 from encollapse.errors import Undefined
+from encollapse.geometry.drift import linear_cka, procrustes_distance, subspace_distance
 from encollapse.metrics.convention import PRESETS, Convention, as_convention
 from encollapse.metrics.evaluation import MetricInputs, evaluate, evaluate_weight
 from encollapse.metrics.finite_samples import cdnv_unbiased, intervals, nc1_trace_ratio_unbiased
@@ -91,6 +92,7 @@ __all__ = [
     "gnc2_riesz",
     "intervals",
     "label_centering",
+    "linear_cka",
     "mean_output",
     "mse_decomposition",
     "mse_nc1",
@@ -122,9 +124,11 @@ __all__ = [
     "one_vs_rest_margin",
     "participation_ratio",
     "per_class",
+    "procrustes_distance",
     "rank_me",
     "row_sum",
     "stable_rank",
+    "subspace_distance",
     "unc3",
     "vci",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from encollapse.report.measurement_facts import (
 )
 
 if TYPE_CHECKING:
-    from encollapse.measure import Collapse
+    from encollapse.measure import Checkpoints, Collapse
 
 
 def collapse_table(collapse: Collapse, *, per_class: bool = False) -> RenderableType:
@@ -66,6 +67,28 @@ def weight_table(values: Mapping[str, float], missing: Mapping[str, str]) -> Ren
         table.add_row(name, Text(number(name, value), style="cyan"), Text(METRICS[name].meaning, style="dim"))
     for name, reason in missing.items():
         table.add_row(name, "-", Text(f"none: {reason}", style="dim"))
+    return table
+
+
+_FILM = ("nc1_trace_ratio", "cdnv", "nc2_etf", "nc3_self_duality", "nc4_agreement", "accuracy")
+_FILM_DRIFT = ("means_moved", "features_cka")
+
+
+def film_table(film: Checkpoints) -> RenderableType:
+    """A row a checkpoint, with what tells the most; below, what could not be measured."""
+    table = Narrowing(_film(film, _FILM, _FILM_DRIFT), 110, _film(film, ("nc1_trace_ratio", "nc2_etf", "accuracy"), ()))
+    parts: list[RenderableType] = [table]
+    parts += [Text(f"{path}: {reason}", style="dim") for path, reason in film.missing.items()]
+    return Group(*parts, Text("drift: since the checkpoint before; every metric is in --json", style="dim"))
+
+
+def _film(film: Checkpoints, names: Sequence[str], drifts: Sequence[str]) -> Table:
+    table = plain_table("step", *names, *drifts, "checkpoint")
+    align_right(table, 1 + len(names) + len(drifts))
+    for row, drift in zip(film.rows(), film.drift_rows, strict=True):
+        values = [row[name] for name in names] + [drift[name] for name in drifts]
+        shown = ["–" if value is None else f"{value:.4g}" for value in values]
+        table.add_row(str(row["step"]), *shown, Path(row["checkpoint"]).name)
     return table
 
 

@@ -1,0 +1,165 @@
+"""Files of network states: which there are, in what order they were written, and a network that takes one up."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
+
+SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
+"""What files of states may be called."""
+
+_IN_FOLDERS = ("model.safetensors", "pytorch_model.bin", "model.pt", "pytorch_model.pt")
+"""The state among the files of a folder a checkpoint, such as ``checkpoint-500`` of transformers."""
+
+_KEYS = ("state_dict", "model_state_dict", "model", "network", "net", "module")
+"""Where a checkpoint that holds more keeps the state of the network."""
+
+
+def find_checkpoints(source: str | Path | Iterable[str | Path]) -> list[Path]:
+    """Files of states, in natural order of their names (2 before 10) unless they are listed.
+
+    Parameters
+    ----------
+    source : folder, pattern such as ``"ckpt/*.pt"``, file, or list of files
+        From a folder every file of a state, or, where it has none, the one in each folder inside it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a folder or a file is not there.
+    ArgumentError
+        If there are no files of states.
+    """
+    if not isinstance(source, str | Path):
+        if not isinstance(source, Iterable):
+            raise ArgumentTypeError(f"checkpoints: expected files or a folder, got {type(source).__name__}")
+        paths = [Path(path) for path in source]
+    elif Path(source).is_dir():
+        paths = sorted(_in_folder(Path(source)), key=_natural)
+    elif glob.has_magic(str(source)):
+        found = (Path(path) for path in glob.glob(str(source), recursive=True))  # noqa: PTH207 (it may be absolute)
+        paths = sorted((p for path in found for p in (_in_folder(path) if path.is_dir() else [path])), key=_natural)
+    else:
+        paths = [Path(source)]
+    if not paths:
+        raise ArgumentError(f"checkpoints: {str(source)!r} has no files of states ({', '.join(SUFFIXES)})")
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(f"checkpoints: there is no file {str(path)!r}")
+        if path.suffix not in SUFFIXES:
+            raise ArgumentError(f"checkpoints: expected files ending in {', '.join(SUFFIXES)}, got {str(path)!r}")
+    return paths
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    own = [path for path in folder.iterdir() if path.is_file() and path.suffix in SUFFIXES]
+    whole = [path for path in own if path.name in _IN_FOLDERS]
+    if whole:  # beside it lie the states of optimizer, scheduler and random numbers
+        return [min(whole, key=lambda path: _IN_FOLDERS.index(path.name))]
+    inside = (p for p in folder.iterdir() if p.is_dir())
+    return own or [path for p in inside for path in _in_folder(p) if path.name in _IN_FOLDERS]
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    parts = re.split(r"(\d+)", path.as_posix())
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+
+
+def steps_of(paths: Iterable[Path]) -> list[int]:
+    """Number of the step at which each state was written, as the names say it, else its place in the list.
+
+    The number after "step" counts, otherwise after "epoch" or "iter", otherwise the last one of the name, or of the
+    folder where the files of all are called alike. It must grow from file to file.
+    """
+    files = list(paths)
+    alike = len({path.name for path in files}) < len(files)
+    names = [path.parent.name if alike else path.stem for path in files]
+    for pattern in (r"step\D?(\d+)", r"(?:epoch|iter\w*)\D?(\d+)", r"(\d+)(?!.*\d)"):
+        found = [re.search(pattern, name, re.IGNORECASE) for name in names]
+        numbers = [int(match[1]) for match in found if match]
+        if len(numbers) == len(files) and all(a < b for a, b in pairwise(numbers)):
+            return numbers
+    return list(range(len(files)))
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of the contents of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def load_state(network: nn.Module, path: str | Path, argument: str = "checkpoint") -> None:
+    """Load the state of a network from a file, also where it lies beside other things or under a prefix.
+
+    It is read with ``weights_only``, or as safetensors: no code in a file is executed. Names with a common prefix,
+    such as ``module.`` of DistributedDataParallel, ``_orig_mod.`` of torch.compile or ``model.`` of Lightning, are
+    taken for those of the network.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        What takes the state up.
+    path : str or Path
+        A file of ``torch.save`` or of safetensors.
+    argument : str
+        Name of the argument that the path came in, for errors.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    FileFormatError
+        If it holds no state.
+    ArgumentError
+        If it does not fit the network.
+    """
+    state = _read(Path(path), argument)
+    for key in _KEYS:
+        if isinstance(state.get(key), Mapping):
+            state = state[key]
+            break
+    wanted = network.state_dict()
+    first = next(iter(wanted), "")
+    for prefix in sorted((name.removesuffix(first) for name in state if name.endswith(f".{first}")), key=len):
+        if wanted.keys() - state.keys() and all(prefix + name in state for name in wanted):
+            state = {name: state[prefix + name] for name in wanted}
+    try:
+        network.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise ArgumentError(
+            f"{argument}: {str(path)!r} does not fit the network ({' '.join(str(error).split())[:300]}); "
+            "make the network with the options that it was trained with"
+        ) from None
+
+
+def _read(path: Path, argument: str) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{argument}: there is no file {str(path)!r}")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = " ".join(str(error).partition(". ")[0].split())[:200]
+        raise FileFormatError(
+            f"{argument}: {str(path)!r} holds no plain state dict ({reason}); "
+            "save it with torch.save(network.state_dict(), path)"
+        ) from None
+    if not isinstance(state, Mapping):
+        raise FileFormatError(
+            f"{argument}: {str(path)!r} holds a {type(state).__name__} and no state dict; "
+            "save it with torch.save(network.state_dict(), path)"
+        )
+    return state

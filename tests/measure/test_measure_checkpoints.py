@@ -1,0 +1,259 @@
+"""Checkpoints of a training, measured one after the other: each as by itself, resumable, with the drift in between."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from typer.testing import CliRunner
+
+from encollapse.cli.app import app
+from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
+from encollapse.measure import measure_checkpoints, measure_model
+from encollapse.measure.checkpoint_files import find_checkpoints, load_state, steps_of
+
+K, D, IN = 5, 7, 11
+LABELS = torch.arange(60) % K
+INPUTS = torch.randn(60, IN, generator=torch.Generator().manual_seed(1)) + 2 * torch.eye(K, IN)[LABELS]
+BATCHES = [(INPUTS[i : i + 16], LABELS[i : i + 16]) for i in range(0, 60, 16)]
+
+
+def network(seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(IN, D), nn.Identity(), nn.Linear(D, K))
+
+
+def train(folder: Path, steps: tuple[int, ...] = (0, 2, 10)) -> nn.Sequential:
+    """A real training, with its state after some steps."""
+    net = network()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.3)
+    for step in range(max(steps) + 1):
+        if step in steps:
+            torch.save(net.state_dict(), folder / f"net-{step}.pt")
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(INPUTS), LABELS).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return net
+
+
+class Counting(list[Any]):
+    """Batches that know how often they were read, and may end a run."""
+
+    reads, dies_at = 0, 10**9
+
+    def __iter__(self) -> Iterator[Any]:
+        self.reads += 1
+        if self.reads == self.dies_at:
+            raise KeyboardInterrupt
+        return super().__iter__()
+
+
+def test_every_checkpoint_is_measured_as_by_itself_and_the_network_stays_as_it_was(tmp_path: Path) -> None:
+    train(tmp_path)
+    handed = network(3)
+    before = {name: value.clone() for name, value in handed.state_dict().items()}
+    film = measure_checkpoints(str(tmp_path / "*.pt"), handed, BATCHES, convention="class-averaged")
+    assert film.steps == (0, 2, 10)  # and not 0, 10, 2
+    for path, result in zip(film.paths, film.results, strict=True):
+        alone = network()
+        alone.load_state_dict(torch.load(path, weights_only=True))
+        assert result is not None
+        assert result.values == measure_model(alone, BATCHES, convention="class-averaged").values
+        assert result.per_class()[0]["cdnv"] >= result.values["cdnv"]  # type: ignore[operator]
+    assert all(torch.equal(before[name], value) for name, value in handed.state_dict().items())
+    assert list(film.frame["step"]) == [0, 2, 10]
+    assert film.frame["nc1_pinv"].is_monotonic_decreasing
+    assert film.drift["means_moved"].isna().tolist() == [True, False, False]
+
+
+def test_drift_of_features_that_are_turned_stretched_and_replaced(tmp_path: Path) -> None:
+    base, other = network(), network(5)
+    turn = torch.linalg.qr(torch.randn(D, D, generator=torch.Generator().manual_seed(2)))[0]
+    old, new_state = base.state_dict(), other.state_dict()
+    states = [
+        old,
+        old | {"0.weight": 3 * turn @ old["0.weight"], "0.bias": old["0.bias"] + 1},  # turned, longer, and moved
+        old | {"0.weight": 3 * old["0.weight"]},
+        old | {"0.weight": new_state["0.weight"], "0.bias": new_state["0.bias"]},
+    ]
+    for place, state in enumerate(states):
+        torch.save(state, tmp_path / f"{place}.pt")
+    film = measure_checkpoints(tmp_path, network, BATCHES)
+    turned, back, new = film.drift_rows[1:]
+    assert turned["means_procrustes"] == pytest.approx(0.0, abs=1e-6)
+    assert turned["features_cka"] == pytest.approx(1.0, abs=1e-6)
+    assert turned["subspace"] > 0.1  # type: ignore[operator]
+    assert film.drift_rows[2]["means_procrustes"] == pytest.approx(0.0, abs=1e-6)
+    means = [r.source.statistics.means for r in film.results if r is not None and r.source is not None]
+    centered = [m - m.mean(axis=0) for m in means]
+    wanted = np.linalg.norm(centered[2] - centered[1]) / np.linalg.norm(centered[1])
+    assert back["means_moved"] == pytest.approx(wanted, rel=1e-6)
+    assert new["features_cka"] < 0.9  # type: ignore[operator]
+    assert film.drift_rows[3]["means_moved_to_last"] is None
+    to_last = np.linalg.norm(centered[2] - centered[3]) / np.linalg.norm(centered[3])
+    assert film.drift_rows[2]["means_moved_to_last"] == pytest.approx(to_last, rel=1e-6)
+    stretched = measure_checkpoints([tmp_path / "0.pt", tmp_path / "2.pt"], network, BATCHES).drift_rows[1]
+    assert stretched["means_moved"] == pytest.approx(2.0, rel=1e-5)
+    assert stretched["subspace"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_run_that_was_ended_goes_on(tmp_path: Path) -> None:
+    train(tmp_path)
+    whole = measure_checkpoints(tmp_path, network, BATCHES)
+    batches, kept = Counting(BATCHES), tmp_path / "kept"
+    batches.dies_at = 4  # the probe, and two checkpoints
+    with pytest.raises(KeyboardInterrupt):
+        measure_checkpoints(tmp_path, network, batches, resume=kept)
+    assert len(list(kept.iterdir())) == 2
+    batches.dies_at, batches.reads = 10**9, 0
+    again = measure_checkpoints(tmp_path, network, batches, resume=kept)
+    assert batches.reads == 2  # the probe, and the checkpoint that was missing
+    assert [r.values for r in again.results if r] == [r.values for r in whole.results if r]
+    assert [r.to_dict() for r in again.results if r] == [r.to_dict() for r in whole.results if r]
+    assert [r.details["nc3_cosine"] for r in again.results if r] == [
+        r.details["nc3_cosine"] for r in whole.results if r
+    ]
+    assert again.drift_rows == whole.drift_rows
+
+
+def test_what_has_changed_is_measured_anew(tmp_path: Path) -> None:
+    train(tmp_path)
+    kept = tmp_path / "kept"
+    batches = Counting(BATCHES)
+
+    def reads(given: Counting = batches, **options: Any) -> int:
+        given.reads = 0
+        measure_checkpoints(tmp_path, network, given, resume=kept, **options)
+        return given.reads - 1
+
+    assert [reads(), reads(), reads(convention="class-averaged"), reads(progress=False)] == [3, 0, 3, 0]
+    assert reads(Counting([(x, (y + 1) % K) for x, y in BATCHES])) == 3
+    torch.save(network(9).state_dict(), tmp_path / "net-2.pt")
+    assert reads() == 1
+    for file in kept.iterdir():  # torn files
+        file.write_bytes(file.read_bytes()[:100])
+    assert reads() == 3
+
+
+def test_states_as_frameworks_write_them(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    net = network(4)
+    state = net.state_dict()
+    folder = tmp_path / "checkpoint-500"
+    folder.mkdir()
+    save_file(state, folder / "model.safetensors")
+    torch.save({"unrelated": torch.zeros(3)}, folder / "optimizer.pt")
+    files = [folder / "model.safetensors"]
+    for name, content in {
+        "plain.pt": state,
+        "lightning.ckpt": {"state_dict": {f"model.{k}": v for k, v in state.items()}, "epoch": 3},
+        "parallel.pth": {"model": {f"module.{k}": v for k, v in state.items()}, "optimizer": {}},
+        "compiled.pt": {f"_orig_mod.{k}": v for k, v in state.items()},
+    }.items():
+        torch.save(content, tmp_path / name)
+        files.append(tmp_path / name)
+    for path in files:
+        other = network(5)
+        load_state(other, path)
+        assert torch.equal(other(INPUTS), net(INPUTS)), path
+    (tmp_path / "checkpoint-1000").mkdir()
+    save_file(network(6).state_dict(), tmp_path / "checkpoint-1000" / "model.safetensors")
+    for path in files[1:]:
+        path.unlink()
+    found = find_checkpoints(tmp_path)
+    assert [path.parent.name for path in found] == ["checkpoint-500", "checkpoint-1000"]
+    assert steps_of(found) == [500, 1000]
+
+
+def test_steps_are_those_of_the_names() -> None:
+    def steps(*names: str) -> list[int]:
+        return steps_of(Path(name) for name in names)
+
+    assert steps("epoch=0-step=50.ckpt", "epoch=1-step=100.ckpt") == [50, 100]
+    assert steps("resnet18_epoch3_acc91.pt", "resnet18_epoch12_acc93.pt") == [3, 12]
+    assert steps("net7_2.pt", "net7_10.pt") == [2, 10]
+    assert steps("best.pt", "last.pt") == [0, 1]
+    assert steps("a/10.pt", "a/2.pt") == [0, 1]  # a list in an order of its own
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    torch.save(network(), tmp_path / "module.pt")  # a pickled module, which is code
+    with pytest.raises(FileFormatError, match=r"module\.pt' holds no plain state dict"):
+        measure_checkpoints(tmp_path / "module.pt", network, BATCHES)
+    torch.save(nn.Linear(2, 3).state_dict(), tmp_path / "other.pt")
+    with pytest.raises(ArgumentError, match=r"other\.pt' does not fit the network"):
+        measure_checkpoints([tmp_path / "other.pt"], network, BATCHES)
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        measure_checkpoints(tmp_path / "none.pt", network, BATCHES)
+    with pytest.raises(ArgumentError, match="has no files of states"):
+        measure_checkpoints(str(tmp_path / "x*.pt"), network, BATCHES)
+    with pytest.raises(ArgumentTypeError, match="an iterator can be read once"):
+        measure_checkpoints(tmp_path, network, iter(BATCHES))
+    with pytest.raises(ArgumentTypeError, match="build: expected a torch"):
+        measure_checkpoints(tmp_path, "net.py:Net", BATCHES)  # type: ignore[arg-type]
+
+
+def test_a_checkpoint_that_diverged_costs_no_other(tmp_path: Path) -> None:
+    train(tmp_path)
+    state = torch.load(tmp_path / "net-2.pt", weights_only=True)
+    state["0.weight"][0, 0] = float("nan")
+    torch.save(state, tmp_path / "net-2.pt")
+    film = measure_checkpoints(tmp_path, network, BATCHES)
+    assert [result is None for result in film.results] == [False, True, False]
+    assert "must be finite" in film.missing[str(film.paths[1])]
+    assert film.drift_rows[2]["means_moved"] is not None  # from the last one that could be measured
+    assert film.rows()[1]["cdnv"] is None
+    with pytest.raises(ArgumentError, match="must be finite"):
+        measure_checkpoints([tmp_path / "net-2.pt"], network, BATCHES)
+
+
+class Shuffled(torch.utils.data.Dataset[tuple[Tensor, int]]):
+    """Samples with noise of their own, drawn anew at every look, as augmentation does."""
+
+    def __len__(self) -> int:
+        return len(LABELS)
+
+    def __getitem__(self, place: int) -> tuple[Tensor, int]:
+        return INPUTS[place] + 0.01 * torch.randn(IN), int(LABELS[place])
+
+
+def test_shuffled_and_augmented_loaders_are_known_again(tmp_path: Path) -> None:
+    train(tmp_path)
+    loader = torch.utils.data.DataLoader(Shuffled(), batch_size=16, shuffle=True)
+    state = torch.get_rng_state()
+    first = measure_checkpoints(tmp_path, network, loader, resume=tmp_path / "kept")
+    assert torch.equal(state, torch.get_rng_state())
+    number = len(list((tmp_path / "kept").iterdir()))
+    torch.manual_seed(123)
+    again = measure_checkpoints(tmp_path, network, loader, resume=tmp_path / "kept")
+    assert number == len(list((tmp_path / "kept").iterdir())) == 3
+    assert first.frame.equals(again.frame)
+
+
+def test_figure_and_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    layers = "nn.Flatten(), nn.Linear(64, 13), nn.ReLU(), nn.Linear(13, 10)"
+    Path("net.py").write_text(f"from torch import nn\n\n\ndef net():\n    return nn.Sequential({layers})\n")
+    torch.manual_seed(0)
+    for step in (1, 20):
+        made = nn.Sequential(nn.Flatten(), nn.Linear(64, 13), nn.ReLU(), nn.Linear(13, 10))
+        torch.save(made.state_dict(), f"step{step}.pt")
+    line = ["measure", "--checkpoints", "step*.pt", "--model", "net.py:net", "--data", "digits", "--resume", "kept"]
+    result = CliRunner().invoke(app, [*line, "-o", "film.svg", "--json"])
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)["checkpoints"]
+    assert [row["step"] for row in rows] == [1, 20]
+    assert rows[1]["nc1_trace_ratio"] > 0
+    assert rows[1]["drift"]["means_procrustes"] > 0
+    assert "nc1_trace_ratio" in Path("film.csv").read_text().splitlines()[0]
+    assert "<svg" in Path("film.svg").read_text()
+    shown = CliRunner().invoke(app, line)
+    assert "step20.pt" in shown.stdout
+    for wrong, hint in ((["--head", "3"], "head: is for --checkpoints"), (line[:3], "need a network and data")):
+        failed = CliRunner().invoke(app, ["measure", *wrong] if wrong[0] != "measure" else wrong)
+        assert hint in str(failed.exception)
