@@ -25,6 +25,7 @@ from encollapse.measure.checkpoints import Checkpoints, measure_checkpoints
 from encollapse.measure.class_moments import ClassMoments
 from encollapse.measure.forward.capture import Captured, capture
 from encollapse.measure.from_features import collapse, load_features
+from encollapse.measure.held_out import HeldOut, held_out
 from encollapse.measure.layers import measure_layers
 from encollapse.measure.model import measure_model
 from encollapse.measure.result import Collapse
@@ -43,12 +44,14 @@ __all__ = [
     "Collapse",
     "CollapseCallback",
     "CollapseTrainerCallback",
+    "HeldOut",
     "NeuralCollapse",
     "RegressionCollapse",
     "auroc",
     "capture",
     "collapse",
     "count_classes",
+    "held_out",
     "kernel_nc1",
     "load_array",
     "load_features",

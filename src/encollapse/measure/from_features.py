@@ -13,7 +13,7 @@ from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike
 from encollapse.data.io.arrays import load_array
 from encollapse.encodings import Encoding
-from encollapse.errors import ArgumentError
+from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.measure.class_moments import ClassMoments
 from encollapse.measure.decisions.classifier import LinearClassifier, require_encoding
 from encollapse.measure.moments.inputs import FeatureRows, labeled_rows, labels_for, moments_device
@@ -21,7 +21,7 @@ from encollapse.measure.moments.projection import keeps_covariance
 from encollapse.measure.result import Collapse
 from encollapse.measure.second_pass import finish
 from encollapse.metrics import Convention, as_convention, intervals
-from encollapse.metrics.statistics import plausible_classes
+from encollapse.metrics.statistics import ClassStatistics, plausible_classes
 
 
 def collapse(
@@ -37,6 +37,7 @@ def collapse(
     covariance: bool | None = None,
     ignore_index: int | None = None,
     interval: Literal["jackknife", "bootstrap"] | None = None,
+    about: Collapse | None = None,
 ) -> Collapse:
     """Measure the collapse of features, and of the linear classifier on top of them.
 
@@ -73,6 +74,9 @@ def collapse(
     interval : {"jackknife", "bootstrap"}, optional
         Give intervals for the values of NC1, NC2 and NC3, as ``intervals``; see :func:`encollapse.metrics.intervals`.
         It measures 20 or 200 times, in float64.
+    about : Collapse, optional
+        Measurement of other samples, such as the training set: spread and decisions are then about its class means,
+        and so are NC2 and NC3; see :func:`encollapse.measure.held_out`.
 
     Returns
     -------
@@ -100,6 +104,9 @@ def collapse(
     rows = FeatureRows(features)
     if rows.num_rows == 0:
         raise ArgumentError("features: no samples; at least one row is needed")
+    others = None if about is None else statistics_of(about, rows.feature_dim)
+    if others is not None and num_classes is None:
+        num_classes = others.num_classes
     classes = _num_classes(num_classes, encoding, labels, rows.num_rows)
     targets = labels_for(labels, classes, rows.num_rows)
     classifier = LinearClassifier.of(weight, bias, encoding, classes, rows.feature_dim, loss)
@@ -110,12 +117,26 @@ def collapse(
         covariance=keeps_covariance(covariance, rows.feature_dim, num_rows=rows.num_rows, num_classes=classes),
     )
     moments.update(features, targets)
-    found = finish(rows, targets, moments, classifier, chosen)
+    found = finish(rows, targets, moments, classifier, chosen, about=others)
     if interval is None:
         return found
+    if about is not None:
+        raise ArgumentError("interval: is for class means of the same samples, and about gives others; leave one out")
     values = np.concatenate([block.cpu().numpy() for block in rows.blocks(torch.device("cpu"), double=True)])
     ends = intervals(values, targets, interval, num_classes=classes, weight=classifier.weight, convention=chosen)
     return replace(found, intervals=ends)
+
+
+def statistics_of(about: Collapse, feature_dim: int) -> ClassStatistics:
+    """Class means of another measurement, of features of the same dimension."""
+    if not isinstance(about, Collapse):
+        raise ArgumentTypeError(f"about: expected a Collapse of other samples, got {type(about).__name__}")
+    if about.source is None:
+        raise ArgumentError("about: this result does not carry its statistics; measure the other samples anew")
+    found = about.source.statistics
+    if found.feature_dim != feature_dim:
+        raise ArgumentError(f"about: is of {found.feature_dim} features a sample, and these have {feature_dim}")
+    return found
 
 
 def load_features(path: str | Path, key: str | None = None) -> ArrayLike:

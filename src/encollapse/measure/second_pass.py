@@ -35,14 +35,17 @@ def finish(
     provenance: Mapping[str, Any] | None = None,
     *,
     merged: bool = False,
+    about: ClassStatistics | None = None,
 ) -> Collapse:
     """Collapse of samples that `moments` has seen and `source` gives again in the same order.
 
     With `merged`, the samples of all processes of the torch.distributed group together; `moments` must
-    have been merged already.
+    have been merged already. With `about`, everything is about the class means of other samples.
     """
     chosen, device = as_convention(convention), moments.device
     statistics = moments.statistics()
+    if about is not None:
+        statistics = statistics.about(about.means)
     averaging = chosen.within_averaging
 
     def again(*, double: bool) -> ClassStatistics:
@@ -59,7 +62,7 @@ def finish(
     if wanted:
         statistics = again(double=True)
     tally = DecisionCounter(
-        NearestMean(statistics, device), classifier_rule(classifier, statistics.num_classes, device)
+        NearestMean(about or statistics, device), classifier_rule(classifier, statistics.num_classes, device)
     )
     projection = None if moments.covariance else Projection.worthwhile(statistics, averaging, device)
     softmax = MeanSoftmax.wanted(classifier, device)

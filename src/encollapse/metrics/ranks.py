@@ -9,6 +9,7 @@ from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike, FloatArray
 from encollapse.errors import Undefined
 from encollapse.metrics.convention import DEFAULT, Convention
+from encollapse.metrics.linear_algebra import squarable
 from encollapse.metrics.registry import metric
 from encollapse.metrics.statistics import ClassStatistics, directed_means, distinct_means
 
@@ -143,6 +144,50 @@ def participation_ratio(features: ArrayLike, *, centered: bool = True) -> float:
     """
     values = _singular_values(features, centered=centered) ** 2
     return float(values.sum() ** 2 / np.square(values).sum())
+
+
+def nrc1(features: ArrayLike, dim: int) -> float:
+    r"""NRC1: how much of the directions of the features lies outside a few of them :cite:p:`andriopoulos2024`.
+
+    .. math:: \tfrac1N \sum_i \left| \tilde h_i - P \tilde h_i \right|^2, \quad \tilde h_i = (h_i - \mu)/|h_i - \mu|
+
+    with the projection P onto the `dim` leading principal directions of the features. The paper takes
+    ``h/|h|``. Here the mean of the features is taken off first, so that a shift changes nothing; both are the same
+    where that mean is zero. Features of K classes that have collapsed lie in K - 1 directions.
+
+    Parameters
+    ----------
+    features : (N, d) array
+        One row a sample, numpy or torch.
+    dim : int
+        Number of directions: the dimension of the targets, or K - 1.
+
+    Returns
+    -------
+    float
+        From 0, which is collapsed, to 1.
+
+    Raises
+    ------
+    Undefined
+        If all features are the same.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> ec.metrics.nrc1([[3.0, 0], [-3, 0], [0, 1], [0, -1]], 1)
+    0.5
+    """
+    size = checks.integer(dim, "dim", minimum=1)
+    rows = checks.array(features, "features", (None, None), axes="(num_samples, feature_dim)")
+    rows -= rows[0]
+    rows = squarable(rows - rows.mean(axis=0))
+    lengths = np.linalg.norm(rows, axis=1)
+    if not lengths.any():
+        raise Undefined("all features are the same")
+    _, _, principal = np.linalg.svd(rows, full_matrices=False)
+    units = rows[lengths > 0] / lengths[lengths > 0, None]
+    return float(np.square(units - (units @ principal[:size].T) @ principal[:size]).sum(axis=1).mean())
 
 
 @metric(

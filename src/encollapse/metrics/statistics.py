@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -265,6 +265,50 @@ class ClassStatistics:
         if averaging not in self._centered:
             self._centered[averaging] = _center(self, averaging)
         return self._centered[averaging]
+
+    def about(self, means: ArrayLike) -> ClassStatistics:
+        """Moments of the same samples about the class means of others, such as those of a training set.
+
+        With ``δ_k`` the difference of the means, the second moments about the others are larger by ``δ_k δ_kᵀ``. All
+        metrics of the result say how samples stand to these means.
+
+        Parameters
+        ----------
+        means : (K, d) array
+            Class means; rows of classes without samples here may be NaN.
+
+        Returns
+        -------
+        ClassStatistics
+            With counts of these samples and means of the others.
+
+        Raises
+        ------
+        ArgumentError
+            If the shape is another, or a class with samples has no mean.
+
+        Examples
+        --------
+        >>> import encollapse as ec
+        >>> held_out = ec.metrics.ClassStatistics.from_features([[1.0, 2], [3, 2], [0, 5]], [0, 0, 1])
+        >>> held_out.about([[2.0, 0], [0, 5]]).within_trace
+        array([5., 0.])
+        """
+        given = checks.array(means, "means", self.means.shape, axes="(num_classes, feature_dim)", finite=False)
+        absent = self.present[~np.isfinite(given[self.present]).all(axis=1)]
+        if len(absent):
+            raise ArgumentError(
+                f"means: has no mean of class {absent[0]}, which has samples here; leave these samples out"
+            )
+        moved = self.means - given
+        matrices = {}
+        for name, averaging in (("within_covariance", "sample"), ("class_averaged_covariance", "class")):
+            matrix = getattr(self, name)
+            if matrix is not None:
+                rows = np.sqrt(self.weights(averaging))[:, None] * moved[self.present]  # type: ignore[arg-type]
+                matrices[name] = matrix + rows.T @ rows
+        trace = self.within_trace + np.square(moved).sum(axis=1)
+        return replace(self, means=given, within_trace=trace, projected=None, **matrices)
 
     def within(self, averaging: Averaging) -> CholeskyScatter | None:
         """Within-class covariance of the given averaging with its factor, computed once; None where it is not known."""

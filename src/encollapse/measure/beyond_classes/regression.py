@@ -11,6 +11,7 @@ from scipy.optimize import minimize_scalar
 from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike, FloatArray
 from encollapse.errors import ArgumentError
+from encollapse.metrics import nrc1
 from encollapse.metrics.linear_algebra import squarable
 
 
@@ -93,12 +94,10 @@ def regression_collapse(features: ArrayLike, targets: ArrayLike, weight: ArrayLi
     if not matrix.any():
         raise ArgumentError("weight: is zero, so it has no row space")
     kept = centered[lengths > 0] / lengths[lengths > 0, None]
-    size = min(values.shape[1], *centered.shape)
-    _, _, principal = np.linalg.svd(centered, full_matrices=False)
     _, singular, row_space = np.linalg.svd(matrix, full_matrices=False)
     row_space = row_space[singular > np.finfo(np.float64).eps * max(matrix.shape) * singular[0]]
     nrc3, gamma = _nrc3(matrix, values)
-    return RegressionCollapse(_outside(kept, principal[:size]), _outside(kept, row_space), nrc3, gamma)
+    return RegressionCollapse(nrc1(centered, values.shape[1]), _outside(kept, row_space), nrc3, gamma)
 
 
 def _outside(units: FloatArray, directions: FloatArray) -> float:
