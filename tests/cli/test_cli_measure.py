@@ -144,3 +144,52 @@ def test_the_page_of_many_classes_shows_some(tmp_path: Path, monkeypatch: pytest
     drawing = cosine_figure(details)
     assert drawing is not None
     assert "of 6 of the 22 classes" in drawing.caption
+
+
+def test_a_file_of_several_tensors_is_asked_by_an_option_that_there_is(
+    answer: Answer, capsys: Capture, tmp_path: Path
+) -> None:
+    from safetensors.numpy import save_file
+
+    rng = np.random.default_rng(0)
+    weight, bias, labels = rng.standard_normal((5, 7)), rng.standard_normal(5), np.arange(20) % 5
+    save_file({"fc.weight": weight, "fc.bias": bias}, tmp_path / "model.safetensors")
+    np.save(tmp_path / "h.npy", rng.standard_normal((20, 7)))
+    np.save(tmp_path / "y.npy", labels)
+    head, line = (
+        str(tmp_path / "model.safetensors"),
+        ["measure", str(tmp_path / "h.npy"), "--labels", str(tmp_path / "y.npy")],
+    )
+    assert cli.run([*line, "--weight", head]) == 2
+    assert "choose by --weight-key one of 'fc.bias', 'fc.weight'" in capsys.readouterr().err
+    keys = ["--weight-key", "fc.weight", "--bias", head, "--bias-key", "fc.bias"]
+    found = answer(*line, "--weight", head, *keys)
+    wanted = ec.measure.collapse(np.load(tmp_path / "h.npy"), labels, weight=weight, bias=bias)
+    assert found["nc3_self_duality"] == pytest.approx(wanted.nc3_self_duality)
+    assert found["accuracy"] == wanted.accuracy
+    alone = answer("measure", "--weight", head, "--weight-key", "fc.weight")
+    assert alone["nc2_etf_weight"] == pytest.approx(wanted.details["nc2_etf_weight"])
+    assert cli.run([*line, "--weight-key", "fc.weight"]) == 2
+    assert "weight_key: is the name of an array in a file" in capsys.readouterr().err
+
+
+def test_files_of_other_kinds_say_how_to_turn_them_into_arrays(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    features, labels = np.random.default_rng(0).standard_normal((20, 7)), np.arange(20) % 5
+    np.save("y.npy", labels)
+    np.savetxt("h.csv", features, delimiter=",")
+    assert cli.run(["measure", "h.csv", "--labels", "y.npy"]) == 2
+    hint = capsys.readouterr().err.partition("np.save(")[2].strip()
+    exec(f"np.save({hint}", {"np": np, "path": "h.csv"})
+    assert np.allclose(np.load("name.npy"), features)
+    torch.save({"fc.weight": torch.ones(5, 7)}, "w.pt")
+    assert cli.run(["measure", "name.npy", "--labels", "y.npy", "--weight", "w.pt"]) == 2
+    told = capsys.readouterr().err
+    assert "torch.load(path, weights_only=True)" in told
+    assert "safetensors.torch.save_file" in told
+    assert cli.run(["measure", "name.npy", "--labels", "h.csv"]) == 2
+    assert "labels: expected a file ending in" in capsys.readouterr().err

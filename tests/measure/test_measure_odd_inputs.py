@@ -1,5 +1,8 @@
 """Inputs that frameworks hand out and numpy does not take as they are; sizes and scales out of range."""
 
+import re
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -137,3 +140,33 @@ def test_large_blocks_are_taken_only_where_they_need_no_copy() -> None:
     assert all(usable(features) for features in (wide, torch.from_numpy(wide), wide.astype(float)))
     for features in (wide[:, :5], wide[::-1], read_only, wide.astype(np.float16), torch.zeros(2003, 7)):
         assert not usable(features)
+
+
+TWENTY = np.arange(20) % 5
+NOT_LABELS: dict[str, np.ndarray[Any, Any]] = {
+    "column": TWENTY[:, None],
+    "names": np.array([f"class {k}" for k in TWENTY]),
+    "one-hot": np.eye(5)[TWENTY],
+    "one-hot of whole numbers": np.eye(5, dtype=int)[TWENTY],
+    "mixup": 0.7 * np.eye(5)[TWENTY] + 0.3 * np.eye(5)[(TWENTY + 1) % 5],
+    "floats": TWENTY.astype(float),
+}
+
+
+@pytest.mark.parametrize("given", NOT_LABELS)
+def test_hints_about_labels_work(given: str) -> None:
+    labels = NOT_LABELS[given]
+    features = np.random.default_rng(0).standard_normal((20, 7))
+    with pytest.raises((ArgumentError, ArgumentTypeError)) as refused:
+        collapse(features, labels)
+    hint = re.search(r"labels\[:, 0\]|labels\.argmax\(1\)|np\.unique\(.*\)|\.astype\(int\)", str(refused.value))
+    assert hint is not None, refused.value
+    code = hint[0] if hint[0][0] != "." else f"labels{hint[0]}"
+    made = eval(code, {"np": np, "labels": labels})
+    assert np.array_equal(made[1] if isinstance(made, tuple) else made, TWENTY)
+    assert ("mixed" in str(refused.value)) == (given == "mixup")
+
+
+def test_real_targets_are_sent_to_regression() -> None:
+    with pytest.raises(ArgumentTypeError, match="regression_collapse"):
+        collapse(np.ones((3, 2)), [0.5, 1.5, 2.5])

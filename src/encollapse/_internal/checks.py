@@ -173,12 +173,8 @@ def class_counts(value: Any, num_classes: int, name: str = "counts") -> IntArray
 def class_labels(value: ArrayLike, num_classes: int, name: str = "labels") -> IntArray:
     """Return labels ``(N,)`` as int64, each from 0 to K - 1."""
     raw = to_numpy(value, name)
-    if raw.dtype.kind not in "iu":
-        raise ArgumentTypeError(
-            f"{name}: expected whole numbers, got dtype {raw.dtype}; convert with .astype(int) or .long()"
-        )
-    if raw.ndim != 1:
-        raise ArgumentError(f"{name}: expected shape (N,), got {raw.shape}")
+    if raw.dtype.kind not in "iu" or raw.ndim != 1:
+        raise _no_labels(raw, name)
     outside = (raw < 0) | (raw >= num_classes)
     if outside.any():
         i = int(np.argmax(outside))
@@ -188,6 +184,31 @@ def class_labels(value: ArrayLike, num_classes: int, name: str = "labels") -> In
             "drop such samples (padding or ignore marks such as -100 included) first"
         )
     return raw.astype(np.int64)
+
+
+def _no_labels(raw: np.ndarray[Any, Any], name: str) -> ArgumentError | ArgumentTypeError:
+    """Say what came in place of one whole number a sample, and how to make that of it."""
+    kind = raw.dtype.kind
+    cure = ""
+    if raw.ndim == 2 and raw.shape[1] == 1 and kind in "iuf":
+        cure = "; take the only column, labels[:, 0]"
+    elif raw.ndim == 2 and kind in "iufb" and len(raw) and (raw >= 0).all():
+        rows = raw.astype(np.float64)
+        if np.allclose(rows.sum(axis=1), 1.0, atol=1e-2):
+            cure = "; they are one-hot, take labels.argmax(1)"
+            if not np.allclose(rows.max(axis=1), 1.0):
+                cure = (
+                    "; they are mixed (mixup) or soft labels, and a sample of two classes is near no class mean: "
+                    "measure on data that are not mixed, or take the larger share, labels.argmax(1)"
+                )
+    if cure or kind in "iu":
+        return ArgumentError(f"{name}: expected shape (N,), got {raw.shape}{cure}")
+    cure = "convert with .astype(int) or .long()"
+    if kind in "USO":
+        cure = "number the names by classes, labels = np.unique(labels, return_inverse=True)"
+    elif kind == "f" and not np.array_equal(raw, np.round(raw)):
+        cure = "for targets that are real numbers there is encollapse.measure.regression_collapse"
+    return ArgumentTypeError(f"{name}: expected whole numbers, got dtype {raw.dtype}; {cure}")
 
 
 def class_priors(value: ArrayLike | None, num_classes: int, name: str = "priors") -> FloatArray:

@@ -15,8 +15,20 @@ def with_suffix(path: str | Path, name: str, suffixes: tuple[str, ...]) -> Path:
         raise ArgumentTypeError(f"{name}: expected a path, got {path!r} of type {type(path).__name__}")
     result = Path(path)
     if result.suffix not in suffixes:
-        raise ArgumentError(f"{name}: expected a file ending in {' or '.join(suffixes)}, got {str(path)!r}")
+        cure = _CURES.get(result.suffix, "") if ".npy" in suffixes else ""
+        raise ArgumentError(
+            f"{name}: expected a file ending in {' or '.join(suffixes)}, got {str(path)!r}{cure and '; ' + cure}"
+        )
     return result
+
+
+_TORCH = (
+    "read it with torch.load(path, weights_only=True) and write its tensors, in a dictionary by their names, with "
+    "safetensors.torch.save_file(tensors, 'name.safetensors')"
+)
+_TEXT = "turn it into an array file: np.save('name.npy', np.loadtxt(path, delimiter=','))"
+_CURES = dict.fromkeys((".pt", ".pth", ".bin", ".ckpt"), _TORCH) | dict.fromkeys((".csv", ".txt", ".tsv"), _TEXT)
+"""How arrays come out of files that are not read, by their suffix."""
 
 
 def folder(path: str | Path) -> Path:

@@ -27,6 +27,8 @@ def measure(
     ] = None,
     weight: Annotated[Path | None, typer.Option(help="Weight (q, d) of the last layer.")] = None,
     bias: Annotated[Path | None, typer.Option(help="Bias (q,) of the last layer.")] = None,
+    weight_key: Annotated[str | None, typer.Option(help="Name of the weight in a file of several arrays.")] = None,
+    bias_key: Annotated[str | None, typer.Option(help="Name of the bias in such a file.")] = None,
     encoding: Annotated[
         str | None, typer.Option("--encoding", "-e", help="Encoding it was trained toward: a name or a file.")
     ] = None,
@@ -83,6 +85,10 @@ def measure(
     $ encollapse measure shards/ --workers 4 --per-class --html collapse.html
     $ encollapse measure --checkpoints 'ckpt/*.pt' --model net.py:Net --data digits --resume results -o film.svg
     """
+    heads = {"weight": (weight, weight_key), "bias": (bias, bias_key)}
+    for name, (path, name_inside) in heads.items():
+        if name_inside is not None and path is None:
+            raise ArgumentError(f"{name}_key: is the name of an array in a file; give the file too, by --{name}")
     if option and encoding is None:
         raise ArgumentError("option: is for an encoding, and none was given; add --encoding")
     alone = {"features": features, "labels": labels, "weight": weight, "bias": bias, "html": html}
@@ -108,7 +114,7 @@ def measure(
     if features is None:
         if weight is None:
             raise ArgumentError("features: give a file or a folder of features, or --weight alone for its own geometry")
-        values, missing = evaluate_weight(read_array(weight, "weight"), convention)
+        values, missing = evaluate_weight(read_array(weight, "weight", weight_key, "--weight-key"), convention)
         show(lambda: weight_table(values, missing), lambda: {**values, "missing": missing}, as_json)
         return
     if html is not None:
@@ -120,8 +126,7 @@ def measure(
         result = encollapse.measure.measure_shards(
             features,
             labels,
-            weight=None if weight is None else read_array(weight, "weight"),
-            bias=None if bias is None else read_array(bias, "bias"),
+            **{n: None if p is None else read_array(p, n, key, f"--{n}-key") for n, (p, key) in heads.items()},
             encoding=None if encoding is None else parse_encoding(encoding, option, count),
             loss=loss,
             num_classes=classes,

@@ -108,15 +108,17 @@ def parse_matrix(text: str, what: str) -> Any:
     return read_array(text, what)
 
 
-def read_array(path: str | Path, what: str) -> Any:
-    """Read an array from a file; errors name the option."""
+def read_array(path: str | Path, what: str, key: str | None = None, option: str = "") -> Any:
+    """Read an array from a file; errors name the option, and the one that chooses among several arrays."""
     from encollapse.measure import load_array
 
     try:
-        return load_array(path)
+        return load_array(path, key)
     except (ArgumentError, FileNotFoundError) as error:
-        reason = str(error).removeprefix("path: ").removeprefix("key: ")
-        raise type(error)(f"{what}: {reason}") from None
+        reason = str(error).removeprefix("path: ")
+        if reason.startswith("key: ") and option:
+            reason = reason.replace("; choose one of", f"; choose by {option} one of")
+        raise type(error)(f"{what}: {reason.removeprefix('key: ')}") from None
 
 
 def parse_counts(text: str | None) -> list[int] | None:

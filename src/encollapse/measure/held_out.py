@@ -162,7 +162,7 @@ def held_out(
     missing: dict[str, str] = {}
     for pair in (train, test):
         try:
-            directional.append(directional_cdnv(*labeled_rows(*pair, ignore_index), means))
+            directional.append(directional_cdnv(*labeled_rows(pair[0], pair[1], ignore_index), means))
         except Undefined as reason:
             directional.append(None)
             missing["directional_cdnv"] = str(reason)

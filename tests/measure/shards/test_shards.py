@@ -273,5 +273,5 @@ def test_other_things_in_an_archive_are_no_arrays(tmp_path: Path) -> None:
 def test_a_single_number_is_no_file_of_labels(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", FEATURES)
     np.save(tmp_path / "a.labels.npy", np.int64(3))
-    with pytest.raises(FileFormatError, match=r"a\.labels\.npy: expected labels of shape \(N,\), got \(\)"):
+    with pytest.raises(FileFormatError, match=r"a\.labels\.npy: expected shape \(N,\), got \(\)"):
         measure_shards(tmp_path)

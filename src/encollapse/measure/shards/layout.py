@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from encollapse._internal import checks
+from encollapse._internal import checks, files
 from encollapse._internal.typing import ArrayLike, IntArray
 from encollapse.data.io.arrays import FEATURE_NAMES, LABEL_NAMES, SUFFIXES, array_names, first_of, load_array
 from encollapse.data.io.rows import RowFile, open_rows
-from encollapse.errors import ArgumentError, FileFormatError
+from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,10 @@ class Labels:
         """How many labels the file has in all."""
         array = load_array(self.path, self.key)  # type: ignore[arg-type]  # asked of files only
         if array.ndim != 1:
-            raise FileFormatError(f"{self.path}: expected labels of shape (N,), got {tuple(array.shape)}")
+            try:
+                checks.class_labels(array, 2**62, str(self.path))
+            except (ArgumentError, ArgumentTypeError) as error:
+                raise FileFormatError(str(error)) from None
         return len(array)
 
 
@@ -83,6 +86,8 @@ def find_shards(
             )
     if label_path is not None and not label_path.exists():
         raise FileNotFoundError(f"labels: there is no file {str(label_path)!r}")
+    if label_path is not None and not label_path.is_dir():
+        files.with_suffix(label_path, "labels", SUFFIXES)
     if label_path is not None and label_path.is_dir():
         return [_with(shard, _beside(shard.path, label_path, "", label_key), shard.path) for shard in shards]
     if labels is None:
@@ -103,8 +108,7 @@ def _paths(source: str | Path | Iterable[str | Path], labels: Path | None) -> li
     for path in paths:
         if not path.is_file():
             raise FileNotFoundError(f"features: there is no file or folder {str(path)!r}")
-        if path.suffix not in SUFFIXES:
-            raise ArgumentError(f"features: expected files ending in {', '.join(SUFFIXES)}, got {str(path)!r}")
+        files.with_suffix(path, "features", SUFFIXES)
     return paths
 
 
