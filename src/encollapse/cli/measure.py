@@ -85,9 +85,8 @@ def measure(
     $ encollapse measure shards/ --workers 4 --per-class --html collapse.html
     $ encollapse measure --checkpoints 'ckpt/*.pt' --model net.py:Net --data digits --resume results -o film.svg
     """
-    heads = {"weight": (weight, weight_key), "bias": (bias, bias_key)}
-    for name, (path, name_inside) in heads.items():
-        if name_inside is not None and path is None:
+    for name, path, key_given in (("weight", weight, weight_key), ("bias", bias, bias_key)):
+        if key_given is not None and path is None:
             raise ArgumentError(f"{name}_key: is the name of an array in a file; give the file too, by --{name}")
     if option and encoding is None:
         raise ArgumentError("option: is for an encoding, and none was given; add --encoding")
@@ -126,7 +125,8 @@ def measure(
         result = encollapse.measure.measure_shards(
             features,
             labels,
-            **{n: None if p is None else read_array(p, n, key, f"--{n}-key") for n, (p, key) in heads.items()},
+            weight=None if weight is None else read_array(weight, "weight", weight_key, "--weight-key"),
+            bias=None if bias is None else read_array(bias, "bias", bias_key, "--bias-key"),
             encoding=None if encoding is None else parse_encoding(encoding, option, count),
             loss=loss,
             num_classes=classes,
