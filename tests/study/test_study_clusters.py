@@ -61,7 +61,7 @@ def test_dask_gives_what_this_process_gives_and_survives_the_death_of_a_worker(c
     assert [outcome.error for outcome in ended.values()] == [None] * 6
 
     results = ec.study.run(study(), out=tmp_path, executor="dask", executor_options=options, progress=False, workers=2)
-    alone = {trial.id: outcome for trial, outcome in outcomes(TrialQueue(study().trials), "process", 2)}
+    alone = {trial.id: outcome for trial, outcome in outcomes(TrialQueue(study().trials), "inline", 1)}
     for result in results.done:
         expected = alone[result.id].record
         assert expected is not None

@@ -15,9 +15,8 @@ from reference.study_survival import survive
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 def test_kills_at_random_moments_leave_what_an_undisturbed_run_leaves(tmp_path: Path) -> None:
-    done = survive(tmp_path, seeds=1, kills=3, seed=5)
-    assert done.driver_kills + done.worker_kills == 3
-    assert min(done.driver_kills, done.worker_kills) >= 1
+    done = survive(tmp_path, seeds=1, kills=2, seed=5)
+    assert (done.driver_kills, done.worker_kills) == (1, 1)
 
 
 def _own_mounts() -> bool:
