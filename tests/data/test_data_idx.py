@@ -141,7 +141,7 @@ GOOD = idx_bytes(np.zeros((3, 2, 2), np.uint8))
     ("content", "name", "words"),
     [
         (GOOD[:-1], "train-images-idx3-ubyte", "27 bytes, where its header"),
-        (GOOD + b"x", "train-images-idx3-ubyte", "29 bytes"),
+        (GOOD + b"x", "train-images-idx3-ubyte", "more than 28 bytes"),
         (b"\x1f\x8b" + GOOD, "train-images-idx3-ubyte", "not an IDX file"),
         (b"", "train-images-idx3-ubyte", "not an IDX file"),
         (b"\0\0\x07\x03" + GOOD[4:], "train-images-idx3-ubyte", "not an IDX file"),

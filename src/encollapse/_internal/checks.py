@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from encollapse._internal import memory
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.errors import ArgumentError, ArgumentTypeError
 
@@ -154,6 +155,7 @@ def class_counts(value: Any, num_classes: int, name: str = "counts") -> IntArray
     if raw.dtype.kind not in "iu":
         raise ArgumentTypeError(f"{name}: expected whole numbers, got dtype {raw.dtype}; convert with .astype(int)")
     if raw.ndim == 0:
+        memory.require_room(name, 1, num_classes, instead="use fewer classes")
         raw = np.full(num_classes, raw)
     if raw.shape != (num_classes,):
         raise ArgumentError(
@@ -214,6 +216,7 @@ def _no_labels(raw: np.ndarray[Any, Any], name: str) -> ArgumentError | Argument
 def class_priors(value: ArrayLike | None, num_classes: int, name: str = "priors") -> FloatArray:
     """Return class frequencies ``(K,)`` that sum to one; ``None`` means uniform."""
     if value is None:
+        memory.require_room(name, 1, num_classes, instead="use fewer classes")
         return np.full(num_classes, 1.0 / num_classes)
     result = array(value, name, (num_classes,), axes="(num_classes,)")
     if (result < 0).any():

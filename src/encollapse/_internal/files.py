@@ -1,12 +1,22 @@
 """Files that appear whole or not at all."""
 
+import lzma
 import os
+import struct
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseError, WriteError
+from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseError, FileFormatError, WriteError
+
+DAMAGE = (
+    *(ValueError, EOFError, RecursionError, OverflowError, NotImplementedError, RuntimeError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+)
+"""What Python, numpy and the packers of zip archives raise where bytes are not what they should be."""
 
 
 def with_suffix(path: str | Path, name: str, suffixes: tuple[str, ...]) -> Path:
@@ -81,6 +91,28 @@ def _writing(path: Path) -> Iterator[None]:
         refused = WriteError(f"{path}: cannot be written ({reason}); give another place, or make room or rights there")
         refused.strerror = reason
         raise refused from None
+
+
+@contextmanager
+def reading(source: Path, what: str = "") -> Iterator[None]:
+    """Say which file is not what its name says, where reading it fails.
+
+    Raises
+    ------
+    FileFormatError
+        Whatever the damage was; errors of the package, and files that are not there or may not be read, pass.
+    """
+    try:
+        yield
+    except (EncollapseError, FileNotFoundError, PermissionError, IsADirectoryError):
+        raise
+    except (*DAMAGE, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if "pickle" in reason.lower():  # numpy takes whatever is not of its own making for a pickle
+            reason = "it is no file of arrays, or it holds Python objects, which are not read"
+        raise FileFormatError(
+            f"{source}: {what or f'cannot be read as {source.suffix}'}: {reason or type(error).__name__}"
+        ) from None
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -127,15 +127,16 @@ class Dataset:
     counts: IntArray = field(init=False)
 
     def __post_init__(self) -> None:
-        classes = tuple(str(c) for c in self.classes) or tuple(str(k) for k in range(int(self.train.labels.max()) + 1))
+        present = np.unique(self.train.labels)
+        if not self.classes and len(present) <= present[-1]:  # before memory is taken for what is not there
+            raise _gap(int(np.argmax(present != np.arange(len(present)))))
+        classes = tuple(str(c) for c in self.classes) or tuple(str(k) for k in range(len(present)))
         if len(classes) < 2:
             raise ArgumentError("labels: expected at least two classes, got one")
         checks.class_labels(self.train.labels, len(classes))
         counts = np.bincount(self.train.labels, minlength=len(classes)).astype(np.int64)
         if not counts.all():
-            raise ArgumentError(
-                f"labels: class {int(np.argmin(counts))} has no training sample; number the classes from 0 without gaps"
-            )
+            raise _gap(int(np.argmin(counts)))
         if self.test is not None:
             checks.class_labels(self.test.labels, len(classes), "test_labels")
             if self.test.inputs.shape[1:] != self.train.inputs.shape[1:]:
@@ -159,3 +160,7 @@ class Dataset:
     def num_classes(self) -> int:
         """Number of classes K."""
         return len(self.classes)
+
+
+def _gap(k: int) -> ArgumentError:
+    return ArgumentError(f"labels: class {k} has no training sample; number the classes from 0 without gaps")

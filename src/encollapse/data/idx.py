@@ -3,13 +3,13 @@
 import gzip
 import math
 import os
-import zlib
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from encollapse._internal import files, memory
 from encollapse.data.dataset import Dataset, Split
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
 
@@ -23,6 +23,7 @@ PARTS = {
     "test_labels": ("t10k-labels", 1),
 }
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_LONGEST_HEADER = 4 + 4 * 255
 FASHION_CLASSES = (
     "T-shirt/top",
     "Trouser",
@@ -125,19 +126,21 @@ def read(path: Path) -> np.ndarray[Any, Any]:
     FileFormatError
         If it is no such file, or is shorter or longer than its header says.
     """
-    try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        if isinstance(error, FileNotFoundError | PermissionError):
-            raise
-        raise FileFormatError(f"{path}: not a gzip file, or a damaged one ({error}); fetch it again") from None
-    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in TYPES or raw[3] == 0 or len(raw) < 4 + 4 * raw[3]:
-        raise FileFormatError(f"{path}: not an IDX file: its first bytes are {raw[:4].hex(' ')!r}; check what it is")
-    kind, axes = np.dtype(TYPES[raw[2]]), raw[3]
-    shape = tuple(int(size) for size in np.frombuffer(raw, ">u4", axes, offset=4))
-    wanted = 4 + 4 * axes + math.prod(shape) * kind.itemsize
+    what = "not a gzip file, or a damaged one; fetch it again" if path.suffix == ".gz" else "not an IDX file"
+    with files.reading(path, what), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        raw = stream.read(_LONGEST_HEADER)
+        if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in TYPES or raw[3] == 0 or len(raw) < 4 + 4 * raw[3]:
+            raise FileFormatError(
+                f"{path}: not an IDX file: its first bytes are {raw[:4].hex(' ')!r}; check what it is"
+            )
+        kind, axes = np.dtype(TYPES[raw[2]]), raw[3]
+        shape = tuple(int(size) for size in np.frombuffer(raw, ">u4", axes, offset=4))
+        wanted = 4 + 4 * axes + math.prod(shape) * kind.itemsize
+        memory.require_free(str(path), wanted, stored=path.stat().st_size, instead="fetch it again")
+        raw += stream.read(max(wanted + 1 - len(raw), 0))
     if len(raw) != wanted:
-        raise FileFormatError(f"{path}: {len(raw)} bytes, where its header {shape} asks for {wanted}; fetch it again")
+        held = f"more than {wanted}" if len(raw) > wanted else len(raw)
+        raise FileFormatError(f"{path}: {held} bytes, where its header {shape} asks for {wanted}; fetch it again")
     return np.frombuffer(raw, kind, offset=4 + 4 * axes).reshape(shape).astype(kind.newbyteorder("="))
 
 

@@ -151,6 +151,7 @@ class Encoding:
         return None if self._designed_for is None else MappingProxyType(self._designed_for)
 
     def _numbers(self) -> tuple[str, ...]:
+        memory.require_room("classes", 8, self._num_classes, instead="number the classes yourself, from 0 on")
         return tuple(str(k) for k in range(self._num_classes))
 
     @property
@@ -210,8 +211,12 @@ class Encoding:
             If a label is negative or not below ``num_classes``.
         ArgumentTypeError
             If the labels are not whole numbers.
+        MemoryLimitError
+            If the codewords of all of them are above the memory limit.
         """
-        return self._encode(checks.class_labels(labels, self._num_classes))
+        numbers = checks.class_labels(labels, self._num_classes)
+        memory.require_room("labels", len(numbers), self._code_dim, instead="encode fewer labels at a time")
+        return self._encode(numbers)
 
     def _encode(self, labels: IntArray) -> FloatArray:
         return np.asarray(self.codewords.T[labels])

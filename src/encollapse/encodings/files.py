@@ -7,15 +7,14 @@ Each kind of encoding says itself what its record holds and how it is made from 
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from encollapse._internal import files
-from encollapse.errors import ArgumentError, FileFormatError
+from encollapse._internal import archives, files
+from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
 
 T = TypeVar("T")
 
@@ -23,6 +22,7 @@ FORMAT = {"format": "encollapse.encoding", "version": 1}
 """What every record begins with, that of an encoding inside another one too."""
 
 _SUFFIXES = (".json", ".npz")
+_WHAT = "not an encoding file of encollapse"
 
 
 def write(path: str | Path, record: dict[str, Any]) -> Path:
@@ -50,24 +50,20 @@ def read(path: str | Path, make: Callable[[dict[str, Any]], T]) -> T:
     """
     source = files.with_suffix(path, "path", _SUFFIXES)
     try:
-        record = json.loads(source.read_text(encoding="utf-8")) if source.suffix == ".json" else _read_npz(source)
-        if not isinstance(record, dict) or record.get("format") != FORMAT["format"]:
-            raise ArgumentError(f'the entry "format" is not "{FORMAT["format"]}"')
-        if record.get("version") != FORMAT["version"]:
-            raise ArgumentError(f"version {record.get('version')!r} is not one this release reads (1)")
-        return make(record)
-    except (ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError, RecursionError) as error:
-        # numpy puts the missing key into a sentence.
-        key = str(error.args[0]).removesuffix(" is not a file in the archive") if isinstance(error, KeyError) else ""
-        reason = f"it has no entry {key!r}" if key else str(error)
-        raise FileFormatError(f"{source}: not an encoding file of encollapse: {reason}") from None
+        with files.reading(source, _WHAT):
+            record = json.loads(source.read_text(encoding="utf-8")) if source.suffix == ".json" else _read_npz(source)
+            if not isinstance(record, dict) or record.get("format") != FORMAT["format"]:
+                raise ArgumentError(f'the entry "format" is not "{FORMAT["format"]}"')
+            if record.get("version") != FORMAT["version"]:
+                raise ArgumentError(f"version {record.get('version')!r} is not one this release reads (1)")
+            return make(record)
+    except (ArgumentError, ArgumentTypeError, TypeError, KeyError) as error:
+        reason = f"it has no entry {error.args[0]!r}" if isinstance(error, KeyError) else str(error)
+        raise FileFormatError(f"{source}: {_WHAT}: {reason}") from None
 
 
 def _read_npz(path: Path) -> Any:
-    with np.load(path, allow_pickle=False) as archive:
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ArgumentError("it is not an .npz archive")
-        record = json.loads(str(archive["record"][()]))
-        if isinstance(record, dict) and record.get("family") == "dense":
-            record["codewords"] = archive["codewords"]
+    record = json.loads(str(archives.read(path, "record")[()]))
+    if isinstance(record, dict) and record.get("family") == "dense":
+        record["codewords"] = archives.read(path, "codewords")
     return record

@@ -301,7 +301,7 @@ class Simplex(Encoding, family="simplex"):
                 code_dim, "code_dim", minimum=k - 1, why=f"{k} points with equal angles span {k - 1} dimensions"
             )
         )
-        memory.require_room("coordinates", 1, k, instead="one_hot has the same geometry and needs no numbers")
+        memory.require_room("coordinates", 4, k, instead="one_hot has the same geometry and needs no numbers")
         self._setup(k, q, "simplex", classes)
         j = np.arange(1, k, dtype=np.float64)
         scale = np.sqrt(k / (k - 1.0))

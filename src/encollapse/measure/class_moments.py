@@ -264,7 +264,7 @@ class ClassMoments:
         ArgumentError
             If an entry is missing or unknown, has another shape or dtype, or cannot be right.
         """
-        self._state = moment_files.from_tensors(state, self._state)
+        self._state = moment_files.from_tensors(state, self._state).to(self._state.counts.device)
 
     def save(self, path: str | Path) -> Path:
         """Write the moments to a ``.safetensors`` file, which appears whole or not at all."""

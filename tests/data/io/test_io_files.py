@@ -1,16 +1,24 @@
 """Arrays from files, and plain errors for what is none."""
 
+import gzip
 import subprocess
 import sys
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
-from encollapse.measure import load_array, load_features, load_labels
+from encollapse import data
+from encollapse._internal import memory
+from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError, MemoryLimitError
+from encollapse.measure import load_array, load_features, load_labels, measure_shards
+from reference.damaged_files import bomb, campaign
 
 FEATURES = np.random.default_rng(0).standard_normal((11, 7)).astype(np.float32)
 LABELS = np.arange(11) % 5
@@ -86,3 +94,71 @@ def test_without_torch_the_error_says_what_to_install() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "MissingDependencyError" in result.stderr
     assert "pip install 'encollapse[torch]'" in result.stderr
+
+
+def test_damaged_files_are_refused_by_name_or_read_as_written(tmp_path: Path) -> None:
+    """A slice of `benchmarks/damaged_files.py`: every kind of file, damaged a few times."""
+    found = campaign(tmp_path, 150, seed=7)
+    assert found.raw == []
+    assert found.unnoticed == []
+    assert found.refused.total() > 90
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "text"),
+    [((10**12,), FileFormatError, "promises 8000000000000 bytes"), ((3,), FileFormatError, "")],
+)
+def test_headers_that_lie(tmp_path: Path, shape: tuple[int, ...], kind: type[Exception], text: str) -> None:
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(8 * 11)
+    (tmp_path / "a.npy").write_bytes(content)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.npy", content)
+    with pytest.raises(kind, match=r"a\.npy"):
+        load_array(tmp_path / "a.npy")
+    with pytest.raises(kind, match=text or "promises 24 bytes, 88 follow"):
+        load_array(tmp_path / "a.npz")
+
+
+def test_what_unpacks_beyond_reason_is_refused_before_memory_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "DENSE_LIMIT_BYTES", 2**22)
+    bomb(tmp_path / "a.npz", 2**24)
+    np.save(tmp_path / "a.labels.npy", np.zeros(2**24 // 28, np.int8))
+    runs = pa.table({"x": np.zeros(2**20, np.float32), "label": np.zeros(2**20, np.int64)})
+    pq.write_table(runs, tmp_path / "b.parquet")
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 2, 0, 1]))
+    images = bytes([0, 0, 8, 3, 0, 0, 0x40, 0, 0, 0, 0x4, 0, 0, 0, 0, 1])
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(images + bytes(2**24), mtime=0))
+    assert (tmp_path / "a.npz").stat().st_size < 20_000
+    tracemalloc.start()
+    for read in (
+        lambda: load_array(tmp_path / "a.npz", "features"),
+        lambda: load_array(tmp_path / "b.parquet", "x"),
+        lambda: load_array(tmp_path / "b.parquet"),
+        lambda: data.load(str(tmp_path)),
+    ):
+        with pytest.raises(MemoryLimitError, match=r"(a\.npz|b\.parquet|ubyte\.gz).*unpack to 0\.[01] GiB"):
+            read()
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+    with pytest.raises(MemoryLimitError, match=r"a\.npz.*unpack"):
+        measure_shards(tmp_path / "a.npz")
+
+
+def test_what_there_is_no_memory_for_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez(tmp_path / "a.npz", x=np.random.default_rng(0).standard_normal(1000))
+    assert memory.free_bytes() > 2**20
+    monkeypatch.setattr(memory, "free_bytes", lambda: 7999)
+    with pytest.raises(MemoryLimitError, match=r"a\.npz: the array 'x': needs .* free"):
+        load_array(tmp_path / "a.npz")
+
+
+def test_free_memory_is_what_limits_leave() -> None:
+    code = (
+        "import resource; from encollapse._internal import memory\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (3 * 10**9, 3 * 10**9)); print(memory.free_bytes())"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 10**8 < int(result.stdout) < 3 * 10**9

@@ -318,3 +318,28 @@ def test_the_scatter_of_many_classes_costs_those_that_were_seen(monkeypatch: pyt
     monkeypatch.setattr(moment_state, "add_gram", counted)
     assert moments.within_covariance is not None
     assert rows == [3]
+
+
+def test_a_bit_that_turned_over_in_a_file_is_noticed(tmp_path: Path) -> None:
+    path = ClassMoments(K, D).update(*sample(10)).save(tmp_path / "a.safetensors")
+    data = bytearray(path.read_bytes())
+    data[-9] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(FileFormatError, match=r"a\.safetensors.*not those that were written"):
+        ClassMoments.load(path)
+
+
+def test_a_header_of_moments_that_lies_takes_no_memory(tmp_path: Path) -> None:
+    state = ClassMoments(2, 10).state_dict()
+    wide = {"anchors": torch.zeros(1, 10**6, dtype=torch.float64), "scatter": torch.zeros(1, 1, dtype=torch.float64)}
+    save_file(state | wide, tmp_path / "a.safetensors", metadata={"format": "encollapse.moments", "version": "2"})
+    with pytest.raises(FileFormatError, match=r"a\.safetensors: not a file of class moments.*must have shape"):
+        ClassMoments.load(tmp_path / "a.safetensors")
+
+
+def test_moments_of_an_earlier_release_are_read(tmp_path: Path) -> None:
+    moments = ClassMoments(K, D).update(*sample(10))
+    save_file(
+        moments.state_dict(), tmp_path / "a.safetensors", metadata={"format": "encollapse.moments", "version": "2"}
+    )
+    assert torch.equal(ClassMoments.load(tmp_path / "a.safetensors").means, moments.means)

@@ -1,5 +1,6 @@
 """Folders of shards: every format and executor gives what one array gives."""
 
+import os
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 import encollapse as ec
+from encollapse.data.io.rows import open_rows
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
 from encollapse.measure import Collapse, collapse, load_array, load_labels, measure_shards
 from encollapse.measure.shards import spans
@@ -275,3 +277,42 @@ def test_a_single_number_is_no_file_of_labels(tmp_path: Path) -> None:
     np.save(tmp_path / "a.labels.npy", np.int64(3))
     with pytest.raises(FileFormatError, match=r"a\.labels\.npy: expected shape \(N,\), got \(\)"):
         measure_shards(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [npy, npz, safetensors, list_column])
+@pytest.mark.parametrize("when", ["before the second piece", "before the second pass"])
+def test_shards_that_change_during_a_run_are_noticed(
+    tmp_path: Path, kind: Callable[..., None], when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path, kind)
+    monkeypatch.setattr(spans, "_ENTRIES", 4 * D)
+    looked, measured = spans.moments_of, spans.decisions_of
+
+    def replaced(found: Any, *rest: Any) -> Any:
+        name = found[0].shard.path
+        target = next(p for p in folder.glob("part-11.*") if "labels" not in p.name) if when.endswith("piece") else name
+        if target.stat().st_mtime_ns != 1:
+            kind(tmp_path / "other", FEATURES[:3], LABELS[:3])
+            (tmp_path / f"other{target.suffix}").replace(target)
+            os.utime(target, ns=(1, 1))
+        return (looked if when.endswith("piece") else measured)(found, *rest)
+
+    monkeypatch.setattr(
+        f"encollapse.measure.shards.measuring.{'moments_of' if when.endswith('piece') else 'decisions_of'}", replaced
+    )
+    with pytest.raises(FileFormatError, match=r"part-\d+\S+: was changed while it was measured"):
+        measure_shards(folder)
+
+
+def test_parquet_is_read_in_bounded_memory(tmp_path: Path) -> None:
+    """Also where all rows are one group, as pandas writes them."""
+    x = np.random.default_rng(0).standard_normal((60_000, 256), dtype=np.float32)
+    rows = pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), 256)
+    pq.write_table(pa.table({"h": rows}), tmp_path / "a.parquet", row_group_size=len(x))
+    start, peak, seen = pa.total_allocated_bytes(), 0, 0
+    for block in open_rows(tmp_path / "a.parquet", None).blocks(0, len(x), 1000):
+        np.testing.assert_array_equal(block, x[seen : seen + 1000])
+        seen += len(block)
+        peak = max(peak, pa.total_allocated_bytes() - start)
+    assert seen == len(x)
+    assert peak < x.nbytes / 6

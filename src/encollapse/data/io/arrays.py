@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from encollapse._internal import checks, files
+from encollapse._internal import archives, checks, files
 from encollapse._internal.typing import ArrayLike, IntArray
 from encollapse.data.io import parquet
 from encollapse.errors import ArgumentError, FileFormatError
@@ -68,17 +67,19 @@ def load_array(path: str | Path, key: str | None = None) -> ArrayLike:
     if source.suffix == ".safetensors":
         with open_safetensors(source) as tensors:
             return tensors.get_tensor(pick(source, list(tensors.keys()), key))
-    with reading(source):
-        held = np.load(source, mmap_mode="r" if source.suffix == ".npy" else None, allow_pickle=False)
-        if isinstance(held, np.ndarray) != (source.suffix == ".npy"):
-            found, other = ("not an .npz archive but a single array", ".npy")
-            if not isinstance(held, np.ndarray):
-                found, other = ("not an .npy file but an archive", ".npz")
-            raise FileFormatError(f"{source}: {found}; rename it to {other}")
-        if isinstance(held, np.ndarray):
-            return held
-        with held:
-            return np.asarray(held[pick(source, array_names(source), key)])
+    with files.reading(source):
+        magic = source.open("rb").read(6)
+        if source.suffix == ".npz" and magic == np.lib.format.MAGIC_PREFIX:
+            raise FileFormatError(f"{source}: not an .npz archive but a single array; rename it to .npy")
+        if source.suffix == ".npy" and magic.startswith(b"PK"):
+            raise FileFormatError(f"{source}: not an .npy file but an archive; rename it to .npz")
+        if source.suffix == ".npy":
+            array = np.load(source, mmap_mode="r", allow_pickle=False)
+            wanted, held = array.offset + array.nbytes, source.stat().st_size
+            if wanted != held:
+                raise ValueError(f"its header promises {wanted} bytes, it has {held}")
+            return np.asanyarray(array)
+    return archives.read(source, pick(source, array_names(source), key))
 
 
 def load_labels(path: str | Path, key: str | None = None) -> IntArray:
@@ -119,10 +120,7 @@ def array_names(path: Path) -> list[str]:
     if path.suffix == ".safetensors":
         with open_safetensors(path) as tensors:
             return list(tensors.keys())
-    if path.suffix != ".npz":
-        return []
-    with reading(path), zipfile.ZipFile(path) as archive:
-        return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+    return archives.array_names(path) if path.suffix == ".npz" else []
 
 
 def first_of(wanted: Iterable[str], names: Iterable[str]) -> str | None:
@@ -144,26 +142,12 @@ def pick(source: Path, names: list[str], key: str | None) -> str:
 
 
 @contextmanager
-def reading(source: Path) -> Iterator[None]:
-    """Say which file is not what its name says, where reading it fails."""
-    try:
-        yield
-    except (ArgumentError, FileFormatError):
-        raise
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        reason = str(error)
-        if "pickle" in reason.lower():  # numpy takes whatever is not of its own making for a pickle
-            reason = "it is no file of arrays, or it holds Python objects, which are not read"
-        raise FileFormatError(f"{source}: cannot be read as {source.suffix}: {reason}") from None
-
-
-@contextmanager
 def open_safetensors(source: Path) -> Iterator[Any]:
     """Yield the tensors of a ``.safetensors`` file."""
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(source, framework="pt") as tensors:
+        with files.reading(source), safe_open(source, framework="pt") as tensors:
             yield cast(Any, tensors)
     except SafetensorError as error:
         raise FileFormatError(f"{source}: cannot be read as {source.suffix}: {error}") from None
@@ -175,6 +159,4 @@ def _from_parquet(source: Path, key: str | None) -> ArrayLike:
         key = names[0]
     if key is not None and not parquet.is_list_column(source, pick(source, names, key)):
         return parquet.read_column(source, key)
-    rows = parquet.ParquetRows(source, key, LABEL_NAMES)
-    blocks = list(rows.blocks(0, rows.num_rows, max(rows.num_rows, 1)))
-    return np.concatenate(blocks) if blocks else np.empty((0, rows.feature_dim), np.float32)
+    return parquet.ParquetRows(source, key, LABEL_NAMES).whole()

@@ -9,8 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from encollapse._internal import files, memory
 from encollapse._internal.typing import ArrayLike
 from encollapse.errors import ArgumentError, FileFormatError, MissingDependencyError
+
+_BUFFER = 2**16
+"""Bytes of a column that are read at once."""
 
 
 class ParquetRows:
@@ -31,7 +35,8 @@ class ParquetRows:
     def __init__(self, path: Path, key: str | None, not_features: Collection[str]) -> None:
         self._path = path
         with _reading(path) as pq:
-            self._file = pq.ParquetFile(path)
+            # Columns come in small pieces: otherwise whole row groups, and those to come, are held in memory.
+            self._file = pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER)
             schema = self._file.schema_arrow
         if key is not None and key not in schema.names:
             raise ArgumentError(f"key: {path} holds no column {key!r}; it has {', '.join(schema.names)}")
@@ -43,26 +48,34 @@ class ParquetRows:
         if not self._columns:
             raise FileFormatError(f"{path}: has no column of floating-point numbers or lists of them")
         self.num_rows = self._file.metadata.num_rows
-        self.feature_dim = self._list_width(schema.field(lists[0]).type) if lists else len(numbers)
+        with _reading(path):
+            self.feature_dim = _width(self._file, lists[0]) if lists else len(numbers)
 
     def blocks(self, start: int, stop: int, step: int) -> Iterator[ArrayLike]:
         """Rows from `start` to `stop`, at most `step` at a time."""
         first = 0
         with _reading(self._path):
-            for batch in self._file.iter_batches(step, columns=self._columns):
-                rows = slice(max(start - first, 0), min(stop - first, len(batch)))
-                if rows.start < rows.stop:
-                    yield _matrix(self._path, batch, first, self.feature_dim)[rows]
-                first += len(batch)
-                if first >= stop:
-                    return
+            for group in range(self._file.num_row_groups):
+                rows = self._file.metadata.row_group(group).num_rows
+                if first + rows > start and first < stop:
+                    yield from self._group(group, first, start, stop, step)
+                first += rows
 
-    def _list_width(self, kind: Any) -> int:
-        if hasattr(kind, "list_size"):
-            return int(kind.list_size)
-        for batch in self._file.iter_batches(1, columns=self._columns):
-            return len(batch.column(0)[0].as_py() or ())
-        return 1
+    def _group(self, group: int, first: int, start: int, stop: int, step: int) -> Iterator[ArrayLike]:
+        for batch in self._file.iter_batches(step, [group], self._columns, use_threads=False):
+            rows = slice(max(start - first, 0), min(stop - first, len(batch)))
+            if rows.start < rows.stop:
+                yield _matrix(self._path, batch, first, self.feature_dim)[rows]
+            first += len(batch)
+            if first >= stop:
+                return
+
+    def whole(self) -> ArrayLike:
+        """All rows."""
+        with _reading(self._path):
+            _require_free(self._path, self._file, self._columns)
+            blocks = list(self.blocks(0, self.num_rows, max(self.num_rows, 1)))
+        return np.concatenate(blocks) if blocks else np.empty((0, self.feature_dim), np.float32)
 
 
 def column_names(path: Path) -> list[str]:
@@ -79,8 +92,7 @@ def is_list_column(path: Path, name: str) -> bool:
 
 def read_column(path: Path, name: str) -> ArrayLike:
     """One column of a Parquet file as a numpy array."""
-    with _reading(path) as pq:
-        column = pq.read_table(path, columns=[name]).column(0)
+    column = _read_table(path, [name]).column(0)
     if column.null_count:
         raise FileFormatError(f"{path}: column {name!r} has {column.null_count} empty cells")
     return column.to_numpy()
@@ -90,8 +102,7 @@ def read_columns(path: Path, names: Sequence[str]) -> Any:
     """Columns as a matrix (N, p) if they are numbers, or one column of lists of numbers; else as a pandas table."""
     from pyarrow import types
 
-    with _reading(path) as pq:
-        table = pq.read_table(path, columns=list(names)).combine_chunks()
+    table = _read_table(path, names).combine_chunks()
     kinds = [field.type for field in table.schema]
     lists = len(kinds) == 1 and hasattr(kinds[0], "value_type")
     if not lists and not all(types.is_integer(kind) or types.is_floating(kind) for kind in kinds):
@@ -103,6 +114,33 @@ def read_columns(path: Path, names: Sequence[str]) -> Any:
         blocks.append(_matrix(path, part, first, width))
         first += len(part)
     return np.concatenate(blocks)
+
+
+def _read_table(path: Path, names: Sequence[str]) -> Any:
+    with _reading(path) as pq:
+        _require_free(path, pq.ParquetFile(path, buffer_size=_BUFFER), names)
+        return pq.read_table(path, columns=list(names))
+
+
+def _require_free(path: Path, file: Any, names: Sequence[str]) -> None:
+    """Refuse columns that are larger than memory; runs of one value take next to nothing in the file."""
+    groups = (file.metadata.row_group(g) for g in range(file.num_row_groups))
+    entries = file.metadata.num_rows * sum(_width(file, name) for name in names)
+    size = max(8 * entries, sum(group.total_byte_size for group in groups if len(names) == len(file.schema_arrow)))
+    memory.require_free(
+        f"{path}: {len(names)} column(s)", size, stored=path.stat().st_size, instead="split it into several files"
+    )
+
+
+def _width(file: Any, name: str) -> int:
+    """Entries of a column in a row: of lists, as many as in the first."""
+    kind = file.schema_arrow.field(name).type
+    if hasattr(kind, "list_size"):
+        return int(kind.list_size)
+    if hasattr(kind, "value_type"):
+        for batch in file.iter_batches(1, columns=[name]):
+            return len(batch.column(0)[0].as_py() or ())
+    return 1
 
 
 def _matrix(path: Path, batch: Any, first: int, width: int) -> ArrayLike:
@@ -143,8 +181,7 @@ def _reading(path: Path) -> Iterator[Any]:
             f"{path}: Parquet needs pyarrow, which is not installed: pip install 'encollapse[parquet]'"
         ) from error
     try:
-        yield pq
-    except (FileNotFoundError, PermissionError):
-        raise
-    except (pa.ArrowException, OSError) as error:
-        raise FileFormatError(f"{path}: cannot be read as .parquet: {str(error).splitlines()[0]}") from None
+        with files.reading(path):
+            yield pq
+    except pa.ArrowException as error:
+        raise FileFormatError(f"{path}: cannot be read as .parquet: {str(error).partition(chr(10))[0]}") from None

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from encollapse._internal import archives
 from encollapse._internal.typing import ArrayLike
 from encollapse.data.io import parquet
-from encollapse.data.io.arrays import LABEL_NAMES, array_names, load_array, open_safetensors, pick, reading
+from encollapse.data.io.arrays import LABEL_NAMES, array_names, load_array, open_safetensors, pick
 from encollapse.errors import FileFormatError
 
 
@@ -88,34 +88,23 @@ class _Streamed:
     splittable = False
 
     def __init__(self, path: Path, key: str | None) -> None:
-        self._path = path
-        self._name = f"{pick(path, array_names(path), key)}.npy"
-        with reading(path), zipfile.ZipFile(path) as archive, archive.open(self._name) as stream:
-            shape, self._by_column, self._dtype = _header(stream)
-        if self._dtype.hasobject:
-            raise FileFormatError(f"{path}: cannot be read as .npz: it holds Python objects, which are not read")
-        self.num_rows, self.feature_dim = matrix_shape(path, shape)
+        self._path, self._name = path, pick(path, array_names(path), key)
+        with archives.opened(path, self._name) as (self._header, _):
+            self.num_rows, self.feature_dim = matrix_shape(path, self._header.shape)
 
     def blocks(self, start: int, stop: int, step: int) -> Iterator[ArrayLike]:
-        if self._by_column:  # rows are not contiguous: there is no way around reading it whole
-            whole = load_array(self._path, self._name.removesuffix(".npy"))
+        if self._header.by_column:  # rows are not contiguous: there is no way around reading it whole
+            whole = archives.read(self._path, self._name)
             yield from (whole[first : min(first + step, stop)] for first in range(start, stop, step))
             return
-        width = self.feature_dim * self._dtype.itemsize
-        with reading(self._path), zipfile.ZipFile(self._path) as archive, archive.open(self._name) as stream:
-            _header(stream)
+        width = self.feature_dim * self._header.dtype.itemsize
+        with archives.opened(self._path, self._name) as (header, stream):
+            if header != self._header:
+                raise FileFormatError(f"{self._path}: was changed while it was read; measure again when it is at rest")
             stream.seek(start * width, 1)
             for first in range(start, stop, step):
                 rows = min(step, stop - first)
                 data = stream.read(rows * width)
                 if len(data) < rows * width:
                     raise EOFError(f"it ends within row {first + len(data) // width}")
-                yield np.frombuffer(data, self._dtype).reshape(rows, self.feature_dim)
-
-
-def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    version = np.lib.format.read_magic(stream)
-    if version not in read:
-        raise ValueError(f"its header has version {version}")
-    return read[version](stream)
+                yield np.frombuffer(data, header.dtype).reshape(rows, self.feature_dim)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 import torch
 
 from encollapse._internal import files
-from encollapse.errors import ArgumentError, FileFormatError
+from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
 from encollapse.measure.moments import state as moment_state
 from encollapse.measure.moments.state import MomentState
 
-_FORMAT = {"format": "encollapse.moments", "version": "2"}
+_FORMAT = {"format": "encollapse.moments", "version": "3"}
+_EARLIER = _FORMAT | {"version": "2"}
+"""Files without a digest are still read."""
+_WHAT = "not a file of class moments"
 
 
 def to_tensors(state: MomentState) -> dict[str, torch.Tensor]:
@@ -31,7 +35,7 @@ def to_tensors(state: MomentState) -> dict[str, torch.Tensor]:
 
 
 def from_tensors(tensors: Mapping[str, Any], like: MomentState) -> MomentState:
-    """Return moments from named tensors, with the shapes and on the device of `like`.
+    """Return moments from named tensors, with the shapes of `like`.
 
     Raises
     ------
@@ -39,8 +43,10 @@ def from_tensors(tensors: Mapping[str, Any], like: MomentState) -> MomentState:
         If an entry is missing or unknown, has another shape or dtype, or cannot be right.
     """
     expected = to_tensors(like)
+    if not isinstance(tensors, Mapping):
+        raise ArgumentTypeError(f"state: expected what state_dict() returned, got {tensors!r}")
     if set(tensors) != set(expected):
-        raise ArgumentError(f"state: expected the entries {sorted(expected)}, got {sorted(tensors)}")
+        raise ArgumentError(f"state: expected the entries {sorted(expected)}, got {sorted(map(str, tensors))}")
     for name, own in expected.items():
         value = tensors[name]
         if not isinstance(value, torch.Tensor) or value.shape != own.shape or value.dtype != own.dtype:
@@ -57,7 +63,7 @@ def from_tensors(tensors: Mapping[str, Any], like: MomentState) -> MomentState:
         squares=tensors["squares"].clone(),
         scatter=tensors["scatter"].clone() if "scatter" in tensors else None,
         resolution=float(tensors["resolution"]),
-    ).to(like.counts.device)
+    )
 
 
 def save(state: MomentState, path: str | Path) -> Path:
@@ -67,8 +73,17 @@ def save(state: MomentState, path: str | Path) -> Path:
     target = files.with_suffix(path, "path", (".safetensors",))
     tensors = {name: tensor.cpu().contiguous() for name, tensor in to_tensors(state).items()}
     with files.atomic(target) as temporary:
-        save_file(tensors, temporary, metadata=_FORMAT)
+        save_file(tensors, temporary, metadata=_FORMAT | {"digest": _digest(tensors)})
     return target
+
+
+def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Digest of names, kinds and numbers: a bit that turns over in a file changes moments without a word."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
+        digest.update(tensors[name].contiguous().numpy())
+    return digest.hexdigest()
 
 
 def load(path: str | Path, device: torch.device) -> MomentState:
@@ -85,14 +100,21 @@ def load(path: str | Path, device: torch.device) -> MomentState:
 
     source = files.with_suffix(path, "path", (".safetensors",))
     try:
-        with safe_open(source, framework="pt") as archive:
-            if archive.metadata() != _FORMAT:
-                raise ArgumentError(f"its header is {archive.metadata()}, expected {_FORMAT}")
+        with files.reading(source, _WHAT), safe_open(source, framework="pt") as archive:
+            header = archive.metadata() or {}
+            digest = header.pop("digest", None)
+            if header not in (_FORMAT, _EARLIER):
+                raise ArgumentError(f"its header is {header}, expected {_FORMAT}")
             tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
+        if header == _FORMAT and digest != _digest(tensors):
+            raise ArgumentError("its numbers are not those that were written; take another copy, or measure again")
         if "anchors" not in tensors or tensors["anchors"].ndim != 2:
             raise ArgumentError("it has no (K, d) entry 'anchors'")
+        # What the file ought to hold takes no memory: a header may lie.
         num_classes, feature_dim = tensors["anchors"].shape
-        like = moment_state.empty(num_classes, feature_dim, device=device, covariance="scatter" in tensors)
-        return from_tensors(tensors, like)
+        like = moment_state.empty(
+            num_classes, feature_dim, device=torch.device("meta"), covariance="scatter" in tensors
+        )
+        return from_tensors(tensors, like).to(device)
     except (SafetensorError, ArgumentError) as error:
-        raise FileFormatError(f"{source}: not a file of class moments: {error}") from None
+        raise FileFormatError(f"{source}: {_WHAT}: {error}") from None

@@ -14,6 +14,31 @@ from encollapse.data.io.arrays import FEATURE_NAMES, LABEL_NAMES, SUFFIXES, arra
 from encollapse.data.io.rows import RowFile, open_rows
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
 
+Stamp = tuple[int, int]
+"""Size and time of last change of a file."""
+
+
+def stamp_of(path: Path) -> Stamp:
+    """What tells a file from one that takes its place."""
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def require_unchanged(path: Path, stamp: Stamp | None) -> None:
+    """Raise unless a file is still the one that had the stamp.
+
+    Raises
+    ------
+    FileFormatError
+        If it was replaced or written to since.
+    """
+    if stamp is not None and (not path.exists() or stamp_of(path) != stamp):
+        raise _changed(path)
+
+
+def _changed(path: Path) -> FileFormatError:
+    return FileFormatError(f"{path}: was changed while it was measured; measure again when the files are at rest")
+
 
 @dataclass(frozen=True, eq=False)
 class Labels:
@@ -23,9 +48,12 @@ class Labels:
     key: str | None = None
     first: int = 0
     values: IntArray | None = None
+    stamp: Stamp | None = None
 
     def read(self, start: int, stop: int) -> IntArray:
         """Labels of rows `start` to `stop` of the shard, as int64."""
+        if self.path is not None:
+            require_unchanged(self.path, self.stamp)
         values: Any = self.values if self.path is None else load_array(self.path, self.key)
         return checks.class_labels(values[self.first + start : self.first + stop], 2**62, str(self.path))
 
@@ -50,10 +78,25 @@ class Shard:
     feature_dim: int
     splittable: bool
     labels: Labels
+    stamp: Stamp
 
     def open(self) -> RowFile:
-        """Open the features."""
-        return open_rows(self.path, self.key)
+        """Open the features.
+
+        Raises
+        ------
+        FileFormatError
+            If the file is another one than was found.
+        """
+        self.require_unchanged()
+        rows = open_rows(self.path, self.key)
+        if self.num_rows and (rows.num_rows, rows.feature_dim) != (self.num_rows, self.feature_dim):
+            raise _changed(self.path)
+        return rows
+
+    def require_unchanged(self) -> None:
+        """Raise unless the file is still the one that was found."""
+        require_unchanged(self.path, self.stamp)
 
 
 def find_shards(
@@ -124,27 +167,27 @@ def _natural(path: Path) -> list[Any]:
 
 
 def _look_at(path: Path, key: str | None) -> Shard:
-    names = array_names(path)
+    stamp, names = stamp_of(path), array_names(path)
     if key is None and len(names) > 1:
         key = first_of(FEATURE_NAMES, names)
     if key is None and path.suffix != ".parquet":
         others = [name for name in names if name not in LABEL_NAMES]
         key = others[0] if len(others) == 1 else None
     rows = open_rows(path, key)
-    return Shard(path, key, rows.num_rows, rows.feature_dim, rows.splittable, Labels())
+    return Shard(path, key, rows.num_rows, rows.feature_dim, rows.splittable, Labels(), stamp)
 
 
 def _own_labels(path: Path, key: str | None) -> Labels:
     names = array_names(path)
     own = first_of(LABEL_NAMES if key is None else (key,), names)
-    return Labels(path, own) if own is not None else _beside(path, path.parent, ".labels", key)
+    return Labels(path, own, stamp=stamp_of(path)) if own is not None else _beside(path, path.parent, ".labels", key)
 
 
 def _beside(path: Path, folder: Path, ending: str, key: str | None) -> Labels:
     for suffix in SUFFIXES:
         candidate = folder / f"{path.stem}{ending}{suffix}"
         if candidate.is_file() and candidate != path:
-            return Labels(candidate, _label_key(candidate, key))
+            return Labels(candidate, _label_key(candidate, key), stamp=stamp_of(candidate))
     inside = " nor an array 'labels' inside it" if ending and path.suffix != ".npy" else ""
     raise ArgumentError(
         f"labels: none for {path}: there is no {folder / (path.stem + ending)}.npy (or .npz, .safetensors, "
@@ -168,7 +211,10 @@ def _with(shard: Shard, labels: Labels, path: Path) -> Shard:
 
 def _from_one(shards: Sequence[Shard], labels: Any, path: Path | None, key: str | None) -> list[Shard]:
     total = sum(shard.num_rows for shard in shards)
-    whole = Labels(values=checks.class_labels(labels, 2**62)) if path is None else Labels(path, _label_key(path, key))
+    if path is None:
+        whole = Labels(values=checks.class_labels(labels, 2**62))
+    else:
+        whole = Labels(path, _label_key(path, key), stamp=stamp_of(path))
     count = whole.count() if whole.values is None else len(whole.values)
     if count != total:
         named = "labels" if path is None else str(path)

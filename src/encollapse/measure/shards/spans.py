@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
-from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
 from encollapse.measure.class_moments import MomentShape, pack
 from encollapse.measure.decisions.classifier import LinearClassifier
 from encollapse.measure.decisions.counter import DecisionCounter, classifier_rule
@@ -70,6 +70,9 @@ class SpanRows:
             for block in span.shard.open().blocks(span.start, span.stop, step):
                 yield f"{span.shard.path} from row {first} on", block
                 first += len(block)
+            span.shard.require_unchanged()
+            if first != span.stop:
+                raise FileFormatError(f"{span.shard.path}: has {first} rows, where its header says {span.stop} or more")
 
 
 def cut(shards: Sequence[Shard], num_classes: int) -> list[tuple[Span, ...]]:
