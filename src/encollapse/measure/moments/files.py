@@ -82,7 +82,7 @@ def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
-        digest.update(memoryview(tensors[name].contiguous().numpy()))
+        digest.update(tensors[name].contiguous().numpy().data)
     return digest.hexdigest()
 
 
