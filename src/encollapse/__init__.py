@@ -29,6 +29,7 @@ _HOMES = {
     "compare": "geometry",
     "diagnose": "diagnosis.diagnose",
     "orthogonal_gram": "geometry",
+    "plot": "report",
     "simplex_etf_gram": "geometry",
 }
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "measure",
     "metrics",
     "orthogonal_gram",
+    "plot",
     "report",
     "simplex_etf_gram",
     "study",
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from encollapse.diagnosis import Diagnosis
     from encollapse.diagnosis.diagnose import diagnose
     from encollapse.geometry import ClassGeometry, Comparison, compare, orthogonal_gram, simplex_etf_gram
+    from encollapse.report import plot
 
 
 def __getattr__(name: str) -> Any:

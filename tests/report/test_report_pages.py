@@ -77,7 +77,7 @@ def test_the_page_asks_nothing_of_the_network(page: Page) -> None:
     assert page.fetched == []
     outside = [link for link in page.links if not link.startswith(("#", "data:"))]
     assert outside
-    assert all(re.fullmatch(r"[a-z0-9-]+\.(png|svg|csv)|interactive\.html#[a-z0-9-]+", link) for link in outside)
+    assert all(re.fullmatch(r"[a-z0-9-]+\.(png|svg|pdf|csv)|interactive\.html#[a-z0-9-]+", link) for link in outside)
     for found in re.findall(r"url\(([^)]*)\)|@import", page.source):
         assert found.startswith("#")
 
@@ -163,7 +163,8 @@ def test_a_study_without_a_grid_leaves_sections_out(tmp_path: Path) -> None:
     write_folder(tmp_path, study)
     page = Page(ec.report.report(tmp_path, out=tmp_path / "elsewhere"))
     assert page.ids.count("transition") == page.ids.count("bias") == 0
-    assert page.ids.count("gram-matrices") == page.ids.count("errors") == 1
+    assert page.ids.count("gram-encodings") == page.ids.count("errors") == 1
+    assert "The bias regularization" not in page.source  # it has one value
     assert not (tmp_path / "elsewhere" / "transition.csv").exists()
 
 

@@ -73,4 +73,4 @@ def show(table: Callable[[], RenderableType], record: Callable[[], Any], as_json
         return
     from rich.console import Console
 
-    Console(highlight=False, soft_wrap=False).print(table())
+    Console(highlight=False, soft_wrap=False).print(table(), crop=False)

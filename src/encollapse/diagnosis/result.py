@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from encollapse._internal.json_values import plain
+from encollapse._internal.shown import Shown
 from encollapse.diagnosis.decay_time import DecayTime
 from encollapse.diagnosis.laws import Condition
 from encollapse.diagnosis.verdict import verdict
@@ -19,7 +20,7 @@ from encollapse.ufm import Excess, Solution
 
 
 @dataclass(frozen=True, eq=False)
-class Diagnosis:
+class Diagnosis(Shown):
     """What :func:`encollapse.diagnose` found.
 
     Attributes
@@ -107,7 +108,7 @@ class Diagnosis:
             for name, words in heads
         ]
         lines.append("")
-        for name, value in self._numbers():
+        for name, value in self.numbers():
             lines.append(f"{name:<27} {value}")
         lines += [
             textwrap.fill(f"{name:<27} none: {why}", width, subsequent_indent=" " * 28)
@@ -115,7 +116,8 @@ class Diagnosis:
         ]
         return "\n".join(lines)
 
-    def _numbers(self) -> list[tuple[str, str]]:
+    def numbers(self) -> list[tuple[str, str]]:
+        """Every number of the text, with its name."""
         found = [("NC1 (trace ratio)", self.collapse.nc1_trace_ratio)]
         if self.comparison is not None:
             found += [(row.name, row.value) for row in self.comparison.rows]
@@ -160,10 +162,6 @@ class Diagnosis:
             "missing": self.missing,
         }
         return dict(plain(found))
-
-    def plot(self, **options: Any) -> Any:
-        """Draw prediction against measurement, and the parts of the excess."""
-        return _report().diagnosis_figure(self, **options)
 
     def to_html(self, path: str | Path) -> Path:
         """Write a self-contained page.

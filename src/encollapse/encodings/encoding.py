@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from encollapse._internal import checks, memory
+from encollapse._internal.shown import Shown
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import files
 from encollapse.errors import ArgumentError, ArgumentTypeError
@@ -32,7 +33,7 @@ def first_of_nearest(scores: FloatArray, rounding: FloatArray) -> IntArray:
     return np.asarray((scores >= least[:, None]).argmax(axis=1), dtype=np.int64)
 
 
-class Encoding:
+class Encoding(Shown):
     """One codeword for each class: the target vector that the network's output should take.
 
     Instances are immutable. Structured encodings (:func:`one_hot` and its affine relatives,

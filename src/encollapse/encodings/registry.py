@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from encollapse._internal import checks
 from encollapse.encodings.binary import error_correcting, hadamard
 from encollapse.encodings.encoding import Encoding
@@ -158,3 +160,29 @@ def by_name(name: str, num_classes: int, **options: Any) -> Encoding:
             f"with 4 classes, for example {missing[0]}={example}"
         )
     return entry.make(num_classes, **options)
+
+
+def resolved(encoding: Encoding | str | None, num_classes: int | None) -> Any:
+    """What is given where an encoding is taken: a name becomes its encoding, all else stays as it is.
+
+    Raises
+    ------
+    ArgumentError
+        If the name is unknown, needs options, or the number of classes is not known.
+    """
+    if not isinstance(encoding, str):
+        return encoding
+    if num_classes is None:
+        raise ArgumentError(
+            f"encoding: the name {encoding!r} alone does not say how many classes there are; give one count for each "
+            f"class, or encodings.by_name({encoding!r}, num_classes)"
+        )
+    try:
+        return by_name(encoding, num_classes)
+    except ArgumentError as error:
+        raise ArgumentError(str(error).replace("name: ", "encoding: ", 1)) from None
+
+
+def of_counts(encoding: Encoding | str, counts: Any) -> Any:
+    """:func:`resolved` where there is one count for each class, or one number for all of them."""
+    return resolved(encoding, np.size(counts) if np.ndim(counts) else None)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from encollapse._internal import checks
+from encollapse._internal.shown import Shown
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.errors import ArgumentError
 from encollapse.geometry.frames import ROUNDING_OF_DIFFERENCES, frame_distance, frame_gram, gram_cosines, gram_lengths
@@ -23,7 +24,7 @@ _UNRESOLVED = 128 * _EPS**0.5
 """Share of the longest mean below which one is rounding, where only inner products are computed."""
 
 
-class ClassGeometry:
+class ClassGeometry(Shown):
     """The geometry of a last layer, free of the choice of basis in feature space.
 
     Two networks whose features differ by a rotation have the same `ClassGeometry`. Instances are immutable;

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from encollapse._internal.shown import Shown
 from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.geometry.class_geometry import ClassGeometry
@@ -58,7 +59,7 @@ class ComparisonRow:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Shown):
     """Errors of a measured geometry against a predicted one. Fields are floats, or None with a reason.
 
     Parameters

@@ -236,7 +236,7 @@ class ClassMoments:
         self,
         weight: ArrayLike | None = None,
         bias: ArrayLike | None = None,
-        encoding: Encoding | None = None,
+        encoding: Encoding | str | None = None,
         convention: str | Convention = "default",
         loss: str = "mse",
     ) -> Collapse:

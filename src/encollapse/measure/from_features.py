@@ -30,7 +30,7 @@ def collapse(
     *,
     weight: ArrayLike | None = None,
     bias: ArrayLike | None = None,
-    encoding: Encoding | None = None,
+    encoding: Encoding | str | None = None,
     loss: str = "mse",
     num_classes: int | None = None,
     convention: str | Convention = "default",
@@ -55,7 +55,7 @@ def collapse(
         Weight of the last linear layer, as ``torch.nn.Linear`` keeps it.
     bias : (q,), optional
         Its bias; None with a weight means that the layer has none.
-    encoding : Encoding, optional
+    encoding : Encoding or str, optional
         What the outputs were trained toward. With it the classifier decides by :meth:`Encoding.decode` of
         ``W h + b``, without it for the largest output.
     loss : {"mse", "cross_entropy"}
@@ -172,11 +172,11 @@ def load_features(path: str | Path, key: str | None = None) -> ArrayLike:
     return features
 
 
-def _num_classes(given: int | None, encoding: Encoding | None, labels: ArrayLike, num_rows: int) -> int:
+def _num_classes(given: int | None, encoding: Encoding | str | None, labels: ArrayLike, num_rows: int) -> int:
     require_encoding(encoding)
     if given is not None:
         return checks.integer(given, "num_classes", minimum=1)
-    if encoding is not None:
+    if isinstance(encoding, Encoding):
         return encoding.num_classes
     checked = checks.class_labels(labels, 2**62)
     if not len(checked):

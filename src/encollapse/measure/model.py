@@ -36,7 +36,7 @@ def measure_model(
     loader: Iterable[Any],
     head: str | nn.Module | None = None,
     *,
-    encoding: Encoding | None = None,
+    encoding: Encoding | str | None = None,
     loss: str = "mse",
     num_classes: int | None = None,
     device: torch.device | str | None = None,
@@ -281,10 +281,10 @@ def _length(loader: Iterable[Any]) -> int | None:
         return None
 
 
-def _num_classes(given: int | None, encoding: Encoding | None, head: Head) -> int:
+def _num_classes(given: int | None, encoding: Encoding | str | None, head: Head) -> int:
     if given is not None:
         return checks.integer(given, "num_classes", minimum=1)
-    if encoding is not None:
+    if isinstance(encoding, Encoding):
         return encoding.num_classes
     if head.weight is not None:
         return len(head.weight)

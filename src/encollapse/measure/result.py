@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from encollapse._internal import checks
+from encollapse._internal.shown import Shown
 from encollapse._internal.typing import ArrayLike, FloatArray
 from encollapse.errors import ArgumentError, EncollapseWarning, Undefined
 from encollapse.geometry.class_geometry import ClassGeometry
@@ -66,7 +67,7 @@ class Details(Mapping[str, float | None]):
 
 
 @dataclass(frozen=True, eq=False)
-class Collapse:
+class Collapse(Shown):
     """Collapse metrics of labeled features. Values are floats, or None with a reason in `missing`.
 
     Lengths are in units of the features, biases in units of the labels; all other values have no unit.

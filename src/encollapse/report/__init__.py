@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from encollapse._internal.extras import needed_by
 
-_HOMES = {"measurement_page": "measurement_report", "report": "study_report"}
+_HOMES = {"measurement_page": "measurement_report", "plot": "plotting", "report": "study_report"}
 _MODULES = ("style",)
 
-__all__ = ["measurement_page", "report"]
+__all__ = ["measurement_page", "plot", "report"]
 
 if TYPE_CHECKING:
     from encollapse.report import style as style
     from encollapse.report.measurement_report import measurement_page
+    from encollapse.report.plotting import plot
     from encollapse.report.study_report import report
 
 

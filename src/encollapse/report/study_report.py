@@ -16,7 +16,7 @@ from encollapse.report import figures, summary, tables
 from encollapse.report.charts import Drawing
 from encollapse.report.pages import interactive_page, render
 from encollapse.report.tables import Table
-from encollapse.report.varied_settings import varied
+from encollapse.report.varied_settings import named, numeric, varied
 from encollapse.study.families import Family, families
 from encollapse.study.labels import labels_of
 from encollapse.study.results import Results, open_results
@@ -24,6 +24,8 @@ from encollapse.study.results import Results, open_results
 _TEMPLATE = "report.html.j2"
 _INLINE = 2_300_000
 """Characters of figures in the page; further ones stand beside it."""
+_OPEN = 2
+"""Sheets of histories that stand open; further ones are folded."""
 _LONG = 80
 """Above so many networks the table of all comparisons is folded."""
 
@@ -33,8 +35,8 @@ def report(
 ) -> Path:
     """Write the report of a study and return the path of its page.
 
-    The page ``index.html`` is one file that asks nothing of the network. Each figure stands beside it as SVG and PNG,
-    with its numbers as CSV; ``interactive.html`` shows the same figures to point at and to enlarge, with plotly's
+    The page ``index.html`` is one file that asks nothing of the network. Each figure stands beside it as SVG, PDF and
+    PNG, with its numbers as CSV; ``interactive.html`` shows the same figures to point at and to enlarge, with plotly's
     JavaScript beside it. Sections that do not apply to the study are left out; those about what it varies come first.
 
     Parameters
@@ -77,7 +79,7 @@ def report(
     folder = results.path / "report" if out is None else Path(out)
     members = families(results.done)
     made = sections(results, members, grid)
-    drawings = [drawing for section in made for drawing in section.drawings]
+    drawings = [drawing for section in made for drawing in (*section.drawings, *section.folded)]
     for drawing in drawings:
         drawing.save(folder)
     if drawings:
@@ -95,7 +97,10 @@ def _page(results: Results, members: list[Family], made: Sequence[Section]) -> s
         finding=summary.finding(results, members),
         headline=summary.headline(results),
         sections=made,
-        inlined=_inlined([drawing for section in made for drawing in section.drawings]),
+        inlined=_inlined(
+            [drawing for section in made for drawing in section.drawings]
+            + [drawing for section in made for drawing in section.folded]
+        ),
         comparisons=tables.comparison_table(results, members) if members else None,
         folded=len(results.done) > _LONG,
         certificates=tables.certificate_table(members),
@@ -136,12 +141,13 @@ def _facts(results: Results) -> list[str]:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with its figures and tables; `key` names the setting that it is about."""
+    """A heading with its figures and tables; `key` names the setting that it is about, `folded` what comes closed."""
 
     key: str
     title: str
     drawings: list[Drawing] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
+    folded: list[Drawing] = field(default_factory=list)
 
     @property
     def empty(self) -> bool:
@@ -161,11 +167,17 @@ def sections(results: Results, members: Sequence[Family], grid: tuple[str, str] 
 
 
 def _transition(results: Results, members: Sequence[Family], grid: tuple[str, str] | None) -> Section:
-    return Section(
-        "bias_decay",
-        "The bias regularization",
-        [*figures.transition(members), *_one(figures.gram_matrices(members[0])), *figures.bias_curves(members)],
-    )
+    curves = figures.transition(members)
+    if not curves:  # one bias decay: its matrices stand beside the other comparisons
+        return Section("bias_decay", "")
+    drawings = [*curves, *_one(figures.gram_matrices(members[0])), *figures.bias_curves(members)]
+    return Section("bias_decay", "The bias regularization", drawings)
+
+
+def _settings(results: Results, members: Sequence[Family], grid: tuple[str, str] | None) -> Section:
+    found = numeric(result.settings for family in members for result in family.trials)
+    key = found[0].key if found else ""
+    return Section(key, f"Against {named(found)}", figures.against_settings(members))
 
 
 def _imbalance(results: Results, members: Sequence[Family], grid: tuple[str, str] | None) -> Section:
@@ -189,12 +201,16 @@ def _encodings(results: Results, members: Sequence[Family], grid: tuple[str, str
 
 def _accuracy_of_theory(results: Results, members: Sequence[Family], grid: tuple[str, str] | None) -> Section:
     maps = figures.error_maps(results.done, grid)
-    drawings = [*_one(figures.scatter(members)), *maps, *figures.error_overview(members)]
+    alone = len(members) == 1 and len(members[0].bias_decays) == 1
+    matrices = _one(figures.gram_matrices(members[0])) if alone else []
+    drawings = [*matrices, *_one(figures.scatter(members)), *maps, *figures.error_overview(members)]
     return Section("", "Prediction against measurement", drawings)
 
 
 def _dynamics(results: Results, members: Sequence[Family], grid: tuple[str, str] | None) -> Section:
-    return Section("", "Along the training", figures.dynamics(members))
+    chosen = figures.dynamics(members)
+    folded = [*chosen[_OPEN:], *figures.dynamics(members, rest=True)]
+    return Section("", "Along the training", chosen[:_OPEN], folded=folded)
 
 
 def _one(drawing: Drawing | None) -> list[Drawing]:
@@ -203,6 +219,7 @@ def _one(drawing: Drawing | None) -> list[Drawing]:
 
 _MAKERS: tuple[Callable[[Results, Sequence[Family], tuple[str, str] | None], Section], ...] = (
     _transition,
+    _settings,
     _imbalance,
     _decays,
     _encodings,

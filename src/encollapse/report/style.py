@@ -30,7 +30,8 @@ SEQUENTIAL = LinearSegmentedColormap.from_list(
 )
 
 _RC: Any = {
-    "font.family": ["DejaVu Sans"],
+    "font.family": ["sans-serif"],
+    "font.sans-serif": ["DejaVu Sans", "Verdana"],  # a page without the first takes the second
     "font.size": 8.5,
     "mathtext.fontset": "dejavusans",
     "axes.titlesize": 9,
@@ -43,6 +44,7 @@ _RC: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "text.color": INK,
+    "text.hinting": "none",  # letters as wide at every resolution, so that what was laid out fits in every file
     "xtick.color": GREY,
     "ytick.color": GREY,
     "xtick.labelcolor": INK,
@@ -56,13 +58,25 @@ _RC: Any = {
     "legend.fontsize": 8.5,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
-    "svg.fonttype": "path",
+    # Text stays text: editors can change it, search finds it, publishers accept it.
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
 }
+_PRINT: Any = {
+    "font.size": 7.5,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "lines.markersize": 4,
+}
+"""Sizes in points of a figure that is set as wide as a column, 3.35 or 6.9 inches, and not scaled."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a series looks: told apart by color, by marker and, from the eighth on, by dashes."""
+    """How a series looks: told apart by color, by marker and by dashes, so that gray tells them apart too."""
 
     color: str
     marker: str
@@ -72,10 +86,7 @@ class Look:
 def looks(number: int) -> list[Look]:
     """Looks of `number` series, pairwise distinct up to 28; beyond that they start again."""
     size = len(SERIES)
-    return [
-        Look(SERIES[i % size], MARKERS[(i + i // size) % size], _DASHES[i // size % len(_DASHES)])
-        for i in range(number)
-    ]
+    return [Look(SERIES[i % size], MARKERS[(i + i // size) % size], _DASHES[i % len(_DASHES)]) for i in range(number)]
 
 
 def shades(number: int) -> list[str]:
@@ -85,7 +96,7 @@ def shades(number: int) -> list[str]:
 
 
 @contextmanager
-def house_style(name: str = "encollapse") -> Iterator[None]:
+def house_style(name: str = "encollapse", *, print_size: bool = False) -> Iterator[None]:
     """Draw in the house style of encollapse's figures, for figures of your own beside them.
 
     Inside the context matplotlib draws with the color-blind safe palette (also as its color cycle), thin axes and
@@ -95,6 +106,8 @@ def house_style(name: str = "encollapse") -> Iterator[None]:
     ----------
     name : str
         Seeds the identifiers in SVG files, so that equal data give equal files.
+    print_size : bool
+        Letters of 7 to 8 points, for a figure that is made as wide as a column of a paper.
 
     Yields
     ------
@@ -111,7 +124,7 @@ def house_style(name: str = "encollapse") -> Iterator[None]:
     >>> line.get_color()
     '#0072b2'
     """
-    with mpl.rc_context({**_RC, "svg.hashsalt": name}):
+    with mpl.rc_context({**_RC, **(_PRINT if print_size else {}), "svg.hashsalt": name}):
         yield
 
 

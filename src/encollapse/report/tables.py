@@ -12,6 +12,7 @@ from encollapse._internal.json_values import finite
 from encollapse.geometry.comparison import MEANINGS
 from encollapse.report.figures.series import common_decays
 from encollapse.report.summary import where
+from encollapse.report.varied_settings import named, without_axes
 from encollapse.study.families import Family
 from encollapse.study.results import ERRORS, Results, TrialResult
 
@@ -164,7 +165,8 @@ def collapse_table(members: Sequence[Family]) -> Table | None:
         if rows:
             groups.append(Group(family.label, rows))
     columns = (("λ_b", "bias decay"), ("seeds", ""), *((head, meaning) for _, head, meaning in known))
-    caption = "Collapse by encoding and bias decay: mean over seeds ± standard deviation where there are several."
+    what = named(without_axes(family.trials[0].settings for family in members))
+    caption = f"Collapse by {what} and bias decay: mean over seeds ± standard deviation where there are several."
     return Table(columns, tuple(groups), caption)
 
 

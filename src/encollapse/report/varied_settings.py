@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from encollapse.study.labels import dataset_label, encoding_label
 from encollapse.study.trials import canonical_json
 
 SEED = "seed"
+_WHOLE = ("dataset", "encoding")
 
 _NAMES = {
     "dataset": "data set",
@@ -50,14 +52,43 @@ def varied(all_settings: Iterable[Mapping[str, Any]]) -> list[Parameter]:
 
 
 def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by key, with the table ``train`` unfolded to ``train.key``."""
-    table = {key: value for key, value in settings.items() if key != "train"}
-    return table | {f"train.{key}": value for key, value in settings.get("train", {}).items()}
+    """Settings by key, tables such as ``train`` and ``model_options`` unfolded to ``train.key``.
+
+    What describes a data set or an encoding stays together, for it has a name of its own.
+    """
+    table: dict[str, Any] = {}
+    for key, value in settings.items():
+        unfolded = isinstance(value, Mapping) and key not in _WHOLE
+        table |= {f"{key}.{name}": entry for name, entry in value.items()} if unfolded else {key: value}
+    return table
 
 
 def title(key: str) -> str:
     """What people call a setting."""
-    return _NAMES.get(key, key.removeprefix("train.").replace("_", " "))
+    return _NAMES.get(key, key.rpartition(".")[2].replace("_", " "))
+
+
+def named(parameters: Iterable[Parameter]) -> str:
+    """Names of parameters in a sentence: ``encoding``, ``width and weight decay λ_W``; seeds are left out."""
+    names = [p.name for p in parameters if p.key != SEED]
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names) or "network"
+
+
+def without_axes(all_settings: Iterable[Mapping[str, Any]]) -> list[Parameter]:
+    """Parameters that tell families apart: neither bias decay nor seed."""
+    return [p for p in varied(all_settings) if p.key not in (SEED, "bias_decay")]
+
+
+def numeric(all_settings: Iterable[Mapping[str, Any]]) -> list[Parameter]:
+    """Parameters whose values are all finite numbers, so that they make an axis; bias decay and seed have their own."""
+    tables = list(all_settings)
+    flats = [flat(settings) for settings in tables]
+
+    def measures(parameter: Parameter) -> bool:
+        values = [table.get(parameter.key) for table in flats]
+        return all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values)
+
+    return [p for p in without_axes(tables) if measures(p)]
 
 
 def _ordered(values: Iterable[Any]) -> list[Any]:
@@ -74,4 +105,6 @@ def _text(key: str, value: Any) -> str:
         return encoding_label({"encoding": value})
     if value is None:
         return "default"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_text('', entry)}" for name, entry in value.items()) or "none"
     return number_label(float(value)) if isinstance(value, float) else str(value)

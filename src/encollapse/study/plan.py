@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from encollapse._internal.shown import Shown
 from encollapse.errors import EncollapseError, UnsupportedError
 from encollapse.study.execution.executors import cpus
 from encollapse.study.labels import labels_of
@@ -102,7 +103,7 @@ class TrialGroup:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Shown):
     """Groups of a study, how many of its trials a folder already holds, and how long the others may take.
 
     Attributes

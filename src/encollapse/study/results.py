@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from encollapse._internal import checks, files
 from encollapse._internal.json_values import revived
+from encollapse._internal.shown import Shown
 from encollapse.errors import ArgumentError, ArgumentTypeError, MissingDependencyError
 from encollapse.geometry import ClassGeometry
 from encollapse.geometry.comparison import MEANINGS
@@ -158,7 +159,7 @@ class TrialResult:
 
 
 @dataclass(frozen=True)
-class Results:
+class Results(Shown):
     """Stored trials of a study, in the study's order; trials that have not run are in `missing`.
 
     Attributes

@@ -8,9 +8,10 @@ from typing import Unpack
 
 import torch
 
-from encollapse import data, encodings
+from encollapse import data
 from encollapse.data import Dataset
 from encollapse.encodings import Encoding
+from encollapse.encodings.registry import resolved
 from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseWarning
 from encollapse.geometry import ClassGeometry, compare
 from encollapse.train import models
@@ -150,8 +151,7 @@ def _resolve(dataset: Dataset | str | Path, encoding: Encoding | str) -> tuple[D
             f"dataset: expected a Dataset, a name or a path, got {type(dataset).__name__}; "
             "make one with encollapse.data.load, or Dataset(name, Split(inputs, labels))"
         )
-    if isinstance(encoding, str):
-        encoding = encodings.by_name(encoding, dataset.num_classes)
+    encoding = resolved(encoding, dataset.num_classes)
     if not isinstance(encoding, Encoding):
         raise ArgumentTypeError(f"encoding: expected an Encoding or a name, got {type(encoding).__name__}")
     if encoding.num_classes != dataset.num_classes:

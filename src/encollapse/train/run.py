@@ -15,6 +15,7 @@ from torch import nn
 
 from encollapse._internal import files
 from encollapse._internal.json_values import plain, revived
+from encollapse._internal.shown import Shown
 from encollapse.encodings import Encoding
 from encollapse.errors import FileFormatError
 from encollapse.geometry import ClassGeometry, Comparison, compare
@@ -30,7 +31,7 @@ from encollapse.ufm import Excess, Problem, Solution, solve
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class Run(Shown):
     """A trained network and everything measured on it.
 
     Attributes

@@ -7,6 +7,7 @@ import math
 from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike
 from encollapse.encodings import Encoding
+from encollapse.encodings.registry import of_counts
 from encollapse.errors import ArgumentError
 from encollapse.ufm.losses.convex_loss import ConvexLoss
 from encollapse.ufm.problem import Problem
@@ -18,7 +19,7 @@ _NONE = (
 
 
 def batch_norm_problem(
-    encoding: Encoding,
+    encoding: Encoding | str,
     counts: int | ArrayLike,
     *,
     weight_decay: float,
@@ -68,6 +69,7 @@ def batch_norm_problem(
     -0.111111
     """
     gain = checks.positive(gain_decay, "gain_decay", why=_NONE)
+    encoding = of_counts(encoding, counts)
     number = int(checks.class_counts(counts, encoding.num_classes).sum()) if isinstance(encoding, Encoding) else 1
     offset = gain
     if offset_decay is not None:

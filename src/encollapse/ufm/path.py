@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from encollapse._internal import checks
+from encollapse._internal.shown import Shown
 from encollapse._internal.typing import FloatArray
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.ufm.mse.factors import LazyFactors
@@ -21,7 +22,7 @@ from encollapse.ufm.solve import solve_along
 
 
 @dataclass(frozen=True)
-class BiasPath:
+class BiasPath(Shown):
     """Minimizers of one problem along a grid of bias decays.
 
     Attributes

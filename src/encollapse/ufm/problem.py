@@ -13,6 +13,7 @@ import numpy as np
 from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import Encoding
+from encollapse.encodings.registry import of_counts
 from encollapse.errors import ArgumentError, ArgumentTypeError, UnsupportedError
 from encollapse.ufm.critical import CriticalPoint, critical_point, practical_point
 from encollapse.ufm.deep.schatten_prox import SchattenProx
@@ -43,8 +44,8 @@ class Problem:
 
     Parameters
     ----------
-    encoding : Encoding
-        One codeword for each class.
+    encoding : Encoding or str
+        One codeword for each class, or a name of :func:`encollapse.encodings.by_name` with one count for each class.
     counts : int or (num_classes,) ints
         Samples per class; one number means balanced data.
     weight_decay : float or sequence of floats
@@ -122,7 +123,7 @@ class Problem:
 
     def __init__(
         self,
-        encoding: Encoding,
+        encoding: Encoding | str,
         counts: int | ArrayLike,
         *,
         weight_decay: float | Sequence[float],
@@ -137,9 +138,10 @@ class Problem:
         weight_decays: Sequence[float] | None = None,
         structure: LabelStructure | None = None,
     ) -> None:
+        encoding = of_counts(encoding, counts)
         if not isinstance(encoding, Encoding):
             raise ArgumentTypeError(
-                f"encoding: expected an Encoding, got {type(encoding).__name__}; "
+                f"encoding: expected an Encoding or a name, got {type(encoding).__name__}; "
                 "make one with encollapse.encodings, or Encoding(codewords)"
             )
         fits = structure is not None and structure.encoding is encoding and structure.counts is counts

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from encollapse._internal import checks
+from encollapse._internal.shown import Shown
 from encollapse._internal.typing import FloatArray
 from encollapse.geometry import ClassGeometry
 from encollapse.ufm.certificate import Certificate
@@ -65,7 +66,7 @@ class Status(enum.Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class Solution:
+class Solution(Shown):
     """The minimizer, up to the rotation of the feature space that the objective leaves free.
 
     It is the global one unless the certificate is of kind ``stationary``.

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from typing import Any
 
-import numpy as np
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
-
-from encollapse._internal.format import count, fixed
-
-_SHOWN = 10  # different entries of a vector before it is cut
 
 
 def plain_table(*heads: str) -> Table:
@@ -36,6 +30,17 @@ class Narrowing:
         yield self.table if options.max_width >= self.columns else self.narrow
 
 
+class Colored:
+    """Something told by color, and what stands for it where there is none, as in a pipe."""
+
+    def __init__(self, colored: RenderableType, plain: RenderableType) -> None:
+        self.colored, self.plain = colored, plain
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """Choose by what the place can show."""
+        yield self.plain if console.color_system is None else self.colored
+
+
 def align_right(table: Table, columns: int) -> None:
     """Align the first columns to the right."""
     for column in table.columns[:columns]:
@@ -50,26 +55,3 @@ def fact_table(pairs: Sequence[tuple[str, Any]]) -> Table:
     for name, value in pairs:
         table.add_row(name, value if isinstance(value, Text) else Text(str(value)))
     return table
-
-
-def vector(values: np.ndarray[Any, Any]) -> str:
-    """A few entries of a vector, equal neighbors together, and how many there are."""
-    rounding = 1e-12 * np.abs(values).max(initial=0.0)
-    steps = np.cumsum(np.abs(np.diff(values, prepend=values[:1])) > rounding)
-    runs = [[float(values[i]) for i in run] for _, run in groupby(range(len(values)), key=steps.__getitem__)]
-    shown = [f"{run[0]:.6g}" + (f" ({len(run)} times)" if len(run) > 1 else "") for run in runs[:_SHOWN]]
-    text = "  ".join(shown)
-    return text if len(runs) <= _SHOWN else f"{text}  … ({len(values)} in all)"
-
-
-def cosine_range(cosines: np.ndarray[Any, Any]) -> str:
-    """Mean and range of the cosines above the diagonal."""
-    pairs = cosines[np.triu_indices(len(cosines), 1)]
-    known = pairs[~np.isnan(pairs)]
-    if not len(known):
-        return "undefined: every class mean is zero"
-    low, high = float(known.min()), float(known.max())
-    undefined = f"; undefined for {count(len(pairs) - len(known), 'pair')}" if len(known) < len(pairs) else ""
-    if high - low < 1e-9:
-        return f"{fixed(low, 6)} for every pair{undefined}"
-    return f"mean {fixed(float(known.mean()), 6)}, from {fixed(low, 6)} to {fixed(high, 6)}{undefined}"

@@ -11,8 +11,9 @@ from rich.text import Text
 
 from encollapse._internal.json_values import plain
 from encollapse._internal.typing import FloatArray
-from encollapse.cli.render.cells import cosine_range, fact_table, vector
+from encollapse.cli.render.cells import Colored, fact_table
 from encollapse.encodings import Encoding
+from encollapse.report.facts import cosine_range, vector
 
 _WIDEST = 32
 """Classes up to which the Gram matrix is drawn."""
@@ -41,7 +42,8 @@ def encoding_table(encoding: Encoding, example: Sequence[str] = ()) -> Renderabl
         shown.insert(1, ("options", f"{options} (an example; --option gives others)"))
     if encoding.num_classes > _WIDEST:
         return fact_table(shown)
-    return Group(fact_table(shown), Text(), _gram_picture(encoding.gram()))
+    gram = encoding.gram()
+    return Group(fact_table(shown), Text(), Colored(_gram_picture(gram), _gram_digits(gram)))
 
 
 def encoding_record(encoding: Encoding, example: Sequence[str] = ()) -> dict[str, Any]:
@@ -100,6 +102,14 @@ def _gram_picture(gram: FloatArray) -> Text:
         text.append("\n")
     text.right_crop(1)
     return text
+
+
+def _gram_digits(gram: FloatArray) -> Text:
+    """The matrix in three digits, for places without colors such as a pipe or a file."""
+    cells = [[f"{value + 0.0:.3g}" for value in np.where(np.abs(row) < 5e-13, 0.0, row)] for row in gram]
+    width = max(len(cell) for row in cells for cell in row)
+    lines = ["Gram matrix", *(" ".join(cell.rjust(width) for cell in row) for row in cells)]
+    return Text("\n".join(lines), no_wrap=True, overflow="ignore")
 
 
 def _shade(value: float) -> str:

@@ -11,12 +11,10 @@ from encollapse import ufm
 from encollapse._internal.json_values import plain
 from encollapse.encodings.registry import ENCODINGS
 from encollapse.geometry import ClassGeometry, compare
+from encollapse.report.facts import MOST_PAIRED
 from encollapse.study.labels import labels_of
 from encollapse.study.results import ERRORS, Results
 from encollapse.study.study import Study
-
-MOST_PAIRED = 2000
-"""Classes up to which predictions are shown pair by pair."""
 
 EXAMPLE_CLASSES = 4
 """Number of classes of the examples in the list of encodings."""

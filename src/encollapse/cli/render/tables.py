@@ -6,6 +6,7 @@ import json
 import math
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from encollapse import ufm
-from encollapse._internal.format import count, fixed, number_label, short
-from encollapse.cli.render.cells import Narrowing, align_right, cosine_range, fact_table, plain_table, vector
-from encollapse.cli.render.records import EXAMPLE_CLASSES, MOST_PAIRED
+from encollapse._internal.format import count, short
+from encollapse.cli.render.cells import Narrowing, align_right, fact_table, plain_table
+from encollapse.cli.render.records import EXAMPLE_CLASSES
 from encollapse.encodings.registry import ENCODINGS
 from encollapse.geometry import ClassGeometry, Comparison, compare
+from encollapse.report import facts
 from encollapse.study.labels import labels_of
 from encollapse.study.results import Results
 from encollapse.study.study import Study
@@ -39,28 +41,12 @@ def encodings_table() -> RenderableType:
 
 def solution_table(solution: ufm.Solution) -> RenderableType:
     """A prediction in a column of names and values."""
-    problem, geometry = solution.problem, solution.geometry
-    critical = problem.critical_bias_decay()
-    pairs: list[tuple[str, Any]] = [
-        ("problem", f"{problem.encoding.name}, {problem.num_classes} classes, {_counts(problem.counts)}"),
-        ("decays", _decays(problem)),
-        ("status", Text(solution.status.message, style="" if solution.status.success else "bold red")),
-        ("certificate", str(solution.certificate)),
-        ("loss", f"{solution.loss:.12g}"),
-        ("threshold c", f"{problem.threshold:.6g}"),
-        ("critical λ_b", f"{number_label(critical)}: {problem.explain()}"),
-        ("singular values", vector(solution.singular_values)),
-        ("bias", "none" if math.isinf(problem.bias_decay) else vector(solution.bias)),
-    ]
-    if problem.num_classes > MOST_PAIRED:
-        mean = fixed(geometry.mean_cosine(), 6)
-        pairs.append(("cosines of means", f"mean {mean} (with so many classes, not pair by pair)"))
-    else:
-        pairs += [
-            ("cosines of means", cosine_range(geometry.cosines())),
-            ("  centered", cosine_range(geometry.cosines(centered=True))),
-        ]
-    return fact_table(pairs)
+    return _with_status(facts.solution_pairs(solution), "status", solution.status.success, "bold red")
+
+
+def _with_status(pairs: Sequence[tuple[str, str]], name: str, good: bool, style: str) -> RenderableType:
+    """Facts, one of them in color where it is no good news."""
+    return fact_table([(n, Text(v, style="" if n != name or good else style)) for n, v in pairs])
 
 
 def design_table(solution: ufm.Solution, target: ClassGeometry, saved: str) -> RenderableType:
@@ -71,14 +57,14 @@ def design_table(solution: ufm.Solution, target: ClassGeometry, saved: str) -> R
     proof = f"solved again, it has the target's Gram matrix to a relative error of {short(error)}"
     pairs: list[tuple[str, Any]] = [
         ("encoding", f"{problem.code_dim} outputs for {problem.num_classes} classes, saved as {saved}"),
-        ("counts", _counts(problem.counts)),
-        ("decays", _decays(problem)),
+        ("counts", facts.counts_of(problem.counts)),
+        ("decays", facts.decays_of(problem)),
         ("rank of target", f"{solution.rank}"),
-        ("codeword lengths", vector(lengths)),
+        ("codeword lengths", facts.vector(lengths)),
         ("|b|", "no bias" if math.isinf(problem.bias_decay) else f"{np.linalg.norm(solution.bias):.6g}"),
         ("threshold c", f"{problem.threshold:.6g}"),
-        ("singular values", vector(solution.singular_values)),
-        ("cosines of means", cosine_range(solution.geometry.cosines())),
+        ("singular values", facts.vector(solution.singular_values)),
+        ("cosines of means", facts.cosine_range(solution.geometry.cosines())),
         ("round trip", Text(proof, style="" if success else "bold red")),
         ("certificate", str(solution.certificate)),
     ]
@@ -96,12 +82,7 @@ def studies_table(studies: Sequence[Study]) -> RenderableType:
 
 def path_table(path: ufm.BiasPath) -> RenderableType:
     """The transition: mean cosine and bias along the bias decay."""
-    rows = []
-    for decay, cosine, solution in zip(path.bias_decays, path.mean_cosine, path.solutions, strict=True):
-        mark = "critical" if decay == path.critical else ""
-        shown = "–" if math.isnan(cosine) else fixed(float(cosine), 6)
-        size = f"{np.linalg.norm(solution.bias):.6f}"
-        rows.append((number_label(float(decay)), shown, size, f"{solution.loss:.8f}", mark))
+    rows = facts.path_rows(path)
 
     def made(heads: tuple[str, ...], marks: bool) -> RenderableType:
         table = plain_table(*heads)
@@ -124,38 +105,10 @@ def comparison_table(comparison: Comparison) -> RenderableType:
     return Group(Narrowing(table, 66, narrow), *(Text(f"note: {note}") for note in comparison.notes))
 
 
-DECAYS = {
-    "ufm": "last layer and features (UFM decay)",
-    "plain": "every parameter, in the loss (plain weight decay)",
-    "decoupled": "every parameter, by each step (decoupled weight decay)",
-}
-"""What each kind of weight decay acts on."""
-
-
-def run_table(run: Run) -> RenderableType:
-    """A trained network: how the training ended, and the comparison with the prediction."""
-    pairs: list[tuple[str, Any]] = [
-        ("network", f"{run.settings.model} on {run.dataset}, {run.encoding} labels, seed {run.settings.seed}"),
-        ("regularized", DECAYS[run.settings.decay]),
-        ("training", Text(run.message, style="" if run.converged else "yellow")),
-        ("loss", f"{run.loss:.8g}"),
-    ]
-    pairs.append(("compared with", run.prediction_note))
-    if run.predicted_loss is not None:
-        excess = "" if run.relative_excess is None else f", exceeded by a fraction of {short(run.relative_excess)}"
-        pairs.append(("predicted", f"{run.predicted_loss:.8g}{excess}"))
-    if run.prediction is not None:
-        pairs.append(("certificate", str(run.prediction.certificate)))
-    if run.excess is not None:
-        split = [f"{name} {short(getattr(run.excess, name))}" for name in ("unbalanced", "within", "between")]
-        pairs.append(("excess in parts", ", ".join(split)))
-        pairs.append(("guarantee", f"outputs within {short(run.guarantee)} of the predicted ones, on average"))
-    if run.test_accuracy is not None:
-        pairs.append(("test accuracy", f"{run.test_accuracy:.4f}"))
-    if run.test_nc4_agreement is not None:
-        pairs.append(("test NC4 agreement", f"{run.test_nc4_agreement:.4f}"))
-    pairs.append(("seconds", f"{run.seconds:.1f}"))
-    parts: list[RenderableType] = [fact_table(pairs)]
+def run_table(run: Run, folder: Path | None = None) -> RenderableType:
+    """A trained network: how the training ended, what was measured, where it is, and the comparison."""
+    written = [] if folder is None else [("folder", str(folder))]
+    parts: list[RenderableType] = [_with_status([*facts.run_pairs(run), *written], "training", run.converged, "yellow")]
     if run.comparison is not None:
         parts += ["", comparison_table(run.comparison)]
     missing = [Text(f"{name}: none, {reason}", style="dim") for name, reason in run.missing.items()]
@@ -191,16 +144,3 @@ def _option(name: str, value: Any) -> str:
         return f"{name}={value:g}"
     text = json.dumps(value, separators=(",", ":"))
     return shlex.quote(f"{name}={text}") if len(text) <= _LONG else f"{name}=[...] (see --json)"
-
-
-def _counts(counts: np.ndarray[Any, Any]) -> str:
-    if (counts == counts[0]).all():
-        return f"{int(counts[0])} samples each"
-    return f"{int(counts.sum())} samples, {int(counts.min())} to {int(counts.max())} a class"
-
-
-def _decays(problem: ufm.Problem) -> str:
-    bias = number_label(problem.bias_decay)
-    same = len(set(problem.weight_decays)) == 1
-    weights = ", ".join(f"{value:g}" for value in problem.weight_decays[: 1 if same else None])
-    return f"λ_W = {weights}, λ_H = {problem.feature_decay:g}, λ_b = {bias}"

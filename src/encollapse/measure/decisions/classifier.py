@@ -9,6 +9,7 @@ import numpy as np
 from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike, FloatArray
 from encollapse.encodings import Encoding
+from encollapse.encodings.registry import resolved
 from encollapse.errors import ArgumentError, ArgumentTypeError
 
 
@@ -28,12 +29,13 @@ class LinearClassifier:
     def of(
         weight: ArrayLike | None,
         bias: ArrayLike | None,
-        encoding: Encoding | None,
+        encoding: Encoding | str | None,
         num_classes: int,
         feature_dim: int,
         loss: str = "mse",
     ) -> LinearClassifier:
-        """Check the parts against each other and against the features."""
+        """Check the parts against each other and against the features; an encoding by name is made here."""
+        encoding = resolved(encoding, num_classes)
         require_encoding(encoding, num_classes)
         checks.choice(loss, "loss", ("mse", "cross_entropy"))
         if weight is None:
@@ -56,13 +58,13 @@ class LinearClassifier:
         return LinearClassifier(matrix, offset, encoding, loss)
 
 
-def require_encoding(encoding: Encoding | None, num_classes: int | None = None) -> None:
-    """Raise unless `encoding` is None or an encoding of `num_classes` classes."""
-    if encoding is None:
+def require_encoding(encoding: Encoding | str | None, num_classes: int | None = None) -> None:
+    """Raise unless `encoding` is None, a name, or an encoding of `num_classes` classes."""
+    if encoding is None or isinstance(encoding, str):
         return
     if not isinstance(encoding, Encoding):
         raise ArgumentTypeError(
-            f"encoding: expected an Encoding, got {type(encoding).__name__}; "
+            f"encoding: expected an Encoding or a name, got {type(encoding).__name__}; "
             "wrap codewords (q, K) with encodings.Encoding(...)"
         )
     if num_classes is not None and encoding.num_classes != num_classes:

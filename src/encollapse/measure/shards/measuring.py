@@ -39,7 +39,7 @@ def measure_shards(
     *,
     weight: ArrayLike | None = None,
     bias: ArrayLike | None = None,
-    encoding: Encoding | None = None,
+    encoding: Encoding | str | None = None,
     loss: str = "mse",
     num_classes: int | None = None,
     convention: str | Convention = "default",
@@ -198,10 +198,10 @@ def _decisions(tally: DecisionCounter, counts: np.ndarray[Any, Any]) -> Decision
     return tally.decisions()
 
 
-def _num_classes(given: int | None, encoding: Encoding | None, shards: list[Shard], num_rows: int) -> int:
+def _num_classes(given: int | None, encoding: Encoding | str | None, shards: list[Shard], num_rows: int) -> int:
     if given is not None:
         return checks.integer(given, "num_classes", minimum=1)
-    if encoding is not None:
+    if isinstance(encoding, Encoding):
         return encoding.num_classes
     tops = [int(s.labels.read(0, s.num_rows).max()) for s in shards if s.num_rows]
     return plausible_classes(max(tops, default=-1) + 1, num_rows)

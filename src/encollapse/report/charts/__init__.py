@@ -1,10 +1,24 @@
 """Charts: what a figure shows, told once, drawn by matplotlib for paper and by plotly for the screen."""
 
-from encollapse.report.charts.chart import Band, BiasAxis, Chart, Heat, Key, Line, Mark, Panel, Points, Rule, Scale
+from encollapse.report.charts.chart import (
+    Band,
+    Bars,
+    BiasAxis,
+    Chart,
+    Heat,
+    Key,
+    Line,
+    Mark,
+    Panel,
+    Points,
+    Rule,
+    Scale,
+)
 from encollapse.report.charts.drawing import Drawing, drawing
 
 __all__ = [
     "Band",
+    "Bars",
     "BiasAxis",
     "Chart",
     "Drawing",

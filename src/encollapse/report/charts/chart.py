@@ -90,6 +90,8 @@ class Scale:
         In data units; the data decide where there are none.
     names : tuple of str
         Of a category axis, from position 0 on.
+    ticks : tuple of float
+        Where a linear or logarithmic axis has its ticks; default where it suits.
     """
 
     label: str = ""
@@ -97,6 +99,7 @@ class Scale:
     limits: tuple[float, float] | None = None
     names: tuple[str, ...] = ()
     bias: BiasAxis | None = None
+    ticks: tuple[float, ...] = ()
 
     def place(self, value: float) -> float:
         """Coordinate of a value: a bias decay goes to its place, all else stays."""
@@ -145,6 +148,16 @@ class Points:
 
 
 @dataclass(frozen=True)
+class Bars:
+    """Bars from 0 up to `y` at the places `x`, each as wide as `width` in units of x."""
+
+    x: Sequence[float]
+    y: Sequence[float]
+    colors: Sequence[str]
+    width: float = 0.7
+
+
+@dataclass(frozen=True)
 class Rule:
     """A straight line across the panel at one value, with a name at its end."""
 
@@ -169,7 +182,7 @@ class Heat:
     texts: Sequence[Sequence[str]] | None = None
 
 
-Mark = Line | Band | Points | Rule | Heat
+Mark = Line | Band | Points | Bars | Rule | Heat
 
 
 @dataclass(frozen=True)

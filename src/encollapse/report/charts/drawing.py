@@ -35,26 +35,33 @@ class Drawing:
         Stem of its files.
     caption : str
         What it shows and how to read it, in plain text.
-    figure : Figure
-        The picture.
     rows : sequence of mappings
         The numbers in it, one mapping a row of its CSV file, all with the same keys.
     chart : Chart, optional
-        What the figure was drawn from; a figure that has one also has an interactive version.
+        What the figure is drawn from; a figure that has one also has an interactive version.
+    drawn : Figure, optional
+        The picture of a figure without a chart.
     """
 
     name: str
     caption: str
-    figure: Figure
     rows: Sequence[Mapping[str, Any]]
     chart: Chart | None = None
+    drawn: Figure | None = None
+
+    @cached_property
+    def figure(self) -> Figure:
+        """The picture, drawn when it is first asked for."""
+        if self.drawn is not None:
+            return self.drawn
+        assert self.chart is not None
+        return figure_of(self.chart)
 
     def save(self, folder: Path) -> None:
-        """Write ``name.svg``, ``name.png`` and ``name.csv`` into a folder."""
+        """Write ``name.svg``, ``name.pdf``, ``name.png`` and ``name.csv`` into a folder."""
         files.write_text(folder / f"{self.name}.svg", self._svg)
-        files.write_text(folder / f"{self.name}.csv", self.csv())
-        with files.atomic(folder / f"{self.name}.png") as temporary, house_style(self.name):
-            self.figure.savefig(temporary, dpi=200)
+        for suffix in (".pdf", ".png"):
+            self.save_as(folder / f"{self.name}{suffix}")
 
     def save_as(self, path: str | Path) -> Path:
         """Write the picture into one file, by its suffix, and its numbers beside it as ``.csv``.
@@ -100,5 +107,5 @@ class Drawing:
 
 
 def drawing(chart: Chart) -> Drawing:
-    """Draw a chart for paper; the chart stays with it for the screen."""
-    return Drawing(chart.name, chart.caption, figure_of(chart), chart.rows, chart)
+    """A chart as a figure of a report, for paper and for the screen."""
+    return Drawing(chart.name, chart.caption, chart.rows, chart)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator, ScalarFormatter
 
-from encollapse._internal.format import mathematics, wrapped
-from encollapse.report.charts.chart import Band, Chart, Heat, Key, Line, Mark, Panel, Points, Rule, Scale
+from encollapse._internal.format import mathematics, number_label, wrapped
+from encollapse.report.charts.chart import Band, Bars, Chart, Heat, Key, Line, Mark, Panel, Points, Rule, Scale
 from encollapse.report.style import DIVERGING, GREY, INK, SEQUENTIAL, Dash, house_style
 
 _STUB = 0.16  # half the length, in decades, of the line that stands for the value at 0 or ∞
+_TOUCH = 3.0  # points of the screen between two tick labels that are still told apart
 _MANY = 250  # points above which a mark is stored as pixels
 _DASHES: dict[Dash, Any] = {
     "solid": "solid",
@@ -27,11 +30,21 @@ _DASHES: dict[Dash, Any] = {
 }
 
 
-def figure_of(chart: Chart) -> Figure:
-    """Draw a chart."""
+def figure_of(chart: Chart, *, make: Callable[..., Figure] = Figure, print_size: bool = False) -> Figure:
+    """Draw a chart.
+
+    Parameters
+    ----------
+    chart : Chart
+        What is drawn.
+    make : callable
+        Makes the figure, such as ``matplotlib.pyplot.figure``.
+    print_size : bool
+        Whether letters have the sizes that a column of a paper asks for; else those of a page on a screen.
+    """
     rows = math.ceil(len(chart.panels) / chart.columns)
-    with house_style(chart.name):
-        figure = Figure(figsize=(chart.width, chart.height * rows + 0.5), layout="constrained")
+    with house_style(chart.name, print_size=print_size):
+        figure = make(figsize=(chart.width, chart.height * rows + 0.5), layout="constrained")
         ratios = list(chart.row_heights) or [1.0] * rows
         grid = figure.subplots(
             rows,
@@ -44,8 +57,10 @@ def figure_of(chart: Chart) -> Figure:
         all_axes = list(grid.flat)
         for place, (axes, panel) in enumerate(zip(all_axes, chart.panels, strict=False)):
             # A character of a title takes about 0.07 inches.
-            room = int(chart.width / chart.columns / 0.07) - 6
+            room = max(int(chart.width / chart.columns / 0.07) - 6, 12)
             _panel(axes, panel, f"{chart.name}-{place}", ticks=5 if chart.columns < 3 else 4, room=room)
+            for side in ("x", "y"):  # else ticks that come while a file is written have the size of that time
+                axes.tick_params(axis=side, which="both", labelsize=mpl.rcParams[f"{side}tick.labelsize"])
             below = place + chart.columns
             if place % chart.columns and panel.y.label == chart.panels[place - 1].y.label:
                 axes.set_ylabel("")
@@ -63,8 +78,44 @@ def figure_of(chart: Chart) -> Figure:
             figure.legend(handles=handles, loc="outside upper left", ncols=columns, handlelength=2.2)
         # Laid out once; every file of the figure would do it again.
         figure.draw_without_rendering()
+        _part_ticks(figure, all_axes, chart)
         figure.set_layout_engine("none")
     return figure
+
+
+def draw_into(chart: Chart, all_axes: Sequence[Axes]) -> None:
+    """Draw the panels of a chart into axes of one's own, with the legend in the first of them."""
+    with house_style(chart.name):
+        for place, (axes, panel) in enumerate(zip(all_axes, chart.panels, strict=True)):
+            _panel(axes, panel, f"{chart.name}-{place}", ticks=5, room=40)
+        if chart.heat_label and any(axes.get_images() for axes in all_axes):
+            figure: Any = all_axes[0].get_figure()
+            _color_bar(figure, all_axes, chart)
+        if chart.keys:
+            all_axes[0].legend(handles=[_handle(key) for key in chart.keys], handlelength=2.2)
+
+
+def _part_ticks(figure: Figure, all_axes: Sequence[Axes], chart: Chart) -> None:
+    """Where tick labels touch their neighbors, turn names, and leave out some of the numbers, but not the ends."""
+    turned = False
+    for axes, panel in zip(all_axes, chart.panels, strict=False):
+        labels = [label for label in axes.get_xticklabels() if label.get_text() and label.get_visible()]
+        boxes = sorted(((label.get_window_extent(), label) for label in labels), key=lambda pair: pair[0].x0)
+        if not any(one.x1 + _TOUCH > other.x0 for (one, _), (other, _) in pairwise(boxes)):
+            continue
+        if panel.x.kind == "category":
+            for label in axes.get_xticklabels():
+                label.set(rotation=40, ha="right", rotation_mode="anchor")
+            turned = True
+            continue
+        (last, _), end = boxes[0], boxes[-1][0]
+        for box, label in boxes[1:-1]:
+            if box.x0 < last.x1 + _TOUCH or box.x1 + _TOUCH > end.x0:
+                label.set_visible(False)
+            else:
+                last = box
+    if turned:
+        figure.draw_without_rendering()
 
 
 def _panel(axes: Axes, panel: Panel, name: str, *, ticks: int, room: int) -> None:
@@ -75,7 +126,7 @@ def _panel(axes: Axes, panel: Panel, name: str, *, ticks: int, room: int) -> Non
     for number, mark in enumerate(panel.marks):
         _mark(axes, panel, mark, f"{name}-{number}")
     for axis, scale in ((axes.xaxis, panel.x), (axes.yaxis, panel.y)):
-        if scale.kind == "linear":
+        if scale.kind == "linear" and not scale.ticks:
             axis.set_major_locator(MaxNLocator(ticks))
             axis.set_major_formatter(_formatter())
     if panel.bare:
@@ -101,6 +152,8 @@ def _scale(axes: Axes, scale: Scale, side: str) -> None:
     if scale.kind == "log":
         (axes.set_xscale if side == "x" else axes.set_yscale)("log")
         axis.set_minor_formatter(NullFormatter())
+        if scale.ticks:
+            axis.set_minor_locator(NullLocator())
     elif scale.kind == "category":
         axis.set_ticks(list(range(len(scale.names))), [mathematics(name) for name in scale.names])
         ends = (-0.5, len(scale.names) - 0.5)
@@ -114,6 +167,8 @@ def _scale(axes: Axes, scale: Scale, side: str) -> None:
         set_limits(scale.bias.limits)
         for middle in scale.bias.breaks:
             _break(axes, middle)
+    if scale.ticks:
+        axis.set_ticks(scale.ticks, [number_label(value) for value in scale.ticks])
     if scale.limits is not None:
         set_limits(scale.limits)
 
@@ -134,6 +189,8 @@ def _mark(axes: Axes, panel: Panel, mark: Mark, name: str) -> None:
         case Band():
             x = [panel.x.place(value) for value in mark.x]
             axes.fill_between(x, mark.low, mark.high, color=mark.color, alpha=0.18, linewidth=0, zorder=2)
+        case Bars():
+            axes.bar(list(mark.x), list(mark.y), mark.width, color=list(mark.colors), zorder=3)
         case Points():
             _points(axes, panel, mark)
         case Rule():
@@ -220,8 +277,8 @@ def _luminance(color: Sequence[float]) -> float:
 
 
 def _color_bar(figure: Figure, all_axes: Sequence[Axes], chart: Chart) -> None:
-    pictures = [axes.get_images()[0] for axes in all_axes if axes.get_images()]
-    bar = figure.colorbar(pictures[0], ax=list(all_axes), shrink=0.85, aspect=28, pad=0.02)
+    shown = [axes for axes in all_axes if axes.get_images()]
+    bar = figure.colorbar(shown[0].get_images()[0], ax=shown, shrink=0.85, aspect=28, pad=0.02)
     bar.outline.set(linewidth=0.5, edgecolor=GREY)
     bar.ax.tick_params(which="both", width=0.5, length=2)
     bar.ax.yaxis.set_minor_formatter(NullFormatter())

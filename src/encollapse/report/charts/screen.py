@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.colors import to_hex
 
 from encollapse._internal.format import markup, wrapped
-from encollapse.report.charts.chart import Band, Chart, Heat, Key, Line, Mark, Panel, Points, Rule, Scale
+from encollapse.report.charts.chart import Band, Bars, Chart, Heat, Key, Line, Mark, Panel, Points, Rule, Scale
 from encollapse.report.charts.paper import line_parts
 from encollapse.report.style import DIVERGING, SEQUENTIAL
 
@@ -100,6 +100,9 @@ def _axis(scale: Scale, other: str, *, reverse: bool = False) -> Plain:
         places, names = scale.bias.ticks()
         axis |= {"tickmode": "array", "tickvals": places, "ticktext": names}
         limits = scale.bias.limits
+    if scale.ticks:
+        names = [f"{value:.4g}" for value in scale.ticks]
+        axis |= {"tickmode": "array", "tickvals": list(scale.ticks), "ticktext": names}
     if limits is not None:
         axis["range"] = list(limits)
     return axis
@@ -166,6 +169,9 @@ def _add_mark(data: list[Plain], layout: Plain, panel: Panel, mark: Mark, number
             )
         case Points():
             data.append(on | _points(panel, mark))
+        case Bars():
+            bar = {"type": "bar", "x": _plain(mark.x), "y": _plain(mark.y), "width": mark.width, "showlegend": False}
+            data.append(on | bar | {"marker": {"color": list(mark.colors)}})
         case Rule():
             _rule(layout, panel, mark, number)
         case Heat():

@@ -1,6 +1,7 @@
 """Figures, each a `Drawing` or several sheets of them, from families of trials, or of a problem's transition."""
 
 from encollapse.report.charts import Drawing
+from encollapse.report.figures.against import against_settings
 from encollapse.report.figures.collapse import collapse_dots, decision_dots, rare_dots
 from encollapse.report.figures.curves import bias_curves, path_figure, transition
 from encollapse.report.figures.decays import weight_decay_dots
@@ -12,6 +13,7 @@ from encollapse.report.figures.scatter import scatter
 
 __all__ = [
     "Drawing",
+    "against_settings",
     "bias_curves",
     "collapse_dots",
     "decision_dots",

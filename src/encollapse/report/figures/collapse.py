@@ -1,4 +1,4 @@
-"""What came of each encoding: how far it has collapsed, what it decides, and what it decides about rare classes."""
+"""What came of each family of trainings: how far it has collapsed, and what it decides, also about rare classes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _collapse_chart(sheet: RowSheet) -> Chart:
     quantities = [(sheet.dots(name), meaning) for name, meaning in _OF_COLLAPSE]
     panels = [dot_panel(sheet.names, Scale("", "log"), dots, meaning) for dots, meaning in quantities if dots]
     caption = (
-        f"Collapse of the trained networks{sheet.of}, one row an encoding, at "
+        f"Collapse of the trained networks{sheet.of}, {sheet.each}, at "
         f"{sheet.at}: means over seeds, bars from the lowest to the highest. "
         "Smaller is more collapsed; NC2 and NC3 are distances. "
         "A simplex frame is the prediction only for encodings whose codewords form one; the distance of the "
@@ -67,7 +67,7 @@ def _decision_chart(sheet: RowSheet, known: Sequence[tuple[str, str]]) -> Chart:
     absent = [meaning for q, meaning in _OF_DECISIONS if (q, meaning) not in known]
     note = f" Not in the records: {'; '.join(absent)}." if absent else ""
     caption = (
-        f"What the networks decide{sheet.of}, one row an encoding, at {sheet.at}: "
+        f"What the networks decide{sheet.of}, {sheet.each}, at {sheet.at}: "
         "means over seeds, bars from the lowest to the highest. Accuracy is that of the nearest codeword; NC4 is the "
         f"share of samples on which it agrees with the nearest class mean.{note}"
     )

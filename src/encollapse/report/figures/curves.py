@@ -14,7 +14,8 @@ from encollapse._internal.format import number_label
 from encollapse._internal.typing import FloatArray
 from encollapse.report.charts import BiasAxis, Chart, Drawing, Line, Mark, Panel, Points, Rule, Scale, drawing
 from encollapse.report.figures.series import Series, Sheet, Spread, numbered, sheets, spread, varied
-from encollapse.report.style import BLUE, GREY, Look
+from encollapse.report.figures.values import path_chart
+from encollapse.report.style import GREY, Look
 from encollapse.study.families import Family
 from encollapse.study.results import TrialResult
 
@@ -128,34 +129,11 @@ def path_figure(problem: ufm.Problem) -> Drawing:
     problem : Problem
         Its own bias decay is ignored; the axis holds 0, ∞ and the critical value.
     """
-    critical, symbol = problem.turning_point()
+    critical, _ = problem.turning_point()
     known = [] if critical is None else [critical]
     axis = BiasAxis.covering([*_PATH_RANGE, *known])
     decays = np.unique([0.0, *axis.grid(_PATH_POINTS), *known, math.inf])
-    path = ufm.bias_path(problem, decays)
-    norms = _bias_norms(path)
-    marked = critical if critical is not None and axis.holds(critical) else None
-    cosines = [
-        *_frames(problem.encoding.num_classes, True),
-        Line(decays.tolist(), path.mean_cosine.tolist(), BLUE),
-        *_critical(decays, path.mean_cosine, marked, BLUE, symbol),
-    ]
-    biases = [Line(decays.tolist(), norms.tolist(), BLUE), *_critical(decays, norms, marked, BLUE)]
-    caption = (
-        f"Exact minimizer of the unrestricted feature model, {problem.encoding.name} labels, "
-        f"{problem.encoding.num_classes} classes: mean cosine between the uncentered class means, and norm of the "
-        "bias, against the bias regularization."
-    )
-    rows = [
-        {"bias_decay": decay, "mean_cosine": cosine, "bias_norm": norm}
-        for decay, cosine, norm in zip(decays.tolist(), path.mean_cosine.tolist(), norms.tolist(), strict=True)
-    ]
-    top = max(float(norms.max()), 1e-300)
-    panels = [
-        Panel(_along(axis), _COSINE.scale, cosines),
-        Panel(_along(axis), Scale("|bias|", limits=(-0.04 * top, 1.06 * top)), biases),
-    ]
-    return drawing(Chart("path", caption, panels, rows, columns=2, height=2.8))
+    return drawing(path_chart(ufm.bias_path(problem, decays)))
 
 
 def _chart(sheet: Sheet, axis: BiasAxis, quantity: _Quantity, caption: str) -> Chart:

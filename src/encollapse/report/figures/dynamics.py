@@ -1,9 +1,10 @@
-"""How every metric moves along the training: small multiples, seeds as bands, phases marked."""
+"""How metrics move along the training: a chosen few, all others on a second sheet, seeds as bands, phases marked."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from encollapse._internal.typing import FloatArray
 from encollapse.metrics import METRICS
 from encollapse.report.charts import Band, Chart, Drawing, Key, Line, Mark, Panel, Rule, Scale
 from encollapse.report.figures.series import chosen_decays, common_decays, numbered, of_trial, parts
-from encollapse.report.style import Dash, looks, shades
+from encollapse.report.style import BLUE, Dash, looks, shades
 from encollapse.study.families import Family, by_panel
 from encollapse.study.results import TrialResult
 
@@ -22,7 +23,19 @@ NAME = "dynamics"
 
 EXCESS = "excess_loss"
 
-_FIRST = (EXCESS, "loss", "stationarity", "mean_cosine", "accuracy", "test_accuracy", "nc1_trace_ratio")
+CHOSEN = (
+    EXCESS,
+    "loss",
+    "stationarity",
+    "mean_cosine",
+    "accuracy",
+    "test_accuracy",
+    "nc1_trace_ratio",
+    "nc2_etf",
+    "nc3_self_duality",
+    "gram_error",
+)
+"""Metrics of the first sheet, the most telling first; all others come on a sheet of their own."""
 _LEFT_OUT = ("epoch", "phase", "descent", "escape", "seconds", "floor", "num_samples", "num_classes")
 _DECAYS = 5
 _LINES = 7
@@ -50,8 +63,16 @@ class _Line:
     runs: Sequence[_Run]
 
 
-def dynamics(members: Sequence[Family]) -> list[Drawing]:
-    """Histories along the bias decay for one family, and of every family at one bias decay."""
+def dynamics(members: Sequence[Family], *, rest: bool = False) -> list[Drawing]:
+    """Histories along the bias decay for one family, and of every family at one bias decay.
+
+    Parameters
+    ----------
+    members : sequence of Family
+        Whose trainings are shown.
+    rest : bool
+        Every metric that the chosen few leave out, instead of these.
+    """
     runs = {f: [run for result in f.trials if len((run := _read(result)).rows) > 1] for f in members}
     known = [family for family in members if runs[family]]
     if not known:
@@ -80,7 +101,21 @@ def dynamics(members: Sequence[Family]) -> list[Drawing]:
                 what = f"{title}, " if title else ""
                 which = f" (part {number + 1} of {len(sheets)})" if len(sheets) > 1 else ""
                 plans.append((f"{what}λ_b = {number_label(decay)}{which}", lines))
-    return numbered([_chart(title, lines) for title, lines in plans])
+    charts = [_chart(title, lines, rest=rest) for title, lines in plans]
+    return numbered([chart for chart in charts if chart.panels])
+
+
+def run_chart(run: Any) -> Chart:
+    """The history of one :class:`encollapse.train.Run`, its chosen few metrics."""
+    record = SimpleNamespace(
+        prediction=SimpleNamespace(loss=run.predicted_loss),
+        prediction_kind=run.prediction_kind,
+        value=run.collapse.values.get,
+    )
+    settings = {"bias_decay": run.settings.bias_decay, "seed": run.settings.seed}
+    result: Any = SimpleNamespace(id="run", label=repr(run), settings=settings, record=record)
+    title = f"{run.settings.model} on {run.dataset}, {run.encoding} labels"
+    return _chart(title, [_Line("", BLUE, "solid", [_Run(result, run.history)])])
 
 
 def _read(result: TrialResult) -> _Run:
@@ -108,9 +143,15 @@ def _title(name: str) -> str:
     return METRICS[name].label if name in METRICS else _TITLES.get(name, name.replace("_", " "))
 
 
-def _chart(title: str, lines: Sequence[_Line]) -> Chart:
+_SEEDS = (
+    "Lines are means over seeds, bands run from the lowest to the highest; a training that ended before the others "
+    "keeps its last values. "
+)
+
+
+def _chart(title: str, lines: Sequence[_Line], *, rest: bool = False) -> Chart:
     runs = [run for line in lines for run in line.runs]
-    names = _names(runs)
+    names = [name for name in _names(runs) if (name in CHOSEN) != rest]
     epochs = _scale(runs)
     switch = _switch(runs)
     told: list[str] = []
@@ -129,8 +170,8 @@ def _chart(title: str, lines: Sequence[_Line]) -> Chart:
             marks += _floor(runs, float(values.min()), told)
         panels.append(Panel(epochs, Scale("", "log" if log else "linear"), marks, _title(name)))
     caption = (
-        f"Every recorded metric after so many passes over the data, {title}. Lines are means over seeds, bands run "
-        "from the lowest to the highest; a training that ended before the others keeps its last values. "
+        f"{'Further metrics' if rest else 'Chosen metrics'} after so many passes over the data, {title}. "
+        + (_SEEDS if len(runs) > 1 else "")
         + ("At the dashed line L-BFGS on the whole set takes over from minibatches. " if switch else "")
         + ("Excess loss is the loss over the predicted minimum, less 1. " if EXCESS in names else "")
         + ("The start stands at the left end of the logarithmic axis. " if epochs.kind == "log" else "")
@@ -138,7 +179,7 @@ def _chart(title: str, lines: Sequence[_Line]) -> Chart:
     )
     keys = [Key(line.label, line.color, dash=line.dash) for line in lines]
     return Chart(
-        NAME,
+        f"{NAME}-all" if rest else NAME,
         caption.strip(),
         panels,
         _rows(runs, names),
@@ -152,7 +193,7 @@ def _chart(title: str, lines: Sequence[_Line]) -> Chart:
 
 def _columns(panels: int) -> int:
     """Three or four, whichever fills the last row better."""
-    return min(panels, max((4, 3), key=lambda columns: -(-panels % columns)))
+    return max(1, min(panels, max((4, 3), key=lambda columns: -(-panels % columns))))
 
 
 def _names(runs: Sequence[_Run]) -> list[str]:
@@ -166,7 +207,7 @@ def _names(runs: Sequence[_Run]) -> list[str]:
     )
     if any(_minimum(run.result) for run in runs):
         found = {EXCESS: None} | {key: None for key in found if key != "loss"}
-    return [key for key in _FIRST if key in found] + sorted(key for key in found if key not in _FIRST)
+    return [key for key in CHOSEN if key in found] + sorted(key for key in found if key not in CHOSEN)
 
 
 def _minimum(result: TrialResult) -> float | None:

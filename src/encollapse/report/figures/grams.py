@@ -10,7 +10,8 @@ import numpy as np
 from encollapse._internal.format import number_label, power
 from encollapse._internal.typing import FloatArray
 from encollapse.report.charts import Chart, Drawing, Heat, Panel, Scale, drawing
-from encollapse.report.figures.series import chosen_decays, common_decays, numbered, parts
+from encollapse.report.figures.series import chosen_decays, common_decays, numbered, parts, spread_out
+from encollapse.report.varied_settings import named, without_axes
 from encollapse.study.families import Family
 from encollapse.study.results import TrialResult
 
@@ -47,22 +48,30 @@ def gram_matrices(family: Family, *, columns: int = 5) -> Drawing | None:
 
 
 def gram_encodings(members: Sequence[Family]) -> list[Drawing]:
-    """Gram matrices of each encoding at one bias decay, each on its own scale; none below two encodings."""
-    first = {family.encoding: family for family in reversed(members)}
+    """Gram matrices of each encoding, or with one encoding of each setting, at one bias decay; none below two.
+
+    Each has its own scale.
+    """
+    encodings = {family.encoding for family in members}
+    by_encoding = len(encodings) > 1
+    first = {family.encoding if by_encoding else family.panel: family for family in reversed(members)}
     if len(first) < 2:
         return []
     decay = common_decays(list(first.values()), 2)[-1]
-    encodings = dict.fromkeys(family.encoding for family in members)
-    shown = [(e, first[e].at(decay)[0]) for e in encodings if first[e].at(decay)]
+    names = list(dict.fromkeys(family.encoding if by_encoding else family.panel for family in members))
+    if not by_encoding:
+        names = [names[i] for i in spread_out(len(names), _COLUMNS)]
+    shown = [(name, first[name].at(decay)[0]) for name in names if first[name].at(decay)]
     found = [(name, result, pair[0]) for name, result in shown if (pair := _pairs([result]))]
+    what = "encoding" if by_encoding else named(without_axes(family.trials[0].settings for family in first.values()))
     made = []
     for part in parts(found, _COLUMNS):
         chosen, pairs = [result for _, result, _ in part], [pair for *_, pair in part]
-        panel = first[part[0][0]].panel
+        panel = first[part[0][0]].panel if by_encoding else ""
         caption = (
-            f"Gram matrices of the uncentered class means under each encoding, λ_b = {number_label(decay)}"
+            f"Gram matrices of the uncentered class means for each {what}, λ_b = {number_label(decay)}"
             f"{f', {panel}' if panel else ''}, first seed: predicted (above) and measured (below). Blue is negative, "
-            f"orange positive; each encoding has its own scale."
+            f"orange positive; each column has its own scale."
         )
         limits = [max(float(np.nanmax(np.abs(gram))) for gram in pair) or 1.0 for pair in pairs]
         titles = [name.replace(" (", "\n(") for name, *_ in part]

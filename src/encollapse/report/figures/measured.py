@@ -65,7 +65,7 @@ def cosine_figure(details: ClassDetails) -> Drawing | None:
         {"class_1": int(details.shown[i]), "class_2": int(details.shown[j]), "cosine": float(c)}
         for i, j, c in zip(rows, columns, pairs, strict=True)
     ]
-    return Drawing(name, caption, figure, data)
+    return Drawing(name, caption, data, drawn=figure)
 
 
 def spread_figure(details: ClassDetails) -> Drawing | None:
@@ -94,4 +94,4 @@ def spread_figure(details: ClassDetails) -> Drawing | None:
         "which in many dimensions is still far from confusion."
     )
     data = [{"class": int(details.classes[i]), "noise": float(noise[i])} for i in order]
-    return Drawing(name, caption, figure, data)
+    return Drawing(name, caption, data, drawn=figure)

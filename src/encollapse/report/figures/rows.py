@@ -1,4 +1,4 @@
-"""Dot plots: named rows, mostly an encoding each, a panel a quantity, a series a bias decay, seeds as error bars."""
+"""Dot plots: named rows, a family each, a panel a quantity, a series a bias decay, seeds as error bars."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from encollapse._internal.format import number_label
 from encollapse.report.charts import Chart, Key, Mark, Panel, Points, Scale
 from encollapse.report.figures.series import Spread, common_decays, parts, spread
 from encollapse.report.style import MARKERS, shades
+from encollapse.report.varied_settings import named, without_axes
 from encollapse.study.families import Family, by_panel
 from encollapse.study.results import TrialResult
 
@@ -19,6 +20,10 @@ _ROWS = 18
 """Rows of a sheet."""
 _ROW = 0.27
 """Inches of a row."""
+
+
+_EDGE = 0.2
+"""Part of a decade beyond the last ticks, so that their labels and those of the next panel stay apart."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def _decades(values: Sequence[Spread]) -> tuple[float, float] | None:
         return None
     low, high = min(v.low for v in positive), max(v.high for v in positive)
     first, last = math.floor(math.log10(0.9 * low)), math.ceil(math.log10(1.1 * high))
-    return 10.0**first, 10.0**last
+    return 10.0 ** (first - _EDGE), 10.0 ** (last + _EDGE)
 
 
 def height(rows: int, series: int = 1) -> float:
@@ -109,6 +114,11 @@ class RowSheet:
     def of(self) -> str:
         """What the sheet is about, to be put behind what a caption speaks of."""
         return f", {self.title}" if self.title else ""
+
+    @property
+    def each(self) -> str:
+        """What a row stands for, by what its families differ in: ``one row for each width``."""
+        return f"one row for each {named(without_axes(f.trials[0].settings for f in self.members))}"
 
     @property
     def at(self) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import Encoding
+from encollapse.encodings.registry import of_counts
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.ufm.losses import LOSSES, check_loss
 from encollapse.ufm.losses.convex_loss import ConvexLoss
@@ -111,7 +112,7 @@ class SampleNormProblem:
 
 
 def sample_norm_problem(
-    encoding: Encoding,
+    encoding: Encoding | str,
     counts: int | ArrayLike,
     *,
     kind: str = "rms",
@@ -131,7 +132,7 @@ def sample_norm_problem(
 
     Parameters
     ----------
-    encoding : Encoding
+    encoding : Encoding or str
         One codeword for each class.
     counts : int or (K,) ints
         Samples of each class.
@@ -170,6 +171,7 @@ def sample_norm_problem(
     >>> solution.rank, solution.certificate.kind
     (3, 'theorem')
     """
+    encoding = of_counts(encoding, counts)
     if not isinstance(encoding, Encoding):
         raise ArgumentTypeError(
             f"encoding: expected an Encoding, got {type(encoding).__name__}; "

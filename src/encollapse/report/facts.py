@@ -1,0 +1,442 @@
+"""What a result is in a table: the same facts in print, in notebooks, in LaTeX and on the command line."""
+
+from __future__ import annotations
+
+import html as markup_of
+import math
+import re
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from encollapse._internal.format import SUBSCRIPT, count, fixed, number_label, short
+from encollapse.metrics import METRICS
+
+MOST_PAIRED = 2000
+"""Classes up to which means are shown pair by pair."""
+
+_SHOWN = 10  # different entries of a vector before it is cut
+_WIDTH = 100  # columns of print
+_ROWS = 40  # rows of a long table in print
+
+Row = tuple[str, ...]
+Pairs = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Facts by name, or a table with heads, or both, the facts first."""
+
+    pairs: Sequence[tuple[str, str]] = ()
+    heads: Row = ()
+    rows: Sequence[Row] = ()
+    notes: Sequence[str] = ()
+
+
+def facts(x: Any) -> Facts:
+    """The facts of a result, by the name of its class."""
+    for kind in type(x).__mro__:
+        if kind.__name__ in FACTS:
+            return FACTS[kind.__name__](x)
+    return Facts([("value", repr(x))])
+
+
+def text(x: Any) -> str:
+    """The table of a result in lines of plain text."""
+    found = facts(x)
+    lines = _wrapped(found.pairs)
+    shown = found.rows[:_ROWS]
+    if shown:
+        lines += [""] * bool(lines) + _columns([found.heads, *shown], _sides(found))
+    if len(found.rows) > len(shown):
+        lines.append(f"… {len(found.rows) - len(shown)} more rows")
+    return "\n".join([*lines, *found.notes])
+
+
+def html(x: Any) -> str:
+    """The table of a result for a notebook."""
+    found = facts(x)
+    sides = _sides(found)
+    align = {"l": "left", "r": "right"}
+
+    def cells(row: Sequence[str], tag: str, sides: Sequence[str]) -> str:
+        return "".join(
+            f'<{tag} style="text-align: {align[side]}">{_html(cell)}</{tag}>'
+            for cell, side in zip(row, sides, strict=True)
+        )
+
+    parts = []
+    if found.pairs:
+        rows = "".join(
+            f'<tr><th style="text-align: left">{_html(name)}</th><td style="text-align: left">{_html(value)}</td></tr>'
+            for name, value in found.pairs
+        )
+        parts.append(f"<table>{rows}</table>")
+    if found.rows:
+        body = "".join(f"<tr>{cells(row, 'td', sides)}</tr>" for row in found.rows[:_ROWS])
+        parts.append(f"<table><thead><tr>{cells(found.heads, 'th', sides)}</tr></thead><tbody>{body}</tbody></table>")
+    if len(found.rows) > _ROWS:
+        parts.append(f"<p>… {len(found.rows) - _ROWS} more rows</p>")
+    return "".join([*parts, *(f"<p>{_html(note)}</p>" for note in found.notes)])
+
+
+def latex(x: Any) -> str:
+    """The table of a result as a LaTeX tabular, all rows of it without their meanings; it needs booktabs."""
+    found = facts(x)
+    if not found.rows:
+        sides, head, rows = "lp{0.6\\linewidth}", [], list(found.pairs)
+    else:
+        kept = [i for i, name in enumerate(found.heads) if name != "meaning"]
+        sides = "".join(_sides(found)[i] for i in kept)
+        head = [_line([found.heads[i] for i in kept]), r"\midrule"]
+        # Names of metrics and errors, written as words.
+        names = found.heads[0] in ("metric", "prediction against measurement")
+        rows = [tuple(row[i].replace("_", " ") if names and i == 0 else row[i] for i in kept) for row in found.rows]
+    body = [_line(row) for row in rows]
+    return "\n".join([rf"\begin{{tabular}}{{{sides}}}", r"\toprule", *head, *body, r"\bottomrule", r"\end{tabular}"])
+
+
+def _line(row: Sequence[str]) -> str:
+    return " & ".join(_tex(cell) for cell in row) + r" \\"
+
+
+_OF_TEX = {"&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}"}
+_OF_TEX |= {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "$": r"\$", "−": "$-$", "∞": r"$\infty$"}
+_OF_TEX |= {"λ": r"$\lambda$", "√": r"$\surd$", "–": "--", "≤": r"$\leq$", "·": r"$\cdot$", "…": r"\dots{}"}
+_OF_TEX |= {"±": r"$\pm$", "|": r"$|$", "<": "$<$", ">": "$>$", "²": "$^2$", "Σ": r"$\Sigma$", "π": r"$\pi$"}
+_OF_TEX |= {"μ": r"$\mu$", "ē": r"$\bar{e}$", "ᵀ": r"$^\top$", "×": r"$\times$", "→": r"$\to$", "Δ": r"$\Delta$"}
+_LAMBDA = re.compile(r"λ_([A-Za-z]+)(\*?)")
+_POWER = re.compile(r"^(-?\d\.\d+)e(-?\d+)$")
+
+
+def _tex(cell: str) -> str:
+    """A cell in LaTeX: symbols as mathematics, ``5.9e-4`` as a power of ten."""
+    power = _POWER.match(cell)
+    if power:
+        return rf"${power[1]} \times 10^{{{power[2]}}}$"
+    parts, last = [], 0
+    for found in _LAMBDA.finditer(cell):
+        star = r"^\ast" if found[2] else ""
+        parts += [_escaped(cell[last : found.start()]), rf"$\lambda_{{{found[1]}}}{star}$"]
+        last = found.end()
+    joined = "".join([*parts, _escaped(cell[last:])])
+    return re.sub(r"(?<![\w.])-(?=\d)", "$-$", joined)
+
+
+def _escaped(text: str) -> str:
+    return "".join(_OF_TEX.get(letter, letter) for letter in text)
+
+
+def _html(text: str) -> str:
+    return SUBSCRIPT.sub(r"<sub>\1</sub>", markup_of.escape(text))
+
+
+def _wrapped(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Names on the left, what is known of them on the right, in lines of readable length."""
+    width = max((len(name) for name, _ in pairs), default=0) + 2
+    lines: list[str] = []
+    for name, value in pairs:
+        parts = textwrap.wrap(value, max(_WIDTH - width, 40)) or [""]
+        lines += [f"{name:<{width}}{parts[0]}".rstrip(), *(" " * width + part for part in parts[1:])]
+    return lines
+
+
+def _columns(rows: Sequence[Sequence[str]], sides: Sequence[str]) -> list[str]:
+    if not rows:
+        return []
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(w) if side == "r" else cell.ljust(w) for cell, w, side in zip(row, widths, sides, strict=True)
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def _sides(found: Facts) -> str:
+    """Columns of numbers stand on the right."""
+    columns = list(zip(*found.rows, strict=True)) if found.rows else []
+    return "".join("r" if all(map(_NUMBER.fullmatch, cells)) else "l" for cells in columns)
+
+
+_NUMBER = re.compile(r"[-−]?[\d.]+(e[-+]?\d+)?( %)?|–|∞")
+
+
+def vector(values: np.ndarray[Any, Any]) -> str:
+    """A few entries of a vector, equal neighbors together, and how many there are."""
+    rounding = 1e-12 * np.abs(values).max(initial=0.0)
+    steps = np.cumsum(np.abs(np.diff(values, prepend=values[:1])) > rounding)
+    runs = [[float(values[i]) for i in run] for _, run in groupby(range(len(values)), key=steps.__getitem__)]
+    shown = [f"{run[0]:.6g}" + (f" ({len(run)} times)" if len(run) > 1 else "") for run in runs[:_SHOWN]]
+    joined = "  ".join(shown)
+    return joined if len(runs) <= _SHOWN else f"{joined}  … ({len(values)} in all)"
+
+
+def cosine_range(cosines: np.ndarray[Any, Any]) -> str:
+    """Mean and range of the cosines above the diagonal."""
+    pairs = cosines[np.triu_indices(len(cosines), 1)]
+    known = pairs[~np.isnan(pairs)]
+    if not len(known):
+        return _NO_COSINE
+    low, high = float(known.min()), float(known.max())
+    undefined = f"; undefined for {count(len(pairs) - len(known), 'pair')}" if len(known) < len(pairs) else ""
+    if high - low < 1e-9:
+        return f"{fixed(low, 6)} for every pair{undefined}"
+    return f"mean {fixed(float(known.mean()), 6)}, from {fixed(low, 6)} to {fixed(high, 6)}{undefined}"
+
+
+_NO_COSINE = "undefined: every class mean is zero"
+
+
+def cosines(geometry: Any) -> Pairs:
+    """What is known of the angles of class means, uncentered and centered."""
+    if geometry.num_classes > MOST_PAIRED:
+        mean = geometry.mean_cosine()
+        found = _NO_COSINE if math.isnan(mean) else f"mean {fixed(mean, 6)} (with so many classes, not pair by pair)"
+        return [("cosines of means", found)]
+    return [
+        ("cosines of means", cosine_range(geometry.cosines())),
+        ("  centered", cosine_range(geometry.cosines(centered=True))),
+    ]
+
+
+def counts_of(counts: np.ndarray[Any, Any]) -> str:
+    """Class counts in a few words."""
+    if (counts == counts[0]).all():
+        return f"{int(counts[0])} samples each"
+    return f"{int(counts.sum())} samples, {int(counts.min())} to {int(counts.max())} a class"
+
+
+def decays_of(problem: Any) -> str:
+    """The three decays of a problem."""
+    same = len(set(problem.weight_decays)) == 1
+    weights = ", ".join(f"{value:g}" for value in problem.weight_decays[: 1 if same else None])
+    return f"λ_W = {weights}, λ_H = {problem.feature_decay:g}, λ_b = {number_label(problem.bias_decay)}"
+
+
+def _encoding(encoding: Any) -> Facts:
+    size = f"{encoding.num_classes} codewords of length {encoding.code_dim}"
+    pairs = [("encoding", f"{encoding.name}: {size}")]
+    if encoding.num_classes <= MOST_PAIRED and encoding.code_dim <= MOST_PAIRED:
+        gram = encoding.gram()
+        norms = np.sqrt(np.clip(np.diag(gram), 0, None))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            angles = gram / norms[:, None] / norms[None, :]
+        pairs += [("norms", vector(norms)), ("cosines", cosine_range(angles))]
+    return Facts(pairs)
+
+
+def solution_pairs(solution: Any) -> Pairs:
+    """A minimizer: the problem, the minimum, its evidence, and the geometry."""
+    problem = solution.problem
+    if not hasattr(problem, "critical_bias_decay"):  # a tail over given activations
+        head = [("problem", repr(problem)), ("status", solution.status.message)]
+        head += [("certificate", str(solution.certificate)), ("loss", f"{solution.loss:.12g}")]
+        return head + cosines(solution.geometry)
+    critical = problem.critical_bias_decay()
+    size = f"{problem.encoding.name}, {problem.num_classes} classes, {counts_of(problem.counts)}"
+    return [
+        ("problem", size),
+        ("decays", decays_of(problem)),
+        ("status", solution.status.message),
+        ("certificate", str(solution.certificate)),
+        ("loss", f"{solution.loss:.12g}"),
+        ("threshold c", f"{problem.threshold:.6g}"),
+        ("critical λ_b", f"{number_label(critical)}: {problem.explain()}"),
+        ("singular values", vector(solution.singular_values)),
+        ("bias", "none" if math.isinf(problem.bias_decay) else vector(solution.bias)),
+        *cosines(solution.geometry),
+    ]
+
+
+def _geometry(geometry: Any) -> Facts:
+    where = geometry.provenance.get("source", "not stated")
+    absent = int((~geometry.present).sum())
+    missing = f", {absent} of them without samples" if absent else ""
+    pairs = [
+        ("classes", f"{geometry.num_classes}{missing}, {counts_of(geometry.counts[geometry.present])}"),
+        ("source", str(where)),
+        *cosines(geometry),
+    ]
+    if geometry.num_classes <= MOST_PAIRED:
+        gram = geometry.feature_gram[np.ix_(geometry.present, geometry.present)]
+        pairs.append(("norms of means", vector(np.sqrt(np.clip(np.diag(gram), 0, None)))))
+        if gram.any() and len(gram) > 1:
+            pairs.append(("to a simplex frame", f"{geometry.distance('simplex_etf', centered=True):.4g}, centered"))
+            pairs.append(("to an orthogonal one", f"{geometry.distance('orthogonal'):.4g}, uncentered"))
+    return Facts(pairs)
+
+
+def path_rows(path: Any) -> list[Row]:
+    """A row for each bias decay: its name, mean cosine, norm of the bias, minimum, and a mark at the critical one."""
+    return [
+        (
+            number_label(float(decay)),
+            "–" if math.isnan(cosine) else fixed(float(cosine), 6),
+            f"{np.linalg.norm(solution.bias):.6f}",
+            f"{solution.loss:.8f}",
+            "critical" if decay == path.critical else "",
+        )
+        for decay, cosine, solution in zip(path.bias_decays, path.mean_cosine, path.solutions, strict=True)
+    ]
+
+
+def _collapse(collapse: Any) -> Facts:
+    rows = [
+        (name, "–" if value is None else f"{value:.6g}", METRICS[name].meaning if value is not None else reason)
+        for name, value in collapse.values.items()
+        for reason in (f"none: {collapse.missing.get(name, 'not computed')}",)
+    ]
+    size = f"{collapse.num_samples} samples in {collapse.num_classes} classes"
+    how = f"convention: {collapse.convention} · route: {collapse.route}"
+    said = [collapse.summary()] if "feature_dim" in collapse.geometry.provenance else []
+    return Facts([("measured", size)], ("metric", "value", "meaning"), rows, [*said, how])
+
+
+def _comparison(comparison: Any) -> Facts:
+    rows = [(row.name, short(row.value), row.reason or row.meaning) for row in comparison.rows]
+    return Facts((), ("prediction against measurement", "error", "meaning"), rows, comparison.notes)
+
+
+DECAYS = {
+    "ufm": "last layer and features (UFM decay)",
+    "plain": "every parameter, in the loss (plain weight decay)",
+    "decoupled": "every parameter, by each step (decoupled weight decay)",
+}
+"""What each kind of weight decay acts on."""
+
+
+def run_pairs(run: Any) -> Pairs:
+    """A trained network: how the training ended, what was measured, and what it is compared with."""
+    collapse, model = run.collapse, run.settings.model
+    pairs = [
+        ("network", f"{model} on {run.dataset}, {run.encoding} labels, seed {run.settings.seed}"),
+        ("regularized", DECAYS[run.settings.decay]),
+        ("training", run.message),
+        ("loss", f"{run.loss:.8g}"),
+    ]
+    if collapse.accuracy is not None:
+        pairs.append(("accuracy", percent_of(collapse.accuracy) + " of the training samples"))
+    if collapse.nc1_trace_ratio is not None:
+        pairs.append(("NC1", f"{short(collapse.nc1_trace_ratio)} (tr Σ_W / tr Σ_B)"))
+    measured = collapse.geometry.mean_cosine()
+    predicted = math.nan if run.predicted is None else run.predicted.mean_cosine()
+    named = [fixed(v, 4) if v == v else "undefined" for v in (measured, predicted)]
+    pairs.append(("mean cosine", named[0] + ("" if run.predicted is None else f", predicted {named[1]}")))
+    problem = None if run.prediction is None else run.prediction.problem
+    if problem is not None and hasattr(problem, "critical_bias_decay"):
+        critical = problem.critical_bias_decay()
+        here = f"trained at λ_b = {number_label(run.settings.bias_decay)}"
+        pairs.append(("λ_b*", problem.explain() if critical is None else f"{number_label(critical)}, {here}"))
+    pairs.append(("compared with", run.prediction_note))
+    if run.prediction is not None and run.prediction.status.name == "COLLAPSED":
+        pairs.append(("status", run.prediction.status.message))
+    if run.predicted_loss is not None:
+        excess = "" if run.relative_excess is None else f", exceeded by a fraction of {short(run.relative_excess)}"
+        pairs.append(("predicted", f"{run.predicted_loss:.8g}{excess}"))
+    if run.prediction is not None:
+        pairs.append(("certificate", str(run.prediction.certificate)))
+    if run.excess is not None:
+        split = [f"{name} {short(getattr(run.excess, name))}" for name in ("unbalanced", "within", "between")]
+        pairs.append(("excess in parts", ", ".join(split)))
+        pairs.append(("guarantee", f"outputs within {short(run.guarantee)} of the predicted ones, on average"))
+    if run.test_accuracy is not None:
+        pairs.append(("test accuracy", f"{run.test_accuracy:.4f}"))
+    if run.test_nc4_agreement is not None:
+        pairs.append(("test NC4 agreement", f"{run.test_nc4_agreement:.4f}"))
+    return [*pairs, ("seconds", f"{run.seconds:.1f}")]
+
+
+def percent_of(share: float) -> str:
+    """A share with two decimals, as tables write it."""
+    return f"{100 * share:.2f} %"
+
+
+def _run(run: Any) -> Facts:
+    of = Facts() if run.comparison is None else _comparison(run.comparison)
+    return Facts(
+        run_pairs(run), of.heads, of.rows, [*of.notes, *(f"{n}: none, {why}" for n, why in run.missing.items())]
+    )
+
+
+_OF_RESULTS = (
+    ("NC1", "nc1_trace_ratio"),
+    ("mean cosine", "mean_cosine"),
+    ("Gram error", "gram_error"),
+    ("bias error", "bias_error"),
+    ("test accuracy", "test_accuracy"),
+)
+
+
+def _results(results: Any) -> Facts:
+    """How much is stored, and a row for each family of trials and bias decay, means over seeds."""
+    from encollapse.study.families import families
+
+    stored = [count(len(results.done), "trial") + " done"]
+    stored += [f"{len(results.failed)} failed"] * bool(results.failed)
+    stored += [f"{len(results.missing)} not run"] * bool(results.missing)
+    pairs = [("study", f"{results.study.name}: {', '.join(stored)}"), ("folder", str(results.path))]
+    rows = []
+    for family in families(results.done):
+        for decay in family.bias_decays:
+            trials = family.at(decay)
+            values = [[v for r in trials if (v := r.record.value(key)) is not None] for _, key in _OF_RESULTS]
+            rows.append((family.label, number_label(decay), str(len(trials)), *map(_mean, values, _OF_RESULTS)))
+    known = [i for i in range(3 + len(_OF_RESULTS)) if i < 3 or any(row[i] != "–" for row in rows)]
+    heads = ("networks", "λ_b", "seeds", *(head for head, _ in _OF_RESULTS))
+    return Facts(pairs, tuple(heads[i] for i in known), [tuple(row[i] for i in known) for row in rows])
+
+
+def _mean(values: Sequence[float], column: tuple[str, str]) -> str:
+    if not values:
+        return "–"
+    mean = float(np.mean(values))
+    if column[1] == "test_accuracy":
+        return percent_of(mean)
+    return fixed(mean, 4) if column[1] == "mean_cosine" else short(mean)
+
+
+def _plan(plan: Any) -> Facts:
+    rows = []
+    for group in plan.groups:
+        decays = ", ".join(map(number_label, group.bias_decays))
+        seconds = "–" if group.seconds is None else f"{group.seconds:.3g}"
+        threshold = "–" if group.threshold_t is None else f"{group.threshold_t:.4g}"
+        what = "cannot run" if group.problem is not None else seconds
+        critical = "–" if group.critical is None else f"{number_label(group.critical)}"
+        rows.append((group.label, str(len(group.trials)), threshold, critical, decays, what))
+    stored = f", {plan.stored} of them stored already" if plan.stored else ""
+    pairs = [("study", f"{plan.study.name}: {count(len(plan.study.trials), 'trial')}{stored}")]
+    if plan.seconds is not None:
+        pairs.append(("time", f"about {plan.seconds:.3g} s, {count(plan.workers, 'trial')} at a time"))
+    problems = [f"{group.label} cannot run: {group.problem}" for group in plan.groups if group.problem is not None]
+    heads = ("networks", "trials", "t = c√K", "λ_b*", "bias decays", "seconds a trial")
+    return Facts(pairs, heads, rows, problems)
+
+
+def _diagnosis(diagnosis: Any) -> Facts:
+    pairs = [("verdict", diagnosis.verdict), ("law", f"{diagnosis.law}: {diagnosis.reason}")]
+    pairs += [("head", diagnosis.head), ("loss", diagnosis.loss), ("decay", diagnosis.decays)]
+    pairs += [("premise", f"{c.status}: {c.text}") for c in diagnosis.conditions]
+    notes = [f"{name}: none, {why}" for name, why in diagnosis.missing.items()]
+    return Facts(pairs, ("quantity", "value"), diagnosis.numbers(), notes)
+
+
+FACTS: dict[str, Callable[[Any], Facts]] = {
+    "Encoding": _encoding,
+    "Solution": lambda solution: Facts(solution_pairs(solution)),
+    "ClassGeometry": _geometry,
+    "BiasPath": lambda path: Facts((), ("λ_b", "mean cosine", "|bias|", "minimum", ""), path_rows(path)),
+    "Collapse": _collapse,
+    "Comparison": _comparison,
+    "Run": _run,
+    "Results": _results,
+    "Plan": _plan,
+    "Diagnosis": _diagnosis,
+}
+"""Facts by the name of a class, so that none of them is imported here; a class of another room enters by a line."""

@@ -1,0 +1,225 @@
+"""One call to draw: axes in and out, what is drawn is what the results hold, and tables in print and notebooks."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import encollapse as ec
+from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.report.study_report import sections
+from encollapse.report.style import looks
+from encollapse.report.summary import what_varies
+from encollapse.study.families import families
+from reference.study_folder import study_of
+from reference.study_records import write_full_folder
+
+COUNTS = (11, 7, 5, 3, 2)
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def solution() -> ec.ufm.Solution:
+    problem = ec.ufm.Problem("one-hot", COUNTS, weight_decay=5e-3, feature_decay=2e-3, bias_decay=0.3)
+    return ec.ufm.solve(problem)
+
+
+@pytest.fixture(scope="module")
+def collapse(solution: ec.ufm.Solution) -> ec.measure.Collapse:
+    weight, means, bias = solution.parameters(7)
+    labels = np.repeat(np.arange(5), COUNTS)
+    features = means.T[labels] + 1e-2 * np.random.default_rng(3).standard_normal((len(labels), 7))
+    return ec.measure.collapse(features, labels, weight=weight, bias=bias, encoding="one-hot")
+
+
+@pytest.fixture(scope="module")
+def values(solution: ec.ufm.Solution, collapse: ec.measure.Collapse) -> dict[str, Any]:
+    return {
+        "Encoding": ec.encodings.random(5, 3),
+        "Solution": solution,
+        "ClassGeometry": collapse.geometry,
+        "BiasPath": ec.ufm.bias_path(solution.problem, [0.0, 0.1, 0.3, 1.0, np.inf]),
+        "Collapse": collapse,
+        "Comparison": ec.compare(solution, collapse),
+        "Plan": ec.study.plan(ec.study.load("digits-transition"), workers=2),
+    }
+
+
+NAMES = ("Encoding", "Solution", "ClassGeometry", "BiasPath", "Collapse", "Comparison", "Plan")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_result_is_drawn_into_axes_or_a_figure_and_shows_a_table(name: str, values: dict[str, Any]) -> None:
+    x = values[name]
+    drawn = x.plot()
+    assert isinstance(drawn, Axes if name in ("Encoding", "Comparison", "Plan") else Figure)
+    axes = Figure().subplots()
+    assert ec.plot(x, ax=axes) is axes
+    assert axes.lines or axes.images
+    text, table = str(x), x._repr_html_()
+    assert "<table>" in table
+    assert text != repr(x)
+    assert "object at 0x" not in text + table
+    assert table.count("<tr>") == table.count("</tr>") > 1
+    assert x.to_latex().count(r"\\") > 1
+
+
+def test_matrices_hold_the_numbers_of_the_results(values: dict[str, Any]) -> None:
+    encoding, solution, geometry = (values[name] for name in ("Encoding", "Solution", "ClassGeometry"))
+    np.testing.assert_allclose(encoding.plot().images[0].get_array(), encoding.codewords.T @ encoding.codewords)
+    cosines, spectrum = solution.plot().axes[:2]
+    means = solution.parameters(7)[1]
+    unit = means / np.linalg.norm(means, axis=0)
+    np.testing.assert_allclose(cosines.images[0].get_array(), unit.T @ unit, atol=1e-9)
+    np.testing.assert_allclose(spectrum.lines[0].get_ydata(), solution.singular_values)
+    norms = geometry.plot(panels=["norms"])
+    np.testing.assert_allclose(norms.lines[0].get_ydata(), np.sqrt(np.diag(geometry.feature_gram)))
+
+
+def test_errors_and_metrics_stand_where_their_values_are(values: dict[str, Any]) -> None:
+    comparison, collapse, path = (values[name] for name in ("Comparison", "Collapse", "BiasPath"))
+    shown = comparison.plot().lines[0].get_xdata()
+    np.testing.assert_allclose(shown, [row.value for row in comparison.rows if row.value])
+    metrics = collapse.plot(panels=[0])
+    assert metrics.lines[0].get_xdata()[0] == collapse.nc1_trace_ratio
+    (curve,) = [line for line in path.plot().axes[0].lines if len(line.get_ydata()) == 3]
+    np.testing.assert_allclose(curve.get_ydata(), path.mean_cosine[1:4])  # 0 and ∞ stand beyond the breaks
+
+
+def test_axes_are_as_many_as_panels(solution: ec.ufm.Solution) -> None:
+    both = Figure().subplots(1, 2)
+    assert solution.plot(ax=both) is both
+    assert both[0].images
+    assert both[1].lines
+    with pytest.raises(ArgumentError, match="as many as there are panels, 2, got 3"):
+        solution.plot(ax=Figure().subplots(1, 3))
+    with pytest.raises(ArgumentTypeError, match="expected matplotlib Axes"):
+        solution.plot(ax=7)
+
+
+def test_a_paper_figure_has_the_width_of_its_column_and_text_that_is_text(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    drawn = values["BiasPath"].plot(style="paper", width="one", out=tmp_path / "path.svg")
+    assert drawn.get_figwidth() == 3.35
+    assert len(drawn.axes) == 2
+    assert {label.get_fontsize() for label in drawn.axes[0].get_xticklabels()} == {7.0}
+    assert values["Solution"].plot(style="paper").get_figwidth() == 6.9
+    source = (tmp_path / "path.svg").read_text()
+    assert "mean cosine of class means</text>" in source
+    assert "<path id=" not in "".join(re.findall(r"<g id=\"text_1\">.*?</g>", source, re.DOTALL))
+    drawn.savefig(tmp_path / "path.pdf")  # by matplotlib itself, whatever its style
+    assert b"/FontFile2" in (tmp_path / "path.pdf").read_bytes()  # TrueType, which can be searched
+    assert (tmp_path / "path.csv").read_text().startswith("bias_decay,mean_cosine,bias_norm\n0.0,")
+
+
+def test_panels_are_chosen_by_place_or_name_and_mistakes_are_named(solution: ec.ufm.Solution) -> None:
+    assert solution.plot(panels=["outputs"]).get_title(loc="left").startswith("outputs")
+    assert solution.plot(panels=[-1]).lines
+    with pytest.raises(ArgumentError, match="there is no 'bias'; there are 'predicted cosines', 'outputs"):
+        solution.plot(panels=["bias"])
+    with pytest.raises(ArgumentError, match="style: expected"):
+        solution.plot(style="poster")
+    with pytest.raises(ArgumentTypeError, match=r"expected one of Encoding, .*, Results, got int"):
+        ec.plot(3)
+    with pytest.raises(ArgumentError, match="expected a run with frames"):
+        ec.plot(solution, animate=True)
+
+
+SWEEP = """
+name = "sweep"
+title = "Widths"
+[defaults]
+dataset = "digits"
+weight_decay = 5e-3
+feature_decay = 1e-3
+bias_decay = 0
+[[runs]]
+encoding = ["one-hot", "simplex"]
+model = { name = "mlp", options = { width = [32, 64, 256] } }
+seeds = [0, 1]
+"""
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> ec.study.Results:
+    path = tmp_path_factory.mktemp("sweep")
+    write_full_folder(path, study_of(SWEEP))
+    return ec.study.open(path)
+
+
+def test_a_sweep_is_drawn_against_what_it_varies(sweep: ec.study.Results) -> None:
+    figure = sweep.plot()
+    (error,) = [axes for axes in figure.axes if axes.get_ylabel() == "relative Gram error"]
+    assert [label.get_text() for label in error.get_xticklabels()] == ["32", "64", "256"]
+    one_hot = [r for r in sweep.done if r.settings["encoding"]["name"] == "one-hot"]
+    marks = next(line for line in error.lines if line.get_linestyle() == "None")
+    for width, shown in zip((32, 64, 256), marks.get_ydata(), strict=True):
+        own = [r.record.value("gram_error") or 0.0 for r in one_hot if r.settings["model_options"]["width"] == width]
+        assert shown == pytest.approx(np.mean(own), rel=1e-12)
+
+
+def test_the_report_of_a_sweep_speaks_of_what_it_varies(sweep: ec.study.Results) -> None:
+    made = {section.title: section for section in sections(sweep, families(sweep.done), None)}
+    assert next(iter(made)) == "Against width"
+    assert "The bias regularization" not in made  # it has one value
+    captions = " ".join(drawing.caption for section in made.values() for drawing in section.drawings)
+    assert "one row for each width and encoding" in captions
+    assert "one row an encoding" not in captions
+    assert what_varies(sweep)[0] == ("width", "32, 64, 256")  # and not {'width': 32}, ...
+    dynamics = made["Along the training"]
+    shown = [len(drawing.chart.panels) for drawing in dynamics.drawings if drawing.chart is not None]
+    assert max(shown) <= 9
+    names = [drawing.name for drawing in dynamics.folded]
+    assert "dynamics-all" in names or "dynamics-all-2" in names
+
+
+def test_results_print_a_row_for_each_family_and_draw_the_figure_asked_for(sweep: ec.study.Results) -> None:
+    lines = str(sweep).splitlines()
+    assert sum("mlp (width=" in line for line in lines) == 6
+    first = [r for r in sweep.done if r.settings["model_options"]["width"] == 32][:2]
+    mean = np.mean([r.record.value("nc1_trace_ratio") for r in first])
+    assert f"{mean:.1e}".replace("e-0", "e-") in lines[4]
+    assert len(sweep.plot(figure="collapse", panels=["NC3"]).lines) > 0
+    with pytest.raises(ArgumentError, match="figure: expected"):
+        sweep.plot(figure="pie")
+    with pytest.raises(ArgumentError, match="the results hold no data for transition"):
+        sweep.plot(figure="transition")
+
+
+def test_a_run_draws_its_history_and_films_its_frames(tmp_path: Path) -> None:
+    small = ec.data.load("digits", counts=5, seed=0)
+    decays = {"weight_decay": 5e-3, "feature_decay": 1e-2}
+    run = ec.train.fit(small, "one-hot", **decays, epochs=3, finish=0, history_every=1, keep_frames=True)
+    curve = run.plot(panels=["accuracy"]).lines[-1]
+    assert curve.get_ydata().tolist() == [row["accuracy"] for row in run.history]
+    film = run.plot(animate=True)
+    film.save(tmp_path / "film.gif", writer="pillow")
+    assert (tmp_path / "film.gif").read_bytes().startswith(b"GIF8")
+    assert "Linear(" not in str(run) + run._repr_html_()  # the network itself is no part of its table
+    assert f"{100 * run.collapse.accuracy:.2f} %" in str(run)
+    assert f"mean cosine      {run.collapse.geometry.mean_cosine():.4f}".replace("-", "−") in str(run)
+
+
+def test_series_are_told_apart_by_dashes_too() -> None:
+    assert [look.dash for look in looks(5)] == ["solid", "dashed", "dotted", "dashdot", "solid"]
+
+
+def test_latex_is_a_tabular_with_numbers_as_powers(values: dict[str, Any]) -> None:
+    text = values["Comparison"].to_latex()
+    assert text.startswith("\\begin{tabular}{lr}\n\\toprule\n")
+    error = values["Comparison"].gram_error
+    digits, exponent = f"{error:.1e}".split("e")
+    assert rf"gram error & ${digits} \times 10^{{{int(exponent)}}}$ \\" in text
+    assert not re.search(r"(?<!\\)[_%&#](?![ &{])", text.replace(" & ", ""))
