@@ -200,15 +200,16 @@ def test_results_print_a_row_for_each_family_and_draw_the_figure_asked_for(sweep
 
 def test_a_run_draws_its_history_and_films_its_frames(tmp_path: Path) -> None:
     small = ec.data.load("digits", counts=5, seed=0)
-    decays = {"weight_decay": 5e-3, "feature_decay": 1e-2}
-    run = ec.train.fit(small, "one-hot", **decays, epochs=3, finish=0, history_every=1, keep_frames=True)
+    run = ec.train.fit(
+        small, "one-hot", weight_decay=5e-3, feature_decay=1e-2, epochs=3, finish=0, keep_frames=True, history_every=1
+    )
     curve = run.plot(panels=["accuracy"]).lines[-1]
     assert curve.get_ydata().tolist() == [row["accuracy"] for row in run.history]
     film = run.plot(animate=True)
     film.save(tmp_path / "film.gif", writer="pillow")
     assert (tmp_path / "film.gif").read_bytes().startswith(b"GIF8")
     assert "Linear(" not in str(run) + run._repr_html_()  # the network itself is no part of its table
-    assert f"{100 * run.collapse.accuracy:.2f} %" in str(run)
+    assert f"{100 * (run.collapse.accuracy or 0.0):.2f} %" in str(run)
     assert f"mean cosine      {run.collapse.geometry.mean_cosine():.4f}".replace("-", "−") in str(run)
 
 

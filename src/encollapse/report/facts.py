@@ -88,7 +88,8 @@ def latex(x: Any) -> str:
     """The table of a result as a LaTeX tabular, all rows of it without their meanings; it needs booktabs."""
     found = facts(x)
     if not found.rows:
-        sides, head, rows = "lp{0.6\\linewidth}", [], list(found.pairs)
+        sides, head = "lp{0.6\\linewidth}", []
+        rows: list[Row] = [*found.pairs]
     else:
         kept = [i for i, name in enumerate(found.heads) if name != "meaning"]
         sides = "".join(_sides(found)[i] for i in kept)

@@ -35,27 +35,27 @@ class LinearClassifier:
         loss: str = "mse",
     ) -> LinearClassifier:
         """Check the parts against each other and against the features; an encoding by name is made here."""
-        encoding = resolved(encoding, num_classes)
-        require_encoding(encoding, num_classes)
+        known: Encoding | None = resolved(encoding, num_classes)
+        require_encoding(known, num_classes)
         checks.choice(loss, "loss", ("mse", "cross_entropy"))
         if weight is None:
             if bias is not None:
                 raise ArgumentError("bias: was given without weight; give the weight (q, d) too, or neither")
-            return LinearClassifier(None, None, encoding, loss)
+            return LinearClassifier(None, None, known, loss)
         matrix = checks.array(weight, "weight", (None, None), axes="(code_dim, feature_dim)")
         if matrix.shape[1] != feature_dim:
             hint = "; it looks transposed" if matrix.shape[0] == feature_dim else ""
             raise ArgumentError(
                 f"weight: expected shape (code_dim, {feature_dim}), one column a feature, got {matrix.shape}{hint}"
             )
-        if encoding is not None and len(matrix) != encoding.code_dim:
+        if known is not None and len(matrix) != known.code_dim:
             raise ArgumentError(
-                f"weight: expected {encoding.code_dim} rows, the code_dim of the encoding, got {len(matrix)}"
+                f"weight: expected {known.code_dim} rows, the code_dim of the encoding, got {len(matrix)}"
             )
         offset = (
             np.zeros(len(matrix)) if bias is None else checks.array(bias, "bias", (len(matrix),), axes="(code_dim,)")
         )
-        return LinearClassifier(matrix, offset, encoding, loss)
+        return LinearClassifier(matrix, offset, known, loss)
 
 
 def require_encoding(encoding: Encoding | str | None, num_classes: int | None = None) -> None:

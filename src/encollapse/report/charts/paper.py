@@ -59,8 +59,8 @@ def figure_of(chart: Chart, *, make: Callable[..., Figure] = Figure, print_size:
             # A character of a title takes about 0.07 inches.
             room = max(int(chart.width / chart.columns / 0.07) - 6, 12)
             _panel(axes, panel, f"{chart.name}-{place}", ticks=5 if chart.columns < 3 else 4, room=room)
-            for side in ("x", "y"):  # else ticks that come while a file is written have the size of that time
-                axes.tick_params(axis=side, which="both", labelsize=mpl.rcParams[f"{side}tick.labelsize"])
+            # Else ticks that come while a file is written have the size of that time.
+            axes.tick_params(which="both", labelsize=mpl.rcParams["xtick.labelsize"])
             below = place + chart.columns
             if place % chart.columns and panel.y.label == chart.panels[place - 1].y.label:
                 axes.set_ylabel("")

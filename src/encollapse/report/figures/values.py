@@ -97,7 +97,7 @@ def path_chart(path: Any) -> Chart:
     rule = [] if marked is None else [_at_critical(axis, marked, symbol)]
     classes, top = problem.encoding.num_classes, max(float(norms.max()), 1e-300)
     frames = [Rule(-1 / (classes - 1), name="simplex\nframe"), Rule(0.0, name="orthogonal\nframe")]
-    first = [*frames, *rule, Line(decays.tolist(), cosines.tolist(), BLUE)]
+    first: list[Mark] = [*frames, *rule, Line(decays.tolist(), cosines.tolist(), BLUE)]
     second: list[Mark] = [*(replace(one, name="") for one in rule), Line(decays.tolist(), norms.tolist(), BLUE)]
     at = np.flatnonzero(decays == marked)
     if len(at):
