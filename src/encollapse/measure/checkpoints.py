@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, IterableDataset, Subset
 from encollapse._internal import files
 from encollapse._internal.json_values import plain
 from encollapse._internal.progress import tracked
+from encollapse._internal.shown import Shown
 from encollapse._internal.typing import FloatArray
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError, ArgumentTypeError, Undefined
@@ -32,7 +33,6 @@ from encollapse.metrics import as_convention, linear_cka, procrustes_distance, s
 
 if TYPE_CHECKING:
     import pandas
-    from matplotlib.figure import Figure
 
 _PROBE = 512
 """Samples whose features are kept of every checkpoint, for the alignment of one with the next."""
@@ -47,7 +47,7 @@ DRIFT = {
 
 
 @dataclass(frozen=True, eq=False)
-class Checkpoints:
+class Checkpoints(Shown):
     """A training as a film: every metric of every checkpoint, and how far the class means moved in between.
 
     Parameters
@@ -117,17 +117,6 @@ class Checkpoints:
         """Plain values, for JSON: ``checkpoints``, a list of rows, each with its ``drift``."""
         rows = zip(self.rows(), self.drift_rows, strict=True)
         return dict(plain({"checkpoints": [row | {"drift": drift} for row, drift in rows]}))
-
-    def plot(self, metrics: Sequence[str] | None = None) -> Figure:
-        """Draw metrics and drift along the training.
-
-        Parameters
-        ----------
-        metrics : sequence of str, optional
-            Which metrics; default those that tell the most.
-        """
-        figure: Figure = self.drawing(metrics).figure
-        return figure
 
     def drawing(self, metrics: Sequence[str] | None = None) -> Any:
         """The figure with its numbers, to be saved by ``save_as("film.svg")``."""

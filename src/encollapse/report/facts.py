@@ -428,6 +428,20 @@ def _diagnosis(diagnosis: Any) -> Facts:
     return Facts(pairs, ("quantity", "value"), diagnosis.numbers(), notes)
 
 
+_OF_CHECKPOINTS = ("nc1_trace_ratio", "nc2_etf", "nc3_self_duality", "nc4_agreement", "accuracy")
+
+
+def _checkpoints(film: Any) -> Facts:
+    rows = [
+        (str(row["step"]), *(short(row[name]) for name in _OF_CHECKPOINTS), short(drift.get("means_moved")))
+        for row, drift in zip(film.rows(), film.drift_rows, strict=True)
+    ]
+    heads = ("step", *(METRICS[name].label for name in _OF_CHECKPOINTS), "means moved")
+    return Facts(
+        [("checkpoints", str(len(film.steps)))], heads, rows, [f"{p}: {why}" for p, why in film.missing.items()]
+    )
+
+
 FACTS: dict[str, Callable[[Any], Facts]] = {
     "Encoding": _encoding,
     "Solution": lambda solution: Facts(solution_pairs(solution)),
@@ -439,5 +453,6 @@ FACTS: dict[str, Callable[[Any], Facts]] = {
     "Results": _results,
     "Plan": _plan,
     "Diagnosis": _diagnosis,
+    "Checkpoints": _checkpoints,
 }
 """Facts by the name of a class, so that none of them is imported here; a class of another room enters by a line."""

@@ -55,6 +55,7 @@ CHARTS: dict[str, Callable[[Any], Chart]] = {
     "Comparison": values.comparison_chart,
     "Plan": values.plan_chart,
     "Diagnosis": values.diagnosis_chart,
+    "Checkpoints": lambda film: film.drawing().chart,
     "Run": run_chart,
 }
 """What draws a class, by its name, so that none of them is imported here; another class enters by a line."""
@@ -88,7 +89,7 @@ def plot(
 
     Parameters
     ----------
-    x : Encoding, ClassGeometry, Solution, BiasPath, Collapse, Comparison, Run, Results, Plan or Diagnosis
+    x : Encoding, ClassGeometry, Solution, BiasPath, Collapse, Comparison, Run, Results, Plan, Diagnosis or Checkpoints
         What to draw.
     ax : matplotlib Axes or several of them, optional
         What to draw into. One takes the first panel, several take as many. Default a new figure of pyplot.
