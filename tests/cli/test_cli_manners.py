@@ -25,7 +25,16 @@ Refusal = Callable[..., tuple[str, str]]
     [
         (["predict"], 2, "Missing option", "encollapse predict --help"),
         (["nonsense"], 2, "No such command 'nonsense'", "encollapse --help"),
-        ([*PREDICT, *DECAYS, "--bias-decay", "x"], 2, "--bias-decay", "encollapse predict --help"),
+        ([*PREDICT, *DECAYS, "--bias-decay", "none"], 2, "--bias-decay", "no bias at all is --bias-decay inf"),
+        ([*PREDICT, *DECAYS, "--depth", "x"], 2, "--depth", "encollapse predict --help"),
+        (["encodings", "one-hot", "--json", "x.json"], 2, "unexpected extra argument", "--json takes no value"),
+        (
+            ["encodings", "random", "--classes", "30000"],
+            1,
+            "cosines: the dense 30000 × 30000 matrix",
+            "fewer --classes",
+        ),
+        (["diagnose"], 2, "model: give the network and its data", ""),
         ([*PREDICT, *DECAYS, "--bias-decay", "-1"], 2, "bias_decay: expected a number 0 or above", ""),
         ([*PREDICT, *DECAYS, "--bias-decay", "nan"], 2, "bias_decay: expected a number, got NaN", ""),
         ([*PREDICT, *DECAYS, "--counts", "1,2,3,4"], 2, "counts: give either", ""),
@@ -193,3 +202,39 @@ def test_the_tab_key_completes_commands_options_and_names(typed: str, offered: l
         env=os.environ | words | {"_ENCOLLAPSE_COMPLETE": "complete_bash"},
     )
     assert done.stdout.split() == offered
+
+
+def test_help_in_a_narrow_terminal_cuts_no_word() -> None:
+    """40 columns: every word of the wide help is there whole, in lines that fit."""
+
+    def words(columns: int) -> list[str]:
+        environment = {**os.environ, "COLUMNS": str(columns), "TERM": "dumb"}
+        done = subprocess.run(
+            [sys.executable, "-m", "encollapse", "predict", "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment,
+        )
+        options = done.stdout[done.stdout.index("Options:") :]
+        assert max(map(len, options.splitlines())) <= columns
+        return options.split()
+
+    assert words(40) == words(63)
+    assert "regularization" in words(40)
+
+
+def test_a_gram_matrix_in_a_pipe_is_in_digits(capsys: Capture) -> None:
+    assert cli.run(["encodings", "simplex", "--classes", "5"]) == 0
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    start = lines.index("Gram matrix") + 1
+    shown = np.array([[float(cell) for cell in line.split()] for line in lines[start : start + 5]])
+    np.testing.assert_allclose(shown, ec.simplex_etf_gram(5))
+
+
+def test_nothing_learned_at_a_million_classes_is_said_without_nan(capsys: Capture) -> None:
+    many = ["--classes", "1000000", "--samples-per-class", "3", "--weight-decay", "0.5", "--feature-decay", "0.1"]
+    assert cli.run(["predict", "-e", "one-hot", *many]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "nan" not in printed
+    assert "undefined: every class mean is zero" in printed

@@ -115,3 +115,32 @@ def test_options_of_the_training(answer: Answer, tmp_path: Path) -> None:
 def test_bad_options_are_named(capsys: Capture, arguments: list[str], message: str) -> None:
     assert cli.run(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_training_says_what_came_of_it_and_is_measured_and_diagnosed_from_its_folder(
+    answer: Answer, capsys: Capture, tmp_path: Path
+) -> None:
+    assert cli.run([*UFM, *SHORT, *FEW, "--bias-decay", "0.1", "--out", str(tmp_path / "run")]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    run = ec.train.load(tmp_path / "run")
+    assert run.prediction is not None
+    assert run.excess is not None
+    assert f"accuracy {100 * (run.collapse.accuracy or 0.0):.2f} %" in printed
+    assert f"λ_b* {run.prediction.problem.critical_bias_decay():.4g}, trained at λ_b = 0.1" in printed
+    assert "tr Σ_W / tr Σ_B" in printed
+    assert "mean cosine " in printed
+    assert f"folder{tmp_path / 'run'}" in printed.replace(" ", "")
+    measured = answer("measure", str(tmp_path / "run"))
+    assert measured["nc1_trace_ratio"] == run.collapse.nc1_trace_ratio
+    diagnosed = answer("diagnose", str(tmp_path / "run"))
+    assert diagnosed["law"] == "explicit_feature_decay"
+    assert diagnosed["excess"]["total"] == run.excess.total
+    assert cli.run(["diagnose", str(tmp_path / "run"), "--data", "digits"]) == 2
+    assert "leave --model and --data out" in capsys.readouterr().err
+
+
+def test_a_training_that_can_learn_nothing_says_why(capsys: Capture) -> None:
+    strong = ["train", "digits", "-e", "one-hot", "--weight-decay", "5", "--feature-decay", "5"]
+    assert cli.run([*strong, *SHORT, *FEW]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "nothing is learned and all class means are zero. Lower weight_decay or feature_decay to learn." in printed

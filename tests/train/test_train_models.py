@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import encollapse as ec
-from encollapse.errors import ArgumentError, ArgumentTypeError, MissingDependencyError
+from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseWarning, MissingDependencyError
 from encollapse.train import Backbone, Classifier, fit, models, names
 
 
@@ -334,7 +334,7 @@ def test_a_module_itself_is_copied() -> None:
 def test_what_a_foreign_module_lacks_is_named(folder: Path) -> None:
     with pytest.raises(MissingDependencyError, match="needs a_package_that_is_not_there"):
         built("broken_network:Net")
-    with pytest.raises(FileNotFoundError, match=r"absent\.py"):
+    with pytest.raises(ArgumentError, match=r"model: 'absent\.py:Net' names the file absent\.py, which is not there"):
         built("absent.py:Net")
 
 
@@ -353,3 +353,10 @@ def test_names_and_options_are_known_without_torch() -> None:
         "True True False",
         "False",
     ]
+
+
+def test_a_new_head_on_the_outputs_of_a_network_is_said() -> None:
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 3))
+    with pytest.warns(EncollapseWarning, match="were put on the 3 outputs of Sequential, which may have a head"):
+        models.build(network, torch.randn(5, 2, 3), feature_dim=7, code_dim=3, bias=True)
+    models.build(network, torch.randn(5, 2, 3), feature_dim=7, code_dim=5, bias=True)  # which can be no head

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from inspect import cleandoc
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 import encollapse
-from encollapse.cli.console import complain, explain, plain_warnings
+from encollapse.cli.console import complain, explain, narrow_list, plain_warnings
 from encollapse.cli.design import design
 from encollapse.cli.diagnose import diagnose
 from encollapse.cli.encodings import encodings
@@ -21,8 +22,14 @@ from encollapse.cli.report import report
 from encollapse.cli.study import study
 from encollapse.cli.train import train
 
-_BOXED = shutil.get_terminal_size().columns >= 64
+_COLUMNS = shutil.get_terminal_size().columns
+_BOXED = _COLUMNS >= 64
 """Whether the help has boxes: in a narrower terminal they would cut the names of options short."""
+
+if not _BOXED:
+    # Typer's own lists of options keep two columns at any width and cut words to fit.
+    formatter: Any = TyperCommand.context_class.formatter_class
+    formatter.write_dl = narrow_list
 
 app = typer.Typer(
     name="encollapse",
@@ -30,7 +37,7 @@ app = typer.Typer(
     epilog="Every command has --help with examples. --debug, anywhere, shows tracebacks.",
     rich_markup_mode="rich" if _BOXED else None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"]} | ({} if _BOXED else {"terminal_width": _COLUMNS}),
 )
 
 _INTERRUPTED = 130

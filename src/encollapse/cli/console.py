@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import textwrap
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ def explain(error: Exception) -> int:
     if usage is not None:
         context = getattr(error, "ctx", None)
         command = "encollapse" if context is None else context.command_path
-        complain(usage().rstrip("."), f"{command} --help")
+        complain(usage().rstrip("."), _hint(usage(), getattr(context, "params", {})) or f"{command} --help")
         return int(getattr(error, "exit_code", 2))
     if isinstance(error, _PATHS) and error.filename is not None:
         reason = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror
@@ -40,6 +41,15 @@ def explain(error: Exception) -> int:
         hint = "run again with --debug for the traceback"
     complain(text, hint)
     return 2 if isinstance(error, (ArgumentError, ArgumentTypeError, FileFormatError, *_PATHS)) else 1
+
+
+def _hint(text: str, given: Mapping[str, Any]) -> str:
+    """What to do about two mistakes that people make; empty for all others."""
+    if "'--bias-decay'" in text:
+        return "no bias at all is --bias-decay inf, and a bias that costs nothing is --bias-decay 0"
+    if "'--json' does not take a value" in text or ("unexpected extra argument" in text and given.get("as_json")):
+        return "--json takes no value and prints to standard output; write it to a file with > FILE"
+    return ""
 
 
 def complain(text: str, hint: str, *, kind: str = "error") -> None:
@@ -74,3 +84,13 @@ def show(table: Callable[[], RenderableType], record: Callable[[], Any], as_json
     from rich.console import Console
 
     Console(highlight=False, soft_wrap=False).print(table(), crop=False)
+
+
+def narrow_list(formatter: Any, rows: Sequence[tuple[str, str]], *_: int, **__: int) -> None:
+    """Write options one above the other, each with its help below it, in lines that cut no word."""
+    outer = " " * formatter.current_indent
+    for name, about in rows:
+        formatter.write(f"{outer}{name}\n")
+        indents = {"initial_indent": outer + "  ", "subsequent_indent": outer + "  "}
+        lines = textwrap.wrap(about, formatter.width, break_long_words=False, break_on_hyphens=False, **indents)
+        formatter.write("".join(f"{line}\n" for line in lines))

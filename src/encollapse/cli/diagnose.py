@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,12 +12,23 @@ from encollapse.cli.console import show
 from encollapse.cli.options import EncodingOptions, Json, parse_encoding
 from encollapse.errors import ArgumentError
 
+if TYPE_CHECKING:
+    from encollapse.diagnosis import Diagnosis
+
 _OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "adagrad": "Adagrad"}
 
 
 def diagnose(
-    model: Annotated[str, typer.Option(metavar="FILE.py:NAME", help="What makes the network: a class or a function.")],
-    data: Annotated[str, typer.Option(help="The training set: a name or path, as for `encollapse train`.")],
+    run: Annotated[
+        Path | None,
+        typer.Argument(metavar="RUN", help="A folder that `encollapse train --out` wrote; it needs nothing else."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="FILE.py:NAME", help="What makes the network: a class or a function.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="The training set: a name or path, as for `encollapse train`.")
+    ] = None,
     weights: Annotated[Path | None, typer.Option(help="State dict of the network (.pt or .safetensors).")] = None,
     optimizer: Annotated[str, typer.Option(help=f"What trained it: {', '.join(_OPTIMIZERS)}.")] = "sgd",
     learning_rate: Annotated[float, typer.Option(help="Mean learning rate, for the decay time.")] = 0.1,
@@ -43,10 +54,18 @@ def diagnose(
 
     [bold]Examples[/bold]
 
+    $ encollapse diagnose runs/digits
     $ encollapse diagnose --model net.py:Net --weights ckpt.pt --data digits --weight-decay 5e-4
     $ encollapse diagnose --model net.py:Net --weights ckpt.pt --data images/ --optimizer adam --json
     $ encollapse diagnose --model net.py:Net --weights ckpt.pt --data digits --steps 1500 -o page.html
     """
+    if run is not None:
+        if model is not None or data is not None:
+            raise ArgumentError("run: a saved training has its network and data; leave --model and --data out")
+        _show(diagnosis_of(run), output, as_json)
+        return
+    if model is None or data is None:
+        raise ArgumentError("model: give the network and its data, --model FILE.py:NAME --data NAME, or the folder RUN")
     import torch
 
     import encollapse
@@ -79,7 +98,47 @@ def diagnose(
         encoding=None if encoding is None else parse_encoding(encoding, option, num_classes),
         steps=steps,
     )
+    _show(found, output, as_json)
+
+
+_LAWS = {"batch-norm": "batch_norm", "batch-norm-relu": "batch_norm", "linear": "linear_tail"}
+_LAWS |= {"layer-norm": "sample_norm", "rms-norm": "sample_norm"}
+"""Laws by the tail of a network of ours."""
+
+
+def diagnosis_of(folder: Path) -> Diagnosis:
+    """The diagnosis of a saved training: its law is that which its own record was compared by."""
+    import encollapse.train
+    from encollapse.diagnosis import Diagnosis
+    from encollapse.report.facts import DECAYS
+
+    run = encollapse.train.load(folder)
+    settings, law = run.settings, "none"
+    if run.prediction_kind in ("minimum", "given activations"):
+        tail = (settings.model_options or {}).get("tail", "none")
+        law = "explicit_feature_decay" if settings.decay == "ufm" else _LAWS.get(tail, "none")
+    return Diagnosis(
+        law=law,
+        reason=run.prediction_note,
+        conditions=(),
+        problem=run.theory.problem,
+        prediction=run.prediction,
+        collapse=run.collapse,
+        comparison=run.comparison,
+        excess=run.excess,
+        decay_time=None,
+        head=f"head of {settings.model}",
+        loss=settings.loss,
+        decays=DECAYS[settings.decay],
+        missing=dict(run.missing),
+    )
+
+
+def _show(found: Diagnosis, output: Path | None, as_json: bool) -> None:
+    from encollapse._internal import files
+
     if output is not None:
+        files.folder(files.with_suffix(output, "output", (".html", ".htm")).parent)
         found.to_html(output)
         typer.echo(f"page: {output}", err=True)
     show(lambda: _text(found.text(max(40, shutil.get_terminal_size().columns))), found.to_dict, as_json)

@@ -17,7 +17,7 @@ def measure(
         Path | None,
         typer.Argument(
             help="Features, one row a sample: .npy, .npz, .safetensors, .parquet, or a folder of them. "
-            "Without them, the geometry of --weight alone.",
+            "Without them, the geometry of --weight alone. Or a folder that `encollapse train --out` wrote.",
             show_default=False,
         ),
     ] = None,
@@ -82,6 +82,7 @@ def measure(
     $ encollapse measure features.npy --labels labels.npy
     $ encollapse measure h.npz --labels y.npy --weight w.npy --bias b.npy -e one-hot --json
     $ encollapse measure --weight w.npy
+    $ encollapse measure runs/digits
     $ encollapse measure shards/ --workers 4 --per-class --html collapse.html
     $ encollapse measure --checkpoints 'ckpt/*.pt' --model net.py:Net --data digits --resume results -o film.svg
     """
@@ -116,6 +117,9 @@ def measure(
         values, missing = evaluate_weight(read_array(weight, "weight", weight_key, "--weight-key"), convention)
         show(lambda: weight_table(values, missing), lambda: {**values, "missing": missing}, as_json)
         return
+    if (features / "run.json").is_file():
+        _of_run(features, {**alone, "encoding": encoding}, as_json)
+        return
     if html is not None:
         files.folder(files.with_suffix(html, "html", (".html", ".htm")).parent)
     count = classes
@@ -147,6 +151,18 @@ def measure(
         lambda: collapse_record(result, per_class=per_class),
         as_json,
     )
+
+
+def _of_run(folder: Path, given: dict[str, Any], as_json: bool) -> None:
+    """Show what a saved training was measured as; its samples themselves are not stored."""
+    import encollapse.train
+    from encollapse.cli.render.measurement import collapse_record, collapse_table
+
+    for name, value in given.items():
+        if value is not None and name != "features":
+            raise ArgumentError(f"{name}: is not for a saved training, whose measurement is stored; leave it out")
+    result = encollapse.train.load(folder).collapse
+    show(lambda: collapse_table(result), lambda: collapse_record(result, per_class=False), as_json)
 
 
 def _film(

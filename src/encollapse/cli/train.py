@@ -152,4 +152,4 @@ def train(
     run = encollapse.train.fit(loaded, parse_encoding(encoding, option, loaded.num_classes), **given)
     if out is not None:
         run.save(out)
-    show(lambda: run_table(run), run.to_dict, as_json)
+    show(lambda: run_table(run, out), run.to_dict, as_json)

@@ -9,6 +9,7 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from encollapse._internal import memory
 from encollapse._internal.json_values import plain
 from encollapse._internal.typing import FloatArray
 from encollapse.cli.render.cells import Colored, fact_table
@@ -62,11 +63,15 @@ def encoding_record(encoding: Encoding, example: Sequence[str] = ()) -> dict[str
 
 
 def _facts(encoding: Encoding) -> dict[str, Any]:
+    number = encoding.num_classes
+    memory.require_room("cosines", number, number, instead="ask for fewer --classes")
     codewords, centered = encoding.codewords, encoding.centered().codewords
-    distances = np.linalg.norm(codewords[:, :, None] - codewords[:, None, :], axis=0)
     mean_norm = float(np.linalg.norm(encoding.mean()))
-    np.fill_diagonal(distances, np.inf)
-    closest = np.unravel_index(np.argmin(distances), distances.shape)
+    nearest = []
+    for k in range(number - 1):  # one row at a time, for all differences at once would take q of these matrices
+        distances = np.linalg.norm(codewords[:, k + 1 :] - codewords[:, [k]], axis=0)
+        nearest.append((float(distances.min()), k, k + 1 + int(distances.argmin())))
+    least, *closest = min(nearest)
     return {
         "rank": int(np.linalg.matrix_rank(codewords)),
         "rank_centered": int(np.linalg.matrix_rank(centered, tol=_floor(codewords))),
@@ -74,8 +79,8 @@ def _facts(encoding: Encoding) -> dict[str, Any]:
         "mean_norm": mean_norm if mean_norm > _floor(codewords) else 0.0,
         "cosines": _angles(codewords),
         "cosines_centered": _angles(centered),
-        "least_distance": float(distances[closest]),
-        "closest": [int(k) for k in closest],
+        "least_distance": least,
+        "closest": closest,
     }
 
 

@@ -1,13 +1,14 @@
 """From a name and some inputs to a classifier."""
 
 import copy
+import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
-from encollapse.errors import ArgumentError
+from encollapse.errors import ArgumentError, EncollapseWarning
 from encollapse.train.models.catalogue import check_options
 from encollapse.train.models.classifier import Backbone, Classifier
 from encollapse.train.models.imported import Trunk, imported
@@ -79,7 +80,7 @@ def build(
         trunk, width = MAKERS[model](inputs.shape[1:], **given)
         backbone = standard(trunk, width, feature_dim)
     else:
-        backbone = _foreign(model, inputs[:PROBE], feature_dim, given, standard)
+        backbone = _foreign(model, inputs[:PROBE], feature_dim, code_dim, given, standard)
     return Classifier(backbone, feature_dim, code_dim, bias=bias, fixed_weight=fixed_weight)
 
 
@@ -88,12 +89,25 @@ def _of_ours(model: str | nn.Module) -> bool:
 
 
 def _foreign(
-    model: str | nn.Module, few: Tensor, feature_dim: int, options: dict[str, Any], standard: Callable[..., Backbone]
+    model: str | nn.Module,
+    few: Tensor,
+    feature_dim: int,
+    code_dim: int,
+    options: dict[str, Any],
+    standard: Callable[..., Backbone],
 ) -> Backbone:
     last_layer, method = options.pop("last_layer", True), options.pop("features_method", None)
     module = imported(model, options) if isinstance(model, str) else copy.deepcopy(model)
     trunk = Trunk(module, method)
     width = trunk.width(few)
+    if width == code_dim and not trunk.by_method:
+        warnings.warn(
+            f"model: a new linear layer and head were put on the {width} outputs of {type(module).__name__}, which may "
+            "have a head of its own; name the method that gives its features in model_options.features_method, or "
+            "take its last layer off",
+            EncollapseWarning,
+            stacklevel=2,
+        )
     if not last_layer and width != feature_dim:
         raise ArgumentError(
             f"feature_dim: the features of {type(module).__name__} have {width} entries, got {feature_dim}; "

@@ -84,6 +84,7 @@ class Trunk(nn.Module):
                 "leave it out where the output of the module is meant"
             )
         self._method = method
+        self.by_method = method != "__call__"
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Activations (N, width)."""
@@ -129,7 +130,7 @@ def _is_method(value: Any) -> bool:
 def _module(where: str, path: str, argument: str) -> ModuleType:
     try:
         if where.endswith(".py"):
-            return _from_file(Path(where))
+            return _from_file(Path(where), path, argument)
         if "" not in sys.path and str(Path.cwd()) not in sys.path:
             sys.path.append(str(Path.cwd()))
         return importlib.import_module(where)
@@ -144,13 +145,13 @@ def _module(where: str, path: str, argument: str) -> ModuleType:
         ) from error
 
 
-def _from_file(path: Path) -> ModuleType:
+def _from_file(path: Path, given: str, argument: str) -> ModuleType:
     if not path.is_file():
-        raise FileNotFoundError(2, "No such file", str(path))
+        raise ArgumentError(f"{argument}: {given!r} names the file {path}, which is not there; check the path")
     name = f"_encollapse_imported_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ArgumentError(f"model: {str(path)!r} is not a Python file")
+        raise ArgumentError(f"{argument}: {str(path)!r} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)

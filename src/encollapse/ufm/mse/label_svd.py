@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from encollapse._internal import checks
+from encollapse._internal import checks, memory
 from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.ufm.mse.weighted_labels import WeightedLabels
 
@@ -68,6 +68,10 @@ class LabelSVD:
     @classmethod
     def of(cls, labels: WeightedLabels) -> LabelSVD:
         """Decompose the labels."""
+        small, large = sorted(labels.centered.shape)
+        memory.require_room(
+            "decomposition of the labels", 3 * small, large, instead="use one_hot or its relatives, which need none"
+        )
         left, spectrum, rows = np.linalg.svd(labels.centered, full_matrices=False)
         # The labels are centered exactly (`WeightedLabels.of`), so the size of their mean says nothing about rounding.
         kept = spectrum > spectrum[0] * max(labels.centered.shape) * EPS
