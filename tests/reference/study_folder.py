@@ -1,5 +1,7 @@
 """Study folders made from the exact minimizer: what a report is given, without any training."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +51,14 @@ def write_folder(path: Path, study: Study, *, noise: float = 1e-3, counts: tuple
         row, arrays = _done(trial, noise * (index + 1), np.array(counts), index)
         store.keep(row, [], arrays)
     return store
+
+
+def without_digests(store: Store) -> None:
+    """Make of a folder what the release before digests wrote: layout 2."""
+    with closing(sqlite3.connect(store.file)) as database, database:
+        for table, column in (("study", "digest"), ("trials", "digest"), ("trials", "files")):
+            database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        database.execute("PRAGMA user_version = 2")
 
 
 def failed(trial: Trial, error: str) -> StoredTrial:

@@ -161,6 +161,33 @@ def test_incomplete_files_are_refused(text: str, message: str) -> None:
         study(text)
 
 
+@pytest.mark.parametrize(
+    ("addition", "message"),
+    [
+        (f"seeds = [0, {2**63}]", r":\d+: runs\.seeds: expected a whole number from -2\*\*63 to 2\*\*63 - 1"),
+        (f"seeds = [0x{'f' * 5000}]", r":\d+: runs\.seeds: expected a whole number from -2\*\*63 to 2\*\*63 - 1"),
+        (f"seeds = [{'9' * 5000}]", "cannot be read: .*digits"),
+        (f"seeds = {'[' * 5000}0{']' * 5000}", "cannot be read: .*recursion"),
+        (f"seeds = {'[' * 150}0{']' * 150}", r":\d+: runs\.seeds: tables and lists inside each other"),
+        (f"{'.'.join('a' * 500)} = 0", "tables and lists inside each other, more than 100"),
+    ],
+    ids=["2**63", "5,000 digits in base 16", "5,000 digits", "5,000 lists", "150 lists", "500 tables"],
+)
+def test_numbers_and_depths_that_nothing_holds_are_refused_in_words(addition: str, message: str) -> None:
+    with pytest.raises(FileFormatError, match=rf"^a\.toml.*{message}") as refused:
+        study(HEAD + DEFAULTS + RUN + addition + "\n")
+    assert len(str(refused.value)) < 300
+
+
+def test_a_file_that_begins_with_the_mark_of_other_editors_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "marked.toml"
+    file.write_text("trial_seconds = 7.5\n" + HEAD + DEFAULTS + RUN, encoding="utf-8-sig")
+    loaded = ec.study.load(file)
+    assert loaded.trial_seconds == 7.5
+    assert ec.study.Study.from_definition(loaded.definition()) == loaded
+    assert [trial.id for trial in loaded.trials] == [trial.id for trial in study(HEAD + DEFAULTS + RUN).trials]
+
+
 def test_load_refuses_what_is_not_a_study(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match=r"no built-in study is called 'nope'; there are decay-kinds"):
         ec.study.load("nope")

@@ -18,7 +18,7 @@ from encollapse.study.resolve import dataset_of, encoding_of
 from encollapse.study.spec.file_digests import require_model
 from encollapse.study.study import Study, parse
 from encollapse.study.trials import Trial, canonical_json, parse_settings
-from reference.study_folder import write_folder
+from reference.study_folder import without_digests, write_folder
 from reference.study_text import DEFAULTS, HEAD, RUN, study
 
 
@@ -227,6 +227,7 @@ def test_a_folder_of_a_former_release_resumes_without_running_anything_again(tmp
             text = text.replace(new, old)
         return text
 
+    without_digests(store)
     with sqlite3.connect(store.file) as database:  # as the former release wrote it
         for trial_id, settings in database.execute("SELECT id, settings FROM trials").fetchall():
             database.execute("UPDATE trials SET settings = ? WHERE id = ?", (former(settings), trial_id))

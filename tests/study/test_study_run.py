@@ -1,5 +1,6 @@
 """Studies of real, tiny trainings: resume, failures, and drivers that are stopped or killed."""
 
+import hashlib
 import os
 import signal
 import sqlite3
@@ -9,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import encollapse as ec
@@ -162,6 +164,20 @@ def test_a_checkpoint_that_is_of_no_use_is_left_behind(tmp_path: Path) -> None:
     assert found.record is not None
     assert wanted.record is not None
     assert found.record["loss"] == wanted.record["loss"]
+
+
+def test_versions_are_those_of_the_code_that_ran(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    (trial, _) = tiny().trials
+    monkeypatch.setattr(torch, "__version__", "2.0.0+mine")  # whatever the metadata of an installed package say
+    ran = execute(Job({**trial.settings, "model": "ufm"})).versions
+    assert (ran["torch"], ran["encollapse"], ran["numpy"]) == ("2.0.0+mine", ec.__version__, np.__version__)
+    source, root = hashlib.sha256(), Path(ec.__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        source.update(f"{path.relative_to(root).as_posix()}\0".encode())
+        source.update(path.read_bytes())
+    assert ran["encollapse source"] == source.hexdigest()[:16]
 
 
 def test_a_trial_goes_on_from_its_checkpoint(tmp_path: Path) -> None:

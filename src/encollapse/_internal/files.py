@@ -1,7 +1,9 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and safetensors files that know when they are damaged."""
 
+import hashlib
 import lzma
 import os
+import re
 import struct
 import tempfile
 import zipfile
@@ -120,6 +122,43 @@ def write_text(path: Path, text: str) -> Path:
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
+
+
+UNSEALED = {"sha256": "0" * 64}
+"""Entry of a safetensors header that keeps the place of a digest."""
+
+_SEAL = re.compile(rb'"sha256":"([0-9a-f]{64})"')
+_CHUNK = 1 << 20
+
+
+def seal(path: Path) -> None:
+    """Write into the header of a safetensors file, in the place of :data:`UNSEALED`, a digest of all else; flush it."""
+    digest, place = _digest(path)
+    assert place is not None
+    with path.open("r+b") as file:
+        file.seek(place.start(1))
+        file.write(digest.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sealed(path: Path) -> bool | None:
+    """Whether a safetensors file is as it was when it was sealed; None where it has no seal."""
+    digest, place = _digest(path)
+    return None if place is None else place[1].decode() == digest
+
+
+def _digest(path: Path) -> tuple[str, re.Match[bytes] | None]:
+    """Digest of a file as if its seal were :data:`UNSEALED`, and where in it the seal stands."""
+    with path.open("rb") as file:
+        head = file.read(8)
+        head += file.read(min(int.from_bytes(head, "little"), path.stat().st_size))
+        place = _SEAL.search(head)
+        hidden = head if place is None else head[: place.start(1)] + b"0" * 64 + head[place.end(1) :]
+        total = hashlib.sha256(hidden)
+        while chunk := file.read(_CHUNK):
+            total.update(chunk)
+    return total.hexdigest(), place
 
 
 def _umask() -> int:

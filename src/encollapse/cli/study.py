@@ -34,7 +34,10 @@ def study(
         float | None, typer.Option(help="Time after which no trial is begun; the rest is for the next call.")
     ] = None,
     grace: Annotated[
-        float | None, typer.Option(help="Seconds after that for trials that still run; default: till they end.")
+        float | None, typer.Option(help="Seconds after that for trials that still run; default: as long again.")
+    ] = None,
+    trial_seconds: Annotated[
+        float | None, typer.Option(help="Limit of one trial; what takes longer is left for later. Default: the file's.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would run, what the theory predicts and how long it takes.")
@@ -89,6 +92,7 @@ def study(
         rerun_failed=rerun_failed,
         max_seconds=max_seconds,
         grace=grace,
+        trial_seconds=trial_seconds,
     )
     show(lambda: tables.results_table(results), lambda: records.results_record(results), as_json)
     if max_seconds is not None and results.missing:

@@ -16,7 +16,8 @@ from encollapse.study.execution.executors import cpus
 from encollapse.study.labels import labels_of
 from encollapse.study.resolve import dataset_of, problem_of
 from encollapse.study.results import Results, open_results
-from encollapse.study.store.sqlite import FILE, Store
+from encollapse.study.store.folder import FILE
+from encollapse.study.store.sqlite import Store
 from encollapse.study.study import Study
 from encollapse.study.trials import THEORY, Trial, canonical_json
 from encollapse.train import models

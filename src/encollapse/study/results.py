@@ -142,11 +142,11 @@ class TrialResult:
 
     def geometries(self) -> tuple[ClassGeometry | None, ClassGeometry]:
         """Read (predicted, measured) from the trial's file; the first is None where there is no theory."""
-        return load_geometries(self.arrays_path)
+        return load_geometries(self.arrays_path, self.row.files.get("arrays"))
 
     def history(self) -> list[dict[str, Any]]:
         """Read the rows of the training's history, from its first look to its last; empty where nothing was trained."""
-        return load_history(self.history_path)
+        return load_history(self.history_path, self.row.files.get("history"))
 
     def frames(self) -> Arrays:
         """Read the class geometry along the training, where the study asked for it with ``measure.frames``.
@@ -154,7 +154,7 @@ class TrialResult:
         ``epoch`` (F,), ``class_means`` (F, d, K), ``weight`` (F, q, d) and ``bias`` (F, q) in float32; empty otherwise.
         """
         prefix = "frames."
-        arrays = load_arrays(self.arrays_path)
+        arrays = load_arrays(self.arrays_path, self.row.files.get("arrays"))
         return {name.removeprefix(prefix): v for name, v in arrays.items() if name.startswith(prefix)}
 
 
@@ -297,7 +297,7 @@ def open_results(path: str | Path) -> Results:
         raise ArgumentTypeError(f"path: expected a folder, got {path!r}")
     store = Store(path)
     store.require()
-    study = Study.from_definition(store.read_definition()).at(store.path)
+    study = Study.from_definition(store.read_definition(), store.file).at(store.path)
     rows = store.rows()
     stored = tuple(
         TrialResult(trial, rows[trial.id], store.arrays_path(trial.id), store.history_path(trial.id))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from encollapse.errors import ArgumentTypeError
+from encollapse._internal import checks
+from encollapse.errors import ArgumentTypeError, EncollapseWarning
 from encollapse.study.execution.display import ProgressDisplay
 from encollapse.study.execution.executors import outcomes
 from encollapse.study.execution.queue import TrialQueue
@@ -31,6 +33,7 @@ def run(
     retries: int = 0,
     max_seconds: float | None = None,
     grace: float | None = None,
+    trial_seconds: float | None = None,
     executor_options: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> Results:
@@ -39,7 +42,8 @@ def run(
     Every trial is committed as it finishes: stopping the driver in any way, ``kill -9`` included, loses
     only trials that were still running, and calling again runs exactly those that are missing. A trial
     that raises is stored with its traceback and does not stop the others. A trial whose worker process dies
-    is run once more; if that one dies too, it is stored as lost, and run by the next call.
+    is run once more; if that one dies too, it is stored as lost, and run by the next call. Trials that were
+    begun before and not finished come last. What is damaged on disk is said, and run again.
 
     Parameters
     ----------
@@ -63,7 +67,12 @@ def run(
     max_seconds : float, optional
         Time after which no trial is begun; the next call goes on from there.
     grace : float, optional
-        Seconds after `max_seconds` for which trials that still run are waited for; default: until they end.
+        Seconds after `max_seconds` for which trials that still run are waited for; default: `max_seconds` again,
+        but at least a minute. A training that is left goes on from its last state in the next call.
+    trial_seconds : float, optional
+        Limit of one trial; default that of the study file, if it has one. A trial that takes longer is stored as
+        lost, and run by the next call, or by this one where there are `retries`, after all others. With the
+        executor ``"process"`` its worker is killed where it does not stop by itself. Others stop what runs in Python.
     executor_options : mapping, optional
         ``address`` and ``timeout`` for Dask; ``cluster`` and the parameters of submitit, such as
         ``timeout_min`` and ``slurm_partition``.
@@ -105,15 +114,27 @@ def run(
         study = load(study)
     if not isinstance(study, Study):
         raise ArgumentTypeError(f"study: expected a Study, a name or a path, got {type(study).__name__}")
+    limit = study.trial_seconds if trial_seconds is None else checks.positive(trial_seconds, "trial_seconds")
     store = Store(out)
-    store.create()
     with store.driver_lock():
+        store.create()
         store.clean()
         study = study.at(store.path, copy=True)
         store.write_definition(study.name, study.definition())
         settled = {"done"} if rerun_failed else {"done", "failed"}
         statuses = store.statuses() if resume else {}
-        todo = [trial for trial in study.trials if statuses.get(trial.id) not in settled]
+        begun = store.begun()
+        todo = sorted(
+            (trial for trial in study.trials if statuses.get(trial.id) not in settled), key=lambda t: begun[t.id]
+        )
+        damaged = sum(statuses.get(trial.id) == "damaged" for trial in todo)
+        if damaged:
+            warnings.warn(
+                f"{store.path}: {damaged} stored trials are damaged, in {store.file.name} or in their files; "
+                "they are run again",
+                EncollapseWarning,
+                stacklevel=2,
+            )
         failed = sum(statuses.get(trial.id) == "failed" for trial in study.trials)
         note = "" if rerun_failed or not failed else f" ({failed} of them failed; --rerun-failed tries them again)"
         queue = TrialQueue(todo, retries=retries, max_seconds=max_seconds, grace=grace)
@@ -125,15 +146,14 @@ def run(
             shown=progress,
             note=note,
         )
+
         # The executor is checked even if nothing is left to run.
+        def job_of(trial: Trial) -> Job:
+            store.begin(trial.id)
+            return Job(trial.settings, str(store.checkpoint_path(trial.id).resolve()), limit)
+
         found = outcomes(
-            queue,
-            executor,
-            workers,
-            job_of=lambda trial: Job(trial.settings, str(store.checkpoint_path(trial.id).resolve())),
-            observer=display,
-            options=executor_options,
-            folder=store.path,
+            queue, executor, workers, job_of=job_of, observer=display, options=executor_options, folder=store.path
         )
         with closing(found), display:
             for trial, outcome in found:
@@ -142,6 +162,8 @@ def run(
                     continue
                 store.keep(_row(trial, outcome, queue.attempts(trial)), outcome.history, outcome.arrays)
                 display.add(trial, outcome)
+        if display.finished == len(todo) and not display.unfinished:
+            store.forget_begun()
     return open_results(store.path)
 
 

@@ -31,6 +31,8 @@ class Study:
         The study file as it was read.
     origin : str
         A built-in name or a path: what to give to run it again.
+    trial_seconds : float or None
+        Limit of the time of a trial.
 
     Examples
     --------
@@ -48,6 +50,7 @@ class Study:
     trials: tuple[Trial, ...]
     source: str
     origin: str
+    trial_seconds: float | None = None
 
     def __repr__(self) -> str:
         return f"Study({self.name!r}, trials={len(self.trials)})"
@@ -66,17 +69,27 @@ class Study:
             "trials": [canonical_json(trial.settings) for trial in self.trials],
             "source": self.source,
             "origin": self.origin,
+            "trial_seconds": self.trial_seconds,
         }
 
     @staticmethod
-    def from_definition(definition: Mapping[str, Any]) -> Study:
-        """Inverse of :meth:`definition`."""
+    def from_definition(definition: Mapping[str, Any], file: str | Path = "results") -> Study:
+        """Inverse of :meth:`definition`; `file` is what errors call it."""
         try:
             trials = tuple(Trial(parse_settings(text)) for text in definition["trials"])
             texts = {key: str(definition[key]) for key in ("name", "title", "description", "source", "origin")}
-        except (KeyError, ValueError, TypeError) as error:
-            raise FileFormatError(f"the stored study cannot be read ({error}); run it again") from None
-        return Study(trials=trials, **texts)
+            lacking = {key for trial in trials for key in _NEEDED if key not in trial.settings}
+            if lacking:
+                raise KeyError(*lacking)
+        except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise FileFormatError(
+                f"{file}: the study in it cannot be read ({type(error).__name__}: {error}); run it again"
+            ) from None
+        return Study(trials=trials, trial_seconds=definition.get("trial_seconds"), **texts)
+
+
+_NEEDED = ("dataset", "encoding", "model", "bias_decay", "weight_decay", "features", "seed")
+"""Settings that every trial has."""
 
 
 def names() -> tuple[str, ...]:
@@ -155,7 +168,7 @@ def load(path_or_name: str | Path) -> Study:
             "and files ending in .toml"
         )
     try:
-        source = path.read_text(encoding="utf-8")
+        source = path.read_text(encoding="utf-8-sig")  # editors of Windows begin a file with a mark
     except UnicodeDecodeError as error:
         raise FileFormatError(f"{path}: not a text file in UTF-8 ({error.reason})") from None
     return parse(source, str(path), origin=text)
@@ -169,7 +182,8 @@ def parse(source: str, file: str, *, origin: str) -> Study:
         trials = expand(block)
         spec.check_trainings(trials, index, file, source)
         distinct |= {trial.id: trial for trial in trials}
-    return Study(head.name, head.title, head.description.strip(), tuple(distinct.values()), source, origin)
+    trials = tuple(distinct.values())
+    return Study(head.name, head.title, head.description.strip(), trials, source, origin, head.trial_seconds)
 
 
 def _builtin() -> list[Any]:

@@ -107,7 +107,7 @@ class ProgressDisplay:
         console: Console | None = None,
     ) -> None:
         self.name, self.labels, self.total, self.stored, self.note = name, labels, total, stored, note
-        self.finished = self.failed = self.restless = 0
+        self.finished = self.failed = self.restless = self.unfinished = 0
         self.worst: tuple[float, str] | None = None
         self.running: dict[str, _Running] = {}
         self._shown = shown
@@ -168,6 +168,7 @@ class ProgressDisplay:
         label, value, early = self.labels[trial.id], None, ""
         if outcome.record is None:
             self.failed += 1
+            self.unfinished += outcome.lost
         else:
             if outcome.record.stopped_early:
                 self.restless += 1

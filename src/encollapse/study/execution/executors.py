@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,12 @@ def _closing(pool: WorkerPool) -> Outcomes:
 def _inline(queue: TrialQueue, job_of: JobOf, work: Work, observer: Observer) -> Outcomes:
     while (trial := queue.take()) is not None:
         observer.started(trial)
-        yield trial, work(job_of(trial), _teller(observer, trial))
+        job, left = job_of(trial), queue.seconds_left
+        leaves = left is not None and (job.seconds is None or left < job.seconds)
+        outcome = work(replace(job, seconds=left) if leaves else job, _teller(observer, trial))
+        if leaves and outcome.lost:
+            return
+        yield trial, outcome
 
 
 def _teller(observer: Observer, trial: Trial) -> Callable[[int, int, str], None]:

@@ -13,6 +13,7 @@ An executor of the user's is taken all the same (:mod:`encollapse.study.executio
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -22,13 +23,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from encollapse.errors import EncollapseError
 from encollapse.study.execution.display import Observer
 from encollapse.study.execution.queue import TrialQueue
-from encollapse.study.execution.trial import JobOf, Outcome, Work, lost
+from encollapse.study.execution.trial import JobOf, Outcome, Work, lost, out_of_time
 from encollapse.study.trials import Trial
 
 _DIED = (
@@ -38,6 +40,9 @@ _DIED = (
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "MKL_NUM_THREADS": "1"}
 _FALSE_STARTS = 5
 """Workers that may die in a row before they are ready."""
+
+_MARGIN_SECONDS = 5.0
+"""Time for a worker to stop a trial at its limit by itself, after which it is killed: native code may never return."""
 
 _NEWS_SECONDS = 0.25
 """Least time between two words of a worker on how far its training is."""
@@ -54,12 +59,14 @@ class _Worker:
         alive, self._alive = _context.Pipe(duplex=False)
         self.process: BaseProcess = _context.Process(target=_serve, args=(work, theirs, alive))
         # Not a daemon in the sense of multiprocessing: a training on several devices has processes of its own.
-        with _one_thread():
+        with _one_thread(), _interrupts_held():
             self.process.start()
         theirs.close()
         alive.close()
         self.ready = False
         self.trial: Trial | None = None
+        self.limit: float | None = None
+        self.deadline = math.inf
 
     def end(self) -> None:
         """Kill the process and take its pipes away."""
@@ -91,14 +98,22 @@ class WorkerPool:
                 if not any(worker.trial for worker in self.workers) and not self._wanted():
                     return
                 by_connection = {worker.connection: worker for worker in self.workers}
-                for connection in wait(list(by_connection), self.queue.patience):
+                for connection in wait(list(by_connection), self._patience()):
                     assert isinstance(connection, Connection)
                     yield from self._news(by_connection[connection])
+                for worker in [worker for worker in self.workers if worker.deadline <= time.monotonic()]:
+                    yield from self._stop(worker)
                 if self.queue.leaving:
                     return
         finally:
             for worker in self.workers:
                 worker.end()
+
+    def _patience(self) -> float | None:
+        """Seconds for which to wait for news: until the queue or a deadline wants to be looked at; None for ever."""
+        ahead = [worker.deadline - time.monotonic() for worker in self.workers if worker.deadline < math.inf]
+        known = [seconds for seconds in (self.queue.patience, *ahead) if seconds is not None]
+        return max(min(known), 0.0) if known else None
 
     def _wanted(self) -> bool:
         return self.queue.open and (len(self.queue) > 0 or bool(self.suspects))
@@ -122,10 +137,12 @@ class WorkerPool:
             trial = self.suspects.pop(0)
         if trial is None:
             return
-        worker.trial = trial
+        worker.trial, job = trial, self.job_of(trial)
         self.observer.started(trial)
+        worker.limit = job.seconds
+        worker.deadline = math.inf if job.seconds is None else time.monotonic() + job.seconds + _MARGIN_SECONDS
         with suppress(OSError):  # it died just now; its pipe will say so
-            worker.connection.send(self.job_of(trial))
+            worker.connection.send(job)
 
     def _news(self, worker: _Worker) -> Iterator[tuple[Trial, Outcome]]:
         try:
@@ -138,15 +155,27 @@ class WorkerPool:
             return
         assert worker.trial is not None
         if isinstance(message, Outcome):
-            trial, worker.trial = worker.trial, None
-            self._give(worker)  # before the outcome is stored: the worker need not wait for that
+            trial, worker.trial, worker.deadline = worker.trial, None, math.inf
+            if message.lost:
+                self._end(worker)  # it was interrupted anywhere: perhaps half-way through loading a module
+            else:
+                self._give(worker)  # before the outcome is stored: the worker need not wait for that
             yield trial, message
         else:
             self.observer.moved(worker.trial, *message)
 
-    def _died(self, worker: _Worker) -> Iterator[tuple[Trial, Outcome]]:
+    def _end(self, worker: _Worker) -> None:
         self.workers.remove(worker)
         worker.end()
+
+    def _stop(self, worker: _Worker) -> Iterator[tuple[Trial, Outcome]]:
+        """Kill a worker whose trial is over its time."""
+        self._end(worker)
+        assert worker.trial is not None
+        yield worker.trial, lost(out_of_time(worker.limit))
+
+    def _died(self, worker: _Worker) -> Iterator[tuple[Trial, Outcome]]:
+        self._end(worker)
         if not worker.ready:
             self._false_start(worker.process.exitcode)
         trial = worker.trial
@@ -184,9 +213,28 @@ def _one_thread() -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Keep Ctrl-C back while a process is started: it inherits that, and prints no traceback where it is still loading.
+
+    It reaches this process afterwards.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which would end the block: its start lets signals through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(work: Work, connection: Connection, alive: Connection) -> None:
     """Run trials as they come, until the driver closes the pipe or ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_leave_with_driver, args=(alive,), daemon=True).start()
     torch = sys.modules.get("torch")
     if torch is not None:

@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from encollapse._internal import checks
 from encollapse.study.trials import Trial
 
+LEAST_GRACE = 60.0
+"""Seconds for which trials that run are waited for where nobody says."""
+
 
 class TrialQueue:
     """Trials in the order in which they are handed out.
@@ -22,7 +25,8 @@ class TrialQueue:
     max_seconds : float, optional
         Time from now after which no trial is handed out.
     grace : float, optional
-        Seconds after `max_seconds` for which trials that run are waited for; by default as long as they take.
+        Seconds after `max_seconds` for which trials that run are waited for; by default as many again, but at least
+        :data:`LEAST_GRACE`.
     """
 
     def __init__(
@@ -34,8 +38,8 @@ class TrialQueue:
         self._closing = self._leaving = None
         if max_seconds is not None:
             self._closing = time.monotonic() + checks.nonnegative(max_seconds, "max_seconds")
-            if grace is not None:
-                self._leaving = self._closing + checks.nonnegative(grace, "grace")
+            usual = max(max_seconds, LEAST_GRACE)
+            self._leaving = self._closing + (usual if grace is None else checks.nonnegative(grace, "grace"))
 
     def __len__(self) -> int:
         return len(self._trials)
@@ -49,6 +53,11 @@ class TrialQueue:
     def leaving(self) -> bool:
         """Whether it is time to leave what still runs."""
         return self._leaving is not None and time.monotonic() >= self._leaving
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until it is time to leave what still runs; None for ever."""
+        return None if self._leaving is None else max(self._leaving - time.monotonic(), 0.0)
 
     @property
     def patience(self) -> float | None:

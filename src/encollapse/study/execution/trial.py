@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import platform
 import re
+import sys
 import threading
 import time
 import traceback
@@ -13,15 +15,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import encollapse
 from encollapse._internal.json_values import plain
 from encollapse.data import Dataset
 from encollapse.encodings import Encoding
 from encollapse.errors import EncollapseError
 from encollapse.study.execution.theory_trial import TrialOutcome, minimize
+from encollapse.study.execution.time_limit import OutOfTime, time_limit
 from encollapse.study.record import PredictionRecord, TrialRecord
 from encollapse.study.resolve import dataset_of, encoding_of, feature_decay_of, problem_of
 from encollapse.study.spec.file_digests import require_model
@@ -29,7 +32,7 @@ from encollapse.study.spec.train_options import OF_THE_ENGINE
 from encollapse.study.store.arrays import Arrays, frame_arrays, to_arrays
 from encollapse.study.trials import THEORY, Trial
 from encollapse.train.loop.progress import listening
-from encollapse.train.settings import decay_of
+from encollapse.train.settings import DEFAULTS, decay_of
 
 if TYPE_CHECKING:
     from encollapse.train import Run
@@ -37,10 +40,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """A trial as a worker gets it: its settings, and the file that keeps the state of its training."""
+    """A trial as a worker gets it: its settings, the file that keeps the state of its training, a limit of time."""
 
     settings: Mapping[str, Any]
     checkpoint: str | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,18 @@ Work = Callable[[Job, Tell | None], Outcome]
 Findings = tuple[TrialRecord, list[dict[str, Any]], Arrays]
 JobOf = Callable[[Trial], Job]
 
-_PACKAGES = ("encollapse", "numpy", "scipy", "torch", "lightning-fabric", "scikit-learn")
+_PACKAGES = {
+    "encollapse": "encollapse",
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "torch": "torch",
+    "lightning_fabric": "lightning-fabric",
+    "sklearn": "scikit-learn",
+}
+"""Modules that decide the numbers, and what their packages are called."""
+
+_STATES = 4
+"""Times that a training writes its state, at least, before a limit of time ends it."""
 
 _alone = threading.Lock()
 """Trials in threads of one process take turns: trainings draw from random state that threads share."""
@@ -84,15 +99,27 @@ def execute(job: Job, tell: Tell | None = None) -> Outcome:
     """
     with _alone:
         started, clock = now(), time.perf_counter()
-        record, error, arrays = None, None, Arrays()
+        record, error, arrays, late = None, None, Arrays(), False
         history: list[dict[str, Any]] = []
+        _source_digest()  # of the source that is loaded, before anybody edits it
+        if job.seconds is not None:
+            _load()
         try:
-            with listening(tell):
+            with listening(tell), time_limit(job.seconds):
                 record, history, arrays = _resumed(job)
+        except OutOfTime:
+            record, error, late = None, out_of_time(job.seconds), True
         except Exception:
             record, error = None, traceback.format_exc()
         seconds = time.perf_counter() - clock
-        return Outcome(record, error, history, arrays, seconds, started, now(), installed_versions())
+        return Outcome(record, error, history, arrays, seconds, started, now(), running_versions(), late)
+
+
+def _load() -> None:
+    """Load what trainings need, which takes seconds and is no time of the first trial of a process."""
+    from encollapse import measure, train
+
+    _ = train.fit, measure.collapse
 
 
 def execute_single_threaded(job: Job) -> Outcome:
@@ -106,7 +133,12 @@ def execute_single_threaded(job: Job) -> Outcome:
 
 def lost(reason: str) -> Outcome:
     """Outcome of a trial whose worker died without a word."""
-    return Outcome(None, reason, [], Arrays(), 0.0, now(), now(), installed_versions(), lost=True)
+    return Outcome(None, reason, [], Arrays(), 0.0, now(), now(), running_versions(), lost=True)
+
+
+def out_of_time(seconds: float | None) -> str:
+    """What is said of a trial that was stopped at its limit of time."""
+    return f"not finished after {seconds:g} s, the limit of a trial; the same command runs it again after all others"
 
 
 def reason_of(error: str | None) -> str:
@@ -120,16 +152,27 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-@cache
-def installed_versions() -> dict[str, str]:
-    """Versions of encollapse, Python and the packages that decide the numbers, and the platform."""
+def running_versions() -> dict[str, str]:
+    """Versions of Python, of the modules that this process has loaded, and the platform, as they say of themselves.
+
+    What metadata of installed packages say may be of other code: a checkout that is imported has none of its own. That
+    is why there is also a digest of the source of encollapse.
+    """
     found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found | {"platform": platform.platform()}
+    for module, package in _PACKAGES.items():
+        version = getattr(sys.modules.get(module), "__version__", None)
+        if version is not None:
+            found[package] = str(version)
+    return found | {"encollapse source": _source_digest(), "platform": platform.platform()}
+
+
+@cache
+def _source_digest() -> str:
+    """Sixteen hexadecimal digits, a hash of the names and texts of every module of encollapse."""
+    root, total = Path(encollapse.__file__).parent, hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        total.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
+    return total.hexdigest()[:16]
 
 
 def _resumed(job: Job) -> Findings:
@@ -142,12 +185,17 @@ def _resumed(job: Job) -> Findings:
         except EncollapseError:
             if state is None or not had_state:
                 raise
-            state.unlink(missing_ok=True)  # of another release, perhaps
+            _forget(state)  # of another release, perhaps, or damaged
             return _found(job)
     except Exception:
         if state is not None:
-            state.unlink(missing_ok=True)
+            _forget(state)
         raise
+
+
+def _forget(state: Path) -> None:
+    if not state.is_dir():
+        state.unlink(missing_ok=True)
 
 
 def _found(job: Job) -> Findings:
@@ -187,6 +235,8 @@ def _train(job: Job, dataset: Dataset) -> TrialOutcome:
     measure = settings.get("measure", {})
     optional = {key: settings[key] for key in ("epochs", "model_options") if key in settings}
     optional |= {option: measure[key] for key, option in _OF_MEASURE.items() if key in measure}
+    if job.seconds is not None:
+        optional["checkpoint_seconds"] = min(DEFAULTS["checkpoint_seconds"], job.seconds / _STATES)
     if decay_of(settings.get("train", {})) == "ufm":
         optional["feature_decay"] = feature_decay_of(settings, dataset.num_classes, len(dataset.train))
     encoding = encoding_of(settings, dataset.counts)

@@ -137,16 +137,28 @@ def adopted(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def adopt(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Copy the encoding file of a trial into the folder of a study, where it stays what it is.
 
+    A copy that is not what it was is written again.
+
     Raises
     ------
     FileFormatError
-        If the file has changed since the study was loaded.
+        If the file has changed since the study was loaded, or the copy is damaged and there is no other file.
     """
     mine = adopted(settings, folder)
-    if "file" in mine["encoding"] and not Path(mine["encoding"]["file"]).exists():
-        content = require_content(settings["encoding"]).read_bytes()
-        with atomic(Path(mine["encoding"]["file"])) as temporary:
-            temporary.write_bytes(content)
+    spec = mine["encoding"]
+    if "file" not in spec:
+        return mine
+    copy, original = Path(spec["file"]), Path(settings["encoding"]["file"])
+    if copy.is_file() and digest(copy) == spec["content"]:
+        return mine
+    if original.resolve() == copy or not original.exists():
+        raise FileFormatError(
+            f"{copy}: this copy of an encoding is damaged or missing, and {str(original)!r} is no other; run the study "
+            "from its file, beside which the encoding lies"
+        )
+    content = require_content(settings["encoding"]).read_bytes()
+    with atomic(copy) as temporary:
+        temporary.write_bytes(content)
     return mine
 
 

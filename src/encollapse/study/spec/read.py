@@ -99,6 +99,7 @@ class StudyFile(Strict):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     title: Annotated[str, Field(min_length=1)]
     description: str = ""
+    trial_seconds: Positive | None = None
     defaults: RunsTable = RunsTable()
     runs: Annotated[list[RunsTable], Field(min_length=1)]
 
@@ -130,6 +131,9 @@ def read(text: str, source: str) -> tuple[StudyFile, list[dict[str, Any]]]:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise FileFormatError(f"{source}: not valid TOML: {error}") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or tables in tables in tables
+        raise FileFormatError(f"{source}: cannot be read: {error}; write less of it") from None
+    _require_sizes(raw, source, text, [])
     try:
         study = StudyFile.model_validate(raw, context={"base": base})
     except ValidationError as error:
@@ -137,6 +141,31 @@ def read(text: str, source: str) -> tuple[StudyFile, list[dict[str, Any]]]:
         where = _lined(source, text, list(first["loc"]))
         raise FileFormatError(f"{where}: {place(first, raw)}: {message(first, _KEYS)}") from None
     return study, [_merge(study, i, source, text) for i in range(len(study.runs))]
+
+
+_DEEPEST = 100
+"""Tables in tables in tables that a study file may have."""
+
+
+def _require_sizes(value: Any, source: str, text: str, path: list[str | int]) -> None:
+    """Refuse whole numbers that do not have the 64 bits of TOML, and tables that lie too deep in others.
+
+    Raises
+    ------
+    FileFormatError
+        Naming the file, the line and the key.
+    """
+    fault = ""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        fault = "expected a whole number from -2**63 to 2**63 - 1, as TOML has them, got a larger one"
+    elif len(path) > _DEEPEST:
+        fault = f"tables and lists inside each other, more than {_DEEPEST} of them; write them flatter"
+    if fault:
+        keys = ".".join(str(key) for key in path[:4] if isinstance(key, str))
+        raise FileFormatError(f"{_lined(source, text, path[:4])}: {keys}: {fault}")
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, entry in entries:
+        _require_sizes(entry, source, text, [*path, key])
 
 
 def check_trainings(trials: Iterable[Trial], index: int, source: str, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save_file
 
 from encollapse._internal import files
 from encollapse.errors import FileFormatError
@@ -53,7 +54,25 @@ def save_arrays(path: Path, arrays: Arrays) -> Path:
     return path
 
 
-def load_arrays(path: Path) -> Arrays:
+def digest_of(path: Path) -> str:
+    """A hash of what the file of a trial holds."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _content(path: Path, digest: str | None) -> bytes:
+    """What the file of a trial holds, if that has the digest with which it was stored."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _damaged(path, error.strerror or error) from None
+    if digest is not None and hashlib.sha256(content).hexdigest() != digest:
+        raise _damaged(path, "its digest is another than when it was stored")
+    return content
+
+
+def load_arrays(path: Path, digest: str | None = None) -> Arrays:
     """Read what :func:`save_arrays` wrote.
 
     Raises
@@ -61,17 +80,16 @@ def load_arrays(path: Path) -> Arrays:
     FileNotFoundError
         If there is no such file.
     FileFormatError
-        If it cannot be read.
+        If it cannot be read, or does not have the `digest` with which it was stored.
     """
+    content = _content(path, digest)
     try:
-        return dict(load_file(path))
-    except FileNotFoundError:
-        raise
-    except (SafetensorError, ValueError, OSError) as error:
+        return {name: np.array(value) for name, value in load(content).items()}
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
         raise _damaged(path, error) from None
 
 
-def load_geometries(path: Path) -> tuple[ClassGeometry | None, ClassGeometry]:
+def load_geometries(path: Path, digest: str | None = None) -> tuple[ClassGeometry | None, ClassGeometry]:
     """Read (predicted, measured) from the arrays of a trial.
 
     The prediction is None where the theory has no method for the trial.
@@ -83,7 +101,7 @@ def load_geometries(path: Path) -> tuple[ClassGeometry | None, ClassGeometry]:
     FileFormatError
         If the file does not hold two geometries.
     """
-    arrays = load_arrays(path)
+    arrays = load_arrays(path, digest)
     try:
         predicted = from_arrays(arrays, "predicted") if "predicted.feature_gram" in arrays else None
         return predicted, from_arrays(arrays, "measured")
@@ -100,7 +118,7 @@ def save_history(path: Path, history: Iterable[Mapping[str, Any]]) -> Path:
     return path
 
 
-def load_history(path: Path) -> list[dict[str, Any]]:
+def load_history(path: Path, digest: str | None = None) -> list[dict[str, Any]]:
     """Read what :func:`save_history` wrote.
 
     Raises
@@ -108,11 +126,12 @@ def load_history(path: Path) -> list[dict[str, Any]]:
     FileNotFoundError
         If there is no such file.
     FileFormatError
-        If it cannot be read.
+        If it cannot be read, or does not have the `digest` with which it was stored.
     """
+    content = _content(path, digest)
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        rows = json.loads(content.decode())
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, error) from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise _damaged(path, "not a list of rows")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 import warnings
 from dataclasses import dataclass, field
@@ -25,7 +24,9 @@ from encollapse.errors import ArgumentError, EncollapseWarning, FileFormatError
 from encollapse.train.loop.task import Work
 from encollapse.train.settings import Settings
 
-VERSION = 2
+VERSION = 3
+"""Of the layout. States of layout 2 have no digest and are read without one."""
+
 _INDIFFERENT = ("checkpoint", "checkpoint_seconds", "devices", "keep_checkpoint", "progress")
 """Settings that do not change what is computed, or by rounding alone."""
 
@@ -72,12 +73,11 @@ class Checkpoints:
         assert self.path is not None
         tensors: dict[str, Tensor] = {}
         header = {"version": VERSION, "fingerprint": self.fingerprint, "state": _pack(state, tensors)}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(exist_ok=True)  # not its parents: a study whose folder is renamed gets no second one
         # One name for all attempts: what a killed process leaves behind is overwritten.
         with self._partial.open("wb") as file:
-            file.write(save(tensors, metadata={"encollapse": json.dumps(header)}))
-            file.flush()
-            os.fsync(file.fileno())
+            file.write(save(tensors, metadata={"encollapse": json.dumps(header)} | files.UNSEALED))
+        files.seal(self._partial)
         self._partial.replace(self.path)
 
     def read(self, device: torch.device) -> Any:
@@ -102,20 +102,27 @@ class Checkpoints:
         from safetensors import SafetensorError, safe_open
 
         try:
+            whole = files.sealed(self.path)
+            if whole is False:
+                raise ValueError("damaged: its digest is another")
             with safe_open(self.path, framework="pt") as opened:
                 header = json.loads((opened.metadata() or {})["encollapse"])
                 # Views of the file lie at any address, and products of some processors round by the address: clone.
                 tensors = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
-        except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
+            if header["version"] not in (2, VERSION) or header["fingerprint"] != self.fingerprint:
+                raise ArgumentError(
+                    f"checkpoint: {str(self.path)!r} is the state of a training with other settings or data; "
+                    "delete it, or name another file"
+                )
+            if whole is None and header["version"] == VERSION:
+                raise ValueError("damaged: it has no digest")
+            return _unpack(header["state"], tensors, device)
+        except ArgumentError:
+            raise
+        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             raise FileFormatError(
                 f"{self.path}: not the state of a training ({error}); delete it, or name another file"
             ) from None
-        if header["version"] != VERSION or header["fingerprint"] != self.fingerprint:
-            raise ArgumentError(
-                f"checkpoint: {str(self.path)!r} is the state of a training with other settings or data; "
-                "delete it, or name another file"
-            )
-        return _unpack(header["state"], tensors, device)
 
     def delete(self) -> None:
         """Remove the file if it is there."""
