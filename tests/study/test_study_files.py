@@ -169,9 +169,10 @@ def test_incomplete_files_are_refused(text: str, message: str) -> None:
         (f"seeds = [{'9' * 5000}]", "cannot be read: .*digits"),
         (f"seeds = {'[' * 5000}0{']' * 5000}", "cannot be read: .*recursion"),
         (f"seeds = {'[' * 150}0{']' * 150}", r":\d+: runs\.seeds: tables and lists inside each other"),
+        (f"dataset = '{'a' * 300}'", "runs.* block 1: dataset: 'a+'... cannot be looked for: File name too long"),
         (f"{'.'.join('a' * 500)} = 0", "tables and lists inside each other, more than 100"),
     ],
-    ids=["2**63", "5,000 digits in base 16", "5,000 digits", "5,000 lists", "150 lists", "500 tables"],
+    ids=["2**63", "5,000 digits in base 16", "5,000 digits", "5,000 lists", "150 lists", "300 letters", "500 tables"],
 )
 def test_numbers_and_depths_that_nothing_holds_are_refused_in_words(addition: str, message: str) -> None:
     with pytest.raises(FileFormatError, match=rf"^a\.toml.*{message}") as refused:

@@ -226,7 +226,7 @@ def _merge(study: StudyFile, index: int, source: str, text: str) -> dict[str, An
     for key, locate in (("dataset", locate_dataset), ("encoding", locate_encoding)):
         try:
             merged[key] = [locate(entry, base) for entry in merged[key]]
-        except (FileFormatError, FileNotFoundError) as error:
+        except (FileFormatError, OSError) as error:
             raise refuse(key, str(error)) from None
     merged["model"] = [locate_model(entry) for entry in merged["model"]]
     try:

@@ -71,7 +71,11 @@ class DatasetSpec(Strict):
     @field_validator("name")
     @classmethod
     def _known(cls, value: str, info: ValidationInfo) -> str:
-        if not data.recognized(value) and not ((info.context or {})["base"] / value).is_dir():
+        try:
+            found = data.recognized(value) or ((info.context or {})["base"] / value).is_dir()
+        except OSError as error:  # a name that is longer than those of files
+            raise ValueError(f"{value[:40]!r}... cannot be looked for: {error.strerror}") from None
+        if not found:
             known = suggest(value, list(data.names()))
             raise ValueError(f"no data set is called {value!r}{known}; give a name, openml:NAME, a file or a folder")
         return value
