@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +186,7 @@ def test_a_folder_that_is_renamed_while_its_study_runs_gets_no_second_one(tmp_pa
         store.write_definition(study.name, study.definition())
         store.path.rename(moved)
         row = write_folder(tmp_path / "other", study, counts=(7,) * 10).rows()[study.trials[0].id]
-        for call in (lambda: store.keep(row), lambda: store.begin(row.id)):
+        for call in (partial(store.keep, row), partial(store.begin, row.id)):
             with pytest.raises(EncollapseError, match=r"out: the folder was renamed or removed while its study ran"):
                 call()
         with pytest.raises(EncollapseError, match=r"out.*results\.sqlite"):

@@ -182,8 +182,8 @@ def parse(source: str, file: str, *, origin: str) -> Study:
         trials = expand(block)
         spec.check_trainings(trials, index, file, source)
         distinct |= {trial.id: trial for trial in trials}
-    trials = tuple(distinct.values())
-    return Study(head.name, head.title, head.description.strip(), trials, source, origin, head.trial_seconds)
+    every = tuple(distinct.values())
+    return Study(head.name, head.title, head.description.strip(), every, source, origin, head.trial_seconds)
 
 
 def _builtin() -> list[Any]:

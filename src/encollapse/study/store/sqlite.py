@@ -169,12 +169,12 @@ class Store(StudyFolder):
             found = connection.execute("SELECT * FROM trials ORDER BY finished, id").fetchall()
         return {values[0]: self._row(values) for values in found}
 
-    def _row(self, values: tuple[Any, ...]) -> StoredTrial:
-        *own, held, digest = values if len(values) == 12 else (*values, None, None)
+    def _row(self, values: Sequence[Any]) -> StoredTrial:
+        values = (*values, None, None)[:12]
         try:
-            if not _whole((*own, held, digest)):
+            if not _whole(values):
                 raise ValueError(_CHANGED)
-            return _stored(*own, held)
+            return _stored(*values[:-1])
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             reason = f"{self.file}: the row of this trial is damaged ({error}); run the study again: only it is run"
             return StoredTrial(values[0], {}, "lost", None, f"FileFormatError: {reason}", 0.0, "", "", {})
