@@ -170,6 +170,44 @@ def report_cross_entropy() -> None:
             )
 
 
+def tail_data(num_samples: int, width: int, num_classes: int) -> tuple[NDArray[np.int64], Array]:
+    """Labels and the activations (N, p) of a ReLU layer over classes that overlap."""
+    rng = np.random.default_rng(0)
+    labels, latent = rng.integers(num_classes, size=num_samples), 64
+    means = 1.5 * rng.standard_normal((num_classes, latent))
+    layer = rng.standard_normal((latent, width)) / math.sqrt(latent)
+    rows = np.empty((num_samples, width))
+    for start in range(0, num_samples, 4096):
+        part = slice(start, start + 4096)
+        inputs = means[labels[part]] + rng.standard_normal((len(labels[part]), latent))
+        rows[part] = np.maximum(inputs @ layer + 0.7 * rng.standard_normal((len(inputs), width)), 0.0)
+    return labels, rows
+
+
+def report_tails(share: float) -> None:
+    print(f"linear tails over given activations, p = 2048, q = 10, c at {share:g} of where learning starts, λ_b = 0.01")
+    for num_samples in (6000, 20_000, 60_000):
+        labels, rows = tail_data(num_samples, 2048, 10)
+        targets = np.eye(10)[:, labels]
+        largest = float(np.linalg.norm((targets - targets.mean(axis=1, keepdims=True)) @ rows / num_samples, 2))
+        for loss in ("mse", "cross_entropy"):
+            start, busy = time.perf_counter(), time.process_time()
+            decay, encoding = share * largest, ec.encodings.one_hot(10)
+            solution = ec.ufm.solve(
+                ec.ufm.TailProblem(
+                    encoding, labels, rows, weight_decay=decay, inner_decay=decay, bias_decay=0.01, loss=loss
+                )
+            )
+            print(
+                f"  N = {num_samples:<6} {loss:<14} {time.perf_counter() - start:6.1f} s   processor "
+                f"{time.process_time() - busy:6.1f} s   rank {solution.rank}   iterations {solution.iterations:<3} "
+                f"relative gap {solution.certificate.relative_gap:.0e}   peak memory of the process "
+                f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB",
+                flush=True,
+            )
+            del solution  # which holds a copy of the activations
+
+
 def iterate(problem: ec.ufm.Problem, method: str) -> tuple[float, float]:
     """What people do today: descend on (W, M, b) from a random start. Returns (seconds, relative excess)."""
     rng = np.random.default_rng(1)
@@ -226,10 +264,12 @@ def main() -> None:
         "dense": lambda: report_dense(arguments.repeats),
         "path": lambda: report_path(arguments.repeats),
         "descent": report_descent,
+        "tails": lambda: report_tails(arguments.share),
         "cross-entropy": report_cross_entropy,
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--share", type=float, default=0.02, help="threshold of the tails, of where learning starts")
     parser.add_argument("--only", choices=list(reports), help="one of the reports; default all")
     arguments = parser.parse_args()
     for name, report in reports.items():

@@ -232,6 +232,44 @@ def test_the_practical_value_follows_the_counts_and_sits_above_the_kink() -> Non
         even.practical_bias_decay(1.0)
 
 
+@pytest.mark.parametrize("mean_price", [None, 0.3, 2.0])
+@pytest.mark.parametrize("labels", ["one-hot", "any"])
+def test_the_practical_value_is_where_the_features_carry_the_share(labels: str, mean_price: float | None) -> None:
+    """By solving there and at the end: ``Z u`` are the class outputs in the mean."""
+    codewords = np.random.default_rng(1).standard_normal((7, 5)) + 1.0
+    encoding = ec.encodings.one_hot(5) if labels == "one-hot" else ec.encodings.Encoding(codewords)
+    price = None if mean_price is None else mean_price * 3e-4
+    problem = ec.ufm.Problem(
+        encoding, [11, 20, 30, 7, 45], weight_decay=5e-2, feature_decay=3e-4, feature_mean_decay=price
+    )
+    mean = problem.mean_codeword
+
+    def carried(decay: float) -> float:
+        solution = ec.ufm.solve(problem.with_bias_decay(decay))
+        outputs = np.asarray(solution.geometry.class_outputs) @ problem.priors
+        return 1.0 - float(np.linalg.norm(outputs - mean) / np.linalg.norm(mean))
+
+    for share in (0.1, 0.7):
+        found = problem.practical_bias_decay(share)
+        assert found is not None
+        assert carried(found) == pytest.approx(share * carried(math.inf), rel=1e-6)
+
+
+def test_many_distinct_counts_have_a_practical_value_too() -> None:
+    """Without singular vectors. A long tail of twice the classes turns at nearly the same place."""
+    values = []
+    for k in (997, 1994):
+        counts = np.random.default_rng(3).permutation(np.arange(1, k + 1))
+        decay = 0.2 / math.sqrt(k) / math.sqrt(int(counts.sum()))
+        problem = ec.ufm.Problem(ec.encodings.one_hot(k), counts, weight_decay=decay, feature_decay=decay)
+        value, name = problem.turning_point()
+        assert name == "λ_b at 10 %"
+        assert value is not None
+        assert f"{value:.6g}" in problem.explain()
+        values.append(value)
+    assert values[0] == pytest.approx(values[1], rel=1e-3)
+
+
 def test_figures_mark_the_practical_value_where_the_critical_one_is_zero() -> None:
     decays: Any = {"weight_decay": 5e-3, "feature_decay": 2e-5}
     near = ec.ufm.Problem(ec.encodings.one_hot(4), [500, 500, 500, 501], **decays)

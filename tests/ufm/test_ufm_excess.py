@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -102,6 +103,96 @@ def test_nonnegative_features_have_parts_too() -> None:
     assert min(e.unbalanced, e.within, e.between) >= 0
     with pytest.raises(ArgumentError, match="features: the problem has features='relu'"):
         ec.ufm.excess(p, -h, LABELS, w, b)
+
+
+P = 6
+ACTIVATIONS = np.random.default_rng(4).standard_normal((len(LABELS), P)) + 2 * np.eye(K, P)[LABELS]
+
+
+def tail(loss: str = "mse", bias_decay: float = 0.3, inner_bias_decay: float = math.inf) -> ec.ufm.TailProblem:
+    encoding = ec.encodings.one_hot(K) if loss == "cross_entropy" else ec.encodings.random(K, Q, seed=1)
+    return ec.ufm.TailProblem(
+        encoding,
+        LABELS,
+        ACTIVATIONS,
+        weight_decay=0.03,
+        inner_decay=0.02,
+        inner_bias_decay=inner_bias_decay,
+        bias_decay=bias_decay,
+        loss=loss,
+    )
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+@pytest.mark.parametrize(("decay", "inner_decay"), [(0.0, math.inf), (0.4, 0.5), (math.inf, math.inf), (3.0, 1e-3)])
+def test_parts_of_a_tail_add_up_and_its_guarantee_holds(loss: str, decay: float, inner_decay: float) -> None:
+    """Against the explicit sum over head, inner layer, their biases and samples, at random layers and at the best."""
+    p = tail(loss, decay, inner_decay)
+    solution = ec.ufm.solve(p)
+    scale = math.sqrt(0.02 / 0.03)
+    # A balanced split of the minimizer: its features belong to the least inner layer.
+    left, singular, right = np.linalg.svd(solution.matrix, full_matrices=False)
+    best_w, best_v = left * np.sqrt(singular * scale), np.sqrt(singular / scale)[:, None] * right
+    best_a = best_v[:, P] / math.sqrt(inner_decay / 0.02) if best_v.shape[1] > P else np.zeros(len(best_v))
+    rng = np.random.default_rng(1)
+    for size in (0.0, 1e-3, 0.3, 2.0):
+        w = best_w + size * rng.standard_normal(best_w.shape)
+        v = best_v[:, :P] + size * rng.standard_normal((len(best_v), P))
+        a = best_a + (0.0 if math.isinf(inner_decay) else size * rng.standard_normal(len(best_a)))
+        b = solution.bias + (0.0 if math.isinf(decay) else size * rng.standard_normal(len(solution.bias)))
+        h = ACTIVATIONS @ v.T + a
+        inner = v if math.isinf(inner_decay) else (v, a)
+        e = ec.ufm.excess(p, h, LABELS, w, b, inner=inner)
+        explicit = objective(dataclasses.replace(problem(loss, decay), weight_decay=0.03, feature_decay=1e-9), h, w, b)
+        explicit += 0.5 * 0.02 * float((v**2).sum()) - 0.5e-9 * float((h**2).sum())
+        explicit += 0.0 if math.isinf(inner_decay) else 0.5 * inner_decay * float(a @ a)
+        assert e.loss == pytest.approx(explicit, rel=1e-12)
+        assert abs(e.unbalanced + e.within + e.between - e.total) <= 1e-9
+        assert e.total == pytest.approx(e.loss - solution.certificate.lower_bound, abs=1e-12)
+        assert min(e.unbalanced, e.between) >= -1e-12
+        assert e.within == 0.0
+        assert e.distance is not None
+        assert e.distance <= e.guarantee + 1e-12
+        # Without the layer, the least one with these features: a full column rank leaves no other.
+        again = ec.ufm.excess(p, h, LABELS, w, b)
+        assert again.loss == pytest.approx(e.loss, rel=1e-9)
+        if size == 0.0:
+            assert e.total < 1e-7 * e.loss
+
+
+def test_a_tail_wider_than_its_samples_takes_the_least_layer() -> None:
+    rng = np.random.default_rng(2)
+    wide = rng.standard_normal((len(LABELS), 29))
+    p = ec.ufm.TailProblem(ec.encodings.one_hot(K), LABELS, wide, weight_decay=0.03, inner_decay=0.02, bias_decay=0.1)
+    w, v = rng.standard_normal((K, D)), rng.standard_normal((D, 29))
+    off = v - v @ np.linalg.pinv(wide) @ wide  # what the activations do not see
+    given = ec.ufm.excess(p, wide @ v.T, LABELS, w, inner=v)
+    least = ec.ufm.excess(p, wide @ v.T, LABELS, w)
+    assert given.loss - least.loss == pytest.approx(0.5 * 0.02 * float((off**2).sum()), rel=1e-9)
+    assert given.distance == pytest.approx(least.distance, rel=1e-9)
+    assert given.total > least.total
+
+
+def test_what_does_not_fit_a_tail_is_refused() -> None:
+    p = tail()
+    w, v = np.ones((Q, D)), np.ones((D, P))
+    h = ACTIVATIONS @ v.T
+    with pytest.raises(ArgumentError, match="labels: they are not those of the tail problem"):
+        ec.ufm.excess(p, h, LABELS[::-1], w)
+    with pytest.raises(ArgumentError, match=r"features: they are .* away from a linear layer"):
+        ec.ufm.excess(p, np.maximum(ACTIVATIONS[:, :1], 0) @ np.ones((1, D)), LABELS, w)
+    with pytest.raises(ArgumentError, match="inner: the problem has inner_bias_decay=inf, so expected a matrix alone"):
+        ec.ufm.excess(p, h, LABELS, w, inner=(v, np.zeros(D)))
+    with pytest.raises(ArgumentError, match="inner: expected shape"):
+        ec.ufm.excess(p, h, LABELS, w, inner=v[:, :3])
+    with pytest.raises(ArgumentError, match="inner: only a TailProblem has an inner layer"):
+        ec.ufm.excess(problem(), np.zeros((len(LABELS), D)), LABELS, w, inner=v)
+    deep = ec.ufm.TailProblem(p.encoding, LABELS, ACTIVATIONS, weight_decay=1, inner_decay=1, layers=3)
+    with pytest.raises(UnsupportedError, match="two layers, got layers=3"):
+        ec.ufm.excess(deep, h, LABELS, w)
+    norm = ec.ufm.sample_norm_problem(p.encoding, COUNTS, feature_dim=D, weight_decay=1, gain_decay=1)
+    with pytest.raises(UnsupportedError, match="normalization of each sample"):
+        ec.ufm.excess(norm, h, LABELS, w)
 
 
 def test_torch_tensors_and_float32_are_read() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from encollapse.diagnosis.objective import read_loss
 from encollapse.diagnosis.observe import Observation, dropout_after, observe, tail_of
 from encollapse.diagnosis.optimizer import read_decays
 from encollapse.diagnosis.result import Diagnosis
+from encollapse.diagnosis.tail import Tail
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseError
 from encollapse.geometry import Comparison, compare
@@ -141,7 +143,7 @@ def diagnose(
     missing: dict[str, str] = {}
     prediction = _solve(law, missing)
     comparison = _compare(prediction, measured, missing)
-    excess = _excess(law, prediction, seen, found, missing)
+    excess = _excess(law, prediction, seen, found, _inner(network, law, tail), missing)
     time = decay_time(optimizer, scheduler, steps, law.decay, seen.batches) if law.decay else None
     return Diagnosis(
         law=law.name,
@@ -241,11 +243,24 @@ def _compare(prediction: Any, measured: Collapse, missing: dict[str, str]) -> Co
         return None
 
 
-def _excess(law: Law, prediction: Any, seen: Observation, head: Head, missing: dict[str, str]) -> Any:
+def _inner(network: nn.Module, law: Law, tail: Tail) -> list[Any] | None:
+    """The layer below the head of a linear tail of two, with its bias where it has one."""
+    if law.name != "linear_tail" or len(tail.weights) != 1:
+        return None
+    named = dict(network.named_parameters())
+    names = [tail.weights[0]] if math.isinf(law.problem.inner_bias_decay) else [tail.weights[0], tail.biases[0] or ""]
+    return [named[name].detach() for name in names]
+
+
+def _excess(
+    law: Law, prediction: Any, seen: Observation, head: Head, inner: list[Any] | None, missing: dict[str, str]
+) -> Any:
     if prediction is None:
         return None
     try:
-        return ufm.excess(law.problem, seen.features, seen.labels, head.weight, head.bias, solution=prediction)
+        return ufm.excess(
+            law.problem, seen.features, seen.labels, head.weight, head.bias, inner=inner, solution=prediction
+        )
     except EncollapseError as error:
         missing["excess"] = str(error)
         return None

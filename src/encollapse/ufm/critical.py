@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
 
+from encollapse._internal.typing import FloatArray
 from encollapse.ufm.deep.schatten_prox import SchattenProx
 from encollapse.ufm.label_structure import LabelStructure
+from encollapse.ufm.minimum import Minimum
 from encollapse.ufm.mse.label_svd import LabelSVD
 from encollapse.ufm.mse.mean_price import minimize_priced
-from encollapse.ufm.structured.long_tail import LongTail
+from encollapse.ufm.mse.minimize import minimize_along
+from encollapse.ufm.structured.long_tail import LongTail, minimize_tail
 
 _ALMOST = 1.0 - 1e-9
 """``β`` of a bias that costs so much that it is next to nothing."""
+_BRACKETS = 16
 _CARRIED = 1e-9
 """Rounding of the share of the mean label that features carry."""
 
@@ -161,24 +167,63 @@ def practical_point(structure: LabelStructure, threshold: float, mean_root: floa
     """Smallest ``λ_b`` at which the features carry a share of the mean label that they carry without a bias.
 
     The share ``1 - |Z u - ē|/|ē|`` never falls in ``β = λ_b/(1 + λ_b)``, for ``Z u`` is the proximal path of a convex
-    function: the
-    larger the weight of ``½|Z u - ē|²``, the smaller that term at the minimum.
+    function: the larger the weight of ``½|Z u - ē|²``, the smaller that term at the minimum. The bias alone tells it,
+    so no singular vectors are needed: a few values together bracket the root, which the secant then finds.
     """
-    label_svd = structure.label_svd
-    labels = label_svd.labels
-    length = float(np.linalg.norm(labels.mean))
-    if not len(label_svd.touched):
+    carried = _carried(structure, threshold, mean_root)
+    if carried is None:
         return math.inf
-
-    def carried(beta: float) -> float:
-        found = minimize_priced(label_svd, threshold / labels.scale, beta / (1.0 - beta), mean_root, 1.0)
-        return 1.0 - float(np.linalg.norm(found.bias)) / (1.0 - beta) / length
-
-    most = carried(_ALMOST)
+    grid = np.append(np.linspace(0.0, 1.0, _BRACKETS, endpoint=False)[1:], _ALMOST)
+    shares = carried(grid)
+    most = float(shares[-1])
     if most <= _CARRIED:
         return math.inf
-    beta = brentq(lambda value: carried(value) - share * most, 0.0, _ALMOST, xtol=1e-14, rtol=1e-13)
+    i = int(np.argmax(shares >= share * most))
+    low, high = (0.0 if i == 0 else float(grid[i - 1])), float(grid[i])
+    beta = brentq(lambda value: float(carried(np.array([value]))[0]) - share * most, low, high, xtol=1e-14, rtol=1e-13)
     return float(beta / (1.0 - beta))
+
+
+def _carried(
+    structure: LabelStructure, threshold: float, mean_root: float
+) -> Callable[[FloatArray], FloatArray] | None:
+    """What features carry of the mean label at values of β (m,); None where it is zero.
+
+    With the mean label ``ρ ē`` at ``β' = β/ρ²`` the stationarity of the bias gives ``(1 + λ_b')|b'|/(ρ |ē|)`` for the
+    rest, as long as ``β' < 1``.
+    """
+    labels: LongTail | LabelSVD
+    tail = structure.long_tail
+    if tail is not None and mean_root == 1.0 and not tail.is_buried:
+        labels, scale, mean = tail, tail.scale, tail.mean
+        if not mean.any():
+            return None
+    else:
+        found = structure.label_svd
+        if not len(found.touched):
+            return None
+        scale, mean = found.labels.scale, found.labels.mean
+        labels = found if mean_root == 1.0 else LabelSVD.of(replace(found.labels, mean=mean_root * mean))
+    c, length = threshold / scale, float(np.linalg.norm(mean))
+
+    def carried(betas: FloatArray) -> FloatArray:
+        primed = betas / mean_root**2
+        below = primed < 1.0
+        decays = primed[below] / (1.0 - primed[below])
+        minima: Sequence[Minimum[Any]] = []
+        if len(decays):
+            minima = (
+                minimize_tail(labels, c, decays) if isinstance(labels, LongTail) else minimize_along(labels, c, decays)
+            )
+        result = np.empty_like(betas)
+        lengths = np.array([float(np.linalg.norm(one.bias)) for one in minima])
+        result[below] = 1.0 - (1.0 + decays) * lengths / (mean_root * length)
+        for i in np.flatnonzero(~below):
+            priced = minimize_priced(structure.label_svd, c, betas[i] / (1.0 - betas[i]), mean_root, 1.0)
+            result[i] = 1.0 - float(np.linalg.norm(priced.bias)) / (1.0 - betas[i]) / length
+        return result
+
+    return carried
 
 
 def _limited_critical(point: CriticalPoint, rank: int, feature_dim: int) -> CriticalPoint:

@@ -6,13 +6,16 @@ means and ``Φ(G, b)`` the convex problem, in which ``c|·|_*`` takes the place 
     ``F - Φ* = [penalties - c|G/√N|_*] + [Φ(G, b) - Φ(Ḡ, b)] + [Φ(Ḡ, b) - Φ*]``
 
 where the first bracket is at least 0 by the variational form of the nuclear norm, the second by Jensen's inequality,
-and the third because ``Φ*`` is the minimum (theory §11).
+and the third because ``Φ*`` is the minimum (theory §11). For a linear tail over given activations G is the product of
+the layers. Variation within classes is then part of the activations, which are given, so it costs nothing by itself.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,12 +24,16 @@ from encollapse._internal import checks
 from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.errors import ArgumentError, ArgumentTypeError, UnsupportedError
 from encollapse.ufm.problem import Problem
+from encollapse.ufm.tail.linear_tail import TailProblem
+from encollapse.ufm.tail.sample_norm import SampleNormProblem
 
 if TYPE_CHECKING:
     from encollapse.ufm.solution import Solution
 
 _BLOCK = 2**22
 """Entries of features that are turned to float64 at a time."""
+_FITTING = 1e-3
+"""Relative distance up to which features count as what an inner layer makes of the activations."""
 
 
 @dataclass(frozen=True)
@@ -93,22 +100,32 @@ class Excess:
 
 
 def excess(
-    problem: Problem, features: Any, labels: Any, weight: Any, bias: Any = None, *, solution: Solution | None = None
+    problem: Problem | TailProblem | SampleNormProblem,
+    features: Any,
+    labels: Any,
+    weight: Any,
+    bias: Any = None,
+    *,
+    inner: Any = None,
+    solution: Solution | None = None,
 ) -> Excess:
     """Split the excess of a network's loss over the certified minimum.
 
     Parameters
     ----------
-    problem : Problem
-        What the training minimizes, with one weight layer.
+    problem : Problem or TailProblem
+        What the training minimizes, with one weight layer, or with two over given activations.
     features : (N, d)
         Last-layer features of all training samples, one row a sample; numpy or torch.
     labels : (N,)
-        Their classes; the counts must be those of the problem.
+        Their classes; the counts must be those of the problem, and for a tail the labels themselves.
     weight : (q, d)
         Last linear layer.
     bias : (q,), optional
         Default zeros.
+    inner : (d, p), or a pair of it and (d,), optional
+        For a tail, its inner layer, with its bias where it has one. Default the least one that makes these features of
+        the activations; weight decay takes every other one there.
     solution : Solution, optional
         Of the problem, where it is at hand.
 
@@ -122,7 +139,8 @@ def excess(
     ArgumentError
         If shapes, counts or values do not fit.
     UnsupportedError
-        If the problem has several weight layers.
+        If the problem has several weight layers, a tail more than two, or a last normalization of each sample: none of
+        these is convex in the outputs, which the parts and the guarantee need.
 
     Examples
     --------
@@ -140,11 +158,23 @@ def excess(
     """
     from encollapse.ufm.solve import solve
 
-    if not isinstance(problem, Problem):
+    sample: _Sample | _TailSample
+    if isinstance(problem, TailProblem):
+        if problem.layers > 2:
+            raise UnsupportedError(
+                f"problem: the excess of a tail is split for two layers, got layers={problem.layers}"
+            )
+        sample = _TailSample.read(problem, features, labels, weight, bias, inner)
+    elif isinstance(problem, SampleNormProblem):
+        raise UnsupportedError("problem: the price of a normalization of each sample is not convex in the outputs")
+    elif not isinstance(problem, Problem):
         raise ArgumentTypeError(f"problem: expected a Problem, got {type(problem).__name__}")
-    if problem.depth > 1:
+    elif problem.depth > 1:
         raise UnsupportedError(f"problem: the excess is split for one weight layer, got depth={problem.depth}")
-    sample = _Sample.of(problem, features, labels, weight, bias)
+    elif inner is not None:
+        raise ArgumentError("inner: only a TailProblem has an inner layer, got a Problem")
+    else:
+        sample = _Sample.of(problem, features, labels, weight, bias)
     found = solve(problem, throw=False) if solution is None else solution
     lower = found.certificate.lower_bound
     value, reduced, at_means = sample.value(), sample.reduced(), sample.at_means()
@@ -154,13 +184,13 @@ def excess(
         within=reduced - at_means,
         between=at_means - lower,
         guarantee=_guarantee(problem, value - lower, sample.bias - found.bias),
-        distance=sample.distance(found.geometry.class_outputs, found.bias) if found.unique else None,
+        distance=sample.distance(found) if found.unique else None,
         loss=value,
         lower_bound=lower,
     )
 
 
-def _guarantee(problem: Problem, total: float, shift: FloatArray) -> float:
+def _guarantee(problem: Problem | TailProblem, total: float, shift: FloatArray) -> float:
     """Bound on the mean divergence of the outputs: the excess less what the bias alone accounts for."""
     decay = problem.bias_decay
     left = total - (0.5 * decay * float(shift @ shift) if 0 < decay < math.inf else 0.0)
@@ -182,27 +212,8 @@ class _Sample:
 
     @classmethod
     def of(cls, problem: Problem, features: Any, labels: Any, weight: Any, bias: Any) -> _Sample:
-        q, k = problem.code_dim, problem.num_classes
-        w = checks.array(checks.to_numpy(weight, "weight"), "weight", (q, None), axes="(code_dim, feature_dim)")
-        b = (
-            np.zeros(q)
-            if bias is None
-            else checks.array(checks.to_numpy(bias, "bias"), "bias", (q,), axes="(code_dim,)")
-        )
-        if math.isinf(problem.bias_decay) and b.any():
-            raise ArgumentError("bias: expected none, as the problem has bias_decay=inf")
-        rows = checks.to_numpy(features, "features")
-        if rows.ndim != 2 or rows.shape[1] != w.shape[1]:
-            raise ArgumentError(f"features: expected shape (N, {w.shape[1]}) to go with the weight, got {rows.shape}")
-        classes = checks.class_labels(checks.to_numpy(labels, "labels"), k)
-        counts = np.bincount(classes, minlength=k)
-        if len(classes) != len(rows):
-            raise ArgumentError(f"labels: expected {len(rows)}, one for each row of the features, got {len(classes)}")
-        if not np.array_equal(counts, problem.counts):
-            raise ArgumentError(
-                "labels: their counts are not those of the problem; build the problem for these samples, with "
-                "counts=np.bincount(labels)"
-            )
+        rows, classes, w, b = _read(problem, features, labels, weight, bias)
+        q, k, counts = problem.code_dim, problem.num_classes, problem.counts
         outputs = np.empty((len(rows), q))
         sums = np.zeros((k, w.shape[1]))
         squares, low = 0.0, 0.0
@@ -287,19 +298,124 @@ class _Sample:
         weights = p.class_weights
         return np.asarray(found if weights is None else found * weights[labels])
 
-    def distance(self, class_outputs: Any, bias: FloatArray) -> float | None:
+    def distance(self, found: Solution) -> float | None:
         """Mean divergence of the outputs of the samples from the predicted outputs of their classes."""
-        p = self.problem
-        weights = p.class_weights
+        weights = self.problem.class_weights
         factors = np.ones(len(self.labels)) if weights is None else weights[self.labels]
-        wanted = (np.asarray(class_outputs) + bias[:, None]).T[self.labels]
-        outputs = self.outputs + self.bias
-        if p.loss == "mse":
-            return float((factors * np.sum((outputs - wanted) ** 2, axis=1)).mean())
-        if p.loss == "cross_entropy":
-            ours, theirs = _log_softmax(outputs), _log_softmax(wanted)
-            return float((factors * np.sum(np.exp(theirs) * (theirs - ours), axis=1)).mean())
+        wanted = (np.asarray(found.geometry.class_outputs) + found.bias[:, None]).T[self.labels]
+        return _divergence(self.problem.loss, self.outputs + self.bias, wanted, factors)
+
+
+@dataclass(frozen=True, eq=False)
+class _TailSample:
+    """Head and inner layer over given activations."""
+
+    problem: TailProblem
+    inner: FloatArray  # (d, p), with a column for the constant entry where there is an inner bias
+    weight: FloatArray
+    bias: FloatArray
+
+    @classmethod
+    def read(cls, problem: TailProblem, features: Any, labels: Any, weight: Any, bias: Any, inner: Any) -> _TailSample:
+        rows, classes, w, b = _read(problem, features, labels, weight, bias)
+        if not np.array_equal(classes, problem.labels):
+            raise ArgumentError("labels: they are not those of the tail problem, or in another order")
+        coarse = rows.dtype != np.float64
+        rows = checks.array(rows, "features", rows.shape, axes="(N, d)")
+        data = problem.data
+        layer = data.least_map(rows, coarse=coarse) if inner is None else _inner(problem, inner, len(w.T))
+        off = float(np.linalg.norm(data.rows @ layer.T - rows))
+        if off > _FITTING * float(np.linalg.norm(rows)):
+            raise ArgumentError(
+                f"features: they are {off / float(np.linalg.norm(rows)):.1e} (relative) away from a linear layer over "
+                "the activations of the problem; give features and activations of one pass, or the layer as inner"
+            )
+        return cls(problem, layer, w, b)
+
+    def value(self) -> float:
+        """The objective itself: what the layers cost takes the place of the cheapest split."""
+        first, head = self.problem.decays
+        squares = first * float(np.sum(self.inner**2)) + head * float(np.sum(self.weight**2))
+        return self.reduced() + 0.5 * squares - self.problem.threshold * self._nuclear
+
+    @cached_property
+    def _nuclear(self) -> float:
+        return float(np.linalg.svd(self._product, compute_uv=False).sum())
+
+    @property
+    def _product(self) -> FloatArray:
+        return np.asarray(self.weight @ self.inner)
+
+    @cached_property
+    def _reduced(self) -> float:
+        return self.problem.objective(self._product, self.bias)
+
+    def reduced(self) -> float:
+        """The objective at the cheapest split of the product of the layers."""
+        return self._reduced
+
+    def at_means(self) -> float:
+        """The same: the activations are given."""
+        return self._reduced
+
+    def distance(self, found: Solution) -> float | None:
+        """Mean divergence of the outputs of the samples from their own predicted ones."""
+        matrix: FloatArray = found.matrix  # type: ignore[attr-defined]
+        data = self.problem.data
+        ours, wanted = data.outputs(self._product).T + self.bias, data.outputs(matrix).T + found.bias
+        return _divergence(self.problem.loss, ours, wanted, np.ones(len(ours)))
+
+
+def _read(
+    problem: Problem | TailProblem, features: Any, labels: Any, weight: Any, bias: Any
+) -> tuple[Any, IntArray, FloatArray, FloatArray]:
+    """Features as they came, labels, weight and bias, if they go together and with the problem."""
+    q, k = problem.code_dim, problem.num_classes
+    w = checks.array(checks.to_numpy(weight, "weight"), "weight", (q, None), axes="(code_dim, feature_dim)")
+    b = np.zeros(q)
+    if bias is not None:
+        b = checks.array(checks.to_numpy(bias, "bias"), "bias", (q,), axes="(code_dim,)")
+    if math.isinf(problem.bias_decay) and b.any():
+        raise ArgumentError("bias: expected none, as the problem has bias_decay=inf")
+    rows = checks.to_numpy(features, "features")
+    if rows.ndim != 2 or rows.shape[1] != w.shape[1]:
+        raise ArgumentError(f"features: expected shape (N, {w.shape[1]}) to go with the weight, got {rows.shape}")
+    classes = checks.class_labels(checks.to_numpy(labels, "labels"), k)
+    if len(classes) != len(rows):
+        raise ArgumentError(f"labels: expected {len(rows)}, one for each row of the features, got {len(classes)}")
+    if not np.array_equal(np.bincount(classes, minlength=k), problem.counts):
+        raise ArgumentError(
+            "labels: their counts are not those of the problem; build the problem for these samples, with "
+            "counts=np.bincount(labels)"
+        )
+    return rows, classes, w, b
+
+
+def _inner(problem: TailProblem, inner: Any, width: int) -> FloatArray:
+    """The inner layer of a tail, its bias in units of the constant entry of the activations."""
+    has_bias = not math.isinf(problem.inner_bias_decay)
+    parts: Sequence[Any] = inner if isinstance(inner, tuple | list) else (inner,)
+    if len(parts) != 1 + has_bias:
+        raise ArgumentError(
+            f"inner: the problem has inner_bias_decay={problem.inner_bias_decay:g}, so expected "
+            f"{'a matrix and a bias' if has_bias else 'a matrix alone'}, got {len(parts)} arrays"
+        )
+    shape = (width, problem.activations.shape[1])
+    layer = checks.array(checks.to_numpy(parts[0], "inner"), "inner", shape, axes="(feature_dim, p)")
+    if not has_bias:
+        return layer
+    shift = checks.array(checks.to_numpy(parts[1], "inner"), "inner", (width,), axes="(feature_dim,)")
+    return np.column_stack([layer, shift * math.sqrt(problem.inner_bias_decay / problem.decays[0])])
+
+
+def _divergence(loss: str, outputs: FloatArray, wanted: FloatArray, factors: FloatArray) -> float | None:
+    """Mean over the samples of what the guarantee bounds; None for a loss that names none."""
+    if loss == "mse":
+        return float((factors * np.sum((outputs - wanted) ** 2, axis=1)).mean())
+    if loss != "cross_entropy":
         return None
+    ours, theirs = _log_softmax(outputs), _log_softmax(wanted)
+    return float((factors * np.sum(np.exp(theirs) * (theirs - ours), axis=1)).mean())
 
 
 def _log_softmax(outputs: FloatArray) -> FloatArray:

@@ -1,16 +1,21 @@
-"""`LabelStructure`: what the encoding, the counts and the loss of a problem determine, whatever its decays are."""
+"""`LabelStructure`: what the encoding, the counts and the loss of a problem determine, whatever its decays are.
+
+Here too are the checks that every kind of problem makes of them.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.encodings import Encoding
 from encollapse.encodings.structured import AffineOneHot
-from encollapse.errors import UnsupportedError
+from encollapse.errors import ArgumentError, ArgumentTypeError, UnsupportedError
 from encollapse.ufm.convex.output_maps import BlockOutputMap, DenseOutputMap
 from encollapse.ufm.losses.convex_loss import ConvexLoss
 from encollapse.ufm.mse.label_svd import LabelSVD
@@ -27,6 +32,31 @@ _FEW_COUNTS = 0.8
 Cost is cubic in the groups, so even a few equal counts pay.
 """
 
+LARGEST = 1e150
+"""Largest decay, label or activation, and one over the smallest: their squares are within float64."""
+
+
+def checked_encoding(encoding: Any) -> Encoding:
+    """Return an encoding, or say what came instead of one."""
+    if not isinstance(encoding, Encoding):
+        raise ArgumentTypeError(
+            f"encoding: expected an Encoding, got {type(encoding).__name__}; "
+            "make one with encollapse.encodings, or Encoding(codewords)"
+        )
+    return encoding
+
+
+def refuse_range(named: Mapping[str, float]) -> None:
+    """Refuse decays, and largest entries of arrays, whose squares float64 cannot hold; 0 and infinity pass."""
+    for name, value in named.items():
+        if value and not np.isinf(value) and not 1.0 / LARGEST <= value <= LARGEST:
+            array = name in ("encoding", "activations")
+            raise ArgumentError(
+                f"{name}: expected {'its largest entry' if array else 'it'} between {1.0 / LARGEST:g} and {LARGEST:g}, "
+                f"beyond which squares leave float64, got {value:g}; measure "
+                f"{'activations' if name == 'activations' else 'the labels'} in another unit"
+            )
+
 
 @dataclass(frozen=True, eq=False)
 class LabelStructure:
@@ -42,11 +72,14 @@ class LabelStructure:
         Samples per class.
     loss : ConvexLoss, optional
         None is MSE.
+    memo : dict
+        Other answers that problems at different bias decays share.
     """
 
     encoding: Encoding
     counts: IntArray
     loss: ConvexLoss | None = None
+    memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
     def num_samples(self) -> int:
@@ -113,6 +146,21 @@ class LabelStructure:
         on, off = self.loss.targets(column)[:2, 0]
         return BlockOutputMap.of(self.encoding, groups, float(on), float(off))
 
+    def require_minimizer(self, bias_decay: float) -> None:
+        """Refuse codewords that are no targets of the loss, and a free bias that moves without end."""
+        if self.loss is None:
+            return
+        if self.counts.all():
+            mean = self.output_map.mean(self.output_map.targets)
+        else:
+            mean = self.loss.targets(self.encoding.codewords) @ self.priors
+        if bias_decay == 0 and not self.loss.bounded(mean):
+            raise ArgumentError(
+                f"bias_decay: at 0 there is no minimizer, as an output that no class asks for, or every class, lets "
+                f"its bias move without end under loss={self.loss.name!r}; give a bias_decay above 0, or drop that "
+                "output"
+            )
+
     def rank_limit(self, feature_dim: int | None) -> int:
         """Largest rank of the outputs: the least of `code_dim`, `num_classes` and `feature_dim`."""
         full = min(self.encoding.code_dim, self.encoding.num_classes)
@@ -129,3 +177,35 @@ class LabelStructure:
             learned = abs(form[0]) * groups.root_priors > threshold
             rank += int((groups.sizes[learned] - 1).sum())
         return rank
+
+
+class LabeledProblem:
+    """What every kind of problem answers from its :class:`LabelStructure`."""
+
+    encoding: Encoding
+    structure: LabelStructure
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes K."""
+        return self.encoding.num_classes
+
+    @property
+    def code_dim(self) -> int:
+        """Length q of a codeword."""
+        return self.encoding.code_dim
+
+    @property
+    def num_samples(self) -> int:
+        """Number of samples N."""
+        return self.structure.num_samples
+
+    @property
+    def priors(self) -> FloatArray:
+        """Class frequencies ``π``, shape (K,)."""
+        return self.structure.priors
+
+    @property
+    def convex_loss(self) -> ConvexLoss | None:
+        """The loss as an object; None for ``"mse"``."""
+        return self.structure.loss

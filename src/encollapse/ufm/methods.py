@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from encollapse._internal.typing import FloatArray
-from encollapse.errors import ArgumentError
+from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.ufm.convex.composite import Composite
 from encollapse.ufm.convex.minimize import minimize_composite
 from encollapse.ufm.convex.output_maps import DenseOutputMap
@@ -28,6 +28,8 @@ from encollapse.ufm.relu.minimize import minimize_relu
 from encollapse.ufm.relu.minimize_convex import minimize_relu_convex
 from encollapse.ufm.relu.model import ReluModel
 from encollapse.ufm.structured.by_count import minimize_blocks
+from encollapse.ufm.tail.linear_tail import TailProblem
+from encollapse.ufm.tail.sample_norm import SampleNormProblem
 
 Minima: TypeAlias = list[Minimum[Factors]]
 
@@ -52,12 +54,12 @@ class Method:
     minimize: Callable[[Sequence[Problem], Any], Minima]
 
 
-def select_method(problem: Problem) -> str:
+def select_method(problem: Problem | TailProblem | SampleNormProblem) -> str:
     """Name of the method that :func:`solve` takes for a problem.
 
     Parameters
     ----------
-    problem : Problem
+    problem : Problem, TailProblem or what :func:`sample_norm_problem` returns
         What is to be solved.
 
     Returns
@@ -75,6 +77,16 @@ def select_method(problem: Problem) -> str:
         * ``"blocks"``: MSE with affine images of one-hot labels, or a simplex. Classes with one count are
           interchangeable, so that any number of them costs the same.
         * ``"dense"``: MSE with any other labels, by a singular value decomposition of the (q, K) label matrix.
+        * ``"interior point"``: two layers over given activations under MSE, in a matrix of the size of the outputs.
+        * ``"activations"``: the same under another loss, by Newton steps in the factors of the product of the layers.
+        * ``"layers"``: more than two layers over given activations, the lowest of several descents.
+        * ``"normalization"``: a normalization of each sample. Closed forms where they are proved, else the lowest of
+          several descents.
+
+    Raises
+    ------
+    ArgumentTypeError
+        If it is none of these problems.
 
     Examples
     --------
@@ -85,6 +97,14 @@ def select_method(problem: Problem) -> str:
     >>> ec.ufm.select_method(ec.ufm.Problem(ec.encodings.one_hot(3), 7, loss="cross_entropy", **decays))
     'convex'
     """
+    if isinstance(problem, TailProblem):
+        if problem.layers > 2:
+            return "layers"
+        return "interior point" if problem.loss == "mse" else "activations"
+    if isinstance(problem, SampleNormProblem):
+        return "normalization"
+    if not isinstance(problem, Problem):
+        raise ArgumentTypeError(f"problem: expected a Problem, got {type(problem).__name__}")
     return method_of(problem).name
 
 

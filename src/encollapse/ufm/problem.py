@@ -14,25 +14,24 @@ from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import Encoding
 from encollapse.encodings.registry import of_counts
-from encollapse.errors import ArgumentError, ArgumentTypeError, UnsupportedError
+from encollapse.errors import ArgumentError, UnsupportedError
 from encollapse.ufm.critical import CriticalPoint, critical_point, practical_point
 from encollapse.ufm.deep.schatten_prox import SchattenProx
-from encollapse.ufm.label_structure import LabelStructure
-from encollapse.ufm.losses import LOSSES, check_loss
+from encollapse.ufm.label_structure import LabeledProblem, LabelStructure, checked_encoding, refuse_range
+from encollapse.ufm.losses import check_loss
 from encollapse.ufm.losses.convex_loss import ConvexLoss
 from encollapse.ufm.mse.mean_price import reaches_mean
 
-_LARGEST = 1e150
 _LEAST_THRESHOLD = 1e-75  # over the largest entry of the codewords
 _LEAST_CONVEX_THRESHOLD = 1e-30  # where Newton steps follow a falling sequence of thresholds
 _DEEPEST = 1_000_000  # weight layers
-_QUICK = 128
-"""Size of the decomposition up to which the practical critical value takes well under a second."""
+_QUICK, _QUICK_KINDS = 1500, 10_000
+"""Size of a decomposition, and distinct counts where there is none, up to which the practical value takes a second."""
 _WHY_POSITIVE = "at 0 the features or the classifier grow without bound and there is no minimizer"
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
-class Problem:
+class Problem(LabeledProblem):
     """The unrestricted feature model (UFM): features, classifier and bias are all free variables.
 
     Minimize over ``W`` (q, d), ``H`` (d, N) and ``b`` (q,)
@@ -138,12 +137,7 @@ class Problem:
         weight_decays: Sequence[float] | None = None,
         structure: LabelStructure | None = None,
     ) -> None:
-        encoding = of_counts(encoding, counts)
-        if not isinstance(encoding, Encoding):
-            raise ArgumentTypeError(
-                f"encoding: expected an Encoding or a name, got {type(encoding).__name__}; "
-                "make one with encollapse.encodings, or Encoding(codewords)"
-            )
+        encoding = checked_encoding(of_counts(encoding, counts))
         fits = structure is not None and structure.encoding is encoding and structure.counts is counts
         if not fits:
             counts = checks.read_only(checks.class_counts(counts, encoding.num_classes))
@@ -168,10 +162,8 @@ class Problem:
         if class_weights is not None:
             values["class_weights"] = _class_weights(class_weights, encoding.num_classes)
         own = None if structure is None else structure.loss
-        if not isinstance(loss, str):
+        if own is None or own.name != loss:
             own = check_loss(loss)
-        elif own is None or own.name != loss:
-            own = LOSSES.get(checks.choice(loss, "loss", ("mse", *LOSSES)))
         values["loss"] = "mse" if own is None else own.name
         values["features"] = checks.choice(features, "features", ("linear", "relu"))
         if structure is None or not fits or structure.loss is not own:
@@ -187,15 +179,8 @@ class Problem:
         decays = {f"weight_decay[{i}]": value for i, value in enumerate(self.weight_decays)}
         if self.depth == 1:
             decays = {"weight_decay": self.weight_decay}
-        named = {**decays, "feature_decay": self.feature_decay, "encoding": self.encoding.largest_entry}
-        for name, value in named.items():
-            if value and not 1.0 / _LARGEST <= value <= _LARGEST:
-                what = "its largest entry" if name == "encoding" else "it"
-                raise ArgumentError(
-                    f"{name}: expected {what} between {1.0 / _LARGEST:g} and {_LARGEST:g}, beyond which squares leave "
-                    f"float64, got {value:g}; measure the labels in another unit"
-                )
         size = self.encoding.largest_entry
+        refuse_range({**decays, "feature_decay": self.feature_decay, "encoding": size})
         least = _LEAST_THRESHOLD if self.loss == "mse" and self.class_weights is None else _LEAST_CONVEX_THRESHOLD
         if size and not least * size <= self.threshold <= size / _LEAST_THRESHOLD:
             raise ArgumentError(
@@ -208,17 +193,9 @@ class Problem:
             self._refuse_unsolved_weights("class_weights" if self.class_weights is not None else "feature_mean_decay")
         if self.features == "relu" and self.depth > 1:
             raise UnsupportedError(f"depth: with features='relu' only depth=1 is solved, got {self.depth}")
-        loss = self.convex_loss
-        if loss is None:
-            return
-        if self.depth != 1:
+        if self.loss != "mse" and self.depth != 1:
             raise UnsupportedError(f"depth: with loss={self.loss!r} only depth=1 is solved, got {self.depth}")
-        outputs = self.structure.output_map  # which refuses codewords that are no targets
-        if self.bias_decay == 0 and not loss.bounded(outputs.mean(outputs.targets)):
-            raise ArgumentError(
-                f"bias_decay: at 0 there is no minimizer, as an output that no class asks for, or every class, lets "
-                f"its bias move without end under loss={self.loss!r}; give a bias_decay above 0, or drop that output"
-            )
+        self.structure.require_minimizer(self.bias_decay)
 
     def _refuse_unsolved_weights(self, name: str) -> None:
         for other, known in (("depth", 1), ("features", "linear")):
@@ -249,26 +226,6 @@ class Problem:
         )
 
     @property
-    def num_classes(self) -> int:
-        """Number of classes K."""
-        return self.encoding.num_classes
-
-    @property
-    def code_dim(self) -> int:
-        """Length q of a codeword."""
-        return self.encoding.code_dim
-
-    @property
-    def num_samples(self) -> int:
-        """Number of samples N."""
-        return self.structure.num_samples
-
-    @property
-    def priors(self) -> FloatArray:
-        """Class frequencies ``π``, shape (K,)."""
-        return self.structure.priors
-
-    @property
     def mean_codeword(self) -> FloatArray:
         """Global mean of the labels ``ē = Σ π_k e_k``, shape (q,)."""
         return self.encoding.mean(self.priors)
@@ -297,11 +254,6 @@ class Problem:
         The key ``threshold`` of study files is ``t = c √K`` instead.
         """
         return self._prox.threshold
-
-    @property
-    def convex_loss(self) -> ConvexLoss | None:
-        """The loss as an object; None for ``"mse"``."""
-        return self.structure.loss
 
     @cached_property
     def _prox(self) -> SchattenProx:
@@ -375,8 +327,8 @@ class Problem:
     def _quick_practical(self) -> float | None:
         """The practical value where the critical one is 0 and the problem is small enough to wait for it."""
         groups = self.structure.count_groups
-        size = self.structure.rank_limit(None) if groups is None else len(groups.sizes)
-        if self._critical.bias_decay != 0.0 or size > _QUICK:
+        quick = self.structure.rank_limit(None) <= _QUICK if groups is None else len(groups.sizes) <= _QUICK_KINDS
+        if self._critical.bias_decay != 0.0 or not quick:
             return None
         practical = self.practical_bias_decay()
         return None if practical is None or math.isinf(practical) else practical
@@ -426,7 +378,10 @@ class Problem:
             or self.structure.rank_limit(self.feature_dim) < self.structure.rank_limit(None)
         ):
             return None
-        return practical_point(self.structure, self.threshold, self.mean_root, level)
+        key = self.threshold, self.mean_root, level
+        if key not in self.structure.memo:
+            self.structure.memo[key] = practical_point(self.structure, *key)
+        return float(self.structure.memo[key])
 
     def with_bias_decay(self, bias_decay: float) -> Problem:
         """Return the same problem at another bias decay; it shares :attr:`structure`, so no work is done twice.

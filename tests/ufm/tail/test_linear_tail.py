@@ -10,6 +10,7 @@ from scipy.optimize import minimize
 
 import encollapse as ec
 from encollapse.errors import EncollapseError
+from encollapse.ufm.tail.activations import Activations
 from reference.tail_reference import fit, train_tail
 
 Array = NDArray[np.float64]
@@ -297,6 +298,67 @@ def test_bad_input_is_named(changes: dict[str, Any], text: str) -> None:
         ec.ufm.TailProblem(**valid(**changes))
 
 
+@pytest.mark.parametrize("name", ["weight_decay", "inner_decay", "inner_bias_decay", "activations"])
+@pytest.mark.parametrize("size", [1e-170, 1e170])
+def test_numbers_whose_squares_leave_float64_are_named(name: str, size: float) -> None:
+    value = size * np.ones((11, 5)) if name == "activations" else size
+    with pytest.raises(EncollapseError, match=f"{name}: expected .* between 1e-150 and 1e"):
+        ec.ufm.TailProblem(**valid(**{name: value}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"), [({}, "interior point"), ({"loss": "cross_entropy"}, "activations"), ({"layers": 3}, "layers")]
+)
+def test_the_method_of_a_tail_has_a_name(changes: dict[str, Any], name: str) -> None:
+    assert ec.ufm.select_method(ec.ufm.TailProblem(**valid(**changes))) == name
+
+
+def test_many_samples_take_few_products_with_their_activations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time goes into products with all activations, so they are counted; the bound is computed anew."""
+    labels, base = sample(7, 19_000, 251)
+    spectrum = 1.0 / np.sqrt(1.0 + np.arange(251))
+    activations = np.maximum(base, 0.0) * spectrum
+    encoding = ec.encodings.one_hot(7)
+    targets = encoding.codewords[:, labels]
+    centered = targets - targets.mean(axis=1, keepdims=True)
+    decay = 0.01 * float(np.linalg.norm(centered @ activations / len(labels), 2))
+    problem = ec.ufm.TailProblem(
+        encoding, labels, activations, weight_decay=decay, inner_decay=decay, bias_decay=math.inf, loss="cross_entropy"
+    )
+    passes, forward = [], Activations.outputs
+
+    def counted(self: Activations, matrix: Array) -> Array:
+        passes.append(1)
+        return forward(self, matrix)
+
+    monkeypatch.setattr(Activations, "outputs", counted)
+    solution = ec.ufm.solve(problem)
+    assert len(passes) <= 40
+    assert solution.iterations <= 40
+    outputs = solution.matrix @ activations.T
+    powers = np.exp(outputs - outputs.max(axis=0))
+    dual = targets - powers / powers.sum(axis=0)
+    share = min(1.0, decay / float(np.linalg.norm(dual @ activations / len(labels), 2)))
+    drawn = targets - share * dual
+    bound = -float(np.sum(drawn * np.log(np.where(drawn > 0, drawn, 1.0)))) / len(labels)
+    assert solution.loss * (1 - 1e-8) <= bound <= solution.loss * (1 + 1e-12)
+
+
+def test_directions_that_the_first_step_does_not_see_are_born() -> None:
+    """Two classes whose activations cancel at first: the rank grows from what the dual asks for."""
+    labels = np.repeat(np.arange(4), 11)
+    generator = np.random.default_rng(5)
+    activations = 3.0 * np.eye(4)[labels] @ np.diag([1.0, 0.5, 0.2, 0.08])
+    activations = activations + 0.05 * generator.standard_normal((44, 4))
+    decays: dict[str, Any] = {"weight_decay": 2e-3, "inner_decay": 2e-3, "loss": "cross_entropy"}
+    problem = ec.ufm.TailProblem(ec.encodings.one_hot(4), labels, activations, bias_decay=0.01, **decays)
+    solution = ec.ufm.solve(problem)
+    trained = train_tail(np.eye(4)[:, labels], activations, (2e-3, 2e-3), 0.01, "cross_entropy")
+    assert solution.certificate.holds
+    assert solution.loss == pytest.approx(trained.loss, rel=1e-9)
+    assert solution.rank == 3
+
+
 def test_the_tail_does_not_see_later_changes_of_its_input() -> None:
     arguments = valid()
     problem = ec.ufm.TailProblem(**arguments)
@@ -370,3 +432,20 @@ def test_a_network_under_plain_decay_ends_in_the_predicted_geometry(loss: str) -
     assert measured.nc1_trace_ratio == pytest.approx(solution.nc1_trace_ratio, rel=0.01)
     assert solution.nc1_trace_ratio > 1e-3
     np.testing.assert_allclose(bias, solution.bias, atol=5e-4)
+
+
+@pytest.mark.parametrize("common", [2.0**40, 1.7e9])
+@pytest.mark.parametrize("where", ["labels", "activations", "both"])
+def test_a_common_part_that_the_bias_takes_up_changes_nothing(common: float, where: str) -> None:
+    """A free bias absorbs a constant in labels and in activations, however large: the same minimum to rounding."""
+    labels, activations = sample(5, 41, 7)
+    spread = np.random.default_rng(2).integers(-8, 8, (3, 5)).astype(float)
+    activations = np.round(activations * 2**10) / 2**10  # so that adding the constant is exact
+    decays: dict[str, Any] = {"weight_decay": 0.05, "inner_decay": 0.05, "bias_decay": 0.0}
+    plain = ec.ufm.solve(ec.ufm.TailProblem(ec.encodings.Encoding(spread), labels, activations, **decays))
+    moved = ec.encodings.Encoding(spread + common * (where != "activations"))
+    shifted = activations + common * (where != "labels")
+    found = ec.ufm.solve(ec.ufm.TailProblem(moved, labels, shifted, **decays))
+    assert found.certificate.holds
+    assert found.rank == plain.rank
+    assert found.loss == pytest.approx(plain.loss, rel=1e-9)

@@ -167,6 +167,13 @@ def test_a_simplex_is_not_the_minimum_of_cross_entropy_for_six_classes() -> None
     assert solution.rank == 3
 
 
+def test_the_method_has_a_name() -> None:
+    problem = ec.ufm.sample_norm_problem(ec.encodings.one_hot(3), 5, feature_dim=7, weight_decay=0.1, gain_decay=0.1)
+    assert ec.ufm.select_method(problem) == "normalization"
+    with pytest.raises(EncollapseError, match="problem: expected a Problem, got int"):
+        ec.ufm.select_method(3)  # type: ignore[arg-type]
+
+
 def test_reference_normalizes() -> None:
     raw = np.random.default_rng(0).standard_normal((7, 3))
     np.testing.assert_allclose((normalize(raw, "layer")[0] ** 2).mean(axis=0), 1.0)
@@ -182,6 +189,7 @@ def test_reference_normalizes() -> None:
         ({"weight_decay": 0.0}, "weight_decay"),
         ({"gain_decay": 0.0}, "gain_decay"),
         ({"offset_decay": 0.0}, "offset_decay: expected a number above 0"),
+        ({"gain_decay": 1e-170}, "gain_decay: expected it between 1e-150"),
         ({"bias_decay": -1.0}, "bias_decay"),
         ({"counts": [1, 0, 2]}, "counts: class 1"),
         ({"encoding": np.eye(3)}, "encoding: expected an Encoding"),

@@ -96,9 +96,9 @@ export function drawLine(div, line, points, slider, { bias = true, selected = nu
     traces.push(measured("cosine", "y", color("--ink")));
     if (bias) traces.push(measured("bias", "y2", color("--ink")));
   }
-  const critical = line && typeof line.critical === "number" && line.critical > 0 ? xOf(line.critical, slider) : null;
+  const critical = line && typeof line.turning === "number" && line.turning > 0 ? xOf(line.turning, slider) : null;
   const shapes = critical === null ? [] : [{ type: "line", xref: "x", yref: "paper", x0: critical, x1: critical, y0: 0, y1: 1, line: { color: color("--faint"), width: 1.2, dash: "dot" }, layer: "below" }];
-  const annotations = critical === null ? [] : [{ x: critical, xref: "x", y: 1, yref: "paper", text: "λ<sub>b</sub>*", showarrow: false, xanchor: "left", yanchor: "top", xshift: 3, yshift: -16, font: { color: color("--soft"), size: 12 } }];
+  const annotations = critical === null ? [] : [{ x: critical, xref: "x", y: 1, yref: "paper", text: line.turning_name.replace("λ_b", "λ<sub>b</sub>"), showarrow: false, xanchor: "left", yanchor: "top", xshift: 3, yshift: -16, font: { color: color("--soft"), size: 12 } }];
   const cosines = line ? [...line.least, ...line.most].filter((v) => v !== null) : points.map((p) => p.cosine);
   const low = Math.min(-0.02, ...cosines);
   const high = Math.max(0.02, ...cosines);

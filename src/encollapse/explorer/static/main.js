@@ -159,7 +159,7 @@ function metrics(rows) {
 function drawPath() {
   const { line, points } = shown;
   const critical = line.critical;
-  $("critical-note").replaceChildren(...symbols(critical === null ? "" : critical === "inf" ? "the mean direction is never learned" : critical === 0 ? "turns from λ_b = 0 on" : `turns at λ_b* = ${shown.picture?.numbers.texts.critical ?? critical}`));
+  $("critical-note").replaceChildren(...symbols(critical === null ? "" : critical === "inf" ? "the mean direction is never learned" : critical === 0 ? (typeof line.turning === "number" && line.turning > 0 ? `turns from λ_b = 0 on; ${line.turning_name} of the mean: ${line.turning.toPrecision(3)}` : "turns from λ_b = 0 on") : `turns at λ_b* = ${shown.picture?.numbers.texts.critical ?? critical}`));
   drawLine($("plot-line"), line, points, store.slider).then(() => {
     moveLine();
     painted("line");

@@ -78,6 +78,7 @@ def line(state: State, wanted: Callable[[], bool] = lambda: True, *, seconds: fl
     stated, began = problem(state), time.monotonic()
     plain = stated.loss == "mse" and stated.depth == 1 and stated.features == "linear"
     critical = stated.critical_bias_decay()
+    turning, turning_name = stated.turning_point()
     decays = grid(critical, _FINE if plain else _COARSE)
     coarse = sorted({*decays[::4], 0.0, math.inf, *([critical] if critical in decays else [])})
     rest = [decay for decay in decays if decay not in coarse]
@@ -102,6 +103,8 @@ def line(state: State, wanted: Callable[[], bool] = lambda: True, *, seconds: fl
         "most": most,
         "bias": bias,
         "critical": critical,
+        "turning": turning,
+        "turning_name": turning_name,
         "explanation": stated.explain(),
         "label_mean": float(np.linalg.norm(mean_codeword(stated))),
     }

@@ -173,7 +173,7 @@ def numbers(solution: ufm.Solution) -> dict[str, Any]:
     """The few numbers that tell most, each as a value and as text."""
     stated, geometry = solution.problem, solution.geometry
     k = stated.num_classes
-    critical = stated.critical_bias_decay()
+    critical, (turning, name) = stated.critical_bias_decay(), stated.turning_point()
     values: dict[str, float | None] = {
         "mean_cosine": geometry.mean_cosine(),
         "bias_norm": float(np.linalg.norm(solution.bias)),
@@ -189,11 +189,13 @@ def numbers(solution: ufm.Solution) -> dict[str, Any]:
         "bias_norm": "none" if math.isinf(stated.bias_decay) else _plain(values["bias_norm"]),
         "threshold": _plain(values["threshold"]),
         "t": _plain(values["t"]),
-        "critical": number_label(critical) if critical is not None else "not known",
+        "critical": "not known" if critical is None else number_label(critical),
         "rank": f"{solution.rank} of {len(solution.singular_values)}",
         "samples": f"{values['samples']:,}".replace(",", "\N{NARROW NO-BREAK SPACE}"),
         "loss": _plain(values["loss"]),
     }
+    if turning != critical and turning is not None:
+        texts["critical"] += f" ({name}: {number_label(turning)})"
     return {"values": values, "texts": texts, "explanation": stated.explain()}
 
 

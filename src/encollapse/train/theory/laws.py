@@ -18,7 +18,7 @@ import torch
 
 from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.encodings import Encoding
-from encollapse.errors import ArgumentError, EncollapseError, EncollapseWarning
+from encollapse.errors import EncollapseError, EncollapseWarning
 from encollapse.train.loop.loop import Trained
 from encollapse.train.loop.snapshot import effective_decays
 from encollapse.train.loop.task import Work
@@ -27,7 +27,7 @@ from encollapse.train.settings import Settings
 from encollapse.train.theory.fixed_classifier import fixed_minimum
 from encollapse.train.theory.prediction import Prediction
 from encollapse.train.ufm_objective import Objective
-from encollapse.ufm import Excess, Problem, TailProblem, batch_norm_problem, excess, sample_norm_problem, solve
+from encollapse.ufm import Problem, TailProblem, batch_norm_problem, excess, sample_norm_problem, solve
 from encollapse.ufm.label_structure import LabelStructure
 from encollapse.ufm.losses.cross_entropy import CrossEntropy
 
@@ -50,13 +50,7 @@ def require_distributions(encoding: Encoding, counts: IntArray, bias_decay: floa
     ArgumentError
         If a codeword has an entry below 0 or does not sum to 1, or no class asks for an output whose bias is free.
     """
-    loss = CrossEntropy()
-    outputs = LabelStructure(encoding, np.asarray(counts), loss).output_map  # which refuses what is no distribution
-    if bias_decay == 0 and not loss.bounded(outputs.mean(outputs.targets)):
-        raise ArgumentError(
-            "bias_decay: at 0 there is no minimizer, as an output that no class asks for lets its bias fall without "
-            "end under loss='cross_entropy'; give a bias_decay above 0, or drop that output"
-        )
+    LabelStructure(encoding, np.asarray(counts), CrossEntropy()).require_minimizer(bias_decay)
 
 
 def predict(trained: Trained, settings: Settings, work: Work) -> Prediction:
@@ -206,47 +200,17 @@ def _linear_tail(trained: Trained, settings: Settings, work: Work) -> Prediction
     if layers > 2:
         reason = "more than two linear layers pose no convex problem, which a guarantee needs"
         return _compared(found, reached, missing_excess=reason)
-    matrix = trained.observation.weight.numpy() @ _product(inner, problem.inner_bias_decay, decay)
-    bias = trained.observation.bias
-    reduced = problem.objective(matrix, np.zeros(len(matrix)) if bias is None else bias.numpy())
-    return replace(_compared(found, reached), excess=_of_tail(reached, reduced, solution, trained))
-
-
-def _product(inner: list[torch.Tensor], bias_decay: float, decay: float) -> FloatArray:
-    """Product of linear layers (d, p), with a column for the bias of the only one where it has one."""
-    whole: FloatArray = np.eye(inner[0].shape[1])
-    for parameter in inner:
-        values = parameter.detach().double().numpy()
-        bias = values[:, None] * math.sqrt(bias_decay / decay) if values.ndim == 1 else None
-        whole = values @ whole if bias is None else np.hstack([whole, bias])
-    return whole
-
-
-def _of_tail(reached: float, reduced: float, solution: Any, trained: Trained) -> Excess:
-    """The excess of a linear tail: its layers out of balance, and all that its outputs cost above the minimum.
-
-    Variation within classes is part of the activations, which are given, so that it costs nothing by itself.
-    """
-    problem, lower, seen = solution.problem, solution.certificate.lower_bound, trained.observation
-    total, outputs = reached - lower, seen.outputs(seen.features).numpy()
-    wanted = problem.data.outputs(solution.matrix).T + solution.bias
-    shift = (0.0 if seen.bias is None else seen.bias.numpy()) - solution.bias
-    left = total - (0.0 if math.isinf(problem.bias_decay) else 0.5 * problem.bias_decay * float(np.sum(shift**2)))
-    if problem.loss == "mse":
-        guarantee, distance = 2.0 * max(0.0, left), float(((outputs - wanted) ** 2).sum(axis=1).mean())
-    else:
-        ours, theirs = (torch.tensor(rows).log_softmax(1) for rows in (outputs, wanted))
-        guarantee, distance = max(0.0, left), float((theirs.exp() * (theirs - ours)).sum(1).mean())
-    return Excess(
-        total=total,
-        unbalanced=reached - reduced,
-        within=0.0,
-        between=reduced - lower,
-        guarantee=guarantee,
-        distance=distance,
-        loss=reached,
-        lower_bound=lower,
+    seen = trained.observation
+    parts = excess(
+        problem,
+        seen.features.numpy(),
+        work.train.labels,
+        seen.weight.numpy(),
+        None if seen.bias is None else seen.bias.numpy(),
+        inner=[parameter.detach().double().numpy() for parameter in inner],
+        solution=solution,
     )
+    return replace(_compared(found, reached), excess=parts)
 
 
 def _read_off(trained: Trained, settings: Settings, work: Work) -> Prediction | None:

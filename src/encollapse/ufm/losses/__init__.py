@@ -27,8 +27,10 @@ _PARTS = (
 )
 
 
-def check_loss(loss: Any) -> ConvexLoss:
-    """Return a loss that is an object, if it has everything that the solver needs of one."""
+def check_loss(loss: Any) -> ConvexLoss | None:
+    """Return a loss, by name or as an object that has everything that the solver needs; None for ``"mse"``."""
+    if isinstance(loss, str):
+        return LOSSES.get(checks.choice(loss, "loss", ("mse", *LOSSES)))
     missing = [part for part in _PARTS if not hasattr(loss, part)]
     if isinstance(loss, type):
         raise ArgumentTypeError(f"loss: expected a name or an object, got the class {loss.__name__}; call it first")

@@ -17,6 +17,9 @@ _NEWTON_UP_TO = 600
 
 _NEWTON_STEPS = 40
 
+_MEMORY, _SHORT_MEMORY, _LARGE = 30, 8, 4000
+"""Steps that L-BFGS-B remembers, up to a number of variables and beyond it, where its own algebra takes the time."""
+
 
 def bounded_descent(model: NonnegativeModel, start: FloatArray, rest: FloatArray) -> tuple[FloatArray, FloatArray, int]:
     """Follow L-BFGS-B from features `start` (d, K) and `rest`; return where it ends, and its steps."""
@@ -24,6 +27,7 @@ def bounded_descent(model: NonnegativeModel, start: FloatArray, rest: FloatArray
     most = int(np.clip(_OPERATIONS / (10 * k**3 + 4 * d * k**2), 100, 1500))
     scale = 1.0 / model.value_and_gradient(np.zeros_like(start), 0.0 * rest)[0]
     size = start.size
+    memory = _MEMORY if size + rest.size <= _LARGE else _SHORT_MEMORY
 
     def function(flat: FloatArray) -> tuple[float, FloatArray]:
         value, slope, other = model.value_and_gradient(flat[:size].reshape(start.shape), flat[size:])
@@ -35,7 +39,7 @@ def bounded_descent(model: NonnegativeModel, start: FloatArray, rest: FloatArray
         jac=True,
         method="L-BFGS-B",
         bounds=[(0.0, None)] * size + [(None, None)] * rest.size,
-        options={"maxiter": most, "maxfun": most, "ftol": 1e-16, "gtol": 1e-11, "maxcor": 30},
+        options={"maxiter": most, "maxfun": most, "ftol": 1e-16, "gtol": 1e-11, "maxcor": memory},
     )
     return found.x[:size].reshape(start.shape), found.x[size:], int(found.nit)
 

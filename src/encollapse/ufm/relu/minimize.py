@@ -10,7 +10,6 @@ import numpy as np
 from encollapse._internal.typing import FloatArray
 from encollapse.ufm.certificate import Certificate, certify
 from encollapse.ufm.minimum import Minimum
-from encollapse.ufm.mse.label_svd import EPS
 from encollapse.ufm.relu.closed_forms import balanced_affine_features, best_orthogonal_frame
 from encollapse.ufm.relu.descent import bounded_descent, polish, projected_gradient
 from encollapse.ufm.relu.factors import NonnegativeFactors, fewest_rows
@@ -126,23 +125,16 @@ def _assemble(
     features = fewest_rows(features, model.loss)
     weight, bias = model.classifier(features)
     loss = model.loss(features)
-    certificate = judged(model, features, _NO_REST, loss, known_bound, EPS * model.labels.energy, at_rest=at_rest)
+    certificate = judged(model, features, _NO_REST, loss, known_bound, at_rest=at_rest)
     factors = NonnegativeFactors.of(weight, features, model.labels.root_priors)
     return Minimum(loss, bias, certificate, steps, factors)
 
 
 def judged(
-    model: NonnegativeModel,
-    features: FloatArray,
-    rest: FloatArray,
-    loss: float,
-    known_bound: float,
-    rounding: float,
-    *,
-    at_rest: bool,
+    model: NonnegativeModel, features: FloatArray, rest: FloatArray, loss: float, known_bound: float, *, at_rest: bool
 ) -> Certificate:
     """Certificate of a point: the gap where it closes, else that the point is stationary, with the gap that is left."""
     enough = loss * (1.0 - GAP_TOLERANCE)
     bound = min(max(relu_lower_bound(model, features, rest, enough=enough), known_bound), loss)
-    certificate = certify(loss, bound, rounding, tolerance=GAP_TOLERANCE)
+    certificate = certify(loss, bound, tolerance=GAP_TOLERANCE)
     return certificate if certificate.holds else replace(certificate, kind="stationary", holds=at_rest)

@@ -183,7 +183,7 @@ def _assemble(
 ) -> Minimum[NonnegativeFactors]:
     rest = model.rest(weight, bias)
     loss = model.value_and_gradient(features, rest)[0]
-    certificate = judged(model, features, rest, loss, known_bound, 0.0, at_rest=at_rest)
+    certificate = judged(model, features, rest, loss, known_bound, at_rest=at_rest)
     root = math.sqrt(model.threshold)
     factors = NonnegativeFactors.of(root * weight, features / root, model.composite.table.direction)
     return Minimum(loss, bias, certificate, 0, factors)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from encollapse._internal.typing import FloatArray, IntArray
 _EPS = float(np.finfo(np.float64).eps)
 _CHUNK_ENTRIES = 2**22
 """Entries of the activations that are centered at a time: 32 MiB of float64."""
+_SINGLE_FLOOR, _SINGLE_CEILING = 1e-12, 1e12
+"""Range of the largest activation in which sums of squares are far within single precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +45,30 @@ class Moments:
     products: FloatArray
     energy: float
     share: float
+
+
+@dataclass(frozen=True, eq=False)
+class Metric:
+    """Second moments of weighted activations, less a part of their mean, by their eigenvectors.
+
+    Attributes
+    ----------
+    values : (m,)
+        Eigenvalues, ascending; those within rounding of 0 are raised.
+    basis : (p, m)
+        Eigenvectors.
+    center : (p,)
+        What was taken off the activations: the share ``1 - √β`` of their mean.
+    """
+
+    values: FloatArray
+    basis: FloatArray
+    center: FloatArray
+
+
+def largest_entry(array: FloatArray) -> float:
+    """Size of the largest entry, without a copy."""
+    return max(float(array.max(initial=0.0)), -float(array.min(initial=0.0)))
 
 
 def _mean_share(bias_decay: float) -> float:
@@ -100,12 +127,39 @@ class Activations:
         """Mean of the labels, (q,)."""
         return np.asarray(self.codewords @ (self.counts / len(self.labels)))
 
-    def chunks(self, share: float) -> Iterator[tuple[slice, FloatArray]]:
-        """Yield the rows less `share` times their mean, some at a time."""
+    def targets(self, share: float) -> FloatArray:
+        """Codewords (q, K) less `share` times their mean.
+
+        A common part far above the spread is taken off exactly: differences of close numbers are, and a second pass
+        takes off what the rounding of the mean leaves behind.
+        """
+        if not share:
+            return self.codewords
+        centered = self.codewords - self.mean_label[:, None]
+        centered -= (centered @ (self.counts / len(self.labels)))[:, None]
+        return np.asarray(centered + (1.0 - share) * self.mean_label[:, None])
+
+    @cached_property
+    def _left_over(self) -> FloatArray:
+        """What the rounding of the mean leaves behind, (p,)."""
+        total = np.zeros(self.rows.shape[1])
+        for part in self._parts():
+            total += (self.rows[part] - self.mean).sum(axis=0)
+        return total / len(self.rows)
+
+    def _parts(self) -> Iterator[slice]:
         size = max(1, _CHUNK_ENTRIES // self.rows.shape[1])
         for start in range(0, len(self.rows), size):
-            part = slice(start, start + size)
-            yield part, self.rows[part] - share * self.mean if share else self.rows[part]
+            yield slice(start, start + size)
+
+    def chunks(self, share: float) -> Iterator[tuple[slice, FloatArray]]:
+        """Yield the rows less `share` times their mean, some at a time; exactly, as :meth:`targets` does."""
+        for part in self._parts():
+            block = self.rows[part]
+            if share:
+                block = block - self.mean
+                block += (1.0 - share) * self.mean - self._left_over
+            yield part, block
 
     @cached_property
     def _coordinates(self) -> tuple[FloatArray, FloatArray | None]:
@@ -127,7 +181,7 @@ class Activations:
             second += rows.T @ rows
             for k in np.unique(self.labels[part]):
                 sums[k] += rows[self.labels[part] == k].sum(axis=0)
-        targets = self.codewords - share * self.mean_label[:, None]
+        targets = self.targets(share)
         values, vectors = np.linalg.eigh(second / n)
         kept = values > max(n, p) * _EPS * values[-1]
         if values[-1] <= 0:
@@ -141,10 +195,53 @@ class Activations:
             share=share,
         )
 
+    @cached_property
+    def coarse(self) -> Any:
+        """The rows, where they are many in single precision, for what need not be exact."""
+        fits = self.rows.size > _CHUNK_ENTRIES and _SINGLE_FLOOR < largest_entry(self.rows) < _SINGLE_CEILING
+        return self.rows.astype(np.float32) if fits else self.rows
+
+    def metric(self, weights: FloatArray, bias_decay: float) -> Metric:
+        """Second moments with `weights` (N,) for the samples, for a bias decay in units of the curvature."""
+        shares = weights / weights.sum()
+        center = _mean_share(bias_decay) * (shares @ self.rows)
+        rows = self.coarse
+        n, p = rows.shape
+        roots = np.sqrt(shares).astype(rows.dtype)
+        if n < p:
+            centered = (rows - center.astype(rows.dtype)) * roots[:, None]
+            # A sample that hardly weighs is in the span all the same.
+            basis = np.linalg.qr(np.asarray(self.rows.T))[0]
+            inside = centered @ basis
+            second = inside.T @ inside
+        else:
+            basis, second = None, np.zeros((p, p))
+            size = max(1, _CHUNK_ENTRIES // p)
+            for start in range(0, n, size):
+                part = slice(start, start + size)
+                block = (rows[part] - center.astype(rows.dtype)) * roots[part, None]
+                second += block.T @ block
+        values, vectors = np.linalg.eigh(second)
+        floor = max(n, p) * float(np.finfo(rows.dtype).eps) * max(float(values[-1]), float(np.finfo(np.float64).tiny))
+        return Metric(np.maximum(values, floor), vectors if basis is None else basis @ vectors, center)
+
+    def least_map(self, features: FloatArray, *, coarse: bool) -> FloatArray:
+        """The least V (d, p) with ``V φ_i`` next to the features (N, d); `coarse` ones are known to float32 only."""
+        coordinates, span = self._coordinates
+        values, vectors = np.linalg.eigh(coordinates.T @ coordinates)
+        kept = values > (1e-9 if coarse else 1e-13) * values[-1]
+        vectors = vectors[:, kept]
+        found = np.zeros((features.shape[1], vectors.shape[1]))
+        for _ in range(2):  # the second pass mends what squaring the activations has lost
+            rest = features - coordinates @ (vectors @ found.T)
+            found += (rest.T @ coordinates) @ vectors / values[kept]
+        found = found @ vectors.T
+        return np.asarray(found if span is None else found @ span.T)
+
     def misfit(self, matrix: FloatArray, bias_decay: float) -> float:
         """Mean square of labels less outputs of G (q, p), with the best bias eliminated as in :class:`Moments`."""
         share = _mean_share(bias_decay)
-        targets = self.codewords - share * self.mean_label[:, None]
+        targets = self.targets(share)
         total = 0.0
         for part, rows in self.chunks(share):
             total += float(np.sum((targets.T[self.labels[part]] - rows @ matrix.T) ** 2))

@@ -1,50 +1,53 @@
-"""Any convex loss over given activations: preconditioned descent on the factors, certified by the convex dual.
+"""Any convex loss over given activations: Newton steps on the factors, certified by the convex dual.
 
-With ``G = L R`` the nuclear norm is the smallest ``½|L|² + ½|R|²``. The second derivative of the fit is near
-``h ⊗ S`` with the second moments S of the activations and a mean curvature h of the loss, so in the eigenbasis of S
-every entry of the factors is scaled by the root of its own second derivative.
+With ``G = L R`` the nuclear norm is the smallest ``½|L|² + ½|R|²``. Time goes into products with all activations. Each
+Newton step is solved by conjugate gradients, in coordinates in which the second derivative is near the identity: it is
+near ``h ⊗ S`` with a mean curvature h of the loss and the second moments S of the activations, each sample weighed by
+its own curvature. A second derivative need not be exact, so large activations are read in single precision there.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 import numpy as np
-from scipy.optimize import minimize
 
 from encollapse._internal.typing import FloatArray
-from encollapse.ufm.certificate import Certificate
-from encollapse.ufm.convex.burer_monteiro import conjugate_gradients
-from encollapse.ufm.convex.composite import Composite, GroupedSVD
+from encollapse.ufm.certificate import EPS, Certificate, certify
+from encollapse.ufm.convex.composite import RELATIVE_TOLERANCE, Composite, GroupedSVD
 from encollapse.ufm.convex.output_maps import OutputMap
 from encollapse.ufm.losses.convex_loss import ConvexLoss
-from encollapse.ufm.tail.activations import Activations, Moments
+from encollapse.ufm.tail.activations import Activations, Metric
 from encollapse.ufm.tail.squared import Penalized, minimize_penalized
 
-_ROUNDS = 20
-_ITERATIONS = 100
-_MEMORY = 30
-_NEAR = 1e-2
-"""Relative gap below which Newton steps take over from quasi-Newton steps."""
-_NEWTON_STEPS = 12
-_CONJUGATE_STEPS = 150
-_REVIVED = 1e-3
-"""Share of the largest singular value that is given to directions outside the range where the dual asks for more."""
-_DEAD = 1e-9
+_Bend = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
+
+_STEPS = 200
+_CONJUGATE_STEPS = 300  # for one Newton step
+_LOOSE, _FINE = 0.3, 1e-3  # accuracy of the conjugate gradients, relative: at first and at most
+_DEAR = 12  # conjugate gradients after which samples are weighed anew; more where that costs more
+_NEAR = 1e-2  # relative change of the objective by a step, below which the gap is worth a look
+_DEAD = 1e-9  # of the largest singular value
+_BORN = 1e-9  # share of c by which a slope off the range must exceed it
+_SMALL = 1e-2  # of the largest singular value
+_STALLED = 12  # steps without a gap better by a tenth
 
 
 @dataclass(frozen=True, eq=False)
 class SampleOutputMap:
-    """Outputs of the samples, one column each, from the outputs of their activations in the eigenbasis of S.
+    """Outputs of the samples, one column each, from the outputs of their activations.
 
-    It takes the place of the map for classes in :class:`~encollapse.ufm.convex.composite.Composite`.
+    It takes the place of the map for classes in :class:`~encollapse.ufm.convex.composite.Composite`. With a `basis`
+    (p, r) matrices are in its coordinates.
     """
 
     activations: Activations
-    basis: FloatArray
     targets: FloatArray
+    basis: FloatArray | None = None
 
     @property
     def copies(self) -> FloatArray:
@@ -68,24 +71,20 @@ class SampleOutputMap:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(q, r)."""
-        return len(self.targets), self.basis.shape[1]
-
-    @property
-    def direction(self) -> FloatArray:
-        """The mean of the activations in this basis; a bias is no matrix here."""
-        return np.asarray(self.activations.mean @ self.basis)
+        """Of a matrix."""
+        return len(self.targets), (self.activations.rows if self.basis is None else self.basis).shape[1]
 
     def forward(self, matrix: FloatArray, contrast: FloatArray, bias: FloatArray) -> FloatArray:
         """Return the outputs, shape (q, N)."""
         del contrast
-        outputs = self.activations.outputs(matrix @ self.basis.T)
+        outputs = self.activations.outputs(matrix if self.basis is None else matrix @ self.basis.T)
         outputs += bias[:, None]
         return outputs
 
     def adjoint(self, table: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return the adjoint of `forward`."""
-        return self.activations.gradient(table) @ self.basis, np.zeros(0), table.sum(axis=1)
+        matrix = self.activations.gradient(table)
+        return matrix if self.basis is None else matrix @ self.basis, np.zeros(0), table.sum(axis=1)
 
     def spread(self, bias: FloatArray) -> FloatArray:
         """Write (q,) into every column."""
@@ -101,166 +100,294 @@ class SampleOutputMap:
         return Composite(cast("OutputMap", self), loss, threshold, bias_decay)
 
 
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """A point G, b and what one pass over the activations tells there."""
+
+    svd: GroupedSVD
+    bias: FloatArray
+    value: float
+    outputs: FloatArray
+    slope: FloatArray  # in G (q, p)
+    to_bias: FloatArray  # with its decay
+
+    @classmethod
+    def of(cls, composite: Composite, matrix: FloatArray, bias: FloatArray) -> _Point:
+        left, singular, right = np.linalg.svd(matrix, full_matrices=False)
+        kept = singular > _DEAD * singular[0]
+        svd = GroupedSVD(left[:, kept], singular[kept], right[kept], np.zeros(0))
+        outputs = composite.table.forward(svd.matrix, svd.contrast, bias)
+        slope, _, to_bias = composite.pull(composite.gradient(outputs))
+        to_bias = to_bias + composite.bias_decay * bias if composite.has_bias else np.zeros_like(bias)
+        value = composite.fit(outputs) + composite.threshold * float(svd.singular.sum()) + composite.penalty(bias)
+        return cls(svd, bias, value, outputs, slope, to_bias)
+
+    def certificate(self, composite: Composite) -> Certificate:
+        """The gap to the dual bound of the slopes at this point."""
+        dual, c = composite.dual_candidate(self.outputs, self.bias), composite.threshold
+        largest = float(np.linalg.norm(composite.pull(dual.gradient)[0], 2))
+        bound = composite.dual_value(dual, 1.0 if largest <= c else c / largest)
+        return certify(self.value, min(bound, self.value), 0.0, tolerance=RELATIVE_TOLERANCE)
+
+
 def minimize_loss(
-    activations: Activations, moments: Moments, loss: ConvexLoss, threshold: float, bias_decay: float, *, aim: float
+    activations: Activations, loss: ConvexLoss, threshold: float, bias_decay: float, *, aim: float
 ) -> tuple[FloatArray, FloatArray, float, Certificate, int]:
-    """Return G (q, r) in the eigenbasis, b, the objective, its certificate and the number of steps."""
+    """Return G (q, p), b, the objective, its certificate and the number of steps."""
     targets = loss.targets(activations.codewords)[:, activations.labels]
-    table = SampleOutputMap(activations, moments.basis, targets)
-    composite = table.composite(loss, threshold, bias_decay)
+    composite = SampleOutputMap(activations, targets).composite(loss, threshold, bias_decay)
     zero, bias = composite.start()
-    value, certificate = composite.certified(zero, bias)
-    best = (zero.matrix, bias, value, certificate)
-    slope = -composite.pull(composite.gradient(table.forward(zero.matrix, zero.contrast, bias)))[0]
-    if certificate.relative_gap <= aim or float(np.linalg.norm(slope, 2)) <= threshold:
-        return (*best, 0)
-    curvature = _mean_curvature(composite, zero.matrix, bias)
-    start = Penalized(curvature * moments.values, slope, threshold)
-    rough = 1e-3 * threshold * float(np.linalg.norm(slope)) / (curvature * float(moments.values[-1]))
+    now = _Point.of(composite, zero.matrix, bias)
+    certificate = now.certificate(composite)
+    if certificate.relative_gap <= aim or float(np.linalg.norm(now.slope, 2)) <= threshold:
+        return now.svd.matrix, bias, now.value, certificate, 0
+    metric, height = _metric(composite, now)
+    start = Penalized(height * metric.values, -now.slope @ metric.basis, threshold)
+    rough = 1e-3 * threshold * float(np.linalg.norm(now.slope)) / (height * float(metric.values[-1]))
     matrix, steps = minimize_penalized(start, accuracy=rough)
-    for _ in range(_ROUNDS):
-        factors = _Factors.of(composite, moments, matrix, bias, revived=True)
-        options = {"maxiter": _ITERATIONS, "maxfun": 2 * _ITERATIONS, "maxcor": _MEMORY, "ftol": 0.0, "gtol": 0.0}
-        found = minimize(factors.objective, factors.start, jac=True, method="L-BFGS-B", options=options)
-        steps += int(found.nit)
-        matrix, bias = factors.product(found.x)
-        now = _certified(composite, matrix, bias)
-        for _ in range(_NEWTON_STEPS):
-            best = now if now[3].relative_gap < best[3].relative_gap else best
-            if not aim < now[3].relative_gap < _NEAR:
+    after = _Point.of(composite, matrix @ metric.basis.T, bias)
+    best = now, certificate
+    now = after if after.value < now.value else now
+    radius, first, waited, taken, poor = math.inf, 0.0, 0, 0, False
+    for _ in range(_STEPS):
+        now = _resized(composite, now, poor=poor)
+        model = _Model.of(composite, metric, height, now)
+        size = float(np.linalg.norm(model.gradient))
+        first = max(first, size)
+        accuracy = min(max(_FINE, 0.5 * math.sqrt(size / first)), _LOOSE) if first > 0 else _LOOSE
+        radius = min(radius, 2.0 * float(np.linalg.norm(model.start)))
+        path = _conjugate_path(model, accuracy * size, radius)
+        steps, taken = steps + 1, taken + len(path)
+        after, radius = _along(composite, model, path, now, radius)
+        gained, now = now.value - after.value, after
+        poor = not path or gained < 0.25 * path[-1][1]
+        if gained <= _NEAR * now.value:
+            found = now.certificate(composite)
+            better = found.relative_gap < 0.9 * best[1].relative_gap or gained > 1e-3 * found.gap
+            best = (now, found) if found.relative_gap < best[1].relative_gap else best
+            waited = 0 if better else waited + 1
+            if best[1].relative_gap <= aim or waited > _STALLED:
                 break
-            factors = _Factors.of(composite, moments, now[0], now[1])
-            now = _certified(composite, *factors.product(factors.newton()))
-            steps += 1
-            if now[3].relative_gap > 0.5 * best[3].relative_gap:
-                break
-        best = now if now[3].relative_gap < best[3].relative_gap else best
-        if best[3].relative_gap <= aim:
-            break
-    return (*best, steps)
+        if taken > max(_DEAR, activations.rows.shape[1] / (4 * len(targets))):
+            (metric, height), taken, radius = _metric(composite, now), 0, math.inf
+    point, certificate = best
+    return point.svd.matrix, point.bias, point.value, certificate, steps
 
 
-def _certified(
-    composite: Composite, matrix: FloatArray, bias: FloatArray
-) -> tuple[FloatArray, FloatArray, float, Certificate]:
-    left, singular, right = np.linalg.svd(matrix, full_matrices=False)
-    kept = singular > _DEAD * singular[0]
-    point = GroupedSVD(left[:, kept], singular[kept], right[kept], np.zeros(0))
-    return (point.matrix, bias, *composite.certified(point, bias))
-
-
-def _mean_curvature(composite: Composite, matrix: FloatArray, bias: FloatArray) -> float:
-    """Mean eigenvalue of the second derivative of the loss, from a random probe."""
+def _metric(composite: Composite, point: _Point) -> tuple[Metric, float]:
+    """Second moments with each sample weighed by its curvature, and the mean curvature of an output."""
     t = composite.table
-    outputs = t.forward(matrix, np.zeros(0), bias)
-    probe = np.random.default_rng(0).standard_normal(outputs.shape)
-    bent = composite.loss.curvature(outputs, t.targets, t.copies)(probe)
-    return max(float(np.sum(bent * probe) / np.sum(probe**2)), 1e-6 * composite.loss.smoothness)
+    curvature = composite.loss.curvature(point.outputs, t.targets, t.copies)
+    each = curvature.diagonal if curvature.factor is None else curvature.diagonal - curvature.factor**2
+    weights = np.broadcast_to(each, t.targets.shape).mean(axis=0)
+    height = max(float(weights.mean()), 1e-6 * composite.loss.smoothness)
+    # A sample that does not bend here may bend elsewhere.
+    weights = np.maximum(weights, 1e-3 * height)
+    activations = cast("SampleOutputMap", t).activations
+    return activations.metric(weights, composite.bias_decay / height), height
 
 
 @dataclass(frozen=True, eq=False)
-class _Factors:
-    """The objective over one vector of balanced factors and bias, each entry scaled by its second derivative.
+class _Model:
+    """The objective to second order about a point, over one vector of scaled factors and bias.
 
-    The bias is counted from where the activations would leave it if their mean were taken off, or a part of it: as in
-    :class:`Moments`, that makes the second derivatives in G and in the bias separate.
+    The bias is counted from where the activations would leave it if a part of their mean were taken off, which makes
+    the second derivatives in G and in the bias separate. On the range of G the slope of the fit is replaced by that of
+    the nuclear norm, and off it is kept below c, so that the model is convex.
     """
 
     composite: Composite
-    mean: FloatArray
-    left: FloatArray
-    right: FloatArray
-    bias: FloatArray
+    basis: FloatArray
+    center: FloatArray  # what the bias is counted from, in the basis
+    left: FloatArray  # (q, r)
+    right: FloatArray  # (r, m), in the basis
+    point: _Point
     scales: tuple[FloatArray, FloatArray, float]
+    held: FloatArray  # what takes the place of the slope in G
+    bend: _Bend
 
     @classmethod
-    def of(
-        cls, composite: Composite, moments: Moments, matrix: FloatArray, bias: FloatArray, *, revived: bool = False
-    ) -> _Factors:
-        """Split `matrix`; with `revived`, every direction that it lacks gets a small start."""
-        t, c = composite.table, composite.threshold
-        left, singular, right = np.linalg.svd(matrix, full_matrices=False)
-        if revived:
-            singular = np.maximum(singular, _REVIVED * singular[0])
-        kept = singular > _DEAD * singular[0]
-        root = np.sqrt(singular[kept])
-        left, right = left[:, kept] * root, root[:, None] * right[kept]
-        h = _mean_curvature(composite, matrix, bias)
+    def of(cls, composite: Composite, metric: Metric, height: float, now: _Point) -> _Model:
+        """Factors of the point, scaled by a metric and the mean curvature `height`."""
+        c, basis, svd = composite.threshold, metric.basis, now.svd
+        slope, right = now.slope @ basis, svd.right @ basis
+        u, size, v = np.linalg.svd(_outside(slope, svd.left, right), full_matrices=False)
+        held = (u * np.minimum(size, c)) @ v - c * (svd.left @ right)
+        root = np.sqrt(svd.singular)
+        left, right = svd.left * root, root[:, None] * right
         scales = (
-            1.0 / np.sqrt(h * (right**2 @ moments.values) + c),
-            1.0 / np.sqrt(h * np.outer((left**2).sum(axis=0), moments.values) + c),
-            1.0 / math.sqrt(h + composite.bias_decay) if composite.has_bias else 0.0,
+            1.0 / np.sqrt(height * (right**2 @ metric.values) + c),
+            1.0 / np.sqrt(height * np.outer((left**2).sum(axis=0), metric.values) + c),
+            1.0 / math.sqrt(height + composite.bias_decay) if composite.has_bias else 0.0,
         )
-        mean = moments.share * t.direction if composite.has_bias else np.zeros(len(moments.values))
-        return cls(composite, mean, left, right, bias, scales)
+        center = metric.center @ basis
+        return cls(composite, basis, center, left, right, now, scales, held, _bending(composite, basis, now))
+
+    @cached_property
+    def gradient(self) -> FloatArray:
+        """Its gradient."""
+        c, now = self.composite.threshold, self.point
+        slope = now.slope @ self.basis - np.outer(now.to_bias, self.center)
+        return self._joined(slope @ self.right.T + c * self.left, self.left.T @ slope + c * self.right, now.to_bias)
 
     @property
     def start(self) -> FloatArray:
-        """The vector of the factors that it was made of."""
-        to_left, to_right, to_bias = self.scales
-        parts = [(self.left / to_left).ravel(), (self.right / to_right).ravel()]
-        if self.composite.has_bias:
-            parts.append((self.bias + self.left @ (self.right @ self.mean)) / to_bias)
-        return np.concatenate(parts)
+        """The vector of the point itself, without its bias."""
+        return self._joined(self.left / self.scales[0] ** 2, self.right / self.scales[1] ** 2, np.zeros(len(self.left)))
 
     def _split(self, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         to_left, to_right, to_bias = self.scales
         first, second = self.left.size, self.left.size + self.right.size
-        shift = x[second:] * to_bias if self.composite.has_bias else self.bias
-        return (
-            x[:first].reshape(self.left.shape) * to_left,
-            x[first:second].reshape(self.right.shape) * to_right,
-            shift,
-        )
+        shift = x[second:] * to_bias if self.composite.has_bias else np.zeros(len(self.left))
+        return x[:first].reshape(self.left.shape) * to_left, x[first:second].reshape(self.right.shape) * to_right, shift
 
     def _joined(self, left: FloatArray, right: FloatArray, bias: FloatArray) -> FloatArray:
         to_left, to_right, to_bias = self.scales
         parts = [(left * to_left).ravel(), (right * to_right).ravel()]
         return np.concatenate([*parts, bias * to_bias] if self.composite.has_bias else parts)
 
-    def product(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """G and b of a vector."""
-        left, right, shift = self._split(x)
-        return left @ right, shift - left @ (right @ self.mean)
-
-    def _pulled(self, change: FloatArray, bias: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Derivatives in G and b from those for the outputs and from the decay of the bias."""
-        matrix, _, to_bias = self.composite.pull(change)
-        if self.composite.has_bias:
-            to_bias = to_bias + self.composite.bias_decay * bias
-            matrix = matrix - np.outer(to_bias, self.mean)
-        return matrix, to_bias
-
-    def objective(self, x: FloatArray) -> tuple[float, FloatArray]:
-        """Value and gradient."""
+    def apply(self, x: FloatArray) -> FloatArray:
+        """Second derivative along a vector."""
         k, c = self.composite, self.composite.threshold
-        left, right, _ = self._split(x)
-        matrix, bias = self.product(x)
-        outputs = k.table.forward(matrix, np.zeros(0), bias)
-        pull, to_bias = self._pulled(k.gradient(outputs), bias)
-        value = k.fit(outputs) + k.penalty(bias) + 0.5 * c * (float(np.sum(left**2)) + float(np.sum(right**2)))
-        return value, self._joined(pull @ right.T + c * left, left.T @ pull + c * right, to_bias)
+        d_left, d_right, d_shift = self._split(x)
+        turn = d_left @ self.right + self.left @ d_right
+        d_bias = d_shift - turn @ self.center if k.has_bias else d_shift
+        bent, to_bias = self.bend(turn, d_bias)
+        if k.has_bias:
+            to_bias = to_bias + k.bias_decay * d_bias
+            bent = bent - np.outer(to_bias, self.center)
+        return self._joined(
+            bent @ self.right.T + self.held @ d_right.T + c * d_left,
+            self.left.T @ bent + d_left.T @ self.held + c * d_right,
+            to_bias,
+        )
 
-    def newton(self) -> FloatArray:
-        """One Newton step from the start, by conjugate gradients."""
-        k, c, x = self.composite, self.composite.threshold, self.start
-        left, right, _ = self._split(x)
-        matrix, bias = self.product(x)
-        outputs = k.table.forward(matrix, np.zeros(0), bias)
-        pull, to_bias = self._pulled(k.gradient(outputs), bias)
-        gradient = self._joined(pull @ right.T + c * left, left.T @ pull + c * right, to_bias)
-        curvature = k.loss.curvature(outputs, k.table.targets, k.table.copies)
+    def moved(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """G (q, p) and b after a step."""
+        d_left, d_right, d_shift = self._split(x)
+        product = (self.left + d_left) @ (self.right + d_right)
+        bias = self.point.bias
+        if self.composite.has_bias:
+            bias = bias + d_shift - (product - self.left @ self.right) @ self.center
+        return product @ self.basis.T, bias
 
-        def apply(d: FloatArray) -> FloatArray:
-            d_left, d_right, d_shift = self._split(d)
-            turn = d_left @ right + left @ d_right
-            d_bias = d_shift - turn @ self.mean if k.has_bias else np.zeros_like(bias)
-            bent, to_b = self._pulled(curvature(k.table.forward(turn, np.zeros(0), d_bias)), d_bias)
-            return self._joined(
-                bent @ right.T + pull @ d_right.T + c * d_left, left.T @ bent + d_left.T @ pull + c * d_right, to_b
-            )
 
-        size = float(np.linalg.norm(gradient))
-        accuracy = 0.1 * min(0.05, math.sqrt(size))
-        step, _, _ = conjugate_gradients(apply, gradient, accuracy * size, float(np.linalg.norm(x)))
-        return x + step
+def _outside(slope: FloatArray, left: FloatArray, right: FloatArray) -> FloatArray:
+    """The part of the slope off the range of G, which has orthonormal `left` (q, r) and `right` (r, m)."""
+    rest = slope - left @ (left.T @ slope)
+    return np.asarray(rest - (rest @ right.T) @ right)
+
+
+def _resized(composite: Composite, now: _Point, *, poor: bool) -> _Point:
+    """Add the directions off the range in which the dual asks for more, each at the size that is best for it alone.
+
+    After a poor step the smallest singular values get their own best sizes too: the nuclear norm bends with one over
+    them, so that a step in the factors can neither grow them nor bring them to 0.
+    """
+    c, zero, svd = composite.threshold, np.zeros_like(now.bias), now.svd
+    u, size, v = np.linalg.svd(_outside(now.slope, svd.left, svd.right), full_matrices=False)
+    born = np.flatnonzero(size > c * (1.0 + _BORN))
+    ways = [(np.outer(u[:, i], v[i]), size[i] - c, math.inf) for i in born]
+    if poor:
+        small = np.flatnonzero(svd.singular < _SMALL * svd.singular.max(initial=0.0))
+        ways += [
+            (way, float(np.sum(now.slope * way)) + c, float(svd.singular[i]))
+            for i in small
+            for way in (np.outer(svd.left[:, i], svd.right[i]),)
+        ]
+    if not ways:
+        return now
+    bend, move = _bending(composite, None, now), np.zeros_like(now.slope)
+    for way, slope, room in ways:
+        curved = float(np.sum(way * bend(way, zero)[0]))
+        move -= min(slope / max(curved, composite.loss.smoothness * EPS), room) * way
+    share = 1.0
+    while share > EPS:
+        after = _Point.of(composite, svd.matrix + share * move, now.bias)
+        if after.value < now.value:
+            return after
+        share *= 0.25
+    return now
+
+
+def _bending(composite: Composite, basis: FloatArray | None, now: _Point) -> _Bend:
+    """Second derivative of the fit, as a map of changes of G, in a basis (p, m) if there is one, and b."""
+    t = composite.table
+    rows = cast("SampleOutputMap", t).activations.coarse
+    curvature = composite.loss.curvature(now.outputs, t.targets, t.copies)
+    diagonal = np.asarray(curvature.diagonal, dtype=rows.dtype) / len(rows)
+    factor = None if curvature.factor is None else np.asarray(curvature.factor, dtype=rows.dtype)
+
+    def bend(matrix: FloatArray, bias: FloatArray) -> tuple[FloatArray, FloatArray]:
+        outputs = (matrix if basis is None else matrix @ basis.T).astype(rows.dtype) @ rows.T
+        outputs += bias.astype(rows.dtype)[:, None]
+        bent = diagonal * outputs
+        if factor is not None:
+            bent -= factor * (np.einsum("rj,rj->j", factor, outputs) / len(rows))
+        pulled = (bent @ rows).astype(np.float64)
+        return pulled if basis is None else pulled @ basis, bent.sum(axis=1, dtype=np.float64)
+
+    return bend
+
+
+_Path = list[tuple[FloatArray, float]]
+"""Points of conjugate gradients and the gains that the model predicts there."""
+
+
+def _conjugate_path(model: _Model, tolerance: float, radius: float) -> _Path:
+    """Minimize the model inside a ball :cite:p:`steihaug1983`, and keep the way: a shorter step costs no more."""
+    gradient = model.gradient
+    step, bent = np.zeros_like(gradient), np.zeros_like(gradient)
+    residual = -gradient
+    direction = residual.copy()
+    square = float(residual @ residual)
+    path: _Path = []
+    for _ in range(_CONJUGATE_STEPS):
+        if square == 0.0:
+            break
+        curved = model.apply(direction)
+        bending = float(direction @ curved)
+        length = square / bending if bending > 0 else math.inf
+        edge = _to_edge(step, direction, radius)
+        length, on_edge = min(length, edge), edge <= length
+        step = step + length * direction
+        bent = bent + length * curved
+        path.append((step, -float(gradient @ step + 0.5 * (step @ bent))))
+        residual = residual - length * curved
+        previous, square = square, float(residual @ residual)
+        if on_edge or math.sqrt(square) <= tolerance:
+            break
+        direction = residual + (square / previous) * direction
+    return path
+
+
+def _to_edge(step: FloatArray, direction: FloatArray, radius: float) -> float:
+    dd, pd, pp = float(direction @ direction), float(step @ direction), float(step @ step)
+    return (-pd + math.sqrt(pd * pd + dd * max(radius * radius - pp, 0.0))) / dd
+
+
+def _along(composite: Composite, model: _Model, path: _Path, now: _Point, radius: float) -> tuple[_Point, float]:
+    """The first point, from the end of the path back, that is lower as predicted; and the next radius."""
+    rounding = 64 * EPS * now.value
+    while path:
+        step, predicted = path[-1]
+        length = float(np.linalg.norm(step))
+        after = _Point.of(composite, *model.moved(step))
+        gained = now.value - after.value
+        if predicted <= rounding:
+            return after, radius
+        if gained > 1e-4 * predicted:
+            if gained < 0.25 * predicted:
+                return after, 0.5 * length
+            return after, 3.0 * radius if gained > 0.75 * predicted and length > 0.9 * radius else radius
+        radius = 0.25 * length
+        inside = [entry for entry in path if float(np.linalg.norm(entry[0])) <= radius]
+        if not inside:
+            # The first step is along the gradient, and so is a part of it.
+            step, predicted = path[0]
+            share = radius / float(np.linalg.norm(step))
+            if share < 1e-12:
+                break
+            inside = [(share * step, share * predicted)]
+        path = inside
+    return now, radius

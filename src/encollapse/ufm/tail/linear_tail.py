@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,13 +16,14 @@ from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError, ArgumentTypeError, UnsupportedError
 from encollapse.geometry import ClassGeometry
-from encollapse.ufm.certificate import EPS, Certificate, certify
-from encollapse.ufm.losses import LOSSES, check_loss
+from encollapse.ufm.certificate import Certificate, certify
+from encollapse.ufm.label_structure import LabeledProblem, LabelStructure, checked_encoding, refuse_range
+from encollapse.ufm.losses import check_loss
 from encollapse.ufm.losses.convex_loss import ConvexLoss
 from encollapse.ufm.minimum import Minimum
 from encollapse.ufm.mse.factors import DenseFactors
 from encollapse.ufm.solution import Solution
-from encollapse.ufm.tail.activations import Activations, Moments
+from encollapse.ufm.tail.activations import Activations, Moments, largest_entry
 from encollapse.ufm.tail.descent import SampleOutputMap, minimize_loss
 from encollapse.ufm.tail.layers import Chain, Fit, minimize_chain
 from encollapse.ufm.tail.squared import Penalized, minimize_penalized
@@ -40,7 +41,7 @@ _FREE_INNER_BIAS = (
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
-class TailProblem:
+class TailProblem(LabeledProblem):
     """A head and inner linear layers over given activations, all with plain weight decay.
 
     With two layers, minimize over the head ``W`` (q, d), the inner layer ``V`` (d, p) and the bias ``b`` (q,)
@@ -81,6 +82,8 @@ class TailProblem:
         Samples of each class.
     decays : tuple of float
         One for each layer, in the order in which they act, the head last.
+    structure : LabelStructure
+        What encoding, counts and loss determine.
 
     Raises
     ------
@@ -114,7 +117,7 @@ class TailProblem:
     layers: int
     counts: IntArray
     decays: tuple[float, ...]
-    convex_loss: ConvexLoss | None
+    structure: LabelStructure = field(repr=False)
 
     def __init__(
         self,
@@ -129,11 +132,7 @@ class TailProblem:
         loss: str | ConvexLoss = "mse",
         layers: int = 2,
     ) -> None:
-        if not isinstance(encoding, Encoding):
-            raise ArgumentTypeError(
-                f"encoding: expected an Encoding, got {type(encoding).__name__}; "
-                "make one with encollapse.encodings, or Encoding(codewords)"
-            )
+        encoding = checked_encoding(encoding)
         if len(checks.to_numpy(labels, "labels")) == 0:
             raise ArgumentError("labels: expected at least one sample, got none")
         classes = checks.class_labels(labels, encoding.num_classes)
@@ -150,9 +149,8 @@ class TailProblem:
             raise ArgumentError(_FREE_INNER_BIAS if free == 0 else f"{_FREE_INNER_BIAS} (got {free})")
         if depth > 2 and not math.isinf(free):
             raise UnsupportedError(f"inner_bias_decay: with layers={depth} only math.inf is solved, got {free:g}")
-        own = check_loss(loss) if not isinstance(loss, str) else None
-        if isinstance(loss, str):
-            own = LOSSES.get(checks.choice(loss, "loss", ("mse", *LOSSES)))
+        counts = checks.read_only(np.bincount(classes, minlength=encoding.num_classes).astype(np.int64))
+        structure = LabelStructure(encoding, counts, check_loss(loss))
         head = checks.positive(weight_decay, "weight_decay", why=_WHY_POSITIVE)
         values: dict[str, Any] = {
             "encoding": encoding,
@@ -162,21 +160,21 @@ class TailProblem:
             "inner_decay": inner[0] if len(set(inner)) == 1 else Chain(inner).common_decay,
             "inner_bias_decay": free,
             "bias_decay": checks.nonnegative(bias_decay, "bias_decay", allow_infinity=True),
-            "loss": "mse" if own is None else own.name,
+            "loss": "mse" if structure.loss is None else structure.loss.name,
             "layers": depth,
-            "counts": checks.read_only(np.bincount(classes, minlength=encoding.num_classes).astype(np.int64)),
+            "counts": counts,
             "decays": (*inner, head),
-            "convex_loss": own,
+            "structure": structure,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
-        if own is not None:
-            targets = own.targets(encoding.codewords)
-            if self.bias_decay == 0 and not own.bounded(targets @ self.priors):
-                raise ArgumentError(
-                    f"bias_decay: at 0 there is no minimizer, as an output that no sample asks for lets its bias fall "
-                    f"without end under loss={self.loss!r}; give a bias_decay above 0, or drop that output"
-                )
+        largest = largest_entry(self.activations)
+        each = {f"inner_decay[{i}]": decay for i, decay in enumerate(inner)}
+        if len(set(inner)) == 1:
+            each = {"inner_decay": inner[0]}
+        named = {"weight_decay": head, **each, "inner_bias_decay": free, "activations": largest}
+        refuse_range({**named, "encoding": encoding.largest_entry})
+        structure.require_minimizer(self.bias_decay)
 
     def __repr__(self) -> str:
         n, p = self.activations.shape
@@ -185,26 +183,6 @@ class TailProblem:
             f"inner_decay={self.inner_decay:g}, bias_decay={self.bias_decay:g}, loss={self.loss!r}, "
             f"layers={self.layers})"
         )
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes K."""
-        return self.encoding.num_classes
-
-    @property
-    def code_dim(self) -> int:
-        """Length q of a codeword."""
-        return self.encoding.code_dim
-
-    @property
-    def num_samples(self) -> int:
-        """Number of samples N."""
-        return len(self.labels)
-
-    @property
-    def priors(self) -> FloatArray:
-        """Class frequencies ``π``, shape (K,)."""
-        return np.asarray(self.counts / self.num_samples)
 
     @property
     def feature_dim(self) -> None:
@@ -359,13 +337,7 @@ def _minimize_convex(problem: TailProblem, threshold: float) -> _Found:
     """Return G (q, p), b, loss, certificate and steps for two layers."""
     if problem.convex_loss is None:
         return _minimize_squared(problem, threshold)
-    loss = problem.convex_loss
-    # Near the minimum an output bends by some 1/q of its decay.
-    moments = problem.data.moments(problem.bias_decay * problem.code_dim)
-    found, bias, value, certificate, steps = minimize_loss(
-        problem.data, moments, loss, threshold, problem.bias_decay, aim=_LOSS_AIM
-    )
-    return found @ moments.basis.T, bias, value, certificate, steps
+    return minimize_loss(problem.data, problem.convex_loss, threshold, problem.bias_decay, aim=_LOSS_AIM)
 
 
 def _minimize_squared(problem: TailProblem, threshold: float) -> _Found:
@@ -383,7 +355,7 @@ def _minimize_squared(problem: TailProblem, threshold: float) -> _Found:
     largest = float(np.linalg.norm(dual, 2)) if dual.size else 0.0
     shrink = 1.0 if largest <= threshold else threshold / largest
     bound = shrink * (misfit + float(np.sum(found * dual))) - 0.5 * shrink**2 * misfit
-    certificate = certify(loss, min(bound, loss), EPS * moments.energy, tolerance=_SQUARED_GAP)
+    certificate = certify(loss, min(bound, loss), tolerance=_SQUARED_GAP)
     return matrix, _squared_bias(problem, matrix), loss, certificate, steps
 
 
@@ -415,7 +387,7 @@ def _minimize_layers(problem: TailProblem) -> _Found:
     has_bias = not squared and not math.isinf(problem.bias_decay)
     found, bias, loss, at_rest, steps = minimize_chain(chain, fit, moments.values, starts, has_bias=has_bias)
     bound = _minimize_convex(problem, chain.convex_threshold(loss))[3].lower_bound
-    certificate = certify(loss, min(bound, loss), EPS * moments.energy, tolerance=_SQUARED_GAP)
+    certificate = certify(loss, min(bound, loss), tolerance=_SQUARED_GAP)
     if not certificate.holds:
         certificate = replace(certificate, kind="stationary", holds=at_rest)
     matrix = found @ moments.basis.T
@@ -439,7 +411,7 @@ def _loss_fit(problem: TailProblem, moments: Moments) -> tuple[Fit, FloatArray]:
     """Another loss, and the bias that is best where nothing is learned."""
     assert problem.convex_loss is not None
     targets = problem.convex_loss.targets(problem.encoding.codewords)[:, problem.labels]
-    table = SampleOutputMap(problem.data, moments.basis, targets)
+    table = SampleOutputMap(problem.data, targets, moments.basis)
     composite = table.composite(problem.convex_loss, 1.0, problem.bias_decay)
 
     def fit(matrix: FloatArray, bias: FloatArray) -> tuple[float, FloatArray, FloatArray]:

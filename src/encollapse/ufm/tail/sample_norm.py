@@ -11,21 +11,20 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from encollapse._internal import checks
-from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
+from encollapse._internal.typing import ArrayLike, IntArray
 from encollapse.encodings import Encoding
 from encollapse.encodings.registry import of_counts
-from encollapse.errors import ArgumentError, ArgumentTypeError
-from encollapse.ufm.losses import LOSSES, check_loss
+from encollapse.errors import ArgumentError
+from encollapse.ufm.label_structure import LabeledProblem, LabelStructure, checked_encoding, refuse_range
+from encollapse.ufm.losses import check_loss
 from encollapse.ufm.losses.convex_loss import ConvexLoss
 
 _WHY_POSITIVE = "at 0 it grows without bound and there is no minimizer"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SampleNormProblem:
+class SampleNormProblem(LabeledProblem):
     """A head over a normalization of each sample with decayed gains; see :func:`sample_norm_problem`.
 
     Attributes
@@ -38,8 +37,8 @@ class SampleNormProblem:
         Its width d.
     gain_decay, offset_decay : float
         Decays of gains and offsets; infinity means that there are no offsets.
-    convex_loss : ConvexLoss or None
-        The loss as an object; None for ``"mse"``.
+    structure : LabelStructure
+        What encoding, counts and loss determine.
     """
 
     encoding: Encoding
@@ -51,7 +50,7 @@ class SampleNormProblem:
     offset_decay: float
     bias_decay: float
     loss: str
-    convex_loss: ConvexLoss | None
+    structure: LabelStructure
 
     def __repr__(self) -> str:
         return (
@@ -59,26 +58,6 @@ class SampleNormProblem:
             f"weight_decay={self.weight_decay:g}, gain_decay={self.gain_decay:g}, "
             f"offset_decay={self.offset_decay:g}, bias_decay={self.bias_decay:g}, loss={self.loss!r})"
         )
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes K."""
-        return self.encoding.num_classes
-
-    @property
-    def code_dim(self) -> int:
-        """Length q of a codeword."""
-        return self.encoding.code_dim
-
-    @property
-    def num_samples(self) -> int:
-        """Number of samples N."""
-        return int(self.counts.sum())
-
-    @property
-    def priors(self) -> FloatArray:
-        """Class frequencies ``π``, shape (K,)."""
-        return np.asarray(self.counts / self.num_samples)
 
     @property
     def weight_decays(self) -> tuple[float, ...]:
@@ -171,12 +150,7 @@ def sample_norm_problem(
     >>> solution.rank, solution.certificate.kind
     (3, 'theorem')
     """
-    encoding = of_counts(encoding, counts)
-    if not isinstance(encoding, Encoding):
-        raise ArgumentTypeError(
-            f"encoding: expected an Encoding, got {type(encoding).__name__}; "
-            "make one with encollapse.encodings, or Encoding(codewords)"
-        )
+    encoding = checked_encoding(of_counts(encoding, counts))
     classes = checks.read_only(checks.class_counts(counts, encoding.num_classes))
     form = checks.choice(kind, "kind", ("rms", "layer"))
     gains = checks.positive(gain_decay, "gain_decay", why=_WHY_POSITIVE)
@@ -188,24 +162,21 @@ def sample_norm_problem(
             raise ArgumentError(
                 f"offset_decay: expected a number above 0, or math.inf for no offsets, got {offsets:g}; {_WHY_POSITIVE}"
             )
-    own = check_loss(loss) if not isinstance(loss, str) else None
-    if isinstance(loss, str):
-        own = LOSSES.get(checks.choice(loss, "loss", ("mse", *LOSSES)))
+    structure = LabelStructure(encoding, classes, check_loss(loss))
     decay = checks.nonnegative(bias_decay, "bias_decay", allow_infinity=True)
-    if own is not None and decay == 0 and not own.bounded(own.targets(encoding.codewords) @ (classes / classes.sum())):
-        raise ArgumentError(
-            f"bias_decay: at 0 there is no minimizer, as an output that no class asks for lets its bias fall without "
-            f"end under loss={own.name!r}; give a bias_decay above 0, or drop that output"
-        )
+    head = checks.positive(weight_decay, "weight_decay", why=_WHY_POSITIVE)
+    named = {"weight_decay": head, "gain_decay": gains, "offset_decay": offsets, "encoding": encoding.largest_entry}
+    refuse_range(named)
+    structure.require_minimizer(decay)
     return SampleNormProblem(
         encoding=encoding,
         counts=classes,
         kind=form,
         feature_dim=checks.integer(feature_dim, "feature_dim", minimum=1 + (form == "layer")),
-        weight_decay=checks.positive(weight_decay, "weight_decay", why=_WHY_POSITIVE),
+        weight_decay=head,
         gain_decay=gains,
         offset_decay=offsets,
         bias_decay=decay,
-        loss="mse" if own is None else own.name,
-        convex_loss=own,
+        loss="mse" if structure.loss is None else structure.loss.name,
+        structure=structure,
     )

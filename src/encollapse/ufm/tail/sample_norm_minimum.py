@@ -12,7 +12,7 @@ import numpy as np
 
 from encollapse._internal.typing import FloatArray
 from encollapse.geometry import ClassGeometry
-from encollapse.ufm.certificate import EPS, Certificate, CertificateKind, certify
+from encollapse.ufm.certificate import Certificate, CertificateKind, certify
 from encollapse.ufm.minimum import Minimum
 from encollapse.ufm.mse.factors import DenseFactors
 from encollapse.ufm.solution import Solution
@@ -85,7 +85,7 @@ def _closed_form(problem: SampleNormProblem) -> Minimum[DenseFactors] | None:
     if frame is None:
         return None
     loss = labels.value(levels, root, budget, kappa)
-    certificate = certify(loss, min(_lower_bound(problem, labels), loss), EPS * labels.energy)
+    certificate = certify(loss, min(_lower_bound(problem, labels), loss))
     kind: CertificateKind = "theorem" if certificate.holds else "stationary"
     return _assembled(problem, labels, levels, frame, loss, replace(certificate, kind=kind, holds=True))
 
@@ -159,7 +159,7 @@ def _descended(problem: SampleNormProblem) -> Minimum[DenseFactors]:
             bound = max(bound, _lower_bound(problem, labels))
     else:
         bound = convex_bound(problem, problem.threshold(budget))
-    certificate = certify(found.loss, min(bound, found.loss), EPS, tolerance=_GAP)
+    certificate = certify(found.loss, min(bound, found.loss), tolerance=_GAP)
     if not certificate.holds:
         certificate = replace(certificate, kind="stationary", holds=found.at_rest)
     outputs = found.weight @ found.means * np.sqrt(problem.priors)
