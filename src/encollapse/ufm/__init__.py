@@ -6,12 +6,11 @@ from encollapse.ufm.excess import Excess, excess
 from encollapse.ufm.inverse.design import design
 from encollapse.ufm.inverse.target import scale_target
 from encollapse.ufm.losses.separable import SeparableLoss
-from encollapse.ufm.methods import select_method
 from encollapse.ufm.objective import objective
 from encollapse.ufm.path import BiasPath, bias_path
 from encollapse.ufm.problem import Problem
 from encollapse.ufm.solution import Solution, Status
-from encollapse.ufm.solve import solve
+from encollapse.ufm.solve import select_method, solve
 from encollapse.ufm.tail.linear_tail import TailProblem
 from encollapse.ufm.tail.sample_norm import sample_norm_problem
 

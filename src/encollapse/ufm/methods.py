@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from encollapse._internal.typing import FloatArray
-from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.errors import ArgumentError
 from encollapse.ufm.convex.composite import Composite
 from encollapse.ufm.convex.minimize import minimize_composite
 from encollapse.ufm.convex.output_maps import DenseOutputMap
@@ -28,8 +28,6 @@ from encollapse.ufm.relu.minimize import minimize_relu
 from encollapse.ufm.relu.minimize_convex import minimize_relu_convex
 from encollapse.ufm.relu.model import ReluModel
 from encollapse.ufm.structured.by_count import minimize_blocks
-from encollapse.ufm.tail.linear_tail import TailProblem
-from encollapse.ufm.tail.sample_norm import SampleNormProblem
 
 Minima: TypeAlias = list[Minimum[Factors]]
 
@@ -52,60 +50,6 @@ class Method:
     name: str
     applies: Callable[[Problem], bool]
     minimize: Callable[[Sequence[Problem], Any], Minima]
-
-
-def select_method(problem: Problem | TailProblem | SampleNormProblem) -> str:
-    """Name of the method that :func:`solve` takes for a problem.
-
-    Parameters
-    ----------
-    problem : Problem, TailProblem or what :func:`sample_norm_problem` returns
-        What is to be solved.
-
-    Returns
-    -------
-    str
-        * ``"weighted"``: classes that weigh differently, or another loss than MSE with a price of its own on the
-          mean of the features. As ``"convex"``, without the splitting.
-        * ``"priced"``: MSE with such a price, by the decomposition of ``"dense"`` for a scaled mean label.
-        * ``"relu"``: features without negative entries, under any loss. Closed forms, else the best orthogonal frame
-          where that is proved to be the minimum, else the lowest of several descents.
-        * ``"convex"``: another loss than MSE. Splitting, then Newton steps in the factors of the outputs, until the
-          duality gap closes.
-        * ``"spectral"``: several weight layers. Closed forms, else Newton steps for the bias from several starts. It
-          also takes over where ``"blocks"`` or ``"dense"`` find a rank that `feature_dim` cannot hold.
-        * ``"blocks"``: MSE with affine images of one-hot labels, or a simplex. Classes with one count are
-          interchangeable, so that any number of them costs the same.
-        * ``"dense"``: MSE with any other labels, by a singular value decomposition of the (q, K) label matrix.
-        * ``"interior point"``: two layers over given activations under MSE, in a matrix of the size of the outputs.
-        * ``"activations"``: the same under another loss, by Newton steps in the factors of the product of the layers.
-        * ``"layers"``: more than two layers over given activations, the lowest of several descents.
-        * ``"normalization"``: a normalization of each sample. Closed forms where they are proved, else the lowest of
-          several descents.
-
-    Raises
-    ------
-    ArgumentTypeError
-        If it is none of these problems.
-
-    Examples
-    --------
-    >>> import encollapse as ec
-    >>> decays = dict(weight_decay=5e-3, feature_decay=1e-4)
-    >>> ec.ufm.select_method(ec.ufm.Problem(ec.encodings.one_hot(1000), 7, **decays))
-    'blocks'
-    >>> ec.ufm.select_method(ec.ufm.Problem(ec.encodings.one_hot(3), 7, loss="cross_entropy", **decays))
-    'convex'
-    """
-    if isinstance(problem, TailProblem):
-        if problem.layers > 2:
-            return "layers"
-        return "interior point" if problem.loss == "mse" else "activations"
-    if isinstance(problem, SampleNormProblem):
-        return "normalization"
-    if not isinstance(problem, Problem):
-        raise ArgumentTypeError(f"problem: expected a Problem, got {type(problem).__name__}")
-    return method_of(problem).name
 
 
 def method_of(problem: Problem) -> Method:

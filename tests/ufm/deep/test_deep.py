@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import encollapse as ec
 from encollapse.errors import ArgumentError
 from encollapse.ufm.deep.schatten_prox import SchattenProx
-from encollapse.ufm.methods import select_method
+from encollapse.ufm.solve import select_method
 from reference.ufm_layers_reference import brute_force_layers, layered_objective, sized_problem
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import encollapse as ec
 from encollapse.errors import MemoryLimitError
-from encollapse.ufm.methods import select_method
+from encollapse.ufm.solve import select_method
 
 
 def structured(kind: int, k: int) -> ec.encodings.Encoding:
