@@ -15,10 +15,13 @@ version = ".".join(release.split(".")[:2])
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.viewcode",
     "sphinx-mathjax-offline",  # MathJax from the package, not from a network of others: pages read offline
     "numpydoc",
     "myst_parser",
     "sphinxcontrib.bibtex",
+    "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build", "gallery/**/*.ipynb", "gallery/**/*.py", "gallery/**/*.zip"]
@@ -31,7 +34,10 @@ bibtex_default_style = "plain"
 bibtex_reference_style = "author_year"
 
 autosummary_generate = True
-autodoc_typehints = "none"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 100
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 templates_path = ["_templates"]
@@ -58,6 +64,8 @@ html_css_files = ["encollapse.css"]
 html_show_sourcelink = False
 html_context = {"default_mode": "auto"}  # light or dark as the reader's system has it
 html_theme_options = {
+    "logo": {"text": f"encollapse {version}"},
+    "navbar_persistent": ["search-field"],
     "show_prev_next": True,
     "navbar_center": [],  # two dozen pages do not fit a bar: they stand in the sidebar
     "secondary_sidebar_items": ["page-toc"],
