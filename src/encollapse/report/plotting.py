@@ -138,14 +138,23 @@ def plot(
     inches = _inches(width, _columns(chart) if paper else None)
     if inches is not None:
         chart = fitted(chart, inches)
-
-    def make(**options: Any) -> Figure:
-        return plt.figure(FigureClass=_HouseFigure, **options)
-
-    drawn = figure_of(chart, make=make, print_size=paper)
+    drawn = figure_of(chart, make=_make, print_size=paper)
     if out is not None:
         Drawing(chart.name, chart.caption, chart.rows, chart, drawn).save_as(out)
     return drawn.axes[0] if len(chart.panels) == 1 else drawn
+
+
+def plot_metrics(steps: Sequence[Any], ax: Any = None) -> tuple[Figure, Any]:
+    """Draw values of metrics, of one step or several, and return figure and axes, as torchmetrics has it."""
+    chart = values.metrics_chart(steps)
+    if ax is not None:
+        return np.ravel(np.asarray(ax, dtype=object))[0].figure, _into(chart, ax)
+    drawn = figure_of(chart, make=_make)
+    return drawn, drawn.axes[0] if len(drawn.axes) == 1 else drawn.axes
+
+
+def _make(**options: Any) -> Figure:
+    return plt.figure(FigureClass=_HouseFigure, **options)
 
 
 def _chart(x: Any, figure: str | None) -> Chart:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,6 +13,7 @@ from torch import nn
 from torchmetrics import Metric
 
 from encollapse.encodings import Encoding
+from encollapse.encodings.registry import resolved
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.measure.adapters import chosen_metrics
 from encollapse.measure.class_moments import ClassMoments, MomentShape, merge_packed, pack, unpack
@@ -53,7 +55,7 @@ class NeuralCollapse(Metric):
         As for :class:`ClassMoments`.
     head : torch.nn.Linear, optional
         The layer on top of the features, read whenever values are computed; copies of the metric share it.
-    encoding : Encoding, optional
+    encoding : Encoding or str, optional
         What its outputs are trained toward.
     metrics : sequence of str, optional
         Which values to compute; default all of them.
@@ -88,7 +90,7 @@ class NeuralCollapse(Metric):
         feature_dim: int,
         *,
         head: nn.Linear | None = None,
-        encoding: Encoding | None = None,
+        encoding: Encoding | str | None = None,
         covariance: bool = True,
         metrics: Sequence[str] | None = None,
         convention: str | Convention = "default",
@@ -99,6 +101,7 @@ class NeuralCollapse(Metric):
         self._names = chosen_metrics(metrics, known)
         self._shape = MomentShape(num_classes, feature_dim, covariance)
         blank = self._shape.blank()
+        encoding = resolved(encoding, num_classes)
         require_encoding(encoding, num_classes)
         if isinstance(head, nn.Linear) and head.in_features != feature_dim:
             raise ArgumentError(f"head: takes {head.in_features} features, and feature_dim is {feature_dim}")
@@ -128,8 +131,18 @@ class NeuralCollapse(Metric):
         self._computed = None  # torchmetrics would go on giving the value from before
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """Draw the values, or those of several steps, as every torchmetrics metric does."""
-        return self._plot(val, ax)
+        """Draw the values by name, or those of several steps as a curve each; figure and axes come back.
+
+        Parameters
+        ----------
+        val : dict or sequence of dict, optional
+            What :meth:`compute` gave, once or several times; default what it gives now.
+        ax : matplotlib Axes, optional
+            What to draw into.
+        """
+        found = self.compute() if val is None else val
+        plotting = importlib.import_module("encollapse.report.plotting")  # a room above this one
+        return plotting.plot_metrics([found] if isinstance(found, dict) else list(found), ax)
 
     def _collapse(self, moments: ClassMoments) -> Collapse:
         return moments.collapse(*self._head.parameters(), self._encoding, self._convention)

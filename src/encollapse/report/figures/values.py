@@ -19,6 +19,8 @@ from encollapse.report.style import BLUE, GREEN, VERMILLION
 _LARGEST = 200
 """Classes of a matrix that is drawn; of more, every so-and-so-many-th."""
 _NAMED = 14  # classes that have their number at the axis
+_WIDE = 10.0  # ratio of the largest to the smallest value from which on an axis is logarithmic
+_CURVES = 9  # metrics that are drawn along steps
 _SIDE = 2.9  # inches of a matrix
 
 _MEASURED = (
@@ -156,6 +158,28 @@ def comparison_chart(comparison: Any) -> Chart:
     caption = "Errors of the measurement against the prediction. Errors of exactly 0 have no place on the axis."
     panels = _by_name(known, "error")
     return Chart("comparison", caption, panels, rows, width=5.2, height=0.8 + 0.28 * len(known))
+
+
+def metrics_chart(steps: Sequence[Mapping[str, float]]) -> Chart:
+    """Values of metrics by name, and of several steps one curve for each of the chosen few; NaN stands for no value."""
+    rows = [{name: float(value) for name, value in step.items()} for step in steps]
+    if len(rows) == 1:
+        known = {name: value for name, value in rows[0].items() if value > 0 and name != "floor"}
+        if not known:
+            raise ArgumentError("val: no metric has a value above 0, so there is nothing to draw")
+        return Chart("metrics", "", _by_name(known, "value"), rows, width=5.2, height=0.8 + 0.28 * len(known))
+    names = [name for name in rows[0] if any(math.isfinite(row[name]) for row in rows)]
+    names = [name for name in names if name in _MEASURED or len(names) <= _CURVES][:_CURVES]
+    panels = []
+    for name in names:
+        found = [(float(i), row[name]) for i, row in enumerate(rows) if math.isfinite(row[name])]
+        low, high = (pick(y for _, y in found) for pick in (min, max))
+        log = low > 0 and high > _WIDE * low
+        marks: list[Mark] = [Line([x for x, _ in found], [y for _, y in found], BLUE)]
+        marks.append(Points([x for x, _ in found], [y for _, y in found], BLUE, filled=True))
+        label = METRICS[name].label if name in METRICS else name
+        panels.append(Panel(Scale("step"), Scale("", "log" if log else "linear"), marks, label))
+    return Chart("metrics", "", panels, rows, min(3, len(panels)), 8.6 if len(panels) > 1 else 4.4, 2.0)
 
 
 def plan_chart(plan: Any) -> Chart:
