@@ -175,9 +175,10 @@ def _transition(results: Results, members: Sequence[Family], grid: tuple[str, st
 
 
 def _settings(results: Results, members: Sequence[Family], grid: tuple[str, str] | None) -> Section:
-    found = numeric(result.settings for family in members for result in family.trials)
-    key = found[0].key if found else ""
-    return Section(key, f"Against {named(found)}", figures.against_settings(members))
+    found = figures.against_settings(members)
+    shown = {str(drawing.rows[0]["setting"]) for drawing in found}
+    varied_here = [p for p in numeric(r.settings for f in members for r in f.trials) if p.key in shown]
+    return Section(varied_here[0].key if varied_here else "", f"Against {named(varied_here)}", found)
 
 
 def _imbalance(results: Results, members: Sequence[Family], grid: tuple[str, str] | None) -> Section:

@@ -137,11 +137,14 @@ def test_in_a_collection_and_a_tracker() -> None:
 def test_plot() -> None:
     with mpl.rc_context({"backend": "agg"}):
         metric = fed(slice(0, 13), metrics=("cdnv", "vci"))
-        figure, axes = metric.plot()
-        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["cdnv", "vci"]
-        figure, axes = metric.plot([metric.compute(), metric.compute()])
-        assert figure is not None
-        assert len(axes.lines[0].get_xdata()) == 2
+        _, axes = metric.plot()
+        assert [text.get_text() for text in axes.get_yticklabels()] == ["CDNV", "VCI"]
+        assert axes.lines[0].get_xdata().tolist() == [float(value) for value in metric.compute().values()]
+        _, (first, second) = metric.plot([metric.compute(), metric.compute()])
+        assert (first.get_title(loc="left"), second.get_title(loc="left")) == ("CDNV", "VCI")
+        assert first.lines[0].get_ydata().tolist() == [float(metric.compute()["cdnv"])] * 2
+        own = mpl.pyplot.figure().subplots()
+        assert metric.plot(ax=own) == (own.figure, own)
         mpl.pyplot.close("all")
 
 
@@ -157,7 +160,7 @@ def test_bad_arguments() -> None:
     with pytest.raises(ArgumentError, match="encoding: has 3 classes"):
         NeuralCollapse(K, D, encoding=ec.encodings.one_hot(3))
     with pytest.raises(ArgumentTypeError, match="encoding"):
-        NeuralCollapse(K, D, encoding="one-hot")  # type: ignore[arg-type]
+        NeuralCollapse(K, D, encoding=3)  # type: ignore[arg-type]
     metric = NeuralCollapse(K, D)
     with pytest.raises(ArgumentError, match=r"labels.*-100"):
         metric.update(FEATURES, LABELS - 100)

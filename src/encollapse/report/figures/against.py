@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from encollapse._internal.json_values import finite
-from encollapse.report.charts import Chart, Drawing, Line, Mark, Panel, Points, Scale
-from encollapse.report.figures.series import Series, Spread, numbered, of_trial, spread
+from encollapse.report.charts import Chart, Drawing, Line, Mark, Panel, Points, Scale, drawing
+from encollapse.report.figures.series import Series, Spread, of_trial, spread
 from encollapse.report.style import Look, looks
 from encollapse.report.varied_settings import SEED, Parameter, flat, named, numeric, varied
 from encollapse.study.families import Family
@@ -56,18 +56,24 @@ def against_settings(members: Sequence[Family]) -> list[Drawing]:
     trials = [result for family in members for result in family.trials]
     found = numeric(result.settings for result in trials)
     others = varied(result.settings for result in trials)
-    made = []
+    made: list[Drawing] = []
     for parameter in found:
-        made += numbered([_chart(trials, parameter, [p for p in others if p.key not in (parameter.key, SEED)])])
+        chart = _chart(trials, parameter, [p for p in others if p.key not in (parameter.key, SEED)])
+        made += [] if chart is None else [drawing(chart)]
     return made
 
 
-def _chart(trials: Sequence[TrialResult], parameter: Parameter, others: Sequence[Parameter]) -> Chart:
+def _chart(trials: Sequence[TrialResult], parameter: Parameter, others: Sequence[Parameter]) -> Chart | None:
+    """One figure; None where no two trainings differ in this parameter alone."""
     groups: dict[str, list[TrialResult]] = {}
     for result in trials:
         label = ", ".join(_named_value(p, result) for p in others)
         groups.setdefault(label, []).append(result)
-    kept = list(groups.items())[:_SERIES]
+    curves = {k: own for k, own in groups.items() if len({_value(parameter, result) for result in own}) > 1}
+    kept = list(curves.items())[:_SERIES]
+    trials = [result for _, own in kept for result in own]
+    if not trials:
+        return None
     known = [q for q in _QUANTITIES if any(r.record.value(q.key) is not None for _, group in kept for r in group)]
     known = known[:_PANELS]
     values = sorted({_value(parameter, result) for result in trials})
@@ -90,7 +96,7 @@ def _chart(trials: Sequence[TrialResult], parameter: Parameter, others: Sequence
                 for result in group
             ]
         panels.append(Panel(along, _scale(quantity, marks), marks))
-    left = len(groups) - len(kept)
+    left = len(curves) - len(kept)
     each = f", one series for each {named(others)}" if len(kept) > 1 else ""
     caption = (
         f"Trained networks against {parameter.name}{each}. Marks are means over seeds, with bars from the lowest to "
