@@ -1,5 +1,6 @@
 """Numbers at the edges: collapsed float32, dead dimensions, the ends of float32, fewer samples than dimensions."""
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -85,3 +86,31 @@ def test_cosines_and_norms_are_about_the_global_mean_of_the_convention() -> None
         rows = found.per_class()
         assert [row["norm"] for row in rows] == pytest.approx([lengths[row["label"]] for row in rows], rel=1e-12)
         assert found.nc2_equinorm == pytest.approx(lengths.std() / lengths.mean(), rel=1e-9)
+
+
+def test_the_variability_index_does_not_see_the_units_of_single_features() -> None:
+    """It is invariant under every linear map; with units that span nine decades a floor of eigenvalues was 30 % off."""
+    features, labels = blobs(3, 60, 0.5, dim=4, classes=7)
+    features[:, 3] = features[:, :3] @ [0.3, -0.2, 0.4] + 1e-4 * features[:, 3]  # nearly dependent on the others
+    wanted = ec.measure.collapse(features, labels).vci
+    found = ec.measure.collapse(features * [1e6, 1e-3, 1.0, 10.0], labels).vci
+    assert found == pytest.approx(wanted, rel=1e-6)
+
+
+def test_as_many_classes_as_words_make_no_matrix_of_their_pairs() -> None:
+    """Of 3001 classes a matrix of pairs would take 72 MB; float32 rounding of VCI once made one."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(6002) % 3001
+    features = rng.standard_normal((3001, 67))[labels] + 0.1 * rng.standard_normal((6002, 67))
+    features = features * np.logspace(0, -3, 67) @ np.linalg.qr(rng.standard_normal((67, 67)))[0]  # badly conditioned
+    moments = ec.measure.ClassMoments(3001, 67)
+    moments.update(features.astype(np.float32), labels)
+    statistics = moments.statistics()
+    assert statistics.covariance_resolution > 1e-10
+    tracemalloc.start()
+    try:
+        ec.metrics.evaluate(ec.metrics.MetricInputs(statistics), [ec.metrics.METRICS["vci"]])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * 3001**2 / 2

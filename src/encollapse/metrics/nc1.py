@@ -16,11 +16,17 @@ from encollapse.metrics.statistics import CenteredMeans, ClassStatistics, Unreso
 
 _FAR_ABOVE_ROUNDING = 1e6
 _WELL_CONDITIONED = 1e-3
-"""Reciprocal condition number from which on rounding of a covariance cannot matter."""
+_CONDITIONED = 1e-9
+"""Reciprocal condition numbers from which on rounding of float32 and of float64 products cannot matter."""
 
 UNRESOLVED = (
     "it asks for directions of little spread that float32 products do not resolve; pass the features as float64, or "
     "use collapse(...), which takes a second pass"
+)
+
+BELOW_ROUNDING = (
+    "it asks for directions of so little spread that float64 does not tell it from the rounding of the largest; leave "
+    "outliers out, or bring the features to like scales"
 )
 
 _RESOLVED, _NEGLIGIBLE = 3e-5, 1e-10
@@ -178,7 +184,7 @@ def vci(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
         return 1.0 - len(_distinct_directions(centered, rank)) / rank
     value = _vci(within, centered, rank)
     if _vci_rounding(statistics, within, centered, rank) > max(_RESOLVED * value, _NEGLIGIBLE):
-        raise Unresolved(UNRESOLVED)
+        raise Unresolved(UNRESOLVED if statistics.covariance_resolution > _EPS else BELOW_ROUNDING)
     return value
 
 
@@ -206,8 +212,12 @@ def _vci(within: CholeskyScatter, centered: CenteredMeans, rank: int) -> float:
         value = _share_within(within, within.lower, centered)
         if value is not None:
             return value / rank
-    scaled, rows = within.matrix / within.size, _distinct_directions(centered, rank) / np.sqrt(within.size)
-    spreads, axes = np.linalg.eigh(scaled)
+    # Every feature in units of its own spread, which changes nothing: those that rounding cannot tell from the largest
+    # would otherwise be taken for larger than they are.
+    units = np.sqrt(np.diag(within.matrix) + np.square(centered.weighted).sum(axis=0))
+    units[units == 0.0] = 1.0
+    rows = _distinct_directions(centered, rank) / units
+    spreads, axes = np.linalg.eigh(within.matrix / units / units[:, None])
     spreads = np.maximum(spreads, _EPS * dim * spreads[-1])
     ratios = np.linalg.svd(rows @ (axes / np.sqrt(spreads)), compute_uv=False) ** 2
     return float(((1.0 / (1.0 + ratios)).sum() + rank - len(rows)) / rank)
@@ -227,8 +237,8 @@ def _vci_rounding(statistics: ClassStatistics, within: CholeskyScatter, centered
     To first order a change ``E`` of ``Σ_W`` moves it by ``tr(C E)/r`` with ``C = Σ_T⁻¹ Σ_B Σ_T⁻¹ = Y Yᵀ``. Entries
     of E are independent, of size ``ε √(Σ_ii Σ_jj)``, so that is ``ε |Yᵀ diag(Σ_W) Y|_F / r``.
     """
-    eps = statistics.covariance_resolution
-    if eps <= _EPS or within.condition >= _WELL_CONDITIONED or centered.coincide:
+    eps = max(statistics.covariance_resolution, _EPS)
+    if within.condition >= (_WELL_CONDITIONED if eps > _EPS else _CONDITIONED) or centered.coincide:
         return 0.0
     if statistics.num_samples <= statistics.feature_dim + 1:
         return 0.0  # Σ_W and Σ_B share no direction, and the index is 0 but for rounding
@@ -245,7 +255,8 @@ def _vci_rounding(statistics: ClassStatistics, within: CholeskyScatter, centered
         roots = axes / np.sqrt(np.maximum(spreads, eps * own.max()))
         left, ratios, _ = np.linalg.svd(roots.T @ centered.weighted.T, full_matrices=False)
         columns = roots @ (left * (ratios / (1.0 + ratios**2)))
-    return float(eps * np.linalg.norm(columns.T @ (own[:, None] * columns)) / rank)
+    rows = np.sqrt(own)[:, None] * columns  # |XᵀX| = |XXᵀ|: of d and the number of classes, the smaller
+    return float(eps * np.linalg.norm(rows @ rows.T if rows.shape[1] > len(rows) else rows.T @ rows) / rank)
 
 
 def _quotient_trace(
