@@ -4,8 +4,8 @@ Every setting draws classes (2 to 300, some absent, some of one sample, some mer
 from none to 10, dead dimensions, four dtypes), a classifier, an encoding and a convention, and hands them in as one of
 several callers do. The judge is `tests/reference/collapse_reference.py`, in float64, and for NC1 by pinv and VCI in few
 dimensions a computation in 60 digits. What a value may be off by is what rounding of the features in their last float64
-digit makes of the judge's own value, and two parts in 1e4 where products are float32, one in 1e7 otherwise (VCI, which
-inverts a covariance: 3 in 1e5).
+digit makes of the judge's own value, and two parts in 1e4 where products are float32, one in 1e7 otherwise. VCI,
+which inverts a covariance, may be off by 3 parts in 1e5 and by 1e-6.
 
     python benchmarks/measure_truth.py --settings 3000              counts of values right, missing, wrong; of crashes
     python benchmarks/measure_truth.py --only 1234                  one setting, with every value that is off
@@ -88,6 +88,8 @@ def draw(seed: int) -> Setting:
         values[:, rng.random(dim) < 0.4] = rng.choice([0.0, scale])
     if rng.random() < 0.15 and len(values) > 1:
         values[rng.integers(len(values))] *= 50  # an outlier
+    if dtype == "float16":
+        values /= max(1.0, float(np.abs(values).max()) / 6e4)
     tensor = torch.from_numpy(values).to(getattr(torch, dtype))
     weight = bias = codewords = None
     kind = rng.choice(["none", "outputs", "encoding"])
@@ -161,7 +163,8 @@ def spectral(features: Array, labels: Array, averaging: str) -> dict[str, float]
     if present < 2:
         return dict.fromkeys(names, float("nan"))
     dim = features.shape[1]
-    if dim**2 * len(features) <= EXACT_PRODUCTS:
+    products = dim**2 * len(features)
+    if products <= EXACT_PRODUCTS:
         return dict(zip(names, exact(features, labels, averaging), strict=True))
     s = moments(features - features[0], labels, averaging)
     rank = min(present - 1, dim)
@@ -169,9 +172,11 @@ def spectral(features: Array, labels: Array, averaging: str) -> dict[str, float]
     for name, matrix, whole in (("nc1_pinv", s.between, rank), ("vci", s.within + s.between, dim)):
         spectrum = np.linalg.eigvalsh(matrix)[::-1]
         ratios = spectrum[: whole if name == "nc1_pinv" else dim] / spectrum[0] if spectrum[0] > 0 else np.zeros(1)
-        middle = (ratios < 1e-9) & (ratios > 1e-13) if name == "vci" else ratios < 1e-9
+        middle = (ratios < 1e-9) & (ratios != 0.0)
         if middle.any():
             unsure[name] = float("nan")
+    if unsure and products <= 8 * EXACT_PRODUCTS:
+        return dict(zip(names, exact(features, labels, averaging), strict=True))
     return unsure
 
 
@@ -249,7 +254,7 @@ def off(s: Setting, seed: int) -> tuple[Counter[str], list[str]]:
             continue
         tolerance = (2e-4 if single else 1e-7) * abs(value) + 1e-22 + 1e-11 * name.startswith(BOUNDED)
         if name == "vci":  # which inverts a covariance
-            tolerance += 3e-5 * abs(value) + 1e-9
+            tolerance += 3e-5 * abs(value) + 1e-6
         if name in ("nc4_agreement", "ncc_accuracy", "accuracy"):
             tolerance = 1e-12
             if abs(mine - value) > tolerance:

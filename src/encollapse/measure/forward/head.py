@@ -342,6 +342,7 @@ def _candidates(model: nn.Module) -> dict[str, nn.Module]:
         name: module
         for name, module in named.items()
         if any(value.ndim >= 2 for value in (*module.parameters(), *module.buffers()))
+        and not isinstance(module, torch.jit.ScriptModule)  # which runs no hooks
         and "parametrizations" not in name.split(".")
     }
     if len(found) > 1:

@@ -56,12 +56,23 @@ def undisturbed(model: nn.Module, device: torch.device, loader: Any = None) -> I
 
     Random state is that of torch, numpy and Python, and of the generators that a loader of torch draws from.
     """
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ArgumentError(
+            f"model: a {type(model).__name__} of torch.jit runs no hooks, so what enters its layers cannot be read; "
+            "measure the module that it was made from"
+        )
     modes = [(module, module.training) for module in model.modules()]
     accelerators = [device] if device.type == "cuda" else []
     generators = [(generator, generator.get_state()) for generator in _generators(loader)]
     by_numpy, by_python = np.random.get_state(), random.getstate()  # noqa: NPY002 (what data sets use)
     with torch.random.fork_rng(devices=accelerators), torch.no_grad():
-        model.eval()
+        try:
+            model.eval()
+        except NotImplementedError as error:  # a program of torch.export
+            raise ArgumentError(
+                f"model: this {type(model).__name__} has no evaluation mode ({error}); "
+                "measure the module that it was made from"
+            ) from None
         try:
             yield
         finally:
@@ -86,10 +97,15 @@ def acting_parameters(layer: nn.Module) -> tuple[torch.Tensor, torch.Tensor | No
     try:
         for module, _ in modes:
             module.eval()
-        return layer.weight, layer.bias  # type: ignore[return-value]  # of a linear layer or a convolution
+        return _whole(layer.weight), _whole(layer.bias)  # type: ignore[return-value]  # of linear layers, convolutions
     finally:
         for module, training in modes:
             module.train(training)
+
+
+def _whole(value: Any) -> Any:
+    """A parameter, gathered from all processes where each holds a share of it (FSDP2); they must all ask for it."""
+    return value.full_tensor() if hasattr(value, "full_tensor") else value
 
 
 def _generators(loader: Any) -> list[torch.Generator]:
