@@ -53,8 +53,9 @@ class Text:
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         generator = torch.Generator().manual_seed(0)
         for number in range(self._batches):
-            ranks = torch.rand(self._length + 1, generator=generator).pow(3) * self._classes
-            tokens = ranks.long() if number else torch.arange(self._length + 1) % self._classes
+            tokens = (torch.rand(self._length + 1, generator=generator).pow(3) * self._classes).long()
+            if number % 2 == 0:  # so that rare ones are seen too
+                tokens = (torch.arange(self._length + 1) + number // 2 * self._length) % self._classes
             yield tokens[None, :-1], tokens[None, 1:]
 
 

@@ -27,6 +27,10 @@ from encollapse.errors import EncollapseError
 from encollapse.measure import Collapse, collapse, measure_model
 from encollapse.measure.forward.running import acting_parameters
 
+TRACE: Any = torch.jit.trace  # torch gives them no types
+PRUNE: Any = prune.random_unstructured
+QUANTIZE: Any = torch.ao.quantization.quantize_dynamic
+
 CLASSES, DIM, INPUTS, BATCH = 5, 7, 11, 20
 LABELS = torch.arange(60) % CLASSES
 IMAGES = torch.randn(60, 3, 4, 4, generator=torch.Generator().manual_seed(1)) + LABELS[:, None, None, None]
@@ -35,6 +39,9 @@ VECTORS = IMAGES.flatten(1)[:, :INPUTS]
 
 class Net(nn.Module):
     """A body and a classifier."""
+
+    body: Any
+    head: Any
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,6 +126,11 @@ class Case:
     state_tolerance: float = 0.0
 
 
+def plain() -> Case:
+    model = Net()
+    return Case(model, model)
+
+
 def ddp() -> Case:
     inner = Net()
     return Case(nn.parallel.DistributedDataParallel(inner), inner)
@@ -153,7 +165,7 @@ def scripted() -> Case:
 
 def traced() -> Case:
     inner = Net().eval()
-    return Case(torch.jit.trace(copy.deepcopy(inner), VECTORS), inner, original=inner)
+    return Case(TRACE(copy.deepcopy(inner), VECTORS), inner, original=inner)
 
 
 def fx() -> Case:
@@ -172,9 +184,9 @@ def lora(where: str) -> Case:
     model = Net()
     torch.manual_seed(1)
     if where == "head":
-        model.head = Lora(model.head)  # type: ignore[assignment]
-        return Case(model, model, weight=lambda: model.head.acting)  # type: ignore[operator,return-value]
-    model.body[3] = Lora(model.body[3])  # type: ignore[arg-type]
+        model.head = Lora(model.head)
+        return Case(model, model, weight=lambda: model.head.acting)
+    model.body[3] = Lora(model.body[3])
     return Case(model, model)
 
 
@@ -223,7 +235,7 @@ def normed(kind: str) -> Case:
 
 def pruned() -> Case:
     model = Net()
-    prune.random_unstructured(model.head, "weight", 0.5)
+    PRUNE(model.head, "weight", 0.5)
     return Case(model, model)
 
 
@@ -245,7 +257,7 @@ def channels_last() -> Case:
 
 def quantized(parts: str) -> Case:
     inner = Net()
-    model = torch.ao.quantization.quantize_dynamic(copy.deepcopy(inner).eval(), {nn.Linear}, dtype=torch.qint8)
+    model = QUANTIZE(copy.deepcopy(inner).eval(), {nn.Linear}, dtype=torch.qint8)
     if parts == "body":
         model.head = copy.deepcopy(inner.head)
         return Case(model, model)
@@ -269,7 +281,7 @@ def lightning() -> Case:
 
     inner = Net()
 
-    class Module(LightningModule):  # type: ignore[misc]
+    class Module(LightningModule):
         def __init__(self) -> None:
             super().__init__()
             self.net = inner
@@ -282,7 +294,7 @@ def lightning() -> Case:
 
 
 CASES: dict[str, Callable[[], Case]] = {
-    "as it is": lambda: Case(*[Net()] * 2),
+    "as it is": plain,
     "DataParallel": parallel,
     "DistributedDataParallel": ddp,
     "FSDP2 (fully_shard)": fsdp,

@@ -97,7 +97,7 @@ def acting_parameters(layer: nn.Module) -> tuple[torch.Tensor, torch.Tensor | No
     try:
         for module, _ in modes:
             module.eval()
-        return _whole(layer.weight), _whole(layer.bias)  # type: ignore[return-value]  # of linear layers, convolutions
+        return _whole(layer.weight), _whole(layer.bias)
     finally:
         for module, training in modes:
             module.train(training)
