@@ -81,7 +81,7 @@ def test_rough_time_counts_the_multiplications_of_a_network() -> None:
     assert rough_seconds({"model": "my.module:Net"}, 10, (13,)) is None
 
 
-@pytest.mark.parametrize("model", ["cnn", "resnet8", "resnet18"])
+@pytest.mark.parametrize("model", ["cnn", "vgg", "resnet8", "resnet18"])
 def test_rough_count_of_convolutions_agrees_with_the_network_itself(model: str) -> None:
     import torch
 

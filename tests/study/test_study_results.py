@@ -8,6 +8,9 @@ import pytest
 
 import encollapse as ec
 from encollapse.errors import ArgumentError
+from encollapse.report.figures import excess_parts
+from encollapse.report.tables import excess_table
+from encollapse.study.families import families
 from encollapse.study.resolve import encoding_of
 from encollapse.study.study import parse
 
@@ -51,6 +54,47 @@ def test_theory_and_network_stand_side_by_side(results: ec.study.Results) -> Non
     keys = ["encoding.options.smoothing", "bias_decay"]
     pairs = theory.merge(network, on=keys, suffixes=("_theory", "_network"))
     np.testing.assert_allclose(pairs["predicted_loss_theory"], pairs["predicted_loss_network"], rtol=1e-10)
+
+
+def test_a_recipe_has_its_decay_time_and_the_parts_of_its_excess_in_the_table(tmp_path: Path) -> None:
+    text = """
+name = "short"
+title = "Short recipes"
+[defaults]
+dataset = { name = "digits", counts = 7 }
+encoding = "one-hot"
+weight_decay = 5e-2
+bias_decay = 5e-2
+train = { recipe = "sgd-cosine", batch_size = 35, learning_rate = 0.1, schedule = "constant" }
+[[runs]]
+model = { name = "mlp", options = { width = 17, depth = 1, tail = "batch-norm" } }
+epochs = [3, 6]
+[[runs]]
+model = { name = "mlp", options = { width = 17, depth = 1, tail = "linear" } }
+epochs = 3
+[[runs]]
+train = { recipe = "adamw-cosine", loss = "cross_entropy" }
+epochs = 2
+"""
+    study = parse(text, "short.toml", origin="short.toml")
+    results = ec.study.run(study, out=tmp_path, executor="inline", progress=False)
+    assert [result.error for result in results.failed] == []
+    frame = results.to_frame()
+    assert frame["prediction_kind"][:3].tolist() == ["minimum", "minimum", "given activations"]
+    np.testing.assert_allclose(frame["decay_time"][:3], [3 * 2 * 5e-2, 6 * 2 * 5e-2, 3 * 2 * 5e-2])
+    parts = frame[["excess_unbalanced", "excess_within", "excess_between"]].sum(axis=1)
+    np.testing.assert_allclose(parts[:3], frame["excess"][:3], rtol=1e-9)
+    assert (frame["distance"][:3] <= frame["guarantee"][:3]).all()
+    assert frame["excess"].isna().tolist() == [False, False, False, True]
+
+    members = families(results.done)
+    (drawn,) = excess_parts(members)
+    assert [row["guarantee"] for row in drawn.rows] == frame["guarantee"][:2].tolist()
+    assert [row["excess_within"] for row in drawn.rows] == frame["excess_within"][:2].tolist()
+    table = excess_table(members)
+    assert table is not None
+    assert "no network violates" in table.caption
+    assert [group.size for group in table.groups] == [1, 1, 1]
 
 
 def test_rows_hold_settings_metrics_errors_and_failures(results: ec.study.Results) -> None:

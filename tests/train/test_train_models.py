@@ -73,6 +73,12 @@ def test_width_and_depth_are_those_of_the_hidden_layers() -> None:
     ]
 
 
+def test_a_vgg_has_two_convolutions_a_stage_and_halves_the_image_after_each() -> None:
+    made: Any = built("vgg", width=5, stages=2)
+    assert layer_sizes(made) == [(5, 3, 3, 3), (5, 5, 3, 3), (10, 5, 3, 3), (10, 10, 3, 3)]
+    assert made.backbone.last.weight.shape == (13, 10 * 2 * 2)  # of 7 × 5 pixels 4 × 3 are left, and then 2 × 2
+
+
 @pytest.mark.parametrize(("name", "convolutions"), [("resnet8", 7), ("resnet18", 17)])
 def test_residual_networks_have_the_depth_in_their_name(name: str, convolutions: int) -> None:
     """The name counts 3 × 3 convolutions and one dense layer; widths double from stage to stage."""
@@ -101,6 +107,7 @@ def test_groups_divide_the_channels_and_hold_eight_or_more() -> None:
     [
         ("mlp", {"normalization": "batch"}),
         ("cnn", {"normalization": "batch"}),
+        ("vgg", {"width": 5}),
         ("resnet8", {"normalization": "batch", "width": 5}),
     ],
 )
@@ -194,7 +201,7 @@ def test_options_of_the_wrong_type_are_named(name: str, options: dict[str, Any],
         built(name, **options)
 
 
-@pytest.mark.parametrize("name", ["cnn", "resnet8", "resnet18"])
+@pytest.mark.parametrize("name", ["cnn", "vgg", "resnet8", "resnet18"])
 def test_convolutions_refuse_what_is_no_image(name: str) -> None:
     with pytest.raises(ArgumentError, match=f"model: '{name}' needs inputs of shape"):
         built(name, (6,))
@@ -204,7 +211,7 @@ def test_convolutions_refuse_what_is_no_image(name: str) -> None:
     ("samples", "lengths"), [(60_000, (30, 10)), (2500, (30, 20)), (800, (63, 63)), (190, (100, 264)), (7, (100, 300))]
 )
 def test_passes_over_small_sets_are_more(samples: int, lengths: tuple[int, int]) -> None:
-    for name in ("cnn", "resnet8", "resnet18", "package.module:Class"):
+    for name in ("cnn", "vgg", "resnet8", "resnet18", "package.module:Class"):
         assert models.lengths(name, samples) == lengths
     assert models.lengths("mlp", samples) == models.lengths("mlp", 60_000)
 
@@ -349,7 +356,7 @@ def test_names_and_options_are_known_without_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
-        "('mlp', 'cnn', 'resnet8', 'resnet18', 'frozen') (20, 700) 3",
+        "('mlp', 'cnn', 'vgg', 'resnet8', 'resnet18', 'frozen') (20, 700) 3",
         "True True False",
         "False",
     ]

@@ -208,6 +208,13 @@ def _accuracy_of_theory(results: Results, members: Sequence[Family], grid: tuple
     return Section("", "Prediction against measurement", drawings)
 
 
+def _excess(results: Results, members: Sequence[Family], grid: tuple[str, str] | None) -> Section:
+    table = tables.excess_table(members)
+    return Section(
+        "epochs", "What is left above the minimum", figures.excess_parts(members), [] if table is None else [table]
+    )
+
+
 def _dynamics(results: Results, members: Sequence[Family], grid: tuple[str, str] | None) -> Section:
     chosen = figures.dynamics(members)
     folded = [*chosen[_OPEN:], *figures.dynamics(members, rest=True)]
@@ -224,6 +231,7 @@ _MAKERS: tuple[Callable[[Results, Sequence[Family], tuple[str, str] | None], Sec
     _imbalance,
     _decays,
     _encodings,
+    _excess,
     _accuracy_of_theory,
     _dynamics,
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from encollapse._internal.format import number_label, power, short
+from encollapse._internal.format import count, number_label, percent, power, short
 from encollapse._internal.json_values import finite
 from encollapse.geometry.comparison import MEANINGS
 from encollapse.report.figures.series import common_decays
@@ -146,6 +146,54 @@ def _certificate_group(family: Family) -> Group:
         )
         rows.append(tuple(Cell(text) for text in texts))
     return Group(family.label, tuple(rows))
+
+
+def excess_table(members: Sequence[Family]) -> Table | None:
+    """Where the excess of every network lies, and its guarantee; None unless some network has a decay time."""
+    known = [f for f in members if any(r.record.value("excess") is not None for r in f.trials)]
+    if not any(r.record.decay_time is not None for f in known for r in f.trials):
+        return None
+    columns = (
+        ("seed", ""),
+        ("τ", "decay time"),
+        ("Gram", MEANINGS["gram_error"]),
+        ("excess", "loss over the certified minimum, as a share of it"),
+        ("unbalanced", "share of the excess: layers out of balance"),
+        ("within", "share of the excess: differences between samples of a class"),
+        ("between", "share of the excess: class means"),
+        ("distance", "of the outputs from the predicted ones"),
+        ("guarantee", "what the loss alone guarantees of that distance"),
+    )
+    groups = tuple(
+        Group(family.label, tuple(_excess_row(r) for r in family.trials if r.record.value("excess") is not None))
+        for family in known
+    )
+    broken = sum(_violated(result) for family in known for result in family.trials)
+    caption = (
+        "Excess of every trained network over the certified minimum, the share of each part in it, and the guarantee "
+        f"on the outputs, which {'no network' if not broken else count(broken, 'network')} violates."
+    )
+    return Table(columns, groups, caption)
+
+
+def _excess_row(result: TrialResult) -> tuple[Cell, ...]:
+    record = result.record
+    total, least = record.value("excess"), (record.excess or {}).get("lower_bound")
+    shares = [record.value(f"excess_{part}") for part in ("unbalanced", "within", "between")]
+    return (
+        Cell(str(result.settings["seed"])),
+        Cell(number_label(record.decay_time)),
+        Cell(short(record.value("gram_error"))),
+        Cell(percent(total / least) if total is not None and least else "–"),
+        *(Cell(percent(share / total) if share is not None and total else "–") for share in shares),
+        Cell(short(record.value("distance"))),
+        Cell(short(record.value("guarantee")), worst=_violated(result)),
+    )
+
+
+def _violated(result: TrialResult) -> bool:
+    distance, bound = result.record.value("distance"), result.record.value("guarantee")
+    return distance is not None and bound is not None and distance > bound
 
 
 def collapse_table(members: Sequence[Family]) -> Table | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -118,7 +118,7 @@ def families(results: Iterable[TrialResult]) -> list[Family]:
     for result in results:
         key = canonical_json({k: v for k, v in result.settings.items() if k not in _OWN_AXES})
         groups.setdefault(key, []).append(result)
-    labels = _panel_labels([group[0] for group in groups.values()])
+    labels = panel_labels([group[0].settings for group in groups.values()])
     paths: dict[tuple[Any, ...], ufm.BiasPath] = {}
     made = [
         Family(panel, encoding_label(group[0].settings), tuple(sorted(group, key=_order)), paths)
@@ -139,10 +139,10 @@ def _order(result: TrialResult) -> tuple[float, int]:
     return result.settings["bias_decay"], result.settings["seed"]
 
 
-def _panel_labels(firsts: list[TrialResult]) -> list[str]:
-    """Name what varies between families; how they were trained only where nothing else tells them apart."""
-    parts = [_parts(first.settings) for first in firsts]
-    encodings = [encoding_label(first.settings) for first in firsts]
+def panel_labels(kinds: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name what varies between settings beside the encoding; how they train only if nothing else tells them apart."""
+    parts = [_parts(settings) for settings in kinds]
+    encodings = [encoding_label(settings) for settings in kinds]
 
     def named(keys: list[str]) -> list[str]:
         return [", ".join(part[key] for key in keys if part.get(key)) for part in parts]

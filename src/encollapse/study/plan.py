@@ -21,6 +21,7 @@ from encollapse.study.store.sqlite import Store
 from encollapse.study.study import Study
 from encollapse.study.trials import THEORY, Trial, canonical_json
 from encollapse.train import models
+from encollapse.train.settings import RECIPES
 
 _WITHIN = ("bias_decay", "seed")
 """What varies inside a group."""
@@ -246,8 +247,9 @@ def rough_seconds(settings: Mapping[str, Any], num_samples: int, input_shape: Se
     if each is None:
         return None
     options = settings.get("train", {})
+    options = RECIPES.get(options.get("recipe") or "", {}) | options
     usual_epochs, usual_finish = models.lengths(settings["model"], num_samples)
-    epochs = settings.get("epochs", usual_epochs)
+    epochs = settings.get("epochs", options.get("epochs", usual_epochs))
     iterations = FINISH_SHARE * options.get("finish", usual_finish)
     steps = epochs * math.ceil(num_samples / options.get("batch_size", 64)) + iterations
     return float((epochs + iterations) * num_samples * each * _PASSES / RATE + steps * STEP_SECONDS)
@@ -272,6 +274,12 @@ def _multiplications(settings: Mapping[str, Any], shape: Sequence[int]) -> float
             total += 9 * channels * after * height * width
             channels = after
         return float(total + options["hidden"] * (channels * height * width + feature_dim))
+    if name == "vgg":
+        total, area = 0.0, height * width
+        for after in (options["width"] * 2**stage for stage in range(options["stages"])):
+            total += 9 * area * after * (channels + after)
+            channels, area = after, math.ceil(area / 4)
+        return float(total + channels * area * feature_dim)
     if name not in ("resnet8", "resnet18"):
         return None
     stages, blocks = (3, 1) if name == "resnet8" else (4, 2)

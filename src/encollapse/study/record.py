@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from encollapse._internal.json_values import finite, plain, revived
-from encollapse.ufm import Solution
+from encollapse.ufm import Problem, Solution
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class PredictionRecord:
             solution.status.message,
             solution.loss,
             solution.geometry.mean_cosine(),
-            solution.problem.critical_bias_decay(),
+            solution.problem.critical_bias_decay() if isinstance(solution.problem, Problem) else None,
             CertificateRecord(known.kind, known.gap, known.lower_bound, known.holds),
         )
 
@@ -58,6 +58,17 @@ class PredictionRecord:
                 known.get("kind", "none"), known.get("gap"), known.get("lower_bound"), known.get("holds", False)
             ),
         )
+
+
+OF_EXCESS = {
+    "excess": "total",
+    "excess_unbalanced": "unbalanced",
+    "excess_within": "within",
+    "excess_between": "between",
+    "guarantee": "guarantee",
+    "distance": "distance",
+}
+"""What tables call the entries of an excess."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,10 @@ class TrialRecord:
         Whether it ended where its objective is stationary.
     stationarity, loss, predicted_loss, relative_excess, seconds : float or None
         As :class:`encollapse.train.Run` has them.
+    excess : mapping or None
+        Objective above the certified minimum, its parts, what it guarantees of the outputs and their distance.
+    decay_time : float or None
+        ``τ = Σ learning rate / (1 - momentum) · λ`` over the steps.
     prediction_kind, prediction_note : str
         What the trial is compared with.
     feature_decay, threshold_c, threshold_t : float or None
@@ -118,6 +133,8 @@ class TrialRecord:
     loss: float | None = None
     predicted_loss: float | None = None
     relative_excess: float | None = None
+    excess: Mapping[str, float | None] | None = None
+    decay_time: float | None = None
     seconds: float | None = None
     prediction_kind: str = "minimum"
     prediction_note: str = ""
@@ -160,7 +177,9 @@ class TrialRecord:
         return self.to_dict()[name]
 
     def value(self, name: str) -> float | None:
-        """A finite number by name: an error of the comparison, a metric of the collapse, or a field."""
+        """A finite number by name: an error of the comparison, a metric, a field, or what :data:`OF_EXCESS` names."""
+        if name in OF_EXCESS:
+            return finite((self.excess or {}).get(OF_EXCESS[name]))
         for table in (self.comparison or {}, self.collapse):
             if table.get(name) is not None:
                 return finite(table[name])

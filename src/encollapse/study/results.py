@@ -16,7 +16,7 @@ from encollapse.geometry import ClassGeometry
 from encollapse.geometry.comparison import MEANINGS
 from encollapse.study.execution.trial import reason_of
 from encollapse.study.labels import dataset_label, encoding_label, model_label
-from encollapse.study.record import TrialRecord
+from encollapse.study.record import OF_EXCESS, TrialRecord
 from encollapse.study.store.arrays import Arrays, load_arrays, load_geometries, load_history
 from encollapse.study.store.sqlite import Store, StoredTrial
 from encollapse.study.study import Study
@@ -40,6 +40,7 @@ _OF_RECORD = (
     "loss",
     "predicted_loss",
     "relative_excess",
+    "decay_time",
     "prediction_kind",
     "test_accuracy",
     "test_nc4_agreement",
@@ -340,6 +341,7 @@ def _trial_row(result: TrialResult) -> dict[str, Any]:
     record, prediction = result.record, result.record.prediction
     certificate = None if prediction is None else prediction.certificate
     values |= {name: getattr(record, name) for name in _OF_RECORD}
+    values |= {name: record.value(name) for name in OF_EXCESS}
     values |= {name: result.comparison_error(name) for name in MEANINGS}
     values |= {
         "critical_bias_decay": None if prediction is None else prediction.critical_bias_decay,

@@ -17,6 +17,7 @@ from encollapse.geometry import ClassGeometry, compare
 from encollapse.train import models
 from encollapse.train.distributed.process_group import ProcessGroup, make_fabric, require_fabric
 from encollapse.train.loop.loop import Trained, train
+from encollapse.train.loop.optimizers import decay_time
 from encollapse.train.loop.task import Work
 from encollapse.train.run import Run
 from encollapse.train.settings import Options, Settings, described
@@ -106,6 +107,8 @@ def _fit(dataset: Dataset, encoding: Encoding, settings: Settings) -> Run:
     last = trained.history[-1]
     if dataset.test is None:
         missing["test_accuracy"] = "the data set has no hold-out"
+    if decay_time(settings, len(dataset.train)) is None:
+        missing["decay_time"] = "features are regularized, or Adam divides the decay by the size of its gradient"
     if seen.stationarity is None:
         missing["stationarity"] = "decoupled decay is a rule for steps and belongs to no loss that could be stationary"
     return Run(

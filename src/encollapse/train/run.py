@@ -23,6 +23,7 @@ from encollapse.measure import Collapse
 from encollapse.measure.result import VALUES
 from encollapse.train.loop.history import Frame
 from encollapse.train.loop.loop import Status
+from encollapse.train.loop.optimizers import decay_time
 from encollapse.train.models import Classifier
 from encollapse.train.models.building import build
 from encollapse.train.settings import OPTIONS, Settings
@@ -172,6 +173,15 @@ class Run(Shown):
         return None if self.excess is None else self.excess.guarantee
 
     @property
+    def decay_time(self) -> float | None:
+        """How long the training has lasted in units of the decay: ``τ = Σ learning rate / (1 - momentum) · λ``.
+
+        Sizes settle after about 5 (:doc:`/your-training`). None under Adam with the decay in its gradient, which it
+        divides by the size of that gradient, and where features are regularized.
+        """
+        return decay_time(self.settings, self.collapse.num_samples)
+
+    @property
     def head(self) -> nn.Linear:
         """The last linear layer: weight (q, d) and bias (q,), no bias where its decay is infinite."""
         return self.model.head
@@ -210,6 +220,7 @@ class Run(Shown):
             "predicted_loss": self.predicted_loss,
             "relative_excess": self.relative_excess,
             "excess": None if self.excess is None else self.excess.to_dict(),
+            "decay_time": self.decay_time,
             "test_accuracy": self.test_accuracy,
             "test_nc4_agreement": self.test_nc4_agreement,
             "test_balanced_accuracy": self.test_balanced_accuracy,

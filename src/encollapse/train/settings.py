@@ -257,7 +257,7 @@ class Settings:
     model: Any = _option(
         "mlp",
         lambda value, name: value,
-        "mlp, cnn, resnet8, resnet18, frozen, or a class of yours: package.module:Class or file.py:Class.",
+        "mlp, cnn, vgg, resnet8, resnet18, frozen, or a class of yours: package.module:Class or file.py:Class.",
         more="See :func:`encollapse.train.names`. A ``torch.nn.Module`` may be given itself; a copy is trained.",
         group="Network",
     )

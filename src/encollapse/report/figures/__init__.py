@@ -7,6 +7,7 @@ from encollapse.report.figures.curves import bias_curves, path_figure, transitio
 from encollapse.report.figures.decays import weight_decay_dots
 from encollapse.report.figures.dynamics import dynamics
 from encollapse.report.figures.errors import error_maps, error_overview
+from encollapse.report.figures.excess import excess_parts
 from encollapse.report.figures.grams import gram_encodings, gram_matrices
 from encollapse.report.figures.imbalance import imbalance
 from encollapse.report.figures.scatter import scatter
@@ -20,6 +21,7 @@ __all__ = [
     "dynamics",
     "error_maps",
     "error_overview",
+    "excess_parts",
     "gram_encodings",
     "gram_matrices",
     "imbalance",

@@ -33,6 +33,7 @@ from encollapse.study.store.arrays import Arrays, frame_arrays, to_arrays
 from encollapse.study.trials import THEORY, Trial
 from encollapse.train.loop.progress import listening
 from encollapse.train.settings import DEFAULTS, decay_of
+from encollapse.ufm import Problem
 
 if TYPE_CHECKING:
     from encollapse.train import Run
@@ -206,7 +207,8 @@ def _found(job: Job) -> Findings:
     else:
         found = _train(job, dataset)
     prediction = found.prediction
-    problem = None if prediction is None else prediction.problem
+    stated = None if prediction is None else prediction.problem
+    problem = stated if isinstance(stated, Problem) else None  # a tail states another, without a feature decay
     record = replace(
         found.record,
         dataset=dataset.name,

@@ -67,6 +67,22 @@ def learning_rate(name: str, done: float, *, warm_up: float = 0.0) -> float:
     return rise * SCHEDULES[name](done)
 
 
+def decay_time(settings: Settings, num_samples: int) -> float | None:
+    """``τ = Σ learning rate / (1 - momentum) · λ`` over the steps on minibatches: the time in units of the decay.
+
+    After one unit a parameter without gradient has shrunk to 1/e. None where it shrinks otherwise: under Adam, which
+    divides the decay in its gradient by the size of that gradient, and where features are regularized.
+    """
+    momentum = settings.optimizer == "sgd"
+    if settings.decay == "ufm" or not (momentum or settings.decay == "decoupled"):
+        return None
+    steps = settings.epochs * math.ceil(num_samples / settings.batch_size)
+    rates = (learning_rate(settings.schedule, i / steps, warm_up=settings.warm_up) for i in range(steps))
+    # A decoupled step shrinks at once, without the momentum.
+    slow = 1 - settings.momentum if momentum and settings.decay == "plain" else 1.0
+    return settings.weight_decay * settings.learning_rate / slow * sum(rates)
+
+
 def easing(done: float) -> float:
     """Share of the weight and feature decay in force once a fraction `done` of the steps is over.
 

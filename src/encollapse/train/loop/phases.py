@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import LBFGS, Optimizer
 
 from encollapse.train.distributed.sync_batch_norm import shared_statistics
@@ -19,6 +22,16 @@ LBFGS_ENTRIES = 2**27
 """Numbers that L-BFGS may remember; of a large network it remembers fewer steps."""
 
 
+def evenly(total: int, size: int) -> list[slice]:
+    """Slices that cover `total` rows, all of nearly equal size and none above `size`.
+
+    Where a batch is normalized by its own mean and variance, a last one of a few samples spoils each pass.
+    """
+    number = math.ceil(total / size)
+    ends = [place * total // number for place in range(number + 1)]
+    return [slice(start, end) for start, end in pairwise(ends)]
+
+
 class Minibatches:
     """First phase: passes over the data in random order, a step of the optimizer for each minibatch."""
 
@@ -28,6 +41,8 @@ class Minibatches:
         self._plain = optimizers.make(task.classifier.parameters(), task.settings)
         self._optimizer: Any = task.workers.fabric.setup_optimizers(self._plain)
         self._shuffle = torch.Generator().manual_seed(task.settings.seed)
+        normalizes = any(isinstance(module, _BatchNorm) for module in task.classifier.modules())
+        self._batches = (evenly if normalizes else chunks)(task.num_samples, task.settings.batch_size)
 
     @property
     def optimizer(self) -> Optimizer:
@@ -44,7 +59,7 @@ class Minibatches:
         task = self._task
         task.classifier.train()
         order = torch.randperm(task.num_samples, generator=self._shuffle)
-        batches = chunks(task.num_samples, self._settings.batch_size)
+        batches = self._batches
         with shared_statistics(task.classifier, task.workers):
             for step, batch in enumerate(batches):
                 self._step(order[batch], (epoch + step / len(batches)) / self._settings.epochs)

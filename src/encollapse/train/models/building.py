@@ -12,11 +12,12 @@ from encollapse.errors import ArgumentError, EncollapseWarning
 from encollapse.train.models.catalogue import check_options
 from encollapse.train.models.classifier import Backbone, Classifier
 from encollapse.train.models.imported import Trunk, imported
-from encollapse.train.models.networks import cnn, mlp, resnet, tail_of
+from encollapse.train.models.networks import cnn, mlp, resnet, tail_of, vgg
 
 MAKERS: dict[str, Callable[..., tuple[nn.Module, int]]] = {
     "mlp": mlp,
     "cnn": cnn,
+    "vgg": vgg,
     "resnet8": partial(resnet, name="resnet8", stages=3, blocks=1),
     "resnet18": partial(resnet, name="resnet18", stages=4, blocks=2),
 }

@@ -117,6 +117,17 @@ CATALOGUE: dict[str, Entry] = {
         finish=10,
         by_samples=True,
     ),
+    "vgg": Entry(
+        {
+            **_TAIL,
+            "width": Option(16, _size),
+            "stages": Option(3, _size),
+            "normalization": Option("batch", _one_of("batch", "group", "none")),
+        },
+        epochs=30,
+        finish=10,
+        by_samples=True,
+    ),
     "resnet8": Entry({"width": Option(16, _size), **_RESIDUAL}, epochs=30, finish=10, by_samples=True),
     "resnet18": Entry({"width": Option(64, _size), **_RESIDUAL}, epochs=30, finish=10, by_samples=True),
     "frozen": Entry(
@@ -153,7 +164,7 @@ def names() -> tuple[str, ...]:
     --------
     >>> import encollapse as ec
     >>> ec.train.names()
-    ('mlp', 'cnn', 'resnet8', 'resnet18', 'frozen')
+    ('mlp', 'cnn', 'vgg', 'resnet8', 'resnet18', 'frozen')
     """
     return tuple(CATALOGUE)
 

@@ -144,6 +144,27 @@ def cnn(
     return nn.Sequential(*layers), hidden
 
 
+def vgg(input_shape: Sequence[int], *, width: int, stages: int, normalization: str) -> tuple[nn.Module, int]:
+    """Convolutional trunk for images (C, H, W): stages of two 3 × 3 convolutions and a pooling :cite:p:`simonyan2015`.
+
+    Each pooling halves height and width by the largest of four pixels; each stage but the first doubles the channels,
+    of which the first has `width`.
+
+    Raises
+    ------
+    ArgumentError
+        If the inputs are not images.
+    """
+    before, high, wide = image_shape(input_shape, "vgg")
+    layers: list[nn.Module] = []
+    for after in (width * 2**stage for stage in range(stages)):
+        for channels in (before, after):
+            layers += [*_convolved(channels, after, 1, normalization), nn.ReLU()]
+        layers.append(nn.MaxPool2d(2, ceil_mode=True))
+        before, high, wide = after, -(-high // 2), -(-wide // 2)
+    return nn.Sequential(*layers, nn.Flatten()), before * high * wide
+
+
 def image_shape(input_shape: Sequence[int], model: str) -> tuple[int, int, int]:
     """The three sizes of an image (C, H, W).
 
