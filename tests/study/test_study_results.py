@@ -94,7 +94,7 @@ epochs = 2
     table = excess_table(members)
     assert table is not None
     assert "no network violates" in table.caption
-    assert [group.size for group in table.groups] == [1, 1, 1]
+    assert [group.size for group in table.groups] == [3]
 
 
 def test_rows_hold_settings_metrics_errors_and_failures(results: ec.study.Results) -> None:

@@ -48,8 +48,10 @@ def fixed(value: float, decimals: int) -> str:
 
 
 def percent(value: float | None) -> str:
-    """Two digits of a percentage."""
-    return "–" if value is None else unbroken(f"{100 * value:.2g} %")
+    """Two digits of a percentage, and above 100 all before the point."""
+    if value is None:
+        return "–"
+    return unbroken(f"{100 * value:.2g} %" if abs(value) < 0.995 else f"{100 * value:.0f} %")
 
 
 def count(number: int, noun: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,8 +19,7 @@ def finding(results: Results, members: Sequence[Family]) -> list[str]:
     sentences = []
     done, failed, missing = len(results.done), len(results.failed), len(results.missing)
     sentences.append(
-        f"{count(done, 'network')} {'was' if done == 1 else 'were'} trained and compared with the exact minimizer "
-        "of the unrestricted feature model."
+        f"{count(done, 'network')} {'was' if done == 1 else 'were'} trained and {_compared_with(results)}."
     )
     worst = results.worst("gram_error")
     if worst is not None:
@@ -46,6 +46,30 @@ def finding(results: Results, members: Sequence[Family]) -> list[str]:
     if missing:
         sentences.append(f"{count(missing, 'trial')} of the study {'has' if missing == 1 else 'have'} not run yet.")
     return sentences
+
+
+def _compared_with(results: Results) -> str:
+    """What the networks were compared with, and how many with each where it is not the same for all."""
+    kinds = Counter(result.record.prediction_kind for result in results.done)
+    if set(kinds) <= {"minimum"}:
+        text = "compared with the exact minimizer of the unrestricted feature model"
+    else:
+        text = "compared: " + ", ".join(f"{number} {_KINDS.get(kind, kind)}" for kind, number in kinds.items())
+    bounds = [(r.record.value("distance"), r.record.value("guarantee")) for r in results.done]
+    known = [distance > bound for distance, bound in bounds if distance is not None and bound is not None]
+    if known:
+        text += f"; of {len(known)} guarantees on the outputs {sum(known) or 'none'} is violated"
+    return text
+
+
+_KINDS = {
+    "minimum": "with the exact minimum of their objective",
+    "given activations": "with that minimum given the activations below the last layers",
+    "effective": "beside a model whose decays were read off the trained network, which is no law",
+    "fixed_classifier": "with the minimum for their fixed classifier",
+    "none": "with nothing",
+}
+"""What a network is compared with, by its ``prediction_kind``."""
 
 
 def what_varies(results: Results) -> list[tuple[str, str]]:

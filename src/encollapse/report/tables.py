@@ -64,11 +64,20 @@ class Group:
 
 @dataclass(frozen=True)
 class Table:
-    """Column heads with what they mean, groups of rows, and a caption."""
+    """Column heads with what they mean, groups of rows, and a caption; in a `named` one each row begins with a name."""
 
     columns: tuple[tuple[str, str], ...]
     groups: tuple[Group, ...]
     caption: str
+    named: bool = False
+
+    @property
+    def compact(self) -> Table:
+        """The same with the label of a group in its row, where there are several groups and each has a single row."""
+        if len(self.groups) < 2 or any(group.size != 1 for group in self.groups):
+            return self
+        rows = tuple((Cell(group.label), *group.rows[0]) for group in self.groups)
+        return Table((("", ""), *self.columns), (Group("", rows),), self.caption, True)
 
 
 def comparison_table(results: Results, members: Sequence[Family]) -> Table:
@@ -91,7 +100,7 @@ def comparison_table(results: Results, members: Sequence[Family]) -> Table:
         caption += f" Worst row by Gram error: {where(top, members)}, with {amount}."
     if any(result.stopped_early for result in results.done):
         caption += " †: the training stopped before it was stationary."
-    return Table(columns, groups, caption)
+    return Table(columns, groups, caption).compact
 
 
 def _comparison_row(result: TrialResult, worst: dict[str, TrialResult | None]) -> tuple[Cell, ...]:
@@ -122,7 +131,7 @@ def certificate_table(members: Sequence[Family]) -> Table | None:
         "Certificates of the predictions. A duality gap proves a global minimum: no network with these labels, "
         "counts and decays has a loss below the lower bound."
     )
-    return Table(columns, groups, caption) if groups else None
+    return Table(columns, groups, caption).compact if groups else None
 
 
 def _certificate_group(family: Family) -> Group:
@@ -173,7 +182,7 @@ def excess_table(members: Sequence[Family]) -> Table | None:
         "Excess of every trained network over the certified minimum, the share of each part in it, and the guarantee "
         f"on the outputs, which {'no network' if not broken else count(broken, 'network')} violates."
     )
-    return Table(columns, groups, caption)
+    return Table(columns, groups, caption).compact
 
 
 def _excess_row(result: TrialResult) -> tuple[Cell, ...]:
@@ -215,7 +224,7 @@ def collapse_table(members: Sequence[Family]) -> Table | None:
     columns = (("λ_b", "bias decay"), ("seeds", ""), *((head, meaning) for _, head, meaning in known))
     what = named(without_axes(family.trials[0].settings for family in members))
     caption = f"Collapse by {what} and bias decay: mean over seeds ± standard deviation where there are several."
-    return Table(columns, tuple(groups), caption)
+    return Table(columns, tuple(groups), caption).compact
 
 
 def _mean_cell(trials: Sequence[TrialResult], name: str) -> str:
@@ -244,7 +253,7 @@ def time_table(members: Sequence[Family]) -> Table:
         )
         rows.append(tuple(Cell(text) for text in texts))
     caption = "Wall time of the trials as each worker saw it, loading and measuring included."
-    return Table(columns, (Group("", tuple(rows)),), caption)
+    return Table(columns, (Group("", tuple(rows)),), caption, True)
 
 
 def _exact(value: float | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from encollapse._internal.format import number_label
 from encollapse.study.labels import dataset_label, encoding_label
 from encollapse.study.trials import canonical_json
+from encollapse.train.settings import DEFAULTS, RECIPES
 
 SEED = "seed"
 _WHOLE = ("dataset", "encoding")
@@ -33,7 +34,11 @@ class Parameter:
 
     def of(self, settings: Mapping[str, Any]) -> str:
         """The value in these settings, as text."""
-        return _text(self.key, flat(settings).get(self.key))
+        return _text(self.key, self.raw(settings))
+
+    def raw(self, settings: Mapping[str, Any]) -> Any:
+        """The value in these settings, or what it is where they do not give it."""
+        return _value(flat(settings), self.key)
 
 
 def varied(all_settings: Iterable[Mapping[str, Any]]) -> list[Parameter]:
@@ -41,8 +46,8 @@ def varied(all_settings: Iterable[Mapping[str, Any]]) -> list[Parameter]:
     found: dict[str, dict[str, Any]] = {}
     tables = [flat(settings) for settings in all_settings]
     for key in dict.fromkeys(key for table in tables for key in table):
-        for table in tables:
-            found.setdefault(key, {})[canonical_json(table.get(key))] = table.get(key)
+        for value in (_value(table, key) for table in tables):
+            found.setdefault(key, {})[canonical_json(value)] = value
     parameters = [
         Parameter(key, title(key), tuple(_text(key, value) for value in _ordered(values.values())))
         for key, values in found.items()
@@ -61,6 +66,14 @@ def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
         unfolded = isinstance(value, Mapping) and key not in _WHOLE
         table |= {f"{key}.{name}": entry for name, entry in value.items()} if unfolded else {key: value}
     return table
+
+
+def _value(table: Mapping[str, Any], key: str) -> Any:
+    """A setting; an option of the training that is not given has the value of the recipe, or its default."""
+    option = key.removeprefix("train.")
+    if key in table or option == key:
+        return table.get(key)
+    return RECIPES.get(table.get("train.recipe") or "", {}).get(option, DEFAULTS.get(option))
 
 
 def title(key: str) -> str:
@@ -82,10 +95,9 @@ def without_axes(all_settings: Iterable[Mapping[str, Any]]) -> list[Parameter]:
 def numeric(all_settings: Iterable[Mapping[str, Any]]) -> list[Parameter]:
     """Parameters whose values are all finite numbers, so that they make an axis; bias decay and seed have their own."""
     tables = list(all_settings)
-    flats = [flat(settings) for settings in tables]
 
     def measures(parameter: Parameter) -> bool:
-        values = [table.get(parameter.key) for table in flats]
+        values = [parameter.raw(settings) for settings in tables]
         return all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values)
 
     return [p for p in without_axes(tables) if measures(p)]
@@ -106,5 +118,5 @@ def _text(key: str, value: Any) -> str:
     if value is None:
         return "default"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_text('', entry)}" for name, entry in value.items()) or "none"
-    return number_label(float(value)) if isinstance(value, float) else str(value)
+        return ", ".join(f"{name.replace('_', ' ')} {_text('', entry)}" for name, entry in value.items()) or "none"
+    return number_label(float(value)) if isinstance(value, float) else str(value).replace("_", " ")

@@ -157,7 +157,7 @@ def panel_labels(kinds: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 _PARTS = ("dataset", "model", "features", "weight_decay", "strength")
-_FIRST = ("train.loss", "train.decay", "train.optimizer")
+_FIRST = ("train.loss", "train.recipe", "train.decay", "train.optimizer", "train.batch_size")
 
 
 def _parts(settings: Mapping[str, Any]) -> dict[str, str]:

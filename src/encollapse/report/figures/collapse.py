@@ -13,8 +13,8 @@ _COLLAPSE = "collapse"
 
 _OF_COLLAPSE = (
     ("nc1_trace_ratio", "NC1\ntr Σ_W / tr Σ_B"),
-    ("nc2_etf", "NC2, simplex\ncentered means, simplex frame"),
-    ("shape_error", "NC2, predicted\nmeans, predicted frame"),
+    ("nc2_etf", "NC2, simplex\ncentered means"),
+    ("shape_error", "NC2, predicted\nuncentered means"),
     ("nc3_self_duality", "NC3\nclassifier, centered means"),
     ("label_centering", "centering of the labels\n|W μ + b − ē|"),
     ("bias_to_label_mean", "bias from the label mean\n|b − ē|"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -116,6 +116,8 @@ def error_maps(trials: Sequence[TrialResult], axes: tuple[str, str] | None = Non
     groups: dict[str, list[TrialResult]] = {}
     for result in known:
         groups.setdefault(", ".join(p.of(result.settings) for p in others), []).append(result)
+    if axes is None and _sparse(groups.values(), down, across):
+        return []
     per_page = 1 if len(across.values) > 8 else 3 if len(across.values) <= 5 and len(groups) not in (2, 4) else 2
     rows_of_panels = max(1, min(4, 24 // len(down.values)))
     errors = [result.record.value(_ERROR) or 1.0 for result in known]
@@ -142,6 +144,13 @@ def _chosen(parameters: Sequence[Parameter], axes: tuple[str, str] | None) -> tu
     # Words need the width of a row, numbers fit above a column.
     length = {p.key: max(map(len, p.values)) for p in (first, second)}
     return (first, second) if length[first.key] >= length[second.key] else (second, first)
+
+
+def _sparse(groups: Iterable[list[TrialResult]], down: Parameter, across: Parameter) -> bool:
+    """Whether most cells of every map stay empty: then the study is no grid of these two."""
+    size = len(down.values) * len(across.values)
+    filled = [len({(down.of(r.settings), across.of(r.settings)) for r in group}) for group in groups]
+    return max(filled) < size / 2
 
 
 def _map(

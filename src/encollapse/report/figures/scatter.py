@@ -16,6 +16,8 @@ from encollapse.study.families import Family, by_panel
 
 NAME = "scatter"
 
+_GROUPS = 14
+"""Kinds of training that marks tell apart."""
 _MOST = 12_000
 """Points of a panel; above, every so-and-so-many-th is shown."""
 
@@ -81,7 +83,7 @@ def _groups(members: Sequence[Family]) -> tuple[dict[str, list[Family]], str]:
         encodings.setdefault(family.encoding, []).append(family)
     kinds = by_panel(members)
     if len(encodings) == 1 or (len(encodings) > FEW and 1 < len(kinds) <= FEW):
-        return kinds, "panel"
+        return (kinds, "panel") if len(kinds) <= _GROUPS else ({"every network": list(members)}, "panel")
     return encodings, "encoding"
 
 
