@@ -8,13 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import encollapse as ec
-from encollapse._internal.format import fixed, power, short, wrapped
+from encollapse._internal.format import fixed, percent, power, short, wrapped
 from encollapse.report import pages
 from encollapse.report.charts.chart import BiasAxis
 from encollapse.report.figures.collapse import percent_limits
 from encollapse.report.figures.grams import chosen_trials
 from encollapse.report.figures.series import Spread
 from encollapse.report.summary import in_words
+from encollapse.report.tables import Cell, Group, Table
+from encollapse.report.varied_settings import varied
 from encollapse.study.execution.display import duration
 from encollapse.study.families import by_panel, families
 from encollapse.ufm.path import transition_grid
@@ -142,6 +144,36 @@ def test_families_group_by_everything_but_bias_decay_and_seed(tmp_path: Path) ->
         "digits, 13 a class, λ_W = 0.01",
     }
     assert len(by_panel(made)) == 4
+
+
+def test_options_that_are_not_given_have_the_value_of_their_recipe_or_the_default() -> None:
+    settings = [
+        {"train": {"recipe": "sgd-cosine", "loss": "mse"}, "model_options": {"tail": "linear", "width": 5}},
+        {"train": {"recipe": "sgd-cosine", "batch_size": 64}, "model_options": {"tail": "none"}},
+        {"train": {"recipe": "adam-cosine", "batch_size": 32}},
+        {"train": {"batch_size": 128}},
+    ]
+    found = {parameter.key: parameter for parameter in varied(settings)}
+    assert found["train.batch_size"].values == ("32", "64", "128")
+    assert "train.loss" not in found
+    assert found["train.recipe"].of(settings[2]) == "adam-cosine"
+    assert found["model_options"].values[:2] == ("tail linear, width 5", "tail none")
+
+
+def test_percentages_have_two_digits_and_no_exponent() -> None:
+    texts = [percent(value).replace("\N{NO-BREAK SPACE}", " ") for value in (None, 0.0123, 0.9951, 2.36, 18.9)]
+    assert texts == ["–", "1.2 %", "100 %", "236 %", "1890 %"]
+
+
+def test_a_table_of_single_rows_is_one_list_with_names() -> None:
+    head, rows = (("seed", ""),), [((Cell("0"),),), ((Cell("1"),),)]
+    table = Table(head, tuple(Group(name, row) for name, row in zip("ab", rows, strict=True)), "")
+    (group,) = table.compact.groups
+    assert [[cell.text for cell in row] for row in group.rows] == [["a", "0"], ["b", "1"]]
+    assert len(table.compact.columns) == 2
+    assert table.compact.named
+    longer = Table(head, (Group("a", (*rows[0], *rows[1])), Group("b", rows[0])), "")
+    assert longer.compact is longer
 
 
 def test_families_name_only_what_varies(tmp_path: Path) -> None:

@@ -193,6 +193,15 @@ def test_axes_of_the_error_map_are_chosen(folder: Path) -> None:
         error_maps(done, ("encoding", "encoding"))
 
 
+def test_a_study_that_is_no_grid_has_no_map_unless_it_is_asked_for(folder: Path) -> None:
+    done, diagonal = ec.study.open(folder).done, [(5, 0.0), (7, 1.0), (11, 3.0)]
+    own = {"seed": 0, "encoding": done[0].settings["encoding"]}
+    kinds = [own | {"epochs": epochs, "bias_decay": decay} for epochs, decay in diagonal]
+    sparse = [replace(r, trial=Trial({**r.settings, **kind})) for r, kind in zip(done, kinds, strict=False)]
+    assert error_maps(sparse) == []
+    assert len(error_maps(sparse, ("epochs", "bias_decay"))) == 1
+
+
 def test_kinds_of_decay_are_told_apart(folder: Path) -> None:
     done = ec.study.open(folder).done
     assert weight_decay_dots(families(done)) == []  # one kind: nothing to compare
