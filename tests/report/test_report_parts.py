@@ -157,7 +157,7 @@ def test_options_that_are_not_given_have_the_value_of_their_recipe_or_the_defaul
     assert found["train.batch_size"].values == ("32", "64", "128")
     assert "train.loss" not in found
     assert found["train.recipe"].of(settings[2]) == "adam-cosine"
-    assert found["model_options"].values[:2] == ("tail linear, width 5", "tail none")
+    assert found["model_options.tail"].values == ("linear", "none", "default")
 
 
 def test_percentages_have_two_digits_and_no_exponent() -> None:
