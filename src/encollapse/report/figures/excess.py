@@ -79,7 +79,7 @@ def _parts(trials: Sequence[TrialResult]) -> list[Mark]:
     for name, meaning, color, marker in _PARTS:
         times, shares = [], []
         for result in trials:
-            value, least = result.record.value(name), result.record.excess and result.record.excess.get("lower_bound")
+            value, least = result.record.value(name), (result.record.excess or {}).get("lower_bound")
             if value is not None and least:
                 times.append(result.record.decay_time or 0.0)
                 shares.append(max(value / least, _LEAST))

@@ -42,7 +42,8 @@ class Minibatches:
         self._optimizer: Any = task.workers.fabric.setup_optimizers(self._plain)
         self._shuffle = torch.Generator().manual_seed(task.settings.seed)
         normalizes = any(isinstance(module, _BatchNorm) for module in task.classifier.modules())
-        self._batches = (evenly if normalizes else chunks)(task.num_samples, task.settings.batch_size)
+        total, size = task.num_samples, task.settings.batch_size
+        self._batches = evenly(total, size) if normalizes else chunks(total, size)
 
     @property
     def optimizer(self) -> Optimizer:
