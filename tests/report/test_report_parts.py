@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -147,7 +148,7 @@ def test_families_group_by_everything_but_bias_decay_and_seed(tmp_path: Path) ->
 
 
 def test_options_that_are_not_given_have_the_value_of_their_recipe_or_the_default() -> None:
-    settings = [
+    settings: list[dict[str, Any]] = [
         {"train": {"recipe": "sgd-cosine", "loss": "mse"}, "model_options": {"tail": "linear", "width": 5}},
         {"train": {"recipe": "sgd-cosine", "batch_size": 64}, "model_options": {"tail": "none"}},
         {"train": {"recipe": "adam-cosine", "batch_size": 32}},
