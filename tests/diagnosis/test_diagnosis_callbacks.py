@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import encollapse as ec
+from encollapse.errors import ArgumentTypeError
 
 K, D, N = 3, 7, 33
 
@@ -93,3 +94,37 @@ def test_transformers_logs_it_and_says_that_adamw_has_no_law(tmp_path: Path) -> 
     assert not callback.skipped
     assert callback.results[2].law == "none"
     assert callback.results[2].excess is None
+
+
+def test_checkpoints_are_diagnosed_as_each_by_itself(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Linear(5, D, bias=False), nn.BatchNorm1d(D), nn.Linear(D, K))
+    inputs, labels = samples().tensors
+    alone: list[ec.diagnosis.Diagnosis] = []
+
+    def optimizer_of(net: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-3)
+
+    optimizer = optimizer_of(network)
+    for step in range(101):
+        if step in (40, 100):
+            torch.save(network.state_dict(), tmp_path / f"step-{step}.pt")
+            alone.append(ec.diagnose(network, [(inputs, labels)], optimizer))
+        network.train()
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(inputs), labels).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    found = ec.diagnosis.diagnose_checkpoints(tmp_path, network, [(inputs, labels)], optimizer_of)
+    assert [Path(path).name for path in found] == ["step-40.pt", "step-100.pt"]
+    for own, wanted in zip(found.values(), alone, strict=True):
+        assert own.excess is not None
+        assert wanted.excess is not None
+        assert own.law == wanted.law
+        assert own.excess.total == pytest.approx(wanted.excess.total, rel=1e-6)
+        assert own.collapse.values == wanted.collapse.values
+    first, last = (d.excess for d in found.values())
+    assert first is not None
+    assert last is not None
+    assert last.total < first.total
+    with pytest.raises(ArgumentTypeError, match="optimizer: expected a function"):
+        ec.diagnosis.diagnose_checkpoints(tmp_path, network, [(inputs, labels)], optimizer)  # type: ignore[arg-type]

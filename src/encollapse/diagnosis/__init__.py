@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from encollapse._internal.extras import needed_by
 
 with needed_by("encollapse.diagnosis", "torch"):
+    from encollapse.diagnosis.checkpoints import diagnose_checkpoints
     from encollapse.diagnosis.laws import Condition
     from encollapse.diagnosis.result import Diagnosis
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 _CALLBACKS = {"DiagnosisCallback": "lightning_callback", "DiagnosisTrainerCallback": "trainer_callback"}
 
-__all__ = ["Condition", "Diagnosis", "DiagnosisCallback", "DiagnosisTrainerCallback"]
+__all__ = ["Condition", "Diagnosis", "DiagnosisCallback", "DiagnosisTrainerCallback", "diagnose_checkpoints"]
 
 
 def __getattr__(name: str) -> Any:
