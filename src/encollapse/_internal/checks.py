@@ -5,13 +5,15 @@ import math
 import numbers
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from encollapse._internal import memory
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.errors import ArgumentError, ArgumentTypeError
+
+Kind = TypeVar("Kind")
 
 
 def to_numpy(value: ArrayLike, name: str) -> np.ndarray[Any, Any]:
@@ -124,6 +126,25 @@ def integer(value: Any, name: str, *, minimum: int, maximum: int | None = None, 
         reason = f" ({why})" if why else ""
         raise ArgumentError(f"{name}: expected {bounds}{reason}, got {number}")
     return number
+
+
+def instance(value: Any, name: str, kind: type[Kind], *, why: str = "") -> Kind:
+    """Return a value of the kind that is asked for."""
+    if not isinstance(value, kind):
+        reason = f"; {why}" if why else ""
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise ArgumentTypeError(f"{name}: expected {article} {kind.__name__}, got {type(value).__name__}{reason}")
+    return value
+
+
+def sequence(value: Any, name: str, what: str) -> list[Any]:
+    """Return the items of a collection; a text is none."""
+    try:
+        if not isinstance(value, str | bytes):
+            return list(value)
+    except (TypeError, RuntimeError):  # also of an array or tensor without axes
+        pass
+    raise ArgumentTypeError(f"{name}: expected {what}, got {value!r}")
 
 
 def flag(value: Any, name: str) -> bool:

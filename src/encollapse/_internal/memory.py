@@ -22,6 +22,8 @@ def require_room(name: str, rows: int, columns: int, *, instead: str) -> None:
         Naming the matrix, its size, the limit, and what does `instead`.
     """
     size = 8 * rows * columns
+    if rows == 0 or columns == 0:
+        size = 8 * max(rows, columns)
     if size > DENSE_LIMIT_BYTES:
         shape = " × ".join(str(n) if n < 10**30 else "1e30" for n in (rows, columns))
         raise MemoryLimitError(

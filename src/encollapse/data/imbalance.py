@@ -89,7 +89,11 @@ def class_counts(spec: Mapping[str, Any], available: IntArray, seed: int = 0) ->
     >>> ec.data.class_counts({"kind": "exponential", "ratio": 16}, np.full(5, 80))
     array([80, 40, 20, 10,  5])
     """
-    rule = check(spec)
+    rule, seed = check(spec), checks.integer(seed, "seed", minimum=0)
+    size = checks.to_numpy(available, "available").size
+    if size < 2:
+        raise ArgumentError(f"available: expected the samples of at least two classes, got {available!r}")
+    available = checks.class_counts(available, size, "available")
     if rule.pop("shuffle", False):
         order = np.random.default_rng([seed, 4]).permutation(len(available))
         counts = np.empty(len(available), dtype=np.int64)

@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 
-from encollapse._internal import checks
+from encollapse._internal import checks, memory
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.data.dataset import Dataset, Split
 from encollapse.errors import MissingDependencyError
@@ -97,7 +97,9 @@ def gaussian_mixture(
 
 def _centers(num_classes: int, dim: int, generator: np.random.Generator) -> FloatArray:
     """Points (K, dim) about the origin whose distances have root mean square 1."""
+    memory.require_room("num_classes", max(num_classes, dim), min(num_classes, dim), instead="give fewer")
     if dim >= num_classes - 1:
+        memory.require_room("num_classes", num_classes, num_classes, instead="give fewer")
         corners = np.eye(num_classes) - 1 / num_classes
         plane = np.linalg.svd(corners)[2][: num_classes - 1]
         turned = np.linalg.qr(generator.standard_normal((dim, num_classes - 1)))[0]
@@ -110,6 +112,7 @@ def _centers(num_classes: int, dim: int, generator: np.random.Generator) -> Floa
 
 
 def _drawn(centers: FloatArray, counts: IntArray, seed: int, stream: int) -> Split:
+    memory.require_room("samples_per_class", int(counts.sum()), centers.shape[1], instead="give fewer")
     clouds = [
         center + np.random.default_rng([seed, stream, k]).standard_normal((count, len(center)))
         for k, (center, count) in enumerate(zip(centers, counts, strict=True))

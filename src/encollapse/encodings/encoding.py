@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ from encollapse._internal import checks, memory
 from encollapse._internal.shown import Shown
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import files
-from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.errors import ArgumentError
 
 _BLOCK_ENTRIES = 2**24
 _MOST = 2**53  # whole numbers that float64 tells apart
@@ -24,6 +24,11 @@ _EPS = float(np.finfo(np.float64).eps)
 def _rounding(terms: int) -> float:
     """Relative rounding of a sum of products, of entries that round themselves."""
     return (terms + 8) * _EPS
+
+
+def _number(value: Any) -> Any:
+    """A number that a file may hold as the word for infinity."""
+    return math.inf if isinstance(value, str) and value == "inf" else value
 
 
 def first_of_nearest(scores: FloatArray, rounding: FloatArray) -> IntArray:
@@ -90,7 +95,10 @@ class Encoding(Shown):
         matrix = checks.array(codewords, "codewords", (None, None), axes="(code_dim, num_classes)")
         self._setup(matrix.shape[1], matrix.shape[0], name, classes)
         if designed_for is not None:
-            setting = {key: float(designed_for[key]) for key in ("weight_decay", "feature_decay", "bias_decay")}
+            keys = ("counts", "weight_decay", "feature_decay", "bias_decay")
+            if not isinstance(designed_for, Mapping) or set(designed_for) != set(keys):
+                raise ArgumentError(f"designed_for: expected {', '.join(keys)}, got {designed_for!r}")
+            setting = {key: checks.real(_number(designed_for[key]), f"designed_for.{key}") for key in keys[1:]}
             counts = checks.class_counts(designed_for["counts"], matrix.shape[1]).tolist()
             self._designed_for = {"counts": tuple(counts), **setting}
         self._dense: FloatArray | None = checks.read_only(matrix)
@@ -108,9 +116,7 @@ class Encoding(Shown):
     def _class_names(self, classes: Sequence[str]) -> tuple[str, ...]:
         if isinstance(classes, str):
             raise ArgumentError(f"classes: expected a sequence of names, got the single string {classes!r}")
-        if not isinstance(classes, Iterable):
-            raise ArgumentTypeError(f"classes: expected a sequence of names, got {classes!r}")
-        names = tuple(str(c) for c in classes)
+        names = tuple(str(c) for c in checks.sequence(classes, "classes", "a sequence of names"))
         if len(names) != self._num_classes:
             raise ArgumentError(f"classes: expected {self._num_classes} names, got {len(names)}")
         if len(set(names)) != len(names):

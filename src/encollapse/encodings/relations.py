@@ -114,13 +114,14 @@ def _numbered(nodes: Tree, classes: Sequence[str] | None) -> tuple[list[int], Se
         return list(nodes.leaves), classes if classes is not None or plain else nodes.names
     if classes is None:
         return list(nodes.leaves), nodes.names
-    if isinstance(classes, str) or sorted(map(str, classes)) != sorted(nodes.names):
+    order = [] if isinstance(classes, str) else checks.sequence(classes, "classes", "names")
+    if sorted(map(str, order)) != sorted(nodes.names):
         raise ArgumentError(
             f"classes: expected the names of the leaves in the order of the classes, each once: "
             f"{', '.join(nodes.names)}; got {classes!r}"
         )
     position = dict(zip(nodes.names, nodes.leaves, strict=True))
-    return [position[str(name)] for name in classes], classes
+    return [position[str(name)] for name in order], order
 
 
 def _codewords(nodes: Tree, leaves: list[int]) -> FloatArray:
@@ -200,6 +201,7 @@ def from_similarity(S: ArrayLike, code_dim: int | None = None, *, classes: Seque
             stacklevel=2,
         )
     kept = rank if q is None else min(q, rank)
+    memory.require_room("codewords", q or kept, k, instead="give a smaller code_dim")
     codewords = np.zeros((kept if q is None else q, k))
     codewords[:kept] = np.sqrt(values[:kept, None]) * _signed(vectors[:, :kept]).T
     return Encoding(codewords, name="from-similarity", classes=classes)

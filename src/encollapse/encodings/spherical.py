@@ -173,6 +173,7 @@ def orthogonal_simplices(num_points: int, dim: int) -> FloatArray:
 
     One simplex up to ``dim + 1`` points; beyond, as few as fit, of dimensions as equal as possible.
     """
+    memory.require_room("code_dim", dim, num_points, instead="give a smaller one")
     parts = max(1, num_points - dim)
     points = np.zeros((dim, num_points))
     row = column = 0

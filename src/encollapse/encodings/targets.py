@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from encollapse._internal import checks
+from encollapse._internal import checks, memory
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings.encoding import Encoding
 from encollapse.errors import ArgumentError, ArgumentTypeError
@@ -82,6 +82,7 @@ class MultiLabel(Encoding, family="multi-label"):
             raise ArgumentError(f"label_sets: expected at least two distinct sets of labels, got {len(distinct)}")
         self._label_sets = tuple(distinct)
         self._position = {labels: k for k, labels in enumerate(distinct)}
+        memory.require_room("num_labels", size, len(distinct), instead="leave out labels that no class has")
         codewords = np.zeros((size, len(distinct)))
         for k, labels in enumerate(distinct):
             codewords[list(labels), k] = 1.0
@@ -191,4 +192,4 @@ def _each(values: Any, name: str) -> Iterable[Any]:
         raise ArgumentTypeError(
             f"{name}: expected a collection such as a list or a set, got {values!r} of type {type(values).__name__}"
         )
-    return values
+    return checks.sequence(values, name, "a collection such as a list or a set")

@@ -94,8 +94,8 @@ class ClassGeometry(Shown):
         )
         spread = np.zeros(k) if within is None else within
         self._within: FloatArray = self._of_classes(spread, "within", (k,))
-        known = [v for v in (classifier_gram, class_outputs, bias) if v is not None]
-        sizes = [v.shape[0] if isinstance(v, BlockMatrix | LazyMatrix) else len(v) for v in known]
+        known = {"classifier_gram": classifier_gram, "class_outputs": class_outputs, "bias": bias}
+        sizes = [_rows(value, name) for name, value in known.items() if value is not None]
         q = sizes[0] if sizes else None
         self._code_dim = q
         self._classifier_gram = (
@@ -243,7 +243,7 @@ class ClassGeometry(Shown):
         >>> ec.ClassGeometry(ec.orthogonal_gram(3), counts=[5, 5, 5]).cosines(centered=True)[0].round(2)
         array([ 1. , -0.5, -0.5])
         """
-        if not centered:
+        if not checks.flag(centered, "centered"):
             return gram_cosines(self.feature_gram, resolution=self._resolution)
         if self._centered is not None:
             return gram_cosines(self.feature_gram_centered)
@@ -363,7 +363,7 @@ class ClassGeometry(Shown):
         >>> geometry.distance("orthogonal"), round(geometry.distance("simplex_etf"), 4)
         (0.0, 0.6058)
         """
-        keep = self.present
+        keep, centered = self.present, checks.flag(centered, "centered")
         if isinstance(target, str):
             wanted = frame_gram(target, max(int(keep.sum()), 2))
             if keep.sum() < 2:
@@ -373,12 +373,21 @@ class ClassGeometry(Shown):
                 keep = keep & target.present if target.num_classes == self.num_classes else keep
                 matrix = target.feature_gram_centered if centered else target.feature_gram
             else:
-                matrix = checks.to_numpy(target, "target").astype(np.float64)
+                matrix = checks.array(target, "target", (None, None), axes="(K, K)", finite=False)
             if matrix.shape != self.feature_gram.shape:
                 raise ArgumentError(f"target: expected shape {self.feature_gram.shape}, got {matrix.shape}")
             wanted = checks.array(matrix[np.ix_(keep, keep)], "target", (None, None))
         own = self.feature_gram_centered if centered else self.feature_gram
         return frame_distance(own[np.ix_(keep, keep)], wanted)
+
+
+def _rows(value: Any, name: str) -> int:
+    if isinstance(value, BlockMatrix | LazyMatrix):
+        return value.shape[0]
+    array = checks.to_numpy(value, name)
+    if array.ndim == 0:
+        raise ArgumentError(f"{name}: expected a row an output, got a single number")
+    return len(array)
 
 
 def _mean_cosine(norms: FloatArray, form: Callable[[FloatArray], float]) -> float:

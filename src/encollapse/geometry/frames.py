@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from encollapse._internal import checks
+from encollapse._internal import checks, memory
 from encollapse._internal.typing import FloatArray
 from encollapse.errors import ArgumentError
 
@@ -40,6 +40,7 @@ def simplex_etf_gram(num_classes: int) -> FloatArray:
            [-0.5, -0.5,  1. ]])
     """
     k = checks.integer(num_classes, "num_classes", minimum=2)
+    memory.require_room("num_classes", k, k, instead="cosines of a frame are known without its matrix")
     gram = np.full((k, k), -1.0 / (k - 1))
     np.fill_diagonal(gram, 1.0)
     return gram
@@ -70,7 +71,9 @@ def orthogonal_gram(num_classes: int) -> FloatArray:
     array([[1., 0.],
            [0., 1.]])
     """
-    return np.eye(checks.integer(num_classes, "num_classes", minimum=2))
+    k = checks.integer(num_classes, "num_classes", minimum=2)
+    memory.require_room("num_classes", k, k, instead="cosines of a frame are known without its matrix")
+    return np.eye(k)
 
 
 def gram_lengths(squares: FloatArray, *, longest: float = 0.0, resolution: float = 0.0) -> FloatArray:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast, get_type_hints
+
+from encollapse._internal import checks
+from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.metrics.convention import Convention, as_convention
 
 F = TypeVar("F", bound=Callable[..., float])
 
@@ -64,6 +69,8 @@ _ARGUMENTS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
     }
 )
 """What a metric may be a function of: the description, and what the user must have given for it."""
+
+_SHAPES = {"weight": "(q, d)", "bias": "(q,)", "mean_codeword": "(q,)"}
 
 _EXAMPLE = {
     "statistics": """features = [[3.0, 0, 0], [5, 0, 0], [0, 3, 1], [0, 5, 1], [0, 0, 2], [1, 0, 4]]
@@ -169,9 +176,37 @@ def metric(
             raise ValueError(f"metric: {entry.name!r} is registered already")
         _REGISTERED[entry.name] = entry
         function.__doc__ = _documented(entry, example)
-        return function
+        return _checked(function)
 
     return register
+
+
+def _checked(function: F) -> F:
+    """The function for everyone, which looks at its arguments; tables call the one inside with values of their own."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def public(*given: Any, **named: Any) -> float:
+        bound = signature.bind(*given, **named)
+        hints, known = get_type_hints(function), bound.arguments
+        dim = getattr(known.get("statistics"), "feature_dim", None)
+        for name, value in known.items():
+            if name in _SHAPES:
+                known[name] = checks.array(
+                    value, name, (None, dim) if name == "weight" else (None,), axes=_SHAPES[name]
+                )
+            elif hints.get(name) is Convention:
+                known[name] = as_convention(value)
+            elif name == "loss":
+                known[name] = checks.choice(value, name, ("mse", "cross_entropy"))
+            elif name in ("statistics", "decomposition", "decisions") and not isinstance(value, hints[name]):
+                raise ArgumentTypeError(f"{name}: expected {hints[name].__name__}, got {value!r}")
+        outputs = {name: len(known[name]) for name in _SHAPES if known.get(name) is not None}
+        if len(set(outputs.values())) > 1:
+            raise ArgumentError(f"{' and '.join(outputs)}: expected as many outputs in each, got {outputs}")
+        return function(*bound.args, **bound.kwargs)
+
+    return cast(F, public)
 
 
 def _documented(entry: Metric, example: str) -> str:

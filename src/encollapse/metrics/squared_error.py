@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from encollapse._internal import checks
 from encollapse._internal.typing import FloatArray
 from encollapse.errors import Undefined
 from encollapse.metrics.convention import DEFAULT
@@ -80,6 +81,10 @@ def mse_decomposition(
     >>> round(parts.total, 4)  # half the mean of 0, 4 and 1
     0.8333
     """
+    checks.instance(statistics, "statistics", ClassStatistics)
+    weight = checks.array(weight, "weight", (None, statistics.feature_dim), axes="(q, d)")
+    bias = checks.array(bias, "bias", (len(weight),), axes="(q,)")
+    codewords = checks.array(codewords, "codewords", (len(weight), statistics.num_classes), axes="(q, K)")
     within = within_covariance(statistics, DEFAULT)
     if wants_exact_covariance(statistics):
         raise Unresolved(UNRESOLVED)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from encollapse._internal import checks
+from encollapse._internal import checks, memory
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.errors import ArgumentError, Undefined
 from encollapse.metrics.linear_algebra import NUMPY, CholeskyScatter, LinearAlgebra, row_lengths
@@ -164,6 +164,7 @@ class ClassStatistics:
         if len(targets) != len(rows):
             raise ArgumentError(f"labels: got {len(targets)} labels for {len(rows)} rows of features")
         size = plausible_classes(int(targets.max()) + 1, len(rows)) if num_classes is None else most
+        memory.require_room("num_classes", size, 1, instead="give the number of classes that there are")
         counts = np.bincount(targets, minlength=size)
         present = np.flatnonzero(counts)
         own = counts[present]

@@ -74,7 +74,7 @@ def batch_norm_problem(
     offset = gain
     if offset_decay is not None:
         offset = checks.nonnegative(offset_decay, "offset_decay", allow_infinity=True)
-    if features == "relu" and offset != gain:
+    if isinstance(features, str) and features == "relu" and offset != gain:
         raise ArgumentError(
             f"offset_decay: with features='relu' it must be that of the gains, {gain:g}, got {offset:g}; for other "
             "decays no law is known"

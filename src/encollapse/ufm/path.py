@@ -90,9 +90,8 @@ def bias_path(problem: Problem, bias_decays: Iterable[float]) -> BiasPath:
     """
     if not isinstance(problem, Problem):
         raise ArgumentTypeError(f"problem: expected a Problem, got {type(problem).__name__}")
-    if not isinstance(bias_decays, Iterable):
-        raise ArgumentTypeError(f"bias_decays: expected several numbers, as in [0.5], got {bias_decays!r}")
-    grid = [checks.nonnegative(value, f"bias_decays[{i}]", allow_infinity=True) for i, value in enumerate(bias_decays)]
+    values = checks.sequence(bias_decays, "bias_decays", "several numbers, as in [0.5]")
+    grid = [checks.nonnegative(value, f"bias_decays[{i}]", allow_infinity=True) for i, value in enumerate(values)]
     if not grid:
         raise ArgumentError("bias_decays: expected at least one value, got none")
     critical = problem.critical_bias_decay()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TypeVar, overload
 
+from encollapse._internal import checks
 from encollapse.errors import ArgumentTypeError, SolverError
 from encollapse.ufm.methods import method_of
 from encollapse.ufm.problem import Problem
@@ -122,6 +123,7 @@ def solve(
     >>> round(ec.ufm.solve(problem).geometry.cosine(0, 1), 6)
     -0.333333
     """
+    checks.flag(throw, "throw")
     if isinstance(problem, TailProblem):
         return _checked(solve_linear_tail(problem), throw=throw)
     if isinstance(problem, SampleNormProblem):

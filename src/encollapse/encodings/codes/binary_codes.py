@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from encollapse._internal import memory
 from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.encodings.codes.hadamard_matrices import hadamard_matrix, hadamard_order
 
@@ -38,6 +39,7 @@ def distance_bound(num_classes: int, code_dim: int) -> int:
 
 def exhaustive_code(num_classes: int, code_dim: int) -> FloatArray:
     """Every way to split the classes in two, the even splits first, over again if `code_dim` is above their number."""
+    memory.require_room("code_dim", code_dim, num_classes, instead="give a smaller one")
     splits = np.arange(1, 2 ** (num_classes - 1))
     bits = splits[:, None] >> np.arange(num_classes - 1) & 1
     rows = np.concatenate([np.ones((len(splits), 1)), 1.0 - 2.0 * bits], axis=1)

@@ -163,7 +163,7 @@ def labeled_rows(features: ArrayLike, labels: ArrayLike, ignore_index: int | Non
             moved = values if last else torch.as_tensor(values).movedim(1, -1)
             values, given = moved.reshape(-1, moved.shape[-1]), given.reshape(-1)
     kept = labels_kept(given, ignore_index)
-    if kept.all() or kept.ndim != 1 or len(kept) != len(values):
+    if kept.all() or kept.ndim != 1 or not shape or len(kept) != shape[0]:
         return values, given
     return values[torch.from_numpy(kept).to(values.device) if isinstance(values, torch.Tensor) else kept], given[kept]
 
@@ -193,7 +193,7 @@ def float64_device(device: torch.device | str, name: str = "device") -> torch.de
     try:
         place = torch.device(device)
         torch.zeros(1, dtype=torch.float64, device=place).item()  # 'meta' has no values
-    except (RuntimeError, TypeError, AssertionError) as error:
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ArgumentError(
             f"{name}: {device!s} cannot hold float64 numbers ({reason}); use 'cpu' or a CUDA device"

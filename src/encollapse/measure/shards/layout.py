@@ -140,7 +140,10 @@ def find_shards(
 
 def _paths(source: str | Path | Iterable[str | Path], labels: Path | None) -> list[Path]:
     if not isinstance(source, str | Path):
-        paths = [Path(path) for path in source]
+        names = checks.sequence(source, "features", "a folder, a file or several files")
+        paths = [Path(path) for path in names if isinstance(path, str | Path)]
+        if len(paths) < len(names):
+            raise ArgumentTypeError(f"features: expected paths of files, got {source!r}")
     elif Path(source).is_dir():
         found = (p for p in Path(source).iterdir() if p.is_file() and not p.name.startswith("."))
         paths = sorted((p for p in found if _is_shard(p, labels)), key=_natural)

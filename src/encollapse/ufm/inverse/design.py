@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from encollapse._internal import checks
+from encollapse._internal import checks, memory
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError, EncollapseWarning
@@ -174,6 +174,7 @@ def _left_factor(right: FloatArray, code_dim: int) -> FloatArray:
     That is the polar factor, which does not depend on the basis of V within equal singular values (as long as
     the rows kept have full rank), and V itself from ``q = K`` on.
     """
+    memory.require_room("code_dim", code_dim, len(right), instead="give a smaller one")
     cut = np.zeros((code_dim, len(right)))
     rows = min(code_dim, right.shape[1])
     cut[:rows] = right.T[:rows]

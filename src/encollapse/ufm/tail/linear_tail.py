@@ -133,7 +133,7 @@ class TailProblem(LabeledProblem):
         layers: int = 2,
     ) -> None:
         encoding = checked_encoding(encoding)
-        if len(checks.to_numpy(labels, "labels")) == 0:
+        if checks.to_numpy(labels, "labels").size == 0:
             raise ArgumentError("labels: expected at least one sample, got none")
         classes = checks.class_labels(labels, encoding.num_classes)
         raw = checks.to_numpy(activations, "activations")
@@ -142,7 +142,7 @@ class TailProblem(LabeledProblem):
                 f"activations: expected floating-point numbers, got dtype {raw.dtype}; convert with .astype(float) or "
                 ".double() if these are activations"
             )
-        depth = checks.integer(layers, "layers", minimum=2)
+        depth = checks.integer(layers, "layers", minimum=2, maximum=10_000)
         inner = _inner_decays(inner_decay, depth - 1)
         free = checks.real(inner_bias_decay, "inner_bias_decay")
         if free <= 0:
