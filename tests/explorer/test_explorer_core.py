@@ -19,14 +19,15 @@ import pytest
 import encollapse as ec
 from encollapse import cli
 from encollapse.encodings.registry import ENCODINGS
-from encollapse.explorer.api.request_queue import RequestQueue
+from encollapse.explorer.api.request_queue import QueueFullError, RequestQueue
 from encollapse.explorer.state.fields import FieldError
 from encollapse.explorer.state.state import State, address, parse
 from encollapse.explorer.views import bias_path, design, projection, runs, snippets, solution
 from encollapse.explorer.views.bias_path import SupersededError
 from encollapse.explorer.views.tooltips import tooltips
+from encollapse.study.results import Results, open_results
 from encollapse.study.store.arrays import load_arrays
-from reference.study_folder import failed, study_of, write_folder
+from reference.study_folder import TOML, failed, study_of, write_folder
 
 IMBALANCED = State(classes=5, counts="typed", typed="31,29,7,5,3", weight_decay=5e-3, feature_decay=2e-4)
 
@@ -282,6 +283,68 @@ def test_the_last_request_of_a_client_wins_and_others_are_left_alone() -> None:
     assert (third, other, same) == ("done", "mine", "picture")
 
 
+def test_work_that_nobody_waits_for_is_dropped_and_the_queue_is_bounded() -> None:
+    """Abandoned requests of one page leave the threads to others; too many at once are refused."""
+    began: list[str] = []
+
+    async def scene() -> list[object]:
+        desk = RequestQueue(threads=1, most=5, most_each=4)
+        gate, leave = threading.Event(), asyncio.Event()
+        running = asyncio.ensure_future(desk.run("a", "first", 1, lambda wanted: (gate.wait(5), wanted()), leave.wait))
+        await asyncio.sleep(0.02)
+        left = [
+            asyncio.ensure_future(desk.run("a", f"{i}", 1, lambda wanted: began.append("abandoned"), leave.wait))
+            for i in range(3)
+        ]
+        await asyncio.sleep(0.02)
+        for client in ("a", "b", "c"):  # one more of this page, one of another, and one more than all may have
+            left.append(asyncio.ensure_future(desk.run(client, "more", 1, lambda wanted: began.append("b"))))
+            await asyncio.sleep(0.02)
+        leave.set()
+        await asyncio.sleep(0.05)
+        again = asyncio.ensure_future(desk.run("a", "again", 1, lambda wanted: "again", asyncio.Event().wait))
+        await asyncio.sleep(0.02)
+        gate.set()
+        found = await asyncio.gather(running, *left, again, return_exceptions=True)
+        desk.close()
+        return list(found)
+
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(asyncio.run, scene()).result()
+    gone, full = SupersededError, QueueFullError
+    assert [type(x) for x in found[:-1]] == [gone, gone, gone, gone, full, type(None), full]
+    assert found[-1] == "again"
+    assert began == ["b"]
+
+
+def test_many_trials_are_read_once_and_said_shortly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The codewords of an own encoding do not travel with every point, and what has not changed is not read again."""
+    codewords = np.random.default_rng(0).standard_normal((30, 5))
+    ec.encodings.Encoding(codewords, name="wide").save(tmp_path / "wide.json")
+    text = TOML.split("[[runs]]")[0] + '[[runs]]\nencoding = {file = "wide.json"}\nbias_decay = [0, 1, inf]\n'
+    text += f"seeds = {list(range(20))}\n"
+    (tmp_path / "many.toml").write_text(text)
+    study = ec.study.load(tmp_path / "many.toml")
+    store = write_folder(tmp_path / "runs", study)
+    opened = runs.RunsFolder(tmp_path / "runs")
+    first = opened.summary()
+    assert len(first["points"]) == 60
+    assert len(json.dumps(first)) < 60 * 400
+    reads: list[Path] = []
+
+    def counted(path: Path) -> Results:
+        reads.append(path)
+        return open_results(path)
+
+    monkeypatch.setattr("encollapse.explorer.views.runs.open_results", counted)
+    assert opened.summary() is first
+    assert reads == []
+    store.keep(failed(study.trials[0], "ValueError: no"))
+    opened._cost = 0.0
+    assert opened.summary()["failed"] == 1
+    assert len(reads) == 1
+
+
 def test_trained_networks_lie_on_the_line_of_their_problem(tmp_path: Path) -> None:
     study = study_of()
     store = write_folder(tmp_path / "runs", study)
@@ -290,13 +353,14 @@ def test_trained_networks_lie_on_the_line_of_their_problem(tmp_path: Path) -> No
     summary = opened.summary()
     assert (summary["done"], summary["failed"], summary["missing"]) == (len(study.trials) - 1, 1, 0)
     for point in summary["points"]:
-        state, errors = parse(point["address"])
+        state, errors = parse(opened.trial(point["id"])["address"])  # type: ignore[index]
         assert errors == {}
         numbers = solution.picture(state)["numbers"]["values"]
         assert point["cosine"] == pytest.approx(numbers["mean_cosine"], abs=0.2)
         assert point["bias"] == pytest.approx(numbers["bias_norm"], abs=0.2)
-        assert runs.same_problem(state, point["address"])
-        assert not runs.same_problem(replace(state, classes=9, counts="balanced"), point["address"])
+        assert point in opened.points_of(state)
+        assert point in opened.points_of(replace(state, bias_decay=0.125))
+        assert point not in opened.points_of(replace(state, classes=9, counts="balanced"))
     trial = opened.trial(summary["points"][0]["id"])
     assert trial is not None
     predicted, measured = opened.geometries(opened.results().done[0])

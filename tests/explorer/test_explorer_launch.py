@@ -32,7 +32,8 @@ def ask(
     address: str, path: str = "/", *, method: str = "GET", headers: dict[str, str] | None = None, body: bytes = b""
 ) -> tuple[int, dict[str, str], bytes]:
     connection = http.client.HTTPConnection(str(urlsplit(address).netloc), timeout=10)
-    connection.request(method, path, body=body or None, headers=headers or {})
+    given = {"Content-Type": "application/json"} | (headers or {})
+    connection.request(method, path, body=body or None, headers=given)
     answer = connection.getresponse()
     found = answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
     connection.close()
@@ -114,10 +115,90 @@ def test_a_missing_package_is_named() -> None:
         ({"Origin": "https://evil.example"}, 403),
         ({"Origin": "null"}, 403),
         ({"Host": "localhost:1234", "Origin": "http://localhost:1234"}, 200),
+        ({"Host": "localhost:1234", "Origin": "http://localhost:4321"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 200),  # a link to the page itself
     ],
 )
 def test_requests_from_elsewhere_are_refused(server: str, headers: dict[str, str], status: int) -> None:
     assert ask(server, headers=headers)[0] == status
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Content-Type": "application/json; charset=utf-8", "Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
+        ({"Content-Type": ""}, 415),
+        ({"Content-Type": "text/plain", "Origin": "http://localhost:4321"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+    ],
+)
+def test_pages_of_others_can_send_nothing(server: str, headers: dict[str, str], status: int) -> None:
+    body = json.dumps({"client": "a", "order": 1, "values": {"classes": "3"}}).encode()
+    assert ask(server, "/api/picture", method="POST", headers=headers, body=body)[0] == status
+
+
+@pytest.mark.parametrize(("site", "status"), [("cross-site", 403), ("same-site", 403), ("same-origin", 404)])
+def test_pages_of_others_read_no_study(server: str, site: str, status: int) -> None:
+    assert ask(server, "/api/runs", headers={"Sec-Fetch-Site": site})[0] == status
+
+
+SURROGATES = [
+    ("/api/picture", rb'{"client": "a", "order": 1, "values": {"classes": "\ud800"}}'),
+    ("/api/picture", rb'{"client": "\udfff", "order": 1, "values": {"\ud800": "1"}, "lenient": true}'),
+    ("/api/matrix?name=a.json", rb'[["\ud800", 1], [1, 2]]'),
+    ("/api/matrix?name=a%ed%a0%80.x", b"1"),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), SURROGATES)
+def test_half_characters_are_refused(capfd: pytest.CaptureFixture[str], path: str, body: bytes) -> None:
+    with serving() as address:
+        status, _, answer = ask(address, path, method="POST", body=body)
+    assert status in (200, 400)
+    assert json.loads(answer)["errors"]
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_body_in_pieces_is_refused_once_it_is_too_large(capfd: pytest.CaptureFixture[str]) -> None:
+    with serving() as address:
+        connection = http.client.HTTPConnection(str(urlsplit(address).netloc), timeout=10)
+        pieces = (b"1," * 50_000 for _ in range(MOST_BYTES // 100_000 + 2))
+        kind = {"Content-Type": "application/octet-stream"}
+        connection.request("POST", "/api/matrix?name=a.csv", body=pieces, headers=kind, encode_chunked=True)
+        answer = connection.getresponse()
+        assert answer.status == 413
+        connection.close()
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        (b"", b""),
+        (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ", b""),
+        (
+            b"POST /api/picture HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 99\r\n\r\n{",
+            b"HTTP/1.1 408",
+        ),
+    ],
+)
+def test_half_a_request_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], sent: bytes, answer: bytes
+) -> None:
+    monkeypatch.setattr("encollapse.explorer.api.connections.PatientProtocol.seconds", 0.5)
+    monkeypatch.setattr("encollapse.explorer.api.security.SECONDS", 0.5)
+    with serving() as address:
+        place = urlsplit(address)
+        with socket.create_connection((str(place.hostname), int(place.port or 0)), timeout=10) as connection:
+            connection.sendall(sent)
+            assert connection.recv(4096)[: len(answer) or None] == answer
+        assert ask(address)[0] == 200
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_pages_may_fetch_nothing_from_elsewhere(server: str) -> None:
@@ -138,7 +219,7 @@ def test_bodies_that_are_no_request_are_refused(server: str, body: bytes) -> Non
 
 
 def test_large_bodies_are_refused_before_they_are_read(server: str) -> None:
-    declared = {"Content-Length": str(10**12)}
+    declared = {"Content-Length": str(10**12), "Content-Type": "application/octet-stream"}
     connection = http.client.HTTPConnection(str(urlsplit(server).netloc), timeout=10)
     connection.request("POST", "/api/matrix?name=a.csv", headers=declared)
     assert connection.getresponse().status == 413

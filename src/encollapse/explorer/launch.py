@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 
+_MOST_CONNECTIONS = 256
+
 
 def explore(folder: str | Path | None = None, *, port: int | None = None, open_browser: bool = True) -> None:
     """Serve the explorer on the loopback address until Ctrl-C.
@@ -107,6 +109,7 @@ def make_server(runs: RunsFolder | None, port: int | None) -> tuple[uvicorn.Serv
         import plotly
         import uvicorn
 
+        from encollapse.explorer.api.connections import PatientProtocol
         from encollapse.explorer.api.server import application
     except ImportError as error:
         raise MissingDependencyError(
@@ -114,7 +117,14 @@ def make_server(runs: RunsFolder | None, port: int | None) -> tuple[uvicorn.Serv
         ) from None
     del plotly
     bound = listen(port)
-    config = uvicorn.Config(application(runs), log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        application(runs),
+        http=PatientProtocol,
+        limit_concurrency=_MOST_CONNECTIONS,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
     return uvicorn.Server(config), bound
 
 

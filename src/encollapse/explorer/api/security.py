@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -12,7 +13,9 @@ MOST_BYTES = 2_500_000
 """Largest body of a request."""
 
 _HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?")
-_ORIGIN = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?")
+
+SECONDS = 20.0
+"""How long the rest of a request may keep the server waiting."""
 
 # Nothing is fetched from, framed by or sent to anywhere else. Plotly writes style elements, hence unsafe-inline.
 _POLICY = (
@@ -29,7 +32,11 @@ _HEADERS = {
 
 
 class SecurityMiddleware:
-    """Middleware: refuse other hosts (a name that was pointed at this machine), other origins and large bodies."""
+    """Middleware: refuse other hosts (a name that was pointed at this machine), other pages and large bodies.
+
+    A page of another address can send a browser here without asking, but neither with our address as its origin nor
+    with a body that says it is JSON or a file.
+    """
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -40,7 +47,7 @@ class SecurityMiddleware:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        refusal = _refusal(headers)
+        refusal = _refusal(headers, scope["method"], scope["path"])
         if refusal is not None:
             await PlainTextResponse(refusal[1], status_code=refusal[0])(scope, receive, send)
             return
@@ -51,31 +58,51 @@ class SecurityMiddleware:
                 message["headers"] = [*message["headers"], *extra]
             await send(message)
 
-        await self.app(scope, _limited(receive), send_guarded)
+        body = _Body(receive)
+        try:
+            await self.app(scope, body.receive, send_guarded)
+        except BodyError as error:
+            await PlainTextResponse(str(error), status_code=error.status)(scope, receive, send_guarded)
 
 
-def _refusal(headers: Headers) -> tuple[int, str] | None:
+class BodyError(Exception):
+    """A body that is not taken, and the status that says so."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def _refusal(headers: Headers, method: str, path: str) -> tuple[int, str] | None:
     if not _HOST.fullmatch(headers.get("host", "")):
         return 421, "this server answers on the loopback address only"
     origin = headers.get("origin")
-    if origin is not None and not _ORIGIN.fullmatch(origin):
+    site = headers.get("sec-fetch-site", "none") if path.startswith("/api/") else "none"
+    if origin not in (None, f"http://{headers['host']}") or site not in ("none", "same-origin"):
         return 403, "requests from other pages are refused"
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if method == "POST" and kind not in ("application/json", "application/octet-stream"):
+        return 415, "the body has to be application/json, or application/octet-stream for a file"
     length = headers.get("content-length", "0")
     if not length.isdigit() or int(length) > MOST_BYTES:
         return 413, f"the request is larger than {MOST_BYTES} bytes"
     return None
 
 
-def _limited(receive: Any) -> Any:
-    """Count what comes, for requests that do not say their length."""
-    seen = 0
+class _Body:
+    """What comes of a body, counted, for requests that do not say their length, and waited for in bounds."""
 
-    async def counted() -> Any:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > MOST_BYTES:
-            return {"type": "http.disconnect"}
+    def __init__(self, receive: Any) -> None:
+        self._receive, self._seen, self._whole = receive, 0, False
+
+    async def receive(self) -> Any:
+        """The next message; after the body, the word that the client has gone, for which nothing is too late."""
+        try:
+            message = await asyncio.wait_for(self._receive(), None if self._whole else SECONDS)
+        except TimeoutError:
+            raise BodyError(408, f"the request was not sent within {SECONDS:g} seconds") from None
+        self._whole = not message.get("more_body", False)
+        self._seen += len(message.get("body", b""))
+        if self._seen > MOST_BYTES:
+            raise BodyError(413, f"the request is larger than {MOST_BYTES} bytes")
         return message
-
-    return counted

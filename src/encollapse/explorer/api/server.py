@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -21,7 +22,7 @@ from starlette.staticfiles import StaticFiles
 from encollapse._internal.typing import FloatArray
 from encollapse.encodings.registry import ENCODINGS
 from encollapse.errors import EncollapseError, FileFormatError
-from encollapse.explorer.api.request_queue import RequestQueue
+from encollapse.explorer.api.request_queue import QueueFullError, RequestQueue
 from encollapse.explorer.api.security import SecurityMiddleware
 from encollapse.explorer.state import matrix_input, state
 from encollapse.explorer.state.fields import FieldError
@@ -29,7 +30,7 @@ from encollapse.explorer.state.problem import option_kind
 from encollapse.explorer.views import bias_path, snippets, tooltips
 from encollapse.explorer.views.bias_path import SupersededError
 from encollapse.explorer.views.design import design
-from encollapse.explorer.views.runs import RunsFolder, same_problem
+from encollapse.explorer.views.runs import RunsFolder
 from encollapse.explorer.views.solution import finite, picture
 
 STATIC = Path(__file__).parents[1] / "static"
@@ -59,8 +60,25 @@ def application(runs: RunsFolder | None = None) -> Starlette:
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[Middleware(SecurityMiddleware)],
+        exception_handlers={UnicodeEncodeError: _no_text, ClientDisconnect: _nobody},
         lifespan=lifespan,
     )
+
+
+async def _gone(request: Request) -> None:
+    """Return once nobody waits for the answer."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _no_text(request: Request, error: Exception) -> Response:
+    """Half a character, such as a lone surrogate: no text that could be shown or sent."""
+    return _json({"errors": {"address": "the request holds characters that are no text"}}, status=400)
+
+
+async def _nobody(request: Request, error: Exception) -> Response:
+    """For whoever has gone."""
+    return Response(status_code=400)
 
 
 async def _page(request: Request) -> Response:
@@ -119,8 +137,14 @@ class _Explorer:
                 return _json({"errors": errors})
             try:
                 result = await self.queue.run(
-                    body.client, request.url.path, body.order, lambda wanted: work(chosen, body, wanted)
+                    body.client,
+                    request.url.path,
+                    body.order,
+                    lambda wanted: work(chosen, body, wanted),
+                    lambda: _gone(request),
                 )
+            except QueueFullError:
+                return _json({"errors": {"address": "too many requests wait for an answer; try again"}}, status=503)
             except FieldError as error:
                 return _json({"errors": errors | {error.field: error.message}})
             except SupersededError:
@@ -131,8 +155,7 @@ class _Explorer:
 
     def line(self, chosen: state.State, body: Question, wanted: Callable[[], bool]) -> dict[str, Any]:
         """The line along the bias decay, with the trained networks that belong to it."""
-        points = [] if self.runs is None else self.runs.summary()["points"]
-        matching = [p for p in points if same_problem(chosen, p["address"])]
+        matching = [] if self.runs is None else self.runs.points_of(chosen)
         return {"line": bias_path.line(chosen, wanted), "points": matching}
 
     async def matrix(self, request: Request) -> Response:
@@ -152,7 +175,12 @@ class _Explorer:
         """The study as it is now."""
         if self.runs is None:
             return _json({"error": "no study folder was given"}, status=404)
-        return await _reading(self.runs.summary)
+        answer = await _reading(self.runs.summary)
+        # What the browser has is shown again where nothing has changed since: then only the tag travels.
+        tag = f'"{hashlib.sha256(answer.body).hexdigest()[:32]}"'
+        known = {"ETag": tag, "Cache-Control": "no-cache"}
+        answer.headers.update(known)
+        return Response(status_code=304, headers=known) if request.headers.get("if-none-match") == tag else answer
 
     async def trial(self, request: Request) -> Response:
         """One trial, found by its identity among those of the study."""

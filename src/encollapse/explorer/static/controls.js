@@ -126,7 +126,7 @@ async function load(name, input) {
     return;
   }
   const query = new URLSearchParams({ field: name, name: file.name });
-  const response = await fetch(`/api/matrix?${query}`, { method: "POST", body: file });
+  const response = await fetch(`/api/matrix?${query}`, { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file });
   const answer = await response.json();
   if (answer.errors) showErrors(answer.errors, [name]);
   else change(name, answer.text);

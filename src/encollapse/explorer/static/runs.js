@@ -68,14 +68,14 @@ export class Runs {
     if (point && point.family !== this.family) {
       this.family = point.family;
       this.line = null;
-      if (point.address) this.lane.ask({ values: point.address });
     }
     this.#drawOverlay();
     for (const option of document.querySelectorAll("#trials [role=option]")) option.setAttribute("aria-selected", String(option.dataset.id === id));
     const trial = await get(`/api/runs/${encodeURIComponent(id)}`);
-    if (trial.error && !trial.settings) return;
+    if (store.values.run !== id || (trial.error && !trial.settings)) return;
     this.#halt();
     this.trial = trial;
+    if (!this.line && trial.address) this.lane.ask({ values: trial.address });
     this.#drawTrial();
   }
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,15 @@ from encollapse.explorer.views.solution import packed
 from encollapse.geometry import ClassGeometry
 from encollapse.study.families import families
 from encollapse.study.results import ERRORS, Results, TrialResult, open_results
+from encollapse.study.store.sqlite import FILE
 
 _CURVES = ("loss", "stationarity", "mean_cosine", "accuracy", "nc1_trace_ratio", "nc2_etf_uncentered")
 
 _BLUR = 0.05
 """Share of the longest class mean below which the global mean of a network in training is noise."""
+
+_RARELY = 4.0
+"""While a study is running, how many times as long as reading it takes the last reading serves."""
 
 _FACTS = (
     "status",
@@ -58,18 +64,42 @@ class RunsFolder:
     def __init__(self, folder: str | Path) -> None:
         self.root = Path(folder).resolve()
         self._lock = threading.Lock()
-        self._norms: dict[tuple[str, str], float | None] = {}
+        self._known: dict[tuple[str, str], tuple[dict[str, Any], State | None]] = {}
+        self._encodings: dict[tuple[str, int, int], dict[str, str] | None] = {}
+        self._stamp, self._read_at, self._cost = self._stamps(), -math.inf, 0.0
         self._results = open_results(self.root)
+        self._summary: dict[str, Any] | None = None
+
+    def _stamps(self) -> list[tuple[int, int]]:
+        """What changes with the results: size and time of the data base and of what waits to go into it."""
+        files = [self.root / f"{FILE}{ending}" for ending in ("", "-wal")]
+        return [(found.st_size, found.st_mtime_ns) for found in (file.stat() for file in files if file.exists())]
 
     def results(self) -> Results:
-        """Results as they are now."""
+        """Results as they are now; of many trials, as they were a little while ago."""
         with self._lock:
-            self._results = open_results(self.root)
+            stamp, began = self._stamps(), time.monotonic()
+            if stamp != self._stamp and began - self._read_at > _RARELY * self._cost:
+                self._results, self._summary, self._stamp = open_results(self.root), None, stamp
+                self._read_at = time.monotonic()
+                self._cost = self._read_at - began
             return self._results
 
     def summary(self) -> dict[str, Any]:
-        """The study and every trial: its point, its family, how it ended, and the controls that state its problem."""
+        """The study and every trial: its point, its family, and how it ended."""
         found = self.results()
+        with self._lock:
+            if self._summary is None or found is not self._results:
+                self._summary = self._summary_of(found)
+            return self._summary
+
+    def points_of(self, state: State) -> list[dict[str, Any]]:
+        """Points of the trials whose problem is that of the page, at any bias decay."""
+        summary = self.summary()
+        keys = {point["id"]: key for point, key in self._known.values()}
+        return [point for point in summary["points"] if keys.get(point["id"]) == state.problem_key]
+
+    def _summary_of(self, found: Results) -> dict[str, Any]:
         by_trial = {r.id: family.label for family in families(found.done) for r in family.trials}
         return {
             "name": found.study.name,
@@ -78,36 +108,35 @@ class RunsFolder:
             "done": len(found.done),
             "failed": len(found.failed),
             "missing": len(found.missing),
-            "points": [self._point(result, by_trial[result.id]) for result in found.done],
+            "points": [self._point(result) | {"family": by_trial[result.id]} for result in found.done],
             "failures": [
                 {"id": r.id, "label": r.label, "error": (r.error or "").strip().splitlines()[-1:]} for r in found.failed
             ],
         }
 
-    def _point(self, result: TrialResult, family: str) -> dict[str, Any]:
-        record, settings = result.record, result.settings
-        return {
-            "id": result.id,
-            "label": result.label,
-            "family": family,
-            "seed": settings.get("seed"),
-            "bias_decay": float(settings["bias_decay"]),
-            "cosine": record.mean_cosine,
-            "bias": self._bias_norm(result),
-            "gram_error": record.value("gram_error"),
-            "converged": record.converged,
-            "address": self.address_of(result),
-        }
+    def _point(self, result: TrialResult) -> dict[str, Any]:
+        key = (result.id, result.row.finished)
+        if key not in self._known:
+            record, settings, address_of = result.record, result.settings, self.address_of(result)
+            point = {
+                "id": result.id,
+                "label": result.label,
+                "seed": settings.get("seed"),
+                "bias_decay": float(settings["bias_decay"]),
+                "cosine": record.mean_cosine,
+                "bias": self._bias_norm(result),
+                "gram_error": record.value("gram_error"),
+                "converged": record.converged,
+            }
+            self._known[key] = point, None if address_of is None else parse(address_of)[0].problem_key
+        return self._known[key][0]
 
     def _bias_norm(self, result: TrialResult) -> float | None:
-        key = (result.id, result.row.finished)
-        if key not in self._norms:
-            try:
-                _, measured = self.geometries(result)
-                self._norms[key] = None if measured.bias is None else float(np.linalg.norm(measured.bias))
-            except (EncollapseError, OSError):
-                self._norms[key] = None
-        return self._norms[key]
+        try:
+            _, measured = self.geometries(result)
+        except (EncollapseError, OSError):
+            return None
+        return None if measured.bias is None else float(np.linalg.norm(measured.bias))
 
     def geometries(self, result: TrialResult) -> tuple[ClassGeometry | None, ClassGeometry]:
         """Read (predicted, measured) of a trial, from inside the folder only.
@@ -221,12 +250,17 @@ class RunsFolder:
         if "file" not in spec:
             options = spec.get("options", {})
             return {"encoding": str(spec["name"])} | {PREFIX + n: json.dumps(plain(v)) for n, v in options.items()}
+        path = Path(spec["file"])
         try:
-            self._require_inside(Path(spec["file"]))
-            codewords = Encoding.load(spec["file"]).codewords
+            self._require_inside(path)
+            key = (str(path), path.stat().st_size, path.stat().st_mtime_ns)
+            if key not in self._encodings:
+                codewords = Encoding.load(path).codewords
+                small = codewords.size <= MOST_ENTRIES
+                self._encodings[key] = {"encoding": OWN, "matrix": as_text(codewords)} if small else None
+            return self._encodings[key]
         except (EncollapseError, OSError):
             return None
-        return None if codewords.size > MOST_ENTRIES else {"encoding": OWN, "matrix": as_text(codewords)}
 
 
 def curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
@@ -237,8 +271,3 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
         if any(value is not None for value in values):
             found[name] = values
     return found
-
-
-def same_problem(state: State, values: Mapping[str, str] | None) -> bool:
-    """Whether the controls of a trial state the same problem as the page, at any bias decay."""
-    return values is not None and parse(values)[0].problem_key == state.problem_key
