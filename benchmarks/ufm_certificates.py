@@ -12,6 +12,8 @@ the dual problem; cross-entropy and thresholds are judged in extended precision.
     python benchmarks/ufm_certificates.py thresholds --problems 500       next to the solver's own thresholds
     python benchmarks/ufm_certificates.py relu --problems 60              non-negative features, 5 to 8 classes: gaps
                                                                           that stay open
+    python benchmarks/ufm_certificates.py tails --problems 300            two layers over given activations
+    python benchmarks/ufm_certificates.py layers --problems 300           three of them: no descent below the bound
 """
 
 import argparse
@@ -22,6 +24,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 import encollapse as ec
 from encollapse.ufm.relu.lower_bound import best_split, raised
@@ -168,7 +171,7 @@ def judge_cross_entropy(problem: ec.ufm.Problem, solution: ec.ufm.Solution) -> f
     decays += problem.feature_decay * (problem.counts * (means**2).sum(axis=0)).sum() / 2
     value = (priors * fit).sum() + decays + penalty
     best = max(
-        dual_value(targets, moved, priors, u, c, decay)
+        dual_value(targets, moved, priors, np.diag(u), c, decay)
         for moved in feasible_means(probabilities, targets, priors, bias, decay)
     )
     return float(max(value - best, abs(value - solution.loss)) / max(abs(value), np.longdouble(1e-300)))
@@ -192,17 +195,151 @@ def feasible_means(probabilities: Exact, targets: Exact, priors: Exact, bias: Ex
         yield kept
 
 
-def dual_value(targets: Exact, probabilities: Exact, priors: Exact, u: Exact, c: float, decay: float) -> np.longdouble:
-    """Mean entropy of the predictions, drawn toward the targets until the dual is feasible."""
-    dual = (targets - probabilities) * u
-    size = float(np.linalg.norm(dual.astype(np.float64), 2)) * (1 + 1e-14)
+def dual_value(
+    targets: Exact, probabilities: Exact, priors: Exact, seen: Exact, c: float, decay: float
+) -> np.longdouble:
+    """Mean entropy of the predictions, drawn toward the targets until ``|(p - s) seen|_op`` is at most c."""
+    size = float(np.linalg.norm(((targets - probabilities) @ seen).astype(np.float64), 2)) * (1 + 1e-14)
     share = np.longdouble(min(1.0, c / size)) if size > 0 else np.longdouble(1)
     drawn = targets + share * (probabilities - targets)
     entropy = -(drawn * np.log(np.where(drawn > 0, drawn, 1))).sum(axis=0)
     value = (priors * entropy).sum()
     if decay > 0 and not math.isinf(decay):
-        value -= share**2 * ((dual @ u) ** 2).sum() / (2 * np.longdouble(decay))
+        value -= share**2 * (((targets - probabilities) @ priors) ** 2).sum() / (2 * np.longdouble(decay))
     return np.longdouble(value)
+
+
+def tail_problem(rng: np.random.Generator, layers: int) -> ec.ufm.TailProblem:
+    """Activations of any size, spectrum and common mean, with and without biases, c over five decades."""
+    q, p = int(rng.integers(2, 8)), int(rng.integers(1, 30))
+    n = int(rng.integers(q, 100))
+    labels = rng.integers(q, size=n)
+    labels[:q] = np.arange(q)
+    rows = rng.standard_normal((n, p)) * 10 ** rng.uniform(-2, 2) / (1.0 + np.arange(p)) ** rng.uniform(0, 2)
+    rows += rng.choice([0, 1, 10]) * rng.standard_normal(p) + rng.choice([0, 2]) * rng.standard_normal((q, p))[labels]
+    loss = str(rng.choice(["mse", "cross_entropy"]))
+    targets = np.eye(q)[:, labels]
+    largest = float(np.linalg.norm((targets - targets.mean(axis=1, keepdims=True)) @ rows / n, 2))
+    c = largest * 10 ** rng.uniform(-4, 0.2)
+    return ec.ufm.TailProblem(
+        ec.encodings.one_hot(q),
+        labels,
+        rows,
+        weight_decay=c * 2.0,
+        inner_decay=c / 2.0,
+        inner_bias_decay=math.inf if layers > 2 or rng.random() < 0.6 else c,
+        bias_decay=float(rng.choice([0.0, 1e-6, 1e-2, 1.0, 100.0, math.inf])),
+        loss=loss,
+        layers=layers,
+    )
+
+
+def seen_by(problem: ec.ufm.TailProblem) -> Exact:
+    """Activations with the constant entry of an inner bias, in extended precision."""
+    rows = np.asarray(problem.activations, dtype=np.longdouble)
+    if math.isinf(problem.inner_bias_decay):
+        return rows
+    constant = np.full(len(rows), np.sqrt(np.longdouble(problem.decays[0]) / np.longdouble(problem.inner_bias_decay)))
+    return np.column_stack([rows, constant])
+
+
+def judge_tail(problem: ec.ufm.TailProblem, solution: ec.ufm.Solution) -> float:
+    """Relative gap between the objective at the two layers and a dual bound, both in extended precision."""
+    weight = np.asarray(solution.parameters(max(solution.rank, 1))[0], dtype=np.longdouble)
+    matrix = np.asarray(getattr(solution, "matrix"), dtype=np.longdouble)  # noqa: B009
+    rows, bias, decay = seen_by(problem), np.asarray(solution.bias, dtype=np.longdouble), problem.bias_decay
+    n, c = len(rows), math.sqrt(problem.decays[0] * problem.weight_decay)
+    targets = np.eye(problem.code_dim, dtype=np.longdouble)[:, problem.labels]
+    if problem.loss == "mse" and not math.isinf(decay):
+        # The best one: with a common part of the activations the digits of float64 are not enough for a dual point.
+        bias = (targets - matrix @ rows.T).mean(axis=1) / (1 + np.longdouble(decay))
+    outputs = matrix @ rows.T + bias[:, None]
+    nuclear = float(np.linalg.svd(matrix.astype(np.float64), compute_uv=False).sum())
+    # In balance the head takes half of the price.
+    if abs(problem.weight_decay * float((weight**2).sum()) - c * nuclear) > 1e-7 * c * nuclear:
+        return math.inf
+    penalty = np.longdouble(0) if math.isinf(decay) else decay / 2 * (bias**2).sum()
+    priors = np.full(n, 1 / np.longdouble(n))
+    # What writing G in float64 does to the slope cannot be held against the bound.
+    spared = 4e-16 * float(np.linalg.norm(matrix.astype(np.float64), 2)) * float((rows**2).sum()) / n
+    if problem.loss == "mse":
+        value = ((outputs - targets) ** 2).sum() / (2 * n) + c * nuclear + penalty
+        dual = (targets - outputs) / n
+        if decay == 0:
+            dual -= dual.mean(axis=1, keepdims=True)
+        size = float(np.linalg.norm((dual @ rows).astype(np.float64), 2)) * (1 + 1e-14) - spared
+        share = np.longdouble(min(1.0, c / size)) if size > 0 else np.longdouble(1)
+        square = n * (dual**2).sum() / 2
+        if 0 < decay < math.inf:
+            square += (dual.sum(axis=1) ** 2).sum() / (2 * np.longdouble(decay))
+        best = share * (dual * targets).sum() - share**2 * square
+    else:
+        powers = np.exp(outputs - outputs.max(axis=0))
+        fit = np.log(powers.sum(axis=0)) + (targets * (outputs.max(axis=0) - outputs)).sum(axis=0)
+        value = (priors * fit).sum() + c * nuclear + penalty
+        probabilities = powers / powers.sum(axis=0)
+        best = max(
+            dual_value(targets, moved, priors, rows / n, c, decay)
+            for moved in feasible_means(probabilities, targets, priors, bias, decay)
+        )
+    return float(max(value - best, abs(value - solution.loss)) / max(abs(value), np.longdouble(1e-300)))
+
+
+def layers_campaign(problems: int, rng: np.random.Generator) -> None:
+    """Three layers: descents on all of them from random starts, which may not pass the stated lower bound."""
+    wrong, missed, gaps, statuses = 0, 0, [], Counter[str]()
+    for number in range(problems):
+        problem = tail_problem(rng, 3)
+        solution = ec.ufm.solve(problem, throw=False)
+        statuses[solution.status.name] += 1
+        lowest = min(descended(problem, np.random.default_rng(seed)) for seed in range(4))
+        room = 1e-9 * solution.loss
+        if solution.certificate.lower_bound > min(lowest, solution.loss) + room:
+            wrong += 1
+            print(f"problem {number}: bound {solution.certificate.lower_bound!r} above {lowest!r}: {problem!r}")
+        missed += lowest < solution.loss * (1 - 1e-6)
+        gaps.append(solution.certificate.relative_gap)
+    print(f"solved                                     {problems}")
+    print(f"statuses                                   {dict(statuses)}")
+    print(f"bounds above a point (wrong)               {wrong}")
+    print(f"points below the solution by 1e-6          {missed}")
+    print(f"relative gaps: median {np.median(gaps):.1e}, largest {max(gaps):.1e}")
+
+
+def descended(problem: ec.ufm.TailProblem, rng: np.random.Generator) -> float:
+    """The objective at the end of a descent on three explicit layers and the bias."""
+    rows, q, n = problem.activations, problem.code_dim, len(problem.labels)
+    targets, p, d = np.eye(q)[:, problem.labels], problem.activations.shape[1], q + 1
+    shapes = [(d, p), (d, d), (q, d), (q,)]
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    free = 0.0 if math.isinf(problem.bias_decay) else 1.0
+    decay = problem.bias_decay if free else 0.0
+
+    def objective(x: Array) -> tuple[float, Array]:
+        parts = zip(np.split(x, ends[:-1]), shapes, strict=True)
+        first, second, head, bias = (part.reshape(shape) for part, shape in parts)
+        below = first @ rows.T
+        features = second @ below
+        outputs = head @ features + free * bias[:, None]
+        if problem.loss == "mse":
+            value, change = 0.5 * float(((outputs - targets) ** 2).sum()) / n, (outputs - targets) / n
+        else:
+            top = outputs.max(axis=0)
+            powers = np.exp(outputs - top)
+            value = float((top + np.log(powers.sum(axis=0)) - (targets * outputs).sum(axis=0)).mean())
+            change = (powers / powers.sum(axis=0) - targets) / n
+        back = head.T @ change
+        slopes = [second.T @ back @ rows, back @ below.T, change @ features.T]
+        for weight, price, i in zip((first, second, head), problem.decays, range(3), strict=True):
+            value += 0.5 * price * float((weight**2).sum())
+            slopes[i] = slopes[i] + price * weight
+        value += 0.5 * decay * float(bias @ bias)
+        slopes.append(free * change.sum(axis=1) + decay * bias)
+        return value, np.concatenate([slope.ravel() for slope in slopes])
+
+    start = rng.standard_normal(ends[-1]) * 10 ** rng.uniform(-1, 0.3)
+    options = {"maxiter": 2000, "maxfun": 3000, "ftol": 0.0, "gtol": 1e-10}
+    return float(minimize(objective, start, jac=True, method="L-BFGS-B", options=options).fun)
 
 
 class DecisionCounter:
@@ -239,7 +376,10 @@ class DecisionCounter:
 
 
 def campaign(
-    problems: int, make: Callable[[], ec.ufm.Problem], judge: Callable[..., float], tolerance: float
+    problems: int,
+    make: Callable[[], ec.ufm.Problem | ec.ufm.TailProblem],
+    judge: Callable[..., float],
+    tolerance: float,
 ) -> DecisionCounter:
     """Solve and judge."""
     tally = DecisionCounter(tolerance)
@@ -319,7 +459,8 @@ def relu_campaign(problems: int, rng: np.random.Generator) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("campaign", choices=["mse", "large", "path", "cross-entropy", "thresholds", "relu"])
+    campaigns = ["mse", "large", "path", "cross-entropy", "thresholds", "relu", "tails", "layers"]
+    parser.add_argument("campaign", choices=campaigns)
     parser.add_argument("--problems", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -328,9 +469,14 @@ def main() -> None:
     if arguments.campaign == "relu":
         relu_campaign(arguments.problems, rng)
         return
+    if arguments.campaign == "layers":
+        layers_campaign(arguments.problems, rng)
+        return
     if arguments.campaign == "path":
         tally, apart = path_campaign(arguments.problems, rng)
         print(f"largest difference from a single solve     {apart:.1e}")
+    elif arguments.campaign == "tails":
+        tally = campaign(arguments.problems, lambda: tail_problem(rng, 2), judge_tail, 2e-8)
     elif arguments.campaign == "cross-entropy":
         tally = campaign(arguments.problems, lambda: cross_entropy_problem(rng), judge_cross_entropy, 1e-8)
     elif arguments.campaign == "thresholds":

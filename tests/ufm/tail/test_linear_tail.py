@@ -11,6 +11,7 @@ from scipy.optimize import minimize
 import encollapse as ec
 from encollapse.errors import EncollapseError
 from encollapse.ufm.tail.activations import Activations
+from encollapse.ufm.tail.squared import Penalized, minimize_penalized
 from reference.tail_reference import fit, train_tail
 
 Array = NDArray[np.float64]
@@ -432,6 +433,18 @@ def test_a_network_under_plain_decay_ends_in_the_predicted_geometry(loss: str) -
     assert measured.nc1_trace_ratio == pytest.approx(solution.nc1_trace_ratio, rel=0.01)
     assert solution.nc1_trace_ratio > 1e-3
     np.testing.assert_allclose(bias, solution.bias, atol=5e-4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_learned_direction_among_many_is_found(seed: int) -> None:
+    """The slope that is left is at most c: the path does not end at so small a barrier that it never gets there."""
+    generator = np.random.default_rng(seed)
+    left = np.linalg.qr(generator.standard_normal((6, 6)))[0]
+    right = np.linalg.qr(generator.standard_normal((13, 6)))[0]
+    products = (left * [0.12, 0.045, 0.026, 0.024, 0.015, 0.0064]) @ right.T
+    penalized = Penalized(np.geomspace(0.003, 1.1, 13), products, 0.057)
+    found, _ = minimize_penalized(penalized, accuracy=1e-13)
+    assert np.linalg.norm(penalized.slope(found), 2) <= 0.057 * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("common", [2.0**40, 1.7e9])

@@ -238,14 +238,22 @@ class Activations:
         found = found @ vectors.T
         return np.asarray(found if span is None else found @ span.T)
 
-    def misfit(self, matrix: FloatArray, bias_decay: float) -> float:
-        """Mean square of labels less outputs of G (q, p), with the best bias eliminated as in :class:`Moments`."""
+    def misfit(
+        self, matrix: FloatArray, bias_decay: float, basis: FloatArray | None = None
+    ) -> tuple[float, FloatArray]:
+        """Mean square of labels less outputs of G, and minus half of its derivative in G.
+
+        The best bias is eliminated as in :class:`Moments`. With a `basis` (p, r) of the span, G is in its coordinates.
+        """
         share = _mean_share(bias_decay)
         targets = self.targets(share)
-        total = 0.0
+        total, slope = 0.0, np.zeros_like(matrix)
         for part, rows in self.chunks(share):
-            total += float(np.sum((targets.T[self.labels[part]] - rows @ matrix.T) ** 2))
-        return total / len(self.rows)
+            seen = rows if basis is None else rows @ basis
+            rest = targets.T[self.labels[part]] - seen @ matrix.T
+            total += float(np.sum(rest**2))
+            slope += rest.T @ seen
+        return total / len(self.rows), slope / len(self.rows)
 
     def outputs(self, matrix: FloatArray) -> FloatArray:
         """``G Φ`` (q, N)."""

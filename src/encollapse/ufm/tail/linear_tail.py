@@ -30,6 +30,8 @@ from encollapse.ufm.tail.squared import Penalized, minimize_penalized
 
 _SQUARED_GAP = 1e-8
 _SQUARED_AIM = 1e-13  # of the energy of the labels
+_SQUARED_CLOSED = 1e-10
+_CORRECTIONS = 6
 _LOSS_AIM = 2e-9
 _DEAD = 1e-9  # of the largest singular value
 _LOWER_RANKS = 4
@@ -341,22 +343,45 @@ def _minimize_convex(problem: TailProblem, threshold: float) -> _Found:
 
 
 def _minimize_squared(problem: TailProblem, threshold: float) -> _Found:
+    """Minimize in the second moments, and certify from the samples themselves.
+
+    Rounding of the moments can be large beside c where the activations have a large common part or a wide spectrum. The
+    slope of the samples shows it, and corrects the problem in the moments until the gap closes.
+    """
     data, moments = problem.data, problem.data.moments(problem.bias_decay)
-    reduced = Penalized(moments.values, moments.products, threshold)
-    found, steps = minimize_penalized(reduced, accuracy=_SQUARED_AIM * moments.energy)
-    left, singular, right = np.linalg.svd(found, full_matrices=False)
-    kept = singular > _DEAD * max(float(singular[0]) if len(singular) else 0.0, np.finfo(np.float64).tiny)
-    found = (left[:, kept] * singular[kept]) @ right[kept]
-    matrix = found @ moments.basis.T
-    # Of the labels about their mean and the activations less theirs, the residual is Λ in the dual.
-    misfit = data.misfit(matrix, problem.bias_decay)
-    loss = 0.5 * misfit + threshold * float(singular[kept].sum())
-    dual = reduced.slope(found)
-    largest = float(np.linalg.norm(dual, 2)) if dual.size else 0.0
+    products, total, best = moments.products, 0, None
+    for _ in range(_CORRECTIONS):
+        reduced = Penalized(moments.values, products, threshold)
+        found, steps = minimize_penalized(reduced, accuracy=_SQUARED_AIM * moments.energy)
+        total += steps
+        left, singular, right = np.linalg.svd(found, full_matrices=False)
+        kept = singular > _DEAD * max(float(singular[0]) if len(singular) else 0.0, np.finfo(np.float64).tiny)
+        found = (left[:, kept] * singular[kept]) @ right[kept]
+        matrix, norm = found @ moments.basis.T, float(singular[kept].sum())
+        loss, certificate, slope = _certified_squared(matrix, norm, threshold, *data.misfit(matrix, problem.bias_decay))
+        if certificate.relative_gap > _SQUARED_CLOSED:
+            # In the basis G is small where activations are large, and outputs lose no digits between the two.
+            rotated = data.misfit(found, problem.bias_decay, moments.basis)
+            loss, certificate, slope = _certified_squared(found, norm, threshold, *rotated)
+            slope = slope @ moments.basis.T
+        if best is not None and certificate.relative_gap > 0.5 * best[3].relative_gap:
+            break
+        best = matrix, _squared_bias(problem, matrix), loss, certificate, total
+        if certificate.relative_gap <= _SQUARED_CLOSED:
+            break
+        products = slope @ moments.basis + found * moments.values
+    assert best is not None
+    return best
+
+
+def _certified_squared(
+    matrix: FloatArray, norm: float, threshold: float, misfit: float, slope: FloatArray
+) -> tuple[float, Certificate, FloatArray]:
+    """Loss and certificate from the mean squared residual, which is Λ in the dual, and its products with the data."""
+    loss, largest = 0.5 * misfit + threshold * norm, float(np.linalg.norm(slope, 2)) if slope.size else 0.0
     shrink = 1.0 if largest <= threshold else threshold / largest
-    bound = shrink * (misfit + float(np.sum(found * dual))) - 0.5 * shrink**2 * misfit
-    certificate = certify(loss, min(bound, loss), tolerance=_SQUARED_GAP)
-    return matrix, _squared_bias(problem, matrix), loss, certificate, steps
+    bound = shrink * (misfit + float(np.sum(matrix * slope))) - 0.5 * shrink**2 * misfit
+    return loss, certify(loss, min(bound, loss), tolerance=_SQUARED_GAP), slope
 
 
 def _squared_bias(problem: TailProblem, matrix: FloatArray) -> FloatArray:

@@ -177,7 +177,10 @@ class _State:
 
 
 def _first(problem: Penalized) -> _State:
-    """The best multiple of the identity, on a grid."""
+    """The best multiple of the identity, on a grid, but no smaller than what the largest direction alone asks for.
+
+    Where few of many directions are learned the best multiple is next to nothing, and so small a barrier ends the path.
+    """
     n = len(problem.products)
     energy = (problem.products**2).sum(axis=0)
     scales = np.abs(problem.products).max() / problem.moments.max() * np.logspace(-6, 12, 91)
@@ -185,7 +188,8 @@ def _first(problem: Penalized) -> _State:
         0.5 * problem.threshold * n * s - 0.5 * float(np.sum(energy * s / (problem.moments * s + problem.threshold)))
         for s in scales
     ]
-    return _State(problem, np.eye(n), np.full(n, scales[int(np.argmin(values))]))
+    least = (float(np.linalg.norm(problem.products, 2)) - problem.threshold) / float(problem.moments.max())
+    return _State(problem, np.eye(n), np.full(n, max(float(scales[int(np.argmin(values))]), least)))
 
 
 def _follow(problem: Penalized, accuracy: float) -> tuple[FloatArray, int]:
