@@ -1,6 +1,6 @@
 """Kill -9 the driver and the workers of a study of 60 short trials at 50 random moments, and check what is left.
 
-    python benchmarks/study_survival.py [--kills 50] [--seeds 10] [--seed 0]
+    python benchmarks/study_survival.py [--kills 50] [--seeds 10] [--seed 0] [--seconds 1800]
 
 Six trials a seed. Each kill is of the driver or of one worker, by chance; after the death of the driver the same
 command goes on. At the end every trial has to be there exactly once, whole, and equal, bit by bit, to that of a run
@@ -8,6 +8,7 @@ that nobody disturbed.
 """
 
 import argparse
+import math
 import sys
 import tempfile
 import time
@@ -24,10 +25,18 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--finish", type=int, default=150, help="iterations of L-BFGS: how long a trial is")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="time after which nothing is killed any more")
     options = parser.parse_args()
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        done = survive(Path(folder), seeds=options.seeds, kills=options.kills, seed=options.seed, finish=options.finish)
+        done = survive(
+            Path(folder),
+            seeds=options.seeds,
+            kills=options.kills,
+            seed=options.seed,
+            finish=options.finish,
+            seconds=options.seconds,
+        )
     seconds = time.perf_counter() - start
     print(f"trials in the study       {done.trials}")
     print(f"kills of the driver       {done.driver_kills}")

@@ -1,5 +1,6 @@
 """Kill the driver and the workers of a study at random moments, resume, and look at what is left."""
 
+import math
 import os
 import random
 import signal
@@ -30,7 +31,7 @@ measure = {{ every = 5, frames = true }}
 seeds = {{ grid = {seeds} }}
 """
 
-PATIENCE = 180.0
+PATIENCE = 600.0
 
 
 @dataclass
@@ -42,12 +43,21 @@ class Survival:
     rounds: int = 0
     trials: int = 0
     seen_by_kill: list[int] = field(default_factory=list)
+    deadline: float = math.inf
+
+    @property
+    def over(self) -> bool:
+        """Whether there is no time for another kill."""
+        return time.monotonic() >= self.deadline
 
 
-def survive(folder: Path, *, seeds: int, kills: int, seed: int, finish: int = 30, workers: int = 2) -> Survival:
+def survive(
+    folder: Path, *, seeds: int, kills: int, seed: int, finish: int = 30, workers: int = 2, seconds: float = math.inf
+) -> Survival:
     """Kill at `kills` moments a study of six trials a seed, resume each time, and check every result at the end.
 
-    If a study ends before that many kills, another begins in a fresh folder.
+    If a study ends before that many kills, another begins in a fresh folder. After so many `seconds` nothing is killed
+    any more.
 
     Raises
     ------
@@ -59,8 +69,8 @@ def survive(folder: Path, *, seeds: int, kills: int, seed: int, finish: int = 30
     file.write_text(STUDY.format(seeds=list(range(seeds)), finish=finish))
     calm = ec.study.run(ec.study.load(file), out=folder / "calm", workers=workers, progress=False)
     assert len(calm.done) == 6 * seeds
-    done = Survival(trials=6 * seeds)
-    while done.driver_kills + done.worker_kills < kills:
+    done = Survival(trials=6 * seeds, deadline=time.monotonic() + seconds)
+    while done.driver_kills + done.worker_kills < kills and not done.over:
         out = folder / f"round-{done.rounds}"
         done.rounds += 1
         _torment(file, out, kills, generator, workers, done)
@@ -76,7 +86,7 @@ def _torment(file: Path, out: Path, kills: int, generator: random.Random, worker
     """Kill until the study is over or there were enough kills."""
     process = None
     try:
-        while done.driver_kills + done.worker_kills < kills:
+        while done.driver_kills + done.worker_kills < kills and not done.over:
             if process is None or process.poll() is not None:
                 if process is not None and _stored(out) == done.trials:
                     return

@@ -106,6 +106,13 @@ def test_a_damaged_trial_is_said_and_run_again(folder: tuple[Store, Study], kind
     assert {result.id: result.row for result in again.done}[other] == opened[other].row
 
 
+def test_a_study_of_damaged_rows_still_has_a_page(folder: tuple[Store, Study]) -> None:
+    store, _ = folder
+    edit(store, "UPDATE trials SET seconds = seconds + 1")
+    page = ec.report.report(store.path).read_text(encoding="utf-8")
+    assert page.count("the row of this trial is damaged") >= 2  # in words and in the table of failures
+
+
 def test_a_definition_that_is_damaged_is_named_and_written_again(folder: tuple[Store, Study]) -> None:
     store, study = folder
     edit(store, "UPDATE study SET name = 'nade-up', definition = replace(definition, 'one-hot', 'one-hop')")

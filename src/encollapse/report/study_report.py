@@ -136,6 +136,8 @@ def _facts(results: Results) -> list[str]:
         facts.append(f"{', '.join(names)}: {' and '.join(map(str, sizes))} samples")
         facts.append(f"{sum(result.row.seconds for result in done) / 60:.1f} min of training")
     finished = max(result.row.finished for result in results.trials)
+    if not finished:  # of rows that are damaged nobody knows
+        return facts
     return [*facts, datetime.datetime.fromisoformat(finished).strftime("%-d %B %Y")]
 
 
