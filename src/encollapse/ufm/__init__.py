@@ -3,6 +3,7 @@
 from encollapse.ufm.batch_norm import batch_norm_problem
 from encollapse.ufm.certificate import Certificate
 from encollapse.ufm.excess import Excess, excess
+from encollapse.ufm.gradient_flow import Flow, flow, rates
 from encollapse.ufm.inverse.design import design
 from encollapse.ufm.inverse.target import scale_target
 from encollapse.ufm.losses.separable import SeparableLoss
@@ -18,6 +19,7 @@ __all__ = [
     "BiasPath",
     "Certificate",
     "Excess",
+    "Flow",
     "Problem",
     "SeparableLoss",
     "Solution",
@@ -27,7 +29,9 @@ __all__ = [
     "bias_path",
     "design",
     "excess",
+    "flow",
     "objective",
+    "rates",
     "sample_norm_problem",
     "scale_target",
     "select_method",
