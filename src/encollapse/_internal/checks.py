@@ -198,15 +198,16 @@ def class_labels(value: ArrayLike, num_classes: int, name: str = "labels") -> In
     raw = to_numpy(value, name)
     if raw.dtype.kind not in "iu" or raw.ndim != 1:
         raise _no_labels(raw, name)
-    outside = (raw < 0) | (raw >= num_classes)
-    if outside.any():
-        i = int(np.argmax(outside))
+    labels = raw.astype(np.int64)
+    unsigned = labels.view(np.uint64)  # in which negative numbers are large
+    if labels.size and unsigned.max() >= num_classes:
+        i = int(np.argmax(unsigned >= num_classes))
         allowed = f"from 0 to {num_classes - 1}" if num_classes < 2**62 else "of 0 or above"
         raise ArgumentError(
             f"{name}: expected values {allowed}, got {int(raw[i])} at index {i}; "
             "drop such samples (padding or ignore marks such as -100 included) first"
         )
-    return raw.astype(np.int64)
+    return labels
 
 
 def _no_labels(raw: np.ndarray[Any, Any], name: str) -> ArgumentError | ArgumentTypeError:

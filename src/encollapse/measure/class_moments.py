@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import reduce
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from encollapse._internal import checks
-from encollapse._internal.typing import ArrayLike, FloatArray
+from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.measure.assembly import assemble
 from encollapse.measure.decisions.classifier import LinearClassifier
@@ -19,10 +17,12 @@ from encollapse.measure.moments import distributed, inputs
 from encollapse.measure.moments import files as moment_files
 from encollapse.measure.moments import state as moment_state
 from encollapse.measure.moments.accumulate import Workspace, add_block
-from encollapse.measure.moments.inputs import FeatureRows, float64_device, labels_for
+from encollapse.measure.moments.inputs import FeatureRows, float64_device, labels_for, to_working
 from encollapse.measure.moments.residuals import compiled
+from encollapse.measure.moments.state import MomentState
 from encollapse.measure.moments.threads import brief_operations
 from encollapse.measure.moments.torch_algebra import TORCH
+from encollapse.measure.moments.waiting import WaitingRows, waiting_rows
 from encollapse.metrics import Convention, Decisions
 from encollapse.metrics.statistics import ClassStatistics
 
@@ -34,12 +34,17 @@ _LONG_BLOCK = 2**24
 """Entries of a block of which no residuals are kept; without a copy of it four times as many."""
 
 
+_writable = torch.inference_mode(False)
+"""What is made in inference mode cannot be written to outside of it, and the next batch may come there."""
+
+
 class ClassMoments:
     """Counts, means and within-class scatter, gathered in one pass and safe at any degree of collapse.
 
     Only differences to a provisional center of each class are added up, to float64 totals, so that spreads
-    of 1e-8 about means of size 10 are still right (see :mod:`encollapse.measure.moments.accumulate`). Batches of
-    a thousand rows or more are worth their while, as every one is added to a (d, d) total.
+    of 1e-8 about means of size 10 are still right (see :mod:`encollapse.measure.moments.accumulate`). Small batches
+    wait in a block of at most 2²² numbers, in float32 where they came in no finer, until it pays to multiply. Whatever
+    reads, merges, copies or saves the moments takes them in first, so that nothing else tells of it.
 
     Parameters
     ----------
@@ -73,10 +78,13 @@ class ClassMoments:
     tensor([1., 1., 0.], dtype=torch.float64)
     """
 
+    _waiting: WaitingRows | None = None
+
+    @_writable
     def __init__(
         self, num_classes: int, feature_dim: int, *, device: torch.device | str = "cpu", covariance: bool = True
     ) -> None:
-        self._state = moment_state.empty(
+        self._added = moment_state.empty(
             checks.integer(num_classes, "num_classes", minimum=1),
             checks.integer(feature_dim, "feature_dim", minimum=1),
             device=float64_device(device),
@@ -84,29 +92,43 @@ class ClassMoments:
         )
 
     @property
+    def _state(self) -> MomentState:
+        """The moments of all samples seen, none of which waits any longer."""
+        self._add_waiting()
+        self._waiting = None
+        return self._added
+
+    @_state.setter
+    def _state(self, state: MomentState) -> None:
+        self._added, self._waiting = state, None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_added": self._state}
+
+    @property
     def num_classes(self) -> int:
         """Number of classes K."""
-        return len(self._state.counts)
+        return len(self._added.counts)
 
     @property
     def feature_dim(self) -> int:
         """Feature dimension d."""
-        return int(self._state.anchors.shape[1])
+        return int(self._added.anchors.shape[1])
 
     @property
     def num_samples(self) -> int:
         """Samples seen so far."""
-        return int(self._state.counts.sum())
+        return int(self._added.counts.sum()) + (0 if self._waiting is None else len(self._waiting))
 
     @property
     def device(self) -> torch.device:
         """Where the moments are kept."""
-        return self._state.counts.device
+        return self._added.counts.device
 
     @property
     def covariance(self) -> bool:
         """Whether the within-class covariance is kept."""
-        return self._state.scatter is not None
+        return self._added.scatter is not None
 
     @property
     def counts(self) -> torch.Tensor:
@@ -158,13 +180,49 @@ class ClassMoments:
                 f"features: expected {self.feature_dim} columns, the feature_dim of these moments, "
                 f"got {rows.feature_dim}"
             )
-        targets = torch.from_numpy(labels_for(labels, self.num_classes, rows.num_rows)).to(self.device)
+        targets = labels_for(labels, self.num_classes, rows.num_rows)
+        if rows.num_rows < waiting_rows(rows.feature_dim):
+            self._let_wait(rows, targets)
+        else:
+            self._add(rows, torch.from_numpy(targets).to(self.device))
+        return self
+
+    def _let_wait(self, rows: FeatureRows, targets: IntArray) -> None:
+        """Let a small batch wait for others; whenever a block is full, it is taken in."""
+        values, waiting = rows.plain(self.device), self._waiting
+        if waiting is None or waiting.dtype != rows.kept_dtype:
+            self._add_waiting()
+            waiting = self._waiting = WaitingRows(rows.feature_dim, rows.kept_dtype, self.device)
+        waiting.resolution = max(waiting.resolution, rows.resolution)
+        start = waiting.take(values, targets, 0)
+        while waiting.full:
+            self._add_waiting()
+            waiting.resolution = rows.resolution
+            start = waiting.take(values, targets, start)
+
+    @_writable
+    def _add_waiting(self) -> None:
+        """Take in the rows that wait."""
+        waiting = self._waiting
+        if waiting is None:
+            return
+        brief = not self.covariance and compiled(waiting.rows.numel(), self.device)
+        with brief_operations(brief) as threads:
+            waiting.room.threads = threads
+            block, own = to_working(waiting.rows, self.device), waiting.labels
+            self._added = add_block(self._added, block, own, waiting.resolution, workspace=waiting.room)
+        waiting.clear()
+
+    @_writable
+    def _add(self, rows: FeatureRows, targets: torch.Tensor) -> None:
+        """Take in a large batch, block by block."""
         step, no_copies = inputs.rows_per_block(rows.feature_dim), False
         if not self.covariance:
             no_copies = rows.usable_as_they_are(self.device)
             step = max(1, (4 if no_copies else 1) * _LONG_BLOCK // rows.feature_dim)
-        fresh = not self.num_samples
-        state = self._state if fresh or rows.num_rows <= step else self._state.copy()
+        state, fresh = self._state, not self.num_samples
+        if not fresh and rows.num_rows > step:
+            state = state.copy()
         start = 0
         try:
             entries = min(rows.num_rows, step) * rows.feature_dim
@@ -180,8 +238,8 @@ class ClassMoments:
                 self._state = self._state.blank()
             raise
         self._state = state
-        return self
 
+    @_writable
     def merge(self, other: ClassMoments) -> ClassMoments:
         """Take in the samples of other moments, which stay as they are.
 
@@ -200,6 +258,7 @@ class ClassMoments:
         self._state = moment_state.merge(self._state, other._state.to(self.device))
         return self
 
+    @_writable
     def all_reduce(self, group: Any = None) -> ClassMoments:
         """Merge the moments of all processes of a torch.distributed group; every rank gets the same.
 
@@ -252,10 +311,15 @@ class ClassMoments:
             Decisions(reason="moments do not keep the features; use measure.collapse or measure_model"),
         )
 
+    def named(self) -> dict[str, torch.Tensor]:
+        """Return the tensors of the moments by name, which later batches change."""
+        return moment_files.named(self._state)
+
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return the moments as named tensors (copies)."""
         return moment_files.to_tensors(self._state)
 
+    @_writable
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Take over moments from :meth:`state_dict` of moments of the same shape.
 
@@ -286,37 +350,3 @@ class ClassMoments:
         moments = cls(num_classes, feature_dim, device=device, covariance=state.scatter is not None)
         moments._state = state
         return moments
-
-
-@dataclass(frozen=True)
-class MomentShape:
-    """What moments must agree on to be merged."""
-
-    num_classes: int
-    feature_dim: int
-    covariance: bool = True
-
-    def blank(self, device: torch.device | str = "cpu") -> ClassMoments:
-        """Moments of nothing."""
-        return ClassMoments(self.num_classes, self.feature_dim, device=device, covariance=self.covariance)
-
-
-def pack(moments: ClassMoments) -> torch.Tensor:
-    """Moments as one vector (L,); counts are exact up to 2⁵³ samples a class."""
-    return torch.cat([value.double().flatten() for value in moments.state_dict().values()])
-
-
-def unpack(packed: torch.Tensor, shape: MomentShape) -> ClassMoments:
-    """Moments from :func:`pack`, on the device of the vector."""
-    moments = shape.blank(packed.device)
-    like = moments.state_dict()
-    pieces = torch.split(packed, [value.numel() for value in like.values()])
-    moments.load_state_dict(
-        {n: piece.view(like[n].shape).to(like[n].dtype) for n, piece in zip(like, pieces, strict=True)}
-    )
-    return moments
-
-
-def merge_packed(stacked: Iterable[torch.Tensor], shape: MomentShape) -> torch.Tensor:
-    """Merge packed moments (P, L), row by row, into one (L,)."""
-    return pack(reduce(ClassMoments.merge, (unpack(packed, shape) for packed in stacked)))

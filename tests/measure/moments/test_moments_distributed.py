@@ -141,23 +141,20 @@ def test_merging_is_associative_and_knows_no_order(
 
 
 def test_an_interrupted_pass_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    """As the moments that were saved there do: what waited has been taken in by both."""
     features, labels = data()
     batches = list(zip(torch.split(features, 2), torch.split(labels, 2), strict=True))
     whole = ClassMoments(K, D)
-    for batch in batches:
-        whole.update(*batch)
-    first = ClassMoments(K, D)
     for batch in batches[:3]:
-        first.update(*batch)
-    path = first.save(tmp_path / "half.safetensors")
-    resumed = ClassMoments.load(path)
+        whole.update(*batch)
+    path = whole.save(tmp_path / "half.safetensors")
+    resumed, handed = ClassMoments.load(path), ClassMoments(K, D)
+    handed.load_state_dict(whole.state_dict())
     for batch in batches[3:]:
-        resumed.update(*batch)
-    handed = ClassMoments(K, D)
-    handed.load_state_dict(first.state_dict())
-    for batch in batches[3:]:
-        handed.update(*batch)
+        for moments in (whole, resumed, handed):
+            moments.update(*batch)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
         assert torch.equal(value, handed.state_dict()[name]), name
     assert resumed.collapse().to_dict() == whole.collapse().to_dict()
+    assert_same(whole, ClassMoments(K, D).update(features, labels))

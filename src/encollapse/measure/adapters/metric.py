@@ -16,9 +16,10 @@ from encollapse.encodings import Encoding
 from encollapse.encodings.registry import resolved
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.measure.adapters import chosen_metrics
-from encollapse.measure.class_moments import ClassMoments, MomentShape, merge_packed, pack, unpack
+from encollapse.measure.class_moments import ClassMoments
 from encollapse.measure.decisions.classifier import require_encoding
 from encollapse.measure.forward.running import acting_parameters
+from encollapse.measure.packing import MomentShape, merge_packed, pack, unpack
 from encollapse.measure.result import VALUES, Collapse
 from encollapse.metrics import METRICS, Convention, as_convention
 
@@ -47,7 +48,8 @@ class NeuralCollapse(Metric):
     """Collapse metrics of features that arrive in batches; a dict of scalars, NaN where there is no value.
 
     :meth:`collapse` gives the whole :class:`Collapse` with the reasons. What needs the samples twice (NC4) is
-    not among the metrics. The state stays float64 whatever the metric is cast to.
+    not among the metrics. The state stays float64 whatever the metric is cast to. It is a :class:`ClassMoments`
+    from batch to batch, and the vector `moments` when torchmetrics reads, synchronizes, merges or saves it.
 
     Parameters
     ----------
@@ -82,7 +84,9 @@ class NeuralCollapse(Metric):
 
     is_differentiable: ClassVar[bool] = False  # type: ignore[misc]  # torchmetrics declares it per instance
     full_state_update: ClassVar[bool] = False  # type: ignore[misc]
-    moments: torch.Tensor
+    _packed: torch.Tensor | None
+    _live: ClassMoments | None
+    __jit_unused_properties__: ClassVar[list[str]] = [*Metric.__jit_unused_properties__, "moments"]
 
     def __init__(
         self,
@@ -109,13 +113,39 @@ class NeuralCollapse(Metric):
         merge = partial(merge_packed, shape=self._shape)
         self.add_state("moments", pack(blank), dist_reduce_fx=merge)
 
+    @property
+    def moments(self) -> torch.Tensor:
+        """The state as torchmetrics keeps it, one vector; it is packed when it is asked for."""
+        packed = self._packed
+        if packed is None:
+            packed = pack(self._gathered())
+            self._packed, self._live = packed, None
+        return packed
+
+    @moments.setter
+    def moments(self, packed: torch.Tensor) -> None:
+        self._packed, self._live = packed, None
+
+    def _gathered(self) -> ClassMoments:
+        """The moments that batches are added to; from then on they, and not the vector, are the state."""
+        live = self._live
+        if live is None:
+            assert self._packed is not None
+            live = unpack(self._packed, self._shape)
+            self._packed, self._live = None, live
+        return live
+
+    def __hash__(self) -> int:
+        # That of torchmetrics reads the state, whenever somebody asks the network for its parameters.
+        return hash((type(self).__name__, id(self)))
+
     def update(self, features: torch.Tensor, labels: torch.Tensor) -> None:
         """Take in features (n, d) and labels (n,)."""
-        self.moments = pack(unpack(self.moments, self._shape).update(features, labels))
+        self._gathered().update(features, labels)
 
     def compute(self) -> dict[str, torch.Tensor]:
         """Return the value of each metric, NaN where it has none."""
-        moments = unpack(self.moments, self._shape)
+        moments = self._gathered()
         found = self._collapse(moments).values if moments.num_samples else {}
         values = ((name, found.get(name)) for name in self._names)
         return {n: torch.tensor(math.nan if v is None else v, dtype=torch.float64) for n, v in values}
@@ -123,7 +153,7 @@ class NeuralCollapse(Metric):
     def collapse(self) -> Collapse:
         """Everything that was measured, by all processes together."""
         with self.sync_context():
-            return self._collapse(unpack(self.moments, self._shape))
+            return self._collapse(self._gathered())
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
         """Take in the samples of another metric."""
@@ -150,7 +180,8 @@ class NeuralCollapse(Metric):
     def _apply(self, fn: Callable[..., Any], exclude_state: Sequence[str] = ()) -> nn.Module:
         """Follow to another device, but stay float64."""
         super()._apply(fn, (*exclude_state, "moments"))
-        place = fn(torch.empty(0, device=self.moments.device)).device
-        self.moments = self.moments.to(place)
-        self._defaults["moments"] = self._defaults["moments"].to(place)  # type: ignore[union-attr]
+        default: Any = self._defaults["moments"]
+        place = fn(torch.empty(0, device=default.device)).device
+        if place != default.device:
+            self.moments, self._defaults["moments"] = self.moments.to(place), default.to(place)
         return self

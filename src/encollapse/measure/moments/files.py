@@ -20,8 +20,8 @@ _EARLIER = _FORMAT | {"version": "2"}
 _WHAT = "not a file of class moments"
 
 
-def to_tensors(state: MomentState) -> dict[str, torch.Tensor]:
-    """Return the moments as named tensors (copies)."""
+def named(state: MomentState) -> dict[str, torch.Tensor]:
+    """Return the tensors of the moments by name, as they are."""
     tensors = {
         "counts": state.counts,
         "anchors": state.anchors,
@@ -31,7 +31,12 @@ def to_tensors(state: MomentState) -> dict[str, torch.Tensor]:
     }
     if state.scatter is not None:
         tensors["scatter"] = state.scatter
-    return {name: tensor.clone() for name, tensor in tensors.items()}
+    return tensors
+
+
+def to_tensors(state: MomentState) -> dict[str, torch.Tensor]:
+    """Return the moments as named tensors (copies)."""
+    return {name: tensor.clone() for name, tensor in named(state).items()}
 
 
 def from_tensors(tensors: Mapping[str, Any], like: MomentState) -> MomentState:
@@ -42,7 +47,7 @@ def from_tensors(tensors: Mapping[str, Any], like: MomentState) -> MomentState:
     ArgumentError
         If an entry is missing or unknown, has another shape or dtype, or cannot be right.
     """
-    expected = to_tensors(like)
+    expected = named(like)
     if not isinstance(tensors, Mapping):
         raise ArgumentTypeError(f"state: expected what state_dict() returned, got {tensors!r}")
     if set(tensors) != set(expected):
@@ -71,7 +76,7 @@ def save(state: MomentState, path: str | Path) -> Path:
     from safetensors.torch import save_file
 
     target = files.with_suffix(path, "path", (".safetensors",))
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in to_tensors(state).items()}
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in named(state).items()}
     with files.atomic(target) as temporary:
         save_file(tensors, temporary, metadata=_FORMAT | {"digest": _digest(tensors)})
     return target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -79,6 +80,33 @@ class FeatureRows:
             return self.device == device and self._rows.dtype == wanted
         native = np.float32 if wanted == torch.float32 else np.float64
         return device.type == "cpu" and self._rows.dtype == native and _shareable(self._rows)
+
+    @property
+    def kept_dtype(self) -> torch.dtype:
+        """Return float32 or float64, whichever holds the features as they are."""
+        return torch.float32 if self.resolution >= _SINGLE_EPS else torch.float64
+
+    def plain(self, device: torch.device) -> torch.Tensor | np.ndarray[Any, Any]:
+        """Return all features in :attr:`kept_dtype`, on the processor as an array; they may share memory with ours.
+
+        Raises
+        ------
+        ArgumentError
+            If an entry is not finite.
+        """
+        rows: Any = self._rows
+        on_cpu = device.type == "cpu"
+        if not isinstance(rows, torch.Tensor):
+            rows = rows.astype(np.float32 if self.kept_dtype == torch.float32 else np.float64, copy=False)
+            values = rows if on_cpu else torch.from_numpy(np.array(rows)).to(device)
+        else:
+            rows = rows.to(device=device, dtype=self.kept_dtype)
+            values = rows.resolve_neg().numpy() if on_cpu else rows
+        with np.errstate(all="ignore"):
+            total = float(values.sum())
+        if not math.isfinite(total):  # an entry that is not finite leaves no finite sum, but large ones may not either
+            require_finite(torch.as_tensor(values), self._name)
+        return values
 
     def blocks(self, device: torch.device, rows: int | None = None, *, double: bool = False) -> Iterator[torch.Tensor]:
         """Blocks on `device`, in the order of the samples, of :func:`working_dtype` or all float64.

@@ -17,10 +17,10 @@ from encollapse._internal.typing import ArrayLike, FloatArray
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError
 from encollapse.measure.assembly import assemble
-from encollapse.measure.class_moments import MomentShape, unpack
 from encollapse.measure.decisions.classifier import LinearClassifier, require_encoding
 from encollapse.measure.decisions.counter import DecisionCounter
 from encollapse.measure.moments.projection import Projection, keeps_covariance
+from encollapse.measure.packing import MomentShape, unpack
 from encollapse.measure.result import Collapse
 from encollapse.measure.second_pass import with_covariance
 from encollapse.measure.shards.executing import in_order

@@ -10,12 +10,12 @@ import torch
 
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
-from encollapse.measure.class_moments import MomentShape, pack
 from encollapse.measure.decisions.classifier import LinearClassifier
 from encollapse.measure.decisions.counter import DecisionCounter, classifier_rule
 from encollapse.measure.decisions.rules import NearestMean
 from encollapse.measure.moments.inputs import FeatureRows, rows_per_block
 from encollapse.measure.moments.projection import Projection
+from encollapse.measure.packing import MomentShape, pack
 from encollapse.measure.second_pass import covariance_about_means
 from encollapse.measure.shards.layout import Shard
 from encollapse.metrics.statistics import Averaging, ClassStatistics
