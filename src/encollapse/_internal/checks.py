@@ -48,11 +48,20 @@ def require_dense(tensor: Any, name: str) -> None:
         raise ArgumentTypeError(f"{name}: expected a tensor of numbers, got {tensor.dtype}; use .dequantize()")
 
 
+def whole(tensor: Any) -> Any:
+    """Return a torch tensor in one piece, gathered from all processes where they share it (a DTensor, as of FSDP)."""
+    gather = getattr(tensor, "full_tensor", None)
+    return tensor if gather is None else gather()
+
+
 def _tensor_to_numpy(tensor: Any, name: str) -> np.ndarray[Any, Any]:
     require_dense(tensor, name)
-    own = tensor.detach().cpu().resolve_conj().resolve_neg()
+    own = whole(tensor.detach()).cpu().resolve_conj().resolve_neg()
     try:
         return np.asarray(own.numpy())
+    except RuntimeError:
+        kind = type(own).__name__
+        raise ArgumentTypeError(f"{name}: expected a plain tensor, got a {kind}, which numpy cannot read") from None
     except TypeError as error:  # a dtype that numpy does not have
         if own.is_floating_point():
             return np.asarray(own.float().numpy())

@@ -48,7 +48,7 @@ class DiagnosisCallback(CollapseCallback):
         return diagnosed(
             self,
             epoch,
-            pl_module,
+            self._network(pl_module),
             self._batches(trainer),
             trainer.optimizers[0],
             scheduler=schedulers[0].scheduler if schedulers else None,

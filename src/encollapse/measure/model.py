@@ -24,6 +24,7 @@ from encollapse.measure.forward.running import placed, run, undisturbed
 from encollapse.measure.moments.distributed import is_running
 from encollapse.measure.moments.inputs import labels_kept, moments_device
 from encollapse.measure.moments.projection import keeps_covariance
+from encollapse.measure.process_shares import Share, merged_share, required
 from encollapse.measure.result import Collapse
 from encollapse.measure.second_pass import finish
 from encollapse.metrics import Convention, as_convention
@@ -85,8 +86,8 @@ def measure_model(
         Bytes of features to keep in memory.
     distributed : bool
         Measure the samples of all processes of the default torch.distributed group together: every process
-        calls this with its own share of the data, at least one sample, and gets the same result. Without a
-        running group it makes no difference.
+        calls this with its own share of the data, which may be empty, and gets the same result; or every one
+        raises, where one of them cannot read its share. Without a running group it makes no difference.
     label_key : str, optional
         Where the labels are in batches that are mappings. Default: ``"labels"``, ``"label"``, ``"target"``
         or ``"targets"``, whichever there is.
@@ -127,39 +128,37 @@ def measure_model(
     budget = checks.integer(memory_budget, "memory_budget", minimum=0)
     if not isinstance(model, nn.Module):
         raise ArgumentTypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
+    together = distributed and is_running()
     with placed(model, device) as place, undisturbed(model, place, loader), FeatureStore(budget) as store:
         reader = BatchReader(model, head, place, ignore_index, label_shift)
-        labels: list[IntArray] = []
-        moments: ClassMoments | None = None
-        for inputs, targets in tracked(labeled_batches(loader, label_key), _length(loader), show=progress):
-            batch = reader.read(inputs, targets)
-            if batch is None:
-                continue
-            last, features, classes = batch
+
+        def read() -> Share | None:
+            labels: list[IntArray] = []
+            moments: ClassMoments | None = None
+            for inputs, targets in tracked(labeled_batches(loader, label_key), _length(loader), show=progress):
+                batch = reader.read(inputs, targets)
+                if batch is None:
+                    continue
+                last, features, classes = batch
+                if moments is None:
+                    count, width = _num_classes(num_classes, encoding, last), features.shape[1]
+                    kept = keeps_covariance(covariance, width)
+                    moments = ClassMoments(count, width, device=moments_device(place), covariance=kept)
+                _require_known_classes(classes, moments.num_classes, last.name)
+                moments.update(features, classes)
+                store.append(features)
+                labels.append(classes)
             if moments is None:
-                count = _num_classes(num_classes, encoding, last)
-                width = features.shape[1]
-                moments = ClassMoments(
-                    count, width, device=moments_device(place), covariance=keeps_covariance(covariance, width)
-                )
-            _require_known_classes(classes, moments.num_classes, last.name)
-            moments.update(features, classes)
-            store.append(features)
-            labels.append(classes)
-        if moments is None:
-            raise ArgumentError(
-                "loader: yielded no samples; a generator can be used only once, and a loader must not be empty"
-            )
-        merged = distributed and is_running()
-        if merged:
-            moments.all_reduce()
-        classifier = LinearClassifier.of(
-            last.weight, last.bias, encoding, moments.num_classes, moments.feature_dim, loss
-        )
-        source: dict[str, Any] = {"head": last.name, "classifier": str(last)}
-        if reader.shift:
-            source["label_shift"] = reader.shift
-        return finish(store, np.concatenate(labels), moments, classifier, chosen, source, merged=merged)
+                return None
+            source: dict[str, Any] = {"head": last.name, "classifier": str(last)}
+            if reader.shift:
+                source["label_shift"] = reader.shift
+            return Share(moments, np.concatenate(labels), last.weight, last.bias, source)
+
+        share = merged_share(read, moments_device(place)) if together else required(read())
+        found = share.moments
+        classifier = LinearClassifier.of(share.weight, share.bias, encoding, found.num_classes, found.feature_dim, loss)
+        return finish(store, share.labels, found, classifier, chosen, share.provenance, merged=together)
 
 
 class BatchReader:

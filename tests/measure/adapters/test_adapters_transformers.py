@@ -77,6 +77,25 @@ def test_epochs_are_measured_and_logged(tmp_path: Path, mixed: bool) -> None:
         assert result.cdnv == pytest.approx(directly(trainer, data).cdnv, rel=tolerance)
 
 
+def test_every_sample_of_the_set_that_was_chosen(tmp_path: Path) -> None:
+    """Of a dictionary of sets, and with a last batch that training leaves out."""
+    trainer = trainer_in(tmp_path, dataloader_drop_last=True)
+    trainer.args.num_train_epochs = 1
+    trainer.eval_dataset = {"near": Sentences(1), "far": Sentences(2)}
+    callback, held = CollapseTrainerCallback(trainer), CollapseTrainerCallback(trainer, "eval", which="far")
+    trainer.add_callback(callback)
+    trainer.add_callback(held)
+    trainer.train()
+    assert trainer.args.dataloader_drop_last is True
+    for found, data in ((callback.results[1], Sentences(0)), (held.results[1], Sentences(2))):
+        assert found.num_samples == SAMPLES
+        assert found.cdnv == pytest.approx(directly(trainer, data).cdnv, rel=1e-5)
+    state = transformers.TrainerState(epoch=1.0)
+    for which in (None, "wide"):
+        with pytest.raises(ArgumentError, match=rf"which: got {which!r}.*'near', 'far'"):
+            CollapseTrainerCallback(trainer, "eval", which=which).on_epoch_end(trainer.args, state, None)
+
+
 def test_bad_arguments(tmp_path: Path) -> None:
     with pytest.raises(ArgumentTypeError, match=r"trainer.*Trainer.*str"):
         CollapseTrainerCallback("train")  # type: ignore[arg-type]

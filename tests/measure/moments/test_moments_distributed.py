@@ -1,17 +1,22 @@
 """Moments of real processes, merged; and passes that were interrupted."""
 
+import json
 import os
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.multiprocessing.spawn import spawn
 
 from encollapse.errors import ArgumentError
-from encollapse.measure import ClassMoments
+from encollapse.measure import ClassMoments, collapse, measure_model
 
 K, D, WORLD = 5, 7, 3
 
@@ -27,10 +32,19 @@ def data() -> tuple[torch.Tensor, torch.Tensor]:
 SHARES = {"uneven": (4, 1, 6), "gap": (5, 0, 6), "lonely": (0, 0, 11)}
 
 
+MODEL_SHARES = {"empty first": (0, 5, 6), "empty last": (7, 4, 0), "unknown class": (5, 0, 6), "no samples": (0, 0, 0)}
+
+
+def small_network() -> torch.nn.Sequential:
+    torch.manual_seed(1)
+    return torch.nn.Sequential(torch.nn.Linear(D, 11), torch.nn.ReLU(), torch.nn.Linear(11, K)).double()
+
+
 def work(rank: int, folder: str) -> None:
     os.environ["USE_LIBUV"] = "0"
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORLD)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORLD,
+                            timeout=timedelta(seconds=90))  # fmt: skip
     features, labels = data()
     for name, share in SHARES.items():
         start = sum(share[:rank])
@@ -48,6 +62,26 @@ def work(rank: int, folder: str) -> None:
     if rank != 1:
         moments = ClassMoments(K, D).update(features[rank : rank + 2], labels[rank : rank + 2])
         moments.all_reduce(pair).save(Path(folder) / f"pair-{rank}.safetensors")
+    network = small_network()
+    said: dict[str, Any] = {}
+    for name, share in MODEL_SHARES.items():
+        start = sum(share[:rank])
+        rows = slice(start, start + share[rank])
+        own = labels[rows] + (K if name == "unknown class" and rank == 2 else 0)
+        batches = [(features[rows], own)] if share[rank] else []
+        try:
+            found = measure_model(network, batches, distributed=True, progress=False)
+            said[name] = found.to_dict()
+        except ArgumentError as error:
+            said[name] = str(error)
+    sharded = small_network()
+    for part in (sharded[0], sharded[2], sharded):
+        fully_shard(part, mesh=init_device_mesh("cpu", (WORLD,)))
+    part_of = [(features[4 * rank : 4 * rank + 4], labels[4 * rank : 4 * rank + 4])]
+    said["sharded"] = measure_model(sharded, part_of, distributed=True, progress=False).to_dict()
+    weights = [own.get_parameter("2.weight")[:, :D] for own in (small_network(), sharded)]
+    said["weight"] = [collapse(features, labels, num_classes=K, weight=w).nc3_self_duality for w in weights]
+    (Path(folder) / f"model-{rank}.json").write_text(json.dumps(said))
     try:
         ClassMoments(K, D + rank).all_reduce()
     except ArgumentError as error:
@@ -87,6 +121,23 @@ def test_three_processes_know_what_one_would(tmp_path: Path) -> None:
         assert narrow.num_samples == 11
         assert narrow.statistics().resolution == torch.finfo(torch.float32).eps
         assert "different shapes" in (tmp_path / f"error-{rank}").read_text()
+    # Networks: an empty share is measured with the others', and one that cannot be read is an error of all.
+    wanted = measure_model(small_network(), [(features, labels)], progress=False)
+    found = [json.loads((tmp_path / f"model-{rank}.json").read_text()) for rank in range(WORLD)]
+    for name in ("empty first", "empty last", "sharded"):
+        assert found[0][name] == found[1][name] == found[2][name]
+        assert found[0][name]["missing"] == wanted.missing
+        for key, number in wanted.values.items():
+            if number is not None:
+                np.testing.assert_allclose(found[0][name][key], number, rtol=1e-6, err_msg=key)
+        assert found[0][name]["num_samples"] == 11
+    assert all(said["weight"][0] == said["weight"][1] for said in found)
+    assert found[0]["sharded"]["provenance"]["head"] == "2"
+    assert "labels: expected values from 0" in found[2]["unknown class"]
+    for rank in (0, 1):
+        assert found[rank]["unknown class"].startswith("distributed: process 2 could not read its share")
+        assert found[rank]["unknown class"].endswith(found[2]["unknown class"])
+    assert all("yielded no samples" in said["no samples"] for said in found)
     both = ClassMoments(K, D).update(features[:4], labels[:4])
     for rank in (0, 2):
         assert_same(load("pair", rank), both)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from encollapse._internal import checks
-from encollapse.errors import MissingDependencyError
+from encollapse.errors import ArgumentError, MissingDependencyError
 from encollapse.measure.result import VALUES, Collapse
 
 NAMES = {
@@ -50,3 +50,26 @@ def entries(collapse: Collapse, metrics: Sequence[str], prefix: str) -> dict[str
     """Names with the prefix and values, without those that are missing."""
     values = ((name, collapse.values[name]) for name in metrics)
     return {prefix + name: value for name, value in values if value is not None}
+
+
+def one_of(found: Any, which: str | int | None, name: str) -> tuple[Any, int]:
+    """Return one of several loaders or data sets in a list or a dictionary, and its number; a single one as it is.
+
+    Raises
+    ------
+    ArgumentError
+        If there are several and none is chosen, or there is none of that name.
+    """
+    if not isinstance(found, Mapping | list | tuple):
+        if which is None:
+            return found, 0
+        known: dict[Any, Any] = {}
+    else:
+        known = dict(found) if isinstance(found, Mapping) else dict(enumerate(found))
+    chosen = next(iter(known)) if which is None and len(known) == 1 else which
+    if chosen not in known:
+        keys = ", ".join(map(repr, known)) or "only one, without a name"
+        raise ArgumentError(
+            f"which: got {which!r}, and of the {name} of the Trainer there are {keys}; choose by which="
+        )
+    return known[chosen], list(known).index(chosen)

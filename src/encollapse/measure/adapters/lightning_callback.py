@@ -7,9 +7,12 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
 from encollapse._internal import checks
 from encollapse.errors import ArgumentError
-from encollapse.measure.adapters import chosen_metrics, entries
+from encollapse.measure.adapters import chosen_metrics, entries, one_of
+from encollapse.measure.forward.capture import find_layer
 from encollapse.measure.model import SplitBatches, measure_model
 from encollapse.measure.result import Collapse
 
@@ -34,13 +37,19 @@ class CollapseCallback(_Callback):
     data : {"train", "validation"} or loader
         What to measure on: a loader of the Trainer, or any loader of batches.
     every : int
-        Epochs from one measurement to the next. The last epoch is always measured.
+        Epochs from one measurement to the next. The last epoch is always measured; where the training ends by
+        surprise (early stopping), when it has ended, and its values go to the loggers alone.
     metrics : sequence of str, optional
         Which values of :class:`Collapse` to log; default all that have a value.
     prefix : str
         What comes before the names in the log.
     split : callable, optional
-        Takes a batch apart into (inputs, labels); needed where batches are not such pairs.
+        Takes a batch apart into (inputs, labels); needed where batches are not such pairs. Batches are what the
+        training step sees: converted to the precision of the Trainer, and after ``on_after_batch_transfer``.
+    model : str, optional
+        Name of the submodule to measure; needed where the LightningModule has no ``forward``.
+    which : str or int, optional
+        Key or number of the loader, where the Trainer has several.
     **options
         For :func:`measure_model`, such as ``head``, ``encoding``, ``num_classes`` or ``convention``.
 
@@ -52,7 +61,8 @@ class CollapseCallback(_Callback):
     Raises
     ------
     ArgumentError
-        If `data` or a metric is unknown, or `every` is below 1; when training, if the Trainer has no such loader.
+        If `data` or a metric is unknown, or `every` is below 1. When the training starts, if the Trainer has no such
+        loader or several, the module no ``forward``, or ``EarlyStopping`` would look for a value that is not there.
 
     Examples
     --------
@@ -70,32 +80,103 @@ class CollapseCallback(_Callback):
         metrics: Sequence[str] | None = None,
         prefix: str = "collapse/",
         split: Callable[[Any], tuple[Any, Any]] | None = None,
+        model: str | None = None,
+        which: str | int | None = None,
         **options: Any,
     ) -> None:
         self._data = checks.choice(data, "data", ("train", "validation")) if isinstance(data, str) else data
         self._every = checks.integer(every, "every", minimum=1)
         self._metrics, self._prefix, self._split = chosen_metrics(metrics), prefix, split
+        self._model, self._which = model, which
         self._options: dict[str, Any] = {"progress": False} | options
+        self._passed_over: int | None = None
         self.results: dict[int, Collapse] = {}
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        """Refuse a network that cannot run by itself, before it is trained."""
+        self._network(pl_module)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Refuse what would fail at the end of an epoch, before the first one."""
+        self._batches(trainer)
+        if self._every > 1:
+            strict = [m for other, m in self._monitors(trainer) if getattr(other, "strict", False)]
+            if strict:
+                raise ArgumentError(
+                    f"every: EarlyStopping looks for {strict[0]!r} after each epoch, and it is measured only after "
+                    f"each {self._every} of them; give every=1, or EarlyStopping(..., strict=False), which then counts "
+                    "measurements"
+                )
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Measure, where this epoch is due."""
         epoch = trainer.current_epoch
-        if (epoch + 1) % self._every and epoch + 1 != trainer.max_epochs:
+        last = epoch + 1 == trainer.max_epochs or 0 <= trainer.max_steps <= trainer.global_step
+        if (epoch + 1) % self._every and not last:
+            self._passed_over = epoch
+            for _, monitor in self._monitors(trainer):  # whose value of an epoch before would count once more
+                trainer.callback_metrics.pop(monitor, None)
             return
-        with trainer.precision_plugin.forward_context():
-            values = self._look(trainer, pl_module, epoch)
-        pl_module.log_dict(values, sync_dist=True)
+        self._passed_over = None
+        pl_module.log_dict(self._values(trainer, pl_module, epoch), sync_dist=True)
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Measure the last epoch, if it was passed over as nobody knew that it was the last."""
+        if self._passed_over is None:
+            return
+        values = self._values(trainer, pl_module, self._passed_over)
+        self._passed_over = None
+        for logger in trainer.loggers:
+            logger.log_metrics(values, step=trainer.global_step)
+
+    def _values(self, trainer: Any, pl_module: Any, epoch: int) -> dict[str, float]:
+        """Measure as the Trainer runs the network: in its precision, and in the stage of the loader."""
+        if self._data == "validation":
+            trainer.validating = True
+        try:
+            with trainer.precision_plugin.forward_context():
+                return self._look(trainer, pl_module, epoch)
+        finally:
+            trainer.training = True
 
     def _look(self, trainer: Any, pl_module: Any, epoch: int) -> dict[str, float]:
         """Measure now, keep the result, and return what is logged."""
-        result = measure_model(pl_module, self._batches(trainer), distributed=True, **self._options)
+        result = measure_model(self._network(pl_module), self._batches(trainer), distributed=True, **self._options)
         self.results[epoch] = result
         return entries(result, self._metrics, self._prefix)
 
+    def _monitors(self, trainer: Any) -> list[tuple[Any, str]]:
+        """Callbacks that stop the training by one of our values, and which."""
+        found = ((other, getattr(other, "monitor", None)) for other in trainer.early_stopping_callbacks)
+        return [(other, name) for other, name in found if isinstance(name, str) and name.startswith(self._prefix)]
+
+    def _network(self, pl_module: Any) -> nn.Module:
+        """The network to measure."""
+        if self._model is not None:
+            return find_layer(pl_module, self._model)[1]
+        if getattr(pl_module.forward, "__qualname__", "") == "LightningModule.forward":
+            names = ", ".join(repr(name) for name, _ in pl_module.named_children()) or "none"
+            raise ArgumentError(
+                f"model: {type(pl_module).__name__} has no forward; give it one that returns the outputs, or name the "
+                f"submodule to measure by model=... ({names})"
+            )
+        network: nn.Module = pl_module
+        return network
+
     def _batches(self, trainer: Any) -> Iterable[Any]:
+        """Batches as the network gets them in a step."""
         loaders = {"train": trainer.train_dataloader, "validation": trainer.val_dataloaders}
-        loader = loaders[self._data] if isinstance(self._data, str) else self._data
-        if loader is None:
-            raise ArgumentError(f"data: the Trainer has no {self._data} loader; pass a loader instead")
-        return loader if self._split is None else SplitBatches(loader, self._split)
+        loader, number = self._data, 0
+        if isinstance(loader, str):
+            if loaders[loader] is None:
+                raise ArgumentError(f"data: the Trainer has no {loader} loader; pass a loader instead")
+            loader, number = one_of(loaders[loader], self._which, f"{loader} loaders")
+        module, split = trainer.lightning_module, self._split
+
+        def seen(batch: Any) -> Any:
+            batch = trainer.precision_plugin.convert_input(batch)
+            batch = module._on_before_batch_transfer(batch, dataloader_idx=number)
+            batch = trainer.strategy.batch_to_device(batch, dataloader_idx=number)
+            return batch if split is None else split(batch)
+
+        return SplitBatches(loader, seen)

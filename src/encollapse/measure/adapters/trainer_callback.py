@@ -9,7 +9,7 @@ from transformers import Trainer, TrainerCallback
 
 from encollapse._internal import checks
 from encollapse.errors import ArgumentError, ArgumentTypeError
-from encollapse.measure.adapters import chosen_metrics, entries
+from encollapse.measure.adapters import chosen_metrics, entries, one_of
 from encollapse.measure.model import SplitBatches, measure_model
 from encollapse.measure.result import Collapse
 
@@ -26,7 +26,7 @@ class CollapseTrainerCallback(TrainerCallback):
     trainer : transformers.Trainer
         Whose model, data and log to use.
     data : {"train", "eval"}
-        Which of its data sets to measure on; both are read in order, without shuffling.
+        Which of its data sets to measure on; both are read in order and to the last sample, without shuffling.
     every : int
         Epochs from one measurement to the next. The last epoch is always measured.
     metrics : sequence of str, optional
@@ -35,6 +35,8 @@ class CollapseTrainerCallback(TrainerCallback):
         What comes before the names in the log.
     split : callable, optional
         Takes a batch apart into (inputs, labels). Default: the entry ``labels`` and the rest.
+    which : str, optional
+        Key of the evaluation set, where the Trainer has a dictionary of several.
     **options
         For :func:`measure_model`, such as ``head``, ``encoding``, ``num_classes`` or ``convention``.
 
@@ -66,6 +68,7 @@ class CollapseTrainerCallback(TrainerCallback):
         metrics: Sequence[str] | None = None,
         prefix: str = "collapse/",
         split: Callable[[Any], tuple[Any, Any]] | None = None,
+        which: str | None = None,
         **options: Any,
     ) -> None:
         if not isinstance(trainer, Trainer):
@@ -74,6 +77,7 @@ class CollapseTrainerCallback(TrainerCallback):
         self._data = checks.choice(data, "data", ("train", "eval"))
         self._every = checks.integer(every, "every", minimum=1)
         self._metrics, self._prefix, self._split = chosen_metrics(metrics), prefix, split or split_labels
+        self._which = which
         self._options: dict[str, Any] = {"progress": False} | options
         self.results: dict[int, Collapse] = {}
 
@@ -86,7 +90,15 @@ class CollapseTrainerCallback(TrainerCallback):
         dataset: Any = trainer.train_dataset if self._data == "train" else trainer.eval_dataset
         if dataset is None:
             raise ArgumentError(f"data: the Trainer has no {self._data} data set")
-        batches = SplitBatches(trainer.get_test_dataloader(dataset), self._split)
+        dataset, _ = (
+            one_of(dataset, self._which, f"{self._data} data sets") if isinstance(dataset, dict) else (dataset, 0)
+        )
+        dropped, args.dataloader_drop_last = args.dataloader_drop_last, False  # for training; here every sample counts
+        try:
+            loader = trainer.get_test_dataloader(dataset)
+        finally:
+            args.dataloader_drop_last = dropped
+        batches = SplitBatches(loader, self._split)
         with trainer.compute_loss_context_manager():
             values = self._look(batches, epoch)
         trainer.log(values)

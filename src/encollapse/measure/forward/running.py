@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from encollapse._internal import checks
 from encollapse.errors import ArgumentError
 
 
@@ -90,22 +91,18 @@ def undisturbed(model: nn.Module, device: torch.device, loader: Any = None) -> I
 def acting_parameters(layer: nn.Module) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Weight and bias of a layer as they act now, without a step of parametrizations that learn when they are read.
 
-    ``spectral_norm`` advances its power iteration whenever its weight is read in training mode.
+    ``spectral_norm`` advances its power iteration whenever its weight is read in training mode. A weight that processes
+    share (FSDP) is gathered, by all of them.
     """
     parametrizations = getattr(layer, "parametrizations", None)
     modes = [(module, module.training) for module in parametrizations.modules()] if parametrizations else []
     try:
         for module, _ in modes:
             module.eval()
-        return _whole(layer.weight), _whole(layer.bias)
+        return checks.whole(layer.weight), checks.whole(layer.bias)
     finally:
         for module, training in modes:
             module.train(training)
-
-
-def _whole(value: Any) -> Any:
-    """A parameter, gathered from all processes where each holds a share of it (FSDP2); they must all ask for it."""
-    return value.full_tensor() if hasattr(value, "full_tensor") else value
 
 
 def _generators(loader: Any) -> list[torch.Generator]:

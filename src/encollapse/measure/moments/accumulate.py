@@ -119,7 +119,7 @@ class _Block:
         if self._all_new:
             narrow = self._firsts
         elif not state.counts.any():
-            narrow = torch.zeros(wide.shape, device=wide.device)
+            narrow = torch.zeros(wide.shape, dtype=torch.float32, device=wide.device)
         else:
             narrow = wide.float()
             if not torch.equal(narrow.double(), wide):

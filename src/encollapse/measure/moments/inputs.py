@@ -55,7 +55,7 @@ class FeatureRows:
         self._name = name
         if isinstance(features, torch.Tensor):
             checks.require_dense(features, name)
-            self._rows: Any = features.detach()
+            self._rows: Any = checks.whole(features.detach())
         else:
             self._rows = checks.to_numpy(features, name)
         self.resolution = _resolution(self._rows, name)
