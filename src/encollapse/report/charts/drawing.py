@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from encollapse._internal import files
@@ -22,7 +25,13 @@ _LONG = re.compile(r"(\d\.\d\d)\d+")
 _PATHS = re.compile(r'\b(?:d|x|y|x1|x2|y1|y2|points)="[^"]*"')
 _ENLARGED = 1.45
 """How many times as large as on paper a figure may stand in a page."""
-_DATE = {".svg": "Date", ".pdf": "CreationDate"}  # left out, so that equal data give equal files
+_DPI = 200
+# Without a date and the maker's address a file depends on the data alone.
+_FORMATS: dict[str, tuple[Callable[[Figure], Any], dict[str, None]]] = {
+    ".svg": (FigureCanvasSVG, {"Date": None, "Creator": None}),
+    ".png": (FigureCanvasAgg, {"Software": None}),
+    ".pdf": (FigureCanvasPdf, {"CreationDate": None}),
+}
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,9 @@ class Drawing:
         """Write ``name.svg``, ``name.pdf``, ``name.png`` and ``name.csv`` into a folder."""
         files.write_text(folder / f"{self.name}.svg", self._svg)
         for suffix in (".pdf", ".png"):
-            self.save_as(folder / f"{self.name}{suffix}")
+            with files.atomic(folder / f"{self.name}{suffix}") as temporary:
+                self._print(temporary, suffix)
+        files.write_text(folder / f"{self.name}.csv", self.csv())
 
     def save_as(self, path: str | Path) -> Path:
         """Write the picture into one file, by its suffix, and its numbers beside it as ``.csv``.
@@ -71,12 +82,23 @@ class Drawing:
         ArgumentError
             If the suffix is none of .svg, .png and .pdf.
         """
-        target = files.with_suffix(path, "out", (".svg", ".png", ".pdf"))
-        with files.atomic(target) as temporary, house_style(self.name):
-            metadata = {"Software": None} if target.suffix == ".png" else {_DATE[target.suffix]: None}
-            self.figure.savefig(temporary, dpi=200, metadata=metadata)
+        target = files.with_suffix(path, "out", tuple(_FORMATS))
+        with files.atomic(target) as temporary:
+            self._print(temporary, target.suffix)
         files.write_text(target.with_suffix(".csv"), self.csv())
         return target
+
+    def _print(self, file: Any, suffix: str) -> None:
+        """Write the picture. A figure of our own is drawn once; ``savefig`` draws it twice, to learn its size."""
+        kind, metadata = _FORMATS[suffix]
+        figure = self.figure
+        with house_style(self.name):
+            if self.drawn is not None:
+                figure.savefig(file, format=suffix[1:], dpi=_DPI, metadata=metadata)
+                return
+            size, figure.dpi = figure.dpi, _DPI
+            getattr(kind(figure), f"print_{suffix[1:]}")(file, metadata=metadata)
+            figure.dpi = size
 
     def csv(self) -> str:
         """The numbers of the figure as CSV text; floats are written so that they can be read back exactly."""
@@ -100,9 +122,7 @@ class Drawing:
     @cached_property
     def _svg(self) -> str:
         buffer = io.StringIO()
-        with house_style(self.name):
-            # Without a date and the maker's address the file depends on the data alone.
-            self.figure.savefig(buffer, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
+        self._print(buffer, ".svg")
         return buffer.getvalue()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from encollapse._internal.json_values import finite
 from encollapse.report.charts import Chart, Drawing, Line, Mark, Panel, Points, Scale, drawing
-from encollapse.report.figures.series import Series, Spread, of_trial, spread
+from encollapse.report.figures.series import Series, Spread, decades, of_trial, spread
 from encollapse.report.style import Look, looks
 from encollapse.report.varied_settings import SEED, Parameter, flat, named, numeric, varied
 from encollapse.study.families import Family
@@ -118,9 +118,10 @@ def _chart(trials: Sequence[TrialResult], parameter: Parameter, others: Sequence
 
 def _scale(quantity: _Quantity, marks: Sequence[Mark]) -> Scale:
     """The axis of a quantity; where all values are nearly one, it does not enlarge their differences without end."""
-    if quantity.log:
-        return Scale(quantity.label, "log")
     found = [y for mark in marks if isinstance(mark, Line | Points) for y in mark.y]
+    found += [y for mark in marks if isinstance(mark, Points) for y in [*(mark.low or ()), *(mark.high or ())]]
+    if quantity.log:
+        return Scale(quantity.label, "log", limits=decades(found))
     low, high = min(found, default=0.0), max(found, default=1.0)
     return Scale(quantity.label, limits=None if high - low > _CLOSE else (low - _CLOSE, high + _CLOSE))
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from encollapse._internal.format import number_label
 from encollapse.report.charts import Chart, Key, Mark, Panel, Points, Scale
-from encollapse.report.figures.series import Spread, common_decays, parts, spread
+from encollapse.report.figures.series import Spread, common_decays, decades, parts, spread
 from encollapse.report.style import MARKERS, shades
 from encollapse.report.varied_settings import named, without_axes
 from encollapse.study.families import Family, by_panel
@@ -49,7 +48,7 @@ def shifts(number: int) -> list[float]:
 def dot_panel(rows: Sequence[str], scale: Scale, dots: Sequence[Dot], title: str = "") -> Panel:
     """One quantity. A logarithmic axis covers whole decades and leaves values of 0 out."""
     if scale.kind == "log":
-        scale = replace(scale, limits=_decades([dot.value for dot in dots]))
+        scale = replace(scale, limits=_limits([dot.value for dot in dots]))
     marks: list[Mark] = []
     groups: dict[tuple[str, str, str, bool], list[Dot]] = {}
     for dot in dots:
@@ -73,13 +72,8 @@ def dot_panel(rows: Sequence[str], scale: Scale, dots: Sequence[Dot], title: str
     return Panel(scale, Scale("", "category", names=tuple(rows)), marks, title)
 
 
-def _decades(values: Sequence[Spread]) -> tuple[float, float] | None:
-    positive = [value for value in values if value.low > 0]
-    if not positive:
-        return None
-    low, high = min(v.low for v in positive), max(v.high for v in positive)
-    first, last = math.floor(math.log10(0.9 * low)), math.ceil(math.log10(1.1 * high))
-    return 10.0 ** (first - _EDGE), 10.0 ** (last + _EDGE)
+def _limits(values: Sequence[Spread]) -> tuple[float, float] | None:
+    return decades([end for value in values if value.low > 0 for end in (value.low, value.high)], edge=_EDGE)
 
 
 def height(rows: int, series: int = 1) -> float:

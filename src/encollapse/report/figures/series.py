@@ -45,6 +45,15 @@ def spread(trials: Iterable[TrialResult], read: Callable[[TrialResult], float | 
     return Spread(mean, min(values), max(values), len(values))
 
 
+def decades(values: Iterable[float], *, edge: float = 0.0) -> tuple[float, float] | None:
+    """Limits of a logarithmic axis that reach from a power of ten to another, and `edge` decades further."""
+    positive = [value for value in values if value > 0]
+    if not positive:
+        return None
+    first, last = math.floor(math.log10(0.9 * min(positive))), math.ceil(math.log10(1.1 * max(positive)))
+    return 10.0 ** (first - edge), 10.0 ** (last + edge)
+
+
 @dataclass(frozen=True)
 class Series:
     """A family with its look, the same in every figure of a report."""

@@ -14,6 +14,7 @@ from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.errors import ArgumentError
 from encollapse.metrics import METRICS
 from encollapse.report.charts import Bars, BiasAxis, Chart, Heat, Key, Line, Mark, Panel, Points, Rule, Scale
+from encollapse.report.figures.series import decades
 from encollapse.report.style import BLUE, GREEN, VERMILLION
 
 _LARGEST = 200
@@ -247,12 +248,10 @@ def _cosines(geometry: Any, shown: IntArray, title: str, *, centered: bool = Fal
 
 def _by_name(values: Mapping[str, float], label: str) -> list[Panel]:
     """Values above 0 by their name on a logarithmic axis of whole decades."""
-    low, high = (math.log10(f(values.values())) for f in (min, max))
-    limits = 10.0 ** math.floor(low - 0.05), 10.0 ** math.ceil(high + 0.05)
     names = tuple(METRICS[name].label if name in METRICS else name.replace("_", " ") for name in values)
     texts = [f"{name}: {value:.4g}" for name, value in zip(names, values.values(), strict=True)]
     points = Points(list(values.values()), list(map(float, range(len(values)))), BLUE, filled=True, texts=texts)
-    return [Panel(Scale(label, "log", limits=limits), Scale("", "category", names=names), [points])]
+    return [Panel(Scale(label, "log", limits=decades(values.values())), Scale("", "category", names=names), [points])]
 
 
 def _of_matrices(name: str, caption: str, panels: Sequence[Panel], label: str, shown: IntArray) -> Chart:
