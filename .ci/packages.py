@@ -3,10 +3,11 @@
     python .ci/packages.py lowest [--extras study,explore,...] [--without torch]
     python .ci/packages.py wheel [--extras dask,submitit,...]
 
-`lowest` installs every declared minimum as it stands (a constraints file of them) into .venv-lowest, uses what each extra
-is for, and runs a quick part of the tests. `wheel` builds wheel and sdist, installs the wheel with each extra alone into an
-environment of its own, and uses it; the sdist is installed once, without extras. Environments are made with the Python
-that runs this. With CONSTRAINT=FILE in the environment further constraints hold, such as a build of torch at hand.
+`lowest` installs every declared minimum as it stands (a constraints file of them) into .venv-lowest, uses what each
+extra is for, and runs a quick part of the tests. `wheel` builds wheel and sdist, installs the wheel with each extra
+alone into an environment of its own, and uses it; the sdist is installed once, without extras. Environments are made
+with the Python that runs this. With CONSTRAINT=FILE in the environment further constraints hold, such as a build of
+torch at hand.
 """
 
 import argparse
