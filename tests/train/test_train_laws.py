@@ -110,9 +110,11 @@ def test_deeper_linear_tails_are_compared_and_have_no_guarantee() -> None:
 @pytest.mark.parametrize(
     ("tail", "loss", "decay", "finish"),
     [
-        ("batch-norm", "mse", 5e-2, 420),
-        ("batch-norm", "cross_entropy", 2e-2, 500),
-        ("batch-norm-relu", "mse", 5e-2, 500),
+        ("batch-norm", "mse", 5e-2, 100),
+        ("batch-norm", "mse", 2e-2, 100),
+        ("batch-norm", "cross_entropy", 2e-2, 100),
+        ("batch-norm-relu", "mse", 5e-2, 130),
+        ("batch-norm-relu", "cross_entropy", 2e-2, 130),
     ],
 )
 def test_batch_normalized_networks_reach_the_minimum_with_nothing_fitted(
@@ -122,7 +124,7 @@ def test_batch_normalized_networks_reach_the_minimum_with_nothing_fitted(
     assert run.prediction_kind == "minimum"
     assert gram_error(run) < 0.005
     assert run.relative_excess is not None
-    assert -1e-9 < run.relative_excess < 5e-4
+    assert -1e-9 < run.relative_excess < 1e-3
 
 
 @pytest.mark.slow

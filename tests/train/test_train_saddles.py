@@ -3,10 +3,13 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 import encollapse as ec
-from encollapse.train import Run, fit
+from encollapse.train import Run, Settings, fit
+from encollapse.train.loop.saddle_escape import _nearest
 
 MAJORITY, MINORITY = 60, 6
 DATA = ec.data.load(
@@ -47,3 +50,40 @@ def test_beyond_the_threshold_merged_classes_are_the_minimum_and_stay() -> None:
     assert steps.converged
     assert gram_error(steps) <= 0.01
     assert steps.history == plain.history
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("num_classes", "options"), [(17, {"learning_rate": 0.3}), (131, {})], ids=["dead", "many"])
+def test_many_classes_and_networks_whose_units_all_died_reach_the_minimum(
+    num_classes: int, options: dict[str, Any]
+) -> None:
+    each, decay = 17 * 5 // num_classes or 2, 5e-3
+    data = ec.data.gaussian_mixture(num_classes, dim=23, samples_per_class=each, separation=10.0, seed=0)
+    feature_decay = 0.3**2 / (num_classes * len(data.train) * decay)
+    given = options | {"weight_decay": decay, "feature_decay": feature_decay, "bias_decay": 0.2}
+    run = fit(data, "one-hot", **given, finish=300, history_every=10)
+    fallen = any(row["accuracy"] < 0.1 and row["epoch"] == 20 for row in run.history)
+    assert fallen == ("learning_rate" in options)
+    assert gram_error(run) < 0.02
+
+
+def test_the_default_network_and_learning_rate_follow_the_number_of_classes() -> None:
+    def default(num_classes: int, **options: Any) -> tuple[int, float]:
+        settings = Settings(weight_decay=5e-3, feature_decay=1e-5, **options)
+        found = settings.completed(num_samples=3 * num_classes, code_dim=num_classes, num_classes=num_classes)
+        return found.model_options.get("width", 0), found.learning_rate
+
+    assert default(10) == (128, 1e-2)
+    assert default(505) == (512, pytest.approx(1e-2 * 64 / 505))
+    assert default(17, model_options={"width": 512}) == (512, 1e-2 / 4)
+    assert default(17, optimizer="sgd", model_options={"width": 512}) == (512, 0.2)
+    assert default(17, model="cnn") == (0, 1e-2)
+
+
+def test_the_step_does_not_depend_on_the_choice_among_equal_singular_vectors() -> None:
+    rng = np.random.default_rng(0)
+    turn, free, left = (torch.tensor(np.linalg.qr(rng.standard_normal(shape))[0]) for shape in [(5, 5), (11, 7), (13, 5)])
+    ways, turned = _nearest(free.T, left), _nearest(free.T, left @ turn)
+    torch.testing.assert_close(left @ turn @ turned, left @ ways)
+    torch.testing.assert_close(ways @ ways.T, torch.eye(5, dtype=torch.float64))
+    torch.testing.assert_close(ways @ free @ free.T, ways)

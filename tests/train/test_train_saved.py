@@ -36,6 +36,8 @@ SAVED: list[dict[str, Any]] = [
     SHORT | {"decay": "plain", "features": "relu"},
     SHORT | {"decay": "plain", "bias_decay": 0.3},
     SHORT | {"decay": "plain", "model_options": {"width": 13, "depth": 1, "tail": "batch-norm"}},
+    SHORT | {"decay": "plain", "loss": "cross_entropy", "bias_decay": 0.3},
+    SHORT | {"decay": "plain", "model_options": {"width": 13, "depth": 1, "tail": "linear", "tail_depth": 3}},
     UFM | {"classifier": np.random.default_rng(3).standard_normal((5, 17)), "feature_dim": 17},
     UFM | {"class_weights": "balanced", "model": "mlp"},
     UFM | {"feature_dim": 3},
@@ -50,14 +52,28 @@ def test_a_saved_run_comes_back(options: dict[str, Any], tmp_path: Path) -> None
     inputs = torch.tensor(DATA.train.inputs)
     assert torch.equal(again.model(inputs), run.model(inputs))
     np.testing.assert_array_equal(again.collapse.geometry.feature_gram, run.collapse.geometry.feature_gram)
-    assert (again.prediction is None) == (run.prediction is None or run.prediction_kind == "given activations")
+    assert (again.prediction is None) == (run.prediction is None)
+    assert type(again.theory.problem) is type(run.theory.problem)
     assert again.guarantee == run.guarantee
     if run.prediction is not None and again.prediction is not None:
+        assert again.prediction.certificate.kind == run.prediction.certificate.kind
         assert again.prediction.loss == pytest.approx(run.prediction.loss, rel=1e-12)
     if run.predicted is not None and again.predicted is not None:
         np.testing.assert_allclose(again.predicted.feature_gram, run.predicted.feature_gram, rtol=1e-9, atol=1e-12)
     for ours, theirs in zip(again.frames, run.frames, strict=True):
         np.testing.assert_array_equal(ours.class_means, theirs.class_means)
+
+
+def test_a_saved_run_of_a_normalization_of_each_sample_has_its_prediction_again(tmp_path: Path) -> None:
+    model_options = {"width": 13, "depth": 1, "tail": "rms-norm"}
+    options = SHORT | {"decay": "plain", "bias_decay": math.inf, "feature_dim": 11, "model_options": model_options}
+    run = fit(clusters((7,) * 5), "one-hot", **options)
+    again = load(run.save(tmp_path))
+    assert run.prediction is not None, run.prediction_note
+    assert again.prediction is not None
+    assert again.theory.problem.settings == run.theory.problem.settings
+    assert again.prediction.loss == pytest.approx(run.prediction.loss, rel=1e-12)
+    assert again.prediction.certificate.kind == "theorem"
 
 
 def test_a_module_that_was_given_itself_is_given_again(tmp_path: Path) -> None:

@@ -57,6 +57,26 @@ def test_the_features_of_a_batch_normalization_have_the_moments_of_the_whole_set
     torch.testing.assert_close(features.var(0, correction=0), wanted, rtol=1e-3, atol=1e-8)
 
 
+@pytest.mark.parametrize(("activation", "layers"), [("relu", 3), ("tanh", 1)])
+def test_a_last_batch_normalization_undoes_the_scale_of_what_is_homogeneous_below_it(
+    activation: str, layers: int
+) -> None:
+    inputs = torch.randn(31, 7, generator=torch.Generator().manual_seed(0))
+    options = {"width": 17, "depth": 2, "activation": activation, "tail": "batch-norm"}
+    backbone = build("mlp", inputs, feature_dim=5, code_dim=3, bias=True, options=options).backbone
+    entering = backbone.before_tail(inputs).detach()
+    features = backbone.whole_set(entering, len(inputs)).detach()
+    free = backbone.scale_free()
+    assert sum(parameter.ndim == 2 for parameter, _ in free) == layers
+    with torch.no_grad():
+        for parameter, power in free:
+            parameter.mul_(0.25**power)
+    smaller = backbone.before_tail(inputs).detach()
+    torch.testing.assert_close(smaller, entering * 0.25**layers)
+    torch.testing.assert_close(backbone.whole_set(smaller, len(inputs)).detach(), features, rtol=1e-4, atol=1e-5)
+    assert not build("mlp", inputs, feature_dim=5, code_dim=3, bias=True).backbone.scale_free()
+
+
 def test_a_linear_tail_counts_head_and_last_layer() -> None:
     inputs = torch.randn(11, 7, generator=torch.Generator().manual_seed(0))
     for depth, layers in ((2, 0), (3, 1), (5, 3)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from encollapse.train.models import Classifier
 from encollapse.train.models.building import build
 from encollapse.train.settings import OPTIONS, Settings
 from encollapse.train.theory.prediction import OF_THEORY, Prediction
-from encollapse.ufm import Excess, Problem, Solution, solve
+from encollapse.ufm import Excess, Problem, Solution, TailProblem, sample_norm_problem, solve
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,8 +235,8 @@ class Run(Shown):
     def save(self, directory: str | Path) -> Path:
         """Write the run as a folder, from which :func:`load` brings it back. Each file appears whole or not at all.
 
-        ``model.safetensors`` has the network, ``run.json`` the record, ``geometry.safetensors`` the class geometries.
-        If frames were kept, ``frames.safetensors`` has arrays ``epoch`` (F,), ``class_means`` (F, d, K), ``weight``
+        ``model.safetensors`` has the network, ``run.json`` the record, ``geometry.safetensors`` the class geometries and
+        what the predicted problem is about, for a linear tail the activations (N, p) below it. If frames were kept, ``frames.safetensors`` has arrays ``epoch`` (F,), ``class_means`` (F, d, K), ``weight``
         (F, q, d) and ``bias`` (F, q).
         """
         from safetensors.numpy import save_file as save_arrays
@@ -246,9 +246,8 @@ class Run(Shown):
         with files.atomic(target / "model.safetensors") as temporary:
             save_file(self.model.state_dict(), temporary)
         arrays = _arrays(self.collapse.geometry, "measured")
-        problem = self.theory.problem
-        if isinstance(problem, Problem):
-            arrays["codewords"] = problem.encoding.codewords
+        stated, of_problem = _statement(self.theory.problem)
+        arrays |= of_problem
         if self.predicted is not None:
             arrays |= _arrays(self.predicted, "predicted")
         with files.atomic(target / "geometry.safetensors") as temporary:
@@ -260,7 +259,7 @@ class Run(Shown):
             }
             with files.atomic(target / "frames.safetensors") as temporary:
                 save_file(stacked, temporary)
-        record = self.to_dict() | {"input_shape": self.input_shape, "problem": _problem_options(problem)}
+        record = self.to_dict() | {"input_shape": self.input_shape, "problem": stated}
         files.write_text(target / "run.json", json.dumps(plain(record), indent=1) + "\n")
         return target
 
@@ -272,8 +271,7 @@ _OF_GEOMETRY = ("feature_gram", "counts", "classifier_gram", "class_outputs", "b
 def load(folder: str | Path, *, model: nn.Module | None = None) -> Run:
     """Bring back a run that :meth:`Run.save` or ``encollapse train --out`` has written.
 
-    The prediction is solved for again, which gives the same minimum; of tails that need activations, or normalize each
-    sample, only its geometry and numbers are kept. Details of the collapse that need the features
+    The prediction is solved for again, which gives the same minimum. Details of the collapse that need the features
     themselves are not stored.
 
     Parameters
@@ -352,7 +350,7 @@ def _loaded(
     if "predicted.feature_gram" in arrays:
         predicted = _geometry(arrays, "predicted", {"source": "predicted"})
     if record["problem"] is not None:
-        solution = solve(Problem(Encoding(arrays["codewords"]), measured.counts, **record["problem"]), throw=False)
+        solution = solve(_restated(record["problem"], {"problem.counts": measured.counts} | arrays), throw=False)
     theory = Prediction(
         record["prediction_kind"],
         record["prediction_note"],
@@ -394,13 +392,44 @@ def _geometry(arrays: dict[str, Any], prefix: str, provenance: dict[str, Any]) -
     return ClassGeometry(**values, provenance=provenance)
 
 
-def _problem_options(problem: Any) -> dict[str, Any] | None:
-    """What an unrestricted feature model was stated with, besides its codewords and counts; of others None."""
-    if not isinstance(problem, Problem):
-        return None
-    named = [p.name for p in inspect.signature(Problem).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    values = {name: getattr(problem, name) for name in named}
-    return {name: v for name, v in values.items() if v is None or isinstance(v, float | int | str | tuple | np.ndarray)}
+_PROBLEMS: dict[str, Callable[..., Any]] = {
+    "Problem": Problem,
+    "TailProblem": TailProblem,
+    "SampleNormProblem": sample_norm_problem,
+}
+"""What makes a problem of each class."""
+
+
+def _arguments(kind: str) -> tuple[list[str], list[str]]:
+    """Names of the arrays that a problem is stated with besides its encoding, and of its options."""
+    given = list(inspect.signature(_PROBLEMS[kind]).parameters.values())
+    arrays = [p.name for p in given if p.kind is not p.KEYWORD_ONLY and p.name != "encoding"]
+    return arrays, [p.name for p in given if p.kind is p.KEYWORD_ONLY]
+
+
+def _statement(problem: Any) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Options of a problem for the record, and the arrays that belong to it."""
+    if problem is None:
+        return None, {}
+    kind = type(problem).__name__
+    named, options = _arguments(kind)
+    values = {name: getattr(problem, name) for name in options}
+    kept = {n: v for n, v in values.items() if v is None or isinstance(v, float | int | str | tuple | np.ndarray)}
+    arrays = {f"problem.{name}": _small(getattr(problem, name)) for name in named}
+    return {"kind": kind, "options": kept}, arrays | {"codewords": problem.encoding.codewords}
+
+
+def _restated(stated: dict[str, Any], arrays: dict[str, Any]) -> Any:
+    """The problem of a record; of earlier releases it is a plain one, by its options alone."""
+    kind, options = (stated["kind"], stated["options"]) if "options" in stated else ("Problem", stated)
+    given = (arrays[f"problem.{name}"] for name in _arguments(kind)[0])
+    return _PROBLEMS[kind](Encoding(arrays["codewords"]), *given, **options)
+
+
+def _small(array: Any) -> Any:
+    """The same numbers in float32 where they fit: activations are computed in it."""
+    short = array.astype(np.float32) if array.dtype == np.float64 else array
+    return short if np.array_equal(short, array) else array
 
 
 def _short(value: float | None) -> str:

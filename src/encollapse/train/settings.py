@@ -33,6 +33,12 @@ CLASSIFIERS = ("trained", "fixed")
 DEVICES = ("auto", "cpu", "gpu", "cuda", "mps")
 
 LEARNING_RATES = {"ufm": {"adam": 1e-2, "sgd": 2e-1}, "other": {"adam": 3e-3, "adamw": 3e-3, "sgd": 3e-2}}
+USUAL_FEATURES = 64
+"""Features up to which Adam has its full learning rate, and up to :data:`catalogue.WIDTH` hidden units of an mlp.
+
+A step of Adam has the size of its learning rate in every entry, and an output of a layer adds up one for each input: the
+rate that is left has to fall as 1/width, or most hidden units die in the first epochs :cite:p:`yanghu2021`.
+"""
 DECOUPLED_EPOCHS = 200
 TOLERANCE = 1e-3
 SQUARED_TOLERANCE = 1e-5
@@ -315,7 +321,8 @@ class Settings:
         "Peak of the schedule.",
         more="""For the decay ufm in units in which codewords have size one and both decays are equal, so that it
         need not be tuned to them.""",
-        usual="1e-2 for adam and 2e-1 for sgd; 3e-3 and 3e-2 under plain and decoupled decay",
+        usual="""1e-2 for adam, times 64 over the features or 128 over the width of an mlp where that is less, and 2e-1
+        for sgd; 3e-3 and 3e-2 under plain and decoupled decay""",
     )
     momentum: float = _option(0.9, _below_one, "Of sgd.", more="See :cite:p:`sutskever2013`.")
     nesterov: bool = _option(False, checks.flag, "Nesterov's form of sgd's momentum.")
@@ -348,7 +355,8 @@ class Settings:
         "Stationarity at which training ends.",
         more="""Both parts of :class:`Stationarity` are at or below it then. Relative errors of the class means' Gram
         matrix are about as large as the negative curvature, or as the root of the squared gradient.""",
-        usual="1e-3; 1e-5 for relu features and fixed classifiers, where the squared gradient alone judges",
+        usual="""1e-3; 1e-5 for relu features, fixed classifiers and a last batch normalization under plain decay, where
+        the squared gradient alone judges""",
     )
     leave_saddles: bool = _option(
         True,
@@ -496,19 +504,29 @@ class Settings:
             epochs, finish = DECOUPLED_EPOCHS, 0
         if optimizer == "lbfgs":  # it has the whole time
             epochs, finish = 0, finish + epochs
-        model_options = catalogue.check_options(self.model, self.model_options)
+        model_options = catalogue.check_options(self.model, self.model_options, rank=min(code_dim, num_classes))
+        feature_dim = self.feature_dim or max(USUAL_FEATURES, min(code_dim, num_classes))
         features = "relu" if model_options.get("tail") == "batch-norm-relu" else self.features
-        squared = features == "relu" or self.fixed_classifier
+        normalized = self.decay == "plain" and model_options.get("tail") == "batch-norm"
+        squared = features == "relu" or self.fixed_classifier or normalized
         defaults = {
-            "feature_dim": max(64, min(code_dim, num_classes)),
+            "feature_dim": feature_dim,
             "epochs": epochs,
             "finish": finish,
-            "learning_rate": LEARNING_RATES["ufm" if self.decay == "ufm" else "other"].get(optimizer, 1e-3),
+            "learning_rate": self._usual_rate(optimizer, feature_dim, model_options),
             "optimizer": optimizer,
             "tolerance": SQUARED_TOLERANCE if squared else TOLERANCE,
         }
         chosen: dict[str, Any] = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         return replace(self, **chosen, model_options=model_options, features=features)
+
+    def _usual_rate(self, optimizer: str, feature_dim: int, model_options: Mapping[str, Any]) -> float:
+        """The default learning rate, of Adam in inverse proportion to the widths of layers where these are large."""
+        rate = LEARNING_RATES["ufm" if self.decay == "ufm" else "other"].get(optimizer, 1e-3)
+        if self.decay != "ufm" or optimizer != "adam":
+            return rate
+        width = model_options["width"] if self.model in catalogue.DENSE else catalogue.WIDTH
+        return rate * min(1.0, USUAL_FEATURES / feature_dim, catalogue.WIDTH / width)
 
     @property
     def has_bias(self) -> bool:

@@ -33,8 +33,9 @@ class Status(enum.Enum):
 
     OPTIMAL = "Solved: the certificate proves the global minimum."
     COLLAPSED = (
-        "Solved: the threshold c = √(N λ_W λ_H) is above every singular value, so nothing is learned and all class "
-        "means are zero. Lower weight_decay or feature_decay to learn."
+        "Solved: the decays price outputs above all that they save of the loss, so nothing is learned and all class "
+        "means are zero. Lower weight_decay, or the decay that prices the features (feature_decay, or in a tail that "
+        "of its layers), to learn."
     )
     NOT_CERTIFIED = (
         "The duality gap stayed above its tolerance, so the result is not proved. The labels or the "

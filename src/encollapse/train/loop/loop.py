@@ -31,6 +31,9 @@ SADDLE_DESCENT, SADDLE_ESCAPE = 1e-3, 1e-2
 MOST_STEPS_OFF = 20
 """Steps off saddles in one training."""
 
+NOTHING = 1e-3
+"""Share of the codewords' variance below which outputs that vary so little have learned nothing."""
+
 
 class Status(enum.Enum):
     """How a training ended. The value is the message for the user.
@@ -116,11 +119,12 @@ class _Training:
                     seen = observe(self.task)
                     self._require_finite(seen)
                     status = self.workers.agree(self._verdict(seen))
-                    self._note(seen, ended=status is not None)
+                    noted = self._note(seen, due=self.epoch in self.timetable.rows)
+                    if status in (None, Status.STALLED) and self._leave_saddle(seen, stalled=status is not None):
+                        status = None
                     if status is not None:
+                        self._note(seen, due=not noted)
                         break
-                    self.last_loss = seen.loss
-                    self._leave_saddle(seen)
                     judged = seen.judged
                     note = f"loss {seen.loss:.4g}" if judged is None else f"stationarity {judged:.1e}"
                     bar.update(self.epoch, note)
@@ -146,26 +150,39 @@ class _Training:
             return Status.STALLED
         return None
 
-    def _leave_saddle(self, seen: Observation) -> None:
-        """Step off a saddle at which L-BFGS waits: the gradient is small, and the negative curvature does not fall."""
-        judged = seen.stationarity
-        if judged is None or self._phase() != "lbfgs" or not self.settings.leave_saddles:
-            return
-        least = max(self.settings.tolerance, SADDLE_ESCAPE, 0.9 * self.last_escape)
-        waits = judged.descent <= SADDLE_DESCENT and judged.escape > least and self.steps_off < MOST_STEPS_OFF
-        self.last_escape = judged.escape
-        if self.workers.agree(waits) and leave_saddle(self.task):
-            self.steps_off += 1
-            # What the loss and the curvature were before says nothing of what they will be.
-            self.last_loss = self.last_escape = math.inf
-            self.whole_set.optimizer.state.clear()
-            self.whole_set.adopt_head()
+    def _leave_saddle(self, seen: Observation, *, stalled: bool) -> bool:
+        """Step off a saddle at which L-BFGS waits: the negative curvature does not fall, and the gradient is small.
 
-    def _note(self, seen: Observation, *, ended: bool) -> None:
+        Where passes over minibatches have ended at zero, often with all units dead, L-BFGS begins anew instead.
+        """
+        judged, last_escape = seen.stationarity, self.last_escape
+        self.last_loss = seen.loss
+        no_time = self.epoch == 0 or not self.settings.epochs <= self.epoch < self.total
+        if judged is None or no_time or not self.settings.leave_saddles:
+            return False
+        deep = judged.escape > max(self.settings.tolerance, SADDLE_ESCAPE) and self.steps_off < MOST_STEPS_OFF
+        if self._phase() != "lbfgs":
+            if not self.workers.agree(deep and seen.learned(self.task.targets) < NOTHING):
+                return False
+            self.task.begin_anew_()
+        else:
+            self.last_escape = judged.escape
+            waits = stalled or (judged.descent <= SADDLE_DESCENT and judged.escape > 0.9 * last_escape)
+            if not self.workers.agree(deep and waits) or not leave_saddle(self.task):
+                return False
+        self.steps_off += 1
+        # What the loss and the curvature were before says nothing of what they will be.
+        self.last_loss = self.last_escape = math.inf
+        self.whole_set.optimizer.state.clear()
+        self.whole_set.adopt_head()
+        return True
+
+    def _note(self, seen: Observation, *, due: bool) -> bool:
         """A row of the history, if one is due."""
-        if ended or self.epoch in self.timetable.rows:
+        if due:
             self.history.append(row_of(self.task, seen, self.epoch, self._phase()))
             self.frames.append(frame_of(self.task, seen, self.epoch))
+        return due
 
     def _advance(self) -> None:
         """Train on: one pass over minibatches, or a round of L-BFGS."""
@@ -175,6 +192,8 @@ class _Training:
             if self.epoch == self.settings.epochs and self.settings.finish > 0:
                 self.whole_set.adopt_head()
         else:
+            if self.epoch == self.settings.epochs:
+                self.whole_set.shrink_()
             iterations = min(self.timetable.after(self.epoch) - self.epoch, CHECK_EVERY)
             self.whole_set.run(iterations)
             self.epoch += iterations

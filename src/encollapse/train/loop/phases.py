@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +18,12 @@ from encollapse.train.loop import optimizers
 from encollapse.train.loop.ridge_head import best_bias, best_head
 from encollapse.train.loop.task import Task
 from encollapse.train.models.classifier import chunks
+
+SHRUNK = 12
+"""Powers of two by which weights below a last batch normalization are made smaller, over all layers.
+
+The variance that it divides by stays far above its epsilon, and the decay of these weights falls to next to nothing.
+"""
 
 LBFGS_MEMORY = 50
 LBFGS_ENTRIES = 2**27
@@ -94,7 +102,10 @@ class Minibatches:
 class WholeSet:
     """Second phase: L-BFGS on the whole set :cite:p:`liu1989`, with the best head at every step where it is known.
 
-    The network computes in float32, what follows it in float64: the line search compares nearly equal losses.
+    The network computes in float32, what follows it in float64: the line search compares nearly equal losses. Weights
+    whose scale a last batch normalization undoes tend to zero under plain decay, and the smaller they are, the steeper
+    is the loss in them. So they are made small once, which lowers the objective and leaves the features as they are,
+    and L-BFGS moves them at their former scale, to which powers of two lead without rounding.
     """
 
     def __init__(self, task: Task) -> None:
@@ -105,6 +116,9 @@ class WholeSet:
         self._trained = list(task.backbone_parameters())
         if not task.loss.closed_form:
             self._trained += [p for p in task.head.parameters() if p.requires_grad]
+        free = task.classifier.backbone.scale_free() if task.settings.decay == "plain" else []
+        layers = sum(p.ndim > 1 for p, _ in free)
+        self._free = [(p, power * (SHRUNK // layers)) for p, power in free]
         entries = sum(p.numel() for p in self._trained)
         self._optimizer = LBFGS(
             self._trained,
@@ -119,12 +133,33 @@ class WholeSet:
         """The optimizer itself, for its state."""
         return self._optimizer
 
+    @torch.no_grad()
+    def shrink_(self, sign: int = 1) -> None:
+        """Make weights smaller whose scale does not matter, or with sign -1 large again."""
+        for parameter, bits in self._free:
+            parameter.mul_(2.0 ** (-sign * bits))
+
+    @contextmanager
+    def _at_former_scale(self) -> Iterator[None]:
+        """In this block such weights are as large as before, and the normalization does the same as it does after."""
+        tail: Any = self._task.classifier.backbone.tail
+        if not self._free:
+            yield
+            return
+        epsilon = tail.eps
+        self.shrink_(-1)
+        tail.eps = epsilon * 4.0 ** max(bits for _, bits in self._free)
+        yield
+        tail.eps = epsilon
+        self.shrink_()
+
     def run(self, iterations: int) -> None:
         """Some iterations of L-BFGS, after which the network has the best head that is known."""
         self._task.classifier.eval()
         group = self._optimizer.param_groups[0]
         group["max_iter"], group["max_eval"] = iterations, 10 * iterations
-        self._optimizer.step(self._loss)  # type: ignore[no-untyped-call]
+        with self._at_former_scale():
+            self._optimizer.step(self._loss)  # type: ignore[no-untyped-call]
         self.adopt_head()
 
     @torch.no_grad()
@@ -155,7 +190,9 @@ class WholeSet:
         return workers.sum(loss.detach())
 
     def _backbone(self) -> list[Tensor]:
-        return [p.cpu().double() for p in self._task.backbone_parameters()]
+        """The backbone's parameters for their decay, as small as they are outside of the iterations."""
+        bits = {id(parameter): bits for parameter, bits in self._free}
+        return [p.cpu().double() * 2.0 ** -bits.get(id(p), 0) for p in self._task.backbone_parameters()]
 
     def _head(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
         """Weight and bias in float64: the best for the features, or, where no formula gives it, the network's own."""

@@ -19,7 +19,9 @@ def leave_saddle(task: Task) -> bool:
     With ``R = Σ s_i u_i v_iᵀ`` as in :class:`encollapse.train.Stationarity`, the proximal step of the convex problem in
     ``Z = W M diag(√π)`` adds ``(s_i - c) u_i v_iᵀ`` for each ``s_i > c``, whose directions Z does not have yet. It
     becomes ``W += √(s_i - c) u_i r_iᵀ`` and ``m_k += √(s_i - c) r_i v_ik/√π_k`` in feature directions r that the head
-    does not use; the backbone is fitted to these features by least squares.
+    does not use; the backbone is fitted to these features by least squares. The r are those nearest to fixed random
+    images of the u, so that they turn along with these where singular values are equal, and rounding, which decides
+    between equal ones, does not decide the step.
     """
     rows = task.workers.span(task.num_samples)
     with torch.no_grad():
@@ -38,11 +40,19 @@ def leave_saddle(task: Task) -> bool:
             return False
         amounts = (sizes[:count] - threshold).clamp(min=0).sqrt()
         shares = torch.bincount(task.labels).double() / task.num_samples
-        steps = (amounts[:, None] * right[:count] / shares.clamp(min=1e-300).sqrt()).T @ free[:count]
-        task.head.weight.add_(((left[:, :count] * amounts) @ free[:count]).to(task.head.weight))
+        ways = _nearest(free, left[:, :count])
+        steps = (amounts[:, None] * right[:count] / shares.clamp(min=1e-300).sqrt()).T @ ways
+        task.head.weight.add_(((left[:, :count] * amounts) @ ways).to(task.head.weight))
         targets = (features + steps[task.labels])[rows]
     _follow(task, targets, rows)
     return True
+
+
+def _nearest(free: Tensor, left: Tensor) -> Tensor:
+    """Orthonormal rows in the span of the rows `free`, one for each column of `left`, nearest to random images."""
+    image = torch.randn(free.shape[1], len(left), dtype=left.dtype, generator=torch.Generator().manual_seed(0))
+    outer, _, inner = torch.linalg.svd(free @ image @ left, full_matrices=False)
+    return (outer @ inner).T @ free
 
 
 def _follow(task: Task, targets: Tensor, rows: slice) -> None:

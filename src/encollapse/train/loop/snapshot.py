@@ -49,6 +49,12 @@ class Observation:
         """Outputs (N, q) of the head for some features."""
         return features @ self.weight.T + (0.0 if self.bias is None else self.bias)
 
+    def learned(self, targets: Tensor) -> float:
+        """Variance of the outputs over that of the codewords."""
+        outputs = self.outputs(self.features)
+        spread = float((targets - targets.mean(0)).square().sum())
+        return float((outputs - outputs.mean(0)).square().sum()) / spread if spread > 0 else 1.0
+
     def class_means(self, labels: Tensor, num_classes: int) -> Tensor:
         """Mean of each class's features, shape (d, K); zero for a class without samples."""
         counts = torch.bincount(labels, minlength=num_classes).clamp(min=1)

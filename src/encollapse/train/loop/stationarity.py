@@ -132,7 +132,9 @@ def parameter_stationarity(task: Task) -> Stationarity:
     """First-order condition of an objective that regularizes parameters and no features.
 
     `descent` is the squared gradient in all trained parameters, each over its decay (over ``1 + λ_b`` for the head's
-    bias), relative to the loss at zero; `escape` is 0.
+    bias), relative to the loss at zero; `escape` is 0. Weights whose scale a last batch normalization undoes have no
+    size of their own, so that their gradient counts relative to what they are: ``(|∂_θ F| |θ|)²``, over the loss at
+    zero in place of a decay.
     """
     trained = [p for p in task.classifier.parameters() if p.requires_grad]
     with torch.enable_grad():
@@ -149,13 +151,16 @@ def parameter_stationarity(task: Task) -> Stationarity:
             loss = loss + task.objective.penalty(head.weight, head.bias, task.backbone_parameters()).cpu()
         loss.backward()  # type: ignore[no-untyped-call]
     workers.sum_gradients(trained)
-    total = 0.0
+    total, scale = 0.0, task.loss.scale(task.codewords)
+    free = {id(p) for p, _ in task.classifier.backbone.scale_free()}
     for parameter in trained:
         decay = 1.0 + task.objective.bias_decay if parameter is head.bias else task.objective.weight_decay
+        if id(parameter) in free:
+            decay = scale / max(float(parameter.detach().double().square().sum()), 1e-300)
         if parameter.grad is not None:
             total += float(parameter.grad.double().square().sum()) / decay
             parameter.grad = None
-    return Stationarity(_relative(total, task.loss.scale(task.codewords)), 0.0)
+    return Stationarity(_relative(total, scale), 0.0)
 
 
 def _relative(value: float, scale: float) -> float:

@@ -115,6 +115,13 @@ class Task:
         with shared_statistics(backbone.tail, self.workers):
             return backbone.whole_set(entering, self.num_samples)
 
+    def begin_anew_(self) -> None:
+        """Give the network its initial values again, the same in every process."""
+        torch.manual_seed(self.settings.seed)
+        initial = self._initial(torch.tensor(self.work.train.inputs))
+        self.classifier.load_state_dict(initial.state_dict())
+        self.workers.align_(self.classifier)
+
     @torch.no_grad()
     def center_bias_(self) -> None:
         """Give a bias that nothing decides up to a constant, as under cross-entropy without bias decay, mean zero."""

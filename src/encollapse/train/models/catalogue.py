@@ -91,9 +91,12 @@ MOST = (100, 300)
 TAILS = ("none", "batch-norm", "batch-norm-relu", "layer-norm", "rms-norm", "linear")
 
 _TAIL = {"tail": Option("none", _one_of(*TAILS)), "tail_depth": Option(2, partial(checks.integer, minimum=2))}
+WIDTH = 128
+"""Default width of dense hidden layers: this, or for features of a higher rank the next multiple of it."""
+
 _DENSE = {
     **_TAIL,
-    "width": Option(128, _size),
+    "width": Option(WIDTH, _size),
     "activation": Option("relu", _one_of(*ACTIVATIONS)),
     "normalization": Option("none", _one_of("none", "batch", "layer")),
 }
@@ -146,6 +149,8 @@ CATALOGUE: dict[str, Entry] = {
     ),
 }
 
+DENSE = ("mlp", "frozen")
+
 OF_IMPORTED = Entry({}, epochs=30, finish=10, by_samples=True)
 OF_MODULES = Entry(
     {"last_layer": Option(True, _flag), "features_method": Option(None, _name)}, epochs=30, finish=10, by_samples=True
@@ -185,8 +190,10 @@ def is_module(model: Any) -> bool:
     return torch is not None and isinstance(model, torch.nn.Module)
 
 
-def check_options(model: Any, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def check_options(model: Any, options: Mapping[str, Any] | None = None, *, rank: int = 1) -> dict[str, Any]:
     """All options of the model, checked, with the defaults of those not given.
+
+    Dense hidden layers are by default wide enough for features of the `rank` that a minimizer has.
 
     Options of an import path are arguments of the class and go to it unchecked; a module itself has `last_layer` and
     `features_method` alone.
@@ -211,10 +218,13 @@ def check_options(model: Any, options: Mapping[str, Any] | None = None) -> dict[
         raise ArgumentError(
             f"model_options: {model!r} needs {needed!r}: an import path {IMPORTED}, or a file of features"
         )
-    return {
+    found = {
         option: about.check(given[option], f"model_options.{option}") if option in given else about.default
         for option, about in known.items()
     }
+    if model in DENSE and "width" not in given:
+        found["width"] = WIDTH * math.ceil(rank / WIDTH)
+    return found
 
 
 def lengths(model: Any, num_samples: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from encollapse._internal import checks
-from encollapse.train.models.networks import whole_set_statistics, without_correction_
+from encollapse.train.models.networks import BatchNorm, whole_set_statistics, without_correction_
 
 
 class Backbone(nn.Module):
@@ -96,6 +96,19 @@ class Backbone(nn.Module):
             features = self.finish(entering)
         without_correction_(self.tail, total)
         return features
+
+    def scale_free(self) -> list[tuple[nn.Parameter, int]]:
+        """Parameters below a last batch normalization, which undoes it if all are multiplied by ``a**power``.
+
+        They belong to the last linear layer and, if the trunk is homogeneous, to all before it.
+        """
+        if not isinstance(self.tail, BatchNorm) or self.last is None:
+            return []
+        parts = list(self.trunk.children()) if isinstance(self.trunk, nn.Sequential) else [self.trunk]
+        homogeneous = all(isinstance(part, nn.Flatten | nn.Linear | nn.ReLU) for part in parts)
+        layers = [*(part for part in parts if homogeneous and isinstance(part, nn.Linear)), self.last]
+        found = [(layer.weight, 1) for layer in layers]
+        return found + [(layer.bias, power) for power, layer in enumerate(layers, 1) if layer.bias is not None]
 
     def _last_affine(self) -> nn.Module | None:
         """The layer whose weight and bias scale the features."""
