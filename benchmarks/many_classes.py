@@ -4,9 +4,9 @@
     python benchmarks/many_classes.py --data mixture --classes 2 1000 --samples-per-class 8 --json
 
 Glyphs are characters of the DejaVu fonts that matplotlib ships, a class each, drawn in eleven styles and distorted by
-random affine maps, 32 × 32. Characters that look alike in DejaVu Sans are one class. A mixture has a Gaussian for each class,
-in as many dimensions, 23 to 256, and centers 2 standard deviations apart along each. One-hot labels, t = c√K = 0.3, λ_b = 0.2,
-weight decay 5e-3, an mlp. The command fails where a gram_error is above 0.02.
+random affine maps, 32 × 32. Characters that look alike in DejaVu Sans are one class. A mixture has a Gaussian for each
+class, in as many dimensions, 23 to 256, and centers 2 standard deviations apart along each. One-hot labels,
+t = c√K = 0.3, λ_b = 0.2, weight decay 5e-3, an mlp. The command fails where a gram_error is above 0.02.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def mixture(num_classes: int, each: int, seed: int) -> Dataset:
 MAKERS = {"glyphs": glyphs, "mixture": mixture}
 
 
-def trained(dataset: Dataset, width: int, seed: int, **options: Any) -> dict[str, Any]:
+def trained(dataset: Dataset, seed: int, **model_options: Any) -> dict[str, Any]:
     """What came of a training, as plain values."""
     start = time.process_time()
     run = ec.train.fit(
@@ -118,10 +118,9 @@ def trained(dataset: Dataset, width: int, seed: int, **options: Any) -> dict[str
         weight_decay=WEIGHT_DECAY,
         feature_decay=T**2 / (dataset.num_classes * len(dataset.train) * WEIGHT_DECAY),
         bias_decay=BIAS_DECAY,
-        model_options={"width": width},
+        model_options=model_options,
         seed=seed,
         progress=sys.stderr.isatty(),
-        **options,
     )
     assert run.comparison is not None
     return {
@@ -142,7 +141,8 @@ def main() -> int:
     parser.add_argument("--data", nargs="+", choices=MAKERS, default=["glyphs"])
     parser.add_argument("--classes", nargs="+", type=int, default=[17, 101, 505])
     parser.add_argument("--samples-per-class", type=int, default=40)
-    parser.add_argument("--width", type=int, default=512, help="of the mlp (default %(default)s)")
+    parser.add_argument("--width", type=int, help="of the mlp (default: what the number of classes asks for)")
+    parser.add_argument("--depth", type=int, default=3, help="hidden layers (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of data and training (default %(default)s)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of the table")
@@ -155,7 +155,8 @@ def main() -> int:
     for name in asked.data:
         for num_classes in asked.classes:
             dataset = MAKERS[name](num_classes, asked.samples_per_class, asked.seed)
-            row = trained(dataset, asked.width, asked.seed)
+            width = {} if asked.width is None else {"width": asked.width}
+            row = trained(dataset, asked.seed, depth=asked.depth, **width)
             cells = (f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values())
             print(json.dumps(row) if asked.json else f"| {' | '.join(cells)} |", flush=True)
             rows.append(row)

@@ -82,7 +82,9 @@ def test_the_default_network_and_learning_rate_follow_the_number_of_classes() ->
 
 def test_the_step_does_not_depend_on_the_choice_among_equal_singular_vectors() -> None:
     rng = np.random.default_rng(0)
-    turn, free, left = (torch.tensor(np.linalg.qr(rng.standard_normal(shape))[0]) for shape in [(5, 5), (11, 7), (13, 5)])
+    turn, free, left = (
+        torch.tensor(np.linalg.qr(rng.standard_normal(shape))[0]) for shape in [(5, 5), (11, 7), (13, 5)]
+    )
     ways, turned = _nearest(free.T, left), _nearest(free.T, left @ turn)
     torch.testing.assert_close(left @ turn @ turned, left @ ways)
     torch.testing.assert_close(ways @ ways.T, torch.eye(5, dtype=torch.float64))

@@ -235,9 +235,10 @@ class Run(Shown):
     def save(self, directory: str | Path) -> Path:
         """Write the run as a folder, from which :func:`load` brings it back. Each file appears whole or not at all.
 
-        ``model.safetensors`` has the network, ``run.json`` the record, ``geometry.safetensors`` the class geometries and
-        what the predicted problem is about, for a linear tail the activations (N, p) below it. If frames were kept, ``frames.safetensors`` has arrays ``epoch`` (F,), ``class_means`` (F, d, K), ``weight``
-        (F, q, d) and ``bias`` (F, q).
+        ``model.safetensors`` has the network, ``run.json`` the record, ``geometry.safetensors`` the class geometries
+        and what the predicted problem is about, for a linear tail the activations (N, p) below it. If frames were kept,
+        ``frames.safetensors`` has arrays ``epoch`` (F,), ``class_means`` (F, d, K), ``weight`` (F, q, d) and ``bias``
+        (F, q).
         """
         from safetensors.numpy import save_file as save_arrays
         from safetensors.torch import save_file

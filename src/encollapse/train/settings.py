@@ -36,8 +36,8 @@ LEARNING_RATES = {"ufm": {"adam": 1e-2, "sgd": 2e-1}, "other": {"adam": 3e-3, "a
 USUAL_FEATURES = 64
 """Features up to which Adam has its full learning rate, and up to :data:`catalogue.WIDTH` hidden units of an mlp.
 
-A step of Adam has the size of its learning rate in every entry, and an output of a layer adds up one for each input: the
-rate that is left has to fall as 1/width, or most hidden units die in the first epochs :cite:p:`yanghu2021`.
+A step of Adam has the size of its learning rate in every entry, and an output of a layer adds up one for each input:
+the rate has to fall as 1/width, or most hidden units die in the first epochs :cite:p:`yanghu2021`.
 """
 DECOUPLED_EPOCHS = 200
 TOLERANCE = 1e-3
