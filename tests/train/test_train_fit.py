@@ -208,7 +208,8 @@ def test_saving_keeps_the_network_and_the_record(tmp_path: Path) -> None:
 
     run = trained(epochs=2, finish=2)
     target = run.save(tmp_path / "run")
-    assert sorted(path.name for path in target.iterdir()) == ["geometry.safetensors", "model.safetensors", "run.json"]
+    written = ["encoding.npz", "geometry.safetensors", "model.safetensors", "run.json"]
+    assert sorted(path.name for path in target.iterdir()) == written
     state = load_file(target / "model.safetensors")
     assert all(torch.equal(state[name], value) for name, value in run.model.state_dict().items())
     record = json.loads((target / "run.json").read_text())

@@ -236,9 +236,9 @@ class Run(Shown):
         """Write the run as a folder, from which :func:`load` brings it back. Each file appears whole or not at all.
 
         ``model.safetensors`` has the network, ``run.json`` the record, ``geometry.safetensors`` the class geometries
-        and what the predicted problem is about, for a linear tail the activations (N, p) below it. If frames were kept,
-        ``frames.safetensors`` has arrays ``epoch`` (F,), ``class_means`` (F, d, K), ``weight`` (F, q, d) and ``bias``
-        (F, q).
+        and what the predicted problem is about, for a linear tail the activations (N, p) below it; ``encoding.npz`` has
+        the encoding of that problem. If frames were kept, ``frames.safetensors`` has arrays ``epoch`` (F,),
+        ``class_means`` (F, d, K), ``weight`` (F, q, d) and ``bias`` (F, q).
         """
         from safetensors.numpy import save_file as save_arrays
         from safetensors.torch import save_file
@@ -249,6 +249,8 @@ class Run(Shown):
         arrays = _arrays(self.collapse.geometry, "measured")
         stated, of_problem = _statement(self.theory.problem)
         arrays |= of_problem
+        if stated is not None:
+            self.theory.problem.encoding.save(target / "encoding.npz")
         if self.predicted is not None:
             arrays |= _arrays(self.predicted, "predicted")
         with files.atomic(target / "geometry.safetensors") as temporary:
@@ -316,7 +318,7 @@ def load(folder: str | Path, *, model: nn.Module | None = None) -> Run:
         record = revived(json.loads((source / "run.json").read_text()))
         state, arrays = load_file(source / "model.safetensors"), load_arrays(source / "geometry.safetensors")
         frames = load_arrays(source / "frames.safetensors") if (source / "frames.safetensors").is_file() else None
-        return _loaded(record, state, arrays, frames, model)
+        return _loaded(source, record, state, arrays, frames, model)
     except (SafetensorError, FileNotFoundError, json.JSONDecodeError, KeyError, RuntimeError) as error:
         raise FileFormatError(
             f"{source}: no run that can be read ({type(error).__name__}: {error}); save it again with Run.save"
@@ -324,6 +326,7 @@ def load(folder: str | Path, *, model: nn.Module | None = None) -> Run:
 
 
 def _loaded(
+    source: Path,
     record: dict[str, Any],
     state: dict[str, torch.Tensor],
     arrays: dict[str, Any],
@@ -351,7 +354,10 @@ def _loaded(
     if "predicted.feature_gram" in arrays:
         predicted = _geometry(arrays, "predicted", {"source": "predicted"})
     if record["problem"] is not None:
-        solution = solve(_restated(record["problem"], {"problem.counts": measured.counts} | arrays), throw=False)
+        # Runs of earlier releases have the codewords alone.
+        known = {"problem.counts": measured.counts} | arrays
+        encoding = Encoding(arrays["codewords"]) if "codewords" in arrays else Encoding.load(source / "encoding.npz")
+        solution = solve(_restated(record["problem"], encoding, known), throw=False)
     theory = Prediction(
         record["prediction_kind"],
         record["prediction_note"],
@@ -417,14 +423,14 @@ def _statement(problem: Any) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     values = {name: getattr(problem, name) for name in options}
     kept = {n: v for n, v in values.items() if v is None or isinstance(v, float | int | str | tuple | np.ndarray)}
     arrays = {f"problem.{name}": _small(getattr(problem, name)) for name in named}
-    return {"kind": kind, "options": kept}, arrays | {"codewords": problem.encoding.codewords}
+    return {"kind": kind, "options": kept}, arrays
 
 
-def _restated(stated: dict[str, Any], arrays: dict[str, Any]) -> Any:
+def _restated(stated: dict[str, Any], encoding: Encoding, arrays: dict[str, Any]) -> Any:
     """The problem of a record; of earlier releases it is a plain one, by its options alone."""
     kind, options = (stated["kind"], stated["options"]) if "options" in stated else ("Problem", stated)
     given = (arrays[f"problem.{name}"] for name in _arguments(kind)[0])
-    return _PROBLEMS[kind](Encoding(arrays["codewords"]), *given, **options)
+    return _PROBLEMS[kind](encoding, *given, **options)
 
 
 def _small(array: Any) -> Any:
