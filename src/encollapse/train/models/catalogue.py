@@ -92,7 +92,11 @@ TAILS = ("none", "batch-norm", "batch-norm-relu", "layer-norm", "rms-norm", "lin
 
 _TAIL = {"tail": Option("none", _one_of(*TAILS)), "tail_depth": Option(2, partial(checks.integer, minimum=2))}
 WIDTH = 128
-"""Default width of dense hidden layers: this, or for features of a higher rank the next multiple of it."""
+MARGIN = 1.5
+"""Default width of dense hidden layers: the next multiple of it above so many times the rank of the features.
+
+Some units die in the first epochs, and with no more left than the rank a layer cannot give the classes their features.
+"""
 
 _DENSE = {
     **_TAIL,
@@ -223,7 +227,7 @@ def check_options(model: Any, options: Mapping[str, Any] | None = None, *, rank:
         for option, about in known.items()
     }
     if model in DENSE and "width" not in given:
-        found["width"] = WIDTH * math.ceil(rank / WIDTH)
+        found["width"] = WIDTH * math.ceil(MARGIN * rank / WIDTH)
     return found
 
 
