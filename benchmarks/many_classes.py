@@ -22,6 +22,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import torch
+from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 
 import encollapse as ec
@@ -51,10 +52,8 @@ T, BIAS_DECAY, WEIGHT_DECAY, MOST_ERROR = 0.3, 0.2, 5e-3, 0.02
 
 def characters(count: int) -> list[str]:
     """The first characters that every font has and that look different from all before them."""
-    from fontTools.ttLib import TTFont
-
     folder = Path(mpl.get_data_path(), "fonts", "ttf")
-    common = set.intersection(*(set(TTFont(folder / name).getBestCmap()) for name in FONTS))
+    common = set.intersection(*(set(FT2Font(str(folder / name)).get_charmap()) for name in FONTS))
     plain = ImageFont.truetype(str(folder / FONTS[0]), DRAWN // 2)
     seen: set[bytes] = set()
     found: list[str] = []

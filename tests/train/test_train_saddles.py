@@ -68,7 +68,7 @@ def test_many_classes_and_networks_whose_units_all_died_reach_the_minimum(
 
 
 def test_the_default_network_and_learning_rate_follow_the_number_of_classes() -> None:
-    def default(num_classes: int, **options: Any) -> tuple[int, float]:
+    def default(num_classes: int, **options: Any) -> tuple[int, Any]:
         settings = Settings(weight_decay=5e-3, feature_decay=1e-5, **options)
         found = settings.completed(num_samples=3 * num_classes, code_dim=num_classes, num_classes=num_classes)
         return found.model_options.get("width", 0), found.learning_rate

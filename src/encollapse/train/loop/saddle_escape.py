@@ -52,7 +52,8 @@ def _nearest(free: Tensor, left: Tensor) -> Tensor:
     """Orthonormal rows in the span of the rows `free`, one for each column of `left`, nearest to random images."""
     image = torch.randn(free.shape[1], len(left), dtype=left.dtype, generator=torch.Generator().manual_seed(0))
     outer, _, inner = torch.linalg.svd(free @ image @ left, full_matrices=False)
-    return (outer @ inner).T @ free
+    nearest: Tensor = (outer @ inner).T @ free
+    return nearest
 
 
 def _follow(task: Task, targets: Tensor, rows: slice) -> None:

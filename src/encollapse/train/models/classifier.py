@@ -97,7 +97,7 @@ class Backbone(nn.Module):
         without_correction_(self.tail, total)
         return features
 
-    def scale_free(self) -> list[tuple[nn.Parameter, int]]:
+    def scale_free(self) -> list[tuple[Tensor, int]]:
         """Parameters below a last batch normalization, which undoes it if all are multiplied by ``a**power``.
 
         They belong to the last linear layer and, if the trunk is homogeneous, to all before it.
@@ -107,7 +107,7 @@ class Backbone(nn.Module):
         parts = list(self.trunk.children()) if isinstance(self.trunk, nn.Sequential) else [self.trunk]
         homogeneous = all(isinstance(part, nn.Flatten | nn.Linear | nn.ReLU) for part in parts)
         layers = [*(part for part in parts if homogeneous and isinstance(part, nn.Linear)), self.last]
-        found = [(layer.weight, 1) for layer in layers]
+        found: list[tuple[Tensor, int]] = [(layer.weight, 1) for layer in layers]
         return found + [(layer.bias, power) for power, layer in enumerate(layers, 1) if layer.bias is not None]
 
     def _last_affine(self) -> nn.Module | None:
