@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -40,8 +40,9 @@ VECTORS = IMAGES.flatten(1)[:, :INPUTS]
 class Net(nn.Module):
     """A body and a classifier."""
 
-    body: Any
-    head: Any
+    if TYPE_CHECKING:  # torch.jit.script reads annotations
+        body: Any
+        head: Any
 
     def __init__(self) -> None:
         super().__init__()

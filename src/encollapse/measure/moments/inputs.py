@@ -191,7 +191,7 @@ def labeled_rows(features: ArrayLike, labels: ArrayLike, ignore_index: int | Non
             moved = values if last else torch.as_tensor(values).movedim(1, -1)
             values, given = moved.reshape(-1, moved.shape[-1]), given.reshape(-1)
     kept = labels_kept(given, ignore_index)
-    if kept.all() or kept.ndim != 1 or not shape or len(kept) != shape[0]:
+    if kept.all() or kept.ndim != 1 or tuple(values.shape[:1]) != kept.shape:
         return values, given
     return values[torch.from_numpy(kept).to(values.device) if isinstance(values, torch.Tensor) else kept], given[kept]
 
