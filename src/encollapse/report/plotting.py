@@ -125,8 +125,8 @@ def plot(
     --------
     >>> import encollapse as ec
     >>> axes = ec.plot(ec.encodings.simplex(4), style="paper")
-    >>> axes.images[0].get_array().shape, round(axes.figure.get_figwidth(), 2)
-    ((4, 4), 3.35)
+    >>> axes.images[0].get_array().shape, f"{axes.figure.get_figwidth():.2f} inches"
+    ((4, 4), '3.35 inches')
     """
     checks.choice(style, "style", ("screen", "paper"))
     if animate:
