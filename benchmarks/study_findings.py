@@ -2,6 +2,7 @@
 
 encollapse report runs/transition --export csv
 python benchmarks/study_findings.py runs/transition --by dataset,model --show max:gram_error,sum:seconds
+python benchmarks/study_findings.py runs/recipes --by model,train.loss --show "sum:distance > guarantee"
 python benchmarks/study_findings.py runs/dynamics --by model --since "gram_error<0.05,nc4_agreement>0.999"
 """
 
@@ -15,9 +16,10 @@ import pandas as pd
 
 
 def ends(trials: pd.DataFrame, shown: list[str]) -> list[str]:
-    """One cell for each ``FUNCTION:COLUMN``: what pandas' function makes of the column of finished trials."""
+    """One cell for each ``FUNCTION:COLUMN``: what pandas' function makes of the column, or of a formula of columns."""
     pairs = [entry.split(":", 1) for entry in shown]
-    return [f"{trials[column].agg(how):.3g}" for how, column in pairs]
+    found = [(how, trials[column] if column in trials else trials.eval(column)) for how, column in pairs]
+    return [f"{values.agg(how):.3g}" for how, values in found]
 
 
 def since(history: pd.DataFrame, conditions: list[str]) -> list[str]:
@@ -44,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder of the study")
     parser.add_argument("--by", required=True, help="columns that make the rows")
-    parser.add_argument("--show", default="", help="FUNCTION:COLUMN of pandas, such as max:gram_error")
+    parser.add_argument("--show", default="", help="FUNCTION:COLUMN or FUNCTION:FORMULA of pandas")
     parser.add_argument("--since", default="", help="COLUMN<LEVEL or COLUMN>LEVEL of the histories")
     parser.add_argument("--where", help="condition on the trials, such as: features == 'relu'")
     given = parser.parse_args()

@@ -15,6 +15,8 @@ from encollapse.errors import ArgumentError
 from encollapse.report import figures
 from encollapse.report.charts import Heat, Points
 from encollapse.report.figures import error_maps, weight_decay_dots
+from encollapse.report.figures.against import against_settings
+from encollapse.report.figures.rows import row_sheets
 from encollapse.report.style import house_style, looks
 from encollapse.report.varied_settings import varied
 from encollapse.study.families import families
@@ -191,6 +193,32 @@ def test_axes_of_the_error_map_are_chosen(folder: Path) -> None:
         error_maps(done, ("epochs", "encoding"))
     with pytest.raises(ArgumentError, match="two different parameters"):
         error_maps(done, ("encoding", "encoding"))
+
+
+def test_kinds_of_training_that_share_no_panel_share_sheets_and_axes(tmp_path: Path) -> None:
+    decays = ", ".join(f"{1e-3 * (1 + i):g}" for i in range(19))
+    text = f"""
+name = "kinds"
+title = "Many kinds"
+[defaults]
+dataset = "digits"
+relative_threshold = 0.3
+bias_decay = 0.1
+weight_decay = 5e-3
+encoding = "one-hot"
+[[runs]]
+weight_decay = [{decays}]
+[[runs]]
+encoding = "simplex"
+[[runs]]
+train = {{ batch_size = [32, 128] }}
+"""
+    write_full_folder(tmp_path, study_of(text), counts=COUNTS)
+    members = families(ec.study.open(tmp_path).done)
+    assert len(members) == 22
+    assert [len(sheet.members) for sheet in row_sheets(members)] == [11, 11]
+    found = {drawing.name: drawing for drawing in against_settings(members)}
+    assert {row["at"] for row in found["against-train-batch-size"].rows} == {32, 64, 128}  # 64 is the default
 
 
 def test_a_study_that_is_no_grid_has_no_map_unless_it_is_asked_for(folder: Path) -> None:

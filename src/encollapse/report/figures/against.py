@@ -12,7 +12,7 @@ from encollapse._internal.json_values import finite
 from encollapse.report.charts import Chart, Drawing, Line, Mark, Panel, Points, Scale, drawing
 from encollapse.report.figures.series import Series, Spread, decades, of_trial, spread
 from encollapse.report.style import Look, looks
-from encollapse.report.varied_settings import SEED, Parameter, flat, named, numeric, varied
+from encollapse.report.varied_settings import SEED, Parameter, named, numeric, varied
 from encollapse.study.families import Family
 from encollapse.study.results import TrialResult
 
@@ -70,10 +70,12 @@ def _chart(trials: Sequence[TrialResult], parameter: Parameter, others: Sequence
         label = ", ".join(_named_value(p, result) for p in others)
         groups.setdefault(label, []).append(result)
     curves = {k: own for k, own in groups.items() if len({_value(parameter, result) for result in own}) > 1}
-    kept = list(curves.items())[:_SERIES]
-    trials = [result for _, own in kept for result in own]
+    shown = list(curves.values())[:_SERIES]
+    trials = [result for own in shown for result in own]
     if not trials:
         return None
+    others = [p for p in others if len({p.of(own[0].settings) for own in shown}) > 1]  # what tells these apart
+    kept = [(", ".join(_named_value(p, own[0]) for p in others), own) for own in shown]
     known = [q for q in _QUANTITIES if any(r.record.value(q.key) is not None for _, group in kept for r in group)]
     known = known[:_PANELS]
     values = sorted({_value(parameter, result) for result in trials})
@@ -136,7 +138,7 @@ def _named_value(parameter: Parameter, result: TrialResult) -> str:
 
 
 def _value(parameter: Parameter, result: TrialResult) -> float:
-    return float(flat(result.settings)[parameter.key])
+    return float(parameter.raw(result.settings))
 
 
 def _marks(

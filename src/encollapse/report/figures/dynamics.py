@@ -89,7 +89,7 @@ def dynamics(members: Sequence[Family], *, rest: bool = False) -> list[Drawing]:
         decay = common_decays(known, 2)[-1]
         shown = [family for family in known if _at(runs[family], decay)]
         kinds = by_panel(shown)
-        one_each = all(len(group) == 1 for group in kinds.values())
+        one_each = len(kinds) > max(_LINES, len(shown) / 2) or all(len(group) == 1 for group in kinds.values())
         for title, group in ({"": shown} if one_each else kinds).items():
             sheets = parts(group, _LINES)
             for number, part in enumerate(sheets):

@@ -167,6 +167,7 @@ def row_sheets(members: Sequence[Family]) -> list[RowSheet]:
     if not members:
         return []
     decays = common_decays(members, _DECAYS)
+    members = [family for family in members if any(family.at(decay) for decay in decays)]
     return [RowSheet(*page, decays) for page in _row_pages(members)]
 
 
@@ -189,6 +190,6 @@ def _row_pages(members: Sequence[Family]) -> list[tuple[str, list[Family], list[
     for title, group in by_panel(members).items():
         for part in parts(group, _ROWS):
             pages.append((title, list(part), [family.encoding for family in part]))
-    if all(len(group) == 1 for _, group, _ in pages):
+    if len(pages) > len(members) / 2:  # hardly any share a sheet
         return [("", list(part), [family.label for family in part]) for part in parts(members, _ROWS)]
     return pages
