@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -18,7 +19,9 @@ import pandas as pd
 def ends(trials: pd.DataFrame, shown: list[str]) -> list[str]:
     """One cell for each ``FUNCTION:COLUMN``: what pandas' function makes of the column, or of a formula of columns."""
     pairs = [entry.split(":", 1) for entry in shown]
-    found = [(how, trials[column] if column in trials else trials.eval(column)) for how, column in pairs]
+    found: list[tuple[str, Any]] = [
+        (how, trials[column] if column in trials else trials.eval(column)) for how, column in pairs
+    ]
     return [f"{values.agg(how):.3g}" for how, values in found]
 
 
