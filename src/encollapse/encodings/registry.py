@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from encollapse._internal import checks
 from encollapse.encodings.binary import error_correcting, hadamard
 from encollapse.encodings.encoding import Encoding
@@ -185,4 +183,5 @@ def resolved(encoding: Encoding | str | None, num_classes: int | None) -> Any:
 
 def of_counts(encoding: Encoding | str, counts: Any) -> Any:
     """:func:`resolved` where there is one count for each class, or one number for all of them."""
-    return resolved(encoding, np.size(counts) if np.ndim(counts) else None)
+    held = checks.to_numpy(counts, "counts")
+    return resolved(encoding, held.size if held.ndim else None)

@@ -13,7 +13,7 @@ import numpy as np
 from encollapse._internal import checks, memory
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import files
-from encollapse.encodings.encoding import _EPS, Encoding, first_of_nearest
+from encollapse.encodings.encoding import _EPS, _MOST, Encoding, first_of_nearest
 from encollapse.errors import ArgumentError
 
 
@@ -219,7 +219,7 @@ def label_smoothing(num_classes: int, smoothing: float, *, classes: Sequence[str
     delta = checks.nonnegative(smoothing, "smoothing")
     if delta > 1:
         raise ArgumentError(f"smoothing: expected a number from 0 to 1, got {delta}")
-    k = checks.integer(num_classes, "num_classes", minimum=2)
+    k = checks.integer(num_classes, "num_classes", minimum=2, maximum=_MOST)
     return AffineOneHot(k, 1.0 - delta, delta / k, name="label-smoothing", classes=classes)
 
 
