@@ -6,6 +6,7 @@ import os
 import re
 import struct
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseError,
 
 DAMAGE = (
     *(ValueError, EOFError, RecursionError, OverflowError, NotImplementedError, RuntimeError, SyntaxError),
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError),
 )
 """What Python, numpy and the packers of zip archives raise where bytes are not what they should be."""
 

@@ -104,6 +104,15 @@ def test_damaged_files_are_refused_by_name_or_read_as_written(tmp_path: Path) ->
     assert found.refused.total() > 90
 
 
+def test_a_header_that_breaks_off_is_damage(tmp_path: Path) -> None:
+    header = "{'descr': '<f8', 'fortran_order': False, 'shape': (5, 3".ljust(117) + "\n"
+    (tmp_path / "a.npy").write_bytes(
+        b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(120)
+    )
+    with pytest.raises(FileFormatError, match=r"a\.npy"):
+        load_array(tmp_path / "a.npy")
+
+
 @pytest.mark.parametrize(
     ("shape", "kind", "text"),
     [((10**12,), FileFormatError, "promises 8000000000000 bytes"), ((3,), FileFormatError, "")],
