@@ -38,7 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     ("arguments", "message"),
     [
         ([*PREDICT, "-e", "folder.json"], "folder.json: Is a directory"),
-        ([*PREDICT, "-e", "two.npz"], "it has no entry 'record'"),
+        ([*PREDICT, "-e", "two.npz"], "holds no array 'record'"),
         ([*PREDICT, "-e", "random"], "with 4 classes, for example code_dim=6"),
         ([*DESIGN, "no.npy", "-o", "c.json"], "target: there is no file 'no.npy'"),
         ([*DESIGN, "two.npz", "-o", "c.json"], "target: two.npz holds several arrays"),

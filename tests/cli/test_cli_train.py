@@ -143,4 +143,4 @@ def test_a_training_that_can_learn_nothing_says_why(capsys: Capture) -> None:
     strong = ["train", "digits", "-e", "one-hot", "--weight-decay", "5", "--feature-decay", "5"]
     assert cli.run([*strong, *SHORT, *FEW]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "nothing is learned and all class means are zero. Lower weight_decay or feature_decay to learn." in printed
+    assert "nothing is learned and all class means are zero. Lower weight_decay" in printed
