@@ -134,3 +134,17 @@ def test_lengths_that_are_rounding_are_zero() -> None:
     assert by_label[1]["nearest"] == 3
     assert measured.nearest_pairs(1) == [(1, 3, 0.0)]
     assert np.isnan(measured.cosines([0, 1])).tolist() == [[False, True], [True, True]]
+
+
+def test_a_spread_that_rounding_made_negative_is_none() -> None:
+    """Products of float32 leave a dead dimension a variance just below 0: it is as good as dead."""
+    rng = np.random.default_rng(0)
+    means, counts = rng.standard_normal((5, 11)), np.full(5, 7)
+    means[:, 3] = 0.0
+    half = rng.standard_normal((11, 9))
+    half[3] = 0.0
+    within = half @ half.T / 9
+    dead = ec.metrics.ClassStatistics(means, counts, np.full(5, np.trace(within)), within)
+    within[3, 3] = -3e-66
+    negative = ec.metrics.ClassStatistics(means, counts, np.full(5, np.trace(within)), within)
+    assert ec.metrics.vci(negative) == pytest.approx(ec.metrics.vci(dead), rel=1e-9)

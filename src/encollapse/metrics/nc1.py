@@ -214,7 +214,7 @@ def _vci(within: CholeskyScatter, centered: CenteredMeans, rank: int) -> float:
             return value / rank
     # Every feature in units of its own spread, which changes nothing: those that rounding cannot tell from the largest
     # would otherwise be taken for larger than they are.
-    units = np.sqrt(np.diag(within.matrix) + np.square(centered.weighted).sum(axis=0))
+    units = np.sqrt(np.maximum(np.diag(within.matrix), 0.0) + np.square(centered.weighted).sum(axis=0))
     units[units == 0.0] = 1.0
     rows = _distinct_directions(centered, rank) / units
     spreads, axes = np.linalg.eigh(within.matrix / units / units[:, None])
@@ -242,7 +242,7 @@ def _vci_rounding(statistics: ClassStatistics, within: CholeskyScatter, centered
         return 0.0
     if statistics.num_samples <= statistics.feature_dim + 1:
         return 0.0  # Σ_W and Σ_B share no direction, and the index is 0 but for rounding
-    own, algebra = np.diag(within.matrix), centered.algebra
+    own, algebra = np.maximum(np.diag(within.matrix), 0.0), centered.algebra  # rounding may leave less than none
     raised = within.matrix + np.diag(np.full(len(own), eps * own.max()))
     total = raised + algebra.gram(centered.weighted)
     lower = factor(total / own.max(), algebra)
