@@ -9,7 +9,9 @@ import torch
 
 import encollapse as ec
 from encollapse.train import Run, Settings, fit
+from encollapse.train.loop.dead_units import wake_dead_units_
 from encollapse.train.loop.saddle_escape import _nearest
+from encollapse.train.loop.task import Task
 
 MAJORITY, MINORITY = 60, 6
 DATA = ec.data.load(
@@ -89,3 +91,25 @@ def test_the_step_does_not_depend_on_the_choice_among_equal_singular_vectors() -
     torch.testing.assert_close(left @ turn @ turned, left @ ways)
     torch.testing.assert_close(ways @ ways.T, torch.eye(5, dtype=torch.float64))
     torch.testing.assert_close(ways @ free @ free.T, ways)
+
+
+def test_dead_units_are_woken_without_a_change_of_the_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def killed_and_woken(task: Task) -> int:
+        backbone = task.classifier.backbone
+        layers = [part for part in backbone.trunk.modules() if isinstance(part, torch.nn.Linear)]
+        with torch.no_grad():
+            for layer in layers:
+                layer.bias[::2] = -1e6
+            before = task.classifier.features(task.inputs)
+            seen.append(wake_dead_units_(task))
+            torch.testing.assert_close(task.classifier.features(task.inputs), before)
+            assert all((layer.bias > -1e6).all() for layer in layers)
+            assert wake_dead_units_(task) == 0
+        return seen[-1]
+
+    monkeypatch.setattr("encollapse.train.loop.loop.wake_dead_units_", killed_and_woken)
+    options = {"width": 14, "depth": 2}
+    fit(DATA, "one-hot", weight_decay=5e-3, feature_decay=1e-3, epochs=1, finish=1, model_options=options)
+    assert seen[0] >= 14

@@ -13,6 +13,7 @@ import torch
 from encollapse.errors import TrainingError
 from encollapse.train.distributed.process_group import ProcessGroup
 from encollapse.train.loop.checkpoint import Checkpoints, optimizer_state, restore_optimizer
+from encollapse.train.loop.dead_units import wake_dead_units_
 from encollapse.train.loop.history import CHECK_EVERY, Frame, Timetable, frame_of, row_of
 from encollapse.train.loop.phases import Minibatches, WholeSet
 from encollapse.train.loop.progress import Progress
@@ -190,6 +191,7 @@ class _Training:
             self.minibatches.run(self.epoch)
             self.epoch += 1
             if self.epoch == self.settings.epochs and self.settings.finish > 0:
+                wake_dead_units_(self.task)
                 self.whole_set.adopt_head()
         else:
             if self.epoch == self.settings.epochs:

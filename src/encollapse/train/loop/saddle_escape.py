@@ -6,8 +6,12 @@ import torch
 from torch import Tensor
 from torch.optim import LBFGS
 
+from encollapse.train.loop.dead_units import wake_dead_units_
 from encollapse.train.loop.stationarity import class_residual
 from encollapse.train.loop.task import Task
+
+FREE = 0.1
+"""Share of a full step below which a direction of feature space counts as free."""
 
 ITERATIONS = 40
 """Of L-BFGS, with which the backbone follows."""
@@ -34,7 +38,8 @@ def leave_saddle(task: Task) -> bool:
         left, sizes, right = torch.linalg.svd(-class_residual(slopes, task.labels), full_matrices=False)
         _, used, directions = torch.linalg.svd(weight, full_matrices=True)
         threshold = task.units.decay
-        free = directions[int((used > 1e-3 * used[0]).sum()) :]
+        # Free is what the head uses little beside what the step gives: with many classes none is wholly unused.
+        free = directions[int((used > FREE * (sizes[0] - threshold).clamp(min=0).sqrt()).sum()) :]
         count = min(int((sizes > threshold).sum()), len(free))
         if count == 0:
             return False
@@ -44,6 +49,7 @@ def leave_saddle(task: Task) -> bool:
         steps = (amounts[:, None] * right[:count] / shares.clamp(min=1e-300).sqrt()).T @ ways
         task.head.weight.add_(((left[:, :count] * amounts) @ ways).to(task.head.weight))
         targets = (features + steps[task.labels])[rows]
+    wake_dead_units_(task)
     _follow(task, targets, rows)
     return True
 
