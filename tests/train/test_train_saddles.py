@@ -18,6 +18,7 @@ DATA = ec.data.load(
     "digits", imbalance={"kind": "step", "majority": MAJORITY, "minority": MINORITY}, holdout=0.1, seed=3
 )
 WEIGHT_DECAY = 5e-3
+SHAPES = [(131, 131), (505, 505), (7, 505)]
 
 
 def trained(relative: float, **options: Any) -> Run:
@@ -80,6 +81,12 @@ def test_the_default_network_and_learning_rate_follow_the_number_of_classes() ->
     assert default(17, model_options={"width": 512}) == (512, 1e-2 / 4)
     assert default(17, optimizer="sgd", model_options={"width": 512}) == (512, 0.2)
     assert default(17, model="cnn") == (0, 1e-2)
+
+
+def test_the_default_tolerance_is_finer_for_many_classes() -> None:
+    settings = Settings(weight_decay=5e-3, feature_decay=1e-5)
+    found = [settings.completed(num_samples=2000, code_dim=q, num_classes=k).tolerance for q, k in SHAPES]
+    assert found == [1e-3, 1e-4, 1e-3]
 
 
 def test_the_step_does_not_depend_on_the_choice_among_equal_singular_vectors() -> None:
