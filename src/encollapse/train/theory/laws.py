@@ -27,7 +27,7 @@ from encollapse.train.settings import Settings
 from encollapse.train.theory.fixed_classifier import fixed_minimum
 from encollapse.train.theory.prediction import Prediction
 from encollapse.train.ufm_objective import Objective
-from encollapse.ufm import Problem, TailProblem, batch_norm_problem, excess, sample_norm_problem, solve
+from encollapse.ufm import Excess, Problem, TailProblem, batch_norm_problem, excess, sample_norm_problem, solve
 from encollapse.ufm.label_structure import LabelStructure
 from encollapse.ufm.losses.cross_entropy import CrossEntropy
 
@@ -200,17 +200,8 @@ def _linear_tail(trained: Trained, settings: Settings, work: Work) -> Prediction
     if layers > 2:
         reason = "more than two linear layers pose no convex problem, which a guarantee needs"
         return _compared(found, reached, missing_excess=reason)
-    seen = trained.observation
-    parts = excess(
-        problem,
-        seen.features.numpy(),
-        work.train.labels,
-        seen.weight.numpy(),
-        None if seen.bias is None else seen.bias.numpy(),
-        inner=[parameter.detach().double().numpy() for parameter in inner],
-        solution=solution,
-    )
-    return replace(_compared(found, reached), excess=parts)
+    below = [parameter.detach().double().numpy() for parameter in inner]
+    return replace(_compared(found, reached), excess=_excess(problem, trained, work, solution=solution, inner=below))
 
 
 def _read_off(trained: Trained, settings: Settings, work: Work) -> Prediction | None:
@@ -279,17 +270,17 @@ def _problem(settings: Settings, work: Work, weight_decay: float, feature_decay:
     )
 
 
+def _excess(problem: Problem | TailProblem, trained: Trained, work: Work, **options: Any) -> Excess:
+    """The excess of the network as it was observed after the training."""
+    seen = trained.observation
+    bias = None if seen.bias is None else seen.bias.numpy()
+    return excess(problem, seen.features.numpy(), work.train.labels, seen.weight.numpy(), bias, **options)
+
+
 def _least(problem: Problem, note: str, trained: Trained, work: Work) -> Prediction:
     """The minimum of a problem that the training minimizes, and the excess of the network over it in parts."""
-    solution, seen = solve(problem, throw=False), trained.observation
-    parts = excess(
-        problem,
-        seen.features.numpy(),
-        work.train.labels,
-        seen.weight.numpy(),
-        None if seen.bias is None else seen.bias.numpy(),
-        solution=solution,
-    )
+    solution = solve(problem, throw=False)
+    parts = _excess(problem, trained, work, solution=solution)
     found = Prediction("minimum", note, solution, solution.geometry, solution.loss, excess=parts)
     return _compared(found, parts.loss)
 
