@@ -1,4 +1,4 @@
-"""Matrices with a few kinds of classes, at any number of classes."""
+"""Matrices with a few groups of classes, at any number of classes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ DiagonalAndForm: TypeAlias = tuple[FloatArray, Callable[[FloatArray], float]]
 
 @dataclass(frozen=True, eq=False)
 class BlockMatrix:
-    """A K × K matrix that depends on the kinds of the classes: ``blocks[g(k), g(l)] + (k == l) diagonal[g(k)]``.
+    """A K × K matrix that depends on the groups of the classes: ``blocks[g(k), g(l)] + (k == l) diagonal[g(k)]``.
 
     Parameters
     ----------
     groups : (K,) ints
         Kind of each class, from 0 to G - 1.
     blocks : (G, G)
-        Entry between different classes of two kinds.
+        Entry between different classes of two groups.
     diagonal : (G,)
         What a class adds with itself.
     """

@@ -142,7 +142,7 @@ def brute_force(problem: ec.ufm.Problem, loss: ec.ufm.SeparableLoss) -> float:
 
 
 @pytest.mark.parametrize("bias_decay", BIAS_DECAYS)
-@pytest.mark.parametrize("dense", [False, True], ids=["kinds", "dense"])
+@pytest.mark.parametrize("dense", [False, True], ids=["groups", "dense"])
 @pytest.mark.parametrize("loss", [Huber(), SquaredHinge(), HalfSquares()], ids=lambda loss: loss.name)
 def test_a_loss_of_ones_own_is_certified(loss: ec.ufm.SeparableLoss, dense: bool, bias_decay: float) -> None:
     problem = ec.ufm.Problem(encoding_of(loss, dense), COUNTS, bias_decay=bias_decay, loss=loss, **DECAYS)

@@ -1,10 +1,10 @@
-"""Outputs of a problem as a table with one column for each kind of class.
+"""Outputs of a problem as a table with one column for each group of classes.
 
-The unknowns are a matrix, contrasts within kinds of classes, and a bias; the table is linear in them. Without kinds the
+The unknowns are a matrix, contrasts within groups of classes, and a bias; the table is linear in them. Without groups the
 matrix is ``Z`` itself, there are no contrasts, and the columns are the classes.
 
 Classes with one count and affine one-hot labels are interchangeable. The minimizer is unique, so it has their
-symmetry: ``Z = Σ_g ζ_g P_g + Σ_gh χ_g z_gh χ_hᵀ`` with ``P_g`` the contrasts within kind g and ``χ_g`` its unit
+symmetry: ``Z = Σ_g ζ_g P_g + Σ_gh χ_g z_gh χ_hᵀ`` with ``P_g`` the contrasts within group g and ``χ_g`` its unit
 indicator. Its singular values are ``|ζ_g|``, K_g - 1 times each, and those of z.
 """
 
@@ -28,7 +28,7 @@ class OutputMap(Protocol):
 
     @property
     def targets(self) -> FloatArray:
-        """Target of each kind of output in each kind of class, (R, C)."""
+        """Target of each group of outputs in each group of classes, (R, C)."""
 
     @property
     def copies(self) -> FloatArray:
@@ -44,7 +44,7 @@ class OutputMap(Protocol):
 
     @property
     def contrasts(self) -> FloatArray:
-        """How often each contrast is a singular value, (g,); empty without kinds."""
+        """How often each contrast is a singular value, (g,); empty without groups."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -143,7 +143,7 @@ class DenseOutputMap:
 
 @dataclass(frozen=True, eq=False)
 class BlockOutputMap:
-    """One column a kind of class; a row for the other classes of each kind, and last the class itself."""
+    """One column a group of classes; a row for the other classes of each group, and last the class itself."""
 
     targets: FloatArray
     copies: FloatArray
@@ -152,40 +152,40 @@ class BlockOutputMap:
     contrasts: FloatArray
     shape: tuple[int, int]
     encoding: Encoding
-    kinds: CountGroups
+    count_groups: CountGroups
     steepness: float = 1.0
     separable: bool = True
 
     @classmethod
-    def of(cls, encoding: Encoding, kinds: CountGroups, on: float, off: float) -> BlockOutputMap:
+    def of(cls, encoding: Encoding, count_groups: CountGroups, on: float, off: float) -> BlockOutputMap:
         """Make the table of an encoding with targets `on` for the own class and `off` elsewhere."""
-        sizes = kinds.sizes
+        sizes = count_groups.sizes
         g = len(sizes)
         copies = np.vstack([np.tile(sizes[:, None], g) - np.eye(g), np.ones(g)])
         targets = np.vstack([np.full((g, g), off), np.full(g, on)])
-        weights = sizes * kinds.root_priors**2
-        return cls(targets, copies, weights, sizes, sizes - 1, (g, g), encoding, kinds)
+        weights = sizes * count_groups.root_priors**2
+        return cls(targets, copies, weights, sizes, sizes - 1, (g, g), encoding, count_groups)
 
     @property
     def direction(self) -> FloatArray:
         """``√K_g u_g``."""
-        return np.asarray(np.sqrt(self.kinds.sizes) * self.kinds.root_priors)
+        return np.asarray(np.sqrt(self.count_groups.sizes) * self.count_groups.root_priors)
 
     def forward(self, matrix: FloatArray, contrast: FloatArray, bias: FloatArray) -> FloatArray:
         """Return the outputs, shape (G + 1, G)."""
-        kappa, u = np.sqrt(self.kinds.sizes), self.kinds.root_priors
+        kappa, u = np.sqrt(self.count_groups.sizes), self.count_groups.root_priors
         other = matrix / np.outer(kappa, kappa * u) + bias[:, None]
         index = np.arange(len(u))
-        other[index, index] -= contrast / (self.kinds.sizes * u)
+        other[index, index] -= contrast / (self.count_groups.sizes * u)
         return np.vstack([other, other[index, index] + contrast / u])
 
     def adjoint(self, table: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return the adjoint of `forward`."""
-        kappa, u = np.sqrt(self.kinds.sizes), self.kinds.root_priors
+        kappa, u = np.sqrt(self.count_groups.sizes), self.count_groups.root_priors
         index = np.arange(len(u))
         full = table[:-1].copy()
         full[index, index] += table[-1]
-        contrast = (table[-1] - full[index, index] / self.kinds.sizes) / u
+        contrast = (table[-1] - full[index, index] / self.count_groups.sizes) / u
         return full / np.outer(kappa, kappa * u), contrast, full.sum(axis=1)
 
     def spread(self, bias: FloatArray) -> FloatArray:
@@ -193,13 +193,13 @@ class BlockOutputMap:
         return np.vstack([np.broadcast_to(bias[:, None], self.shape), bias])
 
     def mean(self, table: FloatArray) -> FloatArray:
-        """Average over the samples, for one output of each kind."""
+        """Average over the samples, for one output of each group."""
         total = self.adjoint(table * self.copies * self.weights)[2]
         return np.asarray(total / self.outputs)
 
     def every_bias(self, bias: FloatArray) -> FloatArray:
         """Return the bias of each output (K,)."""
-        return np.asarray(bias[self.kinds.groups])
+        return np.asarray(bias[self.count_groups.groups])
 
     def factors(
         self, left: FloatArray, singular: FloatArray, right: FloatArray, contrast: FloatArray, balance: float
@@ -207,7 +207,7 @@ class BlockOutputMap:
         """Return factors in blocks."""
         return BlockFactors(
             encoding=self.encoding,
-            kinds=self.kinds,
+            count_groups=self.count_groups,
             sign=np.sign(contrast),
             contrast=np.abs(contrast),
             small=ThinSVD(left, singular, right),

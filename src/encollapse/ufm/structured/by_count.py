@@ -1,8 +1,8 @@
 """Affine images of one-hot labels with few distinct class counts: any number of classes.
 
-Classes with one count are interchangeable. For each kind g (K_g classes, root prior u_g) the labels
-``A = (α I + γ 11ᵀ) diag(u)`` act on contrasts within the kind as ``α u_g``, with multiplicity K_g - 1 and untouched by
-the bias; what is left is a G × G problem on the span of the kinds' indicator vectors. The simplex is the case
+Classes with one count are interchangeable. For each group g (K_g classes, root prior u_g) the labels
+``A = (α I + γ 11ᵀ) diag(u)`` act on contrasts within the group as ``α u_g``, with multiplicity K_g - 1 and untouched by
+the bias; what is left is a G × G problem on the span of the groups' indicator vectors. The simplex is the case
 ``α = √(K/(K-1)), γ = -α/K`` seen through an isometry.
 """
 
@@ -31,7 +31,7 @@ from encollapse.ufm.structured.long_tail import LongTail, TailGram, TailOutputs,
 
 
 def affine_form(encoding: Encoding) -> tuple[float, float] | None:
-    """Return (α, γ) of ``α I + γ 11ᵀ`` with the Gram matrix of the encoding, or None if it is not of this kind."""
+    """Return (α, γ) of ``α I + γ 11ᵀ`` with the Gram matrix of the encoding, or None if it is not of this form."""
     if isinstance(encoding, AffineOneHot):
         return encoding.scale, encoding.offset
     if isinstance(encoding, Simplex):
@@ -48,11 +48,11 @@ class CountGroups:
     Attributes
     ----------
     groups : (K,) ints
-        Kind of each class.
+        Group of each class.
     sizes : (G,)
-        Classes of each kind.
+        Classes of each group.
     root_priors : (G,)
-        ``√π`` of a class of each kind.
+        ``√π`` of a class of each group.
     """
 
     groups: IntArray
@@ -72,7 +72,7 @@ class CountGroups:
         return LongTail(scale, alpha / scale, gamma / scale, self.root_priors, np.sqrt(self.sizes))
 
     def labels(self, alpha: float, gamma: float) -> WeightedLabels:
-        """Labels on the span of the kinds' unit indicator vectors, shape (G, G).
+        """Labels on the span of the groups' unit indicator vectors, shape (G, G).
 
         ``γ`` drops out of the centered part: ``A_c = α (diag(u) - (u²κ)(uκ)ᵀ)`` with ``κ = √K_g``.
         """
@@ -88,7 +88,7 @@ def _scale(alpha: float, gamma: float) -> float:
 
 
 class OnCountGroups(Protocol):
-    """Outputs on the indicator vectors of the kinds, before any scaling."""
+    """Outputs on the indicator vectors of the groups, before any scaling."""
 
     @property
     def rank(self) -> int:
@@ -104,18 +104,18 @@ class OnCountGroups(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class BlockFactors:
-    """Classifier and class means that differ between classes by their kind only.
+    """Classifier and class means that differ between classes by their group only.
 
     Attributes
     ----------
     sign, contrast : (G,)
-        Of the singular values within the kinds.
+        Of the singular values within the groups.
     small : OnCountGroups
-        The outputs on the kinds, in units of `scale`.
+        The outputs on the groups, in units of `scale`.
     """
 
     encoding: Encoding
-    kinds: CountGroups
+    count_groups: CountGroups
     sign: float | FloatArray
     contrast: FloatArray
     small: OnCountGroups
@@ -126,7 +126,7 @@ class BlockFactors:
     def rank(self) -> int:
         """Number of directions that are learned."""
         learned = self.contrast > 0
-        return int(self.kinds.sizes[learned].sum() - learned.sum()) + self.small.rank
+        return int(self.count_groups.sizes[learned].sum() - learned.sum()) + self.small.rank
 
     @property
     def dimension(self) -> int:
@@ -138,21 +138,21 @@ class BlockFactors:
         values = self.small.singular
         padded = np.zeros(len(self.contrast))
         padded[: len(values)] = values * self.scale
-        copies = (self.kinds.sizes - 1).astype(np.int64)
+        copies = (self.count_groups.sizes - 1).astype(np.int64)
         spectrum = np.sort(np.concatenate([np.repeat(self.contrast, copies), padded]))[::-1]
         return spectrum[: min(self.encoding.code_dim, self.encoding.num_classes)].copy()
 
     def _block(self, contrast: FloatArray, small: FloatArray, scale: FloatArray) -> BlockMatrix:
-        """``Σ_g contrast_g P_g + Σ_gh χ_g small_gh χ_hᵀ`` (P_g: contrasts of kind g), entries times `scale` (G, G)."""
-        kappa = np.sqrt(self.kinds.sizes)
-        blocks = small / np.outer(kappa, kappa) - np.diag(contrast / self.kinds.sizes)
-        return BlockMatrix(self.kinds.groups, blocks * scale, contrast * np.diag(scale))
+        """``Σ_g contrast_g P_g + Σ_gh χ_g small_gh χ_hᵀ`` (P_g: contrasts of group g), entries times `scale` (G, G)."""
+        kappa = np.sqrt(self.count_groups.sizes)
+        blocks = small / np.outer(kappa, kappa) - np.diag(contrast / self.count_groups.sizes)
+        return BlockMatrix(self.count_groups.groups, blocks * scale, contrast * np.diag(scale))
 
     def geometry_fields(self) -> GeometryFields:
         """Return the Gram matrices and the outputs, none of them dense."""
         if isinstance(self.small, TailOutputs):
             q, k = self.encoding.code_dim, self.encoding.num_classes
-            tail = TailGram(self.small, self.kinds.groups, self.kinds.root_priors, self.contrast, self._unit)
+            tail = TailGram(self.small, self.count_groups.groups, self.count_groups.root_priors, self.contrast, self._unit)
             return {
                 "feature_gram": EntryMatrix((k, k), self._dense_feature_gram, tail.diagonal_and_form, tail.entry),
                 "classifier_gram": LazyMatrix((q, q), partial(self._dense, "classifier_gram")),
@@ -169,7 +169,7 @@ class BlockFactors:
         return self.scale / self.balance**2
 
     def _feature_gram(self, t: ThinSVD) -> BlockMatrix:
-        u = self.kinds.root_priors
+        u = self.count_groups.root_priors
         means = weighted_means(t.singular * self.scale, t.right)
         return self._block(self.contrast, means.T @ means, 1.0 / np.outer(u, u) / self.balance**2)
 
@@ -179,7 +179,7 @@ class BlockFactors:
         return self._seen(self._block(self.contrast, absolute, scale), both_sides=True)
 
     def _class_outputs(self, t: ThinSVD) -> BlockMatrix | LazyMatrix:
-        u = self.kinds.root_priors
+        u = self.count_groups.root_priors
         outputs = (t.left * (t.singular * self.scale)) @ t.right
         scale = np.broadcast_to(1.0 / u, (len(u), len(u)))
         return self._seen(self._block(self.sign * self.contrast, outputs, scale), both_sides=False)
@@ -203,7 +203,7 @@ class BlockFactors:
         q, k = self.encoding.code_dim, self.encoding.num_classes
         checks.integer(feature_dim, "feature_dim", minimum=1)
         memory.require_room("parameters", max(q, k), feature_dim, instead="geometry does without them")
-        u = self.kinds.root_priors[self.kinds.groups]
+        u = self.count_groups.root_priors[self.count_groups.groups]
         outputs = self._dense("class_outputs") * u
         left, singular, right = np.linalg.svd(outputs, full_matrices=False)
         rank = self.rank
@@ -219,20 +219,20 @@ def _rotate(encoding: Encoding, matrix: BlockMatrix, both_sides: bool) -> FloatA
 
 def minimize_blocks(
     encoding: Encoding,
-    kinds: CountGroups,
+    count_groups: CountGroups,
     labels: LabelSVD | LongTail,
     threshold: float,
     bias_decays: FloatArray,
     balance: float,
 ) -> list[Minimum[BlockFactors]]:
-    """Solve the G × G problem of `labels` at each bias decay (m,) and add the contrasts within the kinds.
+    """Solve the G × G problem of `labels` at each bias decay (m,) and add the contrasts within the groups.
 
     Parameters
     ----------
-    encoding, kinds
+    encoding, count_groups
         With an affine form.
     labels : LabelSVD or LongTail
-        Of ``kinds.labels(*affine_form(encoding))``, or these labels without a decomposition.
+        Of ``count_groups.labels(*affine_form(encoding))``, or these labels without a decomposition.
     threshold, bias_decays, balance
         c and the ``λ_b`` of the problem, and ``(N λ_H/λ_W)^{1/4}``.
     """
@@ -240,13 +240,13 @@ def minimize_blocks(
     if form is None:
         raise TypeError(f"{encoding!r} is not an affine image of one-hot labels")
     if isinstance(labels, LongTail) and labels.is_buried and bias_decays.any():
-        g = len(kinds.sizes)
+        g = len(count_groups.sizes)
         memory.require_room("labels with so large a common mean", g, g, instead="take it off, or use bias_decay=0")
-        labels = LabelSVD.of(kinds.labels(*form))
+        labels = LabelSVD.of(count_groups.labels(*form))
     scale = labels.scale if isinstance(labels, LongTail) else labels.labels.scale
     c = threshold / scale
-    values = abs(form[0]) / scale * kinds.root_priors
-    copies = kinds.sizes - 1
+    values = abs(form[0]) / scale * count_groups.root_priors
+    copies = count_groups.sizes - 1
     excess = values - c
     contrast = np.where(excess > 8 * EPS * np.maximum(values, c), excess, 0.0)
     huber = np.where(contrast > 0, c * (values - 0.5 * c), 0.5 * values**2)
@@ -261,14 +261,14 @@ def minimize_blocks(
         loss = small.loss + inert
         factors = BlockFactors(
             encoding=encoding,
-            kinds=kinds,
+            count_groups=count_groups,
             sign=math.copysign(1.0, form[0]),
             contrast=contrast * scale,
             small=small.factors,
             scale=scale,
             balance=balance,
         )
-        per_class = (small.bias / np.sqrt(kinds.sizes))[kinds.groups]
+        per_class = (small.bias / np.sqrt(count_groups.sizes))[count_groups.groups]
         bias = per_class if isinstance(encoding, AffineOneHot) else encoding.combine(per_class) / form[0]
         certificate = certify(loss, small.certificate.lower_bound + inert)
         result.append(replace(small, loss=loss, bias=bias, certificate=certificate).in_units(scale, factors))

@@ -1,6 +1,6 @@
 """Affine images of one-hot labels with many distinct class counts: no decomposition at all.
 
-On the indicator vectors of the kinds of classes (:mod:`encollapse.ufm.structured.by_count`), with root priors u, sizes
+On the indicator vectors of the groups of classes (:mod:`encollapse.ufm.structured.by_count`), with root priors u, sizes
 κ² and ``v = u κ``, the centered labels are ``A_c = α (diag(u) - p vᵀ)`` with ``p = u² κ``, and since v is a unit vector
 with ``diag(u) v = p``,
 
@@ -33,7 +33,7 @@ _BURIED = 1e3  # size of the mean over that of the largest singular value
 
 @dataclass(frozen=True, eq=False)
 class LongTail:
-    """Labels ``α I + γ 11ᵀ`` on the kinds of classes, in units of `scale`.
+    """Labels ``α I + γ 11ᵀ`` on the groups of classes, in units of `scale`.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class LongTail:
     alpha, gamma : float
         The affine form.
     roots : (G,)
-        ``√π`` of a class of each kind.
+        ``√π`` of a class of each group.
     root_sizes : (G,)
         ``κ``, the square roots of the numbers of classes.
     """
@@ -78,7 +78,7 @@ class LongTail:
         return int(self.pencil(c).count_above(c, np.zeros((1, len(self.roots))))[0])
 
     def column(self, weights: FloatArray, shift: FloatArray) -> FloatArray:
-        """``A_x y`` for weights y (G,) of the kinds."""
+        """``A_x y`` for weights y (G,) of the groups."""
         along = float((self.roots * self.root_sizes) @ weights)
         return np.asarray(self.alpha * self.roots * weights + along * (shift - self.downdate))
 
@@ -93,7 +93,7 @@ class LongTail:
 
 @dataclass(frozen=True, eq=False)
 class TailOutputs:
-    """Z on the kinds, with the same interface as :class:`encollapse.ufm.mse.minimize.ThresholdedLabels`."""
+    """Z on the groups, with the same interface as :class:`encollapse.ufm.mse.minimize.ThresholdedLabels`."""
 
     labels: LongTail
     pencil: ResolventTable
@@ -217,11 +217,11 @@ class TailGram:
     Attributes
     ----------
     small : TailOutputs
-        The outputs on the kinds.
+        The outputs on the groups.
     groups : (K,) ints
-        Kind of each class.
+        Group of each class.
     roots, contrast : (G,)
-        ``√π`` of a class of each kind, and the singular value of the contrasts within it (in the problem's units).
+        ``√π`` of a class of each group, and the singular value of the contrasts within it (in the problem's units).
     unit : float
         What an entry of ``|Z|`` of `small` counts.
     """
