@@ -345,7 +345,9 @@ def run_pairs(run: Any) -> Pairs:
     if run.excess is not None:
         split = [f"{name} {short(getattr(run.excess, name))}" for name in ("unbalanced", "within", "between")]
         pairs.append(("excess in parts", ", ".join(split)))
-        pairs.append(("guarantee", f"outputs within {short(run.guarantee)} of the predicted ones, on average"))
+        mean = "squared distance" if run.settings.loss == "mse" else "KL divergence"
+        bound = f"mean {mean} of the outputs from the predicted ones"
+        pairs.append(("guarantee", f"{bound}: at most {short(run.guarantee)}, here {short(run.excess.distance)}"))
     if run.test_accuracy is not None:
         pairs.append(("test accuracy", f"{run.test_accuracy:.4f}"))
     if run.test_nc4_agreement is not None:
