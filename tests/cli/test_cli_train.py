@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 
 import encollapse as ec
 from encollapse import cli
-from encollapse.train.settings import CLASSIFIERS, DECAYS, LOSSES, OPTIMIZERS, PRECISIONS, SCHEDULES
+from encollapse.train.options import CLASSIFIERS, DECAYS, LOSSES, OPTIMIZERS, PRECISIONS, SCHEDULES
 
 TRAIN = ["train", "digits", "-e", "one-hot", "--weight-decay", "5e-3"]
 UFM = [*TRAIN, "--feature-decay", "1e-3"]

@@ -15,7 +15,7 @@ import encollapse as ec
 from encollapse.data import Dataset, Split
 from encollapse.errors import ArgumentError, EncollapseWarning, FileFormatError
 from encollapse.train import Run, fit, load
-from encollapse.train.settings import DECAYS
+from encollapse.train.options import DECAYS
 from encollapse.train.theory import laws
 
 

@@ -12,7 +12,7 @@ import inspect
 import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Required, TypedDict, TypeVar, Unpack
@@ -20,17 +20,21 @@ from typing import Any, Required, TypedDict, TypeVar, Unpack
 from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike
 from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.train import options
 from encollapse.train.models import catalogue
-
-DECAYS = ("ufm", "plain", "decoupled")
-LOSSES = ("mse", "cross_entropy")
-FEATURES = ("linear", "relu")
-OPTIMIZERS = ("adam", "adamw", "sgd", "lbfgs")
-SCHEDULES = ("one_cycle", "cosine", "step", "constant")
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
-CLASS_WEIGHTS = ("none", "balanced")
-CLASSIFIERS = ("trained", "fixed")
-DEVICES = ("auto", "cpu", "gpu", "cuda", "mps")
+from encollapse.train.options import (
+    CLASS_WEIGHTS,
+    CLASSIFIERS,
+    DECAYS,
+    DEVICES,
+    FEATURES,
+    LOSSES,
+    OPTIMIZERS,
+    PRECISIONS,
+    SCHEDULES,
+    Option,
+    option,
+)
 
 LEARNING_RATES = {"ufm": {"adam": 1e-2, "sgd": 2e-1}, "other": {"adam": 3e-3, "adamw": 3e-3, "sgd": 3e-2}}
 USUAL_FEATURES = 64
@@ -64,94 +68,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 SYNONYMS = {"lbfgs_iterations": "finish"}
 """Other names of options."""
 
-_GROWS = "at 0 the features or the classifier grow without bound"
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True)
-class Option:
-    """What is known of one option besides its name and its default.
-
-    Attributes
-    ----------
-    check : callable
-        Takes a value and the name, returns the value as it is kept, and refuses what cannot be used.
-    help : str
-        The line that the command shows.
-    more : str
-        What only the documentation adds.
-    unit : str
-        Of the value, if it has one.
-    usual : str
-        What the default None stands for, if the default depends on other options.
-    choices : tuple of str
-        The words that it takes.
-    group : {"", "Network", "Training"}
-        Where the help of the command lists it.
-    flag, metavar : str
-        Name and value in the command, where they are not those of the keyword.
-    """
-
-    check: Callable[[Any, str], Any]
-    help: str
-    more: str = ""
-    unit: str = ""
-    usual: str = ""
-    choices: tuple[str, ...] = ()
-    group: str = "Training"
-    flag: str = ""
-    metavar: str = ""
-
-
-def _option(default: Any, check: Callable[[Any, str], Any] | tuple[str, ...], text: str, **about: Any) -> Any:
-    if isinstance(check, tuple):
-        about["choices"], check = check, partial(checks.choice, options=check)
-    return field(default=default, metadata={"option": Option(check, text, **about)})
-
-
-def _below_one(value: Any, name: str) -> float:
-    number = checks.nonnegative(value, name)
-    if number >= 1:
-        raise ArgumentError(f"{name}: expected a number below 1, got {number}")
-    return number
-
-
-def _class_weights(value: Any, name: str) -> str | tuple[float, ...]:
-    if isinstance(value, str):
-        return checks.choice(value, name, CLASS_WEIGHTS)
-    weights = checks.array(value, name, (None,), axes="(num_classes,)")
-    return tuple(checks.positive(float(w), f"{name}[{k}]") for k, w in enumerate(weights))
-
-
-def _history_every(value: Any, name: str) -> int | str | tuple[int, ...]:
-    if isinstance(value, str):
-        return checks.choice(value, name, ("log",))
-    if isinstance(value, Sequence):
-        return tuple(sorted({checks.integer(v, f"{name}[{i}]", minimum=0) for i, v in enumerate(value)}))
-    return checks.integer(value, name, minimum=1)
-
-
-def _classifier(value: Any, name: str) -> Any:
-    if isinstance(value, str):
-        return checks.choice(value, name, CLASSIFIERS)
-    return checks.read_only(checks.array(value, name, (None, None), axes="(code_dim, feature_dim)"))
-
-
-def _model_options(value: Any, name: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ArgumentTypeError(f"{name}: expected a mapping, got {value!r}")
-    return dict(value)
-
-
-def _path(value: Any, name: str) -> Path:
-    if not isinstance(value, str | Path):
-        raise ArgumentTypeError(f"{name}: expected a path, got {value!r}")
-    return Path(value)
-
-
-_positive = partial(checks.positive, why=_GROWS)
-_count = partial(checks.integer, minimum=1)
-_passes = partial(checks.integer, minimum=0)
 
 
 class Options(TypedDict, total=False):
@@ -217,26 +134,26 @@ class Settings:
     ('sgd', 0.8, 0.005)
     """
 
-    weight_decay: float = _option(
+    weight_decay: float = option(
         MISSING,
-        _positive,
+        options.positive,
         "λ_W, above 0; under plain and decoupled decay the λ of all parameters but the head's bias.",
         group="",
     )
-    feature_decay: float | None = _option(
+    feature_decay: float | None = option(
         None,
-        _positive,
+        options.positive,
         "λ_H, above 0, on the sum over all samples' features; for the decay ufm alone.",
         group="",
         usual="none, which the decay ufm refuses",
     )
-    bias_decay: float = _option(
+    bias_decay: float = option(
         0.0,
         partial(checks.nonnegative, allow_infinity=True),
         "λ_b, always a term of the loss; inf means that the head has no bias.",
         group="",
     )
-    decay: str = _option(
+    decay: str = option(
         "ufm",
         DECAYS,
         "ufm: last layer and features; plain: all parameters, in the loss; decoupled: as AdamW.",
@@ -245,21 +162,21 @@ class Settings:
         apart from the loss :cite:p:`loshchilov2019`. What the last two lead to depends on the layers before
         the head: see ``Run.prediction_kind``.""",
     )
-    loss: str = _option(
+    loss: str = option(
         "mse",
         LOSSES,
         "Loss between outputs and codewords.",
         more="Cross-entropy asks for codewords that are distributions.",
     )
-    class_weights: Any = _option(
+    class_weights: Any = option(
         "none",
-        _class_weights,
+        options.class_weights,
         "Factors of the classes' losses: balanced, which is N/(K n_k), or one a class.",
         more="Predicted under the decay ufm and with a last batch normalization.",
         choices=CLASS_WEIGHTS,
         metavar="none|balanced|X,X,...",
     )
-    logit_adjustment: float = _option(
+    logit_adjustment: float = option(
         0.0,
         checks.nonnegative,
         "Add TAU log(class frequency) to the outputs inside cross_entropy, in training alone.",
@@ -267,16 +184,16 @@ class Settings:
         prediction.""",
         metavar="TAU",
     )
-    model: Any = _option(
+    model: Any = option(
         "mlp",
         lambda value, name: value,
         "mlp, cnn, vgg, resnet8, resnet18, frozen, or a class of yours: package.module:Class or file.py:Class.",
         more="See :func:`encollapse.train.names`. A ``torch.nn.Module`` may be given itself; a copy is trained.",
         group="Network",
     )
-    model_options: dict[str, Any] = _option(
+    model_options: dict[str, Any] = option(
         None,
-        _model_options,
+        options.model_options,
         "Option of the network, such as width=64; may be repeated.",
         more="See :doc:`/models`.",
         usual="none",
@@ -284,22 +201,22 @@ class Settings:
         flag="--model-option",
         metavar="NAME=VALUE",
     )
-    feature_dim: int = _option(
+    feature_dim: int = option(
         None,
-        _count,
+        options.count,
         "Number d of features.",
         usual="64, or the largest rank min(q, K) of a minimizer if above",
         group="Network",
     )
-    features: str = _option(
+    features: str = option(
         "linear",
         FEATURES,
         "Features as they leave the last layer (or its tail), or their positive part.",
         group="Network",
     )
-    classifier: Any = _option(
+    classifier: Any = option(
         "trained",
-        _classifier,
+        options.classifier,
         "trained, fixed at a frame of the encoding, or a file with a matrix (q, d) that stays.",
         more="""In Python the matrix itself. The bias is trained all the same. The frame has the left singular vectors
         and the singular values of the centered codewords, the largest scaled to 1: a simplex ETF for one-hot
@@ -308,7 +225,7 @@ class Settings:
         group="Network",
         metavar="KIND|FILE",
     )
-    recipe: str | None = _option(
+    recipe: str | None = option(
         None,
         tuple(RECIPES),
         "A usual training, from which the other options depart where they are given.",
@@ -316,13 +233,13 @@ class Settings:
         parameter, the head's bias included.""",
         usual="none",
     )
-    optimizer: str = _option(
+    optimizer: str = option(
         None,
         OPTIMIZERS,
         "Optimizer of the passes over minibatches; lbfgs makes no such passes.",
         usual="adam, and adamw under decoupled decay",
     )
-    learning_rate: float = _option(
+    learning_rate: float = option(
         None,
         checks.positive,
         "Peak of the schedule.",
@@ -331,23 +248,23 @@ class Settings:
         usual="""1e-2 for adam, times 64 over the features or 128 over the width of an mlp where that is less, and 2e-1
         for sgd; 3e-3 and 3e-2 under plain and decoupled decay""",
     )
-    momentum: float = _option(0.9, _below_one, "Of sgd.", more="See :cite:p:`sutskever2013`.")
-    nesterov: bool = _option(False, checks.flag, "Nesterov's form of sgd's momentum.")
-    schedule: str = _option("one_cycle", SCHEDULES, "Learning rate along the epochs.", more="See :doc:`/training`.")
-    warm_up: float = _option(
-        0.0, _below_one, "Share of the epochs over which the learning rate rises first.", metavar="SHARE"
+    momentum: float = option(0.9, options.below_one, "Of sgd.", more="See :cite:p:`sutskever2013`.")
+    nesterov: bool = option(False, checks.flag, "Nesterov's form of sgd's momentum.")
+    schedule: str = option("one_cycle", SCHEDULES, "Learning rate along the epochs.", more="See :doc:`/training`.")
+    warm_up: float = option(
+        0.0, options.below_one, "Share of the epochs over which the learning rate rises first.", metavar="SHARE"
     )
-    epochs: int = _option(
+    epochs: int = option(
         None,
-        _passes,
+        options.passes,
         "Passes over minibatches; 0 for none.",
         unit="passes",
         usual="""20 for the mlp; 30 for other networks, and on a small set as many as make 50,000 samples, up to 100;
         200 under decoupled decay""",
     )
-    finish: int = _option(
+    finish: int = option(
         None,
-        _passes,
+        options.passes,
         "Most iterations of L-BFGS on the whole set afterwards; 0 for none.",
         more="Also read as ``lbfgs_iterations``. An iteration costs about one pass.",
         unit="iterations",
@@ -355,8 +272,8 @@ class Settings:
         expensive, and on a small set as many as make 50,000 samples, up to 300; 0 under decoupled decay; with the
         optimizer lbfgs the default epochs besides""",
     )
-    batch_size: int = _option(64, _count, "Samples in a step, over all devices; may exceed what there is.")
-    tolerance: float = _option(
+    batch_size: int = option(64, options.count, "Samples in a step, over all devices; may exceed what there is.")
+    tolerance: float = option(
         None,
         checks.nonnegative,
         "Stationarity at which training ends.",
@@ -365,7 +282,7 @@ class Settings:
         usual="""1e-3, and 1e-4 above 256 classes; 1e-5 for relu features, fixed classifiers and a last batch
         normalization under plain decay, where the squared gradient alone judges""",
     )
-    leave_saddles: bool = _option(
+    leave_saddles: bool = option(
         True,
         checks.flag,
         "Step off a saddle at which L-BFGS waits.",
@@ -373,55 +290,55 @@ class Settings:
         merged are such a saddle just below the threshold of minority collapse.""",
         flag="--stay-at-saddles",
     )
-    seed: int = _option(
+    seed: int = option(
         0,
         partial(checks.integer, minimum=0, maximum=2**63 - 1),  # PyTorch's generators take seeds below 2⁶⁴
         "Decides initial values and order.",
         more="""The same seed gives the same network on the same machine with one thread. The caller's random state is
         left alone.""",
     )
-    device: str = _option("auto", DEVICES, "Where to train.")
-    devices: int = _option(
+    device: str = option("auto", DEVICES, "Where to train.")
+    devices: int = option(
         1,
-        _count,
+        options.count,
         "How many of them train one network together, a process each.",
         more="""GPUs, or processes of a CPU. They share out the samples of every step, and the result is the same up
         to rounding. See :doc:`/training`.""",
     )
-    precision: str = _option(
+    precision: str = option(
         "32-true",
         PRECISIONS,
         "Of the minibatches; 16-mixed needs a GPU.",
         more="L-BFGS and every measurement run in float32 and, after the features, float64.",
     )
-    history_every: Any = _option(
+    history_every: Any = option(
         10,
-        _history_every,
+        options.history_every,
         "Passes between two rows of the history, log for powers of √2, or after which passes to add one.",
         more="""The start and the end always have a row. With a number, training can end at these rows alone;
         otherwise every 10 passes.""",
         unit="passes",
         metavar="N|log|N,N,...",
     )
-    keep_frames: bool = _option(
+    keep_frames: bool = option(
         False,
         checks.flag,
         "Keep class means, weight and bias of every row of the history, in a file of --out.",
         more="In Python they are ``Run.frames``.",
         flag="--frames",
     )
-    checkpoint: Path | None = _option(
+    checkpoint: Path | None = option(
         None,
-        _path,
+        options.path,
         "File of the state: the same command goes on from it after an interruption.",
         more="It goes on exactly as if it had not been interrupted. Deleted at the end, unless `keep_checkpoint`.",
         usual="none",
     )
-    checkpoint_seconds: float = _option(
+    checkpoint_seconds: float = option(
         60.0, checks.nonnegative, "Seconds between two writes of it, which come after whole passes.", unit="seconds"
     )
-    keep_checkpoint: bool = _option(False, checks.flag, "Leave the file at the end, as of the last write.")
-    progress: bool = _option(
+    keep_checkpoint: bool = option(False, checks.flag, "Leave the file at the end, as of the last write.")
+    progress: bool = option(
         True,
         checks.flag,
         "Show a bar if the training lasts over two seconds and standard error is a terminal.",
@@ -579,9 +496,9 @@ TYPES: dict[str, str] = {
 """What may be given for each keyword, as text."""
 
 
-def decay_of(options: Mapping[str, Any]) -> str:
+def decay_of(given: Mapping[str, Any]) -> str:
     """What some options of a training regularize: one of :data:`DECAYS`, the recipe's if they do not say."""
-    return str(options.get("decay", RECIPES.get(options.get("recipe") or "", DEFAULTS)["decay"]))
+    return str(given.get("decay", RECIPES.get(given.get("recipe") or "", DEFAULTS)["decay"]))
 
 
 def _same(value: Any, default: Any) -> bool:

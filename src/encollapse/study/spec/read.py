@@ -26,7 +26,8 @@ from encollapse.study.spec.tables import (
 )
 from encollapse.study.spec.train_options import ELSEWHERE, OPTIONS, check_training
 from encollapse.study.trials import Trial
-from encollapse.train.settings import DECAYS, SYNONYMS, decay_of
+from encollapse.train.options import DECAYS
+from encollapse.train.settings import SYNONYMS, decay_of
 
 DEFAULTS: dict[str, Any] = {"model": [{"name": "mlp"}], "features": ["linear"], "seeds": [0]}
 """Values of keys that neither a block nor ``[defaults]`` gives."""

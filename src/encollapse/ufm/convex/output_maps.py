@@ -1,7 +1,7 @@
 """Outputs of a problem as a table with one column for each group of classes.
 
-The unknowns are a matrix, contrasts within groups of classes, and a bias; the table is linear in them. Without groups the
-matrix is ``Z`` itself, there are no contrasts, and the columns are the classes.
+The unknowns are a matrix, contrasts within groups of classes, and a bias. The table is linear in them. Without groups
+the matrix is ``Z`` itself, there are no contrasts, and the columns are the classes.
 
 Classes with one count and affine one-hot labels are interchangeable. The minimizer is unique, so it has their
 symmetry: ``Z = Σ_g ζ_g P_g + Σ_gh χ_g z_gh χ_hᵀ`` with ``P_g`` the contrasts within group g and ``χ_g`` its unit

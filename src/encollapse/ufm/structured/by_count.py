@@ -152,7 +152,9 @@ class BlockFactors:
         """Return the Gram matrices and the outputs, none of them dense."""
         if isinstance(self.small, TailOutputs):
             q, k = self.encoding.code_dim, self.encoding.num_classes
-            tail = TailGram(self.small, self.count_groups.groups, self.count_groups.root_priors, self.contrast, self._unit)
+            tail = TailGram(
+                self.small, self.count_groups.groups, self.count_groups.root_priors, self.contrast, self._unit
+            )
             return {
                 "feature_gram": EntryMatrix((k, k), self._dense_feature_gram, tail.diagonal_and_form, tail.entry),
                 "classifier_gram": LazyMatrix((q, q), partial(self._dense, "classifier_gram")),
