@@ -25,7 +25,7 @@ from encollapse.ufm.mse.mean_price import reaches_mean
 _LEAST_THRESHOLD = 1e-75  # over the largest entry of the codewords
 _LEAST_CONVEX_THRESHOLD = 1e-30  # where Newton steps follow a falling sequence of thresholds
 _DEEPEST = 1_000_000  # weight layers
-_QUICK, _QUICK_KINDS = 1500, 10_000
+_QUICK, _QUICK_GROUPS = 1500, 10_000
 """Size of a decomposition, and distinct counts where there is none, up to which the practical value takes a second."""
 _WHY_POSITIVE = "at 0 the features or the classifier grow without bound and there is no minimizer"
 
@@ -327,7 +327,7 @@ class Problem(LabeledProblem):
     def _quick_practical(self) -> float | None:
         """The practical value where the critical one is 0 and the problem is small enough to wait for it."""
         groups = self.structure.count_groups
-        quick = self.structure.rank_limit(None) <= _QUICK if groups is None else len(groups.sizes) <= _QUICK_KINDS
+        quick = self.structure.rank_limit(None) <= _QUICK if groups is None else len(groups.sizes) <= _QUICK_GROUPS
         if self._critical.bias_decay != 0.0 or not quick:
             return None
         practical = self.practical_bias_decay()
