@@ -114,3 +114,33 @@ def test_the_median_module_holds_a_whole_idea() -> None:
         if path.name not in ("__init__.py", "__main__.py")
     ]
     assert statistics.median(lengths) >= 120
+
+
+def bare_numbers(source: str) -> list[str]:
+    """Names of numbers at module level of which neither a comment nor the string after them says what they are."""
+    lines, body = source.splitlines(), ast.parse(source).body
+    found = []
+    for node, after in zip(body, [*body[1:], None], strict=True):
+        if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
+            continue
+        numbers = ast.Constant | ast.BinOp | ast.UnaryOp | ast.operator | ast.unaryop
+        parts = list(ast.walk(node.value))
+        if not all(isinstance(part, numbers) for part in parts) or not any(
+            isinstance(part, ast.Constant) and type(part.value) in (int, float) for part in parts
+        ):
+            continue
+        told = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        commented = "#" in lines[node.lineno - 1] or lines[node.lineno - 2].lstrip().startswith("#")
+        if not told and not commented:
+            found.append(node.targets[0].id)
+    return found
+
+
+def test_a_number_without_a_reason_is_seen() -> None:
+    source = '"""A room."""\nA = 1e-7\nB = -2  # of both\n# Why.\nC = 2**3\nD = 4\n"""What."""\nE = "5"\n'
+    assert bare_numbers(source) == ["A"]
+
+
+def test_every_number_says_what_it_is() -> None:
+    bare = {name: bare_numbers(path.read_text(encoding="utf-8")) for name, path in modules().items()}
+    assert {name: numbers for name, numbers in bare.items() if numbers} == {}

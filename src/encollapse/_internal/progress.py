@@ -9,7 +9,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_WORTH_SHOWING_SECONDS = 2.0
+_WORTH_SHOWING_SECONDS = 2.0  # below it a bar would flash
 
 
 def tracked(items: Iterable[T], total: int | None, *, show: bool, text: str = "measuring") -> Iterator[T]:

@@ -40,7 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]} | ({} if _BOXED else {"terminal_width": _COLUMNS}),
 )
 
-_INTERRUPTED = 130
+_INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 _GOES_ON = {
     "study": "finished trials are stored; the same command goes on from there",

@@ -23,7 +23,7 @@ PARTS = {
     "test_labels": ("t10k-labels", 1),
 }
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-_LONGEST_HEADER = 4 + 4 * 255
+_LONGEST_HEADER = 4 + 4 * 255  # magic number and at most 255 sizes, of four bytes each
 FASHION_CLASSES = (
     "T-shirt/top",
     "Trouser",

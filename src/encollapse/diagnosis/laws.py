@@ -16,7 +16,7 @@ from encollapse.diagnosis.tail import Tail
 from encollapse.errors import ArgumentError, UnsupportedError
 
 _STATISTICS = 0.25  # of a standard deviation: what running averages over batches of 128 are off by at worst
-_EQUAL = 1e-4
+_EQUAL = 1e-4  # relative difference below which two sizes count as equal
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from encollapse._internal import checks
 from encollapse.errors import ArgumentError, ArgumentTypeError
 
-_PROBE_STEPS = 3
+_PROBE_STEPS = 3  # steps of the copy of the optimizer
 _STILL = 1e-3  # of the movement that the same optimizer makes without the balancing gradient
 
 

@@ -11,8 +11,8 @@ HasParts: TypeAlias = Any
 """A :class:`encollapse.Diagnosis`, whose verdict this is and which so stands above this module."""
 
 _DONE = 0.05  # error of a Gram matrix, or share of the loss, that counts as arrived
-_SHAPE = 0.1
-_EXACT = 1e-4
+_SHAPE = 0.1  # distance of a frame up to which a geometry is called by its name
+_EXACT = 1e-4  # distance below which no percentage is said: predictions are exact to far less
 
 
 def verdict(d: HasParts) -> str:

@@ -21,11 +21,11 @@ from encollapse.encodings.codes.hadamard_matrices import hadamard_matrix, hadama
 from encollapse.encodings.encoding import Encoding
 from encollapse.errors import ArgumentError
 
-_RANDOM_STARTS = 2
-_MOST_EXHAUSTIVE = 7
-_WORK = 1e7
-_MOST_STEPS = 2000
-_TRIES = 50
+_RANDOM_STARTS = 2  # beside the constructed codes
+_MOST_EXHAUSTIVE = 7  # all 2^(K-1) - 1 columns are tried up to here, as in the paper
+_WORK = 1e7  # entries that are looked at in all
+_MOST_STEPS = 2000  # for small codes, which need fewer than the work permits
+_TRIES = 50  # random changes of a word that is there already
 
 
 def hadamard(num_classes: int, *, classes: Sequence[str] | None = None) -> Encoding:

@@ -16,7 +16,7 @@ from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import files
 from encollapse.errors import ArgumentError
 
-_BLOCK_ENTRIES = 2**24
+_BLOCK_ENTRIES = 2**24  # of a block of distances: 128 MB
 _MOST = 2**53  # whole numbers that float64 tells apart
 _EPS = float(np.finfo(np.float64).eps)
 

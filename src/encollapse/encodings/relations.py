@@ -14,8 +14,8 @@ from encollapse.encodings.codes.trees import Tree, read_tree
 from encollapse.encodings.encoding import Encoding
 from encollapse.errors import ArgumentError, EncollapseWarning
 
-_SYMMETRY = 1e-8
-_CLIPPED = 0.01
+_SYMMETRY = 1e-8  # relative: rounding of a matrix that was written with eight digits
+_CLIPPED = 0.01  # share of the spectrum that may be cut without a warning: one per cent
 
 
 def ordinal(num_classes: int, *, classes: Sequence[str] | None = None) -> Encoding:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 
-_MOST_CONNECTIONS = 256
+_MOST_CONNECTIONS = 256  # a browser opens six a page; beyond it the answer is 503
 
 
 def explore(folder: str | Path | None = None, *, port: int | None = None, open_browser: bool = True) -> None:

@@ -330,5 +330,5 @@ def _relative_change(means: FloatArray, others: FloatArray) -> float:
 
 
 _FORMAT = "checkpoints 1"
-_CODEWORDS = 4096
+_CODEWORDS = 4096  # classes up to which the digest of an encoding takes every codeword
 _WITHOUT_EFFECT = ("device", "progress", "memory_budget")

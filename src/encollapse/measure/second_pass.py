@@ -152,5 +152,5 @@ def with_covariance(
     )
 
 
-_CHUNK_ENTRIES = 2**22
+_CHUNK_ENTRIES = 2**22  # of a block of distances: 32 MB
 _EPS = float(np.finfo(np.float64).eps)

@@ -16,7 +16,7 @@ _SPREAD = 1e-2
 """Share of the spread between the classes up to which the spread within them counts as collapsed."""
 _FRAME = 0.1
 """Distance of two shapes, of at most 2, up to which they count as one."""
-_AGREEMENT = 0.99
+_AGREEMENT = 0.99  # share of samples from which NC4 counts as reached
 _MOST_CLASSES = 2048
 """Classes up to which every pair is looked at again for the worst one."""
 

@@ -22,7 +22,7 @@ from encollapse.metrics.registry import METRICS, Metric, metric
 from encollapse.metrics.statistics import ClassStatistics, distinct_means
 
 _GROUPS, _RESAMPLES = 20, 200
-_SIGNIFICANCE = 0.05
+_SIGNIFICANCE = 0.05  # intervals cover 95 %
 
 
 @metric(

@@ -10,12 +10,12 @@ from scipy.linalg import lapack, solve_triangular
 
 from encollapse._internal.typing import FloatArray
 
-_SMALL = 1e-140
+SMALL = 1e-140  # squares of what lies between it and its inverse stay far inside of float64
 
 _LEAST_CONDITION = 1e-8
 """Reciprocal condition number from which on a Cholesky factor is trusted with half of all digits."""
 
-_PANELS = 4
+_PANELS = 4  # of a symmetric product: five eighths of the work of the whole
 
 
 class LinearAlgebra(Protocol):
@@ -66,7 +66,7 @@ NUMPY: LinearAlgebra = _Numpy()
 def squarable(values: FloatArray) -> FloatArray:
     """Values, scaled as a whole where their squares would leave the range of float64."""
     peak = float(np.abs(values).max(initial=0.0))
-    return values if peak == 0.0 or _SMALL < peak < 1.0 / _SMALL else values / peak
+    return values if peak == 0.0 or SMALL < peak < 1.0 / SMALL else values / peak
 
 
 def row_lengths(rows: FloatArray) -> FloatArray:

@@ -14,8 +14,8 @@ from encollapse.metrics.pairs import blocks, pair_tiles, squared_distances
 from encollapse.metrics.registry import metric
 from encollapse.metrics.statistics import CenteredMeans, ClassStatistics, Unresolved, centered_means, distinct_means
 
-_FAR_ABOVE_ROUNDING = 1e6
-_WELL_CONDITIONED = 1e-3
+_FAR_ABOVE_ROUNDING = 1e6  # a spread this far above rounding has six digits
+_WELL_CONDITIONED = 1e-3  # a least eigenvalue this large has three digits fewer than the matrix
 _CONDITIONED = 1e-9
 """Reciprocal condition numbers from which on rounding of float32 and of float64 products cannot matter."""
 

@@ -14,7 +14,7 @@ from encollapse.metrics.nc1 import UNRESOLVED, wants_exact_covariance, within_co
 from encollapse.metrics.registry import metric
 from encollapse.metrics.statistics import ClassStatistics, Unresolved
 
-_RELATIVE_CUTOFF = 1e-14
+_RELATIVE_CUTOFF = 1e-14  # times the size: what rounding leaves of a zero eigenvalue
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ import numpy as np
 from encollapse._internal import checks, memory
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.errors import ArgumentError, Undefined
-from encollapse.metrics.linear_algebra import NUMPY, CholeskyScatter, LinearAlgebra, row_lengths
+from encollapse.metrics.linear_algebra import NUMPY, SMALL, CholeskyScatter, LinearAlgebra, row_lengths
 from encollapse.metrics.pair_sums import PairSums, pair_sums
 
 Averaging = Literal["sample", "class"]
 """Weights of the classes in an average: by their samples, or all alike."""
 
 _EPS = float(np.finfo(np.float64).eps)
-_SMALL = 1e-140
+
 _MANY_CLASSES = 1000
 """Number of classes up to which the labels of few samples are taken at their word."""
 
@@ -242,7 +242,7 @@ class ClassStatistics:
     def squarable(self) -> bool:
         """Whether squares of lengths of the class means, and their reciprocals, are in the range of float64."""
         peak = float(np.abs(self.present_means).max())
-        return peak == 0.0 or _SMALL < peak < 1.0 / _SMALL
+        return peak == 0.0 or SMALL < peak < 1.0 / SMALL
 
     @property
     def mean_rounding(self) -> float:

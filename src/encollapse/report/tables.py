@@ -38,7 +38,7 @@ _METRICS = (
     ("test_accuracy", "test accuracy", "on the hold-out"),
 )
 _SHARES = ("nc4_agreement", "test_nc4_agreement", "accuracy", "test_accuracy")
-_MOST_DECAYS = 3
+_MOST_DECAYS = 3  # columns that a page holds beside the others
 
 
 @dataclass(frozen=True)

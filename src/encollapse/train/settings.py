@@ -43,12 +43,12 @@ USUAL_FEATURES = 64
 A step of Adam has the size of its learning rate in every entry, and an output of a layer adds up one for each input:
 the rate has to fall as 1/width, or most hidden units die in the first epochs :cite:p:`yanghu2021`.
 """
-DECOUPLED_EPOCHS = 200
-TOLERANCE = 1e-3
+DECOUPLED_EPOCHS = 200  # more than elsewhere, as no L-BFGS follows them
+TOLERANCE = 1e-3  # of gradient and curvature, relative to the scale of the objective
 SQUARED_TOLERANCE = 1e-5
 """Tolerance where only the squared gradient judges, whose root is about the relative error that is left."""
 
-MANY_CLASSES = 256
+MANY_CLASSES = 256  # dimensions of the minimizer
 MANY_CLASSES_TOLERANCE = 1e-4
 """Tolerance above `MANY_CLASSES` dimensions of the minimizer, where the head may leave no direction of negative
 curvature to be seen and the squared gradient judges: on 505 classes of glyphs 1e-3 leaves a gram_error of 0.029, and

@@ -21,7 +21,7 @@ from encollapse.ufm.structured.long_tail import LongTail, minimize_tail
 
 _ALMOST = 1.0 - 1e-9
 """``β`` of a bias that costs so much that it is next to nothing."""
-_BRACKETS = 16
+_BRACKETS = 16  # parts of the range that are searched for a change of sign
 _CARRIED = 1e-9
 """Rounding of the share of the mean label that features carry."""
 

@@ -8,9 +8,9 @@ from encollapse._internal import memory
 from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.encodings.codes.hadamard_matrices import hadamard_matrix, hadamard_order
 
-_SHARPNESS = 1.0
-_SWEEPS = 3
-_FLIP_SHARPNESS = 2.0
+_SHARPNESS = 1.0  # how much more the nearest pair counts than one that is one bit further apart
+_SWEEPS = 3  # exchanges of every column
+_FLIP_SHARPNESS = 2.0  # the same for single bits
 
 
 def minimum_distance(codewords: FloatArray) -> int:

@@ -19,8 +19,8 @@ import numpy as np
 
 from encollapse._internal.typing import FloatArray, IntArray
 
-_SHARPEST = 4.0**9
-_BLOCK_ENTRIES = 2**22
+_SHARPEST = 4.0**9  # last β: the softened maximum is next to the maximum
+_BLOCK_ENTRIES = 2**22  # of a block of inner products: 32 MB
 _NEWTON_LIMIT = 8000
 """Coordinates above which the exact finish is left out: such a search ends far from its optimum anyway."""
 
@@ -30,13 +30,13 @@ _SHARP_ENOUGH = 4.0**6
 _CONTACT_TOLERANCES = (1e-5, 1e-4, 1e-3)
 """How far below the largest inner product a pair still counts as a contact; each is tried."""
 
-_NEWTON_STEPS = 10
-_COMBINATIONS = 6
+_NEWTON_STEPS = 10  # a guard: they converge quadratically
+_COMBINATIONS = 6  # starts that combine known packings; the others are random
 _RESTART = 128.0
 """First β of the searches that start from the best arrangement so far with one point put elsewhere."""
 
-_MOST_STARTS = 36
-_SAME = 1e-5
+_MOST_STARTS = 36  # 720 divided by it: up to 20 points have as many
+_SAME = 1e-5  # difference of cosines below which two arrangements are equally good
 _PATIENCE = 12
 """The search ends when this many restarts have not raised the best cosine by `_SAME`."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from encollapse.explorer.views.bias_path import SupersededError
 
-_MOST_CLIENTS = 256
+_MOST_CLIENTS = 256  # pages whose last number is kept, a few bytes each
 
 
 class QueueFullError(Exception):

@@ -19,8 +19,8 @@ from encollapse.explorer.state.matrix_input import MOST_CHARACTERS, MOST_CLASSES
 OWN = "own"
 """Name of the encoding whose codewords are pasted or loaded."""
 
-_SHORT = 40
-_COUNTS_TEXT = 4000
+_SHORT = 40  # characters of a number with all of its digits, and room
+_COUNTS_TEXT = 4000  # characters of 200 counts with many digits
 _INFINITE = {"inf", "infinity", "+inf", "∞"}
 
 

@@ -22,7 +22,7 @@ from encollapse.geometry import ClassGeometry, compare, orthogonal_gram, simplex
 _RENAMED = {"target_gram": "similarity", "like": "size", "code_dim": "similarity"}
 
 
-_ROUNDING = 1e-9
+_ROUNDING = 1e-9  # eigenvalues nearer to zero than this are rounding of what was drawn
 
 
 def target_of(state: State) -> tuple[FloatArray, tuple[str, ...], list[str]]:

@@ -21,7 +21,7 @@ ENCODING_FILE = "encoding.json"
 _SIZES = {"digits": 174, "mnist5k": 500}
 """Samples that the smallest class of each built-in data set has."""
 
-_TEN = 10
+_TEN = 10  # classes of every data set that has a size here
 
 
 def snippets(state: State) -> dict[str, str]:

@@ -15,8 +15,8 @@ from encollapse.measure.moments.threads import even_shares, side_by_side
 from encollapse.measure.moments.torch_algebra import exact_products
 from encollapse.metrics import Decisions
 
-_CHUNK_ENTRIES = 2**22
-_TILE_ENTRIES = 2**20
+_CHUNK_ENTRIES = 2**22  # of a block of scores: 16 MB in float32
+_TILE_ENTRIES = 2**20  # of the features beside it: 4 MB, which a cache holds
 _FEW = 64
 """Rows of a product that is quicker the other way round."""
 

@@ -11,7 +11,7 @@ from encollapse.encodings.structured import AffineOneHot
 from encollapse.measure.moments.torch_algebra import exact_products
 from encollapse.metrics.statistics import ClassStatistics
 
-_CHUNK_ENTRIES = 2**22
+_CHUNK_ENTRIES = 2**22  # of a block of differences: 32 MB
 _LARGEST_SCORE = 1e37
 """Scores of float32 from which on sums of a few of them may overflow."""
 

@@ -18,14 +18,14 @@ from encollapse.measure.forward.running import acting_parameters, run
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _KEPT_BYTES = 2**28
 """Inputs and outputs of modules that are kept of the first batch; those of the latest modules stay in any case."""
-_KEPT_CALLS = 8
-_PROBED_DIM = 2**13
+_KEPT_CALLS = 8  # of the modules that ran last; heads of several layers are shorter
+_PROBED_DIM = 2**13  # features up to which a map is tried on every axis
 _PROBED_ENTRIES = 2**26
 """The widest module, and the largest weight, that is found by running the module on the axes of its input space."""
 _COMPARED_ENTRIES = 2**26
 """Entries of a batch of features or outputs in which weight and outputs are compared."""
-_CHUNK = 1024
-_SHOWN = 8
+_CHUNK = 1024  # axes at a time
+_SHOWN = 8  # candidates in an error, the last ones
 
 
 @dataclass(frozen=True, eq=False)

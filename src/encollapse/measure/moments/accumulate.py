@@ -21,9 +21,9 @@ from encollapse.measure.moments.residuals import LARGE, SMALL, rows_by_class
 from encollapse.measure.moments.state import MomentState, add_gram, move_anchors, nearer_anchors
 from encollapse.measure.moments.torch_algebra import exact_products
 
-_TRUSTED_FROM = 8
-_STRAY = 0.8
-_ATTEMPTS = 3
+_TRUSTED_FROM = 8  # samples from which the mean of a batch says where its class is
+_STRAY = 0.8  # share of the scatter that may come from the anchor before it is moved
+_ATTEMPTS = 3  # times that the anchors of one block are moved
 
 
 class Workspace:

@@ -19,7 +19,7 @@ IGNORED_LABEL = -100
 BLOCK_ENTRIES = 2**22
 """Entries of a block of features that is worked on at once (32 MiB in float64)."""
 
-SINGLE_FROM_DIM = 64
+SINGLE_FROM_DIM = 64  # below it products in float64 are about as fast
 SINGLE_FROM_ENTRIES = 2**16
 """Features of fewer dimensions, and blocks of fewer entries, are worked on in float64: it costs no time."""
 

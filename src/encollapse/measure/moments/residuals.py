@@ -29,9 +29,9 @@ _FEW_ANCHORS = 2**16
 
 _CHUNK_ROWS, _CHUNK_ROWS_A_CLASS = 512, 16
 
-_ROWS_A_CLASS = 4
-_TILE_ENTRIES = 2**17
-_SHARE_ENTRIES = 2**19
+_ROWS_A_CLASS = 4  # below it sums class by class cost more than one scatter
+_TILE_ENTRIES = 2**17  # 512 kB in float32, which a core's cache holds
+_SHARE_ENTRIES = 2**19  # least work of a thread, 2 MB in float32
 
 
 @dataclass(frozen=True, eq=False)

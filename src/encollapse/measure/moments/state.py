@@ -19,9 +19,9 @@ import torch
 from encollapse.errors import MemoryLimitError
 from encollapse.measure.moments.torch_algebra import exact_products
 
-_PANELS = 4
-_ROWS = 2**13
-_WORTH_SINGLE = 2**18
+_PANELS = 4  # of a symmetric product: five eighths of the work of the whole
+_ROWS = 2**13  # rows of a product, so that copies in float64 stay small
+_WORTH_SINGLE = 2**18  # entries from which float32 is worth its rounding
 
 
 @dataclass(frozen=True, eq=False)

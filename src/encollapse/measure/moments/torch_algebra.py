@@ -15,7 +15,7 @@ import torch
 from encollapse._internal.typing import FloatArray
 from encollapse.metrics.linear_algebra import LinearAlgebra
 
-_PANELS = 4
+_PANELS = 4  # as in :mod:`encollapse.measure.moments.state`
 
 
 @contextmanager

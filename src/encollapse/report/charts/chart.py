@@ -14,7 +14,7 @@ from encollapse._internal.typing import FloatArray
 from encollapse.report.style import GREY, INK, Dash
 
 _GAP = 0.55  # of a decade, between the last finite value and the end that stands for 0 or ∞
-_MARGIN = 0.35
+_MARGIN = 0.35  # decades between the last value and the edge
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ _LONG = re.compile(r"(\d\.\d\d)\d+")
 _PATHS = re.compile(r'\b(?:d|x|y|x1|x2|y1|y2|points)="[^"]*"')
 _ENLARGED = 1.45
 """How many times as large as on paper a figure may stand in a page."""
-_DPI = 200
+_DPI = 200  # of PNG files: sharp on dense screens, and in print at half the width
 # Without a date and the maker's address a file depends on the data alone.
 _FORMATS: dict[str, tuple[Callable[[Figure], Any], dict[str, None]]] = {
     ".svg": (FigureCanvasSVG, {"Date": None, "Creator": None}),

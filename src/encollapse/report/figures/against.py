@@ -48,7 +48,7 @@ _QUANTITIES = (
     _Quantity("test_accuracy", "accuracy on the hold-out"),
     _Quantity("accuracy", "accuracy on the training set"),
 )
-_PANELS = 4
+_PANELS = 4  # what a line of the page holds
 
 
 def against_settings(members: Sequence[Family]) -> list[Drawing]:

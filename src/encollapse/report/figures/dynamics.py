@@ -37,8 +37,8 @@ CHOSEN = (
 )
 """Metrics of the first sheet, the most telling first; all others come on a sheet of their own."""
 _LEFT_OUT = ("epoch", "phase", "descent", "escape", "seconds", "floor", "num_samples", "num_classes")
-_DECAYS = 5
-_LINES = 7
+_DECAYS = 5  # lines of one panel that can be told apart
+_LINES = 7  # colors of the palette
 _WIDE = 30.0
 """Positive values over a range wider than this ratio are drawn on a logarithmic axis."""
 _FLOOR = 1e-6

@@ -19,7 +19,7 @@ from encollapse.study.results import TrialResult
 
 _OVERVIEW = "errors"
 
-_ROWS = 40
+_ROWS = 40  # of one sheet, which fills a screen
 _ROUNDING = 1e-12  # errors below are those of values that are zero on both sides
 _SHOWN = (
     ("gram_error", "Gram matrix, relative", BLUE, "o", -0.14),

@@ -15,7 +15,7 @@ from encollapse.study.results import TrialResult
 from encollapse.study.trials import canonical_json
 
 _NAME = "excess"
-_COLUMNS = 4
+_COLUMNS = 4  # what a line of the page holds
 _PARTS = (
     ("excess_unbalanced", "layers unbalanced", ORANGE, "s"),
     ("excess_within", "within classes", VERMILLION, "o"),

@@ -18,7 +18,7 @@ from encollapse.study.results import TrialResult
 NAME = "gram-matrices"
 OF_ENCODINGS = "gram-encodings"
 
-_COLUMNS = 7
+_COLUMNS = 7  # what a line of the page holds
 _NARROW = 3.3
 """Inches below which a single matrix would leave no room for the words beside it."""
 

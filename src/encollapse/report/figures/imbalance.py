@@ -17,8 +17,8 @@ from encollapse.study.families import Family, counts_of
 
 NAME = "imbalance"
 
-_DECAYS = 4
-_COLUMNS = 4
+_DECAYS = 4  # marks of one class that can be told apart
+_COLUMNS = 4  # what a line of the page holds
 _MARKED = 60
 """Above so many classes, marks are drawn without their edge."""
 

@@ -14,7 +14,7 @@ from encollapse.report.varied_settings import named, without_axes
 from encollapse.study.families import Family, by_panel
 from encollapse.study.results import TrialResult
 
-_DECAYS = 5
+_DECAYS = 5  # marks of one row that can be told apart
 _ROWS = 18
 """Rows of a sheet."""
 _ROW = 0.27

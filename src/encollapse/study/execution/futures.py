@@ -20,7 +20,7 @@ Outcomes = Generator[tuple[Trial, Outcome], None, None]
 _AHEAD = 2
 """Trials a Dask worker has at hand, the one that it runs included."""
 
-_POLL_SECONDS = 0.2
+_POLL_SECONDS = 0.2  # far below the time of a trial
 
 
 def submitted(

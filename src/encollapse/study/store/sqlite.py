@@ -30,8 +30,8 @@ CREATE TABLE IF NOT EXISTS trials (
     versions TEXT NOT NULL, attempts INTEGER NOT NULL, files TEXT, digest TEXT
 );
 """
-_VERSION = 3
-_OLDEST = 2
+_VERSION = 3  # of the tables as they are written
+_OLDEST = 2  # tables that can still be read
 _LATER = {"study": ("digest",), "trials": ("files", "digest")}
 """Columns that tables of layout 2 do not have. In the rows that it wrote they are null, and nothing is compared."""
 

@@ -25,7 +25,7 @@ SHRUNK = 12
 The variance that it divides by stays far above its epsilon, and the decay of these weights falls to next to nothing.
 """
 
-LBFGS_MEMORY = 50
+LBFGS_MEMORY = 50  # pairs of vectors, where memory permits
 LBFGS_ENTRIES = 2**27
 """Numbers that L-BFGS may remember; of a large network it remembers fewer steps."""
 

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
 
-PATIENCE_SECONDS = 2.0
+PATIENCE_SECONDS = 2.0  # below it a bar would flash
 
 Listener = Callable[[int, int, str], None]
 """Called with what is done, the total, and a word on how things stand."""

@@ -84,14 +84,14 @@ class Entry:
         return max(self.epochs, min(passes, MOST[0])), max(self.finish, min(passes, MOST[1]))
 
 
-SAMPLES = 50_000
+SAMPLES = 50_000  # of a set that is passed as often as the defaults say
 MOST = (100, 300)
 
 
 TAILS = ("none", "batch-norm", "batch-norm-relu", "layer-norm", "rms-norm", "linear")
 
 _TAIL = {"tail": Option("none", _one_of(*TAILS)), "tail_depth": Option(2, partial(checks.integer, minimum=2))}
-WIDTH = 128
+WIDTH = 128  # unit of the width of hidden layers
 MARGIN = 1.5
 """Default width of dense hidden layers: the next multiple of it above so many times the rank of the features.
 

@@ -243,7 +243,7 @@ def cost(classifier: Classifier, input_shape: Sequence[int]) -> Cost:
     return Cost(parameters, counter.get_total_flops())
 
 
-CHUNK = 512
+CHUNK = 512  # samples in one pass without gradients
 
 
 def chunks(total: int, size: int = CHUNK) -> list[slice]:

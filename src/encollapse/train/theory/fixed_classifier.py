@@ -12,7 +12,7 @@ from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError
 from encollapse.geometry import ClassGeometry
 
-_RANK_TOLERANCE = 1e-12
+_RANK_TOLERANCE = 1e-12  # singular values below this share of the largest are rounding
 
 
 def frame_of_encoding(encoding: Encoding, feature_dim: int) -> FloatArray:

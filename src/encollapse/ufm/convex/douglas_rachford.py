@@ -18,7 +18,7 @@ from encollapse.ufm.mse.label_svd import LabelSVD
 from encollapse.ufm.mse.minimize import minimize
 from encollapse.ufm.mse.weighted_labels import WeightedLabels
 
-ITERATIONS = 250
+ITERATIONS = 250  # they find the face, and Newton's method takes over
 
 _CHECKED = 5  # iterations between two looks at the gap
 _STALLED = 6  # looks without a gap better by a tenth

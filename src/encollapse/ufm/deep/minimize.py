@@ -19,7 +19,7 @@ from encollapse.ufm.mse.label_svd import EPS
 STATIONARY_TOLERANCE = 1e-8
 """Gradient, relative to the terms that cancel in it, up to which first-order conditions count as met."""
 
-_RANDOM_STARTS = 6
+_RANDOM_STARTS = 6  # beside the structured ones
 _LARGE = 200  # unknowns above which a single random start must do, at a cubic cost a step
 
 

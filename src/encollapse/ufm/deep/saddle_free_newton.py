@@ -10,7 +10,7 @@ import numpy as np
 from encollapse._internal.typing import FloatArray
 from encollapse.ufm.mse.label_svd import EPS
 
-MAX_ITERATIONS = 200
+MAX_ITERATIONS = 200  # a guard: near the minimum it converges quadratically
 _STALLED = 4  # steps in a row without a lower value or half the gradient
 _SAME_VALUE = 1e-13  # relative difference of two values that is rounding
 _CURVED = 1e-9  # of the largest curvature: less negative is flat

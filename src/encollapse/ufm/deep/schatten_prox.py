@@ -18,7 +18,7 @@ from encollapse._internal.typing import FloatArray
 
 EPS = float(np.finfo(np.float64).eps)
 
-_MAX_ITERATIONS = 60
+_MAX_ITERATIONS = 60  # a guard: the method converges quadratically
 
 
 def common_decay(num_samples: int, feature_decay: float, weight_decays: Sequence[float]) -> float:

@@ -18,7 +18,7 @@ from encollapse._internal.typing import FloatArray
 from encollapse.ufm.mse.label_svd import EPS
 from encollapse.ufm.mse.secular import secular_svd
 
-MAX_ITERATIONS = 200
+MAX_ITERATIONS = 200  # a guard: near the minimum it converges quadratically
 _STALLED = 5  # steps in a row without a lower value or half the gradient
 
 

@@ -10,7 +10,7 @@ from encollapse._internal.typing import FloatArray
 from encollapse.ufm.mse.label_svd import EPS
 from encollapse.ufm.relu.model import ReluModel
 
-_MAX_ITERATIONS = 200
+_MAX_ITERATIONS = 200  # a guard: Newton's method converges quadratically
 
 
 def balanced_affine_features(model: ReluModel, contrast: float, mean: float) -> FloatArray:

@@ -15,7 +15,7 @@ _OPERATIONS = 1e11
 _NEWTON_UP_TO = 600
 """Free entries up to which Newton steps are taken."""
 
-_NEWTON_STEPS = 40
+_NEWTON_STEPS = 40  # a guard: near a minimum they converge quadratically
 
 _MEMORY, _SHORT_MEMORY, _LARGE = 30, 8, 4000
 """Steps that L-BFGS-B remembers, up to a number of variables and beyond it, where its own algebra takes the time."""

@@ -19,8 +19,8 @@ from encollapse.ufm.convex.composite import Composite
 
 _EMPTY = np.zeros(0)
 _LARGEST = 3e7  # entries of the blocks up to which Newton steps are taken
-_NEWTON_STEPS = 60
-_ROUNDS = 6
+_NEWTON_STEPS = 60  # a guard: near a minimum they converge quadratically
+_ROUNDS = 6  # of approach and Newton's method
 _IDLE = 1e-7  # length, relative to the longest, below which a class is tried at 0
 
 

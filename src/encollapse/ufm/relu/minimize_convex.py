@@ -18,7 +18,7 @@ from encollapse.ufm.relu.frames import best_frame, class_by_class
 from encollapse.ufm.relu.minimize import RELAXED_UP_TO, STATIONARY_TOLERANCE, judged, nonnegative_root, number_of_starts
 from encollapse.ufm.relu.relaxation import relax
 
-_AFFINE_ROUNDING = 1e-14
+_AFFINE_ROUNDING = 1e-14  # of targets that are one number on the diagonal and one beside it
 _REPEATS = 4  # descents in a row, each with a fresh memory, until the point is at rest
 
 

@@ -15,10 +15,10 @@ from scipy.optimize import minimize
 from encollapse._internal.typing import FloatArray
 from encollapse.ufm.relu.lower_bound import NonnegativeModel, best_split, raised, relu_lower_bound
 
-_ROUNDS = 40
-_STEPS = 400
-_FEASIBLE = 1e-11
-_GROWTH = 4.0
+_ROUNDS = 40  # of the penalty
+_STEPS = 400  # of L-BFGS a round
+_FEASIBLE = 1e-11  # a violation below this share of the largest entry is rounding
+_GROWTH = 4.0  # of the penalty where a round has not brought the violation down to a quarter
 
 
 def relax(

@@ -26,7 +26,7 @@ from encollapse.ufm.tail.squared import Penalized, minimize_penalized
 
 _Bend = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 
-_STEPS = 200
+_STEPS = 200  # a guard on steps of the second order
 _CONJUGATE_STEPS = 300  # for one Newton step
 _LOOSE, _FINE = 0.3, 1e-3  # accuracy of the conjugate gradients, relative: at first and at most
 _DEAR = 12  # conjugate gradients after which samples are weighed anew; more where that costs more

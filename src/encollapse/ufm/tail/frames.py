@@ -10,8 +10,8 @@ import numpy as np
 
 from encollapse._internal.typing import FloatArray
 
-_ROUNDS = 20000
-_ACCURACY = 1e-13
+_ROUNDS = 20000  # of alternating projections, which converge linearly
+_ACCURACY = 1e-13  # rounding of K entries
 
 
 def centered_frame(rank: int, num_classes: int) -> FloatArray | None:

@@ -11,14 +11,14 @@ from scipy.optimize import minimize
 from encollapse._internal.typing import FloatArray
 from encollapse.ufm.tail.sample_norm import SampleNormProblem
 
-_STARTS = 24
+_STARTS = 24  # of the descent, a quarter of it for large problems
 _LARGE = 2000
 """Parameters above which a quarter of the starts is taken."""
 _ROUNDS = ((1, 700), (6, 2000), (24, 12_000))
 """Share of the starts that goes on, and for how many iterations: of one-hot labels with K = 10, the order of the
 descents after 700 iterations is that of their ends, and the last digits take some thousand more.
 """
-_DEAD = 1e-7
+_DEAD = 1e-7  # a feature with less than this share of the outputs carries nothing
 _AT_REST = 1e-5
 """Largest derivative, relative to the decays' part of it, up to which a point counts as stationary."""
 

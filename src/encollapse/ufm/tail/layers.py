@@ -23,10 +23,10 @@ Fit = Callable[[FloatArray, FloatArray], tuple[float, FloatArray, FloatArray]]
 STATIONARY_TOLERANCE = 1e-5
 """Distance of the slopes of fit and price on the range of G, relative, up to which a point counts as stationary."""
 
-_ITERATIONS = 3000
-_RANDOM_STARTS = 3
-_MEMORY = 20
-_DEAD = 1e-8
+_ITERATIONS = 3000  # of L-BFGS from one start
+_RANDOM_STARTS = 3  # beside the balanced one
+_MEMORY = 20  # pairs of vectors of L-BFGS
+_DEAD = 1e-8  # singular values below this share of the largest are rounding of the descent
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,13 +28,13 @@ from encollapse.ufm.tail.descent import SampleOutputMap, minimize_loss
 from encollapse.ufm.tail.layers import Chain, Fit, minimize_chain
 from encollapse.ufm.tail.squared import Penalized, minimize_penalized
 
-_SQUARED_GAP = 1e-8
+_SQUARED_GAP = 1e-8  # relative gap up to which the minimum counts as proved
 _SQUARED_AIM = 1e-13  # of the energy of the labels
-_SQUARED_CLOSED = 1e-10
-_CORRECTIONS = 6
-_LOSS_AIM = 2e-9
+_SQUARED_CLOSED = 1e-10  # gap at which corrections end
+_CORRECTIONS = 6  # of the second moments by the samples themselves
+_LOSS_AIM = 2e-9  # gap that the method of other losses aims at, below the gap that is asked
 _DEAD = 1e-9  # of the largest singular value
-_LOWER_RANKS = 4
+_LOWER_RANKS = 4  # ranks below that of the convex bound that are tried
 _WHY_POSITIVE = "at 0 a layer grows without bound and there is no minimizer"
 _FREE_INNER_BIAS = (
     "inner_bias_decay: at 0 the inner bias moves all features for free, so their mean is not determined by the "

@@ -22,7 +22,7 @@ from encollapse.ufm.tail.gains import descend
 from encollapse.ufm.tail.sample_norm import SampleNormProblem
 from encollapse.ufm.tail.three_factors import Balanced, Levels, convex_bound, separable_bound
 
-_GAP = 1e-9
+_GAP = 1e-9  # relative gap up to which the minimum counts as proved
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -22,11 +22,10 @@ from encollapse._internal.typing import FloatArray
 _DENSE = 24
 """Size of P up to which the Newton system is solved by a factorization, and beyond it by conjugate gradients."""
 
-_STEPS = 400
+_STEPS = 400  # a guard on Newton's steps over all values of the barrier
 _SHRINK = 0.15  # of the barrier from one value to the next
 _LAST = 1e-15  # share of the first barrier
-_CONJUGATE_STEPS = 300
-_NEGLIGIBLE = 1e-7
+_CONJUGATE_STEPS = 300  # a guard: an inexact step is still a step downhill
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,9 +16,9 @@ _Mask: TypeAlias = NDArray[np.bool_]
 
 _FEW = 30  # values of a path up to which none is solved before the others
 _APART = 3  # of a long path every third value is solved first; its neighbors start from it
-_NEWTON_STEPS = 60
-_CONJUGATE_STEPS = 60
-_HALVINGS = 30
+_NEWTON_STEPS = 60  # a guard: near the minimum they converge quadratically
+_CONJUGATE_STEPS = 60  # a guard: an inexact step is still a step downhill
+_HALVINGS = 30  # a step of 2^-30 no longer changes the value
 _AT_REST = 16 * EPS  # gradient, relative to the terms that cancel in it
 _ROUNDING = 64 * EPS  # of ``φ(T) x``, relative to x: of the sum over the nodes
 
