@@ -137,6 +137,51 @@ def test_scales_of_losses_are_applied() -> None:
     assert ec.diagnose(network, loader, optimizer, loss=nn.BCEWithLogitsLoss(), progress=False).law == "none"
 
 
+def premise(d: ec.Diagnosis, words: str) -> Any:
+    (found,) = [c for c in d.conditions if words in c.text]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("sizes", "status"),
+    [([60], "holds"), ([20, 20, 20], "assumed"), ([19, 19, 22], "assumed"), ([29, 29, 2], "violated")],
+)
+def test_a_small_batch_that_is_normalized_by_itself_is_named(sizes: list[int], status: str) -> None:
+    network = normed()
+    loader, optimizer = trained(network)
+    x, y = (torch.cat(parts) for parts in zip(*loader, strict=True))
+    batches = list(zip(x.split(sizes), y.split(sizes), strict=True))
+    d = ec.diagnose(network, batches, optimizer, progress=False)
+    found = premise(d, "mean and the variance of the training set")
+    assert found.status == status
+    assert ("drop_last=True" in d.verdict) is (status == "violated")
+
+
+def test_what_epsilon_takes_from_the_features_is_said() -> None:
+    """Beside ε the gains of the same features cost 1 + ε/v times as much, which the exact minimum knows too."""
+    network = normed()
+    loader, optimizer = trained(network)
+    norm: Any = network[4]
+    statistics = []
+    for share in (1e-9, 9.0):
+        norm.eps = share * float(norm.running_var.median())
+        d = ec.diagnose(network, loader, optimizer, progress=False)
+        statistics.append(premise(d, "mean 0 and variance 1").detail)
+    assert statistics[0] == statistics[1]  # they are of the data, whatever ε makes of them
+    norm.eps = 0.25 * float(norm.running_var.median())
+    d = ec.diagnose(network, loader, optimizer, progress=False)
+    found = premise(d, "far below the variances")
+    assert found.status == "violated"
+    decays = {"weight_decay": 1e-8, "offset_decay": 1e-8, "bias_decay": 1e-8}
+    short, whole = (
+        ec.ufm.solve(ec.ufm.batch_norm_problem("one-hot", [12] * CLASSES, gain_decay=1e-8 * f, **decays))
+        for f in (1.25, 1.0)
+    )
+    ratio = np.linalg.norm(short.geometry.feature_gram) / np.linalg.norm(whole.geometry.feature_gram)
+    assert f"about {1 - ratio:.0%} short" in found.detail
+    assert found.detail in d.verdict
+
+
 def test_offsets_may_have_a_decay_of_their_own() -> None:
     network = normed()
     loader, _ = trained(network)

@@ -81,6 +81,20 @@ def test_rough_time_counts_the_multiplications_of_a_network() -> None:
     assert rough_seconds({"model": "my.module:Net"}, 10, (13,)) is None
 
 
+def test_rough_time_is_that_of_the_widths_that_a_training_takes() -> None:
+    """Default widths follow the classes, and so must the estimate: that of the network which is built for them."""
+    import torch
+
+    from encollapse.study.plan import _multiplications
+    from encollapse.train import models
+
+    options = {"rank": 211}
+    completed = models.check_options("mlp", {}, **options)
+    network = models.build("mlp", torch.zeros(2, 13), feature_dim=211, code_dim=211, bias=True, options=completed)
+    weights = sum(p.numel() for n, p in network.backbone.named_parameters() if p.ndim > 1)
+    assert _multiplications({"model": "mlp"}, (13,), **options) == weights
+
+
 @pytest.mark.parametrize("model", ["cnn", "vgg", "resnet8", "resnet18"])
 def test_rough_count_of_convolutions_agrees_with_the_network_itself(model: str) -> None:
     import torch

@@ -17,6 +17,8 @@ from encollapse.errors import ArgumentError, UnsupportedError
 
 _STATISTICS = 0.25  # of a standard deviation: what running averages over batches of 128 are off by at worst
 _EQUAL = 1e-4  # relative difference below which two sizes count as equal
+_EPSILON = 0.01  # of the variance
+_NOISE = 0.75  # share of the largest batch to which one small batch may lower the harmonic mean of the sizes
 
 
 @dataclass(frozen=True)
@@ -246,15 +248,36 @@ def _batch_norm_conditions(s: Setting) -> list[Condition]:
         share = "" if o.spatial_share is None else f"{o.spatial_share:.0%} of the price is variation over positions"
         found.append(Condition("maps are constant over positions at the minimum", "assumed", share))
     if tail.epsilon and o.smallest_variance is not None:
+        detail, ratio = f"median variance {o.smallest_variance:.2g}", tail.epsilon / max(o.smallest_variance, 1e-300)
+        if ratio > _EPSILON:
+            # Gains of the same features cost 1 + ε/v times as much, and the Gram matrix goes with the root of λ_W/λ_H.
+            detail += f", so the Gram matrix ends about {1 - 1 / math.sqrt(1 + ratio):.0%} short"
         found.append(
             Condition(
                 f"ε = {tail.epsilon:g} is far below the variances that it is added to",
-                "holds" if tail.epsilon <= 0.01 * o.smallest_variance else "violated",
-                f"median variance {o.smallest_variance:.2g}",
+                "violated" if ratio > _EPSILON else "holds",
+                detail,
             )
         )
+    found.append(_batches(o))
     found.append(Condition("the layers below can form any features, and the loader holds the training set", "assumed"))
     return found
+
+
+def _batches(o: Observation) -> Condition:
+    """Training normalizes a batch by its own mean and variance, and the law is about those of the whole set."""
+    text = "a batch has the mean and the variance of the training set"
+    if o.batches == 1:
+        return Condition(text, "holds", "one batch holds all samples")
+    if o.noise_batch < _NOISE * o.batch_size:
+        detail = (
+            f"one of {o.smallest_batch} among batches of {o.batch_size} is normalized by itself, with the noise of "
+            f"batches of {o.noise_batch:.0f}; leave it out with drop_last=True"
+        )
+        return Condition(text, "violated", detail)
+    return Condition(
+        text, "assumed", f"batches of {o.batch_size}, whose means are off by 1/√{o.batch_size} of a spread"
+    )
 
 
 def _problem(build: Callable[..., Any], s: Setting, conditions: list[Condition], *data: Any, **settings: Any) -> Any:

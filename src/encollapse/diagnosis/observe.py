@@ -52,8 +52,10 @@ class Observation:
         Another owner of the head's weight; empty if none.
     activations : (N, p), optional
         Inputs of the lowest linear layer of a linear tail.
-    batch_size, batches : int
-        Of the loader.
+    batch_size, smallest_batch, batches : int
+        Of the loader: samples in its largest and in its smallest batch, and how many there are.
+    noise_batch : float
+        Harmonic mean of the sizes of the batches: a batch's mean has the variance of the samples over it, on average.
     """
 
     features: Any
@@ -71,7 +73,9 @@ class Observation:
     tied_to: str
     activations: Any
     batch_size: int
+    smallest_batch: int
     batches: int
+    noise_batch: float
 
     @property
     def feature_dim(self) -> int:
@@ -184,10 +188,15 @@ class _Column:
         self.row_squares.append((float((square - 1).abs().max()), float(mean.abs().max())))
         self.live = live
 
-    def by_column(self) -> tuple[float, float]:
-        """Largest mean, and mean variance, over the coordinates with a gain."""
+    def by_column(self, norm: nn.Module | None = None) -> tuple[float, float]:
+        """Largest mean, and mean variance, over the coordinates with a gain, but for what ε takes from the variance."""
         mean = (self.sums / self.count)[self.live]
         variance = (self.squares / self.count)[self.live] - mean.square()
+        running = getattr(norm, "running_var", None)
+        if running is not None:
+            kept = running.double()[self.live]
+            share = kept / (kept + float(getattr(norm, "eps", 0.0)))
+            variance, mean = variance[share > 0] / share[share > 0], mean[share > 0] / share[share > 0].sqrt()
         if not len(mean):
             return 0.0, 1.0
         return float(mean.abs().max()), float(variance.mean())
@@ -249,7 +258,7 @@ def observe(
             "loader: yielded no samples; a generator can be used only once, and a loader must not be empty"
         )
     classes, codewords = _classes(targets)
-    by_column = (None, None) if columns is None or not columns.count else columns.by_column()
+    by_column = (None, None) if columns is None or not columns.count else columns.by_column(norm)
     together = torch.cat(features)
     largest = float(together.max()) if tail.ceiling is not None else None
     return Observation(
@@ -268,7 +277,9 @@ def observe(
         tied_to=_tied(network, head),
         activations=torch.cat(activations) if activations else None,
         batch_size=max(sizes),
+        smallest_batch=min(sizes),
         batches=len(sizes),
+        noise_batch=len(sizes) / sum(1 / max(1, size) for size in sizes),
     )
 
 

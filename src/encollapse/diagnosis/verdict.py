@@ -21,7 +21,7 @@ def verdict(d: HasParts) -> str:
         return " ".join(["No law predicts the geometry of this training: " + d.reason + ".", *_collapsed(d)])
     if d.prediction is None:
         return " ".join(["The law is known, but its minimum is not: " + d.reason + ".", *_collapsed(d)])
-    return " ".join([*_where(d), *_how_far(d), *_left(d), *_time(d)])
+    return " ".join([*_where(d), *_how_far(d), *_left(d), *_premises(d), *_time(d)])
 
 
 def _collapsed(d: HasParts) -> list[str]:
@@ -97,6 +97,14 @@ def _left(d: HasParts) -> list[str]:
     relative = e.total / max(abs(e.lower_bound), 1e-300)
     height = f"{relative:.1%} above" if relative < 1 else f"{1 + relative:.3g} times"
     return [f"Its loss is {height} the certified minimum; {share:.0%} of that is {name}."]
+
+
+def _premises(d: HasParts) -> list[str]:
+    failing = [f"{c.text} ({c.detail})" if c.detail else c.text for c in d.conditions if c.status == "violated"]
+    if not failing:
+        return []
+    many = "A premise does" if len(failing) == 1 else f"{len(failing)} premises do"
+    return [f"{many} not hold: that " + ", and that ".join(failing) + "."]
 
 
 def _time(d: HasParts) -> list[str]:

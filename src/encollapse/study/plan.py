@@ -11,17 +11,18 @@ from statistics import median
 from typing import Any
 
 from encollapse._internal.shown import Shown
+from encollapse._internal.typing import IntArray
 from encollapse.errors import EncollapseError, UnsupportedError
 from encollapse.study.execution.executors import cpus
 from encollapse.study.labels import labels_of
-from encollapse.study.resolve import dataset_of, problem_of
+from encollapse.study.resolve import dataset_of, encoding_of, problem_of
 from encollapse.study.results import Results, open_results
 from encollapse.study.store.folder import FILE
 from encollapse.study.store.sqlite import Store
 from encollapse.study.study import Study
 from encollapse.study.trials import THEORY, Trial, canonical_json
 from encollapse.train import models
-from encollapse.train.settings import RECIPES
+from encollapse.train.settings import RECIPES, USUAL_FEATURES
 
 _WITHIN = ("bias_decay", "seed")
 """What varies inside a group."""
@@ -209,7 +210,8 @@ def _group(label: str, trials: tuple[Trial, ...], results: Results | None) -> Tr
         seconds = _stored_seconds(settings, results)
         sizes["source"] = "unknown" if seconds is None else "stored trials"
         if seconds is None:
-            seconds = rough_seconds(settings, len(dataset.train), dataset.train.inputs.shape[1:])
+            rank = _most_rank(settings, dataset.counts)
+            seconds = rough_seconds(settings, len(dataset.train), dataset.train.inputs.shape[1:], rank=rank)
             sizes["source"] = "unknown" if seconds is None else "rough count"
         try:
             problem = problem_of(settings, dataset.counts)
@@ -239,11 +241,23 @@ def _stored_seconds(settings: Mapping[str, Any], results: Results | None) -> flo
     return median(found) if found else None
 
 
-def rough_seconds(settings: Mapping[str, Any], num_samples: int, input_shape: Sequence[int]) -> float | None:
-    """Seconds that a trial may take on one thread, within a factor of some; None for a network not known here."""
+def _most_rank(settings: Mapping[str, Any], counts: IntArray) -> int:
+    """Largest rank that the minimizer of a trial can have: default widths follow it."""
+    if settings["model"] == THEORY or "design" in settings["encoding"]:
+        return len(counts)
+    return min(encoding_of(settings, counts).code_dim, len(counts))
+
+
+def rough_seconds(
+    settings: Mapping[str, Any], num_samples: int, input_shape: Sequence[int], *, rank: int = 1
+) -> float | None:
+    """Seconds that a trial may take on one thread, within a factor of some; None for a network not known here.
+
+    Widths and features that are not given are those that a training takes for a minimizer of this `rank`.
+    """
     if settings["model"] == THEORY:
         return THEORY_SECONDS
-    each = _multiplications(settings, input_shape)
+    each = _multiplications(settings, input_shape, rank)
     if each is None:
         return None
     options = settings.get("train", {})
@@ -255,12 +269,13 @@ def rough_seconds(settings: Mapping[str, Any], num_samples: int, input_shape: Se
     return float((epochs + iterations) * num_samples * each * _PASSES / RATE + steps * STEP_SECONDS)
 
 
-def _multiplications(settings: Mapping[str, Any], shape: Sequence[int]) -> float | None:
+def _multiplications(settings: Mapping[str, Any], shape: Sequence[int], rank: int = 1) -> float | None:
     """Multiplications of one sample's way through the network."""
-    name, feature_dim = settings["model"], settings.get("train", {}).get("feature_dim", 64)
+    name = settings["model"]
     if name not in models.names():
         return None
-    options = models.check_options(name, settings.get("model_options"))
+    feature_dim = settings.get("train", {}).get("feature_dim") or max(USUAL_FEATURES, rank)
+    options = models.check_options(name, settings.get("model_options"), rank=rank)
     if name == "mlp":
         widths = [math.prod(shape), *[options["width"]] * options["depth"], feature_dim]
         return float(sum(before * after for before, after in pairwise(widths)))

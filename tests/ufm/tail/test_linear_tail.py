@@ -299,6 +299,16 @@ def test_bad_input_is_named(changes: dict[str, Any], text: str) -> None:
         ec.ufm.TailProblem(**valid(**changes))
 
 
+def test_an_encoding_is_taken_by_name() -> None:
+    labels = np.array([0, 1, 2, 2, 1, 0, 1, 2, 0, 1, 2])
+    named = ec.ufm.TailProblem(**valid(encoding="one-vs-rest", labels=labels))
+    given = ec.ufm.TailProblem(**valid(encoding=ec.encodings.one_vs_rest(3), labels=labels))
+    np.testing.assert_array_equal(named.encoding.codewords, given.encoding.codewords)
+    assert ec.ufm.solve(named).loss == ec.ufm.solve(given).loss
+    with pytest.raises(EncollapseError, match="encoding: "):
+        ec.ufm.TailProblem(**valid(encoding="one-hut"))
+
+
 @pytest.mark.parametrize("name", ["weight_decay", "inner_decay", "inner_bias_decay", "activations"])
 @pytest.mark.parametrize("size", [1e-170, 1e170])
 def test_numbers_whose_squares_leave_float64_are_named(name: str, size: float) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import Encoding
+from encollapse.encodings.registry import resolved
 from encollapse.errors import ArgumentError, ArgumentTypeError, UnsupportedError
 from encollapse.geometry import ClassGeometry
 from encollapse.ufm.certificate import Certificate, certify
@@ -57,8 +58,9 @@ class TailProblem(LabeledProblem):
 
     Parameters
     ----------
-    encoding : Encoding
-        One codeword for each class.
+    encoding : Encoding or str
+        One codeword for each class, or a name of :func:`encollapse.encodings.by_name`: then the largest label is that
+        of the last class.
     labels : (N,) ints
         Class of each sample. A class may have no samples; its row in the geometry is NaN.
     activations : (N, p)
@@ -123,7 +125,7 @@ class TailProblem(LabeledProblem):
 
     def __init__(
         self,
-        encoding: Encoding,
+        encoding: Encoding | str,
         labels: ArrayLike,
         activations: ArrayLike,
         *,
@@ -134,9 +136,12 @@ class TailProblem(LabeledProblem):
         loss: str | ConvexLoss = "mse",
         layers: int = 2,
     ) -> None:
-        encoding = checked_encoding(encoding)
-        if checks.to_numpy(labels, "labels").size == 0:
+        held = checks.to_numpy(labels, "labels")
+        if held.size == 0:
             raise ArgumentError("labels: expected at least one sample, got none")
+        if isinstance(encoding, str):
+            encoding = resolved(encoding, int(checks.class_labels(held, 2**62).max()) + 1)
+        encoding = checked_encoding(encoding)
         classes = checks.class_labels(labels, encoding.num_classes)
         raw = checks.to_numpy(activations, "activations")
         if raw.dtype.kind in "iu":
