@@ -172,7 +172,7 @@ def test_what_epsilon_takes_from_the_features_is_said() -> None:
     d = ec.diagnose(network, loader, optimizer, progress=False)
     found = premise(d, "far below the variances")
     assert found.status == "violated"
-    decays = {"weight_decay": 1e-8, "offset_decay": 1e-8, "bias_decay": 1e-8}
+    decays: dict[str, Any] = {"weight_decay": 1e-8, "offset_decay": 1e-8, "bias_decay": 1e-8}
     short, whole = (
         ec.ufm.solve(ec.ufm.batch_norm_problem("one-hot", [12] * CLASSES, gain_decay=1e-8 * f, **decays))
         for f in (1.25, 1.0)
