@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "literature.md").read_text(encoding="utf-8")
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if "{cite:" in line[:400]]
-STATUSES = {"reproduced", "sharpened", "contradicted", "not covered"}
+STATUSES = ("reproduced", "sharpened", "contradicted", "not covered")
 
 
 def asserted() -> list[tuple[str, str, str, float]]:
@@ -29,14 +29,15 @@ def test_the_table_lists_every_claim_with_the_bound_that_its_example_asserts() -
     for result, _, checked, below, example in (row for row in ROWS if len(row) == 5):
         source = re.search(r"\{cite:[pt]\}`(\w+)`", result)
         place = re.search(r"<gallery/(\w+)>", example)
-        assert source is not None and place is not None, result
+        assert source is not None, result
+        assert place is not None, result
         listed.append((place[1], source[1], checked, float(below)))
     assert sorted(listed) == sorted(claims)
 
 
 def test_every_row_has_a_status_and_open_ones_give_a_reason() -> None:
-    assert {row[1].split(":")[0].split(",")[0] for row in ROWS} <= STATUSES
     for row in ROWS:
+        assert row[1].startswith(STATUSES), row
         is_open = row[1].startswith("not covered")
         assert len(row) == (2 if is_open else 5), row
         assert not is_open or len(row[1]) > len("not covered: ") + 20, row
