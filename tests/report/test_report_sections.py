@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import encollapse as ec
 from encollapse.errors import ArgumentError
 from encollapse.report import figures
 from encollapse.report.charts import Heat, Points
-from encollapse.report.figures import error_maps, weight_decay_dots
+from encollapse.report.figures import collapse_dots, error_maps, error_overview, weight_decay_dots
 from encollapse.report.figures.against import against_settings
 from encollapse.report.figures.rows import row_sheets
 from encollapse.report.style import house_style, looks
@@ -217,8 +218,49 @@ train = {{ batch_size = [32, 128] }}
     members = families(ec.study.open(tmp_path).done)
     assert len(members) == 22
     assert [len(sheet.members) for sheet in row_sheets(members)] == [11, 11]
+    assert row_sheets(members)[0].names[:3] == ["λ_W = 0.001", "λ_W = 0.002", "λ_W = 0.003"]
     found = {drawing.name: drawing for drawing in against_settings(members)}
     assert {row["at"] for row in found["against-train-batch-size"].rows} == {32, 64, 128}  # 64 is the default
+
+
+def test_names_of_many_kinds_leave_room_for_the_panels(tmp_path: Path) -> None:
+    """What all rows of a sheet share is said once, and what is left is wrapped; no name is cut by the edge."""
+    tails = ", ".join(
+        f"{{ name = 'mlp', options = {{ tail = '{tail}', width = {width}, depth = 2 }} }}"
+        for tail in ("batch-norm", "batch-norm-relu")
+        for width in (32, 64, 128)
+    )
+    text = f"""
+name = "recipes"
+title = "Many recipes"
+[defaults]
+dataset = {{ name = "digits", imbalance = {{ kind = "exponential", ratio = 10 }} }}
+weight_decay = 5e-3
+bias_decay = 5e-3
+encoding = {{ name = "label-smoothing", options = {{ smoothing = 0.1 }} }}
+train = {{ recipe = "sgd-cosine", learning_rate = 0.1 }}
+[[runs]]
+model = [{tails}]
+train = {{ loss = ["mse", "cross_entropy"] }}
+epochs = [3, 7]
+[[runs]]
+model = {{ name = "mlp", options = {{ tail = "batch-norm", width = 32, depth = 2 }} }}
+encoding = "one-hot"
+train = {{ recipe = "adam-cosine", batch_size = [32, 128] }}
+"""
+    write_full_folder(tmp_path, study_of(text), counts=COUNTS)
+    members = families(ec.study.open(tmp_path).done)
+    sheets = row_sheets(members)
+    assert [len(sheet.names) for sheet in sheets] == [13, 13]
+    assert all(len(set(sheet.names)) == len(sheet.names) for sheet in sheets)
+    assert sheets[0].names[0] == "mlp (tail=batch-norm, width=32), mse, 3 epochs"
+    for drawing in (collapse_dots(members)[0], error_overview(members)[0]):
+        figure = drawing.figure
+        for axes in figure.axes:
+            assert axes.get_position().width > 0.15
+            boxes = [label.get_window_extent() for label in axes.get_yticklabels() if label.get_text()]
+            assert all(box.x0 >= 0 for box in boxes)
+            assert all(one.y0 > other.y0 for one, other in pairwise(boxes))
 
 
 def test_a_study_that_is_no_grid_has_no_map_unless_it_is_asked_for(folder: Path) -> None:

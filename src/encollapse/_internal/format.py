@@ -69,15 +69,15 @@ def unbroken(text: str) -> str:
     return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def wrapped(text: str, length: int, most: int = 3) -> str:
+def wrapped(text: str, length: int, most: int = 3, *, brackets: bool = True) -> str:
     """A name longer than `length` in up to `most` lines, broken at brackets, commas and dots; the rest is left out.
 
-    The tables of a page have every name in full.
+    With `brackets` the first of them begins a line of its own. The tables of a page have every name in full.
     """
     if len(text) <= length or "\n" in text:
         return text
     lines: list[str] = []
-    for line in text.replace(" (", "\n(", 1).split("\n"):
+    for line in text.replace(" (", "\n(", int(brackets)).split("\n"):
         lines.append("")
         for part in _BREAK.split(line):
             if lines[-1] and len(lines[-1]) + len(part) + 1 > length:

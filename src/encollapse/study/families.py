@@ -13,7 +13,7 @@ from encollapse import ufm
 from encollapse._internal.typing import IntArray
 from encollapse.data.imbalance import rare_classes
 from encollapse.errors import UnsupportedError
-from encollapse.study.labels import encoding_label, setting_labels
+from encollapse.study.labels import encoding_label, model_label, setting_labels
 from encollapse.study.resolve import problem_of
 from encollapse.study.results import TrialResult
 from encollapse.study.trials import canonical_json
@@ -135,13 +135,30 @@ def by_panel(members: Iterable[Family]) -> dict[str, list[Family]]:
     return grouped
 
 
+def told_apart(members: Sequence[Family]) -> tuple[str, list[str]]:
+    """What families that stand together share of what the study varies, and the shortest name for each among them."""
+    kinds = [family.trials[0].settings for family in members]
+    names = panel_labels(kinds, brief=True)
+    if len({family.encoding for family in members}) > 1:
+        names = [" · ".join(filter(None, (family.encoding, name))) for family, name in zip(members, names, strict=True)]
+    parts, first = [_parts(settings) for settings in kinds], f", {members[0].panel}, "
+    alike = [label for key, label in parts[0].items() if all(part.get(key) == label for part in parts)]
+    shared = ", ".join(label for label in alike if f", {label}, " in first)
+    return shared, [name or family.label for family, name in zip(members, names, strict=True)]
+
+
 def _order(result: TrialResult) -> tuple[float, int]:
     return result.settings["bias_decay"], result.settings["seed"]
 
 
-def panel_labels(kinds: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Name what varies between settings beside the encoding; how they train only if nothing else tells them apart."""
+def panel_labels(kinds: Sequence[Mapping[str, Any]], *, brief: bool = False) -> list[str]:
+    """Name what varies between settings beside the encoding; how they train only if nothing else tells them apart.
+
+    A `brief` name has only those options of a network that vary between the networks of its kind.
+    """
     parts = [_parts(settings) for settings in kinds]
+    if brief:
+        parts = [part | {"model": _brief_model(settings, kinds)} for part, settings in zip(parts, kinds, strict=True)]
     encodings = [encoding_label(settings) for settings in kinds]
 
     def named(keys: list[str]) -> list[str]:
@@ -154,6 +171,13 @@ def panel_labels(kinds: Sequence[Mapping[str, Any]]) -> list[str]:
         if len(set(zip(encodings, named([*shown, key]), strict=True))) > apart:
             shown.append(key)
     return named(shown)
+
+
+def _brief_model(settings: Mapping[str, Any], kinds: Sequence[Mapping[str, Any]]) -> str:
+    alike = [kind.get("model_options") or {} for kind in kinds if kind["model"] == settings["model"]]
+    options = settings.get("model_options") or {}
+    kept = {name: value for name, value in options.items() if any(other.get(name) != value for other in alike)}
+    return model_label({**settings, "model_options": kept})
 
 
 _PARTS = ("dataset", "model", "features", "weight_decay", "strength")

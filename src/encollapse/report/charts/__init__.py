@@ -13,6 +13,7 @@ from encollapse.report.charts.chart import (
     Points,
     Rule,
     Scale,
+    beside,
 )
 from encollapse.report.charts.drawing import Drawing, drawing
 
@@ -30,5 +31,6 @@ __all__ = [
     "Points",
     "Rule",
     "Scale",
+    "beside",
     "drawing",
 ]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from encollapse._internal.format import SUPERSCRIPTS
+from encollapse._internal.format import SUPERSCRIPTS, wrapped
 from encollapse._internal.typing import FloatArray
 from encollapse.report.style import GREY, INK, Dash
 
@@ -74,6 +74,14 @@ class BiasAxis:
 
 def _decade_label(decade: int) -> str:
     return f"{10.0**decade:g}" if -3 < decade < 4 else f"10{str(decade).translate(SUPERSCRIPTS)}"
+
+
+_NAME_LENGTH = 50  # characters of a name beside an axis on paper
+
+
+def beside(name: str) -> str:
+    """A name to stand beside an axis on paper, long ones in several lines."""
+    return wrapped(name, _NAME_LENGTH, brackets=False)
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def _chart(groups: Sequence[tuple[str, list[TrialResult]]]) -> Chart:
         rows,
         columns=min(len(panels), 2 if len(panels) in (2, 4) else 3),
         width=8.6 if len(panels) > 1 else 7.2,
-        height=height(len(_NAMES), len(kinds)),
+        height=height(list(_NAMES.values()), len(kinds)),
         keys=keys,
         share="xy" if len(panels) > 1 else "",
     )

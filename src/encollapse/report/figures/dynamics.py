@@ -16,7 +16,7 @@ from encollapse.metrics import METRICS
 from encollapse.report.charts import Band, Chart, Drawing, Key, Line, Mark, Panel, Rule, Scale
 from encollapse.report.figures.series import chosen_decays, common_decays, numbered, of_trial, parts
 from encollapse.report.style import BLUE, Dash, looks, shades
-from encollapse.study.families import Family, by_panel
+from encollapse.study.families import Family, by_panel, told_apart
 from encollapse.study.results import TrialResult
 
 NAME = "dynamics"
@@ -93,12 +93,12 @@ def dynamics(members: Sequence[Family], *, rest: bool = False) -> list[Drawing]:
         for title, group in ({"": shown} if one_each else kinds).items():
             sheets = parts(group, _LINES)
             for number, part in enumerate(sheets):
-                labels = [family.label if one_each else family.encoding for family in part]
+                shared, labels = told_apart(part)
                 lines = [
                     _Line(label, look.color, look.dash, _at(runs[family], decay))
                     for family, label, look in zip(part, labels, looks(len(part)), strict=True)
                 ]
-                what = f"{title}, " if title else ""
+                what = f"{title or shared}, " if title or shared else ""
                 which = f" (part {number + 1} of {len(sheets)})" if len(sheets) > 1 else ""
                 plans.append((f"{what}λ_b = {number_label(decay)}{which}", lines))
     charts = [_chart(title, lines, rest=rest) for title, lines in plans]
@@ -205,6 +205,8 @@ def _names(runs: Sequence[_Run]) -> list[str]:
         for key, value in row.items()
         if key not in _LEFT_OUT and not key.startswith("loss_") and finite(value) is not None
     )
+    # What only the last row knows makes no curve.
+    found = {key: None for key in found if any(len(_series(run, key)) > 1 for run in runs)}
     if any(_minimum(run.result) for run in runs):
         found = {EXCESS: None} | {key: None for key in found if key != "loss"}
     return [key for key in CHOSEN if key in found] + sorted(key for key in found if key not in CHOSEN)

@@ -11,10 +11,11 @@ import numpy as np
 from encollapse._internal.format import number_label, short
 from encollapse.errors import ArgumentError
 from encollapse.report.charts import Chart, Drawing, Heat, Key, Panel, Points, Scale
+from encollapse.report.figures.rows import height
 from encollapse.report.figures.series import numbered, of_trial, parts
 from encollapse.report.style import BLUE, VERMILLION
 from encollapse.report.varied_settings import SEED, Parameter, varied
-from encollapse.study.families import Family
+from encollapse.study.families import Family, told_apart
 from encollapse.study.results import TrialResult
 
 _OVERVIEW = "errors"
@@ -40,7 +41,7 @@ def _drawn(result: TrialResult, name: str) -> float | None:
 
 
 def _overview(members: Sequence[Family]) -> Chart:
-    labels = [family.label for family in members]
+    shared, labels = told_apart(members)
     rows: list[dict[str, Any]] = []
     marks = []
     for name, meaning, color, marker, shift in _SHOWN:
@@ -51,7 +52,7 @@ def _overview(members: Sequence[Family]) -> Chart:
             if (value := _drawn(result, name)) is not None
         ]
         rows += [
-            {"family": labels[place]} | of_trial(result) | {"error": name, "value": value}
+            {"family": members[place].label} | of_trial(result) | {"error": name, "value": value}
             for place, result, value in found
         ]
         marks.append(
@@ -71,8 +72,9 @@ def _overview(members: Sequence[Family]) -> Chart:
             )
         )
     caption = (
-        "Errors of every trained network against its prediction. Circles: relative error of the Gram matrix of the "
-        "class means. Squares: largest error of a bias entry, in units of the labels. "
+        f"Errors of every trained network against its prediction{', ' + shared if shared else ''}. "
+        "Circles: relative error of the Gram matrix of the class means. "
+        "Squares: largest error of a bias entry, in units of the labels. "
         f"Errors below {_ROUNDING:g} are rounding and left out."
     )
     panel = Panel(
@@ -81,8 +83,7 @@ def _overview(members: Sequence[Family]) -> Chart:
         marks,
     )
     keys = [Key(meaning, color, marker, filled=True, dash=None) for _, meaning, color, marker, _ in _SHOWN]
-    height = 0.55 + 0.28 * len(labels)
-    return Chart(_OVERVIEW, caption, [panel], rows, width=7.2, height=height, keys=keys)
+    return Chart(_OVERVIEW, caption, [panel], rows, width=7.2, height=height(labels), keys=keys)
 
 
 _MAP = "error-map"

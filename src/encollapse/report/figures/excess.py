@@ -34,7 +34,7 @@ def excess_parts(members: Sequence[Family]) -> list[Drawing]:
             groups.setdefault(canonical_json(kind), []).append(result)
     found = [group for group in groups.values() if len({result.record.decay_time for result in group}) > 1]
     kinds = [{name: value for name, value in group[0].settings.items() if name != "epochs"} for group in found]
-    named = zip(map(encoding_label, kinds), panel_labels(kinds), strict=True)
+    named = zip(map(encoding_label, kinds), panel_labels(kinds, brief=True), strict=True)
     several = len(set(map(encoding_label, kinds))) > 1
     titles = [" · ".join(filter(None, (encoding if several else "", panel))) for encoding, panel in named]
     return numbered([_chart(page) for page in parts(list(zip(titles, found, strict=True)), _COLUMNS)])

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from encollapse._internal.format import number_label
-from encollapse.report.charts import Chart, Key, Mark, Panel, Points, Scale
+from encollapse.report.charts import Chart, Key, Mark, Panel, Points, Scale, beside
 from encollapse.report.figures.series import Spread, common_decays, decades, parts, spread
 from encollapse.report.style import MARKERS, shades
 from encollapse.report.varied_settings import named, without_axes
-from encollapse.study.families import Family, by_panel
+from encollapse.study.families import Family, by_panel, told_apart
 from encollapse.study.results import TrialResult
 
 _DECAYS = 5  # marks of one row that can be told apart
@@ -76,9 +76,10 @@ def _limits(values: Sequence[Spread]) -> tuple[float, float] | None:
     return decades([end for value in values if value.low > 0 for end in (value.low, value.high)], edge=_EDGE)
 
 
-def height(rows: int, series: int = 1) -> float:
-    """Inches that a panel with so many rows needs."""
-    return 0.75 + _ROW * rows * max(1.0, 0.45 * series)
+def height(names: Sequence[str], series: int = 1) -> float:
+    """Inches that a panel with rows of such names needs, the longest of which take several lines."""
+    lines = max((beside(name).count("\n") + 1 for name in names), default=1)
+    return 0.75 + _ROW * len(names) * max(1.0, 0.45 * series, 0.62 * lines)
 
 
 def _text(row: str, series: str, value: Spread) -> str:
@@ -156,7 +157,7 @@ class RowSheet:
             panels,
             self.rows,
             columns=columns,
-            height=height(len(self.names), len(self.decays)) + room,
+            height=height(self.names, len(self.decays)) + room,
             keys=self.keys if len(self.decays) > 1 else [],
             share="y",
         )
@@ -180,16 +181,13 @@ def _others(members: Sequence[Family], decays: Sequence[float]) -> str:
 def _row_pages(members: Sequence[Family]) -> list[tuple[str, list[Family], list[str]]]:
     """Families as the rows of dot plots: (title, families, names of the rows) of each sheet."""
     if len(members) <= _ROWS:
-        kinds, encodings = by_panel(members), {family.encoding for family in members}
-        if len(kinds) == 1:
-            names = [family.encoding for family in members]
-        else:
-            names = [family.panel if len(encodings) == 1 else family.label for family in members]
-        return [("", list(members), names)]
+        groups = [members]
+    else:
+        groups = [part for group in by_panel(members).values() for part in parts(group, _ROWS)]
+        if len(groups) > len(members) / 2:  # hardly any share a sheet
+            groups = parts(members, _ROWS)
     pages = []
-    for title, group in by_panel(members).items():
-        for part in parts(group, _ROWS):
-            pages.append((title, list(part), [family.encoding for family in part]))
-    if len(pages) > len(members) / 2:  # hardly any share a sheet
-        return [("", list(part), [family.label for family in part]) for part in parts(members, _ROWS)]
+    for group in groups:
+        shared, names = told_apart(group)
+        pages.append(("" if len(groups) == 1 else shared, list(group), names))
     return pages
