@@ -84,6 +84,12 @@ TRUTHS = {
     ),
     # Largest distances of 7 bits: 2 words 7 (repetition), 8 words 4 (simplex), 16 words 3 (Hamming).
     "error-correcting": Truth(None, None, None, lambda k: 2 * {2: 7, 5: 4, 11: 3}[k] ** 0.5),
+    # All pairs: K rows of which each class has K - 1 entries of ±1, and two classes meet in one, with opposite signs.
+    "ternary": Truth(
+        lambda k: k - 1, lambda k: eye_plus(k, -1, k), lambda k: np.zeros(k * (k - 1) // 2), lambda k: (2 * k) ** 0.5
+    ),
+    # Columns of a Kac-Murdock-Szegő matrix, which is positive definite, each scaled.
+    "soft-ordinal": Truth(lambda k: k, None, None, None),
     "ordinal": Truth(
         lambda k: k - 1,
         lambda k: np.minimum.outer(np.arange(k), np.arange(k)),
@@ -100,6 +106,7 @@ TRUTHS = {
     "spherical": Truth(
         lambda k: {2: 1, 5: 3, 11: 3}[k], None, None, lambda k: angle({2: -1.0, 5: 0.0, 11: 5**-0.5}[k])
     ),
+    "grassmannian": Truth(lambda k: min(k, 3), None, None, None),
     "random": Truth(lambda k: min(k, 6), None, None, None),
     "hierarchical": Truth(lambda k: k, tree_gram, None, lambda k: angle(tree_gram(k)[0, 1])),
     "from-similarity": Truth(
@@ -155,7 +162,9 @@ def test_distance_of_the_nearest_codewords(name: str, k: int, truth: Callable[[i
     assert nearest == pytest.approx(truth(k), abs=1e-9)
 
 
-@pytest.mark.parametrize("name", ["simplex", "circular", "spherical", "random", "hierarchical", "from-similarity"])
+@pytest.mark.parametrize(
+    "name", ["simplex", "circular", "spherical", "grassmannian", "random", "hierarchical", "from-similarity"]
+)
 @pytest.mark.parametrize("k", SIZES)
 def test_unit_length(name: str, k: int) -> None:
     np.testing.assert_allclose(np.linalg.norm(example(name, k).codewords, axis=0), 1, rtol=1e-13)

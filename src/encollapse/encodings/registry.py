@@ -9,10 +9,13 @@ from typing import Any
 from encollapse._internal import checks
 from encollapse.encodings.binary import error_correcting, hadamard
 from encollapse.encodings.encoding import Encoding
+from encollapse.encodings.lines import grassmannian
 from encollapse.encodings.relations import from_similarity, hierarchical, ordinal
+from encollapse.encodings.soft_labels import soft_ordinal
 from encollapse.encodings.spherical import circular, random, spherical
 from encollapse.encodings.structured import label_smoothing, one_hot, one_vs_rest, scaled_one_hot, simplex
 from encollapse.encodings.targets import multi_label
+from encollapse.encodings.ternary import ternary
 from encollapse.errors import ArgumentError, ArgumentTypeError
 
 
@@ -82,9 +85,12 @@ ENCODINGS: dict[str, Entry] = {
     "one-vs-rest": Entry(one_vs_rest),
     "hadamard": Entry(hadamard),
     "error-correcting": Entry(error_correcting, {"code_dim": 7}),
+    "ternary": Entry(ternary),
     "ordinal": Entry(ordinal),
+    "soft-ordinal": Entry(soft_ordinal),
     "circular": Entry(circular),
     "spherical": Entry(spherical, {"code_dim": 3}),
+    "grassmannian": Entry(grassmannian, {"code_dim": 3}),
     "random": Entry(random, {"code_dim": 6}),
     "hierarchical": Entry(hierarchical, describe=_example_tree),
     "from-similarity": Entry(from_similarity, describe=_example_similarity),
