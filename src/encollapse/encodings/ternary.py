@@ -12,7 +12,7 @@ from encollapse.encodings.encoding import Encoding
 from encollapse.errors import ArgumentError
 
 _WORK = 3e7  # multiplications of the random draws in all
-_MOST_DRAWS = 1000
+_MOST_DRAWS = 1000  # enough for small codes, which need fewer than the work permits
 
 
 def ternary(
