@@ -11,7 +11,18 @@ from torch import nn
 
 import encollapse as ec
 from encollapse.errors import ArgumentError, ArgumentTypeError
-from reference.architectures import ARCHITECTURES, CLASSES, Cosine, LanguageModel, ResNet, Vgg, batch, mlp
+from reference.architectures import (
+    ARCHITECTURES,
+    CLASSES,
+    Cosine,
+    LanguageModel,
+    Odd,
+    ResNet,
+    Vgg,
+    batch,
+    flattened,
+    mlp,
+)
 
 DECAY = 5e-3
 
@@ -70,6 +81,40 @@ def law(network: nn.Module, **options: Any) -> ec.Diagnosis:
 
 def normed() -> nn.Sequential:
     return mlp(nn.BatchNorm1d(13))
+
+
+def test_outputs_behind_a_temperature_have_no_law() -> None:
+    torch.manual_seed(0)
+    network = Odd("temperature")
+    loader, optimizer = trained(network, torch.optim.SGD(network.parameters(), lr=1e-3, weight_decay=DECAY), 50)
+    with pytest.raises(ArgumentError, match="head='head'"):
+        ec.diagnose(network, loader, optimizer, progress=False)
+    d = ec.diagnose(network, loader, optimizer, head="head", progress=False)
+    assert d.law == "none"
+    assert "temperature" in d.reason
+    with torch.no_grad():
+        network.extra.fill_(1.0)
+    assert ec.diagnose(network, loader, optimizer, head="head", progress=False).law == "batch_norm"
+
+
+@pytest.mark.parametrize("make", [lambda: mlp(nn.BatchNorm1d(13)), flattened])
+def test_the_price_of_the_features_is_the_decay_of_gains_and_offsets(make: Any) -> None:
+    """With statistics of the whole set, every gain the spread over samples and positions that it serves."""
+    torch.manual_seed(0)
+    network = make()
+    loader, optimizer = trained(network)
+    (norm,) = [module for module in network if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    norm.momentum, norm.eps = 1.0, 1e-12
+    x, y = (torch.cat(parts) for parts in zip(*loader, strict=True))
+    with torch.no_grad():
+        norm.weight.copy_(1 + torch.rand(len(norm.weight)))
+        norm.bias.copy_(torch.randn(len(norm.bias)))
+        network.train()(x)
+    d = ec.diagnose(network, [(x, y)], optimizer, progress=False)
+    features = network.eval()[:-1](x)
+    decay = 0.5 * DECAY * float((norm.weight.square().sum() + norm.bias.square().sum()).detach())
+    # Running variances are those of a sample: n/(n - 1) times those of the set.
+    assert 0.5 * d.problem.feature_decay * float(features.detach().square().sum()) == pytest.approx(decay, rel=0.02)
 
 
 def test_decoupled_decay_belongs_to_no_objective() -> None:

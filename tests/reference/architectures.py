@@ -176,6 +176,43 @@ class Cosine(nn.Module):
         )
 
 
+class Odd(nn.Module):
+    """A batch normalization before the head, and one thing that the law does not know."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.what = what
+        self.below = nn.Sequential(nn.Flatten(), nn.Linear(192, 13))
+        self.norm = nn.BatchNorm1d(13)
+        self.between = nn.Linear(13, 13)
+        self.extra = nn.Parameter(0.3 + torch.rand(1 if what in ("number", "temperature") else 13))
+        self.head = nn.Linear(13, CLASSES)
+        if what == "frozen":
+            for layer in (self.below, self.between):
+                layer.requires_grad_(False)
+            self.extra.requires_grad_(False)
+        if what == "weight norm":
+            nn.utils.parametrizations.weight_norm(self.head)
+
+    def forward(self, x: Tensor) -> Any:
+        y = self.below(x)
+        if self.what == "shared":
+            y = self.between(functional.relu(self.norm(y)))
+        y = self.norm(y)
+        if self.what == "noise" and self.training:
+            y = y + 0.1 * torch.randn_like(y)
+        if self.what == "offset":
+            y = y + self.extra
+        if self.what == "number":
+            y = y * self.extra
+        return self.head(y) / self.extra if self.what == "temperature" else self.head(y)
+
+
+def flattened(*after: nn.Module) -> nn.Sequential:
+    """Maps of 5 channels at 2 × 2 positions, normalized by channel and flattened for the head."""
+    return nn.Sequential(nn.Conv2d(3, 5, 4, stride=4), nn.BatchNorm2d(5), *after, nn.Flatten(), nn.Linear(20, CLASSES))
+
+
 def mlp(*tail: nn.Module, width: int = 13) -> nn.Sequential:
     """A hidden layer, the tail, and a linear head."""
     return nn.Sequential(
@@ -209,6 +246,14 @@ ARCHITECTURES: dict[str, tuple[Callable[[], Any], str]] = {
     "vision transformer, average": (lambda: VisionTransformer(average=True), "none"),
     "language model": (LanguageModel, "sample_norm"),
     "MLP-Mixer": (Mixer, "none"),
+    "flattened maps": (flattened, "batch_norm"),
+    "flattened maps, ReLU": (lambda: flattened(nn.ReLU()), "batch_norm"),
+    "batch norm that works twice": (lambda: Odd("shared"), "none"),
+    "noise after batch norm": (lambda: Odd("noise"), "none"),
+    "offset after batch norm": (lambda: Odd("offset"), "none"),
+    "number after batch norm": (lambda: Odd("number"), "none"),
+    "batch norm on frozen layers": (lambda: Odd("frozen"), "none"),
+    "head with weight norm": (lambda: Odd("weight norm"), "none"),
 }
 """Name, network and law under SGD with one weight decay on everything."""
 

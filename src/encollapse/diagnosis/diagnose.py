@@ -134,7 +134,16 @@ def diagnose(
             loss, codewords, encoding is not None or seen.codewords is not None, counts, seen.batch_size
         )
         law = find_law(
-            Setting(tail, seen, decays, reading, counts, *_head_parameters(network, found), feature_decay=feature_decay)
+            Setting(
+                tail,
+                seen,
+                decays,
+                reading,
+                counts,
+                *_head_parameters(network, found),
+                feature_decay=feature_decay,
+                head_is_last=found.final,
+            )
         )
         kind = reading.kind or "mse"
         measured = collapse(
@@ -163,7 +172,7 @@ def diagnose(
 
 
 def _require_same_data(seen: Observation, kind: str) -> None:
-    if kind != "batch_norm" or seen.mean_error is None or seen.variance_ratio is None:
+    if kind != "batch_norm" or seen.mean_error is None or seen.variance_ratio is None or seen.runs > 1:
         return
     if seen.mean_error > _FAR or not 1 / (2 * _FAR) <= seen.variance_ratio <= 2 * _FAR:
         raise ArgumentError(
@@ -215,7 +224,12 @@ def _head_parameters(network: nn.Module, head: Head) -> tuple[str | None, str | 
     prefix = f"{head.name}." if head.name else ""
     own = {id(parameter): name for name, parameter in network.named_parameters()}
     weight, bias = getattr(head.module, "weight", None), getattr(head.module, "bias", None)
-    if weight is None or head.weight is None or head.on_sphere or weight.numel() != head.weight.numel():
+    if (
+        not isinstance(weight, nn.Parameter)
+        or head.weight is None
+        or head.on_sphere
+        or weight.numel() != head.weight.numel()
+    ):
         return None, None
     if not torch.equal(weight.detach().reshape(head.weight.shape).to(head.weight.dtype), head.weight):
         return None, None

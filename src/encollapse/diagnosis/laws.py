@@ -17,6 +17,7 @@ from encollapse.errors import ArgumentError, UnsupportedError
 
 _STATISTICS = 0.25  # of a standard deviation: what running averages over batches of 128 are off by at worst
 _EQUAL = 1e-4  # relative difference below which two sizes count as equal
+_EXACT = 1e-3  # of the largest feature: what half precision may leave between a tail and what it is read as
 _EPSILON = 0.01  # of the variance
 _NOISE = 0.75  # share of the largest batch to which one small batch may lower the harmonic mean of the sizes
 
@@ -80,6 +81,7 @@ class Setting:
     head_weight: str | None
     head_bias: str | None
     feature_decay: float | None = None
+    head_is_last: bool = True
 
 
 class _NoLawError(Exception):
@@ -98,6 +100,11 @@ def find_law(setting: Setting) -> Law:
 def _law(s: Setting, conditions: list[Condition]) -> Law:
     if s.loss.kind is None:
         raise _NoLawError(f"the loss is {s.loss.words}")
+    if not s.head_is_last:
+        raise _NoLawError(
+            "the network does more with the outputs of the head (divides them by a temperature, say), so the loss sees "
+            "other outputs than weight decay prices"
+        )
     weight_decay, bias_decay = _head_decays(s, conditions)
     if s.feature_decay is not None:
         return _explicit(s, conditions, weight_decay, bias_decay)
@@ -114,6 +121,7 @@ def _law(s: Setting, conditions: list[Condition]) -> Law:
         )
     _no_dropout(s, conditions)
     kind = _resolved(s)
+    _own_work(s, kind)
     if kind == "batch_norm":
         return _batch_norm(s, conditions, weight_decay, bias_decay)
     if kind in ("layer_norm", "rms_norm"):
@@ -152,6 +160,20 @@ def _no_dropout(s: Setting, conditions: list[Condition]) -> None:
         raise _NoLawError(
             f"dropout ({s.observed.dropout}) acts between the normalization or last layer and the head, and it prices "
             "features that theory does not"
+        )
+
+
+def _own_work(s: Setting, kind: str) -> None:
+    """A law needs a last normalization that does nothing else, and, but over given activations, layers that learn."""
+    if s.observed.runs > 1:
+        what = "layer below the head" if kind == "linear" else "normalization before the head"
+        raise _NoLawError(
+            f"the {what} runs {s.observed.runs} times in one batch, so its decay prices other work beside the features"
+        )
+    own = {s.tail.gain, s.tail.offset, s.head_weight, s.head_bias}
+    if kind in ("batch_norm", "layer_norm", "rms_norm") and s.tail.gain and not set(s.decays.by_parameter) - own:
+        raise _NoLawError(
+            "no layer below the last normalization is trained, so the features are given but for its gains and offsets"
         )
 
 
@@ -205,7 +227,12 @@ def _batch_norm(s: Setting, conditions: list[Condition], weight_decay: float, bi
             "the gains of the last batch normalization have no weight decay, so features grow without end"
         )
     conditions += _batch_norm_conditions(s)
-    n = int(s.counts.sum())
+    positions = _positions(s)
+    n = int(s.counts.sum()) * positions
+    if positions > 1 and offset != gain:
+        raise _NoLawError(
+            f"a gain and an offset serve {positions} positions each, with different decays, and no law covers that"
+        )
     features = "relu" if tail.relu else "linear"
     decays: dict[str, Any] = {"weight_decay": weight_decay, "feature_decay": gain / s.loss.scale / n}
     if offset != gain:
@@ -216,7 +243,20 @@ def _batch_norm(s: Setting, conditions: list[Condition], weight_decay: float, bi
         f"a batch normalization{activation} with weight decay on its gains stands before the head, so decay prices the "
         "features as the unrestricted feature model does, with λ_H = λ_γ/N"
     )
+    if positions > 1:
+        reason += f" over {positions}, as many positions as a gain serves"
     return Law("batch_norm", reason, tuple(conditions), problem, min(gain, s.decays.by_parameter[str(s.head_weight)]))
+
+
+def _positions(s: Setting) -> int:
+    """How many features share a gain, because maps are flattened: a gain is the spread over samples and positions."""
+    dim, channels = s.observed.feature_dim, s.observed.channels or s.observed.feature_dim
+    if dim % channels or (s.observed.tail_error is None and not s.tail.pooled):
+        raise _NoLawError(
+            f"the head takes {dim} of the numbers that the last batch normalization makes with {channels} gains, and "
+            "no law says what the others cost"
+        )
+    return dim // channels
 
 
 def _offset_decay(s: Setting) -> float:
@@ -237,6 +277,10 @@ def _batch_norm_conditions(s: Setting) -> list[Condition]:
                 "holds" if near else "violated",
                 f"means within {o.mean_error:.2g}, mean variance {o.variance_ratio:.3g}",
             )
+        )
+    if o.tail_error is not None and o.tail_error > _EXACT:
+        raise _NoLawError(
+            f"something else stands between the last batch normalization and the head (error {o.tail_error:.1e})"
         )
     if o.tail_error is not None:
         found.append(Condition("nothing else stands between it and the head", "holds", f"error {o.tail_error:.1e}"))

@@ -48,6 +48,10 @@ class Observation:
         What a normalization without a module turned out to be.
     dropout : str
         A dropout between the normalization and the head, by name; empty if none.
+    channels : int, optional
+        Gains of the normalization.
+    runs : int
+        How often the normalization, or the lowest layer of a linear tail, ran in one batch.
     tied_to : str
         Another owner of the head's weight; empty if none.
     activations : (N, p), optional
@@ -70,6 +74,8 @@ class Observation:
     spatial_share: float | None
     scaled_kind: str | None
     dropout: str
+    channels: int | None
+    runs: int
     tied_to: str
     activations: Any
     batch_size: int
@@ -157,7 +163,7 @@ def _dropout_by_function(network: nn.Module, head: Head, tail: Tail, inputs: Any
             module.training = False
         for buffer, value in buffers:
             buffer.copy_(value)
-    return "a random mask in training mode" if found.kind == "other" and tail.kind != "other" else ""
+    return "a random mask or noise in training mode" if found.kind != tail.kind and tail.kind != "other" else ""
 
 
 class _Column:
@@ -233,6 +239,7 @@ def observe(
     targets: list[Any] = []
     head_error, tail_error, spatial, price = 0.0, None, 0.0, 0.0
     sizes: list[int] = []
+    runs = 1
     for inputs, labels in tracked(labeled_batches(loader, label_key), _length(loader), show=progress):
         with (
             _watch(head.module, True) as into,
@@ -246,6 +253,7 @@ def observe(
         features.append(rows.cpu())
         sizes.append(len(rows))
         head_error = max(head_error, _head_error(head, rows, out[0]))
+        runs = max(runs, len(made), len(phi))
         if columns is not None and made:
             columns.add(made[-1])
             error, variation, whole = _through_tail(made[-1], rows, tail)
@@ -274,6 +282,8 @@ def observe(
         spatial_share=spatial / price if price else None,
         scaled_kind=columns.kind() if columns is not None and columns.count else None,
         dropout=dropout,
+        channels=None if tail.gain is None else parameters[tail.gain].numel(),
+        runs=runs,
         tied_to=_tied(network, head),
         activations=torch.cat(activations) if activations else None,
         batch_size=max(sizes),
@@ -318,6 +328,10 @@ def _through_tail(made: Tensor, rows: Tensor, tail: Tail) -> tuple[float | None,
         values = values.flatten(2)
         variation = float((values - values.mean(2, keepdim=True)).square().sum()) / values.shape[2]
         values = values.mean(2)
+    elif made.ndim > 2:
+        # Rows are positions, or hold all positions of a sample.
+        apart = len(rows) != len(made)
+        values = values.movedim(1, -1).flatten(0, -2) if apart else values.flatten(1)
     if values.shape != rows.shape:
         return None, variation, price
     scale = float(rows.double().abs().max()) or 1.0

@@ -110,6 +110,7 @@ class Tail:
 @dataclass
 class _Walk:
     names: dict[int, str]
+    sizes: dict[str, int]
     width: int
     relu: bool = False
     ceiling: float | None = None
@@ -126,7 +127,8 @@ class _Walk:
 def read_tail(features: Tensor, network: nn.Module) -> Tail:
     """Follow the graph of the features, the (n, d) or (n, …, d) input of the head, back to what they are made by."""
     names = {id(parameter): name for name, parameter in network.named_parameters()}
-    walk = _Walk(names, features.shape[-1])
+    sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
+    walk = _Walk(names, sizes, features.shape[-1])
     node = features.grad_fn
     while node is not None:
         name = _name(node)
@@ -151,7 +153,9 @@ def read_tail(features: Tensor, network: nn.Module) -> Tail:
             if parameter is None:
                 if name == "Add":
                     return walk.end("residual_sum")
-                return walk.end("other", other="a product of activations (a gate, attention or a random mask)")
+                return walk.end("other", other=_product(node))
+            if name == "Mul" and walk.sizes[parameter] != walk.width:
+                return walk.end("other", other="a product with a learned number")
             if name == "Mul":
                 walk.gain = parameter
                 return walk.end("scaled")
@@ -198,6 +202,13 @@ def _operands(walk: _Walk, node: Any) -> tuple[str | None, Any]:
     if len(named) == 1 and len(rest) == 1:
         return named[0], rest[0]
     return None, None
+
+
+def _product(node: Any) -> str:
+    """What a product is that has no parameter of the network among its factors."""
+    if sum(before is not None for before, _ in node.next_functions) < 2:
+        return "a product with a constant, or with a random mask,"
+    return "a product of activations (a gate, attention or a random mask)"
 
 
 def _is_linear(node: Any) -> bool:

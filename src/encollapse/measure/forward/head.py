@@ -53,6 +53,8 @@ class Head:
     at_one_position : bool
         The module scores every token of a sequence, and the output of the network is that of one token: `features`
         are those of that token.
+    final : bool
+        False where the network gives as many numbers as the module, but others: it does more with them.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Head:
     on_sphere: bool = False
     channels_first: bool = False
     at_one_position: bool = False
+    final: bool = True
 
     def scored(self, features: torch.Tensor, result: Any) -> torch.Tensor:
         """Features (B, d) of the tokens whose scores the network returned, of those (B, T, d) of all.
@@ -175,8 +178,11 @@ def find_head(model: nn.Module, inputs: Any, device: torch.device, head: str | n
             raise ArgumentError(_ran(name, record.runs.get(name, 0)))
         if call is None:
             raise ArgumentError(f"head: {name!r} was called without any tensor, so it has no input to measure")
-        readable = _is_plain(module) or call.is_any_of(_tensors(result))
-        return (_linear_map(call) if readable else None) or call.as_head()
+        outputs = _tensors(result)
+        same = call.is_any_of(outputs)
+        found_map = (_linear_map(call) if _is_plain(module) or same else None) or call.as_head()
+        like = any(call.output is not None and value.numel() == call.output.numel() for value in outputs.values())
+        return replace(found_map, final=same or not like)
     record = _Record()
     result = record.run(model, _candidates(model), inputs, device)
     outputs = _tensors(result)
