@@ -14,6 +14,7 @@ the dual problem; cross-entropy and thresholds are judged in extended precision.
                                                                           that stay open
     python benchmarks/ufm_certificates.py tails --problems 300            two layers over given activations
     python benchmarks/ufm_certificates.py layers --problems 300           three of them: no descent below the bound
+    python benchmarks/ufm_certificates.py ordinal --problems 2000         cumulative links: no descent below the minimum
 """
 
 import argparse
@@ -342,6 +343,48 @@ def descended(problem: ec.ufm.TailProblem, rng: np.random.Generator) -> float:
     return float(minimize(objective, start, jac=True, method="L-BFGS-B", options=options).fun)
 
 
+def ordinal_problem(rng: np.random.Generator) -> ec.ufm.Problem:
+    """Cumulative links of 2 to 30 classes: thresholds far apart or nearly equal, any counts, c over seven decades."""
+    k = int(rng.integers(2, 31))
+    gaps = 10 ** rng.uniform(-3, 1.5, k - 1)
+    loss = ec.ufm.CumulativeLink(np.cumsum(gaps) - rng.uniform(0, 1) * gaps.sum() + 5 * rng.standard_normal())
+    counts = random_counts(rng, k)
+    c, tilt = 10 ** rng.uniform(-6, 1), 10 ** rng.uniform(-2, 2)
+    return ec.ufm.Problem(
+        loss.encoding,
+        counts,
+        weight_decay=c * tilt,
+        feature_decay=c / tilt / counts.sum(),
+        bias_decay=float(rng.choice([0.0, 10 ** rng.uniform(-8, 3), math.inf])),
+        loss=loss,
+    )
+
+
+def judge_ordinal(problem: ec.ufm.Problem, solution: ec.ufm.Solution) -> float:
+    """How far the loss lies above the lowest of descents over one weight, the class means and the bias."""
+    loss = problem.convex_loss
+    assert loss is not None
+    targets, roots = problem.encoding.codewords, np.sqrt(problem.priors)
+    ones = np.ones_like(targets)
+    c, has_bias = problem.threshold, math.isfinite(problem.bias_decay)
+
+    def objective(x: Array) -> tuple[float, Array]:
+        weight, means, bias = x[0], x[1:-1], x[-1] * has_bias
+        outputs = (weight * means / roots + bias)[None, :]
+        slope = loss.gradient(outputs, targets, ones)[0] * problem.priors
+        decay = problem.bias_decay if has_bias else 0.0
+        value = float(problem.priors @ loss.value(outputs, targets, ones))
+        value += 0.5 * c * (weight**2 + means @ means) + 0.5 * decay * bias**2
+        to_weight, to_bias = (slope / roots) @ means + c * weight, (slope.sum() + decay * bias) * has_bias
+        return value, np.concatenate([[to_weight], weight * slope / roots + c * means, [to_bias]])
+
+    rng = np.random.default_rng(0)
+    options = {"maxiter": 3000, "maxfun": 5000, "ftol": 0.0, "gtol": 1e-12}
+    starts = [0.1 * rng.standard_normal(len(roots) + 2), 3 * rng.standard_normal(len(roots) + 2)]
+    lowest = min(float(minimize(objective, x, jac=True, method="L-BFGS-B", options=options).fun) for x in starts)
+    return (solution.loss - lowest) / max(abs(solution.loss), 1e-300)
+
+
 class DecisionCounter:
     """What is counted."""
 
@@ -459,7 +502,7 @@ def relu_campaign(problems: int, rng: np.random.Generator) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    campaigns = ["mse", "large", "path", "cross-entropy", "thresholds", "relu", "tails", "layers"]
+    campaigns = ["mse", "large", "path", "cross-entropy", "thresholds", "relu", "tails", "layers", "ordinal"]
     parser.add_argument("campaign", choices=campaigns)
     parser.add_argument("--problems", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
@@ -477,6 +520,8 @@ def main() -> None:
         print(f"largest difference from a single solve     {apart:.1e}")
     elif arguments.campaign == "tails":
         tally = campaign(arguments.problems, lambda: tail_problem(rng, 2), judge_tail, 2e-8)
+    elif arguments.campaign == "ordinal":
+        tally = campaign(arguments.problems, lambda: ordinal_problem(rng), judge_ordinal, 1e-8)
     elif arguments.campaign == "cross-entropy":
         tally = campaign(arguments.problems, lambda: cross_entropy_problem(rng), judge_cross_entropy, 1e-8)
     elif arguments.campaign == "thresholds":

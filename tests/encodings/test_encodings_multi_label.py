@@ -102,3 +102,30 @@ def test_prediction_takes_the_classes_with_their_counts() -> None:
     counts = np.bincount(encoding.index(TAGS * 20))
     solution = ec.ufm.solve(ec.ufm.Problem(encoding, counts, weight_decay=1e-3, feature_decay=1e-4))
     assert solution.certificate.holds
+
+
+def test_pick_all_labels_is_the_sum_of_cross_entropies_of_the_labels() -> None:
+    """The objective of the problem is that loss, summed label by label over the samples, at any parameters."""
+    sets = [{0}, {1}, {0, 2}, {3}, {1}, {1, 2, 3}, {0, 2}]
+    encoding, counts, class_weights = ec.encodings.pick_all_labels(sets, 5)
+    assert counts.tolist() == [1, 2, 2, 1, 1]
+    problem = ec.ufm.Problem(
+        encoding,
+        counts,
+        weight_decay=2e-2,
+        feature_decay=1e-2,
+        bias_decay=0.3,
+        loss="cross_entropy",
+        class_weights=class_weights,
+    )
+    generator = np.random.default_rng(0)
+    weight, means, bias = (generator.standard_normal(shape) for shape in ((5, 3), (3, 5), 5))
+    distinct = list(dict.fromkeys(map(frozenset, sets)))
+    total = 0.0
+    for labels in sets:
+        outputs = weight @ means[:, distinct.index(frozenset(labels))] + bias
+        total += sum(float(np.log(np.exp(outputs).sum()) - outputs[j]) for j in labels) / len(sets)
+    total += 1e-2 * (weight**2).sum() + 5e-3 * (counts * means**2).sum() + 0.15 * (bias**2).sum()
+    assert ec.ufm.objective(problem, weight, means, bias) == pytest.approx(total, rel=1e-13)
+    with pytest.raises(ArgumentError, match=r"label_sets\[1\]"):
+        ec.encodings.pick_all_labels([{0}, set(), {1}], 5)

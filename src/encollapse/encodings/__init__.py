@@ -8,7 +8,7 @@ from encollapse.encodings.relations import from_similarity, hierarchical, ordina
 from encollapse.encodings.soft_labels import soft_ordinal
 from encollapse.encodings.spherical import circular, random, spherical
 from encollapse.encodings.structured import label_smoothing, one_hot, one_vs_rest, scaled_one_hot, simplex
-from encollapse.encodings.targets import MultiLabel, from_targets, multi_label
+from encollapse.encodings.targets import MultiLabel, from_targets, multi_label, pick_all_labels
 from encollapse.encodings.ternary import ternary
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "one_hot",
     "one_vs_rest",
     "ordinal",
+    "pick_all_labels",
     "random",
     "scaled_one_hot",
     "simplex",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -169,6 +170,60 @@ def multi_label(label_sets: Any, num_labels: int, *, classes: Sequence[str] | No
     array([0, 1, 0, 2])
     """
     return MultiLabel(label_sets, num_labels, classes=classes)
+
+
+def pick_all_labels(
+    label_sets: Any, num_labels: int, *, name: str = "pick-all-labels"
+) -> tuple[Encoding, IntArray, FloatArray]:
+    """Turn sets of labels into what the pick-all-label loss of multi-label classification trains.
+
+    That loss sums cross-entropy over the labels of a sample. For a set S it is ``|S|`` times the cross-entropy with the
+    uniform distribution on S :cite:p:`li2024`, so each distinct set is a class with such a codeword, its count, and a
+    weight. How often labels and sets occur enters through the counts.
+
+    Parameters
+    ----------
+    label_sets : iterable of iterables of int
+        One set of labels from 0 to ``num_labels - 1`` for each sample; none is empty.
+    num_labels : int
+        Number of labels.
+    name : str
+        Name of the encoding.
+
+    Returns
+    -------
+    encoding : Encoding
+        Uniform distributions on the K distinct sets, shape (num_labels, K), by first appearance.
+    counts : (K,) ints
+        Samples with each set.
+    class_weights : (K,)
+        Labels of each set: what ``Problem(..., class_weights=...)`` takes.
+
+    Raises
+    ------
+    ArgumentError
+        If a set is empty, a label is out of range or repeated, or fewer than two sets are distinct.
+
+    Examples
+    --------
+    >>> import encollapse as ec
+    >>> encoding, counts, class_weights = ec.encodings.pick_all_labels([{0}, {1}, {0, 2}, {1}], 3)
+    >>> encoding.codewords
+    array([[1. , 0. , 0.5],
+           [0. , 1. , 0. ],
+           [0. , 0. , 0.5]])
+    >>> counts.tolist(), class_weights.tolist()
+    ([1, 2, 1], [1.0, 1.0, 2.0])
+    """
+    sets = _read(label_sets, checks.integer(num_labels, "num_labels", minimum=1))
+    for i, labels in enumerate(sets):
+        if not labels:
+            raise ArgumentError(f"label_sets[{i}]: has no label, so the loss asks nothing of this sample; leave it out")
+    found = Counter(sets)
+    indicators = MultiLabel(list(found), num_labels)
+    sizes = np.array([float(len(labels)) for labels in found])
+    encoding = Encoding(indicators.codewords / sizes, name=name, classes=indicators.classes)
+    return encoding, np.array(list(found.values()), dtype=np.int64), sizes
 
 
 def _read(label_sets: Any, num_labels: int) -> list[tuple[int, ...]]:

@@ -6,6 +6,7 @@ from encollapse.ufm.excess import Excess, excess
 from encollapse.ufm.gradient_flow import Flow, flow, rates
 from encollapse.ufm.inverse.design import design
 from encollapse.ufm.inverse.target import scale_target
+from encollapse.ufm.losses.cumulative_link import CumulativeLink
 from encollapse.ufm.losses.separable import SeparableLoss
 from encollapse.ufm.objective import objective
 from encollapse.ufm.path import BiasPath, bias_path
@@ -18,6 +19,7 @@ from encollapse.ufm.tail.sample_norm import sample_norm_problem
 __all__ = [
     "BiasPath",
     "Certificate",
+    "CumulativeLink",
     "Excess",
     "Flow",
     "Problem",
