@@ -89,7 +89,8 @@ def test_order_symmetry_and_the_middle_of_the_intervals() -> None:
         problem = ec.ufm.Problem(
             loss.encoding, counts, weight_decay=1e-7, feature_decay=1e-8, bias_decay=math.inf, loss=loss
         )
-        outputs.append(ec.ufm.solve(problem).geometry.class_outputs[0])
+        weight, means, _ = ec.ufm.solve(problem).parameters(feature_dim=1)
+        outputs.append((weight @ means)[0])
     assert (np.diff(outputs[0]) > 0).all()
     np.testing.assert_allclose(outputs[0], -outputs[1][::-1], rtol=1e-6)
     np.testing.assert_allclose(outputs[0][1:3], [-1.0, 1.5], atol=1e-4)
