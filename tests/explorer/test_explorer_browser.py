@@ -12,14 +12,16 @@ from explorer.conftest import Visit
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-from explorer.page import expect, gram, problem_of, query_of, settle, until
+from explorer.page import expect, gram, number, problem_of, query_of, settle, until
 
 
 def test_the_first_picture_is_the_solution_and_nothing_leaves_the_machine(visit: Visit) -> None:
     page = visit.open()
-    settle(page, expect(problem_of()))
+    first = problem_of(ec.encodings.one_hot(3))
+    settle(page, expect(first))
     assert page.locator("#verdict").inner_text() == "global minimum, proved"
-    until(page, "document.getElementById('critical-note').textContent.includes('0.4286')")
+    assert page.locator("#frame-note").inner_text() == "100 % of the length² is in view"
+    until(page, f"document.getElementById('critical-note').textContent.includes('{first.critical_bias_decay():.4g}')")
     assert page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime") < 3000
     assert visit.elsewhere == []
 
@@ -30,6 +32,7 @@ def test_every_control_changes_what_it_should(visit: Visit) -> None:
     def fill(name: str, text: str) -> None:
         page.locator(f"#{name}").fill(text)
 
+    page.locator("#hold").uncheck()
     fill("classes", "5")
     five = ec.encodings.one_hot(5)
     settle(page, expect(problem_of(five)))
@@ -101,7 +104,7 @@ def test_views_of_the_gram_matrices(visit: Visit) -> None:
 
 
 def test_dragging_the_line_and_the_keyboard_move_the_bias_decay(visit: Visit) -> None:
-    page = visit.open()
+    page = visit.open("?classes=10")
     page.wait_for_selector("#present[aria-valuenow]")
     box = page.locator("#present").bounding_box()
     assert box is not None
@@ -128,11 +131,62 @@ def test_play_sweeps_to_the_end(browser: "Browser", address: str) -> None:
     lively = Visit(browser, address, reduced_motion="no-preference")
     page = lively.open("?classes=4&bias_decay=100")
     page.locator("#play").click()
+    assert page.locator("#play").get_attribute("aria-label") == "Pause the sweep of the bias decay"
     until(page, "document.getElementById('bias_decay').value === '∞'")
-    until(page, "document.getElementById('play').getAttribute('aria-pressed') === 'false'")
+    until(page, "document.getElementById('play').getAttribute('aria-label').startsWith('Play')")
     settle(page, expect(problem_of(ec.encodings.one_hot(4), bias_decay=math.inf)))
     lively.close()
     assert lively.faults == []
+
+
+def test_more_classes_learn_as_much_while_t_is_held(visit: Visit) -> None:
+    page = visit.open("?classes=10&bias_decay=inf")
+    settle(page, expect(problem_of(bias_decay=math.inf)))
+    held = number(page, "t")
+    page.locator("#classes").fill("50")
+    # t² = K N λ_W λ_H with N = 100 K: both decays fall to a fifth.
+    fewer = problem_of(ec.encodings.one_hot(50), weight_decay=1e-3, feature_decay=3.6e-4, bias_decay=math.inf)
+    settle(page, expect(fewer))
+    assert number(page, "t") == pytest.approx(held, rel=1e-3)
+    assert query_of(page)["weight_decay"] == "0.001"
+
+
+def test_many_minimizers_are_said_where_angles_would_be_noise(visit: Visit) -> None:
+    page = visit.open("?classes=10&feature_dim=2&bias_decay=0")
+    until(page, "document.getElementById('number-mean_cosine')?.textContent === 'not unique'")
+    assert "many minimizers" in page.locator("#frame-note").inner_text()
+    until(page, "document.getElementById('critical-note').textContent.includes('many minimizers')")
+    mean = page.evaluate("document.getElementById('plot-line').data[2].y.filter(y => y !== null).length")
+    assert mean == 0
+
+
+def test_a_picture_of_other_settings_is_marked(visit: Visit) -> None:
+    page = visit.open("?classes=5")
+    settle(page, expect(problem_of(ec.encodings.one_hot(5))))
+    assert page.locator("#stale").is_hidden()
+    page.locator("#weight_decay").fill("-1")
+    until(page, "document.body.dataset.stale === 'refused'")
+    assert page.locator("#stale").is_visible()
+    page.locator("#weight_decay").fill("0.005")
+    until(page, "document.body.dataset.stale === undefined")
+
+
+def test_the_design_view_shows_the_numbers_of_the_design(visit: Visit) -> None:
+    page = visit.open("?classes=5&view=design&target=orthogonal&bias_decay=0.5")
+    until(page, "document.getElementById('number-mean_cosine')?.textContent === '0'")
+    page.locator("#tab-explore").click()
+    one_hot = problem_of(ec.encodings.one_hot(5), bias_decay=0.5)
+    settle(page, expect(one_hot))
+    mean = ec.ufm.solve(one_hot).geometry.mean_cosine()
+    assert mean < -0.01
+    assert number(page, "mean_cosine") == pytest.approx(mean, abs=1e-3)
+
+
+def test_three_directions_have_three_ticks(visit: Visit) -> None:
+    page = visit.open("?classes=3&bias_decay=inf")
+    page.wait_for_selector("#plot-spectrum .xtick")
+    ticks = page.locator("#plot-spectrum .xtick text").all_text_contents()
+    assert ticks == sorted(set(ticks))
 
 
 def test_three_users_at_once_do_not_disturb_each_other(browser: "Browser", address: str) -> None:

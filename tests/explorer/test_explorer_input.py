@@ -17,6 +17,7 @@ from explorer.page import expect, gram, problem_of, query_of, settle, until
 
 def test_an_own_matrix_by_pasting_and_loading(visit: Visit) -> None:
     page = visit.open("?feature_decay=1e-4")
+    page.locator("#hold").uncheck()
     page.locator("#encoding").select_option("own")
     page.locator("#matrix").fill("1 0 0.5\n0 1 -2")
     own = ec.encodings.Encoding(np.array([[1, 0, 0.5], [0, 1, -2]]))
@@ -35,6 +36,7 @@ def test_an_own_matrix_by_pasting_and_loading(visit: Visit) -> None:
 
 def test_a_state_survives_reload_and_travels_in_the_address(visit: Visit, browser: "Browser") -> None:
     page = visit.open()
+    page.locator("#hold").uncheck()
     page.locator("#encoding").select_option("label-smoothing")
     page.locator("[id='option.smoothing']").fill("0.3")
     page.locator("#classes").fill("7")

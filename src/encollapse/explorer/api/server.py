@@ -26,7 +26,7 @@ from encollapse.explorer.api.request_queue import QueueFullError, RequestQueue
 from encollapse.explorer.api.security import SecurityMiddleware
 from encollapse.explorer.state import matrix_input, state
 from encollapse.explorer.state.fields import FieldError
-from encollapse.explorer.state.problem import option_kind
+from encollapse.explorer.state.problem import held, option_kind
 from encollapse.explorer.views import bias_path, snippets, tooltips
 from encollapse.explorer.views.bias_path import SupersededError
 from encollapse.explorer.views.design import design
@@ -100,6 +100,7 @@ class Question(BaseModel):
     values: dict[str, Any]
     lenient: bool = False
     previous: Any = None
+    hold: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
 
 Work = Callable[[state.State, Question, Callable[[], bool]], dict[str, Any]]
@@ -201,7 +202,9 @@ async def _reading(read: Callable[[], dict[str, Any] | None]) -> Response:
 
 
 def _picture(chosen: state.State, body: Question, wanted: Callable[[], bool]) -> dict[str, Any]:
-    return {"picture": picture(chosen, _previous(body.previous))}
+    if body.hold is not None:
+        chosen = held(chosen, body.hold)
+    return {"picture": picture(chosen, _previous(body.previous)), "address": state.address(chosen)}
 
 
 def _design(chosen: state.State, body: Question, wanted: Callable[[], bool]) -> dict[str, Any]:

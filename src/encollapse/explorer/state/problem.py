@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +23,8 @@ from encollapse.explorer.state.matrix_input import MOST_CLASSES, MOST_OUTPUTS
 from encollapse.explorer.state.state import PREFIX, State
 
 _KINDS: dict[str, Any] = {"int": fields.Size, "float": fields.Number, "matrix": fields.Square, "json": fields.JsonList}
+
+_LARGEST_DECAY = 1e6  # as the fields take
 
 DESCRIBING = ("tree", "S", "label_sets")
 """Options that describe each class, and so settle how many there are."""
@@ -145,6 +149,20 @@ def problem(state: State) -> ufm.Problem:
         If a value cannot be used.
     """
     return _problem(state.problem_key).with_bias_decay(state.bias_decay)
+
+
+def held(state: State, relative_threshold: float) -> State:
+    """The same state with both decays scaled until ``t = c √K`` is a given number, so that as much is learned.
+
+    Other depths than one keep their decays: their threshold is no root of a product.
+    """
+    if state.depth != 1:
+        return state
+    made = encoding(state)
+    samples = int(counts_of(state, made.num_classes).sum())
+    now = math.sqrt(made.num_classes * samples * state.weight_decay * state.feature_decay)
+    decays = {name: getattr(state, name) * relative_threshold / now for name in ("weight_decay", "feature_decay")}
+    return replace(state, **{name: float(f"{min(value, _LARGEST_DECAY):.4g}") for name, value in decays.items()})
 
 
 def solution(state: State) -> ufm.Solution:

@@ -206,7 +206,7 @@ export function drawSpectrum(div, { offered, learned, threshold }) {
   const layout = base({
     barmode: "overlay",
     bargap: learned.length > 40 ? 0 : 0.28,
-    xaxis: axis({ title: { text: "direction", standoff: 4 }, showgrid: false, zeroline: false, nticks: 10, tickformat: "d", range: [0.4, learned.length + 0.6] }),
+    xaxis: axis({ title: { text: "direction", standoff: 4 }, showgrid: false, zeroline: false, tick0: 1, dtick: Math.ceil(learned.length / 10), tickformat: "d", range: [0.4, learned.length + 0.6] }),
     yaxis: axis({ range: [0, top], nticks: 6, zeroline: false }),
     margin: { l: 44, r: 10, t: 8, b: 36 },
     shapes: [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: threshold, y1: threshold, line: { color: color("--warm"), width: 1.6, dash: "dash" } }],

@@ -30,7 +30,11 @@ export function buildControls(start, changed) {
       text("imbalance", "Imbalance"),
       area("typed", "One a class", "100, 50, 20", false),
     ]),
-    group("decays", "Regularization", [decade("weight_decay", "λ", "W"), decade("feature_decay", "λ", "H")]),
+    group("decays", "Regularization", [
+      decade("weight_decay", "λ", "W"),
+      decade("feature_decay", "λ", "H"),
+      el("label", { class: "check" }, el("input", { type: "checkbox", id: "hold", checked: true }), el("span", { class: "term", data: { tip: "hold" } }, "hold t when classes change")),
+    ]),
     group("model", "Model", [
       select("loss", "Loss", [["mse", "squared error"], ["cross_entropy", "cross-entropy"]]),
       select("features", "Features", [["linear", "linear"], ["relu", "ReLU"]]),

@@ -3,7 +3,7 @@
 import { placeAt, positionAt } from "./charts.js";
 import { setSlider } from "./controls.js";
 import { decayOf, decayText, positionOf, store, value } from "./store.js";
-import { $, still } from "./tools.js";
+import { $, digits, still } from "./tools.js";
 
 const SWEEP = 9000; // milliseconds of a whole play
 const STEP = 700; // milliseconds between pictures of a play for those who want less motion
@@ -32,15 +32,20 @@ export class Decay {
     const decay = decayOf(text);
     if (!Number.isNaN(decay) && decay >= 0) setSlider($("bias_decay_slider"), positionOf(decay));
     const input = $("bias_decay");
-    if (input !== document.activeElement) input.value = text === "inf" ? "∞" : text;
+    if (input !== document.activeElement) input.value = Number.isNaN(decay) ? text : digits(decay, 4);
     $("bias_decay_slider").setAttribute("aria-valuetext", `λ_b = ${text}`);
   }
 
   halt() {
     cancelAnimationFrame(this.raf);
     this.raf = null;
-    $("play").setAttribute("aria-pressed", "false");
-    $("play").firstElementChild.textContent = "▶";
+    this.#name("Play: sweep the bias decay", "▶");
+  }
+
+  /** What the button does now, for the eye and for screen readers. */
+  #name(words, sign) {
+    $("play").setAttribute("aria-label", words);
+    $("play").firstElementChild.textContent = sign;
   }
 
   playFrom(position) {
@@ -55,8 +60,7 @@ export class Decay {
     const began = performance.now();
     let before = -Infinity;
     let reached = -1;
-    $("play").setAttribute("aria-pressed", "true");
-    $("play").firstElementChild.textContent = "❚❚";
+    this.#name("Pause the sweep of the bias decay", "❚❚");
     const tick = () => {
       const now = performance.now();
       const position = Math.min(from + Math.round(((now - began) / SWEEP) * last), last);

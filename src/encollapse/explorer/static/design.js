@@ -9,8 +9,8 @@ import { $, Lane, digits, el, save, unpack } from "./tools.js";
 const MOST_DRAWN = 40; // above it a cell is too small to hit
 
 export class Designer {
-  constructor({ change, visit, painted, keep, adopt }) {
-    Object.assign(this, { change, visit, painted, keep, adopt, shown: null, cursor: [0, 1], brush: 0.5, drawing: null });
+  constructor({ change, visit, painted, keep, adopt, glance }) {
+    Object.assign(this, { change, visit, painted, keep, adopt, glance, shown: null, cursor: [0, 1], brush: 0.5, drawing: null });
     this.frame = new Frame($("design-frame"));
     this.lane = new Lane("/api/design", (answer, body) => this.receive(answer, body), true);
     $("design-save").addEventListener("click", () => this.shown && save("encoding.json", this.shown.file));
@@ -35,6 +35,7 @@ export class Designer {
   draw() {
     const { shown } = this;
     if (!shown || value("view") !== "design") return;
+    this.glance(shown.numbers.texts);
     const names = shown.names;
     const wanted = unpack(shown.target_cosines);
     const codewords = unpack(shown.codewords);

@@ -13,7 +13,7 @@ import { makeTour } from "./tour.js";
 
 const TYPING = 180; // milliseconds after which typing has paused
 
-const shown = { picture: null, line: null, points: [], lineKey: "" };
+const shown = { picture: null, line: null, points: [], lineKey: "", t: null };
 const frame = new Frame($("frame"), hoverMean);
 const lanes = {
   picture: new Lane("/api/picture", receivePicture, true),
@@ -45,26 +45,49 @@ function change(name, text, soon = false) {
     for (const key of Object.keys(store.values)) if (key.startsWith("option.")) delete store.values[key];
   }
   store.values[name] = text;
-  refresh();
+  refresh({ hold: OF_CLASSES.test(name) && $("hold").checked ? shown.t : null });
 }
 
+/** Controls that decide how many classes and samples there are, and with them the threshold. */
+const OF_CLASSES = /^(classes|counts|samples|imbalance|typed|encoding|matrix|option\..*)$/;
+
 /** Ask for everything that the state needs. */
-function refresh({ lenient = false } = {}) {
+function refresh({ lenient = false, hold = null } = {}) {
   const view = value("view");
   syncControls({ classes: shown.picture?.classes });
   decay.sync();
   if (view === "design") designer.ask(lenient);
   else if (view === "runs") writeAddress(store.values);
   else {
-    const body = { values: store.values, previous: frame.previous, lenient };
-    lanes.picture.ask(body);
-    const key = lineKey();
-    if (key !== shown.lineKey || lenient) {
-      shown.lineKey = key;
-      $("panel-line").setAttribute("aria-busy", "true");
-      lanes.line.ask({ values: store.values, lenient });
-    }
+    lanes.picture.ask({ values: store.values, previous: frame.previous, lenient, hold });
+    awaitPicture();
+    if (hold === null) askLine(lenient);
   }
+}
+
+function askLine(lenient = false) {
+  const key = lineKey();
+  if (key === shown.lineKey && !lenient) return;
+  shown.lineKey = key;
+  $("panel-line").setAttribute("aria-busy", "true");
+  lanes.line.ask({ values: store.values, lenient });
+}
+
+const SLOW = 400; // milliseconds after which a picture that is not of the controls is marked
+let waiting = null;
+
+/** Mark the pictures as stale once the answer takes long. */
+function awaitPicture() {
+  if (waiting === null) waiting = setTimeout(() => markStale("computing", "Computing. The pictures are still of the settings before."), SLOW);
+}
+
+function markStale(reason = "", words = "") {
+  clearTimeout(waiting);
+  waiting = null;
+  if (reason) document.body.dataset.stale = reason;
+  else delete document.body.dataset.stale;
+  $("stale").textContent = words;
+  $("stale").hidden = !words;
 }
 
 const ASIDE = new Set(["bias_decay", "quantity", "centered", "axes", "view", "target", "tree", "similarity", "size", "run"]);
@@ -74,8 +97,17 @@ const keep = (answer) => writeAddress(answer.address);
 
 function receivePicture(answer, body) {
   showErrors(answer.errors ?? {});
-  if (!answer.picture) return;
+  if (!answer.picture) {
+    markStale("refused", "The pictures are of the last settings that could be used. See the message beside the control.");
+    return;
+  }
+  if (!lanes.picture.next) markStale();
   shown.picture = answer.picture;
+  if (body.hold === null) shown.t = answer.picture.numbers.values.t;
+  else {
+    for (const name of ["weight_decay", "feature_decay"]) store.values[name] = answer.address[name] ?? store.defaults[name];
+    askLine();
+  }
   keep(answer);
   if (body.lenient) adopt(answer);
   drawPicture();
@@ -114,7 +146,9 @@ function drawPicture() {
   drawMatrix($("plot-classifier"), classifier, { meaning, what: "rows", most: products ? largest(classifier) : 1, quick: true });
   drawSpectrum($("plot-spectrum"), picture.spectrum);
   const hidden = Math.round(100 * picture.frame.shown);
-  $("frame-note").textContent = picture.frame.empty ? "" : `${hidden} % of the length² is in view`;
+  const inView = `${hidden} % of the length² is in view`;
+  $("frame-note").textContent = picture.frame.empty ? "" : picture.unique ? inView : `one of many minimizers: the angles are not determined · ${inView}`;
+  $("features-note").textContent = picture.unique ? "class means" : "one of many minimizers";
   $("frame").setAttribute("aria-label", `Class means in three dimensions; mean cosine ${texts.mean_cosine}. Arrow keys turn the view.`);
   const learned = picture.spectrum.learned.filter((v) => v > 0).length;
   $("spectrum-note").textContent = `${learned} of ${picture.spectrum.learned.length} · c = ${texts.threshold}`;
@@ -159,7 +193,7 @@ function metrics(rows) {
 function drawPath() {
   const { line, points } = shown;
   const critical = line.critical;
-  $("critical-note").replaceChildren(...symbols(critical === null ? "" : critical === "inf" ? "the mean direction is never learned" : critical === 0 ? (typeof line.turning === "number" && line.turning > 0 ? `turns from λ_b = 0 on; ${line.turning_name} of the mean: ${line.turning.toPrecision(3)}` : "turns from λ_b = 0 on") : `turns at λ_b* = ${shown.picture?.numbers.texts.critical ?? critical}`));
+  $("critical-note").replaceChildren(...symbols(!line.unique ? "no line where there are many minimizers with other angles" : critical === null ? "" : critical === "inf" ? "the mean direction is never learned" : critical === 0 ? (typeof line.turning === "number" && line.turning > 0 ? `turns from λ_b = 0 on; ${line.turning_name} of the mean: ${line.turning.toPrecision(3)}` : "turns from λ_b = 0 on") : `turns at λ_b* = ${shown.picture?.numbers.texts.critical ?? critical}`));
   drawLine($("plot-line"), line, points, store.slider).then(() => {
     moveLine();
     painted("line");
@@ -300,13 +334,17 @@ function visit(values) {
   refresh();
 }
 
+/** What a page without settings opens with: three means lie in three dimensions as they are. */
+const FIRST = { classes: "3" };
+
 async function boot() {
   const start = await get("/api/start");
   store.start = start;
   store.defaults = start.defaults;
   store.slider = start.slider.map((v) => (v === "inf" ? Infinity : v));
   store.values = readAddress();
-  designer = new Designer({ change, visit, painted, keep, adopt });
+  if (!Object.keys(store.values).length) store.values = { ...FIRST };
+  designer = new Designer({ change, visit, painted, keep, adopt, glance });
   runs = new Runs({ visit, painted, hasRuns: start.runs });
   buildControls(start, change);
   listenForTips();

@@ -82,7 +82,7 @@ def line(state: State, wanted: Callable[[], bool] = lambda: True, *, seconds: fl
     decays = grid(critical, _FINE if plain else _COARSE)
     coarse = sorted({*decays[::4], 0.0, math.inf, *([critical] if critical in decays else [])})
     rest = [decay for decay in decays if decay not in coarse]
-    solved: dict[float, tuple[float, float, float, float]] = {}
+    solved: dict[float, tuple[float, float, float, float, bool]] = {}
     for chunk in (*_chunks(coarse), *_chunks(rest)):
         if not wanted():
             raise SupersededError
@@ -91,11 +91,11 @@ def line(state: State, wanted: Callable[[], bool] = lambda: True, *, seconds: fl
         with refusals():
             path = ufm.bias_path(stated, chunk)
         solved |= {
-            decay: (*_spread(found), float(np.linalg.norm(found.bias)))
+            decay: (*_spread(found), float(np.linalg.norm(found.bias)), found.unique)
             for decay, found in zip(chunk, path.solutions, strict=True)
         }
     drawn = sorted(solved)
-    mean, least, most, bias = (list(column) for column in zip(*(solved[d] for d in drawn), strict=True))
+    mean, least, most, bias, _ = (list(column) for column in zip(*(solved[d] for d in drawn), strict=True))
     return {
         "bias_decay": drawn,
         "mean": mean,
@@ -105,6 +105,7 @@ def line(state: State, wanted: Callable[[], bool] = lambda: True, *, seconds: fl
         "critical": critical,
         "turning": turning,
         "turning_name": turning_name,
+        "unique": all(unique for *_, unique in solved.values()),
         "explanation": stated.explain(),
         "label_mean": float(np.linalg.norm(mean_codeword(stated))),
     }
@@ -120,7 +121,9 @@ def mean_codeword(stated: ufm.Problem) -> FloatArray:
 
 
 def _spread(solution: ufm.Solution) -> tuple[float, float, float]:
-    """Mean, least and largest cosine between class means; NaN where a mean is zero."""
+    """Mean, least and largest cosine between class means; NaN where a mean is zero or other minimizers have others."""
+    if not solution.unique:
+        return math.nan, math.nan, math.nan
     cosines = solution.geometry.cosines()
     pairs = cosines[~np.eye(len(cosines), dtype=bool)]
     if np.isnan(pairs).all():

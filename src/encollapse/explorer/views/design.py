@@ -16,7 +16,7 @@ from encollapse.explorer.state.matrix_input import MOST_CLASSES, as_text
 from encollapse.explorer.state.problem import counts_of, refusals
 from encollapse.explorer.state.state import State
 from encollapse.explorer.views import snippets
-from encollapse.explorer.views.solution import certificate, frame, packed
+from encollapse.explorer.views.solution import certificate, frame, numbers, packed
 from encollapse.geometry import ClassGeometry, compare, orthogonal_gram, simplex_etf_gram
 
 _RENAMED = {"target_gram": "similarity", "like": "size", "code_dim": "similarity"}
@@ -114,6 +114,7 @@ def design(state: State, previous: FloatArray | None = None) -> dict[str, Any]:
         "cosine_error": reached.cosine_error,
         "one_hot": _one_hot(state, counts, wanted),
         "certificate": certificate(found),
+        "numbers": numbers(found),
         "notes": notes + warned,
         "matrix": as_text(made.codewords),
         "file": snippets.saved(made),

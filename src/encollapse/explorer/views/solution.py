@@ -19,6 +19,8 @@ from encollapse.geometry import ClassGeometry
 from encollapse.geometry.frames import gram_cosines
 from encollapse.metrics import METRICS, ClassStatistics, MetricInputs, evaluate
 
+_RIGHT = 1e-12  # cosines nearer to zero are rounding of sums over the entries of a class mean
+
 
 def picture(state: State, previous: FloatArray | None = None) -> dict[str, Any]:
     """Solve a state and return what the page draws.
@@ -42,6 +44,7 @@ def picture(state: State, previous: FloatArray | None = None) -> dict[str, Any]:
     return {
         "bias_decay": state.bias_decay,
         "position": position_of(state.bias_decay),
+        "unique": found.unique,
         "classes": stated.num_classes,
         "outputs": stated.code_dim,
         "counts": stated.counts.tolist(),
@@ -185,7 +188,7 @@ def numbers(solution: ufm.Solution) -> dict[str, Any]:
         "loss": solution.loss,
     }
     texts = {
-        "mean_cosine": _plain(values["mean_cosine"]),
+        "mean_cosine": _cosine(geometry.mean_cosine()) if solution.unique else "not unique",
         "bias_norm": "none" if math.isinf(stated.bias_decay) else _plain(values["bias_norm"]),
         "threshold": _plain(values["threshold"]),
         "t": _plain(values["t"]),
@@ -197,6 +200,11 @@ def numbers(solution: ufm.Solution) -> dict[str, Any]:
     if turning != critical and turning is not None:
         texts["critical"] += f" ({name}: {number_label(turning)})"
     return {"values": values, "texts": texts, "explanation": stated.explain()}
+
+
+def _cosine(value: float) -> str:
+    """Rounding of a right angle is a right angle."""
+    return _plain(0.0 if abs(value) < _RIGHT else value)
 
 
 def _plain(value: float | None) -> str:

@@ -35,6 +35,13 @@ QUANTITIES: dict[str, tuple[str, str, str, str]] = {
         "λ_b/2 · |b|²",
         _MASSION,
     ),
+    "hold": (
+        "Hold t",
+        "With more classes or samples the same decays learn less, and in the end nothing. With this box checked both "
+        "decays are scaled so that t stays, and with it what is learned.",
+        "t = c √K = √(K N λ_W λ_H)",
+        _MASSION,
+    ),
     "loss": (
         "Loss",
         "Squared error against the codewords, or cross-entropy against codewords that are distributions.",
