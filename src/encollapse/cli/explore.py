@@ -17,6 +17,13 @@ def explore(
     still: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Write a picture of the page and leave.")
     ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Write one page that needs no server, its path computed, and leave."),
+    ] = None,
+    address: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Of --export: the address of the page, or what is behind its ?.")
+    ] = "",
 ) -> None:
     """Open the explorer in a browser: turn the controls and see the frame turn. Ctrl-C stops it.
 
@@ -27,9 +34,15 @@ def explore(
     $ encollapse explore
     $ encollapse explore runs/digits-transition --port 8080 --no-browser
     $ encollapse explore --still explorer.png
+    $ encollapse explore --export frame.html --address 'classes=5&counts=longtail&imbalance=10'
     """
     from encollapse import explorer
 
+    if address and export is None:
+        raise typer.BadParameter("belongs to --export, which is not given", param_hint="--address")
+    if export is not None:
+        typer.echo(str(explorer.export(export, address)))
+        return
     if still is not None:
         typer.echo(str(explorer.still(still, folder)))
         return

@@ -161,8 +161,11 @@ def held(state: State, relative_threshold: float) -> State:
     made = encoding(state)
     samples = int(counts_of(state, made.num_classes).sum())
     now = math.sqrt(made.num_classes * samples * state.weight_decay * state.feature_decay)
-    decays = {name: getattr(state, name) * relative_threshold / now for name in ("weight_decay", "feature_decay")}
-    return replace(state, **{name: float(f"{min(value, _LARGEST_DECAY):.4g}") for name, value in decays.items()})
+    weight, feature = (
+        float(f"{min(decay * relative_threshold / now, _LARGEST_DECAY):.4g}")
+        for decay in (state.weight_decay, state.feature_decay)
+    )
+    return replace(state, weight_decay=weight, feature_decay=feature)
 
 
 def solution(state: State) -> ufm.Solution:

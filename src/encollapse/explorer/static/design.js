@@ -4,7 +4,8 @@ import { drawMatrix, largest } from "./charts.js";
 import { showErrors, syncControls } from "./controls.js";
 import { Frame } from "./frame.js";
 import { store, value } from "./store.js";
-import { $, Lane, digits, el, save, unpack } from "./tools.js";
+import { Lane } from "./requests.js";
+import { $, digits, el, save, unpack } from "./tools.js";
 
 const MOST_DRAWN = 40; // above it a cell is too small to hit
 

@@ -8,7 +8,8 @@ import { Frame } from "./frame.js";
 import { Runs } from "./runs.js";
 import { decayOf, positionOf, readAddress, store, value, writeAddress } from "./store.js";
 import { listenForTips, makeTermsReachable } from "./tips.js";
-import { $, Lane, el, get, save, symbols, unpack } from "./tools.js";
+import { Lane, get } from "./requests.js";
+import { $, el, save, symbols, unpack } from "./tools.js";
 import { makeTour } from "./tour.js";
 
 const TYPING = 180; // milliseconds after which typing has paused

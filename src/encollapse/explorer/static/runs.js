@@ -4,7 +4,8 @@ import { drawHistory, drawLine, drawMatrix } from "./charts.js";
 import { setSlider } from "./controls.js";
 import { Frame } from "./frame.js";
 import { store, value, writeAddress } from "./store.js";
-import { $, Lane, color, digits, el, get, still, symbols, unpack } from "./tools.js";
+import { Lane, get } from "./requests.js";
+import { $, color, digits, el, still, symbols, unpack } from "./tools.js";
 
 const POLL = 2000; // milliseconds between two looks at the folder
 const CURVES = { loss: "loss", stationarity: "stationarity", mean_cosine: "mean cosine", accuracy: "accuracy", nc1_trace_ratio: "NC1, trace ratio", nc2_etf_uncentered: "distance from a simplex frame" };
