@@ -27,7 +27,8 @@ def test_interpolated_cosines_are_as_close_as_the_page_says(tmp_path: Path) -> N
     page = ec.explorer.export(tmp_path / "frame.html", "classes=5&counts=longtail&imbalance=7&feature_decay=1e-4")
     data = data_of(page)
     said = re.search(r"at most ([\d.e-]+) from the exact one", page.read_text(encoding="utf-8"))
-    assert said and float(said[1]) <= 1e-3
+    assert said
+    assert float(said[1]) <= 1e-3
     counts = np.maximum(1, np.rint(np.geomspace(100, 14, 5))).astype(int)
     problem = ec.ufm.Problem(ec.encodings.one_hot(5), counts, weight_decay=5e-3, feature_decay=1e-4)
     nodes, upper = data["nodes"], np.triu_indices(5, 1)

@@ -21,6 +21,7 @@ from encollapse.explorer.state.fields import (
     OptionalWidth,
     Ratio,
     Samples,
+    Spread,
     Text,
     Word,
     message,
@@ -48,6 +49,8 @@ class State:
         ``λ_W``, ``λ_H``, ``λ_b`` from 0 to infinity.
     loss, depth, features, feature_dim
         As in :class:`encollapse.ufm.Problem`.
+    spread : float
+        How much the samples of a class differ before the last layers; at 0 no samples are drawn.
     quantity, centered, axes
         What the Gram matrices hold, about which point, and which three directions of feature space are drawn.
     view : str
@@ -73,6 +76,7 @@ class State:
     depth: Depth = 1
     features: Literal["linear", "relu"] = "linear"
     feature_dim: OptionalWidth = None
+    spread: Spread = 0.0
     quantity: Literal["cosines", "products"] = "cosines"
     centered: bool = False
     axes: Literal["turning", "leading"] = "turning"

@@ -40,6 +40,7 @@ export function buildControls(start, changed) {
       select("features", "Features", [["linear", "linear"], ["relu", "ReLU"]]),
       numberWithSlider("depth", "Depth", 1, 8),
       text("feature_dim", "Feature dim.", "wide enough"),
+      part("spread", "Spread"),
     ]),
   );
 }
@@ -86,6 +87,11 @@ function text(name, title, placeholder = "", tip = name) {
 
 function numberWithSlider(name, title, least, most) {
   const slider = el("input", { type: "range", min: least, max: most, step: 1, id: `${name}_slider`, "aria-label": name, oninput: () => change(name, slider.value) });
+  return wrap(name, title, el("div", { class: "pair" }, slider, textInput(name)));
+}
+
+function part(name, title) {
+  const slider = el("input", { type: "range", min: 0, max: 1, step: 0.02, id: `${name}_slider`, "aria-label": name, oninput: () => change(name, slider.value) });
   return wrap(name, title, el("div", { class: "pair" }, slider, textInput(name)));
 }
 
@@ -167,7 +173,7 @@ export function syncControls(settled = {}) {
   for (const input of document.querySelectorAll("#controls [name]")) {
     if (input !== document.activeElement && input.getAttribute("aria-invalid") !== "true") input.value = value(input.name);
   }
-  for (const name of ["classes", "depth"]) setSlider($(`${name}_slider`), Number(value(name)));
+  for (const name of ["classes", "depth", "spread"]) setSlider($(`${name}_slider`), Number(value(name)));
   for (const name of ["weight_decay", "feature_decay"]) setSlider($(`${name}_slider`), Math.log10(Number(value(name))));
   const described = document.body.dataset.view === "design"
     ? value("target") === "hierarchy" ? value("tree").trim() : value("target") === "similarity" ? value("similarity").trim() : ""

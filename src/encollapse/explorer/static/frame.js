@@ -89,8 +89,24 @@ export class Frame {
       return;
     }
     if (upright) this.#ground(context);
+    this.#cloud(context);
     this.#fan(context, now.means);
     this.#points(context, now);
+  }
+
+  /** Samples, faint, under the means; while these travel, none. */
+  #cloud(context) {
+    const { samples, of, means } = this.data;
+    if (!samples || this.from) return;
+    context.globalAlpha = 0.35;
+    samples.forEach((point, i) => {
+      const [x, y] = this.#project(point);
+      context.fillStyle = classColor(of[i], means.length);
+      context.beginPath();
+      context.arc(x, y, 1.9, 0, 2 * Math.PI);
+      context.fill();
+    });
+    context.globalAlpha = 1;
   }
 
   #ground(context) {

@@ -9,7 +9,7 @@ import { Runs } from "./runs.js";
 import { decayOf, positionOf, readAddress, store, value, writeAddress } from "./store.js";
 import { listenForTips, makeTermsReachable } from "./tips.js";
 import { Lane, get } from "./requests.js";
-import { $, el, save, symbols, unpack } from "./tools.js";
+import { $, digits, el, save, symbols, unpack } from "./tools.js";
 import { makeTour } from "./tour.js";
 
 const TYPING = 180; // milliseconds after which typing has paused
@@ -91,7 +91,7 @@ function markStale(reason = "", words = "") {
   $("stale").hidden = !words;
 }
 
-const ASIDE = new Set(["bias_decay", "quantity", "centered", "axes", "view", "target", "tree", "similarity", "size", "run"]);
+const ASIDE = new Set(["bias_decay", "spread", "quantity", "centered", "axes", "view", "target", "tree", "similarity", "size", "run"]);
 const lineKey = () => JSON.stringify(Object.entries(store.values).filter(([name]) => !ASIDE.has(name)).sort());
 
 const keep = (answer) => writeAddress(answer.address);
@@ -148,7 +148,8 @@ function drawPicture() {
   drawSpectrum($("plot-spectrum"), picture.spectrum);
   const hidden = Math.round(100 * picture.frame.shown);
   const inView = `${hidden} % of the length² is in view`;
-  $("frame-note").textContent = picture.frame.empty ? "" : picture.unique ? inView : `one of many minimizers: the angles are not determined · ${inView}`;
+  const { nc1 } = picture.frame;
+  $("frame-note").textContent = nc1 !== undefined ? `means and samples of a linear tail: NC1 ${digits(nc1)}` : picture.frame.empty ? "" : picture.unique ? inView : `one of many minimizers: the angles are not determined · ${inView}`;
   $("features-note").textContent = picture.unique ? "class means" : "one of many minimizers";
   $("frame").setAttribute("aria-label", `Class means in three dimensions; mean cosine ${texts.mean_cosine}. Arrow keys turn the view.`);
   const learned = picture.spectrum.learned.filter((v) => v > 0).length;

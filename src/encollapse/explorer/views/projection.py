@@ -24,12 +24,15 @@ class Picture:
         The longest one drawn has length 1.
     rows : (q, 3)
         Rows of the classifier, likewise.
+    samples : (n, 3)
+        Features of samples, drawn to the same scale as the means.
     shown : float
         Share of the squared length of the class means that the three directions hold.
     """
 
     means: FloatArray
     rows: FloatArray
+    samples: FloatArray
     shown: float
 
 
@@ -41,8 +44,9 @@ def picture(
     axes: str = "turning",
     previous: FloatArray | None = None,
     blur: float = _ZERO,
+    samples: FloatArray | None = None,
 ) -> Picture:
-    """Project a classifier (q, d) and class means (d, K) on three directions.
+    """Project a classifier (q, d), class means (d, K) and samples (n, d) on three directions.
 
     ``"turning"``: the first is the global mean ``Σ π_k m_k``, about which a frame opens and closes like an umbrella;
     the other two are those in which the means come nearest to a regular polygon, so that every class has its place.
@@ -68,7 +72,9 @@ def picture(
     drawn, rows = means.T @ plane, weight @ plane
     total = float(np.sum(means**2))
     shown = float(np.sum(drawn**2)) / total if total > 0 else 1.0
-    return Picture(_unit(drawn), _unit(rows), shown)
+    dots = np.zeros((0, 3)) if samples is None else np.pad(samples, ((0, 0), (0, room))) @ plane
+    longest = float(np.linalg.norm(drawn, axis=1).max(initial=0.0))
+    return Picture(_unit(drawn), _unit(rows), dots / longest if longest > 0 else dots, shown)
 
 
 def _mean_direction(means: FloatArray, priors: FloatArray, blur: float) -> FloatArray | None:

@@ -15,6 +15,7 @@ from encollapse.explorer.state.problem import refusals, solution
 from encollapse.explorer.state.state import State
 from encollapse.explorer.views import projection
 from encollapse.explorer.views.bias_path import mean_codeword, position_of
+from encollapse.explorer.views.cloud import Cloud, cloud
 from encollapse.geometry import ClassGeometry
 from encollapse.geometry.frames import gram_cosines
 from encollapse.metrics import METRICS, ClassStatistics, MetricInputs, evaluate
@@ -48,7 +49,7 @@ def picture(state: State, previous: FloatArray | None = None) -> dict[str, Any]:
         "classes": stated.num_classes,
         "outputs": stated.code_dim,
         "counts": stated.counts.tolist(),
-        "frame": frame(found, weight, means, state, previous),
+        "frame": frame(found, weight, means, state, previous, cloud(state)),
         "features": packed(feature_gram(state, geometry)),
         "classifier": packed(classifier_gram(state, weight)),
         "spectrum": spectrum(found),
@@ -60,12 +61,25 @@ def picture(state: State, previous: FloatArray | None = None) -> dict[str, Any]:
 
 
 def frame(
-    found: ufm.Solution, weight: FloatArray, means: FloatArray, state: State, previous: FloatArray | None
+    found: ufm.Solution,
+    weight: FloatArray,
+    means: FloatArray,
+    state: State,
+    previous: FloatArray | None,
+    about: Cloud | None = None,
 ) -> dict[str, Any]:
-    """Class means and classifier rows in three directions of feature space."""
+    """Class means and classifier rows in three directions of feature space; with `about`, those of the linear tail."""
     counts = found.problem.counts
-    drawn = projection.picture(weight, means, counts / counts.sum(), axes=state.axes, previous=previous)
-    return {
+    samples = None
+    if about is not None:
+        weight, means, samples = about.weight, about.means, about.samples
+    drawn = projection.picture(
+        weight, means, counts / counts.sum(), axes=state.axes, previous=previous, samples=samples
+    )
+    seen = (
+        {} if about is None else {"samples": np.round(drawn.samples, 3).tolist(), "of": about.labels, "nc1": about.nc1}
+    )
+    return seen | {
         "means": np.round(drawn.means, 6).tolist(),
         "rows": np.round(drawn.rows, 6).tolist(),
         "shown": drawn.shown,

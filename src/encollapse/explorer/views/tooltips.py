@@ -66,6 +66,14 @@ QUANTITIES: dict[str, tuple[str, str, str, str]] = {
         "d",
         "Jiang et al. 2024",
     ),
+    "spread": (
+        "Spread of the samples",
+        "How much the samples of a class differ before the last two layers, as a share of what tells classes apart. "
+        "Above 0 the frame shows the exact minimizer of these layers over such samples, with the samples about their "
+        "class means. The other panels stay with the limit in which they have collapsed.",
+        "h = V φ(x),  φ = (e_k + s ξ)/√n_k,  λ_W/2 |W|² + λ_H/2 |V|²",
+        "Tirer & Bruna 2022",
+    ),
     "frame": (
         "The frame",
         "Class means (rods with dots) and classifier rows (diamonds) in three directions of feature space. By "
