@@ -97,9 +97,10 @@ def trained(
     optimizer = make(network.parameters())
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     for _ in range(epochs):
-        for part in torch.randperm(len(labels)).split(batch):
+        for part in torch.split(torch.randperm(len(labels)), batch):
             optimizer.zero_grad()
-            nn.functional.cross_entropy(network(inputs[part]), labels[part]).backward()
+            loss = nn.functional.cross_entropy(network(inputs[part]), labels[part])
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         schedule.step()
     return network
@@ -113,7 +114,8 @@ def row(
     assert isinstance(head, nn.Linear)
     network.zero_grad()
     features = network[:-1](inputs)  # batch normalization over all samples
-    nn.functional.cross_entropy(head(features), labels).backward()
+    loss = nn.functional.cross_entropy(head(features), labels)
+    loss.backward()  # type: ignore[no-untyped-call]
     assert head.weight.grad is not None
     weight, gradient = head.weight.detach().double().numpy(), head.weight.grad.double().numpy()
     found = ec.measure.collapse(features.detach(), labels, weight=head.weight, bias=head.bias)
