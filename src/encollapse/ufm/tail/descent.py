@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from encollapse.ufm.losses.convex_loss import ConvexLoss
 from encollapse.ufm.tail.activations import Activations, Metric
 from encollapse.ufm.tail.squared import Penalized, minimize_penalized
 
-_Bend = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
+Bend = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 
 _STEPS = 200  # a guard on steps of the second order
 _CONJUGATE_STEPS = 300  # for one Newton step
@@ -156,7 +156,7 @@ def minimize_loss(
         first = max(first, size)
         accuracy = min(max(_FINE, 0.5 * math.sqrt(size / first)), _LOOSE) if first > 0 else _LOOSE
         radius = min(radius, 2.0 * float(np.linalg.norm(model.start)))
-        path = _conjugate_path(model, accuracy * size, radius)
+        path = conjugate_path(model, accuracy * size, radius)
         steps, taken = steps + 1, taken + len(path)
         after, radius = _along(composite, model, path, now, radius)
         gained, now = now.value - after.value, after
@@ -204,7 +204,7 @@ class _Model:
     point: _Point
     scales: tuple[FloatArray, FloatArray, float]
     held: FloatArray  # what takes the place of the slope in G
-    bend: _Bend
+    bend: Bend
 
     @classmethod
     def of(cls, composite: Composite, metric: Metric, height: float, now: _Point) -> _Model:
@@ -221,7 +221,7 @@ class _Model:
             1.0 / math.sqrt(height + composite.bias_decay) if composite.has_bias else 0.0,
         )
         center = metric.center @ basis
-        return cls(composite, basis, center, left, right, now, scales, held, _bending(composite, basis, now))
+        return cls(composite, basis, center, left, right, now, scales, held, bending(composite, basis, now.outputs))
 
     @cached_property
     def gradient(self) -> FloatArray:
@@ -297,7 +297,7 @@ def _resized(composite: Composite, now: _Point, *, poor: bool) -> _Point:
         ]
     if not ways:
         return now
-    bend, move = _bending(composite, None, now), np.zeros_like(now.slope)
+    bend, move = bending(composite, None, now.outputs), np.zeros_like(now.slope)
     for way, slope, room in ways:
         curved = float(np.sum(way * bend(way, zero)[0]))
         move -= min(slope / max(curved, composite.loss.smoothness * EPS), room) * way
@@ -310,38 +310,49 @@ def _resized(composite: Composite, now: _Point, *, poor: bool) -> _Point:
     return now
 
 
-def _bending(composite: Composite, basis: FloatArray | None, now: _Point) -> _Bend:
-    """Second derivative of the fit, as a map of changes of G, in a basis (p, m) if there is one, and b."""
+def bending(composite: Composite, basis: FloatArray | None, outputs: FloatArray) -> Bend:
+    """Second derivative of the fit at `outputs`, as a map of changes of G, in a basis (p, m) if there is one, and b."""
     t = composite.table
     rows = cast("SampleOutputMap", t).activations.coarse
-    curvature = composite.loss.curvature(now.outputs, t.targets, t.copies)
+    curvature = composite.loss.curvature(outputs, t.targets, t.copies)
     diagonal = np.asarray(curvature.diagonal, dtype=rows.dtype) / len(rows)
     factor = None if curvature.factor is None else np.asarray(curvature.factor, dtype=rows.dtype)
 
     def bend(matrix: FloatArray, bias: FloatArray) -> tuple[FloatArray, FloatArray]:
-        outputs = (matrix if basis is None else matrix @ basis.T).astype(rows.dtype) @ rows.T
-        outputs += bias.astype(rows.dtype)[:, None]
-        bent = diagonal * outputs
+        moved = (matrix if basis is None else matrix @ basis.T).astype(rows.dtype) @ rows.T
+        moved += bias.astype(rows.dtype)[:, None]
+        bent = diagonal * moved
         if factor is not None:
-            bent -= factor * (np.einsum("rj,rj->j", factor, outputs) / len(rows))
+            bent -= factor * (np.einsum("rj,rj->j", factor, moved) / len(rows))
         pulled = (bent @ rows).astype(np.float64)
         return pulled if basis is None else pulled @ basis, bent.sum(axis=1, dtype=np.float64)
 
     return bend
 
 
-_Path = list[tuple[FloatArray, float]]
+class Quadratic(Protocol):
+    """A function to second order about a point."""
+
+    @property
+    def gradient(self) -> FloatArray:
+        """Its gradient, (n,)."""
+
+    def apply(self, x: FloatArray) -> FloatArray:
+        """Second derivative along a vector (n,)."""
+
+
+Path = list[tuple[FloatArray, float]]
 """Points of conjugate gradients and the gains that the model predicts there."""
 
 
-def _conjugate_path(model: _Model, tolerance: float, radius: float) -> _Path:
+def conjugate_path(model: Quadratic, tolerance: float, radius: float) -> Path:
     """Minimize the model inside a ball :cite:p:`steihaug1983`, and keep the way: a shorter step costs no more."""
     gradient = model.gradient
     step, bent = np.zeros_like(gradient), np.zeros_like(gradient)
     residual = -gradient
     direction = residual.copy()
     square = float(residual @ residual)
-    path: _Path = []
+    path: Path = []
     for _ in range(_CONJUGATE_STEPS):
         if square == 0.0:
             break
@@ -366,7 +377,7 @@ def _to_edge(step: FloatArray, direction: FloatArray, radius: float) -> float:
     return (-pd + math.sqrt(pd * pd + dd * max(radius * radius - pp, 0.0))) / dd
 
 
-def _along(composite: Composite, model: _Model, path: _Path, now: _Point, radius: float) -> tuple[_Point, float]:
+def _along(composite: Composite, model: _Model, path: Path, now: _Point, radius: float) -> tuple[_Point, float]:
     """The first point, from the end of the path back, that is lower as predicted; and the next radius."""
     rounding = 64 * EPS * now.value
     while path:

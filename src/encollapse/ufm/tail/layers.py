@@ -16,14 +16,23 @@ import numpy as np
 from scipy.optimize import minimize
 
 from encollapse._internal.typing import FloatArray
+from encollapse.ufm.certificate import EPS
+from encollapse.ufm.tail.descent import Bend, Path, conjugate_path
 
 Fit = Callable[[FloatArray, FloatArray], tuple[float, FloatArray, FloatArray]]
 """Value, derivative in G (q, r) and derivative in b of the mean loss and the decay of the bias."""
 
+Bends = Callable[[FloatArray, FloatArray], Bend]
+"""Second derivative of the same at G and b, as a map of changes of both."""
+
 STATIONARY_TOLERANCE = 1e-5
 """Distance of the slopes of fit and price on the range of G, relative, up to which a point counts as stationary."""
 
-_ITERATIONS = 3000  # of L-BFGS from one start
+_ITERATIONS = 400  # of the first descent from each start
+_NEWTON_STEPS = 200  # a guard: they converge quadratically
+_VALLEYS = 12  # in which Newton steps follow
+_NEAR = 2.0  # of the lowest value: ends of the first descent that may lead to something lower
+_SAME = 1e-9  # relative difference of two values that is none
 _RANDOM_STARTS = 3  # beside the balanced one
 _MEMORY = 20  # pairs of vectors of L-BFGS
 _DEAD = 1e-8  # singular values below this share of the largest are rounding of the descent
@@ -73,16 +82,25 @@ class Chain:
 
 
 def minimize_chain(
-    chain: Chain, fit: Fit, moments: FloatArray, starts: Sequence[tuple[FloatArray, FloatArray]], *, has_bias: bool
+    chain: Chain,
+    fit: Fit,
+    bends: Bends,
+    moments: FloatArray,
+    starts: Sequence[tuple[FloatArray, FloatArray]],
+    *,
+    has_bias: bool,
 ) -> tuple[FloatArray, FloatArray, float, bool, int]:
     """Descend from several starts; return G, b, the objective, whether it is stationary, and the steps.
+
+    A short descent of the first order from every start tells the valleys apart. In the lowest of them Newton steps
+    follow, which the very different sizes of activations do not slow down.
 
     Parameters
     ----------
     chain : Chain
         The layers.
-    fit : Fit
-        The rest of the objective.
+    fit, bends : Fit, Bends
+        The rest of the objective, and its second derivative.
     moments : (r,)
         Second moments of the coordinates on which G acts: they scale the first layer.
     starts : sequence of (G (q, r), b (q,))
@@ -92,7 +110,7 @@ def minimize_chain(
         Whether b is free.
     """
     zero, bias = starts[0]
-    best = (zero, bias, fit(zero, bias)[0], True)
+    nothing = _Point(zero, bias, fit(zero, bias)[0], 0.0)
     generator = np.random.default_rng(0)
     points = list(starts[1:])
     size = max((float(np.linalg.norm(matrix)) for matrix, _ in points), default=0.0)
@@ -101,65 +119,215 @@ def minimize_chain(
     for i in range(_RANDOM_STARTS):
         noise = generator.standard_normal(zero.shape) / np.sqrt(moments + moments.max() * 1e-3)
         points.append((noise * (size * 4.0**-i / float(np.linalg.norm(noise))), bias))
-    steps = 0
+    layers = _Layers(chain, fit, bends, moments, has_bias)
+    steps, ends = 0, []
     for matrix, start in points:
-        found = _descend(chain, fit, moments, matrix, start, has_bias=has_bias)
-        steps += found[4]
-        if found[2] < best[2]:
-            best = found[:4]
-    return (*best, steps)
+        found, taken = layers.descended(matrix, start)
+        steps += taken
+        ends.append(found)
+    ends.sort(key=lambda point: point.value)
+    best, followed = nothing, list[float]()
+    for point in ends:
+        if len(followed) == _VALLEYS or point.value > _NEAR * best.value:
+            break
+        if any(abs(point.value - value) <= _SAME * value for value in followed):
+            continue
+        followed.append(point.value)
+        found, taken = layers.polished(point)
+        steps += taken
+        if found.value < best.value or (found.at_rest and not best.at_rest and found.value <= best.value * (1 + _SAME)):
+            best = found
+    return best.matrix, best.bias, best.value, best.at_rest, steps
 
 
-def _descend(
-    chain: Chain, fit: Fit, moments: FloatArray, matrix: FloatArray, bias: FloatArray, *, has_bias: bool
-) -> tuple[FloatArray, FloatArray, float, bool, int]:
-    left, singular, right = np.linalg.svd(matrix, full_matrices=False)
-    common = np.maximum(singular, 1e-12 * singular[0]) ** (1.0 / chain.depth)
-    root = math.sqrt(chain.common_decay)
-    balanced = [root / math.sqrt(decay) * np.diag(common) for decay in chain.decays]
-    factors = [balanced[0] @ right, *balanced[1:-1], left @ balanced[-1]]
-    # The first layer meets activations of very different sizes.
-    scale = 1.0 / np.sqrt(1.0 + float(common[0] ** (2 * chain.depth - 2)) * moments / chain.decays[0])
-    shapes = [f.shape for f in factors] + ([bias.shape] if has_bias else [])
-    ends = np.cumsum([math.prod(shape) for shape in shapes])
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """G, b, the objective there, and how far the slopes of fit and price are apart on the range of G, relative."""
 
-    def unpack(x: FloatArray) -> tuple[list[FloatArray], FloatArray]:
-        parts = [part.reshape(shape) for part, shape in zip(np.split(x, ends[:-1]), shapes, strict=True)]
-        layers = [parts[0] * scale, *parts[1 : chain.depth]]
-        return layers, parts[-1] if has_bias else bias
+    matrix: FloatArray
+    bias: FloatArray
+    value: float
+    off: float
 
-    def objective(x: FloatArray) -> tuple[float, FloatArray]:
-        layers, b = unpack(x)
-        before = [layers[0]]
-        for layer in layers[1:]:
-            before.append(layer @ before[-1])
-        value, to_matrix, to_bias = fit(before[-1], b)
-        gradients: list[FloatArray] = []
-        after = to_matrix
-        for i in range(chain.depth - 1, 0, -1):
-            gradients.append(after @ before[i - 1].T + chain.decays[i] * layers[i])
+    @property
+    def at_rest(self) -> bool:
+        return self.off <= STATIONARY_TOLERANCE
+
+
+@dataclass(frozen=True, eq=False)
+class _Layers:
+    """The objective over explicit layers, the first of them in coordinates in which activations have like sizes."""
+
+    chain: Chain
+    fit: Fit
+    bends: Bends
+    moments: FloatArray
+    has_bias: bool
+
+    def descended(self, matrix: FloatArray, bias: FloatArray) -> tuple[_Point, int]:
+        """Where some hundred steps of L-BFGS lead."""
+        at = self.balanced(matrix, bias)
+        options = {"maxiter": _ITERATIONS, "maxfun": 2 * _ITERATIONS, "maxcor": _MEMORY, "ftol": 1e-13, "gtol": 1e-12}
+        found = minimize(at.objective, at.start, jac=True, method="L-BFGS-B", options=options)
+        return self.point(*at.product(found.x)), int(found.nit)
+
+    def polished(self, now: _Point) -> tuple[_Point, int]:
+        """Newton steps in a trust region, from layers that are balanced anew each time."""
+        radius, steps = math.inf, 0
+        while steps < _NEWTON_STEPS and now.off > STATIONARY_TOLERANCE / 100 and now.matrix.any():
+            at = self.balanced(now.matrix, now.bias)
+            radius = min(radius, float(np.linalg.norm(at.start)))  # a direction may curve downward
+            model = at.model()
+            size = float(np.linalg.norm(model.gradient))
+            path = conjugate_path(model, min(0.1, math.sqrt(now.off)) * size, radius)
+            after, radius = self._along(at, path, now, radius)
+            steps += 1
+            if after is None:
+                break
+            now = after
+        return now, steps
+
+    def _along(self, at: _Balanced, path: Path, now: _Point, radius: float) -> tuple[_Point | None, float]:
+        """The first point, from the end of the path back, that is lower as predicted; and the next radius."""
+        rounding = 64 * EPS * abs(now.value)
+        while path:
+            step, predicted = path[-1]
+            length = float(np.linalg.norm(step))
+            after = self.point(*at.product(at.start + step))
+            gained = now.value - after.value
+            if gained > 1e-4 * predicted and gained > 0:
+                grown = 3.0 * length if gained > 0.75 * predicted else 0.5 * length
+                return after, max(radius, grown) if gained > 0.25 * predicted else grown
+            if predicted <= rounding:
+                # The value does not tell any more, but the slopes do.
+                return (after, radius) if after.off < now.off and gained >= -rounding else (None, radius)
+            radius = 0.25 * length
+            inside = [entry for entry in path if float(np.linalg.norm(entry[0])) <= radius]
+            if not inside:
+                step, predicted = path[0]
+                share = radius / float(np.linalg.norm(step))
+                if share < 1e-10:
+                    break
+                inside = [(share * step, share * predicted)]
+            path = inside
+        return None, radius
+
+    def point(self, matrix: FloatArray, bias: FloatArray) -> _Point:
+        """A point with what is as good as 0 taken off its rank."""
+        chain = self.chain
+        u, s, v = np.linalg.svd(matrix, full_matrices=False)
+        kept = s > _DEAD * s[0]
+        u, s, v = u[:, kept], s[kept], v[kept]
+        matrix = (u * s) @ v
+        value, to_matrix, to_bias = self.fit(matrix, bias)
+        if not len(s):
+            return _Point(matrix, bias, value, 0.0)
+        # On the range of G the slope of the fit is minus that of the price, and the bias has none.
+        wanted = -chain.weight * chain.power * s ** (chain.power - 1.0)
+        off = float(np.linalg.norm(u.T @ to_matrix - wanted[:, None] * v))
+        off += float(np.linalg.norm(to_matrix @ v.T - u * wanted))
+        off += float(np.linalg.norm(to_bias)) if self.has_bias else 0.0
+        return _Point(matrix, bias, value + chain.price(matrix), off / float(np.linalg.norm(wanted)))
+
+    def balanced(self, matrix: FloatArray, bias: FloatArray) -> _Balanced:
+        """Layers of equal shares whose product is G."""
+        left, singular, right = np.linalg.svd(matrix, full_matrices=False)
+        kept = singular > 1e-12 * singular[0] if singular[0] > 0 else singular == 0
+        left, singular, right = left[:, kept], singular[kept], right[kept]
+        common = np.maximum(singular, 1e-12 * singular[0]) ** (1.0 / self.chain.depth)
+        root = math.sqrt(self.chain.common_decay)
+        middle = [root / math.sqrt(decay) * np.diag(common) for decay in self.chain.decays]
+        factors = [middle[0] @ right, *middle[1:-1], left @ middle[-1]]
+        # The first layer meets activations of very different sizes, and every unit of it another gain above.
+        above = np.outer(common ** (2 * self.chain.depth - 2), self.moments)
+        return _Balanced(self, factors, bias, 1.0 / np.sqrt(1.0 + above / self.chain.decays[0]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Balanced:
+    """Layers about which the objective is looked at, and the scales of the first of them."""
+
+    layers: _Layers
+    factors: list[FloatArray]
+    bias: FloatArray
+    scale: FloatArray
+
+    @property
+    def start(self) -> FloatArray:
+        """The layers as one vector."""
+        return self._joined([self.factors[0] / self.scale, *self.factors[1:]], self.bias)
+
+    def _joined(self, layers: Sequence[FloatArray], bias: FloatArray) -> FloatArray:
+        return np.concatenate([*(layer.ravel() for layer in layers), *([bias] if self.layers.has_bias else [])])
+
+    def _split(self, x: FloatArray, bias: FloatArray) -> tuple[list[FloatArray], FloatArray]:
+        ends = np.cumsum([layer.size for layer in self.factors])
+        parts = np.split(x, ends)
+        found = [part.reshape(layer.shape) for part, layer in zip(parts, self.factors, strict=False)]
+        return [found[0] * self.scale, *found[1:]], parts[-1] if self.layers.has_bias else bias
+
+    def product(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """G and b."""
+        layers, bias = self._split(x, self.bias)
+        return _products(layers)[-1], bias
+
+    def objective(self, x: FloatArray) -> tuple[float, FloatArray]:
+        """Value and gradient."""
+        decays = self.layers.chain.decays
+        layers, bias = self._split(x, self.bias)
+        before = _products(layers)
+        value, after, to_bias = self.layers.fit(before[-1], bias)
+        slopes: list[FloatArray] = []
+        for i in range(len(layers) - 1, 0, -1):
+            slopes.append(after @ before[i - 1].T + decays[i] * layers[i])
             after = layers[i].T @ after
-        gradients.append((after + chain.decays[0] * layers[0]) * scale)
-        gradients.reverse()
-        penalty = 0.5 * sum(d * float(np.sum(w * w)) for d, w in zip(chain.decays, layers, strict=True))
-        joined = [g.ravel() for g in gradients] + ([to_bias] if has_bias else [])
-        return value + penalty, np.concatenate(joined)
+        slopes.append((after + decays[0] * layers[0]) * self.scale)
+        value += 0.5 * sum(d * float(np.sum(w * w)) for d, w in zip(decays, layers, strict=True))
+        return value, self._joined(slopes[::-1], to_bias)
 
-    parts = [(factors[0] / scale).ravel(), *(f.ravel() for f in factors[1:])] + ([bias] if has_bias else [])
-    options = {"maxiter": _ITERATIONS, "maxfun": 2 * _ITERATIONS, "maxcor": _MEMORY, "ftol": 0.0, "gtol": 1e-12}
-    found = minimize(objective, np.concatenate(parts), jac=True, method="L-BFGS-B", options=options)
-    layers, b = unpack(found.x)
-    product = layers[0]
+    def model(self) -> _Model:
+        """The objective to second order about the layers."""
+        before = _products(self.factors)
+        return _Model(
+            self,
+            self.objective(self.start)[1],
+            before,
+            self.layers.fit(before[-1], self.bias)[1],
+            self.layers.bends(before[-1], self.bias),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Model:
+    """The objective to second order about layers."""
+
+    at: _Balanced
+    gradient: FloatArray
+    before: list[FloatArray]  # products of the layers up to each
+    pull: FloatArray  # slope of the fit in G
+    bend: Bend
+
+    def apply(self, x: FloatArray) -> FloatArray:
+        """Second derivative along a vector."""
+        at, decays = self.at, self.at.layers.chain.decays
+        layers, before = at.factors, self.before
+        moves, shift = at._split(x, np.zeros_like(at.bias))
+        moved = [moves[0]]
+        for i in range(1, len(layers)):
+            moved.append(moves[i] @ before[i - 1] + layers[i] @ moved[-1])
+        change, to_bias = self.bend(moved[-1], shift)
+        after, slopes = self.pull, list[FloatArray]()
+        for i in range(len(layers) - 1, 0, -1):
+            slopes.append(change @ before[i - 1].T + after @ moved[i - 1].T + decays[i] * moves[i])
+            change = moves[i].T @ after + layers[i].T @ change
+            after = layers[i].T @ after
+        slopes.append((change + decays[0] * moves[0]) * at.scale)
+        return at._joined(slopes[::-1], to_bias)
+
+
+def _products(layers: Sequence[FloatArray]) -> list[FloatArray]:
+    """The first layer, the first two, and so on."""
+    found = [layers[0]]
     for layer in layers[1:]:
-        product = layer @ product
-    u, s, v = np.linalg.svd(product, full_matrices=False)
-    kept = s > _DEAD * s[0]
-    u, s, v = u[:, kept], s[kept], v[kept]
-    product = (u * s) @ v
-    value, to_matrix, to_bias = fit(product, b)
-    # On the range of G the slope of the fit is minus that of the price, and the bias has none.
-    wanted = -chain.weight * chain.power * s ** (chain.power - 1.0)
-    off = float(np.linalg.norm(u.T @ to_matrix - wanted[:, None] * v) + np.linalg.norm(to_matrix @ v.T - u * wanted))
-    off += float(np.linalg.norm(to_bias)) if has_bias else 0.0
-    at_rest = off <= STATIONARY_TOLERANCE * float(np.linalg.norm(wanted))
-    return product, b, value + chain.price(product), at_rest, int(found.nit)
+        found.append(layer @ found[-1])
+    return found

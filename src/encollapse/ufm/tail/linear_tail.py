@@ -25,8 +25,8 @@ from encollapse.ufm.minimum import Minimum
 from encollapse.ufm.mse.factors import DenseFactors
 from encollapse.ufm.solution import Solution
 from encollapse.ufm.tail.activations import Activations, Moments, largest_entry
-from encollapse.ufm.tail.descent import SampleOutputMap, minimize_loss
-from encollapse.ufm.tail.layers import Chain, Fit, minimize_chain
+from encollapse.ufm.tail.descent import Bend, SampleOutputMap, bending, minimize_loss
+from encollapse.ufm.tail.layers import Bends, Chain, Fit, minimize_chain
 from encollapse.ufm.tail.squared import Penalized, minimize_penalized
 
 _SQUARED_GAP = 1e-8  # relative gap up to which the minimum counts as proved
@@ -402,7 +402,7 @@ def _minimize_layers(problem: TailProblem) -> _Found:
     chain = Chain(problem.decays)
     squared = problem.convex_loss is None
     moments = problem.data.moments(problem.bias_decay if squared else problem.bias_decay * problem.code_dim)
-    fit, bias = _squared_fit(moments, problem.code_dim) if squared else _loss_fit(problem, moments)
+    fit, bends, bias = _squared_fit(moments, problem.code_dim) if squared else _loss_fit(problem, moments)
     zero = np.zeros_like(moments.products)
     nothing = fit(zero, bias)[0]
     starts = [(zero, bias)]
@@ -415,7 +415,7 @@ def _minimize_layers(problem: TailProblem) -> _Found:
             for r in range(max(rank, 1), max(rank - _LOWER_RANKS, 0), -1):
                 starts.append(((left[:, :r] * singular[:r]) @ right[:r], bias if squared else b))
     has_bias = not squared and not math.isinf(problem.bias_decay)
-    found, bias, loss, at_rest, steps = minimize_chain(chain, fit, moments.values, starts, has_bias=has_bias)
+    found, bias, loss, at_rest, steps = minimize_chain(chain, fit, bends, moments.values, starts, has_bias=has_bias)
     bound = _minimize_convex(problem, chain.convex_threshold(loss))[3].lower_bound
     certificate = certify(loss, min(bound, loss), tolerance=_SQUARED_GAP)
     if not certificate.holds:
@@ -424,7 +424,7 @@ def _minimize_layers(problem: TailProblem) -> _Found:
     return matrix, _squared_bias(problem, matrix) if squared else bias, loss, certificate, steps
 
 
-def _squared_fit(moments: Moments, code_dim: int) -> tuple[Fit, FloatArray]:
+def _squared_fit(moments: Moments, code_dim: int) -> tuple[Fit, Bends, FloatArray]:
     """The squared error with the bias eliminated."""
     zero = np.zeros(code_dim)
 
@@ -434,10 +434,14 @@ def _squared_fit(moments: Moments, code_dim: int) -> tuple[Fit, FloatArray]:
         value = 0.5 * (moments.energy + float(np.sum(matrix * (pull - moments.products))))
         return value, pull, zero
 
-    return fit, zero
+    def bends(matrix: FloatArray, bias: FloatArray) -> Bend:
+        del matrix, bias
+        return lambda change, shift: (change * moments.values, zero)
+
+    return fit, bends, zero
 
 
-def _loss_fit(problem: TailProblem, moments: Moments) -> tuple[Fit, FloatArray]:
+def _loss_fit(problem: TailProblem, moments: Moments) -> tuple[Fit, Bends, FloatArray]:
     """Another loss, and the bias that is best where nothing is learned."""
     assert problem.convex_loss is not None
     targets = problem.convex_loss.targets(problem.encoding.codewords)[:, problem.labels]
@@ -451,7 +455,16 @@ def _loss_fit(problem: TailProblem, moments: Moments) -> tuple[Fit, FloatArray]:
             to_bias = to_bias + problem.bias_decay * bias
         return composite.fit(outputs) + composite.penalty(bias), pull, to_bias
 
-    return fit, composite.start()[1]
+    def bends(matrix: FloatArray, bias: FloatArray) -> Bend:
+        bend = bending(composite, moments.basis, table.forward(matrix, np.zeros(0), bias))
+
+        def bent(change: FloatArray, shift: FloatArray) -> tuple[FloatArray, FloatArray]:
+            to_matrix, to_bias = bend(change, shift)
+            return to_matrix, to_bias + problem.bias_decay * shift if composite.has_bias else to_bias
+
+        return bent
+
+    return fit, bends, composite.start()[1]
 
 
 def _inner_decays(value: Any, count: int) -> tuple[float, ...]:
