@@ -205,15 +205,67 @@ def test_three_users_at_once_do_not_disturb_each_other(browser: "Browser", addre
 
 
 def test_the_tour_leads_through_the_page(visit: Visit) -> None:
-    page = visit.open("?classes=5")
+    page = visit.open("?classes=5&bias_decay=0.7")
     page.locator("#tour-start").click()
-    titles = []
-    for _ in range(5):
+    titles, views = [], []
+    for _ in range(7):
         page.wait_for_selector("#tour:not([hidden])")
         titles.append(page.locator("#tour-title").inner_text())
+        views.append(page.evaluate("document.body.dataset.view"))
         page.locator("#tour-next").click()
-    assert len(set(titles)) == 5
+    assert len(set(titles)) == 7
+    assert views == ["explore"] * 5 + ["design", "runs"]
     page.wait_for_selector("#tour", state="hidden")
+    settle(page, expect(problem_of(ec.encodings.one_hot(5), bias_decay=0.7)))
+    assert page.locator("#bias_decay").input_value() == "0.7"
+
+
+def test_one_decay_behind_a_batch_norm_sets_the_others(visit: Visit) -> None:
+    page = visit.open("?classes=5&weight_decay=0.01&samples=60")
+    page.locator("#recipe").select_option("batch-norm")
+    # N = 300 samples: the decay of gains and offsets prices the features by λ/N.
+    law = problem_of(ec.encodings.one_hot(5), 60, weight_decay=1e-2, feature_decay=3.333e-5, bias_decay=1e-2)
+    settle(page, expect(law))
+    assert page.locator("#feature_decay").is_disabled()
+    assert "λ/N = 3.333e-05" in page.locator("#law").inner_text()
+    assert "simplex" in page.locator("#law").inner_text()
+
+
+def test_two_encodings_turn_together(visit: Visit) -> None:
+    page = visit.open("?classes=5&bias_decay=inf&beside=simplex")
+    page.wait_for_selector("#beside-part:not([hidden])")
+    simplex = ec.ufm.solve(problem_of(ec.encodings.simplex(5), bias_decay=math.inf)).geometry.mean_cosine()
+    assert page.locator("#beside-name").inner_text() == f"simplex: mean cosine −{abs(simplex):.4g}"
+    before = page.locator("#beside-frame").screenshot()
+    page.locator("#frame").focus()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_timeout(100)
+    assert page.locator("#beside-frame").screenshot() != before
+
+
+def test_pictures_are_saved_and_fill_the_screen(visit: Visit) -> None:
+    page = visit.open("?classes=3")
+    for name, file in (("The frame", "the-frame.png"), ("What is learned", "what-is-learned.svg")):
+        with page.expect_download() as caught:
+            page.get_by_role("button", name=f"Save the picture: {name}").click()
+        assert caught.value.suggested_filename == file
+        assert caught.value.path().stat().st_size > 1000
+    page.get_by_role("button", name="Full screen: The frame").click()
+    until(page, "document.fullscreenElement?.id === 'panel-frame'")
+    page.get_by_role("button", name="Full screen: The frame").click()
+    until(page, "document.fullscreenElement === null")
+
+
+def test_the_sweep_begins_again_while_it_loops(browser: "Browser", address: str) -> None:
+    lively = Visit(browser, address, reduced_motion="no-preference")
+    page = lively.open("?classes=3&bias_decay=900")
+    page.locator("#speed").select_option("2")
+    page.locator("#loop").click()
+    page.locator("#play").click()
+    until(page, "Number(document.getElementById('bias_decay_slider').value) < 500")
+    page.locator("#play").click()
+    lively.close()
+    assert lively.faults == []
 
 
 def test_tooltips_open_on_focus_with_formula_and_reference(visit: Visit) -> None:

@@ -26,7 +26,7 @@ from encollapse.explorer.api.request_queue import QueueFullError, RequestQueue
 from encollapse.explorer.api.security import SecurityMiddleware
 from encollapse.explorer.state import matrix_input, state
 from encollapse.explorer.state.fields import FieldError
-from encollapse.explorer.state.problem import held, option_kind
+from encollapse.explorer.state.problem import held, option_kind, resolved
 from encollapse.explorer.views import bias_path, snippets, tooltips
 from encollapse.explorer.views.bias_path import SupersededError
 from encollapse.explorer.views.design import design
@@ -202,7 +202,9 @@ async def _reading(read: Callable[[], dict[str, Any] | None]) -> Response:
 
 
 def _picture(chosen: state.State, body: Question, wanted: Callable[[], bool]) -> dict[str, Any]:
-    if body.hold is not None:
+    if chosen.recipe != "none":
+        chosen = resolved(chosen)
+    elif body.hold is not None:
         chosen = held(chosen, body.hold)
     return {"picture": picture(chosen, _previous(body.previous)), "address": state.address(chosen)}
 

@@ -81,6 +81,10 @@ def _json_list(text: str) -> list[Any]:
     return value
 
 
+def _optional_encoding(name: str) -> str:
+    return name if not name or name in ENCODINGS else _encoding(name)
+
+
 def _encoding(name: str) -> str:
     if name not in (*ENCODINGS, OWN):
         raise ValueError(f"expected one of {', '.join((*ENCODINGS, OWN))}; got “{shown(name)}”")
@@ -104,6 +108,7 @@ class Between:
 Text = Annotated[str, Field(max_length=MOST_CHARACTERS)]
 Word = Annotated[str, BeforeValidator(lambda text: _short(text) if text else "")]
 EncodingName = Annotated[str, AfterValidator(_encoding)]
+OptionalEncoding = Annotated[str, AfterValidator(_optional_encoding)]
 Counts = Annotated[str, AfterValidator(_sample_counts)]
 Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Decay = Annotated[Number, Field(gt=0, le=1e6)]

@@ -168,6 +168,14 @@ def held(state: State, relative_threshold: float) -> State:
     return replace(state, weight_decay=weight, feature_decay=feature)
 
 
+def resolved(state: State) -> State:
+    """The same state with the feature decay that its recipe implies: ``λ_H = λ/N`` behind a batch normalization."""
+    if state.recipe == "none":
+        return state
+    samples = int(counts_of(state, encoding(state).num_classes).sum())
+    return replace(state, feature_decay=float(f"{state.weight_decay / samples:.4g}"))
+
+
 def solution(state: State) -> ufm.Solution:
     """Solve the problem of a state."""
     with refusals({"codewords": "loss"}):

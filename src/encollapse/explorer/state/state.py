@@ -18,6 +18,7 @@ from encollapse.explorer.state.fields import (
     Decay,
     Depth,
     EncodingName,
+    OptionalEncoding,
     OptionalWidth,
     Ratio,
     Samples,
@@ -51,6 +52,11 @@ class State:
         As in :class:`encollapse.ufm.Problem`.
     spread : float
         How much the samples of a class differ before the last layers; at 0 no samples are drawn.
+    recipe : str
+        ``batch-norm``: one weight decay λ_W on every parameter of a network whose head follows a batch normalization,
+        which sets the feature decay.
+    beside : str
+        Name of a second encoding, whose frame is drawn beside the first; empty for none.
     quantity, centered, axes
         What the Gram matrices hold, about which point, and which three directions of feature space are drawn.
     view : str
@@ -77,6 +83,8 @@ class State:
     features: Literal["linear", "relu"] = "linear"
     feature_dim: OptionalWidth = None
     spread: Spread = 0.0
+    recipe: Literal["none", "batch-norm"] = "none"
+    beside: OptionalEncoding = ""
     quantity: Literal["cosines", "products"] = "cosines"
     centered: bool = False
     axes: Literal["turning", "leading"] = "turning"

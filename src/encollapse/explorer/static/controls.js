@@ -16,6 +16,7 @@ export function buildControls(start, changed) {
       select("encoding", "Encoding", [...start.encodings.map((e) => [e.name, e.name]), ["own", "your own …"]]),
       el("p", { class: "hint", id: "encoding-summary" }),
       el("div", { id: "options", style: "display:grid;gap:8px" }),
+      select("beside", "Beside", [["", "none"], ...start.encodings.map((e) => [e.name, e.name])]),
     ]),
     group("target-group", "Wanted geometry", [
       select("target", "Target", [["simplex", "simplex frame"], ["orthogonal", "orthogonal frame"], ["hierarchy", "hierarchy"], ["similarity", "similarities"]]),
@@ -31,6 +32,7 @@ export function buildControls(start, changed) {
       area("typed", "One a class", "100, 50, 20", false),
     ]),
     group("decays", "Regularization", [
+      select("recipe", "Recipe", [["none", "decays apart"], ["batch-norm", "batch norm"]]),
       decade("weight_decay", "λ", "W"),
       decade("feature_decay", "λ", "H"),
       el("label", { class: "check" }, el("input", { type: "checkbox", id: "hold", checked: true }), el("span", { class: "term", data: { tip: "hold" } }, "hold t when classes change")),
@@ -183,6 +185,8 @@ export function syncControls(settled = {}) {
     $("classes").value = settled.classes;
     setSlider($("classes_slider"), settled.classes);
   }
+  const bound = value("recipe") !== "none";
+  for (const input of [$("feature_decay"), $("feature_decay_slider"), $("hold")]) input.disabled = bound;
   const rule = value("counts");
   show("samples", rule !== "typed");
   show("imbalance", rule === "step" || rule === "longtail");

@@ -61,15 +61,17 @@ export class Decay {
     let before = -Infinity;
     let reached = -1;
     this.#name("Pause the sweep of the bias decay", "❚❚");
+    const sweep = SWEEP / Number($("speed").value);
     const tick = () => {
       const now = performance.now();
-      const position = Math.min(from + Math.round(((now - began) / SWEEP) * last), last);
+      const position = Math.min(from + Math.round(((now - began) / sweep) * last), last);
       if (position !== reached && now - before >= pace && !this.busy()) {
         before = now;
         reached = position;
         this.position = position;
       }
-      if (reached >= last) this.halt();
+      if (reached >= last && $("loop").getAttribute("aria-pressed") === "true") this.playFrom(0);
+      else if (reached >= last) this.halt();
       else this.raf = requestAnimationFrame(tick);
     };
     this.raf = requestAnimationFrame(tick);
@@ -84,6 +86,12 @@ export class Decay {
     $("bias_decay").addEventListener("input", (event) => this.change("bias_decay", typed(event), true));
     $("bias_decay").addEventListener("change", (event) => this.change("bias_decay", typed(event)));
     $("play").addEventListener("click", () => (this.playing ? this.halt() : this.#play()));
+    $("loop").addEventListener("click", () => $("loop").setAttribute("aria-pressed", String($("loop").getAttribute("aria-pressed") !== "true")));
+    $("speed").addEventListener("change", () => {
+      if (!this.playing) return;
+      this.halt();
+      this.#play();
+    });
     this.#listenToLine();
   }
 

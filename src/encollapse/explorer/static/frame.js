@@ -29,6 +29,16 @@ export class Frame {
     this.#step();
   }
 
+  /** Let another frame be looked at from the same side, whichever of the two is turned. */
+  follow(other) {
+    for (const [one, two] of [[this, other], [other, this]]) {
+      one.onTurn = () => {
+        Object.assign(two, { yaw: one.yaw, tilt: one.tilt, zoom: one.zoom });
+        two.draw();
+      };
+    }
+  }
+
   /** Class means as they are meant to be drawn: what the next picture is turned to. */
   get previous() {
     return this.to?.means ?? null;
@@ -219,7 +229,8 @@ export class Frame {
       this.yaw -= (event.clientX - last[0]) * 0.01;
       this.tilt = Math.min(Math.max(this.tilt + (event.clientY - last[1]) * 0.008, -1.5), 1.5);
       last = [event.clientX, event.clientY];
-      return this.draw();
+      this.draw();
+      return this.onTurn?.();
     });
     for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => (last = null));
     canvas.addEventListener("pointerleave", () => this.onHover(null));
@@ -233,6 +244,7 @@ export class Frame {
       } else return;
       event.preventDefault();
       this.draw();
+      this.onTurn?.();
     });
   }
 

@@ -10,12 +10,15 @@ import { decayOf, positionOf, readAddress, store, value, writeAddress } from "./
 import { listenForTips, makeTermsReachable } from "./tips.js";
 import { Lane, get } from "./requests.js";
 import { $, digits, el, save, symbols, unpack } from "./tools.js";
+import { equipPanels } from "./panels.js";
 import { makeTour } from "./tour.js";
 
 const TYPING = 180; // milliseconds after which typing has paused
 
 const shown = { picture: null, line: null, points: [], lineKey: "", t: null };
 const frame = new Frame($("frame"), hoverMean);
+const beside = new Frame($("beside-frame"));
+frame.follow(beside);
 const lanes = {
   picture: new Lane("/api/picture", receivePicture, true),
   line: new Lane("/api/line", receiveLine),
@@ -46,14 +49,16 @@ function change(name, text, soon = false) {
     for (const key of Object.keys(store.values)) if (key.startsWith("option.")) delete store.values[key];
   }
   store.values[name] = text;
-  refresh({ hold: OF_CLASSES.test(name) && $("hold").checked ? shown.t : null });
+  const bound = value("recipe") !== "none";
+  if (bound && (name === "recipe" || name === "weight_decay")) store.values.bias_decay = value("weight_decay");
+  refresh({ bound, hold: OF_CLASSES.test(name) && $("hold").checked ? shown.t : null });
 }
 
 /** Controls that decide how many classes and samples there are, and with them the threshold. */
 const OF_CLASSES = /^(classes|counts|samples|imbalance|typed|encoding|matrix|option\..*)$/;
 
 /** Ask for everything that the state needs. */
-function refresh({ lenient = false, hold = null } = {}) {
+function refresh({ lenient = false, hold = null, bound = false } = {}) {
   const view = value("view");
   syncControls({ classes: shown.picture?.classes });
   decay.sync();
@@ -62,7 +67,7 @@ function refresh({ lenient = false, hold = null } = {}) {
   else {
     lanes.picture.ask({ values: store.values, previous: frame.previous, lenient, hold });
     awaitPicture();
-    if (hold === null) askLine(lenient);
+    if (hold === null && !bound) askLine(lenient);
   }
 }
 
@@ -104,8 +109,9 @@ function receivePicture(answer, body) {
   }
   if (!lanes.picture.next) markStale();
   shown.picture = answer.picture;
+  const bound = value("recipe") !== "none";
   if (body.hold === null) shown.t = answer.picture.numbers.values.t;
-  else {
+  if (bound || body.hold !== null) {
     for (const name of ["weight_decay", "feature_decay"]) store.values[name] = answer.address[name] ?? store.defaults[name];
     askLine();
   }
@@ -147,6 +153,12 @@ function drawPicture() {
   drawMatrix($("plot-classifier"), classifier, { meaning, what: "rows", most: products ? largest(classifier) : 1, quick: true });
   drawSpectrum($("plot-spectrum"), picture.spectrum);
   const hidden = Math.round(100 * picture.frame.shown);
+  $("law").replaceChildren(...symbols(picture.law));
+  $("beside-part").hidden = !picture.beside;
+  if (picture.beside) {
+    beside.show({ ...picture.beside, axes: value("axes") }, !decay.playing);
+    $("beside-name").textContent = `${picture.beside.name}: mean cosine ${picture.beside.mean_cosine}`;
+  }
   const inView = `${hidden} % of the length² is in view`;
   const { nc1 } = picture.frame;
   $("frame-note").textContent = nc1 !== undefined ? `means and samples of a linear tail: NC1 ${digits(nc1)}` : picture.frame.empty ? "" : picture.unique ? inView : `one of many minimizers: the angles are not determined · ${inView}`;
@@ -351,10 +363,21 @@ async function boot() {
   buildControls(start, change);
   listenForTips();
   makeTermsReachable();
+  equipPanels();
   decay.listen();
   listenToTabs();
   listenToTools();
-  makeTour({ open: (view) => { open(view); refresh(); }, sweep: () => decay.playFrom(0), halt: () => decay.halt() });
+  makeTour({
+    open: (view) => {
+      if (view === (value("view") || "explore")) return;
+      open(view);
+      refresh();
+    },
+    sweep: () => decay.playFrom(0),
+    halt: () => decay.halt(),
+    keep: () => value("bias_decay"),
+    restore: (text) => change("bias_decay", text),
+  });
   if (innerWidth <= 860) document.querySelector(".drawer").open = false;
   open(["explore", "design", "runs"].includes(value("view")) ? value("view") : "explore");
   syncSwitches();

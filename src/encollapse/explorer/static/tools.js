@@ -60,8 +60,9 @@ export function digits(value, count = 3) {
   return text.replaceAll("-", "−");
 }
 
-export function save(name, text) {
-  const url = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+export const save = (name, text) => saveUrl(name, URL.createObjectURL(new Blob([text], { type: "application/json" })));
+
+export function saveUrl(name, url) {
   el("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 }

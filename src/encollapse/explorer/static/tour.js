@@ -1,4 +1,4 @@
-// Five steps for newcomers. The steps point at the page itself; one lets the frame turn.
+// Seven steps for newcomers. The steps point at the page itself; one lets the frame turn.
 
 import { $, still, symbols } from "./tools.js";
 
@@ -7,11 +7,14 @@ const STEPS = [
   ["labels", "The labels decide which frame", "The network is trained to output a vector for each class: the class encoding. One-hot is one of many. Choose another, and the frame that networks collapse to is computed exactly, for your class counts and regularization."],
   ["strip", "The bias makes the frame turn", "With a free bias (λ_b = 0) the bias takes up the mean of the labels, and the frame lies flat: a simplex. Make the bias expensive, and the features must carry the mean themselves: the frame opens like an umbrella toward right angles. Watch it, or drag the slider."],
   ["panel-line", "It happens at a critical point", "The cosine between class means stays put up to λ_b* and then rises: a phase transition. The position is exact. Drag the vertical line. Trained networks land on these curves; the Runs view lays them over it."],
-  ["panel-spectrum", "What is learned, and how we know", "Of each direction in the labels, only what exceeds the threshold c is learned. The certificate below is a lower bound of the loss, computed independently of the solver: no network does better. Now change anything; every state is in the address, and ‘Copy as…’ takes it to Python."],
+  ["panel-spectrum", "What is learned, and how we know", "Of each direction in the labels, only what exceeds the threshold c is learned. The certificate below is a lower bound of the loss, computed independently of the solver: no network does better. Every state is in the address, and ‘Copy as…’ takes it to Python."],
+  ["panel-target", "The other way round", "Here you say which geometry you want. Draw cosines into the matrix, choose a frame or write a tree, and the encoding that leads there is found, solved again and compared.", "design"],
+  ["panel-study", "Trained networks", "Start the explorer with the folder of a study, and each network that was trained stands here as a point on the line of its theory, with its training to play. Now change anything.", "runs"],
 ];
 
-export function makeTour({ open, sweep, halt }) {
+export function makeTour({ open, sweep, halt, keep, restore }) {
   let step = -1;
+  let kept = null; // the bias decay that the tour moves, and puts back
   const card = $("tour");
   let before = null;
   const go = (next) => {
@@ -20,12 +23,18 @@ export function makeTour({ open, sweep, halt }) {
     step = next;
     if (step < 0 || step >= STEPS.length) {
       card.hidden = true;
+      open("explore");
+      if (kept !== null) restore(kept);
+      kept = null;
       localStorage.setItem("toured", "1");
       $("tour-start").classList.remove("invite");
       before?.focus();
       return;
     }
-    const [id, title, words] = STEPS[step];
+    const [wanted, title, words, view = "explore"] = STEPS[step];
+    open(view);
+    // Without a study the view has one panel, which says how to get one.
+    const id = $(wanted).hidden ? "panel-none" : wanted;
     document.querySelector(".drawer").open = innerWidth > 860 || id === "labels";
     const target = $(id);
     target.classList.add("toured");
@@ -39,10 +48,11 @@ export function makeTour({ open, sweep, halt }) {
     place(card, target);
     $("tour-next").focus({ preventScroll: true });
     if (id === "strip") sweep();
+    else if (kept !== keep()) restore(kept);
   };
   $("tour-start").addEventListener("click", () => {
     before = document.activeElement;
-    open("explore");
+    kept = keep();
     go(0);
   });
   $("tour-next").addEventListener("click", () => go(step + 1));

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from encollapse import ufm
 from encollapse._internal.format import number_label, power, short, signed
 from encollapse._internal.typing import FloatArray
+from encollapse.explorer.state.fields import FieldError
 from encollapse.explorer.state.problem import refusals, solution
 from encollapse.explorer.state.state import State
 from encollapse.explorer.views import projection
@@ -20,6 +22,7 @@ from encollapse.geometry import ClassGeometry
 from encollapse.geometry.frames import gram_cosines
 from encollapse.metrics import METRICS, ClassStatistics, MetricInputs, evaluate
 
+_SAME_SHAPE = 1e-6  # distance of shapes that no digit of the page shows
 _RIGHT = 1e-12  # cosines nearer to zero are rounding of sums over the entries of a class mean
 
 
@@ -50,6 +53,8 @@ def picture(state: State, previous: FloatArray | None = None) -> dict[str, Any]:
         "outputs": stated.code_dim,
         "counts": stated.counts.tolist(),
         "frame": frame(found, weight, means, state, previous, cloud(state)),
+        "beside": beside(state),
+        "law": law(found) if state.recipe != "none" else "",
         "features": packed(feature_gram(state, geometry)),
         "classifier": packed(classifier_gram(state, weight)),
         "spectrum": spectrum(found),
@@ -85,6 +90,38 @@ def frame(
         "shown": drawn.shown,
         "empty": found.rank == 0,
     }
+
+
+def beside(state: State) -> dict[str, Any] | None:
+    """The frame of the second encoding, with the same class counts and decays."""
+    if not state.beside:
+        return None
+    other = replace(state, encoding=state.beside, options=(), matrix="", spread=0.0)
+    try:
+        found = solution(other)
+        with refusals():
+            weight, means, _ = found.parameters()
+    except FieldError as error:
+        raise FieldError("beside", error.message) from None
+    return frame(found, weight, means, other, None) | {
+        "name": state.beside,
+        "mean_cosine": _cosine(found.geometry.mean_cosine()) if found.unique else "not unique",
+    }
+
+
+def law(found: ufm.Solution) -> str:
+    """Say which training leads to the picture, and to what."""
+    stated, geometry = found.problem, found.geometry
+    frames = {"simplex_etf": "a simplex equiangular tight frame", "orthogonal": "an orthogonal frame"}
+    distance, frame_name = min((geometry.distance(name), words) for name, words in frames.items())
+    near = f"form {frame_name}" if distance < _SAME_SHAPE else f"are {short(distance)} away from {frame_name}"
+    shape = "nothing is learned" if found.rank == 0 else f"the class means {near}"
+    return (
+        f"A network whose head follows a batch normalization, trained on these {int(stated.counts.sum())} samples with "
+        f"a weight decay of λ = {number_label(stated.weight_decay)} on every parameter: the decay of gains and offsets "
+        f"is a feature decay λ/N = {number_label(stated.feature_decay)}. At this bias decay {shape}. In such a "
+        "training the bias decay is λ itself."
+    )
 
 
 def feature_gram(state: State, geometry: ClassGeometry) -> FloatArray:

@@ -66,6 +66,19 @@ QUANTITIES: dict[str, tuple[str, str, str, str]] = {
         "d",
         "Jiang et al. 2024",
     ),
+    "recipe": (
+        "Recipe",
+        "One decay on everything: the weight decay of a usual training, on every parameter of a network whose head "
+        "follows a batch normalization. It sets the feature decay. The decays apart are those of a laboratory.",
+        "λ_H = λ_W/N,  λ_b = λ_W",
+        "theory of a training",
+    ),
+    "beside": (
+        "Beside",
+        "A second encoding with the same classes, counts and decays. Both frames turn together.",
+        "",
+        _MASSION,
+    ),
     "spread": (
         "Spread of the samples",
         "How much the samples of a class differ before the last two layers, as a share of what tells classes apart. "
