@@ -78,7 +78,7 @@ for step, values in zip(steps, rows, strict=True):
     print(f"{step:6} {values[0]:7.3f} {values[1]:12.3f} {values[2]:16.3f} {values[3]:9.2e} {values[4]:11.2e}")
 
 # %%
-# Both hold at every step, and the loss bounds better in all of them but the first. The gradient counts every difference
+# Both hold at every step, and the loss bounds better in all but the first few. The gradient counts every difference
 # within a class at the curvature λ_H, the least that there is, while differences that the classifier sees have a larger
 # one. It is the tighter one where the loss is far from its minimum for other reasons, and the only one where no minimum
 # is known.
