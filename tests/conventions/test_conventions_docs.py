@@ -1,11 +1,13 @@
 """Every Python snippet of the README and the documentation runs, and every command it names exists."""
 
 import importlib
+import math
 import re
 import shlex
 import subprocess
 import sys
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,33 @@ def blocks(page: Path, language: str) -> list[str]:
     return [code for tag, code in FENCE.findall(page.read_text(encoding="utf-8")) if tag == language]
 
 
+END = "\x1e"
+"""What is printed between the outputs of two snippets."""
+
+
+def outputs(page: Path) -> list[str]:
+    """What a page shows below each of its snippets; empty where it shows nothing."""
+    fences = [*FENCE.findall(page.read_text(encoding="utf-8")), ("", "")]
+    return [after if kind == "text" else "" for (tag, _), (kind, after) in pairwise(fences) if tag == "python"]
+
+
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]\d+)?")
+
+
+def agree(said: str, printed: str) -> bool:
+    """Whether two outputs have the same words and nearly the same numbers: those of a training round differently."""
+    if NUMBER.sub("#", said).split() != NUMBER.sub("#", printed).split():
+        return False
+    pairs = zip(map(float, NUMBER.findall(said)), map(float, NUMBER.findall(printed)), strict=True)
+    return all(math.isclose(a, b, rel_tol=0.1, abs_tol=1e-9) for a, b in pairs)
+
+
+def test_outputs_agree_in_words_and_up_to_a_tenth_in_numbers() -> None:
+    assert agree("error  4.4e-16, 40% of 0.15\n", "error 5.1e-16, 41% of 0.152\n")
+    assert not agree("error 0.15", "error 0.2")
+    assert not agree("error 0.15", "errors 0.15")
+
+
 def test_there_is_something_to_run() -> None:
     assert sum(len(blocks(page, "python")) for page in PAGES) >= 8
 
@@ -32,9 +61,12 @@ def test_there_is_something_to_run() -> None:
 def test_python_snippets_run(page: Path, tmp_path: Path) -> None:
     """A page's snippets run one after the other in one fresh interpreter, as a reader would."""
     script = tmp_path / "page.py"
-    script.write_text("\n".join(blocks(page, "python")), encoding="utf-8")
+    script.write_text(f"\nprint({END!r})\n".join(blocks(page, "python")), encoding="utf-8")
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
+    if page.name == "start.md":
+        for said, printed in zip(outputs(page), done.stdout.split(END + "\n"), strict=True):
+            assert not said or agree(said, printed), printed
 
 
 def shell_lines(page: Path) -> list[str]:
