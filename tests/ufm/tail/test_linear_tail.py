@@ -325,6 +325,19 @@ def test_bad_input_is_named(changes: dict[str, Any], text: str) -> None:
         ec.ufm.TailProblem(**valid(**changes))
 
 
+@pytest.mark.parametrize("common", [1e4, 1e8, 1e10])
+def test_a_common_part_beyond_its_digits_is_never_certified_wrongly(common: float) -> None:
+    """Under cross-entropy a free bias takes up what all activations share, in exact arithmetic."""
+    labels, activations = sample(3, 60, 7)
+    decays: dict[str, Any] = {"weight_decay": 0.03, "inner_decay": 0.03, "loss": "cross_entropy"}
+    exact = ec.ufm.solve(ec.ufm.TailProblem("one-hot", labels, activations, **decays))
+    moved = ec.ufm.solve(ec.ufm.TailProblem("one-hot", labels, activations + common, **decays), throw=False)
+    slack = 64 * np.finfo(np.float64).eps * common  # what adding the common part changes in the activations themselves
+    assert moved.certificate.lower_bound <= exact.loss * (1 + slack) + 1e-9
+    assert moved.certificate.holds or moved.status is ec.ufm.Status.NOT_CERTIFIED
+    assert not moved.certificate.holds or moved.loss <= exact.loss * (1 + slack + 1e-8)
+
+
 def test_an_encoding_is_taken_by_name() -> None:
     labels = np.array([0, 1, 2, 2, 1, 0, 1, 2, 0, 1, 2])
     named = ec.ufm.TailProblem(**valid(encoding="one-vs-rest", labels=labels))
