@@ -201,6 +201,12 @@ def test_a_small_batch_that_is_normalized_by_itself_is_named(sizes: list[int], s
     found = premise(d, "mean and the variance of the training set")
     assert found.status == status
     assert ("drop_last=True" in d.verdict) is (status == "violated")
+    assert "ReLU" not in found.detail
+
+
+def test_what_batches_do_behind_a_relu_is_said() -> None:
+    d = law(mlp(nn.BatchNorm1d(13), nn.ReLU()))
+    assert "unless all classes are alike in every batch" in premise(d, "mean and the variance").detail
 
 
 def test_what_epsilon_takes_from_the_features_is_said() -> None:

@@ -303,12 +303,12 @@ def _batch_norm_conditions(s: Setting) -> list[Condition]:
                 detail,
             )
         )
-    found.append(_batches(o))
+    found.append(_batches(o, tail.relu))
     found.append(Condition("the layers below can form any features, and the loader holds the training set", "assumed"))
     return found
 
 
-def _batches(o: Observation) -> Condition:
+def _batches(o: Observation, relu: bool) -> Condition:
     """Training normalizes a batch by its own mean and variance, and the law is about those of the whole set."""
     text = "a batch has the mean and the variance of the training set"
     if o.batches == 1:
@@ -319,9 +319,10 @@ def _batches(o: Observation) -> Condition:
             f"batches of {o.noise_batch:.0f}; leave it out with drop_last=True"
         )
         return Condition(text, "violated", detail)
-    return Condition(
-        text, "assumed", f"batches of {o.batch_size}, whose means are off by 1/√{o.batch_size} of a spread"
-    )
+    detail = f"batches of {o.batch_size}, whose means are off by 1/√{o.batch_size} of a spread"
+    if relu:
+        detail += "; behind a ReLU that lifts features which should be 0, unless all classes are alike in every batch"
+    return Condition(text, "assumed", detail)
 
 
 def _problem(build: Callable[..., Any], s: Setting, conditions: list[Condition], *data: Any, **settings: Any) -> Any:
