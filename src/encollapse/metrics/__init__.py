@@ -9,18 +9,7 @@ from encollapse.errors import Undefined
 from encollapse.geometry.drift import linear_cka, procrustes_distance, subspace_distance
 from encollapse.metrics.convention import PRESETS, Convention, as_convention
 from encollapse.metrics.evaluation import MetricInputs, evaluate, evaluate_weight
-from encollapse.metrics.finite_samples import cdnv_unbiased, intervals, nc1_trace_ratio_unbiased
-from encollapse.metrics.nc1 import (
-    cdnv,
-    directional_cdnv,
-    floor,
-    nc1_normalized,
-    nc1_pinv,
-    nc1_quotient,
-    nc1_trace_ratio,
-    rnc1,
-    vci,
-)
+from encollapse.metrics.nc1 import cdnv, floor, nc1_normalized, nc1_pinv, nc1_quotient, nc1_trace_ratio, vci
 from encollapse.metrics.nc2 import (
     gnc2_log,
     gnc2_riesz,
@@ -60,6 +49,8 @@ from encollapse.metrics.ranks import (
     stable_rank,
 )
 from encollapse.metrics.registry import FAMILIES, METRICS, Metric
+from encollapse.metrics.samples.finite_samples import cdnv_unbiased, intervals, nc1_trace_ratio_unbiased
+from encollapse.metrics.samples.nc1_samples import directional_cdnv, rnc1
 from encollapse.metrics.squared_error import MseDecomposition, mse_decomposition, mse_nc1, mse_nc23, mse_perpendicular
 from encollapse.metrics.statistics import ClassStatistics
 
