@@ -16,13 +16,16 @@ the dual problem; cross-entropy and thresholds are judged in extended precision.
     python benchmarks/ufm_certificates.py layers --problems 300           three of them: no descent below the bound;
                                                                           --minutes 10 ends it there
     python benchmarks/ufm_certificates.py ordinal --problems 2000         cumulative links: no descent below the minimum
+    python benchmarks/ufm_certificates.py deep-relu --problems 300        ReLUs between 2 to 4 layers: the same
 """
 
 import argparse
+import dataclasses
 import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -389,6 +392,93 @@ def judge_ordinal(problem: ec.ufm.Problem, solution: ec.ufm.Solution) -> float:
     return (solution.loss - lowest) / max(abs(solution.loss), 1e-300)
 
 
+def deep_relu_problem(rng: np.random.Generator) -> Any:
+    """Two to five classes of any labels and counts, two to four layers, decays to twice where an axis is learned."""
+    k, depth = int(rng.integers(2, 6)), int(rng.integers(2, 5))
+    encoding = ec.encodings.one_hot(k)
+    if rng.random() < 0.5:
+        drawn = rng.standard_normal((int(rng.integers(1, 6)), k)) * 10 ** rng.uniform(-3, 3)
+        drawn[:, rng.integers(k)] *= rng.choice([0.0, 1.0])
+        encoding = ec.encodings.Encoding(drawn)
+    counts = random_counts(rng, k)
+    width = None if rng.random() < 0.6 else int(rng.integers(1, 9))
+    ratios = 10 ** rng.uniform(-2, 2, depth)
+    lengths = np.linalg.norm(encoding.codewords, axis=0) * np.sqrt(counts / counts.sum())
+    unit = ec.ufm.deep_relu_problem(
+        encoding, counts, weight_decay=list(ratios), feature_decay=1.0, depth=depth, feature_dim=width
+    )
+    # The threshold goes with the product of all decays to the power 1/(2 depth).
+    wanted = float(lengths.max()) * 10 ** rng.uniform(-1.5, 0.3)
+    feature_decay = (wanted / unit.threshold) ** (2 * depth)
+    return dataclasses.replace(unit, feature_decay=feature_decay)
+
+
+def relu_network_value(x: Array, problem: Any) -> tuple[float, Array]:
+    """Objective and gradient at explicit features of the classes and layers, with slope 0 on a kink."""
+    d, q, k, depth = problem.feature_dim, problem.code_dim, problem.num_classes, problem.depth
+    shapes = [(d, k), *[(d, d)] * (depth - 1), (q, d)]
+    parts = np.split(x, np.cumsum([math.prod(shape) for shape in shapes])[:-1])
+    features, *layers = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+    share = problem.counts / problem.counts.sum()
+    inputs = [features]
+    for layer in layers[:-1]:
+        inputs.append(np.maximum(layer @ inputs[-1], 0.0))
+    error = layers[-1] @ inputs[-1] - problem.encoding.codewords
+    value = 0.5 * float((share * error**2).sum())
+    slopes, back = [], share * error
+    for i in range(depth - 1, -1, -1):
+        value += 0.5 * problem.weight_decays[i] * float((layers[i] ** 2).sum())
+        slopes.append((back @ inputs[i].T + problem.weight_decays[i] * layers[i]).ravel())
+        back = layers[i].T @ back
+        if i:
+            back = back * (inputs[i] > 0)
+    value += 0.5 * problem.feature_decay * float((problem.counts * features**2).sum())
+    slopes.append((back + problem.feature_decay * problem.counts * features).ravel())
+    return value, np.concatenate(slopes[::-1])
+
+
+def deep_relu_campaign(problems: int, minutes: float, rng: np.random.Generator) -> None:
+    """Descents on explicit layers may not pass a bound, nor a value that is proved."""
+    wrong, missed, gaps, statuses, seconds = 0, [], [], Counter[str](), []
+    end = time.perf_counter() + 60 * minutes
+    for number in range(problems):
+        if time.perf_counter() > end:
+            break
+        problem = deep_relu_problem(rng)
+        solution = ec.ufm.solve(problem, throw=False)
+        statuses[f"{solution.status.name} ({solution.certificate.kind})"] += 1
+        seconds.append(solution.seconds)
+        point = np.concatenate([f.ravel() for f in (solution.inputs, *solution.layers())])
+        lowest, stated = math.inf, relu_network_value(point, problem)[0]
+        # Features and layers of one price each start in balance.
+        product = problem.feature_decay * problem.num_samples * math.prod(problem.weight_decays)
+        prices = [problem.feature_decay * problem.counts, *problem.weight_decays]
+        common = product ** (1 / (problem.depth + 1))
+        size = float(np.linalg.norm(problem.encoding.codewords * np.sqrt(problem.priors), 2)) or 1.0
+        for _ in range(3):
+            d, k, q = problem.feature_dim, problem.num_classes, problem.code_dim
+            shapes = [(d, k), *[(d, d)] * (problem.depth - 1), (q, d)]
+            root = size ** (1 / (problem.depth + 1)) * rng.uniform(0.5, 1.5) / math.sqrt(d)
+            start = [root * rng.standard_normal(s) * np.sqrt(common / p) for s, p in zip(shapes, prices, strict=True)]
+            options = {"maxiter": 1500, "maxfun": 2000, "ftol": 0.0, "gtol": 0.0}
+            x = np.concatenate([part.ravel() for part in start])
+            found = minimize(relu_network_value, x, (problem,), jac=True, method="L-BFGS-B", options=options)
+            lowest = min(lowest, float(found.fun))
+        floor = solution.loss if solution.certificate.kind != "stationary" else solution.certificate.lower_bound
+        if floor > lowest * (1 + 1e-9) or abs(stated - solution.loss) > 1e-9 * solution.loss:
+            wrong += 1
+            print(f"problem {number}: {floor!r} above {lowest!r}, or {stated!r} is not {solution.loss!r}: {problem!r}")
+        missed.append(1 - lowest / solution.loss if solution.loss > 0 else 0.0)
+        gaps.append(solution.certificate.relative_gap)
+    below = np.array(missed)
+    print(f"solved                                     {len(missed)}")
+    print(f"statuses                                   {dict(statuses)}")
+    print(f"bounds or proofs above a point (wrong)     {wrong}")
+    print(f"points below the solution by 1e-4, 1e-2    {(below > 1e-4).sum()}, {(below > 1e-2).sum()}")
+    print(f"relative gaps: median {np.median(gaps):.1e}, largest {max(gaps):.1e}")
+    print(f"seconds per solve: median {np.median(seconds):.1e}, largest {max(seconds):.1f}")
+
+
 class DecisionCounter:
     """What is counted."""
 
@@ -506,11 +596,11 @@ def relu_campaign(problems: int, rng: np.random.Generator) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    campaigns = ["mse", "large", "path", "cross-entropy", "thresholds", "relu", "tails", "layers", "ordinal"]
+    campaigns = ["mse", "large", "path", "cross-entropy", "thresholds", "relu", "tails", "layers", "ordinal", "deep-relu"]
     parser.add_argument("campaign", choices=campaigns)
     parser.add_argument("--problems", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, default=math.inf, help="of the layers, after which none is begun")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="of layers and deep-relu, after which none is begun")
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
     start = time.perf_counter()
@@ -519,6 +609,9 @@ def main() -> None:
         return
     if arguments.campaign == "layers":
         layers_campaign(arguments.problems, arguments.minutes, rng)
+        return
+    if arguments.campaign == "deep-relu":
+        deep_relu_campaign(arguments.problems, arguments.minutes, rng)
         return
     if arguments.campaign == "path":
         tally, apart = path_campaign(arguments.problems, rng)

@@ -8,6 +8,7 @@ from encollapse.ufm.inverse.design import design
 from encollapse.ufm.inverse.target import scale_target
 from encollapse.ufm.losses.cumulative_link import CumulativeLink
 from encollapse.ufm.losses.separable import SeparableLoss
+from encollapse.ufm.nonconvex.deep_relu import deep_relu_problem
 from encollapse.ufm.objective import objective
 from encollapse.ufm.path import BiasPath, bias_path
 from encollapse.ufm.problem import Problem
@@ -29,6 +30,7 @@ __all__ = [
     "TailProblem",
     "batch_norm_problem",
     "bias_path",
+    "deep_relu_problem",
     "design",
     "excess",
     "flow",

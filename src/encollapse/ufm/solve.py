@@ -9,6 +9,7 @@ from typing import TypeVar, overload
 from encollapse._internal import checks
 from encollapse.errors import ArgumentTypeError, SolverError
 from encollapse.ufm.methods import method_of
+from encollapse.ufm.nonconvex.deep_relu import DeepReluProblem, DeepReluSolution, solve_deep_relu
 from encollapse.ufm.problem import Problem
 from encollapse.ufm.solution import Solution
 from encollapse.ufm.tail.linear_tail import TailProblem, TailSolution, solve_linear_tail
@@ -18,12 +19,12 @@ from encollapse.ufm.tail.sample_norm_minimum import solve_sample_norm
 S = TypeVar("S", bound=Solution)
 
 
-def select_method(problem: Problem | TailProblem | SampleNormProblem) -> str:
+def select_method(problem: Problem | TailProblem | SampleNormProblem | DeepReluProblem) -> str:
     """Name of the method that :func:`solve` takes for a problem.
 
     Parameters
     ----------
-    problem : Problem, TailProblem or what :func:`sample_norm_problem` returns
+    problem : Problem, TailProblem, or what :func:`sample_norm_problem` or :func:`deep_relu_problem` returns
         What is to be solved.
 
     Returns
@@ -46,6 +47,8 @@ def select_method(problem: Problem | TailProblem | SampleNormProblem) -> str:
         * ``"layers"``: more than two layers over given activations, the lowest of several descents.
         * ``"normalization"``: a normalization of each sample. Closed forms where they are proved, else the lowest of
           several descents.
+        * ``"relu layers"``: a ReLU between the layers. Deep neural collapse where it is proved, else the lowest of
+          several descents.
 
     Raises
     ------
@@ -67,6 +70,8 @@ def select_method(problem: Problem | TailProblem | SampleNormProblem) -> str:
         return "interior point" if problem.loss == "mse" else "activations"
     if isinstance(problem, SampleNormProblem):
         return "normalization"
+    if isinstance(problem, DeepReluProblem):
+        return "relu layers"
     if not isinstance(problem, Problem):
         raise ArgumentTypeError(f"problem: expected a Problem, got {type(problem).__name__}")
     return method_of(problem).name
@@ -75,11 +80,16 @@ def select_method(problem: Problem | TailProblem | SampleNormProblem) -> str:
 @overload
 def solve(problem: TailProblem, *, throw: bool = True, warm_start: Solution | None = None) -> TailSolution: ...
 @overload
+def solve(problem: DeepReluProblem, *, throw: bool = True, warm_start: Solution | None = None) -> DeepReluSolution: ...
+@overload
 def solve(
     problem: Problem | SampleNormProblem, *, throw: bool = True, warm_start: Solution | None = None
 ) -> Solution: ...
 def solve(
-    problem: Problem | TailProblem | SampleNormProblem, *, throw: bool = True, warm_start: Solution | None = None
+    problem: Problem | TailProblem | SampleNormProblem | DeepReluProblem,
+    *,
+    throw: bool = True,
+    warm_start: Solution | None = None,
 ) -> Solution:
     """Find the minimizer of an unrestricted feature model, with a certificate.
 
@@ -128,6 +138,8 @@ def solve(
         return _checked(solve_linear_tail(problem), throw=throw)
     if isinstance(problem, SampleNormProblem):
         return _checked(solve_sample_norm(problem), throw=throw)
+    if isinstance(problem, DeepReluProblem):
+        return _checked(solve_deep_relu(problem), throw=throw)
     if not isinstance(problem, Problem):
         raise ArgumentTypeError(f"problem: expected a Problem, got {type(problem).__name__}")
     if warm_start is not None and not isinstance(warm_start, Solution):
