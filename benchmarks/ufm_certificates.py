@@ -395,7 +395,7 @@ def judge_ordinal(problem: ec.ufm.Problem, solution: ec.ufm.Solution) -> float:
 def deep_relu_problem(rng: np.random.Generator) -> Any:
     """Two to five classes of any labels and counts, two to four layers, decays to twice where an axis is learned."""
     k, depth = int(rng.integers(2, 6)), int(rng.integers(2, 5))
-    encoding = ec.encodings.one_hot(k)
+    encoding: ec.encodings.Encoding = ec.encodings.one_hot(k)
     if rng.random() < 0.5:
         drawn = rng.standard_normal((int(rng.integers(1, 6)), k)) * 10 ** rng.uniform(-3, 3)
         drawn[:, rng.integers(k)] *= rng.choice([0.0, 1.0])
@@ -596,11 +596,24 @@ def relu_campaign(problems: int, rng: np.random.Generator) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    campaigns = ["mse", "large", "path", "cross-entropy", "thresholds", "relu", "tails", "layers", "ordinal", "deep-relu"]
+    campaigns = [
+        "mse",
+        "large",
+        "path",
+        "cross-entropy",
+        "thresholds",
+        "relu",
+        "tails",
+        "layers",
+        "ordinal",
+        "deep-relu",
+    ]
     parser.add_argument("campaign", choices=campaigns)
     parser.add_argument("--problems", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, default=math.inf, help="of layers and deep-relu, after which none is begun")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="of layers and deep-relu, after which none is begun"
+    )
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
     start = time.perf_counter()

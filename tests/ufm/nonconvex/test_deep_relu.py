@@ -41,8 +41,10 @@ def test_the_loss_and_the_geometry_are_those_of_the_parameters() -> None:
     assert objective(problem, weights, solution.inputs) == pytest.approx(solution.loss, rel=1e-12)
     hidden = np.maximum(weights[0] @ solution.inputs, 0.0)
     # Units that are off are left out of the geometry.
-    np.testing.assert_allclose(solution.geometry.feature_gram, hidden.T @ hidden, atol=1e-6 * np.sum(hidden**2))
-    np.testing.assert_allclose(solution.geometry.class_outputs, weights[1] @ hidden, atol=1e-3)
+    np.testing.assert_allclose(
+        np.asarray(solution.geometry.feature_gram), hidden.T @ hidden, atol=1e-6 * np.sum(hidden**2)
+    )
+    np.testing.assert_allclose(np.asarray(solution.geometry.class_outputs), weights[1] @ hidden, atol=1e-3)
     assert 0 < solution.certificate.lower_bound < solution.loss
     assert (solution.status.name, ec.ufm.select_method(problem)) == ("STATIONARY", "relu layers")
 
@@ -87,8 +89,7 @@ def _descent(model: ReluLayers, seed: int, starts: int = 6) -> float:
 
 
 def test_deep_collapse_is_beaten_by_pairs_of_four_points() -> None:
-    decays = {"weight_decay": 1.3e-2, "feature_decay": 1.3e-2}
-    problem = ec.ufm.deep_relu_problem(ec.encodings.one_hot(6), 1, depth=4, **decays)
+    problem = ec.ufm.deep_relu_problem(ec.encodings.one_hot(6), 1, weight_decay=1.3e-2, feature_decay=1.3e-2, depth=4)
     # The six pairs of four points: entries of the code where a pair holds the point.
     code = np.zeros((4, 6))
     for k, pair in enumerate(itertools.combinations(range(4), 2)):

@@ -12,6 +12,13 @@ import numpy as np
 
 import encollapse as ec
 
+
+def claim(source: str, statement: str, error: float, *, below: float) -> None:
+    """One line of the table in the documentation, and its assertion."""
+    print(f"{source:18} {statement:48} {error:.1e}")
+    assert error <= below
+
+
 problem = ec.ufm.deep_relu_problem(ec.encodings.one_hot(6), 1, weight_decay=0.013, feature_decay=0.013, depth=4)
 solution = ec.ufm.solve(problem)
 print(f"deep neural collapse  {problem.deep_collapse_loss():.4f}")
@@ -20,8 +27,8 @@ print(f"lower bound           {solution.certificate.lower_bound:.4f}")
 print(f"ranks before ReLUs    {solution.layer_ranks}")
 
 # %%
-# The pre-activations of the last hidden layer have rank 3. The ReLU takes off what is negative and raises the rank to 6,
-# so that the last weight layer can fit six labels. The features there are no orthogonal frame.
+# The pre-activations of the last hidden layer have rank 3. The ReLU takes off what is negative and raises the rank
+# to 6, so that the last weight layer can fit six labels. The features there are no orthogonal frame.
 
 layers = solution.layers()
 hidden = solution.inputs
@@ -44,5 +51,7 @@ axes[2].set(title="singular values", xlabel="index")
 axes[2].legend()
 
 assert solution.certificate.holds
-assert solution.certificate.lower_bound < solution.loss < 0.95 * problem.deep_collapse_loss()
+assert solution.certificate.lower_bound < solution.loss
+share = solution.loss / problem.deep_collapse_loss()
+claim("sukenik2024", "lowest loss over that of deep collapse", share, below=0.95)
 assert max(solution.layer_ranks) < 6
