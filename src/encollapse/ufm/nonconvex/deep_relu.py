@@ -25,8 +25,8 @@ from encollapse.ufm.relu.factors import NonnegativeFactors
 from encollapse.ufm.solution import Solution
 
 _WHY_POSITIVE = "at 0 the features or the layers grow without bound and there is no minimizer"
-_MOST_LAYERS = 50
-_LIVE = 1e-4  # length of a hidden unit, and singular value of a layer, relative to the largest, from which it counts
+_MOST_LAYERS = 50  # a descent through more moves nothing
+_LIVE = 1e-4  # share of the largest from which the length of a hidden unit, or a singular value of a layer, counts
 
 
 @dataclass(frozen=True, eq=False, repr=False)
