@@ -78,7 +78,6 @@ export class Designer {
 
   #listen() {
     const chart = $("plot-target");
-    chart.setAttribute("aria-label", "Wanted cosines: arrow keys choose a pair, plus and minus change it");
     chart.addEventListener("pointerdown", (event) => {
       const cell = this.#cell(event);
       if (!cell) return;

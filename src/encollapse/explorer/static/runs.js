@@ -100,15 +100,17 @@ export class Runs {
     const families = Map.groupBy ? Map.groupBy(this.study.points, (p) => p.family) : grouped(this.study.points);
     const rows = [];
     for (const [family, points] of families) {
-      rows.push(el("h3", {}, family));
+      // A list box holds options and groups alone: the group has the heading as its name.
+      const group = el("div", { role: "group", "aria-label": family }, el("h3", { "aria-hidden": "true" }, family));
       for (const p of points) {
-        rows.push(
+        group.append(
           el("div", { role: "option", id: `trial-${p.id}`, data: { id: p.id }, "aria-selected": String(p.id === value("run")), onclick: () => this.select(p.id) },
             el("span", { style: `color:${p.converged === false ? color("--warm") : color("--good")}`, title: p.converged === false ? "stopped before it was stationary" : "stationary" }, p.converged === false ? "○" : "●"),
             el("span", {}, ...symbols(`λ_b = ${digits(p.bias_decay)}, seed ${p.seed}`)),
             el("span", { class: "err" }, p.gram_error === null ? "" : `error ${digits(p.gram_error, 2)}`)),
         );
       }
+      rows.push(group);
     }
     for (const f of this.study.failures) {
       rows.push(el("div", { role: "option", data: { id: f.id }, "aria-selected": "false", onclick: () => this.select(f.id) }, el("span", { style: `color:${color("--warm")}` }, "×"), el("span", {}, f.label), el("span", { class: "err" }, "failed")));
