@@ -17,6 +17,7 @@ the dual problem; cross-entropy and thresholds are judged in extended precision.
                                                                           --minutes 10 ends it there
     python benchmarks/ufm_certificates.py ordinal --problems 2000         cumulative links: no descent below the minimum
     python benchmarks/ufm_certificates.py deep-relu --problems 300        ReLUs between 2 to 4 layers: the same
+    python benchmarks/ufm_certificates.py sphere --problems 2000          unit features at a temperature: the same
 """
 
 import argparse
@@ -479,6 +480,50 @@ def deep_relu_campaign(problems: int, minutes: float, rng: np.random.Generator) 
     print(f"seconds per solve: median {np.median(seconds):.1e}, largest {max(seconds):.1f}")
 
 
+def sphere_value(x: Array, k: int, d: int, temperature: float) -> tuple[float, Array]:
+    """Cross-entropy of unit vectors along free ones, and its gradient."""
+    free = x.reshape(2, k, d)
+    lengths = np.linalg.norm(free, axis=2, keepdims=True)
+    rows, features = free / lengths
+    margins = (features @ rows.T - np.sum(features * rows, axis=1)[:, None]) / temperature
+    sums = np.exp(margins).sum(axis=1)
+    change = np.exp(margins) / sums[:, None]
+    change[np.arange(k), np.arange(k)] -= 1.0
+    slopes = np.stack([change.T @ features, change @ rows]) / (k * temperature)
+    units = np.stack([rows, features])
+    slopes -= units * np.sum(slopes * units, axis=2, keepdims=True)
+    return float(np.log(sums).mean()), (slopes / lengths).ravel()
+
+
+def sphere_campaign(problems: int, rng: np.random.Generator) -> None:
+    """Descents on unit vectors may not pass a bound, nor a value that is proved."""
+    wrong, missed, statuses, seconds = 0, [], Counter[str](), []
+    for number in range(problems):
+        k, d, tau = int(rng.integers(2, 10)), int(rng.integers(1, 9)), float(10 ** rng.uniform(-1, 0.5))
+        begin = time.perf_counter()
+        solution = ec.ufm.solve_on_sphere(k, d, temperature=tau)
+        seconds.append(time.perf_counter() - begin)
+        statuses[f"{solution.status.name} ({solution.certificate.kind})"] += 1
+        point = np.stack([solution.weight, solution.class_means.T]).ravel()
+        stated, lowest = sphere_value(point, k, d, tau)[0], math.inf
+        for _ in range(4):
+            start = rng.standard_normal(2 * k * d)
+            found = minimize(sphere_value, start, (k, d, tau), jac=True, method="L-BFGS-B", options={"gtol": 1e-9})
+            lowest = min(lowest, float(found.fun))
+        # Losses below it are lost in the rounding of 1 + exp.
+        room = 1e-9 * solution.loss + 1e-14
+        if solution.certificate.lower_bound > lowest + room or abs(stated - solution.loss) > room:
+            wrong += 1
+            print(f"problem {number}: K={k}, d={d}, temperature={tau!r}: {solution!r}, {lowest!r}, {stated!r}")
+        missed.append((solution.loss - lowest) / (solution.loss + 1e-10))
+    print(f"solved                                     {problems}")
+    print(f"statuses                                   {dict(statuses)}")
+    print(f"bounds or proofs above a point (wrong)     {wrong}")
+    below = np.array(missed)
+    print(f"points below the solution by 1e-6, 1e-2    {(below > 1e-6).sum()}, {(below > 1e-2).sum()}")
+    print(f"seconds per solve: median {np.median(seconds):.1e}, largest {max(seconds):.1f}")
+
+
 class DecisionCounter:
     """What is counted."""
 
@@ -607,6 +652,7 @@ def main() -> None:
         "layers",
         "ordinal",
         "deep-relu",
+        "sphere",
     ]
     parser.add_argument("campaign", choices=campaigns)
     parser.add_argument("--problems", type=int, required=True)
@@ -625,6 +671,9 @@ def main() -> None:
         return
     if arguments.campaign == "deep-relu":
         deep_relu_campaign(arguments.problems, arguments.minutes, rng)
+        return
+    if arguments.campaign == "sphere":
+        sphere_campaign(arguments.problems, rng)
         return
     if arguments.campaign == "path":
         tally, apart = path_campaign(arguments.problems, rng)

@@ -9,6 +9,7 @@ from encollapse.ufm.inverse.target import scale_target
 from encollapse.ufm.losses.cumulative_link import CumulativeLink
 from encollapse.ufm.losses.separable import SeparableLoss
 from encollapse.ufm.nonconvex.deep_relu import deep_relu_problem
+from encollapse.ufm.nonconvex.sphere import SphereSolution, solve_on_sphere
 from encollapse.ufm.objective import objective
 from encollapse.ufm.path import BiasPath, bias_path
 from encollapse.ufm.problem import Problem
@@ -26,6 +27,7 @@ __all__ = [
     "Problem",
     "SeparableLoss",
     "Solution",
+    "SphereSolution",
     "Status",
     "TailProblem",
     "batch_norm_problem",
@@ -40,4 +42,5 @@ __all__ = [
     "scale_target",
     "select_method",
     "solve",
+    "solve_on_sphere",
 ]
