@@ -71,12 +71,12 @@ QUANTITIES: dict[str, tuple[str, str, str, str]] = {
         "One decay on everything: the weight decay of a usual training, on every parameter of a network whose head "
         "follows a batch normalization. It sets the feature decay. The decays apart are those of a laboratory.",
         "λ_H = λ_W/N,  λ_b = λ_W",
-        "theory of a training",
+        "Jacot et al. 2024",
     ),
     "beside": (
         "Beside",
         "A second encoding with the same classes, counts and decays. Both frames turn together.",
-        "",
+        "E and E′ at the same n_k, λ_W, λ_H and λ_b",
         _MASSION,
     ),
     "spread": (
