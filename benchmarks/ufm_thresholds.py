@@ -102,9 +102,11 @@ class _Exact:
     def __init__(self, problem: ec.ufm.Problem) -> None:
         q, k = problem.code_dim, problem.num_classes
         total = problem.num_samples
-        priors = [mp.mpf(int(n)) / total for n in problem.counts]
+        counts = [int(n) for n in problem.counts]
+        priors = [mp.mpf(n) / total for n in counts]
         words = [[mp.mpf(float(v)) for v in row] for row in problem.encoding.codewords]
-        self.mean = mp.matrix([mp.fsum(w * p for w, p in zip(row, priors, strict=True)) for row in words])
+        # Whole numbers first: equal codewords then have themselves as their mean, and a minimum of exactly zero.
+        self.mean = mp.matrix([mp.fsum(w * n for w, n in zip(row, counts, strict=True)) / total for row in words])
         self.roots = mp.matrix([mp.sqrt(p) for p in priors])
         self.centered = mp.matrix(q, k)
         for i in range(q):

@@ -31,7 +31,8 @@ measure = {{ every = 5, frames = true }}
 seeds = {{ grid = {seeds} }}
 """
 
-PATIENCE = 600.0
+PATIENCE = 1800.0
+"""Seconds that a trial may take on a machine that is busy with other work."""
 
 
 @dataclass
@@ -73,7 +74,11 @@ def survive(
     while done.driver_kills + done.worker_kills < kills and not done.over:
         out = folder / f"round-{done.rounds}"
         done.rounds += 1
-        _torment(file, out, kills, generator, workers, done)
+        try:
+            _torment(file, out, kills, generator, workers, done)
+        except AssertionError as error:
+            error.add_note(f"after {done.driver_kills} kills of the driver and {done.worker_kills} of a worker")
+            raise
         for _ in range(5):  # a trial that was killed twice is stored as lost; the next call runs it
             subprocess.run(_command(file, out, workers), capture_output=True, timeout=PATIENCE, check=False)
             if len(ec.study.open(out).done) == done.trials:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 import encollapse as ec
 from encollapse.errors import ArgumentError, FileFormatError, WriteError
@@ -50,6 +52,32 @@ def test_a_state_of_another_training_or_no_state_at_all_is_refused(tmp_path: Pat
         trained(path, bias_decay=0.4)
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(FileFormatError, match="not the state of a training"):
+        trained(path)
+
+
+def as_layout(path: Path, version: int, without: str = "") -> None:
+    """Write a state again as an earlier release did, which kept no digest."""
+    with safe_open(path, framework="pt") as opened:
+        header = json.loads(opened.metadata()["encollapse"])
+        tensors = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
+    header["version"] = version
+    header["state"]["dict"] = [entry for entry in header["state"]["dict"] if entry[0] != without]
+    save_file(tensors, path, metadata={"encollapse": json.dumps(header)})
+
+
+def test_states_of_layout_2_go_on_and_other_layouts_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    plain = trained(path, keep_checkpoint=True)
+    as_layout(path, 2)
+    assert trained(path, keep_checkpoint=True).history == plain.history
+    as_layout(path, 2)
+    with pytest.raises(ArgumentError, match="other settings or data, or of an earlier release"):
+        trained(path, bias_decay=0.4)
+    as_layout(path, 2, without="steps_off")
+    with pytest.raises(FileFormatError, match=r"state\.safetensors: the state of a training without steps_off"):
+        trained(path)
+    as_layout(path, 1)
+    with pytest.raises(ArgumentError, match="has layout 1, and this release reads 2 and 3"):
         trained(path)
 
 

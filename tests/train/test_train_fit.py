@@ -203,6 +203,74 @@ def test_divergence_is_an_error_that_names_the_learning_rate() -> None:
         trained(learning_rate=1e12, epochs=3, finish=0)
 
 
+class Broken(torch.nn.Module):
+    """A layer that fails in one of several ways."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.layer, self.kind = torch.nn.Linear(7, 11), kind
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        h: torch.Tensor = self.layer(inputs)
+        broken = {
+            "nan": h * math.nan,
+            "inf": h * math.inf,
+            "one sample": torch.where(torch.arange(len(h))[:, None] == 17, math.nan, h),
+            "in training": h * math.nan if self.training else h,
+            "gradient": h + (h * 0).square().sum(1, keepdim=True).sqrt(),
+            "huge": h * 1e30,
+            "rows": h[:23],
+            "float64": h.double(),
+        }
+        return broken[self.kind]
+
+
+def spread(scale: float = 1.0, shift: float = 0.0) -> Dataset:
+    labels = np.repeat(np.arange(5), 7)
+    inputs = np.random.default_rng(0).standard_normal((35, 7)) + labels[:, None]
+    return Dataset("spread", Split(scale * inputs + shift, labels))
+
+
+@pytest.mark.parametrize("decay", ["ufm", "plain"])
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("nan", r"model: 35 of 35 samples .* before any training \(the first is sample 0: nan"),
+        ("inf", "model: 35 of 35 samples .* before any training"),
+        ("one sample", r"model: 1 of 35 samples .*the first is sample 17: nan"),
+        ("in training", "model: .* in training mode"),
+        ("gradient", r"model: the gradient of parameter .*layer\.weight"),
+        ("huge", "model: features as large as .*e\\+3"),
+        ("rows", "model: Broken gave 23 rows for 35 inputs"),
+        ("float64", "model: Broken gave features of type float64"),
+    ],
+)
+def test_a_broken_network_is_named_and_not_the_learning_rate(kind: str, text: str, decay: str) -> None:
+    options: dict[str, Any] = {"feature_decay": 1e-3} if decay == "ufm" else {"decay": "plain"}
+    with pytest.raises((TrainingError, ArgumentError), match=text):
+        fit(spread(), "one-hot", weight_decay=5e-3, model=Broken(kind), epochs=1, finish=1, **options)
+
+
+@pytest.mark.parametrize("scale", [1e-40, 1e36])
+def test_inputs_beyond_the_range_of_float32_are_named(scale: float) -> None:
+    with pytest.raises(ArgumentError, match=r"inputs: a mean of .* and a standard deviation of"):
+        trained(spread(scale), epochs=1, finish=0)
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1e-300, 0.0), (1.0, 1e12)])
+def test_inputs_that_differ_only_beyond_float32_are_refused(scale: float, shift: float) -> None:
+    with pytest.raises(ArgumentError, match="inputs: the samples differ, but are all the same in float32"):
+        spread(scale, shift)
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "feature_decay", "bias_decay"])
+@pytest.mark.parametrize("value", [1e38, 1e300])
+def test_numbers_that_no_step_in_float32_can_use_are_refused(name: str, value: float) -> None:
+    options: dict[str, Any] = {"weight_decay": 5e-3, "feature_decay": 1e-3, "epochs": 1, "finish": 0}
+    with pytest.raises(ArgumentError, match=f"{name}: training takes numbers up to"):
+        fit(spread(), "one-hot", **options | {name: value})
+
+
 def test_saving_keeps_the_network_and_the_record(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 

@@ -33,7 +33,8 @@ class Split:
     Raises
     ------
     ArgumentError
-        If the lengths differ, there is no sample, a label is negative or an input is not finite.
+        If the lengths differ, there is no sample, a label is negative, or inputs are not finite or lose every
+        difference in float32.
 
     Examples
     --------
@@ -62,6 +63,11 @@ class Split:
                 f"inputs: every entry must be finite in float32, but sample {row} has one that is not; "
                 "remove or rescale such samples"
             )
+        if _all_alike(inputs) and not _all_alike(raw):
+            raise ArgumentError(
+                f"inputs: the samples differ, but are all the same in float32 (the first entry is {raw.flat[0]!s}); "
+                "take off what they have in common, or rescale them"
+            )
         object.__setattr__(self, "inputs", checks.read_only(inputs))
         given = {"labels": self.labels, "clean_labels": self.clean_labels}
         given["rows"] = np.arange(len(inputs)) if self.rows is None else self.rows
@@ -80,6 +86,11 @@ class Split:
         """Return the samples at `indices`, in that order."""
         clean = None if self.clean_labels is None else self.clean_labels[indices]
         return Split(self.inputs[indices], self.labels[indices], clean, self.rows[indices])
+
+
+def _all_alike(inputs: NDArray[Any]) -> bool:
+    """Whether every sample is the first one; the last one says no where most data do."""
+    return bool((inputs[-1] == inputs[0]).all() and (inputs == inputs[:1]).all())
 
 
 @dataclass(frozen=True, eq=False)

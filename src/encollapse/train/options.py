@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +21,9 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 CLASS_WEIGHTS = ("none", "balanced")
 CLASSIFIERS = ("trained", "fixed")
 DEVICES = ("auto", "cpu", "gpu", "cuda", "mps")
+
+LARGEST = 1e30
+"""Of learning rates and decays: beyond it the steps of an optimizer leave the range of float32."""
 
 _GROWS = "at 0 the features or the classifier grow without bound"
 
@@ -112,6 +116,19 @@ def path(value: Any, name: str) -> Path:
     return Path(value)
 
 
-positive = partial(checks.positive, why=_GROWS)
+def within(check: Callable[[Any, str], float]) -> Callable[[Any, str], float]:
+    """A check that also refuses finite numbers that no step in float32 can use."""
+
+    def checked(value: Any, name: str) -> float:
+        number = check(value, name)
+        if LARGEST < number < math.inf:
+            raise ArgumentError(f"{name}: training takes numbers up to {LARGEST:g}, got {number:g}; use a lower one")
+        return number
+
+    return checked
+
+
+positive = within(partial(checks.positive, why=_GROWS))
+rate = within(checks.positive)
 count = partial(checks.integer, minimum=1)
 passes = partial(checks.integer, minimum=0)

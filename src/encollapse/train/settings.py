@@ -149,7 +149,7 @@ class Settings:
     )
     bias_decay: float = option(
         0.0,
-        partial(checks.nonnegative, allow_infinity=True),
+        options.within(partial(checks.nonnegative, allow_infinity=True)),
         "λ_b, always a term of the loss; inf means that the head has no bias.",
         group="",
     )
@@ -241,7 +241,7 @@ class Settings:
     )
     learning_rate: float = option(
         None,
-        checks.positive,
+        options.rate,
         "Peak of the schedule.",
         more="""For the decay ufm in units in which codewords have size one and both decays are equal, so that it
         need not be tuned to them.""",

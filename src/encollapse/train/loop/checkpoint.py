@@ -109,9 +109,15 @@ class Checkpoints:
                 header = json.loads((opened.metadata() or {})["encollapse"])
                 # Views of the file lie at any address, and products of some processors round by the address: clone.
                 tensors = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
-            if header["version"] not in (2, VERSION) or header["fingerprint"] != self.fingerprint:
+            if header["version"] not in (2, VERSION):
                 raise ArgumentError(
-                    f"checkpoint: {str(self.path)!r} is the state of a training with other settings or data; "
+                    f"checkpoint: {str(self.path)!r} has layout {header['version']!r}, and this release reads 2 and "
+                    f"{VERSION}; go on with the release that wrote it, or delete it and train from the start"
+                )
+            if header["fingerprint"] != self.fingerprint:
+                older = "" if header["version"] == VERSION else ", or of an earlier release with other options"
+                raise ArgumentError(
+                    f"checkpoint: {str(self.path)!r} is the state of a training with other settings or data{older}; "
                     "delete it, or name another file"
                 )
             if whole is None and header["version"] == VERSION:

@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 
-from encollapse.errors import TrainingError
+from encollapse.errors import FileFormatError, TrainingError
 from encollapse.train.distributed.process_group import ProcessGroup
 from encollapse.train.loop.checkpoint import Checkpoints, optimizer_state, restore_optimizer
 from encollapse.train.loop.dead_units import wake_dead_units_
 from encollapse.train.loop.history import CHECK_EVERY, Frame, Timetable, frame_of, row_of
 from encollapse.train.loop.phases import Minibatches, WholeSet
+from encollapse.train.loop.post_mortem import cause_of
 from encollapse.train.loop.progress import Progress
 from encollapse.train.loop.saddle_escape import leave_saddle
 from encollapse.train.loop.snapshot import Observation, observe
@@ -208,10 +209,7 @@ class _Training:
     def _require_finite(self, seen: Observation) -> None:
         judged = seen.judged
         if not (math.isfinite(seen.loss) and (judged is None or math.isfinite(judged))):
-            raise TrainingError(
-                f"learning_rate: the loss is no longer finite after {self.epoch} epochs at "
-                f"learning_rate={self.settings.learning_rate:g}; use a lower one"
-            )
+            raise TrainingError(cause_of(self.task, seen, self.epoch, self._phase()))
 
     def _state(self) -> dict[str, Any]:
         cuda = self.workers.device.type == "cuda"
@@ -235,6 +233,12 @@ class _Training:
     def _resume(self, state: dict[str, Any] | None) -> None:
         if state is None:
             return
+        absent = sorted(self._state().keys() - state.keys())
+        if absent:  # without a digest nothing else would say so
+            raise FileFormatError(
+                f"{self.settings.checkpoint}: the state of a training without {', '.join(absent)}, damaged or of an "
+                "earlier release; delete it and train from the start, or name another file"
+            )
         self.epoch, self.last_loss, self.seconds = state["epoch"], state["last_loss"], state["seconds"]
         self.last_escape, self.steps_off = state["last_escape"], state["steps_off"]
         self.history = state["history"]

@@ -1,11 +1,13 @@
 """From a name and some inputs to a classifier."""
 
 import copy
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from encollapse.errors import ArgumentError, EncollapseWarning
@@ -27,6 +29,9 @@ FROZEN = ("width", "depth", "activation", "normalization")
 
 PROBE = 4
 """Samples with which a foreign module is tried."""
+
+SMALLEST = float(torch.finfo(torch.float32).smallest_normal)
+"""Standard deviation of inputs, or its inverse, below which float32 loses digits."""
 
 
 def build(
@@ -67,13 +72,12 @@ def build(
         If the model is unknown, an option cannot be used, or the model cannot take such inputs.
     """
     given = check_options(model, options)
-    spread = float(inputs.std())
-    gain = 1.0 / spread if spread > 0 else 1.0
+    shift, gain = _standardization(inputs)
     name, depth = (given.pop("tail"), given.pop("tail_depth")) if "tail" in given and _of_ours(model) else ("none", 2)
     if name == "batch-norm-relu":
         features = "relu"
     tail = tail_of(name, feature_dim, depth)
-    standard = partial(Backbone, features=features, tail=tail, shift=float(inputs.mean()), gain=gain)
+    standard = partial(Backbone, features=features, tail=tail, shift=shift, gain=gain)
     if model == "frozen":
         trunk, width = mlp(inputs.shape[1:], **{name: given[name] for name in FROZEN})
         backbone = standard(trunk, width, feature_dim)
@@ -83,6 +87,20 @@ def build(
     else:
         backbone = _foreign(model, inputs[:PROBE], feature_dim, code_dim, given, standard)
     return Classifier(backbone, feature_dim, code_dim, bias=bias, fixed_weight=fixed_weight)
+
+
+def _standardization(inputs: Tensor) -> tuple[float, float]:
+    """Mean, and the inverse of the standard deviation, where float32 has numbers for both."""
+    shift, spread = float(inputs.mean()), float(inputs.std())
+    if spread == 0:
+        return shift, 1.0
+    if not (math.isfinite(shift) and SMALLEST <= spread <= 1 / SMALLEST):
+        exact = inputs.double()
+        raise ArgumentError(
+            f"inputs: a mean of {float(exact.mean()):.3g} and a standard deviation of {float(exact.std()):.3g} are "
+            "beyond what float32 can standardize; multiply the inputs by a number that brings them near 1"
+        )
+    return shift, 1.0 / spread
 
 
 def _of_ours(model: str | nn.Module) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -195,7 +196,7 @@ class Classifier(nn.Module):
     def initialize_(self, inputs: Tensor, size: float) -> None:
         """Start small: features of `inputs` with root mean square `size`, a head of that norm, biases 0.
 
-        A head that is not trained stays as it is.
+        A head that is not trained stays as it is, and so does a backbone whose features are not finite.
         """
         for part in (self.backbone.last, self.backbone.tail):
             for name, parameter in [] if part is None else part.named_parameters():
@@ -203,6 +204,8 @@ class Classifier(nn.Module):
                     parameter.zero_()
         features = self.backbone.whole_set(self.backbone.before_tail(inputs), len(inputs))
         spread = float(features.square().sum(1).mean().sqrt())
+        if not math.isfinite(spread):
+            return
         norm = size if self.has_fixed_weight else float(self.head.weight.norm())
         self.rescale_(features=size / max(spread, 1e-6), weight=size / norm, bias=0.0)
 

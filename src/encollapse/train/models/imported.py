@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from encollapse.errors import ArgumentError, MissingDependencyError
+from encollapse.errors import ArgumentError, MissingDependencyError, TrainingError
 
 
 def imported(path: str, arguments: Mapping[str, Any], argument: str = "model") -> nn.Module:
@@ -87,7 +87,22 @@ class Trunk(nn.Module):
         self.by_method = method != "__call__"
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Activations (N, width)."""
+        """Activations (N, width).
+
+        Raises
+        ------
+        TrainingError
+            If the module gives another number of rows than it is given.
+        """
+        activations = self._call(inputs)
+        if isinstance(activations, Tensor) and activations.ndim == 2 and len(activations) != len(inputs):
+            raise TrainingError(
+                f"model: {type(self.module).__name__} gave {len(activations)} rows for {len(inputs)} inputs; it must "
+                "give one row of features for each input, however many there are"
+            )
+        return activations
+
+    def _call(self, inputs: Tensor) -> Tensor:
         call: Callable[[Tensor], Tensor] = getattr(self.module, self._method)
         return call(inputs)
 
@@ -98,13 +113,13 @@ class Trunk(nn.Module):
         Raises
         ------
         ArgumentError
-            If the module cannot take them, or gives anything but one row for each of them.
+            If the module cannot take them, or gives anything but one row of float32 for each of them.
         """
         name = type(self.module).__name__
         training = self.training
         self.eval()
         try:
-            activations = self(inputs)
+            activations = self._call(inputs)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ArgumentError(
@@ -120,6 +135,9 @@ class Trunk(nn.Module):
                 "flatten or pool them in the module, or name the method that gives features in "
                 "model_options.features_method"
             )
+        if activations.dtype != torch.float32:
+            kind = str(activations.dtype).removeprefix("torch.")
+            raise ArgumentError(f"model: {name} gave features of type {kind}; make it one of float32, as with .float()")
         return activations.shape[1]
 
 
