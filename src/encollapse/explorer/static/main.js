@@ -185,7 +185,7 @@ function glance(texts) {
   if (!place.children.length) {
     place.append(...GLANCE.map(([name, title, tip]) => el("div", {}, el("dt", {}, el("span", { class: "term", tabIndex: 0, data: { tip } }, ...symbols(title))), el("dd", { id: `number-${name}` }))));
   }
-  for (const [name] of GLANCE) $(`number-${name}`).textContent = texts[name];
+  for (const [name] of GLANCE) $(`number-${name}`).replaceChildren(...symbols(texts[name]));
 }
 
 function metrics(rows) {
