@@ -34,11 +34,13 @@ def optimizer_of(network: nn.Module) -> torch.optim.Optimizer:
 folder = Path(tempfile.mkdtemp())
 network = build()
 optimizer = optimizer_of(network)
+scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 80)
 for epoch in range(1, 81):
     for inputs, labels in loader:
         optimizer.zero_grad()
         nn.functional.cross_entropy(network(inputs), labels).backward()
         optimizer.step()
+    scheduler.step()
     if epoch in (5, 20, 80):
         torch.save(network.state_dict(), folder / f"epoch-{epoch}.pt")
 
