@@ -18,6 +18,7 @@ the dual problem; cross-entropy and thresholds are judged in extended precision.
     python benchmarks/ufm_certificates.py ordinal --problems 2000         cumulative links: no descent below the minimum
     python benchmarks/ufm_certificates.py deep-relu --problems 300        ReLUs between 2 to 4 layers: the same
     python benchmarks/ufm_certificates.py sphere --problems 2000          unit features at a temperature: the same
+    python benchmarks/ufm_certificates.py all --problems 10000            every kind whose minimum is proved, by share
 """
 
 import argparse
@@ -41,6 +42,17 @@ Exact = NDArray[np.longdouble]
 
 BIAS_DECAYS = [0.0, 1e-12, 1e-8, 1e-3, 0.1, 1.0, 1e3, 1e8, 1e12, math.inf]
 GRID = [0.0, *np.geomspace(1e-12, 1e12, 38), math.inf]
+
+SHARES = {
+    "mse": 0.4,
+    "thresholds": 0.3,
+    "cross-entropy": 0.18,
+    "ordinal": 0.02,
+    "path": 0.04,
+    "tails": 0.05,
+    "large": 0.01,
+}
+"""Of `all`: what share of the problems is of each kind; a value of a path is a problem."""
 
 
 def random_counts(rng: np.random.Generator, k: int) -> NDArray[np.int64]:
@@ -538,7 +550,9 @@ class DecisionCounter:
     def add(self, solution: ec.ufm.Solution, judged: float) -> None:
         """Count one solution."""
         self.outcomes[solution.status.name] += 1
-        self.wrong += solution.certificate.holds and not judged <= self.tolerance
+        if solution.certificate.holds and not judged <= self.tolerance:
+            self.wrong += 1
+            print(f"judged {judged:.1e}, certified: {solution.problem!r}", flush=True)
         if solution.certificate.holds:
             self.gaps.append(solution.certificate.relative_gap)
             self.judged.append(judged)
@@ -549,7 +563,7 @@ class DecisionCounter:
         print(f"solved                                     {len(self.seconds)}")
         print(f"statuses                                   {dict(self.outcomes)}")
         print(f"failed without knowing it (judged > {self.tolerance:.0e})  {self.wrong}")
-        for level in (50, 99, 100):
+        for level in (50, 99, 100) if self.gaps else ():
             print(
                 f"relative gap of the proved, percentile {level:<3} {np.percentile(self.gaps, level):.1e}   "
                 f"judged {np.percentile(self.judged, level):.1e}"
@@ -571,9 +585,13 @@ def campaign(
             solution = ec.ufm.solve(problem, throw=False)
         except Exception as error:
             tally.outcomes["raised"] += 1
-            print(f"problem {number} raised {error!r}: {problem!r}")
+            print(f"problem {number} raised {error!r}: {problem!r}", flush=True)
             continue
-        tally.add(solution, judge(problem, solution))
+        try:
+            tally.add(solution, judge(problem, solution))
+        except ArithmeticError as error:
+            tally.outcomes["not judged"] += 1
+            print(f"problem {number}: {error}", flush=True)
     return tally
 
 
@@ -639,22 +657,45 @@ def relu_campaign(problems: int, rng: np.random.Generator) -> None:
     print(f"seconds per solve: median {np.median(seconds):.1e}, largest {max(seconds):.1f}")
 
 
+def judged_campaign(name: str, problems: int, rng: np.random.Generator) -> DecisionCounter:
+    """One campaign whose every solution is judged."""
+    if name == "path":
+        tally, apart = path_campaign(problems, rng)
+        print(f"largest difference from a single solve     {apart:.1e}")
+        return tally
+    if name == "tails":
+        return campaign(problems, lambda: tail_problem(rng, 2), judge_tail, 2e-8)
+    if name == "ordinal":
+        return campaign(problems, lambda: ordinal_problem(rng), judge_ordinal, 1e-8)
+    if name == "cross-entropy":
+        return campaign(problems, lambda: cross_entropy_problem(rng), judge_cross_entropy, 1e-8)
+    if name == "thresholds":
+        from ufm_thresholds import judge_exactly, threshold_problem  # which need mpmath
+
+        return campaign(problems, lambda: threshold_problem(rng), judge_exactly, 1e-9)
+    smallest, largest = {"mse": (2, 60), "large": (65, 300)}[name]
+    return campaign(problems, lambda: squared_problem(rng, smallest, largest), judge_squared, 1e-9)
+
+
+def every_campaign(problems: int, seed: int) -> None:
+    """Each campaign with its share of the problems, from a generator of its own, and what all of them found."""
+    judged, lost, held, wrong = 0, 0, 0, 0
+    for name, share in SHARES.items():
+        number = max(1, round(share * problems))
+        print(f"\n{name}")
+        rounds = max(1, number // len(GRID)) if name == "path" else number
+        tally = judged_campaign(name, rounds, np.random.default_rng([seed, len(name), number]))
+        tally.report()
+        judged += len(tally.seconds)
+        held += len(tally.gaps)
+        lost += tally.outcomes["raised"] + tally.outcomes["not judged"]
+        wrong += tally.wrong
+    print(f"\nall: {judged} judged, {lost} raised or not judged, {held} proved, {wrong} of them wrongly", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    campaigns = [
-        "mse",
-        "large",
-        "path",
-        "cross-entropy",
-        "thresholds",
-        "relu",
-        "tails",
-        "layers",
-        "ordinal",
-        "deep-relu",
-        "sphere",
-    ]
-    parser.add_argument("campaign", choices=campaigns)
+    parser.add_argument("campaign", choices=[*SHARES, "relu", "layers", "deep-relu", "sphere", "all"])
     parser.add_argument("--problems", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
@@ -675,23 +716,10 @@ def main() -> None:
     if arguments.campaign == "sphere":
         sphere_campaign(arguments.problems, rng)
         return
-    if arguments.campaign == "path":
-        tally, apart = path_campaign(arguments.problems, rng)
-        print(f"largest difference from a single solve     {apart:.1e}")
-    elif arguments.campaign == "tails":
-        tally = campaign(arguments.problems, lambda: tail_problem(rng, 2), judge_tail, 2e-8)
-    elif arguments.campaign == "ordinal":
-        tally = campaign(arguments.problems, lambda: ordinal_problem(rng), judge_ordinal, 1e-8)
-    elif arguments.campaign == "cross-entropy":
-        tally = campaign(arguments.problems, lambda: cross_entropy_problem(rng), judge_cross_entropy, 1e-8)
-    elif arguments.campaign == "thresholds":
-        from ufm_thresholds import judge_exactly, threshold_problem  # which need mpmath
-
-        tally = campaign(arguments.problems, lambda: threshold_problem(rng), judge_exactly, 1e-9)
+    if arguments.campaign == "all":
+        every_campaign(arguments.problems, arguments.seed)
     else:
-        sizes = (2, 60) if arguments.campaign == "mse" else (65, 300)
-        tally = campaign(arguments.problems, lambda: squared_problem(rng, sizes[0], sizes[1]), judge_squared, 1e-9)
-    tally.report()
+        judged_campaign(arguments.campaign, arguments.problems, rng).report()
     print(f"total seconds                              {time.perf_counter() - start:.1f}")
 
 
