@@ -148,7 +148,7 @@ def compare(predicted: ClassGeometry | HasGeometry, measured: ClassGeometry | Ha
     """Compare a measured geometry with a predicted one.
 
     Relative errors are relative to the prediction. Classes that either side lacks are left out, and a
-    note says so. The balance residual takes ``λ_H/λ_W`` from the prediction.
+    note states it. The balance residual takes ``λ_H/λ_W`` from the prediction.
 
     Parameters
     ----------

@@ -68,7 +68,7 @@ def collapse(
     covariance : bool, optional
         Gather the (d, d) within-class covariance, which ``vci`` and the split of the squared error need; without
         it ``nc1_pinv`` is taken along the class means in the second pass. Default: where it takes less than
-        4 GiB and is not a product of many seconds that NC1 alone can do without; the result says so in ``route``.
+        4 GiB and is not a product of many seconds that NC1 alone can do without. The ``route`` of the result names it.
     ignore_index : int, optional
         Label of samples that are left out. Default: -100.
     interval : {"jackknife", "bootstrap"}, optional

@@ -94,7 +94,7 @@ def measure_model(
     covariance : bool, optional
         Gather the (d, d) within-class covariance, which ``vci`` and the split of the squared error need; without
         it ``nc1_pinv`` is taken along the class means in the second pass. Default: where it takes less than
-        4 GiB; the result says so in ``route``.
+        4 GiB. The ``route`` of the result names it.
     ignore_index : int, optional
         Label of samples and positions that are left out. Default: -100.
     label_shift : int, optional

@@ -31,6 +31,9 @@ BELOW_ROUNDING = (
 _RESOLVED, _NEGLIGIBLE = 3e-5, 1e-10
 """Relative and absolute rounding that a value may have."""
 
+_AS_ZERO = 1e-6
+"""Value of `vci` up to which few samples, whose index is 0, need no estimate of rounding."""
+
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -182,6 +185,8 @@ def vci(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
             raise Undefined("all features are the same")
         return 1.0 - len(_distinct_directions(centered, rank)) / rank
     value = _vci(within, centered, rank)
+    if statistics.num_samples <= statistics.feature_dim + 1 and value <= _AS_ZERO:
+        return value  # Σ_W and Σ_B of so few independent samples share no direction: 0 but for rounding
     if _vci_rounding(statistics, within, centered, rank) > max(_RESOLVED * value, _NEGLIGIBLE):
         raise Unresolved(UNRESOLVED if statistics.covariance_resolution > _EPS else BELOW_ROUNDING)
     return value
@@ -239,8 +244,6 @@ def _vci_rounding(statistics: ClassStatistics, within: CholeskyScatter, centered
     eps = max(statistics.covariance_resolution, _EPS)
     if within.condition >= (_WELL_CONDITIONED if eps > _EPS else _CONDITIONED) or centered.coincide:
         return 0.0
-    if statistics.num_samples <= statistics.feature_dim + 1:
-        return 0.0  # Σ_W and Σ_B share no direction, and the index is 0 but for rounding
     own, algebra = np.maximum(np.diag(within.matrix), 0.0), centered.algebra  # rounding may leave less than none
     raised = within.matrix + np.diag(np.full(len(own), eps * own.max()))
     total = raised + algebra.gram(centered.weighted)

@@ -1,4 +1,4 @@
-"""What tables and pages say of a measurement: metrics by what they ask, and the classes behind the averages."""
+"""What tables and pages say of a measurement: metrics by property, and the classes behind the averages."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def fit(dataset: Dataset | str | Path, encoding: Encoding | str, **settings: Unp
     Returns
     -------
     Run
-        Also where the budget ran out first; its ``status`` says so.
+        Also where the budget ran out first, which its ``status`` tells.
 
     Raises
     ------

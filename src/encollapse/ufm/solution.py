@@ -62,7 +62,7 @@ class Status(enum.Enum):
 
     @property
     def success(self) -> bool:
-        """Whether the solve did all that it can: a proved global minimum, or a stationary point that says so."""
+        """Whether the solve did all that it can: a proved global minimum, or a stationary point with that status."""
         return self in (Status.OPTIMAL, Status.COLLAPSED, Status.STATIONARY)
 
 

@@ -1,4 +1,4 @@
-"""A measurement for the terminal and for ``--json``: metrics by what they ask, classes, and the closest pairs."""
+"""A measurement for the terminal and for ``--json``: metrics by property, classes, and the closest pairs."""
 
 from __future__ import annotations
 

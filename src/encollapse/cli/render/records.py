@@ -35,7 +35,7 @@ def encodings_record() -> list[dict[str, Any]]:
 
 
 def studies_record(studies: Sequence[Study]) -> list[dict[str, Any]]:
-    """Studies with their size and what they ask."""
+    """Studies with their size and the question of each."""
     return [{"name": s.name, "title": s.title, "description": s.description, "trials": len(s.trials)} for s in studies]
 
 

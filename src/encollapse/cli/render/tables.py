@@ -72,7 +72,7 @@ def design_table(solution: ufm.Solution, target: ClassGeometry, saved: str) -> R
 
 
 def studies_table(studies: Sequence[Study]) -> RenderableType:
-    """Built-in studies with what they ask."""
+    """Built-in studies with the question of each."""
     table = plain_table("study", "trials", "what it asks")
     for study in studies:
         table.add_row(Text(study.name, style="bold", no_wrap=True), str(len(study.trials)), study.title)

@@ -66,7 +66,7 @@ class SecurityMiddleware:
 
 
 class BodyError(Exception):
-    """A body that is not taken, and the status that says so."""
+    """A body that is refused, with the status of the refusal."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)

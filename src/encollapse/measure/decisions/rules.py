@@ -127,7 +127,7 @@ def decodes_by_largest_output(encoding: Encoding, loss: str) -> bool:
     """Whether the codeword nearest to an output is that of its largest entry, as it is for ``a I + b 11ᵀ``, a > 0."""
     if not isinstance(encoding, AffineOneHot) or encoding.scale <= 0:
         return False
-    # Cross-entropy decides between distributions only, and decoding says so of others.
+    # Cross-entropy decides between distributions only, and decoding refuses others.
     total = encoding.scale + encoding.num_classes * encoding.offset
     return loss == "mse" or (encoding.offset >= 0 and abs(total - 1.0) <= 1e-9)
 

@@ -71,7 +71,7 @@ def measure_shards(
     covariance : bool, optional
         Gather the (d, d) within-class covariance, which ``vci`` and the split of the squared error need; without
         it ``nc1_pinv`` is taken along the class means in the second pass. Default: where it takes less than
-        4 GiB; the result says so in ``route``.
+        4 GiB. The ``route`` of the result names it.
     centers : (K, d), optional
         Class means to decide by, such as those of an earlier pass; one pass over the files is then enough.
     second_pass : bool

@@ -17,7 +17,7 @@ from encollapse.study.families import Family
 from encollapse.study.results import TrialResult
 
 _SERIES = 8
-"""Series of a figure; of more, the first are shown and the caption says so."""
+"""Series of a figure; of more, the first are shown, and the caption names how many."""
 _TICKS = 8
 """Up to so many values have a tick each."""
 _CLOSE = 0.02

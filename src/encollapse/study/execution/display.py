@@ -46,7 +46,7 @@ class Observer(Protocol):
 
 
 class NoObserver:
-    """A observer who does not care."""
+    """An observer that shows nothing."""
 
     def started(self, trial: Trial) -> None:
         """Do nothing."""

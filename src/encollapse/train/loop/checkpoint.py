@@ -53,7 +53,7 @@ class Checkpoints:
     def write(self, state: Any) -> None:
         """Write a state, which appears whole or not at all.
 
-        Where the system refuses, as on a full disk, a warning says so: the training is worth more than its state.
+        Where the system refuses, as on a full disk, there is a warning: the training is worth more than its state.
         """
         try:
             self._write(state)
