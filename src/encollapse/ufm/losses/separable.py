@@ -24,7 +24,8 @@ class SeparableLoss:
     A loss is a subclass with a `name`, a `smoothness` (the largest second derivative of φ) and four functions that
     act on arrays entry by entry: :meth:`phi`, :meth:`slope`, :meth:`second_derivative` and :meth:`conjugate_phi`. Where
     slopes do not take every value, :meth:`slopes` gives their range. Pass an instance as ``Problem(..., loss=...)``:
-    solver and certificate need no more. A loss that does not take any codewords as targets refuses them in :meth:`targets`.
+    solver and certificate need no more. A loss that does not take any codewords as targets refuses them in
+    :meth:`targets`.
 
     Examples
     --------
