@@ -49,6 +49,25 @@ def test_what_underflows_when_squared_leaves_a_pole_where_it_is(shift: tuple[flo
     np.testing.assert_allclose(weights, vectors.T @ small, rtol=1e-5, atol=1e-300)
 
 
+@pytest.mark.parametrize("shift", [(1.9e-163, 1.6e-151), (1e-140, 1.6e-151)])
+def test_an_update_far_below_the_poles_has_numbers(shift: tuple[float, float]) -> None:
+    """LAPACK's roots were NaN here, with a status of success."""
+    vectors, singular, weights = rank_one_svd(np.array([2.7e-12, 0.0]), np.array(shift))
+    assert singular[0] == pytest.approx(2.7e-12, rel=1e-14)
+    assert 0 <= singular[1] < 1e-150
+    np.testing.assert_allclose(np.abs(vectors), np.eye(2), atol=1e-100)
+    np.testing.assert_allclose(np.abs(weights[1]), singular[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("bias_decay", [1e-145, 1e-151, 1e-158])
+def test_labels_that_nearly_agree_may_meet_such_an_update(bias_decay: float) -> None:
+    encoding = ec.encodings.scaled_one_hot(2, on=2.0**39, off=2.0**39 + 4.4)
+    problem = ec.ufm.Problem(encoding, [36, 20], weight_decay=0.023, feature_decay=7.0)
+    solution = ec.ufm.solve(problem.with_bias_decay(bias_decay))
+    assert solution.certificate.holds
+    assert solution.loss == pytest.approx(ec.ufm.solve(problem).loss, rel=1e-12)
+
+
 @pytest.mark.parametrize("bias_decay", [1e-170, 1e-300])
 def test_a_bias_decay_may_be_next_to_nothing(bias_decay: float) -> None:
     encoding = ec.encodings.random(7, 5, seed=3)

@@ -64,6 +64,9 @@ def _roots(d: FloatArray, z: FloatArray) -> tuple[FloatArray, FloatArray]:
         if info.value != 0:
             raise np.linalg.LinAlgError(f"dlasd4 did not converge for singular value {i} of {n}")
     below *= above
+    if not (np.isfinite(sigma).all() and np.isfinite(below).all()):
+        # dlasd4 reports success where products of small poles and a smaller update leave its range.
+        raise np.linalg.LinAlgError("dlasd4 found no number for a singular value")
     return sigma, below
 
 
