@@ -20,9 +20,8 @@ decays = {"weight_decay": 5e-3, "feature_decay": 2e-3}
 encodings = {"one-hot": ec.encodings.one_hot(num_classes), "simplex": ec.encodings.simplex(num_classes)}
 with house_style("lecture"):
     figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.2), layout="constrained")
-    for axis, (name, encoding) in zip(axes, encodings.items(), strict=True):
+    for axis, encoding in zip(axes, encodings.values(), strict=True):
         encoding.plot(ax=axis)
-        axis.set_title(name)
 plt.show()
 
 # %%
