@@ -1,6 +1,6 @@
 """encollapse: the geometry that classifiers collapse to, and the class encoding that decides it.
 
-The one reading path: encode, predict, train, measure, compare. Submodules load on first use; importing
+The one reading path: encode, predict, train, measure, compare. Submodules load on first use. Importing
 encollapse imports neither torch nor any other optional dependency.
 """
 

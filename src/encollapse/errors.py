@@ -40,7 +40,7 @@ class ArgumentTypeError(EncollapseError, TypeError):
 
 
 class Undefined(EncollapseError, ValueError):  # noqa: N818 (an answer: callers turn it into a reason)
-    """A metric has no value for these data; the text is the reason that the user reads.
+    """A metric has no value for these data. The text is the reason that the user reads.
 
     Examples
     --------
@@ -79,19 +79,19 @@ class MemoryLimitError(EncollapseError, MemoryError):
 
 
 class SolverError(EncollapseError, RuntimeError):
-    """A solver finished without reaching its certificate; ``solve(..., throw=False)`` returns what it has."""
+    """A solver finished without reaching its certificate. ``solve(..., throw=False)`` returns what it has."""
 
 
 class TrainingError(EncollapseError, RuntimeError):
-    """A training went wrong, such as a loss that stopped being finite; the text says what to change."""
+    """A training went wrong, such as a loss that stopped being finite. The text says what to change."""
 
 
 class MissingDependencyError(EncollapseError, ImportError):
-    """An optional dependency is needed for this call; the text gives the command that installs it."""
+    """An optional dependency is needed for this call. The text gives the command that installs it."""
 
 
 class DownloadError(EncollapseError, ConnectionError):
-    """Data could not be fetched; the text gives the reason and what to do without a network."""
+    """Data could not be fetched. The text gives the reason and what to do without a network."""
 
 
 class FileFormatError(EncollapseError, ValueError):
@@ -109,7 +109,7 @@ class FileFormatError(EncollapseError, ValueError):
 
 
 class WriteError(EncollapseError, OSError):
-    """A file or a folder cannot be written; the text names it and gives the reason.
+    """A file or a folder cannot be written. The text names it and gives the reason.
 
     Examples
     --------

@@ -92,7 +92,7 @@ def array(
 
 
 def real(value: Any, name: str) -> float:
-    """Return a real number as float; booleans, strings and NaN are refused."""
+    """Return a real number as float. Booleans, strings and NaN are refused."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real | np.ndarray):
         raise ArgumentTypeError(f"{name}: expected a number, got {value!r} of type {type(value).__name__}")
     if isinstance(value, np.ndarray) and (value.ndim != 0 or value.dtype.kind not in "fiu"):
@@ -126,7 +126,7 @@ def nonnegative(value: Any, name: str, *, allow_infinity: bool = False, why: str
 
 
 def integer(value: Any, name: str, *, minimum: int, maximum: int | None = None, why: str = "") -> int:
-    """Return a whole number within bounds; booleans and floats are refused."""
+    """Return a whole number within bounds. Booleans and floats are refused."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
         raise ArgumentTypeError(f"{name}: expected a whole number, got {value!r} of type {type(value).__name__}")
     number = int(value)
@@ -147,7 +147,7 @@ def instance(value: Any, name: str, kind: type[Kind], *, why: str = "") -> Kind:
 
 
 def sequence(value: Any, name: str, what: str) -> list[Any]:
-    """Return the items of a collection; a text is none."""
+    """Return the items of a collection. A text is not one."""
     try:
         if not isinstance(value, str | bytes):
             return list(value)
@@ -157,7 +157,7 @@ def sequence(value: Any, name: str, what: str) -> list[Any]:
 
 
 def flag(value: Any, name: str) -> bool:
-    """Return a bool; other values, which have a truth of their own, are refused."""
+    """Return a bool. Other values, which have a truth of their own, are refused."""
     if not isinstance(value, (bool, np.bool_)):
         raise ArgumentTypeError(f"{name}: expected True or False, got {value!r} of type {type(value).__name__}")
     return bool(value)
@@ -180,7 +180,7 @@ def did_you_mean(word: Any, known: Iterable[str]) -> str:
 
 
 def class_counts(value: Any, num_classes: int, name: str = "counts") -> IntArray:
-    """Return samples per class ``(K,)``: an int means balanced; every class needs at least one."""
+    """Return samples per class ``(K,)``: an int means balanced. Every class needs at least one."""
     raw = to_numpy(value, name)
     if raw.dtype.kind not in "iu":
         raise ArgumentTypeError(f"{name}: expected whole numbers, got dtype {raw.dtype}; convert with .astype(int)")
@@ -245,7 +245,7 @@ def _no_labels(raw: np.ndarray[Any, Any], name: str) -> ArgumentError | Argument
 
 
 def class_priors(value: ArrayLike | None, num_classes: int, name: str = "priors") -> FloatArray:
-    """Return class frequencies ``(K,)`` that sum to one; ``None`` means uniform."""
+    """Return class frequencies ``(K,)`` that sum to one. ``None`` means uniform."""
     if value is None:
         memory.require_room(name, 1, num_classes, instead="use fewer classes")
         return np.full(num_classes, 1.0 / num_classes)

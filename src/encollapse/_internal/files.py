@@ -50,7 +50,7 @@ def folder(path: str | Path) -> Path:
     Raises
     ------
     WriteError
-        If that is not so; for results of long work, call this before the work.
+        If that is not so. For results of long work, call this before the work.
     """
     made = Path(path)
     with _writing(made):
@@ -61,7 +61,7 @@ def folder(path: str | Path) -> Path:
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it takes the place of `path` in one step.
+    """Yield a temporary path beside `path`. On success it takes the place of `path` in one step.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def reading(source: Path, what: str = "") -> Iterator[None]:
     Raises
     ------
     FileFormatError
-        Whatever the damage was; errors of the package, and files that are not there or may not be read, pass.
+        Whatever the damage was. Errors of the package, and files that are not there or may not be read, pass.
     """
     try:
         yield
@@ -133,7 +133,7 @@ _CHUNK = 1 << 20  # bytes read at once: far above a disk's block, far below memo
 
 
 def seal(path: Path) -> None:
-    """Write into the header of a safetensors file, in the place of :data:`UNSEALED`, a digest of all else; flush it."""
+    """Write into the header of a safetensors file, in the place of :data:`UNSEALED`, a digest of all else. Flush it."""
     digest, place = _digest(path)
     assert place is not None
     with path.open("r+b") as file:
@@ -144,7 +144,7 @@ def seal(path: Path) -> None:
 
 
 def sealed(path: Path) -> bool | None:
-    """Whether a safetensors file is as it was when it was sealed; None where it has no seal."""
+    """Whether a safetensors file is as it was when it was sealed, or None where it has no seal."""
     digest, place = _digest(path)
     return None if place is None else place[1].decode() == digest
 

@@ -11,14 +11,14 @@ SUBSCRIPT = re.compile(r"(?<=[\wλπᵀ|])_(b|B|W|T|H|k|l|F|meas|pred)(?![A-Za-z
 
 
 def number_label(value: float | None) -> str:
-    """A regularization as people read it: ``0``, ``0.4286``, ``∞``; a dash where there is none."""
+    """A regularization as people read it: ``0``, ``0.4286``, ``∞``, or a dash where there is none."""
     if value is None:
         return "–"
     return "∞" if math.isinf(value) else f"{value:.4g}"
 
 
 def power(value: float | None) -> str:
-    """Two digits for running text: ``5.9 × 10⁻⁴``, ``0.012``; a dash where there is none."""
+    """Two digits for running text: ``5.9 × 10⁻⁴``, ``0.012``, or a dash where there is none."""
     if value is None:
         return "–"
     if value == 0 or 0.01 <= abs(value) < 1000:
@@ -28,7 +28,7 @@ def power(value: float | None) -> str:
 
 
 def short(value: float | None) -> str:
-    """Two digits for a table: ``5.9e-4``; a dash where there is none."""
+    """Two digits for a table: ``5.9e-4``, or a dash where there is none."""
     if value is None:
         return "–"
     if value == 0:
@@ -70,7 +70,7 @@ def unbroken(text: str) -> str:
 
 
 def wrapped(text: str, length: int, most: int = 3, *, brackets: bool = True) -> str:
-    """A name longer than `length` in up to `most` lines, broken at brackets, commas and dots; the rest is left out.
+    """A name longer than `length` in up to `most` lines, broken at brackets, commas and dots. The rest is left out.
 
     With `brackets` the first of them begins a line of its own. The tables of a page have every name in full.
     """

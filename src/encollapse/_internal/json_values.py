@@ -40,7 +40,7 @@ def revived(value: Any) -> Any:
 
 
 def finite(value: Any) -> float | None:
-    """A finite number as a float; None for whatever else it is."""
+    """A finite number as a float, or None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None

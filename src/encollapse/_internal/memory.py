@@ -65,7 +65,7 @@ def free_bytes() -> int:
 
 
 def _number(file: str, name: str = "") -> int:
-    """The number behind a name in a file of the system, or at its beginning; 0 where there is none."""
+    """The number behind a name in a file of the system, or at its beginning, or 0 where there is none."""
     try:
         words = Path(file).read_text(encoding="ascii").split()
         return int(words[words.index(name) + 1 if name else 0])

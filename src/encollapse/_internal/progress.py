@@ -13,7 +13,7 @@ _WORTH_SHOWING_SECONDS = 2.0  # below it a bar would flash
 
 
 def tracked(items: Iterable[T], total: int | None, *, show: bool, text: str = "measuring") -> Iterator[T]:
-    """Yield the items; show a bar on a terminal once more than about two seconds of work are in sight."""
+    """Yield the items. Show a bar on a terminal once more than about two seconds of work are in sight."""
     if not show or not sys.stderr.isatty():
         yield from items
         return

@@ -20,7 +20,7 @@ class Shown:
         Parameters
         ----------
         ax : matplotlib Axes or several of them, optional
-            What to draw into; default a new figure.
+            What to draw into. Default: a new figure.
         style : {"screen", "paper"}
             Sizes for a screen, or for a column of a paper.
         **options

@@ -21,7 +21,7 @@ _PATHS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionEr
 
 
 def explain(error: Exception) -> int:
-    """Say on standard error what went wrong and what to do; return the exit code."""
+    """Say on standard error what went wrong and what to do, and return the exit code."""
     usage = getattr(error, "format_message", None)
     if usage is not None:
         context = getattr(error, "ctx", None)
@@ -44,7 +44,7 @@ def explain(error: Exception) -> int:
 
 
 def _hint(text: str, given: Mapping[str, Any]) -> str:
-    """What to do about two mistakes that people make; empty for all others."""
+    """What to do about two mistakes that people make, or empty for all others."""
     if "'--bias-decay'" in text:
         return "no bias at all is --bias-decay inf, and a bias that costs nothing is --bias-decay 0"
     if "'--json' does not take a value" in text or ("unexpected extra argument" in text and given.get("as_json")):
@@ -77,7 +77,7 @@ def plain_warnings() -> Iterator[None]:
 
 
 def show(table: Callable[[], RenderableType], record: Callable[[], Any], as_json: bool) -> None:
-    """Print a table, or its record as JSON; only what is asked for is made."""
+    """Print a table, or its record as JSON. Only what is asked for is made."""
     if as_json:
         typer.echo(json.dumps(record(), indent=2, ensure_ascii=False, allow_nan=False))
         return

@@ -154,7 +154,7 @@ def measure(
 
 
 def _of_run(folder: Path, given: dict[str, Any], as_json: bool) -> None:
-    """Show what a saved training was measured as; its samples themselves are not stored."""
+    """Show what a saved training was measured as. Its samples themselves are not stored."""
     import encollapse.train
     from encollapse.cli.render.measurement import collapse_record, collapse_table
 

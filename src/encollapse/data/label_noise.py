@@ -16,7 +16,7 @@ KINDS = ("symmetric", "pairwise", "confusion")
 
 
 def check(spec: Any) -> dict[str, Any]:
-    """Return the description of the noise with its numbers checked; a number alone is a symmetric fraction.
+    """Return the description of the noise with its numbers checked. A number alone is a symmetric fraction.
 
     Raises
     ------
@@ -48,16 +48,16 @@ def check(spec: Any) -> dict[str, Any]:
 
 
 def with_label_noise(split: Split, num_classes: int, spec: Any, seed: int) -> Split:
-    """Change labels of a split; the true ones stay as ``clean_labels``.
+    """Change labels of a split. The true ones stay as ``clean_labels``.
 
-    Of every class k, exactly the share asked for is relabeled, rounded; which samples is up to the seed.
+    Of every class k, exactly the share asked for is relabeled, rounded. The seed decides which.
 
     ``symmetric``
-        Each other class gets an equal part of them :cite:p:`zhang2017`; what does not divide goes by lot.
+        Each other class gets an equal part of them :cite:p:`zhang2017`. What is left over is drawn at random.
     ``pairwise``
         All of them become class ``k + 1``, and those of the last class become class 0.
     ``confusion``
-        ``matrix[k][l]`` is the share of class k that is labeled l; rows sum to 1.
+        ``matrix[k][l]`` is the share of class k that is labeled l. Rows sum to 1.
 
     Parameters
     ----------

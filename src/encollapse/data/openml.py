@@ -26,9 +26,9 @@ def openml(
     missing: str = "error",
     image: list[int] | tuple[int, ...] | None = None,
 ) -> Dataset:
-    """Fetch a data set by its name on openml.org; what was fetched stays in a cache on disk.
+    """Fetch a data set by its name on openml.org. What was fetched stays in a cache on disk.
 
-    Square tables of bytes are taken for images (N, C, H, W) and divided by 255; other columns become numbers, see
+    Square tables of bytes are taken for images (N, C, H, W) and divided by 255. Other columns become numbers, see
     :func:`encollapse.data.tables.numbers_of`, and are standardized by :func:`encollapse.data.load`.
 
     Parameters
@@ -36,11 +36,11 @@ def openml(
     name : str
         Name, as in ``https://www.openml.org/search?type=data``, or the number of a data set.
     version : int or str
-        Version of the data set; default the active one.
+        Version of the data set. Default: the active one.
     folder : str or path, optional
-        Folder of the cache; default that of scikit-learn.
+        Folder of the cache. Default: that of scikit-learn.
     target : str, optional
-        Column with the labels; default the one that OpenML names.
+        Column with the labels. Default: the one that OpenML names.
     missing : {"error", "drop", "mean"}
         What to do about missing entries.
     image : sequence of 3 ints, optional

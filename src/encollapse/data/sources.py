@@ -51,7 +51,7 @@ def gaussian_mixture(
     """Draw samples of K Gaussians with unit covariance, a class each.
 
     Where ``dim >= K - 1`` the centers are the vertices of a regular simplex, turned at random, and any two are
-    `separation` apart; in fewer dimensions they are drawn at random, and `separation` is the root mean square of
+    `separation` apart. In fewer dimensions they are drawn at random, and `separation` is the root mean square of
     their distances. The class-distance normalized variance of the population is ``dim / separation²``.
 
     Parameters
@@ -61,7 +61,7 @@ def gaussian_mixture(
     samples_per_class : int or (K,) ints
         Training samples of each class.
     separation : float
-        Distance between centers, in standard deviations of a coordinate; 0 or above.
+        Distance between centers, in standard deviations of a coordinate, 0 or above.
     seed : int
         The same seed gives the same samples, and fewer of them are among the more.
     test_samples_per_class : int or (K,) ints, optional

@@ -28,14 +28,14 @@ def from_torch(
     Parameters
     ----------
     dataset : torch.utils.data.Dataset
-        Anything with a length and items ``(input, label)``; inputs are tensors, arrays or PIL images of one shape.
-        Whole numbers of 8 bits are divided by 255; images of two axes, and PIL images, come out as (C, H, W).
+        Anything with a length and items ``(input, label)``. Inputs are tensors, arrays or PIL images of one shape.
+        Whole numbers of 8 bits are divided by 255. Images of two axes, and PIL images, come out as (C, H, W).
     test : torch.utils.data.Dataset, optional
         The test set.
     name : str, optional
-        What tables and reports call it; default the name of its class.
+        What tables and reports call it. Default: the name of its class.
     classes : sequence of str, optional
-        Names of the classes; default the dataset's attribute ``classes`` if it has one.
+        Names of the classes. Default: the dataset's attribute ``classes`` if it has one.
     progress : bool
         Show a bar if the reading lasts over two seconds and standard error is a terminal.
 

@@ -1,6 +1,6 @@
 """From a user's network, optimizer and loss to the law that holds for this training, and to how far the network is.
 
-:func:`encollapse.diagnose` is the entry. This package needs torch; importing ``encollapse`` alone does not load it. The
+:func:`encollapse.diagnose` is the entry. This package needs torch. Importing ``encollapse`` alone does not load it. The
 callbacks load with their framework when they are asked for.
 """
 

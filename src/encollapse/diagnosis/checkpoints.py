@@ -34,7 +34,7 @@ def diagnose_checkpoints(
     checkpoints, build, loader
         As for :func:`encollapse.measure.measure_checkpoints`.
     optimizer : function, optional
-        Makes the optimizer of a network, as ``lambda net: torch.optim.SGD(net.parameters(), weight_decay=5e-4)``; its
+        Makes the optimizer of a network, as ``lambda net: torch.optim.SGD(net.parameters(), weight_decay=5e-4)``. Its
         parameter groups tell the decays. Otherwise give ``weight_decay``.
     progress : bool
         Show a progress bar where the work takes more than two seconds.
@@ -44,7 +44,7 @@ def diagnose_checkpoints(
     Returns
     -------
     dict
-        A :class:`Diagnosis` by the path of each checkpoint, in order; what they measured keeps no covariance.
+        A :class:`Diagnosis` by the path of each checkpoint, in order. What they measured keeps no covariance.
 
     Raises
     ------

@@ -17,7 +17,7 @@ class DecayTime:
     Attributes
     ----------
     spent : float
-        τ; after one unit a parameter without gradient has shrunk to 1/e.
+        τ. After one unit a parameter without gradient has shrunk to 1/e.
     steps : int
         Steps of the optimizer.
     decay, rate : float
@@ -34,7 +34,7 @@ class DecayTime:
 
     @property
     def left(self) -> float:
-        """Steps at the mean rate until :data:`ENOUGH` decay times are spent; 0 if they are."""
+        """Steps at the mean rate until :data:`ENOUGH` decay times are spent, or 0 if they are."""
         if self.rate * self.decay <= 0:
             return float("inf")
         return max(0.0, (ENOUGH - self.spent) / (self.rate * self.decay))
@@ -43,14 +43,14 @@ class DecayTime:
 def decay_time(
     optimizer: Any, scheduler: Any, steps: int | None, decay: float, batches: int | None
 ) -> DecayTime | None:
-    """Add up τ; None where the number of steps or the learning rate is not known.
+    """Add up τ, or None where the number of steps or the learning rate is not known.
 
     Parameters
     ----------
     optimizer, scheduler
         As they are after the training, or None.
     steps : int, optional
-        Steps of the optimizer; otherwise read off its state, or off the scheduler.
+        Steps of the optimizer. Otherwise they are read off its state, or off the scheduler.
     decay : float
         λ, on the scale of the optimizer.
     batches : int, optional

@@ -59,16 +59,16 @@ def diagnose(
     network : torch.nn.Module
         The trained network. It is left as it was.
     loader : iterable of (inputs, labels) or of mappings
-        The training set, as a ``torch.utils.data.DataLoader`` yields it; read twice, so a generator will not do.
+        The training set, as a ``torch.utils.data.DataLoader`` yields it. It is read twice, so a generator will not do.
     optimizer : torch.optim.Optimizer, optional
         What trained the network. Its parameter groups tell the weight decay of every parameter.
     loss : {"cross_entropy", "mse"} or torch.nn.Module
         The loss of the training. The words are means over the samples, ``"mse"`` of ``½|o - e|²`` summed over the
         outputs. ``nn.MSELoss`` and ``nn.CrossEntropyLoss`` count with their own scale, smoothing and class weights.
     head : str or torch.nn.Module, optional
-        The classifier; default the module whose output is that of the network.
+        The classifier. Default: the module whose output is that of the network.
     encoding : Encoding or str, optional
-        Codewords of the classes; default one-hot, with the smoothing of the loss.
+        Codewords of the classes. Default: one-hot, with the smoothing of the loss.
     weight_decay : float or dict of str to float, optional
         Instead of an optimizer: one decay for all trained parameters, or decays by name of parameter or module.
     feature_decay : float, optional
@@ -80,7 +80,7 @@ def diagnose(
     label_key : str, optional
         Where the labels are in batches that are mappings.
     device : str or torch.device, optional
-        Where the network runs; default where it is.
+        Where the network runs. Default: where it is.
     progress : bool
         Show a progress bar where the work takes more than two seconds.
 

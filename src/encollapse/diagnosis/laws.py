@@ -59,7 +59,7 @@ class Law:
     problem : Problem or TailProblem or None
         What this training minimizes, on the scale of theory.
     decay : float
-        Smallest decay of the optimizer among those that shape the features; 0 where there is none.
+        Smallest decay of the optimizer among those that shape the features, or 0 where there is none.
     """
 
     name: str
@@ -85,11 +85,11 @@ class Setting:
 
 
 class _NoLawError(Exception):
-    """A premise fails; the text is the reason."""
+    """A premise fails. The text is the reason."""
 
 
 def find_law(setting: Setting) -> Law:
-    """Decide the law of a training; ``"none"`` with its reason where no law is known to hold."""
+    """Decide the law of a training, or ``"none"`` with its reason where no law is known to hold."""
     conditions: list[Condition] = []
     try:
         return _law(setting, conditions)
@@ -178,7 +178,7 @@ def _own_work(s: Setting, kind: str) -> None:
 
 
 def _resolved(s: Setting) -> str:
-    """The kind of the tail; a vector of gains without a module of its own is told by what its outputs are like."""
+    """The kind of the tail. A vector of gains without a module of its own is told by what its outputs are like."""
     if s.tail.kind != "scaled":
         return s.tail.kind
     return s.observed.scaled_kind or "scaled"
@@ -326,7 +326,7 @@ def _batches(o: Observation, relu: bool) -> Condition:
 
 
 def _problem(build: Callable[..., Any], s: Setting, conditions: list[Condition], *data: Any, **settings: Any) -> Any:
-    """Pose the problem of a law; None, with a condition that says why, where no method solves it.
+    """Pose the problem of a law. None, with a condition that says why, where no method solves it.
 
     A problem without a minimizer is refused by its own class, and then no law holds.
     """

@@ -18,7 +18,7 @@ class DiagnosisCallback(CollapseCallback):
     Parameters
     ----------
     data, every, prefix, split
-        As in :class:`encollapse.measure.CollapseCallback`; the default prefix is ``"diagnosis/"``.
+        As in :class:`encollapse.measure.CollapseCallback`. The default prefix is ``"diagnosis/"``.
     **options
         For :func:`encollapse.diagnose`, such as ``loss``, ``head`` or ``encoding``.
 

@@ -27,7 +27,7 @@ class LossReading:
     encoding : Encoding
         What the outputs are asked for, one codeword a class.
     class_weights : (K,), optional
-        Factors of the loss by class; None for 1 everywhere.
+        Factors of the loss by class, or None for 1 everywhere.
     words : str
         The loss for the reader, with what its scale rests on.
     """
@@ -45,7 +45,7 @@ def read_loss(loss: Any, encoding: Encoding, given: bool, counts: IntArray, batc
     Parameters
     ----------
     loss : str or torch.nn.Module
-        ``"mse"`` is ``½|o - e|²`` summed over the outputs, ``"cross_entropy"`` as in torch; both are means over the
+        ``"mse"`` is ``½|o - e|²`` summed over the outputs, ``"cross_entropy"`` as in torch. Both are means over the
         samples. A module counts with its own scale.
     encoding : Encoding
         Codewords of the classes before smoothing.

@@ -43,17 +43,17 @@ class Observation:
     smallest_variance : float, optional
         Median variance that the normalization divides by.
     largest_feature, spatial_share : float, optional
-        Largest entry of the features; share of the price that is variation over positions.
+        Largest entry of the features, and share of the price that is variation over positions.
     scaled_kind : str, optional
         What a normalization without a module turned out to be.
     dropout : str
-        A dropout between the normalization and the head, by name; empty if none.
+        A dropout between the normalization and the head, by name, or empty if none.
     channels : int, optional
         Gains of the normalization.
     runs : int
         How often the normalization, or the lowest layer of a linear tail, ran in one batch.
     tied_to : str
-        Another owner of the head's weight; empty if none.
+        Another owner of the head's weight, or empty if none.
     activations : (N, p), optional
         Inputs of the lowest linear layer of a linear tail.
     batch_size, smallest_batch, batches : int
@@ -298,7 +298,7 @@ def _length(loader: Iterable[Any]) -> int | None:
 
 
 class _watch:  # noqa: N801 (used as a function)
-    """Collect the first input or the output of a module; nothing for None."""
+    """Collect the first input or the output of a module, or nothing for None."""
 
     def __init__(self, module: nn.Module | None, inputs: bool) -> None:
         self._module, self._inputs = module, inputs
@@ -318,7 +318,7 @@ class _watch:  # noqa: N801 (used as a function)
 
 
 def _through_tail(made: Tensor, rows: Tensor, tail: Tail) -> tuple[float | None, float, float]:
-    """Error of the features against the tail applied to a normalization's output; variation over positions; price."""
+    """Error of the features against the tail behind a normalization, variation over positions, and price."""
     values = made.double()
     if tail.relu:
         values = values.clamp(min=0.0, max=tail.ceiling)

@@ -39,7 +39,7 @@ class Decays:
     coupled: bool = True
 
     def of(self, name: str | None) -> float | None:
-        """Decay of a parameter; None for one that is not there or not trained."""
+        """Decay of a parameter, or None for one that is not there or not trained."""
         return None if name is None else self.by_parameter.get(name)
 
 

@@ -181,5 +181,5 @@ class Diagnosis(Shown):
 
 
 def _report() -> Any:
-    """The room above that draws; it is looked up by name, for imports run one way."""
+    """The room above that draws. It is looked up by name, for imports run one way."""
     return importlib.import_module("encollapse.report.diagnosis_page")

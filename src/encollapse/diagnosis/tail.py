@@ -194,7 +194,7 @@ def _parameter(walk: _Walk, node: Any) -> str | None:
 
 
 def _operands(walk: _Walk, node: Any) -> tuple[str | None, Any]:
-    """The parameter among two operands, and the other operand; constants do not count."""
+    """The parameter among two operands, and the other operand. Constants do not count."""
     nodes = [before for before, _ in node.next_functions if before is not None]
     found = [(_parameter(walk, before), before) for before in nodes]
     named = [name for name, _ in found if name is not None]
@@ -277,7 +277,7 @@ def owner(network: nn.Module, parameter: str) -> tuple[str, nn.Module]:
 
 
 def with_graph(network: nn.Module) -> list[tuple[nn.Parameter, bool]]:
-    """Let every parameter record a graph; what they were before is returned."""
+    """Let every parameter record a graph. What they were before is returned."""
     before = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
     for parameter, _ in before:
         if parameter.is_floating_point():

@@ -20,7 +20,7 @@ class DiagnosisTrainerCallback(CollapseTrainerCallback):
     Parameters
     ----------
     trainer, data, every, prefix, split
-        As in :class:`encollapse.measure.CollapseTrainerCallback`; the default prefix is ``"diagnosis/"``.
+        As in :class:`encollapse.measure.CollapseTrainerCallback`. The default prefix is ``"diagnosis/"``.
     **options
         For :func:`encollapse.diagnose`, such as ``loss``, ``head`` or ``encoding``.
 

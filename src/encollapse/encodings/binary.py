@@ -29,7 +29,7 @@ _TRIES = 50  # random changes of a word that is there already
 
 
 def hadamard(num_classes: int, *, classes: Sequence[str] | None = None) -> Encoding:
-    """Mutually orthogonal codewords of ±1: columns of a Hadamard matrix; ``code_dim`` is its order.
+    """Mutually orthogonal codewords of ±1: columns of a Hadamard matrix. ``code_dim`` is its order.
 
     The order n is the smallest from `num_classes` on that Sylvester's doubling :cite:p:`sylvester1867`, both
     constructions of Paley over finite fields :cite:p:`paley1933` and Kronecker products of those reach: a power of
@@ -39,7 +39,7 @@ def hadamard(num_classes: int, *, classes: Sequence[str] | None = None) -> Encod
 
     The first entry of every codeword is 1. It tells no classes apart, but without it the codewords would not be
     orthogonal: their inner products would be -1. The mean codeword cannot vanish either way, for the mean of K
-    orthogonal codewords has the squared length n/K; with K = n, centering gives a simplex.
+    orthogonal codewords has the squared length n/K. With K = n, centering gives a simplex.
 
     Parameters
     ----------
@@ -81,11 +81,11 @@ def error_correcting(
     Hadamard matrices (which meet Plotkin's bound :cite:p:`plotkin1960` at ``K ≤ q + 1 = 4m``, and with complements at
     ``K = 2q = 8m``), a linear code found column by column, and random words, each improved by changing bits one at
     a time. Of codes with the same minimum distance, the one with the fewest rows that are constant or repeat
-    another row or its complement is taken, for such a bit adds no question; then the one with the
+    another row or its complement is taken, for such a bit adds no question, then the one with the
     fewest pairs at that distance. Rows are repaired where that costs no distance.
 
     No optimum is claimed beyond those bounds. For up to 16 bits the distance is that of the best linear code where
-    K is a power of two (tried: 7, 15 and 16 bits); the extended Golay code is missed (24 bits, K = 4096: 6 instead
+    K is a power of two (tried: 7, 15 and 16 bits). The extended Golay code is missed (24 bits, K = 4096: 6 instead
     of 8), and at 64 bits and K = 1000 it is 25, where BCH codes have 28.
 
     Parameters
@@ -93,7 +93,7 @@ def error_correcting(
     num_classes : int
         Number of classes K, at least 2.
     code_dim : int
-        Number of bits q; at least ``log₂ K``, and a small multiple of it for a distance worth having.
+        Number of bits q, at least ``log₂ K``, and a small multiple of it for a distance worth having.
     seed : int
         Seed of the random words and of the search. The same arguments give the same codewords.
     classes : sequence of str, optional

@@ -47,7 +47,7 @@ class Encoding(Shown):
     Parameters
     ----------
     codewords : array_like, shape (code_dim, num_classes)
-        Codewords as columns. Finite; zero and repeated columns are allowed.
+        Codewords as columns. Finite. Zero and repeated columns are allowed.
     name : str
         What tables and plots call the encoding.
     classes : sequence of str, optional
@@ -78,7 +78,7 @@ class Encoding(Shown):
     _designed_for: dict[str, Any] | None = None
     _family = "dense"
     _kinds: ClassVar[dict[str, type[Encoding]]] = {}
-    """Kinds of encodings by the name that files give them; a subclass enters by naming its `family`."""
+    """Kinds of encodings by the name that files give them. A subclass enters by naming its `family`."""
 
     def __init_subclass__(cls, *, family: str) -> None:
         cls._family = family
@@ -154,7 +154,7 @@ class Encoding(Shown):
 
     @property
     def designed_for(self) -> Mapping[str, Any] | None:
-        """Counts and decays that :func:`encollapse.ufm.design` found the codewords for; None for other encodings."""
+        """Counts and decays that :func:`encollapse.ufm.design` found the codewords for, or None for other encodings."""
         return None if self._designed_for is None else MappingProxyType(self._designed_for)
 
     def _numbers(self) -> tuple[str, ...]:
@@ -187,7 +187,7 @@ class Encoding(Shown):
         return float(np.abs(self.codewords).max())
 
     def mean(self, priors: ArrayLike | None = None) -> FloatArray:
-        """Mean codeword ``Σ π_k e_k``, shape (code_dim,); `priors` (num_classes,) default to uniform."""
+        """Mean codeword ``Σ π_k e_k``, shape (code_dim,). `priors` (num_classes,) default to uniform."""
         return self._combine(checks.class_priors(priors, self._num_classes))
 
     def combine(self, weights: ArrayLike) -> FloatArray:
@@ -281,14 +281,14 @@ class Encoding(Shown):
         return first_of_nearest(outputs @ codewords + entropies, rounding)
 
     def save(self, path: str | Path) -> Path:
-        """Write the encoding to a ``.json`` or ``.npz`` file (by suffix); numbers survive exactly.
+        """Write the encoding to a ``.json`` or ``.npz`` file (by suffix). Numbers survive exactly.
 
         The file appears whole or not at all. See :meth:`load`.
 
         Parameters
         ----------
         path : str or path
-            File to write; its folder is made where it is not there.
+            File to write. Its folder is made where it is not there.
 
         Returns
         -------
@@ -352,7 +352,7 @@ class Encoding(Shown):
 
     @classmethod
     def _from_entries(cls, record: dict[str, Any], classes: Sequence[str] | None) -> Encoding:
-        """Make the encoding of a record's entries; an entry that is missing may raise KeyError."""
+        """Make the encoding of a record's entries. An entry that is missing may raise KeyError."""
         setting = record.get("designed_for")
         return Encoding(record["codewords"], name=record["name"], classes=classes, designed_for=setting)
 

@@ -113,7 +113,7 @@ def grassmannian_bound(num_classes: int, code_dim: int) -> float:
     """Least value that the largest absolute cosine of `num_classes` lines can have, or a bound of it from below.
 
     ``√((K - q)/(q (K - 1)))`` of Welch :cite:p:`welch1974`, attained by equiangular tight frames, which need
-    ``K ≤ q(q + 1)/2``; beyond that ``1/√q``, the orthoplex bound of :cite:t:`conway1996`, where it is higher.
+    ``K ≤ q(q + 1)/2``. Beyond that it is ``1/√q``, the orthoplex bound of :cite:t:`conway1996`, where it is higher.
 
     Parameters
     ----------

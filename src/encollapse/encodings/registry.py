@@ -46,7 +46,7 @@ class Entry:
         return self.example | (self.describe(num_classes) if self.describe is not None else {})
 
     def make(self, num_classes: int, **options: Any) -> Encoding:
-        """Make the encoding; where the options settle the number of classes, it has to be `num_classes`."""
+        """Make the encoding. Where the options settle the number of classes, it has to be `num_classes`."""
         if "num_classes" in inspect.signature(self.function).parameters:
             return self.function(num_classes, **options)
         wanted = checks.integer(num_classes, "num_classes", minimum=2)
@@ -120,7 +120,7 @@ def by_name(name: str, num_classes: int, **options: Any) -> Encoding:
     Parameters
     ----------
     name : str
-        One of :func:`names`; underscores and dashes are the same.
+        One of :func:`names`. Underscores and dashes are the same.
     num_classes : int
         Number of classes K. Where the options describe each class, such as the tree of ``"hierarchical"``, it has to
         be what they say.

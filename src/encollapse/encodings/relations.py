@@ -19,9 +19,9 @@ _CLIPPED = 0.01  # share of the spectrum that may be cut without a warning: one 
 
 
 def ordinal(num_classes: int, *, classes: Sequence[str] | None = None) -> Encoding:
-    """Thermometer code for ordered classes: class k has k ones, then zeros; ``code_dim = K - 1``.
+    """Thermometer code for ordered classes: class k has k ones, then zeros, with ``code_dim = K - 1``.
 
-    Entry j answers "is the class above j?"; squared distances count the steps between classes
+    Entry j answers "is the class above j?". Squared distances count the steps between classes
     :cite:p:`frank2001`.
 
     Parameters
@@ -72,7 +72,7 @@ def hierarchical(tree: Any, *, classes: Sequence[str] | None = None) -> Encoding
         numbers, the parent of each node, with -1 or None for the root: the classes are the nodes that are nobody's
         parent, by increasing number, and are named by it.
     classes : sequence of str, optional
-        With named leaves, those names in the order in which the classes shall be numbered; otherwise names for the
+        With named leaves, those names in the order in which the classes shall be numbered. Otherwise names for the
         classes.
 
     Returns
@@ -145,13 +145,13 @@ def from_similarity(S: ArrayLike, code_dim: int | None = None, *, classes: Seque
     Inner products form a positive semidefinite matrix, so negative eigenvalues of `S` are set to zero: the result
     is the nearest such matrix in the Frobenius norm :cite:p:`higham1988`. If `code_dim` is below its rank, only
     the `code_dim` largest eigenvalues are kept, which is the nearest matrix of that rank. Rows of the codewords are
-    the principal axes, in order of falling weight, as in classical scaling; only their inner products mean
+    the principal axes, in order of falling weight, as in classical scaling. Only their inner products mean
     anything, for any rotation of them has the same Gram matrix.
 
     Parameters
     ----------
     S : array_like, shape (num_classes, num_classes)
-        Symmetric similarities. For unit codewords put ones on the diagonal; no scale is imposed.
+        Symmetric similarities. For unit codewords put ones on the diagonal. No scale is imposed.
     code_dim : int, optional
         Length of a codeword. Default: the rank of the nearest positive semidefinite matrix. Above the rank,
         codewords are padded with zeros.

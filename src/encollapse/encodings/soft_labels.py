@@ -35,7 +35,7 @@ def soft_ordinal(
     Returns
     -------
     Encoding
-        Shape (K, K); columns sum to 1.
+        Shape (K, K). Columns sum to 1.
 
     Examples
     --------

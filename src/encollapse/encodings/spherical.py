@@ -17,9 +17,9 @@ MAX_POINTS = 5_000
 
 
 def circular(num_classes: int, *, classes: Sequence[str] | None = None) -> Encoding:
-    """Points on the unit circle in cyclic order, for classes such as hours or directions; ``code_dim = 2``.
+    """Points on the unit circle in cyclic order, for classes such as hours or directions, with ``code_dim = 2``.
 
-    Class k lies at the angle ``2πk/K``; the inner product of two codewords is the cosine of the arc between
+    Class k lies at the angle ``2πk/K``. The inner product of two codewords is the cosine of the arc between
     them :cite:p:`mardia2000`, so the last class is as near to the first as any two neighbors. The mean
     codeword is zero.
 
@@ -53,7 +53,7 @@ def circle(num_points: int) -> FloatArray:
 
 
 def random(num_classes: int, code_dim: int, seed: int = 0, *, classes: Sequence[str] | None = None) -> Encoding:
-    """Independent Gaussian codewords scaled to unit length; nearly orthogonal when `code_dim` is large.
+    """Independent Gaussian codewords scaled to unit length, nearly orthogonal when `code_dim` is large.
 
     The same arguments give the same codewords on every platform (NumPy's PCG64 generator).
 
@@ -92,7 +92,7 @@ def random(num_classes: int, code_dim: int, seed: int = 0, *, classes: Sequence[
 def spherical(num_classes: int, code_dim: int, seed: int = 0, *, classes: Sequence[str] | None = None) -> Encoding:
     """Unit codewords spread so that the smallest angle is large, for any number of classes and dimensions.
 
-    The problem of Tammes; networks whose features have fewer dimensions than there are classes tend to the
+    The problem of Tammes. Networks whose features have fewer dimensions than there are classes tend to the
     closely related softmax codes :cite:p:`jiang2024`.
 
     ===================  ====================================================  ==========================
@@ -104,7 +104,7 @@ def spherical(num_classes: int, code_dim: int, seed: int = 0, *, classes: Sequen
     other                several searches, the best one made exact             best found
     ===================  ====================================================  ==========================
 
-    The first two are optimal by :cite:t:`rankin1955`; at K = 2q they are the cross-polytope. All closed forms have a
+    The first two are optimal by :cite:t:`rankin1955`. At K = 2q they are the cross-polytope. All closed forms have a
     zero mean codeword. The search (see ``codes/sphere_packing.py``) has reached every proven optimum it was tried
     on, to 1e-9 in the angle: up to 14 and 24 points in 3 dimensions, the 24-cell (K = 24, q = 4: 60°), the 600-cell
     (120, 4: 36°) and, from most seeds, the 240 minimal vectors of E8 (240, 8: 60°). Beyond about a hundred classes,
@@ -116,10 +116,10 @@ def spherical(num_classes: int, code_dim: int, seed: int = 0, *, classes: Sequen
     num_classes : int
         Number of classes K, at least 2, and at most 5,000 where a search is needed.
     code_dim : int
-        Length q of a codeword; 1 does for two classes only.
+        Length q of a codeword. 1 does for two classes only.
     seed : int
-        Seed of the starting points. The same arguments give the same codewords on the same machine and libraries;
-        elsewhere the search may end in another arrangement with nearly the same angle.
+        Seed of the starting points. The same arguments give the same codewords on the same machine and libraries.
+        Elsewhere the search may end in another arrangement with nearly the same angle.
     classes : sequence of str, optional
         Names of the classes.
 
@@ -171,7 +171,7 @@ def _points(k: int, q: int, seed: int) -> FloatArray:
 def orthogonal_simplices(num_points: int, dim: int) -> FloatArray:
     """Regular simplices in orthogonal subspaces, together `num_points` ≤ 2 · `dim` points, (dim, num_points).
 
-    One simplex up to ``dim + 1`` points; beyond, as few as fit, of dimensions as equal as possible.
+    One simplex up to ``dim + 1`` points. Beyond, as few as fit, of dimensions as equal as possible.
     """
     memory.require_room("code_dim", dim, num_points, instead="give a smaller one")
     parts = max(1, num_points - dim)

@@ -233,7 +233,7 @@ def scaled_one_hot(
     num_classes : int
         Number of classes K, at least 2.
     on, off : float
-        Entry of the own class, and of every other one; finite.
+        Entry of the own class, and of every other one, both finite.
     classes : sequence of str, optional
         Names of the classes.
 
@@ -288,8 +288,8 @@ def _finite(value: float, name: str) -> float:
 class Simplex(Encoding, family="simplex"):
     """Vertices of a regular simplex in Helmert coordinates, padded with zeros to `code_dim`.
 
-    Column k of the Helmert matrix is 0 above row k - 1, then ``-k/√(k(k+1))``, then ``1/√(j(j+1))``;
-    encoding and decoding use that pattern, so nothing of size K × K is built unless `codewords` is read.
+    Column k of the Helmert matrix is 0 above row k - 1, then ``-k/√(k(k+1))``, then ``1/√(j(j+1))``.
+    Encoding and decoding use that pattern, so nothing of size K × K is built unless `codewords` is read.
     """
 
     def __init__(self, num_classes: int, code_dim: int | None, *, classes: Sequence[str] | None = None) -> None:

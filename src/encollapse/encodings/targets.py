@@ -24,7 +24,7 @@ def from_targets(targets: ArrayLike, *, name: str = "targets") -> tuple[Encoding
     Parameters
     ----------
     targets : array_like, shape (N, q) or (N,)
-        One target vector, or number, a sample; finite.
+        One target vector, or number, a sample, finite.
     name : str
         Name of the encoding.
 
@@ -92,7 +92,7 @@ class MultiLabel(Encoding, family="multi-label"):
 
     @property
     def num_labels(self) -> int:
-        """Number of labels that a sample may carry; the length of a codeword."""
+        """Number of labels that a sample may carry, which is the length of a codeword."""
         return self._code_dim
 
     @property
@@ -129,11 +129,11 @@ class MultiLabel(Encoding, family="multi-label"):
 
 
 def multi_label(label_sets: Any, num_labels: int, *, classes: Sequence[str] | None = None) -> MultiLabel:
-    """Indicator vectors of sets of labels, each distinct set being a class; ``code_dim = num_labels``.
+    """Indicator vectors of sets of labels, each distinct set being a class, with ``code_dim = num_labels``.
 
     Entry j of a codeword is 1 if the set contains label j, and 0 otherwise. For the unrestricted feature model only
     the distinct targets and how often each occurs matter, so multi-label data are ordinary classes with their
-    counts; neural collapse of such data is described in :cite:t:`li2024`. The inner product of two codewords
+    counts. Neural collapse of such data is described in :cite:t:`li2024`. The inner product of two codewords
     is the number of labels that their sets share.
 
     Parameters
@@ -184,7 +184,7 @@ def pick_all_labels(
     Parameters
     ----------
     label_sets : iterable of iterables of int
-        One set of labels from 0 to ``num_labels - 1`` for each sample; none is empty.
+        One set of labels from 0 to ``num_labels - 1`` for each sample, none of them empty.
     num_labels : int
         Number of labels.
     name : str

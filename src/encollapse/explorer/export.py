@@ -109,7 +109,7 @@ def _nodes(stated: ufm.Problem) -> tuple[list[tuple[float, ufm.Solution]], float
 
 
 def _refined(stated: ufm.Problem, solved: dict[float, ufm.Solution]) -> Iterator[float]:
-    """Add positions in rounds until interpolation is close; after each the largest error of the closed intervals."""
+    """Add positions in rounds until interpolation is close. After each the largest error of the closed intervals."""
     error = 0.0
     open_ = list(pairwise(sorted(solved)))
     while open_:

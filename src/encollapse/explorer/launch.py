@@ -31,7 +31,7 @@ def explore(folder: str | Path | None = None, *, port: int | None = None, open_b
     folder : str or path, optional
         Folder of a study's results, finished or running: its trained networks are laid over the theory.
     port : int, optional
-        Where to listen; default a free port.
+        Where to listen. Default: a free port.
     open_browser : bool
         Open the page in a browser.
 

@@ -15,7 +15,7 @@ _STATE = "?classes=7&bias_decay=0.7"
 
 
 def browser_path() -> str | None:
-    """Path of an installed Chromium; None where there is none."""
+    """Path of an installed Chromium, or None where there is none."""
     return next((found for name in _BROWSERS if (found := shutil.which(name))), None)
 
 

@@ -27,8 +27,8 @@ _UNRESOLVED = 128 * _EPS**0.5
 class ClassGeometry(Shown):
     """The geometry of a last layer, free of the choice of basis in feature space.
 
-    Two networks whose features differ by a rotation have the same `ClassGeometry`. Instances are immutable;
-    arrays are float64, copied and read-only. Classes with ``counts == 0`` (absent from the measured data)
+    Two networks whose features differ by a rotation have the same `ClassGeometry`. Instances are immutable.
+    Arrays are float64, copied and read-only. Classes with ``counts == 0`` (absent from the measured data)
     have NaN in their rows and columns, so that they can never be mistaken for means at zero.
 
     Parameters
@@ -36,17 +36,17 @@ class ClassGeometry(Shown):
     feature_gram : (K, K) array, BlockMatrix or LazyMatrix
         Inner products ``MᵀM`` of the uncentered class means.
     counts : (K,) ints
-        Samples of each class; 0 marks a class that was not seen.
+        Samples of each class. 0 marks a class that was not seen.
     classifier_gram : (q, q) array, BlockMatrix or LazyMatrix, optional
         ``W Wᵀ``. None where no classifier is known.
     class_outputs : (q, K) array, BlockMatrix or LazyMatrix, optional
         ``W M``, the outputs at the class means, without the bias.
     bias : (q,), optional
-        The bias; zeros for a classifier without one; None where no classifier is known.
+        The bias, zeros for a classifier without one, or None where no classifier is known.
     within : (K,), optional
-        Trace of the within-class covariance of each class; default zeros.
+        Trace of the within-class covariance of each class. Default: zeros.
     provenance : mapping
-        Where the numbers come from (settings, source); plain values only.
+        Where the numbers come from (settings, source), as plain values only.
     feature_gram_centered : (K, K) array or LazyMatrix, optional
         Inner products of the class means about the global mean, where they are known to more digits than those of
         the means leave them: beside a large global mean. Default: from `feature_gram`.
@@ -226,7 +226,7 @@ class ClassGeometry(Shown):
         return centered
 
     def cosines(self, centered: bool = False) -> FloatArray:
-        """Cosines between class means, shape (K, K); NaN where a mean is zero or its class absent.
+        """Cosines between class means, shape (K, K), or NaN where a mean is zero or its class absent.
 
         A mean counts as zero below ``64 eps`` times the longest one: there its direction is rounding. About the
         global mean, where only the inner products of the uncentered means are known, below ``8 √eps`` times the
@@ -253,7 +253,7 @@ class ClassGeometry(Shown):
         return gram_cosines(self.feature_gram_centered, longest=longest, resolution=resolution)
 
     def mean_cosine(self, centered: bool = False) -> float:
-        """Average cosine over pairs of distinct present classes; NaN if a mean is zero or there is no pair.
+        """Average cosine over pairs of distinct present classes, or NaN if a mean is zero or there is no pair.
 
         Uncentered, it needs no K × K matrix where the geometry knows its diagonal and quadratic form without.
 
@@ -279,7 +279,7 @@ class ClassGeometry(Shown):
         return float(cosines[~np.eye(len(present), dtype=bool)].mean())
 
     def cosine(self, k: int, l: int) -> float:  # noqa: E741 (the notation table's letters)
-        """Cosine between the uncentered means of two classes; NaN if either is zero, as in `cosines`.
+        """Cosine between the uncentered means of two classes, or NaN if either is zero, as in `cosines`.
 
         Parameters
         ----------
@@ -306,7 +306,7 @@ class ClassGeometry(Shown):
         return float(np.clip(inner / norms, -1, 1)) if k != l else 1.0
 
     def norm(self, k: int) -> float:
-        """Length of the uncentered mean of class `k`; 0 where it is rounding, NaN for an absent class.
+        """Length of the uncentered mean of class `k`, or 0 where it is rounding, NaN for an absent class.
 
         Rounding is 64 eps of the longest mean. For a long tail of distinct counts above the size at which it is
         decomposed, squared lengths are known to some 1e-12 of the largest: a mean below 2e-6 of the longest is 0, and
@@ -343,7 +343,7 @@ class ClassGeometry(Shown):
         target : str, ClassGeometry or (K, K) array
             ``"simplex_etf"``, ``"orthogonal"``, another geometry, or a Gram matrix.
         centered : bool
-            Compare the means about the global mean. Another geometry is then centered too; a named
+            Compare the means about the global mean. Another geometry is then centered too. A named
             frame or a Gram matrix is taken as it stands.
 
         Returns

@@ -27,7 +27,7 @@ MEANINGS = {
 
 
 class _NoValue(Exception):  # noqa: N818 (an answer, not an error: it becomes the reason of the row)
-    """A row has no value for these geometries; the text is the reason that the user reads."""
+    """A row has no value for these geometries. The text is the reason that the user reads."""
 
 
 @dataclass(frozen=True)
@@ -310,7 +310,7 @@ def balance_residual(
     *,
     ratio: float | None = None,
 ) -> float | None:
-    """How far classifier and class means are from balance; 0 exactly where they are balanced.
+    """How far classifier and class means are from balance, 0 exactly where they are balanced.
 
     With ``X = WᵀW``, ``Y = ρ Σ n_k m_k m_kᵀ`` and ``ρ = λ_H/λ_W`` this is the larger of
     ``|W (X - Y) Wᵀ|/|W X Wᵀ|`` and ``|Mᵀ(X - Y)M|/|MᵀYM|`` (M with columns ``√n_k m_k``): it sees every

@@ -89,7 +89,7 @@ def linear_cka(first: ArrayLike, second: ArrayLike, *, debiased: bool = True) ->
     """Linear centered kernel alignment of two representations of the same samples :cite:p:`kornblith2019,song2012`.
 
     ``HSIC(K, L)/√(HSIC(K, K) HSIC(L, L))`` of the Gram matrices K and L. Of few samples in many dimensions the plain
-    one is near 1 whatever they are; the debiased one has the unbiased estimators of HSIC, and is near 0 where the
+    one is near 1 whatever they are. The debiased one has the unbiased estimators of HSIC, and is near 0 where the
     representations have nothing in common.
 
     Parameters
@@ -102,7 +102,7 @@ def linear_cka(first: ArrayLike, second: ArrayLike, *, debiased: bool = True) ->
     Returns
     -------
     float
-        From 0 to 1; debiased, at most 1 and sometimes below 0.
+        From 0 to 1. Debiased, it is at most 1 and sometimes below 0.
 
     Raises
     ------

@@ -77,7 +77,7 @@ def orthogonal_gram(num_classes: int) -> FloatArray:
 
 
 def gram_lengths(squares: FloatArray, *, longest: float = 0.0, resolution: float = 0.0) -> FloatArray:
-    """Lengths of vectors from the diagonal of their Gram matrix; 0 where one is rounding, NaN where it is unknown.
+    """Lengths of vectors from the diagonal of their Gram matrix, or 0 where one is rounding, NaN where it is unknown.
 
     This is what "the mean is zero" means in the package: shorter than 64 eps, or `resolution`, times the longest
     of the vectors and of what they are differences of, which may be as long as `longest`.
@@ -88,7 +88,7 @@ def gram_lengths(squares: FloatArray, *, longest: float = 0.0, resolution: float
 
 
 def gram_cosines(gram: FloatArray, *, longest: float = 0.0, resolution: float = 0.0) -> FloatArray:
-    """Cosines of a Gram matrix (K, K); NaN where a vector is zero as :func:`gram_lengths` has it."""
+    """Cosines of a Gram matrix (K, K), or NaN where a vector is zero as :func:`gram_lengths` has it."""
     lengths = gram_lengths(np.diag(gram), longest=longest, resolution=resolution)
     with np.errstate(invalid="ignore", divide="ignore"):
         cosines = gram / lengths[:, None] / lengths[None, :]
@@ -105,7 +105,7 @@ def frame_gram(name: str, num_classes: int) -> FloatArray:
 
 
 def frame_distance(gram: FloatArray, target: FloatArray) -> float:
-    """``|G/|G| - T/|T||_F``: 0 where the shapes agree whatever their size; at most 2.
+    """``|G/|G| - T/|T||_F``: 0 where the shapes agree whatever their size, at most 2.
 
     Raises
     ------

@@ -66,7 +66,7 @@ class BlockMatrix:
         Raises
         ------
         MemoryLimitError
-            If it would exceed the memory limit; `name` says in the text what was asked for.
+            If it would exceed the memory limit. `name` says in the text what was asked for.
         """
         memory.require_room(name, *self.shape, instead="cosine(k, l), norm(k) and mean_cosine() do without it")
         result = self.blocks[np.ix_(self.groups, self.groups)]
@@ -83,7 +83,7 @@ class LazyMatrix:
     build: Callable[[], FloatArray]
 
     def dense(self, name: str) -> FloatArray:
-        """Build the matrix, or refuse where it would exceed the memory limit; `name` is what was asked for."""
+        """Build the matrix, or refuse where it would exceed the memory limit. `name` is what was asked for."""
         memory.require_room(name, *self.shape, instead="the other fields do without it")
         return self.build()
 

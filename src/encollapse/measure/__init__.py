@@ -1,6 +1,6 @@
 """Measurement: from features, or from a network and a loader, to collapse metrics and a `ClassGeometry`.
 
-This package needs torch; importing ``encollapse`` alone does not load it. The adapters to torchmetrics,
+This package needs torch. Importing ``encollapse`` alone does not load it. The adapters to torchmetrics,
 Lightning and transformers load with their framework when they are asked for.
 """
 

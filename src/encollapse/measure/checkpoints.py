@@ -57,13 +57,13 @@ class Checkpoints(Shown):
     steps : tuple of int
         Their steps, as their names say, or their places.
     results : tuple of Collapse or None
-        The measurement of each; None where it has none, for the reason in `missing`. They keep class means and
+        The measurement of each, or None where it has none, for the reason in `missing`. They keep class means and
         variances, and no covariance: ``details`` that need one are missing.
     missing : dict
         Reason, by path, for every checkpoint without a result.
     drift_rows : tuple of dict
         Drift up to each checkpoint from the one before (``means_moved`` and so on) and from each to the last
-        (``means_moved_to_last``); None where a value does not exist, as the last has no way to go.
+        (``means_moved_to_last``), or None where a value does not exist, as the last has no way to go.
 
     Examples
     --------
@@ -137,9 +137,9 @@ def measure_checkpoints(
     Parameters
     ----------
     checkpoints : folder, pattern such as ``"ckpt/*.pt"``, or list of files
-        State dicts of ``torch.save``, which are loaded with ``weights_only``, or safetensors; also inside checkpoints
+        State dicts of ``torch.save``, which are loaded with ``weights_only``, or safetensors, also inside checkpoints
         of Lightning and in the folders that the Trainer of transformers writes. In natural order of their names, 2
-        before 10; a list in its own.
+        before 10. A list keeps its own order.
     build : torch.nn.Module, or a function that makes it
         The network. One that is handed in is copied and stays as it is.
     loader : iterable of (inputs, labels) or of mappings
@@ -162,7 +162,7 @@ def measure_checkpoints(
     Raises
     ------
     FileNotFoundError, FileFormatError, ArgumentError
-        If a checkpoint is not there, holds no state or does not fit the network; if no checkpoint can be measured.
+        If a checkpoint is not there, holds no state or does not fit the network, or if no checkpoint can be measured.
     ArgumentTypeError
         If `build` makes no network, or the loader can be read only once.
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from encollapse.measure.result import Collapse
 
 _LONG_BLOCK = 2**24
-"""Entries of a block of which no residuals are kept; without a copy of it four times as many."""
+"""Entries of a block of which no residuals are kept. Without a copy of it, four times as many."""
 
 
 _writable = torch.inference_mode(False)
@@ -53,7 +53,7 @@ class ClassMoments:
     feature_dim : int
         Feature dimension d.
     device : str or torch.device
-        Where the moments are kept; batches from elsewhere are moved. It must compute in float64.
+        Where the moments are kept. Batches from elsewhere are moved. It must compute in float64.
     covariance : bool
         Keep the pooled (d, d) within-class covariance, which ``nc1_pinv`` and ``vci`` need.
 
@@ -137,17 +137,17 @@ class ClassMoments:
 
     @property
     def means(self) -> torch.Tensor:
-        """Class means, (K, d) float64; NaN for a class without samples."""
+        """Class means, (K, d) float64, or NaN for a class without samples."""
         return self._state.means
 
     @property
     def within_trace(self) -> torch.Tensor:
-        """Trace of the covariance of each class (divided by ``n_k``), (K,); NaN without samples."""
+        """Trace of the covariance of each class (divided by ``n_k``), (K,), or NaN without samples."""
         return self._state.traces / self._state.counts
 
     @property
     def within_covariance(self) -> torch.Tensor | None:
-        """Pooled within-class covariance (divided by N), (d, d); None with ``covariance=False``."""
+        """Pooled within-class covariance (divided by N), (d, d), or None with ``covariance=False``."""
         scatter = self._state.within_scatter()
         return None if scatter is None else scatter / self.num_samples
 
@@ -158,7 +158,7 @@ class ClassMoments:
         )
 
     def update(self, features: ArrayLike, labels: ArrayLike) -> ClassMoments:
-        """Take in a batch; a batch that is refused leaves the moments as they were.
+        """Take in a batch. A batch that is refused leaves the moments as they were.
 
         Parameters
         ----------
@@ -188,7 +188,7 @@ class ClassMoments:
         return self
 
     def _let_wait(self, rows: FeatureRows, targets: IntArray) -> None:
-        """Let a small batch wait for others; whenever a block is full, it is taken in."""
+        """Let a small batch wait for others. Whenever a block is full, it is taken in."""
         values, waiting = rows.plain(self.device), self._waiting
         if waiting is None or waiting.dtype != rows.kept_dtype:
             self._add_waiting()
@@ -260,7 +260,7 @@ class ClassMoments:
 
     @_writable
     def all_reduce(self, group: Any = None) -> ClassMoments:
-        """Merge the moments of all processes of a torch.distributed group; every rank gets the same.
+        """Merge the moments of all processes of a torch.distributed group. Every rank gets the same.
 
         Call it once, after the last batch: a second call would count every sample once for each rank.
         Without a running process group it does nothing.
@@ -301,8 +301,8 @@ class ClassMoments:
     ) -> Collapse:
         """Collapse metrics of the samples seen so far.
 
-        The metrics that need the samples again (nc4_agreement, ncc_accuracy, accuracy) are missing;
-        see :func:`encollapse.measure.collapse` for the arguments.
+        The metrics that need the samples again (nc4_agreement, ncc_accuracy, accuracy) are missing.
+        See :func:`encollapse.measure.collapse` for the arguments.
         """
         return assemble(
             self.statistics(),

@@ -54,7 +54,7 @@ def collapse(
     weight : (q, d), optional
         Weight of the last linear layer, as ``torch.nn.Linear`` keeps it.
     bias : (q,), optional
-        Its bias; None with a weight means that the layer has none.
+        Its bias. None with a weight means that the layer has none.
     encoding : Encoding or str, optional
         What the outputs were trained toward. With it the classifier decides by :meth:`Encoding.decode` of
         ``W h + b``, without it for the largest output.
@@ -64,19 +64,19 @@ def collapse(
     num_classes : int, optional
         K. Default: that of the encoding, otherwise the largest label plus one.
     convention : str or Convention
-        Averaging and scaling choices; see :class:`encollapse.metrics.Convention`.
+        Averaging and scaling choices. See :class:`encollapse.metrics.Convention`.
     covariance : bool, optional
-        Gather the (d, d) within-class covariance, which ``vci`` and the split of the squared error need; without
+        Gather the (d, d) within-class covariance, which ``vci`` and the split of the squared error need. Without
         it ``nc1_pinv`` is taken along the class means in the second pass. Default: where it takes less than
         4 GiB and is not a product of many seconds that NC1 alone can do without. The ``route`` of the result names it.
     ignore_index : int, optional
         Label of samples that are left out. Default: -100.
     interval : {"jackknife", "bootstrap"}, optional
-        Give intervals for the values of NC1, NC2 and NC3, as ``intervals``; see :func:`encollapse.metrics.intervals`.
+        Give intervals for the values of NC1, NC2 and NC3, as ``intervals``. See :func:`encollapse.metrics.intervals`.
         It measures 20 or 200 times, in float64.
     about : Collapse, optional
         Measurement of other samples, such as the training set: spread and decisions are then about its class means,
-        and so are NC2 and NC3; see :func:`encollapse.measure.held_out`.
+        and so are NC2 and NC3. See :func:`encollapse.measure.held_out`.
 
     Returns
     -------

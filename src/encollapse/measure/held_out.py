@@ -35,10 +35,10 @@ class HeldOut:
         The training set, and the held-out samples: their spread about the training means, and whether classifier and
         nearest training mean agree on them. NC2 and NC3 of `test` are about the training means too.
     directional_cdnv : tuple of two floats or None
-        Of both, to the training means; see :func:`encollapse.metrics.directional_cdnv`.
+        Of both, to the training means. See :func:`encollapse.metrics.directional_cdnv`.
     shift_share : float or None
         Which part of the held-out spread about the training means is there because the class means of the held-out
-        samples are elsewhere, 0 to 1; None where there is no spread.
+        samples are elsewhere, 0 to 1, or None where there is no spread.
     missing : dict
         Reason, by name, for a value that is None.
     classifier : str
@@ -107,7 +107,7 @@ def held_out(
     Parameters
     ----------
     train, test : (features, labels), or loaders
-        Features (N, d) with labels (N,) of both; with `network`, loaders of both, as for
+        Features (N, d) with labels (N,) of both, or with `network` loaders of both, as for
         :func:`encollapse.measure.measure_model`. Features of a network are kept in memory.
     network : torch.nn.Module, optional
         Runs over both loaders, in evaluation mode, and is left as it was.
@@ -126,7 +126,7 @@ def held_out(
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        As for these two; if a held-out class has no training samples.
+        As for these two, or if a held-out class has no training samples.
 
     Examples
     --------

@@ -34,7 +34,7 @@ def measure_layers(
     label_key: str | None = None,
     ignore_index: int | None = None,
 ) -> dict[str, Collapse]:
-    """Measure the collapse of what enters each of several layers; the network runs once.
+    """Measure the collapse of what enters each of several layers. The network runs once.
 
     Only moments are kept, so what needs the samples a second time (nc4_agreement, ncc_accuracy, accuracy)
     is missing.
@@ -53,7 +53,7 @@ def measure_layers(
         tokens ``(n, tokens, features)``. ``"mean"`` takes it from the kind of the layer. Where the labels have those
         positions too, as (n, tokens), every position is a sample.
     covariance : bool, optional
-        Keep a (d, d) covariance for each layer; False leaves out nc1_pinv and vci and saves their memory.
+        Keep a (d, d) covariance for each layer. False leaves out nc1_pinv and vci and saves their memory.
         Default: for the layers where it takes less than 4 GiB.
 
     ignore_index : int, optional

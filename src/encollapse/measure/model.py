@@ -1,4 +1,4 @@
-"""`measure_model`: measure a network on a loader; the network runs once."""
+"""`measure_model`: measure a network on a loader. The network runs once."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def measure_model(
 ) -> Collapse:
     """Measure the collapse of the features that enter the last layer of a network.
 
-    The network runs once over the loader, in evaluation mode and without gradients; training mode of
+    The network runs once over the loader, in evaluation mode and without gradients. Training mode of
     every submodule, hooks and random state (of torch, numpy, Python and the loader) are restored
     afterwards. Its features are kept for the comparison with the nearest class mean: in memory within
     `memory_budget`, then in a temporary file.
@@ -63,16 +63,16 @@ def measure_model(
         The network. A tensor as input is passed as it is, a tuple or list as positional arguments, a
         mapping as keyword arguments.
     loader : iterable of (inputs, labels) or of mappings
-        Batches, as a ``torch.utils.data.DataLoader`` yields them; a generator will do. From a mapping the
+        Batches, as a ``torch.utils.data.DataLoader`` yields them. A generator will do. From a mapping the
         labels are taken out, and the rest is passed as keyword arguments.
     head : str or torch.nn.Module, optional
         The last layer, whose inputs are the features. Default: the innermost module whose output on the first batch
         is the output of the network (or whose softmax is) and is a linear map of its input, or of its input divided
-        by its length; see :func:`encollapse.measure.forward.head.find_head`. ``geometry.provenance`` has its name as
-        ``"head"``, and its kind and sizes as ``"classifier"``. Any module can be named; metrics of the classifier
+        by its length. See :func:`encollapse.measure.forward.head.find_head`. ``geometry.provenance`` has its name as
+        ``"head"``, and its kind and sizes as ``"classifier"``. Any module can be named. Metrics of the classifier
         need a linear map.
     encoding, loss
-        What the outputs were trained toward, and how; see :func:`encollapse.measure.collapse`.
+        What the outputs were trained toward, and how. See :func:`encollapse.measure.collapse`.
     num_classes : int, optional
         K. Default: that of the encoding, otherwise the number of outputs of the head.
     device : str or torch.device, optional
@@ -81,18 +81,18 @@ def measure_model(
     progress : bool
         Show a progress bar where standard error is a terminal and the work takes more than two seconds.
     convention : str or Convention
-        Averaging and scaling choices; see :class:`encollapse.metrics.Convention`.
+        Averaging and scaling choices. See :class:`encollapse.metrics.Convention`.
     memory_budget : int
         Bytes of features to keep in memory.
     distributed : bool
         Measure the samples of all processes of the default torch.distributed group together: every process
-        calls this with its own share of the data, which may be empty, and gets the same result; or every one
+        calls this with its own share of the data, which may be empty, and gets the same result, or every one
         raises, where one of them cannot read its share. Without a running group it makes no difference.
     label_key : str, optional
         Where the labels are in batches that are mappings. Default: ``"labels"``, ``"label"``, ``"target"``
         or ``"targets"``, whichever there is.
     covariance : bool, optional
-        Gather the (d, d) within-class covariance, which ``vci`` and the split of the squared error need; without
+        Gather the (d, d) within-class covariance, which ``vci`` and the split of the squared error need. Without
         it ``nc1_pinv`` is taken along the class means in the second pass. Default: where it takes less than
         4 GiB. The ``route`` of the result names it.
     ignore_index : int, optional
@@ -179,7 +179,7 @@ class BatchReader:
         self.shift = int(shifts_labels(model)) if given is None else given
 
     def read(self, inputs: Any, targets: Any) -> tuple[Head, torch.Tensor, IntArray] | None:
-        """The head, features (n, d) and labels (n,) of a batch; None where it has no samples."""
+        """The head, features (n, d) and labels (n,) of a batch, or None where it has no samples."""
         labels = checks.to_numpy(targets, "labels")
         if not labels.size:
             return None
@@ -244,7 +244,7 @@ def labeled_batches(loader: Iterable[Any], label_key: str | None) -> Iterator[tu
 
 
 class SplitBatches:
-    """The batches of a loader, each taken apart by a function; its attributes, generators included, are the loader's.
+    """The batches of a loader, each taken apart by a function. Its attributes, generators included, are the loader's.
 
     Unlike ``map`` it asks the loader for nothing, random numbers included, before it is iterated over.
     """

@@ -25,7 +25,7 @@ class MomentShape:
 
 
 def pack(moments: ClassMoments) -> torch.Tensor:
-    """Moments as one vector (L,); counts are exact up to 2⁵³ samples a class."""
+    """Moments as one vector (L,). Counts are exact up to 2⁵³ samples a class."""
     return torch.cat([value.double().flatten() for value in moments.named().values()])
 
 

@@ -54,7 +54,7 @@ def required(share: Share | None) -> Share:
 
 
 def merged_share(read: Callable[[], Share | None], device: torch.device) -> Share:
-    """Return the share of this process with the moments of all; one without samples takes the head of another.
+    """Return the share of this process with the moments of all. One without samples takes the head of another.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ _RENAMED = {f"{name}_rank": f"class_mean_{name}_rank" for name in ("effective", 
 
 
 class Details(Mapping[str, float | None]):
-    """Further metrics by name, each computed when it is first read; None where there is none.
+    """Further metrics by name, each computed when it is first read, or None where there is none.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Details(Mapping[str, float | None]):
 
     @property
     def missing(self) -> dict[str, str]:
-        """Reason, by name, for every detail that is None; computes them all."""
+        """Reason, by name, for every detail that is None. It computes them all."""
         return {name: self._reasons[name] for name, value in self.items() if value is None}
 
 
@@ -70,14 +70,14 @@ class Details(Mapping[str, float | None]):
 class Collapse(Shown):
     """Collapse metrics of labeled features. Values are floats, or None with a reason in `missing`.
 
-    Lengths are in units of the features, biases in units of the labels; all other values have no unit.
+    Lengths are in units of the features, biases in units of the labels. All other values have no unit.
     Classes without samples enter nothing. Formulas and references are in the docstrings of
     :mod:`encollapse.metrics`.
 
     Parameters
     ----------
     values : dict
-        Every value by name, in the order of tables; each is an attribute, too.
+        Every value by name, in the order of tables. Each is an attribute, too.
     num_samples, num_classes : int
         N and K, classes without samples included.
     geometry : ClassGeometry

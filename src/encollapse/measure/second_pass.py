@@ -39,7 +39,7 @@ def finish(
 ) -> Collapse:
     """Collapse of samples that `moments` has seen and `source` gives again in the same order.
 
-    With `merged`, the samples of all processes of the torch.distributed group together; `moments` must
+    With `merged`, the samples of all processes of the torch.distributed group together. `moments` must
     have been merged already. With `about`, everything is about the class means of other samples.
     """
     chosen, device = as_convention(convention), moments.device
@@ -88,7 +88,7 @@ def finish(
 
 
 class MeanSoftmax:
-    """Adds up ``softmax(W h + b)`` over samples; `total` (q,) is float64."""
+    """Adds up ``softmax(W h + b)`` over samples. `total` (q,) is float64."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
         self._weight, self._bias = weight, bias
@@ -119,7 +119,7 @@ def covariance_about_means(
     *,
     double: bool,
 ) -> torch.Tensor:
-    """``Σ_W`` of an averaging, by residuals about the final means; float64 products with `double`."""
+    """``Σ_W`` of an averaging, by residuals about the final means, in float64 products with `double`."""
     means = torch.tensor(statistics.means, device=device)
     shares = np.zeros(statistics.num_classes)
     shares[statistics.present] = statistics.weights(averaging) / statistics.counts[statistics.present]

@@ -1,4 +1,4 @@
-"""Measurements in files: every value, class means and variances, and the classifier; no covariance."""
+"""Measurements in files: every value, class means and variances, and the classifier, without covariance."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def write_collapse(path: Path, collapse: Collapse, features: FloatArray) -> None
 
 
 def read_collapse(path: Path, encoding: Encoding | None, convention: Convention) -> tuple[Collapse, FloatArray] | None:
-    """Read what :func:`write_collapse` wrote; None where there is no such file, or it is damaged."""
+    """Read what :func:`write_collapse` wrote, or None where there is no such file, or it is damaged."""
     try:
         with np.load(path, allow_pickle=False) as held:
             told = json.loads(str(held["told"]))

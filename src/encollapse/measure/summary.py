@@ -22,7 +22,7 @@ _MOST_CLASSES = 2048
 
 
 def summary(collapse: HasValues, prediction: Any = None) -> str:
-    """Sentences about a measurement; `prediction` is a solution, or a geometry."""
+    """Sentences about a measurement. `prediction` is a solution, or a geometry."""
     found = [_spread(collapse), _frame(collapse), _duality(collapse), _decisions(collapse)]
     states = [state for state, _ in found if state]
     if not states:

@@ -1,7 +1,7 @@
 """Collapse metrics: pure functions of class statistics and, where they need one, of a linear classifier.
 
 The room needs numpy and scipy alone. A metric either returns a finite number or raises :class:`Undefined` with the
-reason why there is none. `METRICS` holds what there is to know of each, under its name; the modules below register them
+reason why there is none. `METRICS` holds what there is to know of each, under its name. The modules below register them
 in the order of tables.
 """
 

@@ -21,7 +21,7 @@ class Convention:
         What tables call the convention.
     averaging : {"sample", "class"}
         ``"sample"`` weights class k by ``n_k/N`` in the global mean, in ``Σ_B`` and in ``Σ_W``, so that
-        ``Σ_T = Σ_W + Σ_B``; ``"class"`` weights all present classes alike. They agree on balanced data.
+        ``Σ_T = Σ_W + Σ_B``. ``"class"`` weights all present classes alike. They agree on balanced data.
     nc1_per_class : bool
         Divide ``tr(Σ_W Σ_B⁺)`` by the number of present classes.
     center_weight : bool
@@ -39,7 +39,7 @@ class Convention:
     squared_duality : bool
         Square the distance `nc3_self_duality`.
     halved_cdnv : bool
-        CDNV has ``(v_k + v_l)/2`` above the squared distance; ``v_k + v_l`` where this is False.
+        CDNV has ``(v_k + v_l)/2`` above the squared distance, or ``v_k + v_l`` where this is False.
     relative_row_sum : bool
         Divide ``|Wᵀ1|`` by ``|W|``.
 
@@ -118,7 +118,7 @@ PRESETS: dict[str, Convention] = {
         Convention("luthra2026", halved_cdnv=False),
     )
 }
-"""Conventions that can be asked for by name; what the published ones choose is in ``docs/measuring.md``."""
+"""Conventions that can be asked for by name. What the published ones choose is in ``docs/measuring.md``."""
 
 
 def as_convention(value: str | Convention) -> Convention:
@@ -137,7 +137,7 @@ def as_convention(value: str | Convention) -> Convention:
     Raises
     ------
     ArgumentError
-        If no preset has that name; the text lists them.
+        If no preset has that name. The text lists them.
     ArgumentTypeError
         If it is neither.
 

@@ -54,7 +54,7 @@ class MetricInputs:
     weight : (q, d), optional
         Weight of the linear classifier.
     bias : (q,), optional
-        Its bias; zeros for a classifier without one.
+        Its bias, zeros for a classifier without one.
     mean_codeword : (q,), optional
         Mean codeword of the encoding under the measured class frequencies.
     convention : Convention
@@ -143,7 +143,7 @@ def evaluate(inputs: MetricInputs, metrics: Iterable[Metric] | None = None) -> t
     inputs : MetricInputs
         What is known.
     metrics : iterable of Metric, optional
-        Which ones; default: all that are no details.
+        Which ones. Default: all that are no details.
 
     Returns
     -------

@@ -34,7 +34,7 @@ class LinearAlgebra(Protocol):
         ...
 
     def cholesky(self, matrix: FloatArray) -> FloatArray | None:
-        """Lower factor of a symmetric matrix (d, d), zero above the diagonal; None where it has none."""
+        """Lower factor of a symmetric matrix (d, d), zero above the diagonal, or None where it has none."""
         ...
 
     def solve(self, lower: FloatArray, right: FloatArray, *, transposed: bool = False) -> FloatArray:
@@ -75,7 +75,7 @@ def row_lengths(rows: FloatArray) -> FloatArray:
 
 
 def factor(matrix: FloatArray, algebra: LinearAlgebra = NUMPY, *, size: float | None = None) -> FloatArray | None:
-    """Lower Cholesky factor of a symmetric matrix; None where it is singular or nearly so.
+    """Lower Cholesky factor of a symmetric matrix, or None where it is singular or nearly so.
 
     `size` is its largest column sum, where that is known.
     """
@@ -84,7 +84,7 @@ def factor(matrix: FloatArray, algebra: LinearAlgebra = NUMPY, *, size: float | 
 
 
 def _conditioned(matrix: FloatArray, algebra: LinearAlgebra, size: float | None) -> tuple[FloatArray | None, float]:
-    """Lower Cholesky factor and reciprocal condition number; None and 0 where there is no factor."""
+    """Lower Cholesky factor and reciprocal condition number, or None and 0 where there is no factor."""
     lower = algebra.cholesky(matrix)
     if lower is None:
         return None, 0.0
@@ -107,11 +107,11 @@ class CholeskyScatter:
     ----------
     matrix : (d, d)
     size : float
-        Largest sum of absolute values of a column; 0 for the zero matrix.
+        Largest sum of absolute values of a column, or 0 for the zero matrix.
     lower : (d, d) or None
-        ``matrix = size · L Lᵀ``; None where the matrix is singular or nearly so.
+        ``matrix = size · L Lᵀ``, or None where the matrix is singular or nearly so.
     condition : float
-        Reciprocal condition number; 0 where the matrix is not positive definite.
+        Reciprocal condition number, or 0 where the matrix is not positive definite.
     """
 
     matrix: FloatArray

@@ -124,7 +124,7 @@ def cdnv(statistics: ClassStatistics, convention: Convention = DEFAULT, *, expon
     """Class-distance normalized variance: mean over pairs of classes of their variance by their distance.
 
     ``v_k`` is the trace of the covariance of class k. The average is over pairs of present classes in every
-    convention; one with ``halved_cdnv=False`` doubles it. Memory stays near one tile of about a million entries.
+    convention. One with ``halved_cdnv=False`` doubles it. Memory stays near one tile of about a million entries.
 
     Parameters
     ----------
@@ -394,5 +394,5 @@ def factored_within(statistics: ClassStatistics, convention: Convention) -> Chol
 
 
 def within_covariance(statistics: ClassStatistics, convention: Convention) -> FloatArray:
-    """``Σ_W`` alone, for what needs no factor; raises as :func:`factored_within` does."""
+    """``Σ_W`` alone, for what needs no factor. It raises as :func:`factored_within` does."""
     return factored_within(statistics, convention).matrix

@@ -166,7 +166,7 @@ def nc2_etf_weight(weight: FloatArray, convention: Convention = DEFAULT) -> floa
     example="0.3696",
 )
 def nc2_equinorm_weight(weight: FloatArray, convention: Convention = DEFAULT) -> float:
-    """Coefficient of variation of the lengths of the rows of a weight (K, d); no features are needed.
+    """Coefficient of variation of the lengths of the rows of a weight (K, d). No features are needed.
 
     Raw rows, or rows about their mean where the convention says ``center_weight``.
     """
@@ -185,7 +185,7 @@ def nc2_equinorm_weight(weight: FloatArray, convention: Convention = DEFAULT) ->
     example="0.1143",
 )
 def nc2_equiangular_weight(weight: FloatArray, convention: Convention = DEFAULT) -> float:
-    """Standard deviation over pairs of the cosines of the rows of a weight (K, d); no features are needed."""
+    """Standard deviation over pairs of the cosines of the rows of a weight (K, d). No features are needed."""
     found = _directed_rows(weight, convention)
     return convention.standard_deviation(found.cosines.deviation, len(found.norms) * (len(found.norms) - 1) // 2)
 
@@ -231,7 +231,7 @@ def _directed_rows(weight: FloatArray, convention: Convention) -> PairSums:
 def gnc2_log(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
     """Standard deviation over pairs of the logarithmic kernel of the directions of centered means.
 
-    0 where the directions are spread evenly over the sphere; unlike the angles of a simplex ETF this can
+    0 where the directions are spread evenly over the sphere. Unlike the angles of a simplex ETF this can
     be had for more classes than dimensions :cite:p:`liu2023,wu2024`.
     """
     centered = directed_means(statistics, convention.averaging)

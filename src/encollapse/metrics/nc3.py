@@ -108,7 +108,7 @@ def nc3_cosine(statistics: ClassStatistics, weight: FloatArray, convention: Conv
 
 
 def _squared_gaps(a: FloatArray, b: FloatArray, by_a: FloatArray, by_b: FloatArray) -> Iterator[float]:
-    """Parts of ``Σ_k |α_k a_k - β_k b_k|²``, tile by tile; rows (K, d) and factors (K,)."""
+    """Parts of ``Σ_k |α_k a_k - β_k b_k|²``, tile by tile, for rows (K, d) and factors (K,)."""
     for tile in blocks(len(a), a.shape[1], _TILE_ENTRIES):
         difference = a[tile] * by_a[tile, None]
         difference -= b[tile] * by_b[tile, None]

@@ -14,7 +14,7 @@ from encollapse.metrics.registry import metric
 
 @dataclass(frozen=True)
 class Decisions:
-    """How many samples were decided how; what is not known is None, for a `reason`.
+    """How many samples were decided how. What is not known is None, for a `reason`.
 
     Parameters
     ----------

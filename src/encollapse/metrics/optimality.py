@@ -73,7 +73,7 @@ def mean_output(statistics: ClassStatistics, weight: FloatArray, bias: FloatArra
     "|Wᵀ1| / |W|", "|Wᵀ1| / |W|", r"|W^\top 1| / |W|_F", name="nc0_row_sum", family="nc3", detail=True, example="1.077"
 )
 def row_sum(weight: FloatArray, convention: Convention = DEFAULT) -> float:
-    """NC0: 0 where the rows of the classifier add up to zero; ``|Wᵀ1|`` itself with ``relative_row_sum=False``."""
+    """NC0: 0 where the rows of the classifier add up to zero, or ``|Wᵀ1|`` itself with ``relative_row_sum=False``."""
     rows = squarable(weight)
     size = float(np.linalg.norm(rows))
     if size == 0.0:
@@ -123,7 +123,7 @@ def cosine_margin(statistics: ClassStatistics, weight: FloatArray) -> float:
 def balance(statistics: ClassStatistics, weight: FloatArray) -> float:
     """Residual of the balance of the layers, which every minimizer of the UFM with linear features has.
 
-    See :func:`encollapse.geometry.comparison.balance_residual`; the factor ``λ_H/λ_W`` is not known to a
+    See :func:`encollapse.geometry.comparison.balance_residual`. The factor ``λ_H/λ_W`` is not known to a
     measurement, so the traces are made equal and the shape alone is tested.
     """
     means, algebra = statistics.present_means, statistics.algebra

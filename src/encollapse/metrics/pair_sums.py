@@ -59,7 +59,7 @@ class PairSums:
 
 
 def pair_sums(deviations: FloatArray, global_mean: FloatArray, algebra: LinearAlgebra = NUMPY) -> PairSums:
-    """Sweep the pairs of class means ``m_k = μ + deviation_k``; deviations (P, d), P at least 2."""
+    """Sweep the pairs of class means ``m_k = μ + deviation_k``, with deviations (P, d), P at least 2."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return _Sweep(deviations, global_mean, algebra).sums()
 

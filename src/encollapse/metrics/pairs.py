@@ -18,7 +18,7 @@ CLOSE = 1e-3
 
 
 def blocks(size: int, width: int, entries: int | None = None) -> Iterator[slice]:
-    """Blocks of rows of a (size, width) array, each of about so many entries; default those of a tile."""
+    """Blocks of rows of a (size, width) array, each of about so many entries. Default: those of a tile."""
     step = max(1, (TILE_ENTRIES if entries is None else entries) // width)
     for start in range(0, size, step):
         yield slice(start, min(start + step, size))
@@ -27,7 +27,7 @@ def blocks(size: int, width: int, entries: int | None = None) -> Iterator[slice]
 def pair_tiles(size: int) -> Iterator[tuple[slice, slice]]:
     """Rows and columns of tiles that cover every pair of (size, size) once.
 
-    A tile whose rows are its columns is symmetric and has both orders of its pairs; all others lie above the diagonal.
+    A tile whose rows are its columns is symmetric and has both orders of its pairs. All others lie above the diagonal.
     """
     side = max(1, math.isqrt(TILE_ENTRIES))
     return cut(slice(0, size), slice(0, size), side, side)
@@ -72,7 +72,7 @@ class PairSpread:
         """Take in a tile, which is overwritten, each entry `weight` times.
 
         Where the diagonal of the whole matrix crosses the tile, `diagonal` is the column in which it enters at the
-        first row; its entries are left out.
+        first row. Its entries are left out.
         """
         if self._count == 0:
             self._center = float(values[0, -1])

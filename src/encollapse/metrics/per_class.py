@@ -26,7 +26,7 @@ def per_class(statistics: ClassStatistics, convention: Convention = DEFAULT) -> 
     list of dict
         ``label``, ``count``, ``spread`` (root of the trace of its covariance), ``norm`` (length of its centered
         mean), ``nearest`` (the class whose mean is nearest), ``distance`` (to it) and ``cdnv``, the largest
-        ``(v_k + v_l)/(2|m_k - m_l|²)`` over the other classes; None where there is no other class. Lengths that are
+        ``(v_k + v_l)/(2|m_k - m_l|²)`` over the other classes, or None where there is no other class. Lengths that are
         rounding are 0, and ``cdnv`` is infinite where the means of two classes coincide.
 
     Examples
@@ -86,7 +86,7 @@ def nearest_pairs(statistics: ClassStatistics, count: int = 10) -> list[tuple[in
     Returns
     -------
     list of tuple
-        Closest first; empty for a single class. A distance that is rounding is 0.
+        Closest first, or empty for a single class. A distance that is rounding is 0.
 
     Raises
     ------

@@ -25,7 +25,7 @@ def rank_me(features: ArrayLike, *, epsilon: float = 1e-7) -> float:
     features : (N, d) array
         One row a sample, numpy or torch.
     epsilon : float
-        ε; the default is the published one.
+        ε. The default is the published one.
 
     Returns
     -------
@@ -124,7 +124,7 @@ def participation_ratio(features: ArrayLike, *, centered: bool = True) -> float:
     features : (N, d) array
         One row a sample, numpy or torch.
     centered : bool
-        Take off the mean of the features first, as a covariance does; False gives that of the second moments.
+        Take off the mean of the features first, as a covariance does. False gives that of the second moments.
 
     Returns
     -------
@@ -152,7 +152,7 @@ def nrc1(features: ArrayLike, dim: int) -> float:
     .. math:: \tfrac1N \sum_i \left| \tilde h_i - P \tilde h_i \right|^2, \quad \tilde h_i = (h_i - \mu)/|h_i - \mu|
 
     with the projection P onto the `dim` leading principal directions of the features. The paper takes
-    ``h/|h|``. Here the mean of the features is taken off first, so that a shift changes nothing; both are the same
+    ``h/|h|``. Here the mean of the features is taken off first, so that a shift changes nothing. Both are the same
     where that mean is zero. Features of K classes that have collapsed lie in K - 1 directions.
 
     Parameters
@@ -279,7 +279,7 @@ def nearest_etf(statistics: ClassStatistics, convention: Convention = DEFAULT) -
 def one_vs_rest_margin(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
     """Least distance of a unit centered mean to the convex hull of the others.
 
-    Softmax codes have the largest possible one; for a simplex ETF it is ``K/(K - 1)``.
+    Softmax codes have the largest possible one. For a simplex ETF it is ``K/(K - 1)``.
 
     Notes
     -----

@@ -100,11 +100,11 @@ class Metric:
     formula : str
         The definition in LaTeX.
     reference : str
-        Keys of the bibliography, separated by commas; empty where there is no source.
+        Keys of the bibliography, separated by commas, or empty where there is no source.
     ideal : float or None
-        Value at collapse, to which lower or higher values come as networks train; None where there is none.
+        Value at collapse, to which lower or higher values come as networks train, or None where there is none.
     range : tuple of two floats
-        Least and largest value; the largest may be infinite.
+        Least and largest value. The largest may be infinite.
     family : str
         Key of `FAMILIES`.
     detail : bool
@@ -146,7 +146,7 @@ class Metric:
 
     @property
     def citation(self) -> str:
-        """The source in words; empty where there is none."""
+        """The source in words, or empty where there is none."""
         return "; ".join(SOURCES[key] for key in self.reference.split(",") if key)
 
 
@@ -165,7 +165,7 @@ def metric(
     label, meaning, formula, reference, **more
         As for :class:`Metric`.
     name : str, optional
-        Of the metric; default: that of the function.
+        Of the metric. Default: that of the function.
     example : str, optional
         What the function gives for the data of the example, rounded to four digits.
     """
@@ -182,7 +182,7 @@ def metric(
 
 
 def _checked(function: F) -> F:
-    """The function for everyone, which looks at its arguments; tables call the one inside with values of their own."""
+    """The function for everyone, which looks at its arguments. Tables call the one inside with values of their own."""
     signature = inspect.signature(function)
 
     @functools.wraps(function)

@@ -52,7 +52,7 @@ def mse_decomposition(
 ) -> MseDecomposition:
     """Split half the mean squared error of ``W h + b`` against the codewords :cite:p:`han2022`.
 
-    The least squares have no weight decay and a free bias; every sample counts once.
+    The least squares have no weight decay and a free bias. Every sample counts once.
 
     Parameters
     ----------

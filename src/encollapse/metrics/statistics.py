@@ -51,14 +51,14 @@ class ClassStatistics:
     means : (K, d)
         Class means as rows. NaN for a class without samples, so that it can never enter an average.
     counts : (K,) ints
-        Samples of each class; 0 marks a class that was not seen.
+        Samples of each class. 0 marks a class that was not seen.
     within_trace : (K,)
-        Trace of the covariance of each class (divided by ``n_k``); NaN for an absent class.
+        Trace of the covariance of each class (divided by ``n_k``), or NaN for an absent class.
     within_covariance : (d, d), optional
         ``Σ_W = Σ_k Σ_i (h_ki - m_k)(h_ki - m_k)ᵀ / N``. None where it was not kept.
     class_averaged_covariance : (d, d), optional
         The plain average over present classes of their covariances. Needed only where a convention
-        averages over classes and the counts differ; otherwise it is `within_covariance`.
+        averages over classes and the counts differ. Otherwise it is `within_covariance`.
     resolution : float
         Machine epsilon of the dtype the features arrived in: what their own rounding allows to resolve.
     projected : ProjectedWithin, optional
@@ -124,14 +124,14 @@ class ClassStatistics:
         """Moments of features that are at hand, in two passes of float64.
 
         Means first, then covariances from the residuals about them: spreads of 1e-8 about means of size 10 keep
-        their digits. It holds two copies of the features; :func:`encollapse.measure.collapse` takes blocks.
+        their digits. It holds two copies of the features. :func:`encollapse.measure.collapse` takes blocks.
 
         Parameters
         ----------
         features : (N, d) array
             One row a sample, numpy or torch.
         labels : (N,) ints
-            Classes from 0 to K - 1; classes without samples are allowed.
+            Classes from 0 to K - 1. Classes without samples are allowed.
         num_classes : int, optional
             K. Default: the largest label plus one.
 
@@ -256,13 +256,13 @@ class ClassStatistics:
         return bool((counts == counts[0]).all())
 
     def weights(self, averaging: Averaging) -> FloatArray:
-        """Weights of the present classes in an average; they sum to one. Shape (num_present,)."""
+        """Weights of the present classes in an average. They sum to one. Shape (num_present,)."""
         if averaging == "class":
             return np.full(self.num_present, 1.0 / self.num_present)
         return self.priors[self.present]
 
     def centered(self, averaging: Averaging) -> CenteredMeans:
-        """Means of the present classes about the global mean of the given averaging; computed once."""
+        """Means of the present classes about the global mean of the given averaging, computed once."""
         if averaging not in self._centered:
             self._centered[averaging] = _center(self, averaging)
         return self._centered[averaging]
@@ -276,7 +276,7 @@ class ClassStatistics:
         Parameters
         ----------
         means : (K, d) array
-            Class means; rows of classes without samples here may be NaN.
+            Class means. Rows of classes without samples here may be NaN.
 
         Returns
         -------
@@ -312,7 +312,7 @@ class ClassStatistics:
         return replace(self, means=given, within_trace=trace, projected=None, **matrices)
 
     def within(self, averaging: Averaging) -> CholeskyScatter | None:
-        """Within-class covariance of the given averaging with its factor, computed once; None where it is not known."""
+        """Within-class covariance of the given averaging with its factor, computed once, or None if unknown."""
         if averaging not in self._within:
             pooled = averaging == "sample" or self.balanced
             matrix = self.within_covariance if pooled else self.class_averaged_covariance
@@ -373,7 +373,7 @@ class CenteredMeans:
 
     @property
     def weighted(self) -> FloatArray:
-        """Rows ``√w_k (m_k - μ)``, shape (P, d); with X for this matrix, ``Σ_B = XᵀX``."""
+        """Rows ``√w_k (m_k - μ)``, shape (P, d). With X for this matrix, ``Σ_B = XᵀX``."""
         return np.asarray(np.sqrt(self.weights)[:, None] * self.deviations)
 
     @property

@@ -64,7 +64,7 @@ def html(found: Facts) -> str:
 
 
 def latex(found: Facts) -> str:
-    """The table as a LaTeX tabular, all rows of it without their meanings; it needs booktabs."""
+    """The table as a LaTeX tabular, all rows of it without their meanings. It needs booktabs."""
     if not found.rows:
         sides, head = "lp{0.6\\linewidth}", []
         rows: list[Row] = [*found.pairs]

@@ -41,7 +41,7 @@ def html(x: Any) -> str:
 
 
 def latex(x: Any) -> str:
-    """The table of a result as a LaTeX tabular, all rows of it without their meanings; it needs booktabs."""
+    """The table of a result as a LaTeX tabular, all rows of it without their meanings. It needs booktabs."""
     return fact_formats.latex(facts(x))
 
 
@@ -334,4 +334,4 @@ FACTS: dict[str, Callable[[Any], Facts]] = {
     "Diagnosis": _diagnosis,
     "Checkpoints": _checkpoints,
 }
-"""Facts by the name of a class, so that none of them is imported here; a class of another room enters by a line."""
+"""Facts by the name of a class, so that none of them is imported here. A class of another room enters by a line."""

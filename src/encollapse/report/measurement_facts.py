@@ -36,16 +36,16 @@ class ClassDetails:
     spreads : (P,)
         Root mean square distance of a sample from its class mean.
     nearest : (P,) ints
-        The class whose mean is nearest; -1 where there is only one class.
+        The class whose mean is nearest, or -1 where there is only one class.
     distances : (P,)
-        Distance to that mean; infinite where there is only one class.
+        Distance to that mean, infinite where there is only one class.
     closest_pairs : list of tuples
-        Up to ten pairs (class, class, distance, cosine between centered means), the closest first; the cosine is NaN
+        Up to ten pairs (class, class, distance, cosine between centered means), the closest first. The cosine is NaN
         where a mean is at the global mean.
     shown : (n,) ints
         The classes whose cosines are known: all, or where they are very many, some at even steps.
     cosines : (n, n)
-        Cosines between their centered means; NaN where a mean is at the global mean.
+        Cosines between their centered means, or NaN where a mean is at the global mean.
     """
 
     classes: IntArray
@@ -60,7 +60,7 @@ class ClassDetails:
 
     @property
     def noise(self) -> FloatArray:
-        """Spread over half the distance to the nearest mean, (P,); 0 is collapsed."""
+        """Spread over half the distance to the nearest mean, (P,). 0 is collapsed."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(2 * self.spreads / self.distances)
 

@@ -32,7 +32,7 @@ _CLASSES = 200
 
 
 def measurement_page(collapse: Collapse, path: str | Path, *, title: str = "Collapse of class features") -> Path:
-    """Write the page of a measurement and return its path; it asks nothing of the network.
+    """Write the page of a measurement and return its path. It asks nothing of the network.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def measurement_page(collapse: Collapse, path: str | Path, *, title: str = "Coll
 
 
 def finding(collapse: Collapse, details: ClassDetails) -> list[str]:
-    """Sentences on what came out; nothing is said that the numbers do not show."""
+    """Sentences on what came out. Nothing is said that the numbers do not show."""
     text = []
     if collapse.nc1_normalized is not None:
         text.append(

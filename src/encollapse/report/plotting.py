@@ -44,7 +44,7 @@ OF_RESULTS: dict[str, Callable[[Any], Sequence[Drawing]]] = {
     "scatter": lambda members: [d for d in [figures.scatter(members)] if d is not None],
     "dynamics": figures.dynamics,
 }
-"""Figures of a study by name; the first that there is data for is drawn by default."""
+"""Figures of a study by name. The first that there is data for is drawn by default."""
 
 CHARTS: dict[str, Callable[[Any], Chart]] = {
     "Encoding": values.encoding_chart,
@@ -58,7 +58,7 @@ CHARTS: dict[str, Callable[[Any], Chart]] = {
     "Checkpoints": lambda film: film.drawing().chart,
     "Run": run_chart,
 }
-"""What draws a class, by its name, so that none of them is imported here; another class enters by a line."""
+"""What draws a class, by its name, so that none of them is imported here. Another class enters by a line."""
 
 
 class _HouseFigure(Figure):
@@ -99,7 +99,7 @@ def plot(
         Columns of the paper that the figure spans, 3.35 or 6.9 inches wide, or its width in inches. Default: that of
         the picture, on paper one column for one panel and two for more.
     panels : sequence of int or str, optional
-        Which panels to draw, by place or by the beginning of title or axis label; default all.
+        Which panels to draw, by place or by the beginning of title or axis label. Default: all.
     figure : str, optional
         Of a study: which of its figures, such as ``"collapse"`` or ``"scatter"``. Default ``"transition"`` where
         the bias decay varies, else ``"against"`` what does.

@@ -23,9 +23,9 @@ from encollapse.study.results import Results, open_results
 
 _TEMPLATE = "report.html.j2"
 _INLINE = 2_300_000
-"""Characters of figures in the page; further ones stand beside it."""
+"""Characters of figures in the page. Further ones stand beside it."""
 _OPEN = 2
-"""Sheets of histories that stand open; further ones are folded."""
+"""Sheets of histories that stand open. Further ones are folded."""
 _LONG = 80
 """Above so many networks the table of all comparisons is folded."""
 
@@ -36,17 +36,17 @@ def report(
     """Write the report of a study and return the path of its page.
 
     The page ``index.html`` is one file that asks nothing of the network. Each figure stands beside it as SVG, PDF and
-    PNG, with its numbers as CSV; ``interactive.html`` shows the same figures to point at and to enlarge, with plotly's
-    JavaScript beside it. Sections that do not apply to the study are left out; those about what it varies come first.
+    PNG, with its numbers as CSV. ``interactive.html`` shows the same figures to point at and to enlarge, with plotly's
+    JavaScript beside it. Sections that do not apply to the study are left out. Those about what it varies come first.
 
     Parameters
     ----------
     results : Results, str or path
-        Results of a study, or their folder; trials may be missing or failed.
+        Results of a study, or their folder. Trials may be missing or failed.
     out : str or path, optional
-        Folder of the report; default ``report`` in the folder of the results.
+        Folder of the report. Default: ``report`` in the folder of the results.
     grid : (str, str), optional
-        The two settings along rows and columns of the error map, such as ``("encoding", "bias_decay")``; default the
+        The two settings along rows and columns of the error map, such as ``("encoding", "bias_decay")``. Default: the
         two with most values.
 
     Returns
@@ -143,7 +143,7 @@ def _facts(results: Results) -> list[str]:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with its figures and tables; `key` names the setting that it is about, `folded` what comes closed."""
+    """A heading with its figures and tables. `key` names the setting that it is about, `folded` what comes closed."""
 
     key: str
     title: str

@@ -84,13 +84,13 @@ class Look:
 
 
 def looks(number: int) -> list[Look]:
-    """Looks of `number` series, pairwise distinct up to 28; beyond that they start again."""
+    """Looks of `number` series, pairwise distinct up to 28. Beyond that they start again."""
     size = len(SERIES)
     return [Look(SERIES[i % size], MARKERS[(i + i // size) % size], _DASHES[i % len(_DASHES)]) for i in range(number)]
 
 
 def shades(number: int) -> list[str]:
-    """Colors for an ordered quantity, from light to dark; the lightest still stands out on white."""
+    """Colors for an ordered quantity, from light to dark. The lightest still stands out on white."""
     places = np.linspace(0.82, 0.0, number) if number > 1 else [0.35]
     return [str(to_hex(mpl.colormaps["viridis"](float(place)))) for place in places]
 
@@ -100,7 +100,7 @@ def house_style(name: str = "encollapse", *, print_size: bool = False) -> Iterat
     """Draw in the house style of encollapse's figures, for figures of your own beside them.
 
     Inside the context matplotlib draws with the color-blind safe palette (also as its color cycle), thin axes and
-    sizes fit for a column of a paper; outside nothing changes.
+    sizes fit for a column of a paper. Outside nothing changes.
 
     Parameters
     ----------

@@ -164,7 +164,7 @@ def in_words(value: Any) -> str:
 
 
 def versions(results: Results) -> list[tuple[str, str]]:
-    """Packages that the trials ran with; several values where trials differ."""
+    """Packages that the trials ran with, several values where trials differ."""
     found: dict[str, list[str]] = {}
     for result in results.trials:
         for name, value in result.row.versions.items():

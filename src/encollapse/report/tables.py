@@ -64,7 +64,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Table:
-    """Column heads with what they mean, groups of rows, and a caption; in a `named` one each row begins with a name."""
+    """Column heads with what they mean, groups of rows, and a caption. In a `named` one each row begins with a name."""
 
     columns: tuple[tuple[str, str], ...]
     groups: tuple[Group, ...]
@@ -116,7 +116,7 @@ def _comparison_row(result: TrialResult, worst: dict[str, TrialResult | None]) -
 
 
 def certificate_table(members: Sequence[Family]) -> Table | None:
-    """The evidence for each prediction, seeds taken together; None where there is no prediction."""
+    """The evidence for each prediction, seeds taken together, or None where there is no prediction."""
     columns = (
         ("λ_b", "bias decay"),
         ("minimum", "predicted minimum of the objective"),
@@ -158,7 +158,7 @@ def _certificate_group(family: Family) -> Group:
 
 
 def excess_table(members: Sequence[Family]) -> Table | None:
-    """Where the excess of every network lies, and its guarantee; None unless some network has a decay time."""
+    """Where the excess of every network lies, and its guarantee, or None unless some network has a decay time."""
     known = [f for f in members if any(r.record.value("excess") is not None for r in f.trials)]
     if not any(r.record.decay_time is not None for f in known for r in f.trials):
         return None
@@ -206,7 +206,7 @@ def _violated(result: TrialResult) -> bool:
 
 
 def collapse_table(members: Sequence[Family]) -> Table | None:
-    """Means over seeds with their standard deviation; None where the records hold no metrics."""
+    """Means over seeds with their standard deviation, or None where the records hold no metrics."""
     trials = [result for family in members for result in family.trials]
     known = [c for c in _METRICS if any(result.record.value(c[0]) is not None for result in trials)]
     if not any(name == "nc1_trace_ratio" for name, *_ in known):
@@ -257,7 +257,7 @@ def time_table(members: Sequence[Family]) -> Table:
 
 
 def _exact(value: float | None) -> str:
-    """Eight digits; a dash where there is no number."""
+    """Eight digits, or a dash where there is no number."""
     return f"{value:#.8g}" if finite(value) is not None else "–"
 
 

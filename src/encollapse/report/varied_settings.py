@@ -69,7 +69,7 @@ def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value(table: Mapping[str, Any], key: str) -> Any:
-    """A setting; an option of the training that is not given has the value of the recipe, or its default."""
+    """A setting. An option of the training that is not given has the value of the recipe, or its default."""
     option = key.removeprefix("train.")
     if key in table or option == key:
         return table.get(key)
@@ -82,7 +82,7 @@ def title(key: str) -> str:
 
 
 def named(parameters: Iterable[Parameter]) -> str:
-    """Names of parameters in a sentence: ``encoding``, ``width and weight decay λ_W``; seeds are left out."""
+    """Names of parameters in a sentence: ``encoding``, ``width and weight decay λ_W``. Seeds are left out."""
     names = [p.name for p in parameters if p.key != SEED]
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names) or "network"
 
@@ -93,7 +93,7 @@ def without_axes(all_settings: Iterable[Mapping[str, Any]]) -> list[Parameter]:
 
 
 def numeric(all_settings: Iterable[Mapping[str, Any]]) -> list[Parameter]:
-    """Parameters whose values are all finite numbers, so that they make an axis; bias decay and seed have their own."""
+    """Parameters whose values are all finite numbers, so that they make an axis. Bias decay and seed have their own."""
     tables = list(all_settings)
 
     def measures(parameter: Parameter) -> bool:
@@ -104,7 +104,7 @@ def numeric(all_settings: Iterable[Mapping[str, Any]]) -> list[Parameter]:
 
 
 def _ordered(values: Iterable[Any]) -> list[Any]:
-    """Numbers ascending; all else in the order of the study."""
+    """Numbers ascending, all else in the order of the study."""
     listed = list(values)
     numbers = [v for v in listed if isinstance(v, int | float) and not isinstance(v, bool)]
     return sorted(numbers) + [v for v in listed if not any(v is n for n in numbers)]

@@ -28,7 +28,7 @@ class Family:
     Attributes
     ----------
     panel : str
-        What else varies in the study beside the encoding (data set, model, decays); may be empty.
+        What else varies in the study beside the encoding (data set, model, decays), which may be empty.
     encoding : str
         Name of the encoding with its options.
     trials : tuple of TrialResult
@@ -71,7 +71,7 @@ class Family:
 
     @cached_property
     def problem(self) -> ufm.Problem | None:
-        """The unrestricted feature model of the first trial; None where this release cannot state it.
+        """The unrestricted feature model of the first trial, or None where this release cannot state it.
 
         A network under plain or decoupled weight decay does not minimize it, so it has none either.
         """
@@ -90,11 +90,11 @@ class Family:
 
     @cached_property
     def turning_point(self) -> tuple[float | None, str]:
-        """The bias decay to mark in figures, and its name; see :meth:`encollapse.ufm.Problem.turning_point`."""
+        """The bias decay to mark in figures, and its name. See :meth:`encollapse.ufm.Problem.turning_point`."""
         return (None, "") if self.problem is None else self.problem.turning_point()
 
     def path(self, decays: Iterable[float]) -> ufm.BiasPath | None:
-        """Exact minimizers along a grid of bias decays, solved once; None where there is no theory."""
+        """Exact minimizers along a grid of bias decays, solved once, or None where there is no theory."""
         problem = self.problem
         if problem is None:
             return None
@@ -108,12 +108,12 @@ class Family:
 
 
 def counts_of(result: TrialResult) -> IntArray:
-    """Samples of each class, shape (K,); trials of one family may differ in their order."""
+    """Samples of each class, shape (K,). Trials of one family may differ in their order."""
     return np.array(result.record.counts, dtype=np.int64)
 
 
 def families(results: Iterable[TrialResult]) -> list[Family]:
-    """Group finished trials; families with most bias decays come first, then the study's order."""
+    """Group finished trials. Families with most bias decays come first, then the study's order."""
     groups: dict[str, list[TrialResult]] = {}
     for result in results:
         key = canonical_json({k: v for k, v in result.settings.items() if k not in _OWN_AXES})
@@ -152,7 +152,7 @@ def _order(result: TrialResult) -> tuple[float, int]:
 
 
 def panel_labels(kinds: Sequence[Mapping[str, Any]], *, brief: bool = False) -> list[str]:
-    """Name what varies between settings beside the encoding; how they train only if nothing else tells them apart.
+    """Name what varies between settings beside the encoding, and how they train only if nothing else tells them apart.
 
     A `brief` name has only those options of a network that vary between the networks of its kind.
     """

@@ -22,7 +22,7 @@ ORDER = (
     "bias_decay",
     "seeds",
 )
-"""Order in which axes vary, the last one fastest; ``train`` stands for ``train.OPTION`` of every option."""
+"""Order in which axes vary, the last one fastest. ``train`` stands for ``train.OPTION`` of every option."""
 
 
 def values(value: Any, takes_list: TakesList, path: KeyPath = ()) -> list[Any]:
@@ -35,7 +35,7 @@ def values(value: Any, takes_list: TakesList, path: KeyPath = ()) -> list[Any]:
     Raises
     ------
     ValueError
-        If an axis is empty; the text names it.
+        If an axis is empty. The text names it.
     """
     if isinstance(value, dict):
         if set(value) == {"value"}:

@@ -50,7 +50,7 @@ def _labels(parts: Mapping[str, Mapping[str, str]], keys: Sequence[str], shown: 
 
 
 def setting_labels(settings: Mapping[str, Any]) -> dict[str, str]:
-    """What to call each setting of a trial, by key; ``strength`` is the feature decay or the relative threshold."""
+    """What to call each setting of a trial, by key. ``strength`` is the feature decay or the relative threshold."""
     parts = {
         "dataset": dataset_label(settings),
         "model": model_label(settings),

@@ -56,11 +56,11 @@ class TrialGroup:
     trials : tuple of Trial
         At least one.
     num_samples, num_classes : int or None
-        Sizes of the training set; None where it cannot be loaded.
+        Sizes of the training set, or None where it cannot be loaded.
     threshold_c, threshold_t : float or None
-        ``c = √(N λ_W λ_H)`` and ``t = c√K``; None where the features are not regularized.
+        ``c = √(N λ_W λ_H)`` and ``t = c√K``, or None where the features are not regularized.
     critical : float or None
-        Critical bias decay; None where the notion does not apply.
+        Critical bias decay, or None where the notion does not apply.
     symbol : str
         What `critical` is: ``"λ_b*"``, or the practical value where the critical one is 0.
     explanation : str
@@ -97,7 +97,7 @@ class TrialGroup:
         return sorted({int(trial.settings["seed"]) for trial in self.trials})
 
     def side(self, bias_decay: float) -> str:
-        """``"below"``, ``"at"`` or ``"above"`` the critical bias decay; ``""`` where there is none."""
+        """``"below"``, ``"at"`` or ``"above"`` the critical bias decay, or ``""`` where there is none."""
         if self.critical is None:
             return ""
         if math.isfinite(self.critical) and abs(bias_decay - self.critical) <= _EQUAL * self.critical:
@@ -143,7 +143,7 @@ class Plan(Shown):
 
 
 def plan(study: Study, *, out: str | Path | None = None, workers: int | None = None) -> Plan:
-    """Work out what running a study would do; nothing is trained or written.
+    """Work out what running a study would do. Nothing is trained or written.
 
     Parameters
     ----------
@@ -152,12 +152,12 @@ def plan(study: Study, *, out: str | Path | None = None, workers: int | None = N
     out : str or path, optional
         Folder of its results: trials stored there need not run, and tell how long their like take.
     workers : int, optional
-        Trials that run at a time; default one a CPU.
+        Trials that run at a time. Default: one a CPU.
 
     Returns
     -------
     Plan
-        A group that cannot run says why in its `problem`; that is no error here.
+        A group that cannot run says why in its `problem`. That is no error here.
 
     Raises
     ------
@@ -251,7 +251,7 @@ def _most_rank(settings: Mapping[str, Any], counts: IntArray) -> int:
 def rough_seconds(
     settings: Mapping[str, Any], num_samples: int, input_shape: Sequence[int], *, rank: int = 1
 ) -> float | None:
-    """Seconds that a trial may take on one thread, within a factor of some; None for a network not known here.
+    """Seconds that a trial may take on one thread, within a factor of some, or None for a network not known here.
 
     Widths and features that are not given are those that a training takes for a minimizer of this `rank`.
     """

@@ -153,7 +153,7 @@ class TrialRecord:
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> TrialRecord:
-        """Inverse of :meth:`to_dict`, for what any release has written; what else `values` hold is left out."""
+        """Inverse of :meth:`to_dict`, for what any release has written. What else `values` hold is left out."""
         names = {f.name for f in fields(TrialRecord)}
         known = {name: value for name, value in plain(values).items() if name in names}
         # Classes may be called "inf", and so may a text be; numbers stand in these tables and beside them.

@@ -67,7 +67,7 @@ def problem_of(settings: Mapping[str, Any], counts: IntArray) -> ufm.Problem:
     Raises
     ------
     UnsupportedError
-        If the trial does not regularize features; then the model follows from the trained network. Or if its loss
+        If the trial does not regularize features. Then the model follows from the trained network. Or if its loss
         treats classes differently.
     """
     train = settings.get("train", {})

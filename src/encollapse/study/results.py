@@ -115,7 +115,7 @@ class TrialResult:
         Raises
         ------
         ArgumentError
-            If the trial failed; then `error` says why.
+            If the trial failed. Then `error` says why.
         """
         if self.row.record is None:
             raise ArgumentError(f"trial {self.id} ({self.label}) failed and has no record; see its error")
@@ -128,7 +128,7 @@ class TrialResult:
 
     @property
     def reason(self) -> str:
-        """Why a trial failed, in one line; empty where it did not."""
+        """Why a trial failed, in one line, or empty where it did not."""
         return reason_of(self.error)
 
     @property
@@ -137,22 +137,22 @@ class TrialResult:
         return self.done and self.record.stopped_early
 
     def comparison_error(self, name: str) -> float | None:
-        """One error of the comparison by name; None where it was not defined."""
+        """One error of the comparison by name, or None where it was not defined."""
         value = (self.record.comparison or {}).get(name)
         return None if value is None else float(value)
 
     def geometries(self) -> tuple[ClassGeometry | None, ClassGeometry]:
-        """Read (predicted, measured) from the trial's file; the first is None where there is no theory."""
+        """Read (predicted, measured) from the trial's file. The first is None where there is no theory."""
         return load_geometries(self.arrays_path, self.row.files.get("arrays"))
 
     def history(self) -> list[dict[str, Any]]:
-        """Read the rows of the training's history, from its first look to its last; empty where nothing was trained."""
+        """Read the rows of the training's history, first to last, or empty where nothing was trained."""
         return load_history(self.history_path, self.row.files.get("history"))
 
     def frames(self) -> Arrays:
         """Read the class geometry along the training, where the study asked for it with ``measure.frames``.
 
-        ``epoch`` (F,), ``class_means`` (F, d, K), ``weight`` (F, q, d) and ``bias`` (F, q) in float32; empty otherwise.
+        ``epoch`` (F,), ``class_means`` (F, d, K), ``weight`` (F, q, d) and ``bias`` (F, q) in float32, else empty.
         """
         prefix = "frames."
         arrays = load_arrays(self.arrays_path, self.row.files.get("arrays"))
@@ -161,7 +161,7 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class Results(Shown):
-    """Stored trials of a study, in the study's order; trials that have not run are in `missing`.
+    """Stored trials of a study, in the study's order. Trials that have not run are in `missing`.
 
     Attributes
     ----------
@@ -211,7 +211,7 @@ class Results(Shown):
         return tuple(result for result in self.trials if not result.done)
 
     def worst(self, error: str = "gram_error") -> TrialResult | None:
-        """Trial with the largest value of one error of the comparison; None if no trial has it.
+        """Trial with the largest value of one error of the comparison, or None if no trial has it.
 
         Parameters
         ----------
@@ -231,7 +231,7 @@ class Results(Shown):
     def to_frame(self) -> pandas.DataFrame:
         """One row a stored trial, failed ones included: settings, every metric, comparison errors, timing.
 
-        Settings have dotted names such as ``train.learning_rate``; what the columns mean is in the documentation.
+        Settings have dotted names such as ``train.learning_rate``. What the columns mean is in the documentation.
         """
         import pandas
 
@@ -275,7 +275,7 @@ def open_results(path: str | Path) -> Results:
     Returns
     -------
     Results
-        As they are now; a study that still runs may be opened at any time.
+        As they are now. A study that still runs may be opened at any time.
 
     Raises
     ------
@@ -390,7 +390,7 @@ def _write(frame: pandas.DataFrame, path: Path, format: str) -> Path:  # noqa: A
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by dotted name; a list is JSON text, so that a column has one type."""
+    """Settings by dotted name. A list is JSON text, so that a column has one type."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):

@@ -42,7 +42,7 @@ def run(
     Every trial is committed as it finishes: stopping the driver in any way, ``kill -9`` included, loses
     only trials that were still running, and calling again runs exactly those that are missing. A trial
     that raises is stored with its traceback and does not stop the others. A trial whose worker process dies
-    is run once more; if that one dies too, it is stored as lost, and run by the next call. Trials that were
+    is run once more. If that one dies too, it is stored as lost, and run by the next call. Trials that were
     begun before and not finished come last. What is damaged on disk is said, and run again.
 
     Parameters
@@ -50,9 +50,9 @@ def run(
     study : Study, str or path
         A study, or what :func:`load` takes.
     out : str or path
-        Folder of the results; made if it is not there. One driver at a time.
+        Folder of the results. It is made if it is not there. One driver at a time.
     workers : int, optional
-        Trials that run at a time; default one a CPU, for submitit no limit, and for a Dask cluster at an
+        Trials that run at a time. Default: one a CPU, for submitit no limit, and for a Dask cluster at an
         address whatever it has.
     executor : {"process", "inline", "dask", "submitit"} or concurrent.futures.Executor
         ``"process"``: worker processes of one thread each. ``"inline"``: one trial after the other in this
@@ -65,16 +65,16 @@ def run(
     retries : int
         How often a trial that failed is tried again before it is stored as failed.
     max_seconds : float, optional
-        Time after which no trial is begun; the next call goes on from there.
+        Time after which no trial is begun. The next call goes on from there.
     grace : float, optional
-        Seconds after `max_seconds` for which trials that still run are waited for; default: `max_seconds` again,
+        Seconds after `max_seconds` for which trials that still run are waited for. Default: `max_seconds` again,
         but at least a minute. A training that is left goes on from its last state in the next call.
     trial_seconds : float, optional
-        Limit of one trial; default that of the study file, if it has one. A trial that takes longer is stored as
+        Limit of one trial. Default: that of the study file, if it has one. A trial that takes longer is stored as
         lost, and run by the next call, or by this one where there are `retries`, after all others. With the
         executor ``"process"`` its worker is killed where it does not stop by itself. Others stop what runs in Python.
     executor_options : mapping, optional
-        ``address`` and ``timeout`` for Dask; ``cluster`` and the parameters of submitit, such as
+        ``address`` and ``timeout`` for Dask, and ``cluster`` and the parameters of submitit, such as
         ``timeout_min`` and ``slurm_partition``.
     progress : bool
         Show progress on standard error: live in a terminal, a line a trial in a log.

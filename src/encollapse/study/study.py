@@ -74,7 +74,7 @@ class Study:
 
     @staticmethod
     def from_definition(definition: Mapping[str, Any], file: str | Path = "results") -> Study:
-        """Inverse of :meth:`definition`; `file` is what errors call it."""
+        """Inverse of :meth:`definition`. `file` is what errors call it."""
         try:
             trials = tuple(Trial(parse_settings(text)) for text in definition["trials"])
             texts = {key: str(definition[key]) for key in ("name", "title", "description", "source", "origin")}
@@ -120,7 +120,7 @@ def load(path_or_name: str | Path) -> Study:
     Returns
     -------
     Study
-        Its trials are checked and distinct; nothing has run yet.
+        Its trials are checked and distinct. Nothing has run yet.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def load(path_or_name: str | Path) -> Study:
 
 
 def parse(source: str, file: str, *, origin: str) -> Study:
-    """Make a study from the text of a study file; `file` is what errors call it."""
+    """Make a study from the text of a study file. `file` is what errors call it."""
     head, blocks = spec.read(source, file)
     distinct: dict[str, Trial] = {}
     for index, block in enumerate(blocks):

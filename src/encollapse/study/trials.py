@@ -82,7 +82,7 @@ def identity(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def renamed(settings: Mapping[str, Any], names: Mapping[tuple[str, str], str]) -> dict[str, Any]:
-    """Settings with other names for some keys, by table; a network of the user's keeps the names of its options."""
+    """Settings with other names for some keys, by table. A network of the user's keeps the names of its options."""
     given = dict(settings)
     if settings.get("model") not in models.names():
         names = {key: name for key, name in names.items() if key[0] != "model_options"}
@@ -132,7 +132,7 @@ def _canonical(value: Any) -> Any:
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys in which equal values have equal text; infinity is written as a string."""
+    """JSON with sorted keys in which equal values have equal text. Infinity is written as a string."""
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 

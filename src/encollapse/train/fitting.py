@@ -34,10 +34,10 @@ ROW_ERRORS = ("gram_error", "shape_error", "bias_error", "outputs_error")
 def fit(dataset: Dataset | str | Path, encoding: Encoding | str, **settings: Unpack[Options]) -> Run:
     """Train a network, measure its collapse, and compare it with the minimum of the unrestricted feature model.
 
-    By default the objective regularizes the head and, explicitly, the *features*; the backbone is free. Training has
+    By default the objective regularizes the head and, explicitly, the *features*. The backbone is free. Training has
     two phases. `epochs` of Adam on minibatches come first, with a one-cycle learning rate and with weight and feature
     decay eased in over the first half :cite:p:`kingma2015,smith2019`. Then come up to `finish` iterations of L-BFGS
-    on the whole backbone and the whole training set :cite:p:`liu1989`; under MSE the head is solved for exactly at
+    on the whole backbone and the whole training set :cite:p:`liu1989`. Under MSE the head is solved for exactly at
     each of them (variable projection, :cite:p:`golub2003`), under cross-entropy it is one more variable. They are
     what reaches the minimum: near the critical bias decay the loss is quartic in the mean direction, where
     first-order steps converge like 1/steps. Neither phase knows anything of the predicted minimum, which is computed
@@ -59,7 +59,7 @@ def fit(dataset: Dataset | str | Path, encoding: Encoding | str, **settings: Unp
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If an argument cannot be used; the text names it.
+        If an argument cannot be used. The text names it.
     TrainingError
         If the loss stops being finite, or one of several processes ends before its time.
     FileFormatError
@@ -136,7 +136,7 @@ def _fit(dataset: Dataset, encoding: Encoding, settings: Settings) -> Run:
 
 
 def _trained(work: Work, settings: Settings) -> Trained:
-    """Train in as many processes as the settings have devices; the first is this one."""
+    """Train in as many processes as the settings have devices. The first is this one."""
     if settings.devices == 1:
         return train(ProcessGroup(make_fabric(settings)), work, settings)
     require_fabric()

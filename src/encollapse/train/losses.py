@@ -113,7 +113,7 @@ def loss_of(settings: Settings, encoding: Encoding, counts: IntArray) -> Loss:
 
 
 def class_weights_of(settings: Settings, counts: IntArray) -> Tensor | None:
-    """Weight of each class in the loss, shape (K,); None where all weigh the same.
+    """Weight of each class in the loss, shape (K,), or None where all weigh the same.
 
     Raises
     ------

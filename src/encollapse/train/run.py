@@ -45,7 +45,7 @@ class Run(Shown):
         What the theory says of this training, computed after it: ``kind``, ``note``, ``solution`` with its problem,
         ``geometry``, ``loss``, ``relative_excess``. The properties below read it.
     comparison : Comparison or None
-        Measured geometry against predicted geometry; None where the prediction is not solved or not unique.
+        Measured geometry against predicted geometry, or None where the prediction is not solved or not unique.
     history : tuple of dict
         One plain mapping for each look during training: ``epoch`` (passes over the data so far), ``phase``
         (``"start"``, the optimizer's name or ``"lbfgs"``), ``loss`` and its terms (``loss_fit``, ``loss_weight``,
@@ -64,18 +64,18 @@ class Run(Shown):
     data : mapping
         Provenance of the data set.
     status : Status
-        How the training ended; ``status.message`` says what to do.
+        How the training ended. ``status.message`` says what to do.
     stationarity : float or None
-        Final value of :class:`encollapse.train.Stationarity`; its two parts are in the last row of the history.
+        Final value of :class:`encollapse.train.Stationarity`. Its two parts are in the last row of the history.
         None under decoupled decay.
     loss : float
         Final objective on the whole training set, in float64.
     test_accuracy, test_nc4_agreement : float or None
         On the hold-out: accuracy by :meth:`Encoding.decode`, and how often that decision is the nearest class mean of
-        the training features; None without a hold-out.
+        the training features, or None without a hold-out.
     test_balanced_accuracy, test_minority_accuracy : float or None
         On the hold-out: accuracy averaged over classes, and over those alone that have less than half the training
-        samples of the largest; None without a hold-out, or without such classes.
+        samples of the largest, or None without a hold-out, or without such classes.
     seconds : float
         Wall time of the training itself.
     input_shape : tuple of int
@@ -157,7 +157,7 @@ class Run(Shown):
 
     @property
     def excess(self) -> Excess | None:
-        """Objective of the network above the certified minimum, in parts; None where no law holds.
+        """Objective of the network above the certified minimum, in parts, or None where no law holds.
 
         Its three parts say what is left: layers out of balance, variation within classes, the class means. Given
         activations, variation within classes is part of these, and costs nothing by itself.
@@ -236,7 +236,7 @@ class Run(Shown):
         """Write the run as a folder, from which :func:`load` brings it back. Each file appears whole or not at all.
 
         ``model.safetensors`` has the network, ``run.json`` the record, ``geometry.safetensors`` the class geometries
-        and what the predicted problem is about, for a linear tail the activations (N, p) below it; ``encoding.npz`` has
+        and what the predicted problem is about, for a linear tail the activations (N, p) below it. ``encoding.npz`` has
         the encoding of that problem. If frames were kept, ``frames.safetensors`` has arrays ``epoch`` (F,),
         ``class_means`` (F, d, K), ``weight`` (F, q, d) and ``bias`` (F, q).
         """
@@ -427,7 +427,7 @@ def _statement(problem: Any) -> tuple[dict[str, Any] | None, dict[str, Any]]:
 
 
 def _restated(stated: dict[str, Any], encoding: Encoding, arrays: dict[str, Any]) -> Any:
-    """The problem of a record; of earlier releases it is a plain one, by its options alone."""
+    """The problem of a record. Of earlier releases it is a plain one, by its options alone."""
     kind, options = (stated["kind"], stated["options"]) if "options" in stated else ("Problem", stated)
     given = (arrays[f"problem.{name}"] for name in _arguments(kind)[0])
     return _PROBLEMS[kind](encoding, *given, **options)

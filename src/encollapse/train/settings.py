@@ -63,7 +63,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "adam-cosine": _ONE_DECAY | {"optimizer": "adam"},
     "adamw-cosine": _USUAL | {"decay": "decoupled", "optimizer": "adamw", "warm_up": 0.05},
 }
-"""Usual trainings as options; where one names another option, it takes the value of that."""
+"""Usual trainings as options. Where one names another option, it takes the value of that."""
 
 SYNONYMS = {"lbfgs_iterations": "finish"}
 """Other names of options."""
@@ -125,7 +125,7 @@ class Settings:
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If an option is unknown, cannot have its value, or excludes another; the text names it.
+        If an option is unknown, cannot have its value, or excludes another. The text names it.
 
     Examples
     --------
@@ -487,7 +487,7 @@ OPTIONS: dict[str, Option] = {field.name: field.metadata["option"] for field in 
 """Every option by name."""
 
 DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Settings)}
-"""The default of every option; None where it depends on others."""
+"""The default of every option, or None where it depends on others."""
 
 TYPES: dict[str, str] = {
     name: reference.__forward_arg__.removeprefix("Required[").removesuffix("]" if "Required" in repr(reference) else "")

@@ -22,9 +22,9 @@ class Objective:
     num_samples : int
         Number N of samples in the whole training set.
     weight_decay, feature_decay, bias_decay : float
-        ``λ_W``, ``λ_H`` and ``λ_b``; the last may be infinite where there is no bias.
+        ``λ_W``, ``λ_H`` and ``λ_b``. The last may be infinite where there is no bias.
     parameter_decay : float
-        λ of the parameters of the backbone; 0 but for plain weight decay.
+        λ of the parameters of the backbone, 0 but for plain weight decay.
     """
 
     loss: Loss
@@ -72,10 +72,10 @@ def objective(
     bias_decay: float,
     loss: str = "mse",
 ) -> Tensor:
-    """Value of ``F`` estimated from a minibatch; exact when the batch is the whole set :cite:p:`massion2026`.
+    """Value of ``F`` estimated from a minibatch, exact when the batch is the whole set :cite:p:`massion2026`.
 
     The mean over the batch of ``½|W h + b - e|² + (N λ_H/2)|h|²``, plus ``λ_W/2 |W|² + λ_b/2 |b|²``. The
-    features are regularized themselves; the backbone is not regularized at all.
+    features are regularized themselves. The backbone is not regularized at all.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def objective(
     weight : (q, d) tensor
         The head's weight W.
     bias : (q,) tensor or None
-        The head's bias b; None where there is none (``λ_b = ∞``).
+        The head's bias b, or None where there is none (``λ_b = ∞``).
     num_samples : int
         Number N of samples in the whole training set.
     weight_decay, feature_decay, bias_decay : float

@@ -42,7 +42,7 @@ def batch_norm_problem(
         As in :class:`Problem`.
     weight_decay, gain_decay, offset_decay, bias_decay : float
         Decays with factor ½ of the head's weight, of the gains γ and offsets β of the normalization (None is
-        `gain_decay`; infinity is a normalization without offsets), and of the head's bias (infinity is none). The loss
+        `gain_decay`, infinity is a normalization without offsets), and of the head's bias (infinity is none). The loss
         is a mean over the samples, so these are the ``weight_decay`` of an optimizer over the scale of its loss.
     features : {"linear", "relu"}
         Whether a ReLU follows the normalization.

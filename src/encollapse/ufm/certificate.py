@@ -22,8 +22,8 @@ class Certificate:
     Attributes
     ----------
     kind : {"duality_gap", "theorem", "stationary", "none"}
-        ``duality_gap``: a lower bound of the global minimum was computed; ``theorem``: a closed form whose
-        conditions were checked; ``stationary``: first-order conditions only; ``none``: no evidence.
+        ``duality_gap``: a lower bound of the global minimum was computed. ``theorem``: a closed form whose
+        conditions were checked. ``stationary``: first-order conditions only. ``none``: no evidence.
     gap : float
         Loss minus `lower_bound`, in units of the loss, not below 0.
     relative_gap : float
@@ -67,7 +67,7 @@ class Certificate:
 def certify(
     loss: float, lower_bound: float, rounding: float = 0.0, *, tolerance: float = RELATIVE_TOLERANCE
 ) -> Certificate:
-    """Make the certificate of a loss and a lower bound; `rounding` is the level at which a loss counts as zero."""
+    """Make the certificate of a loss and a lower bound. `rounding` is the level at which a loss counts as zero."""
     gap = loss - lower_bound
     relative = gap / max(loss, rounding, np.finfo(np.float64).tiny)
     return Certificate(

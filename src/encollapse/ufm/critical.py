@@ -1,4 +1,4 @@
-"""The critical bias decay, from the optimality conditions; None where it is not known."""
+"""The critical bias decay, from the optimality conditions, or None where it is not known."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def critical_point(
     prox : SchattenProx
         What the layers do to one singular value.
     feature_dim : int, optional
-        d; None is wide enough.
+        d. None is wide enough.
     features : {"linear", "relu"}
         Sign constraint of the features.
     mean_root : float
@@ -187,7 +187,7 @@ def practical_point(structure: LabelStructure, threshold: float, mean_root: floa
 def _carried(
     structure: LabelStructure, threshold: float, mean_root: float
 ) -> Callable[[FloatArray], FloatArray] | None:
-    """What features carry of the mean label at values of β (m,); None where it is zero.
+    """What features carry of the mean label at values of β (m,), or None where it is zero.
 
     With the mean label ``ρ ē`` at ``β' = β/ρ²`` the stationarity of the bias gives ``(1 + λ_b')|b'|/(ρ |ē|)`` for the
     rest, as long as ``β' < 1``.

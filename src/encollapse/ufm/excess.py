@@ -116,16 +116,16 @@ def excess(
     problem : Problem or TailProblem
         What the training minimizes, with one weight layer, or with two over given activations.
     features : (N, d)
-        Last-layer features of all training samples, one row a sample; numpy or torch.
+        Last-layer features of all training samples, one row a sample, numpy or torch.
     labels : (N,)
-        Their classes; the counts must be those of the problem, and for a tail the labels themselves.
+        Their classes. The counts must be those of the problem, and for a tail the labels themselves.
     weight : (q, d)
         Last linear layer.
     bias : (q,), optional
         Default zeros.
     inner : (d, p), or a pair of it and (d,), optional
         For a tail, its inner layer, with its bias where it has one. Default the least one that makes these features of
-        the activations; weight decay takes every other one there.
+        the activations. Weight decay takes every other one there.
     solution : Solution, optional
         Of the problem, where it is at hand.
 
@@ -262,7 +262,7 @@ class _Sample:
         return fit + cheapest + self._bias_penalty()
 
     def _cheapest(self, outputs: FloatArray, squares: float, counts: IntArray | None = None) -> float:
-        """``c|G/√N|_*`` for rows of outputs; with non-negative features the best scaling of the factors at hand."""
+        """``c|G/√N|_*`` for rows of outputs, or with non-negative features the best scaling of the factors at hand."""
         p, n = self.problem, len(self.labels)
         if p.features == "relu":
             return math.sqrt(p.weight_decay * p.feature_decay * float(np.sum(self.weight**2)) * squares)
@@ -409,7 +409,7 @@ def _inner(problem: TailProblem, inner: Any, width: int) -> FloatArray:
 
 
 def _divergence(loss: str, outputs: FloatArray, wanted: FloatArray, factors: FloatArray) -> float | None:
-    """Mean over the samples of what the guarantee bounds; None for a loss that names none."""
+    """Mean over the samples of what the guarantee bounds, or None for a loss that names none."""
     if loss == "mse":
         return float((factors * np.sum((outputs - wanted) ** 2, axis=1)).mean())
     if loss != "cross_entropy":

@@ -172,9 +172,9 @@ def flow(
     times : (T,)
         Increasing, from 0 or above, in units of learning rate times steps.
     weight, class_means : (q, d) and (d, K), optional
-        The start; both or none.
+        The start, both or none.
     bias : (q,), optional
-        Its bias; default zeros.
+        Its bias. Default: zeros.
     feature_dim : int, optional
         Dimension d of a random start. Default: that of the problem, else ``q + K``.
     scale : float

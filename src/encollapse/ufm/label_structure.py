@@ -47,7 +47,7 @@ def checked_encoding(encoding: Any) -> Encoding:
 
 
 def refuse_range(named: Mapping[str, float]) -> None:
-    """Refuse decays, and largest entries of arrays, whose squares float64 cannot hold; 0 and infinity pass."""
+    """Refuse decays, and largest entries of arrays, whose squares float64 cannot hold. 0 and infinity pass."""
     for name, value in named.items():
         if value and not np.isinf(value) and not 1.0 / LARGEST <= value <= LARGEST:
             array = name in ("encoding", "activations")
@@ -98,12 +98,12 @@ class LabelStructure:
 
     @property
     def affine_form(self) -> tuple[float, float] | None:
-        """(α, γ) of codewords ``α I + γ 11ᵀ``, or of an isometric image of them; None for other encodings."""
+        """(α, γ) of codewords ``α I + γ 11ᵀ``, or of an isometric image of them, or None for other encodings."""
         return affine_form(self.encoding)
 
     @cached_property
     def count_groups(self) -> CountGroups | None:
-        """The classes grouped by count, where classes with one count are interchangeable; None otherwise."""
+        """The classes grouped by count, where classes with one count are interchangeable, or None otherwise."""
         return None if self.affine_form is None else CountGroups.of(self.counts)
 
     @cached_property
@@ -207,5 +207,5 @@ class LabeledProblem:
 
     @property
     def convex_loss(self) -> ConvexLoss | None:
-        """The loss as an object; None for ``"mse"``."""
+        """The loss as an object, or None for ``"mse"``."""
         return self.structure.loss

@@ -43,7 +43,7 @@ class Method:
     applies : callable
         Whether it is for a problem, if no method before it in ``METHODS`` is.
     minimize : callable
-        Takes the problems and what a similar problem left to start from (``Minimum.warm_start``, or None); returns a
+        Takes the problems and what a similar problem left to start from (``Minimum.warm_start``, or None). It returns a
         :class:`Minimum` for each, in the units of the problem.
     """
 
@@ -196,4 +196,4 @@ METHODS = (
     Method("blocks", lambda problem: problem.structure.affine_form is not None, _blocks),
     Method("dense", lambda problem: True, _dense),
 )
-"""Every method; tests/contracts asks the same laws of each."""
+"""Every method. The tests in ``tests/contracts`` ask the same laws of each."""

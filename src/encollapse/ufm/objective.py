@@ -34,7 +34,7 @@ def objective(
     Returns
     -------
     float
-        F; infinity where ``bias_decay`` is infinite and the bias is not zero, and where ``features="relu"`` and an
+        F, infinity where ``bias_decay`` is infinite and the bias is not zero, and where ``features="relu"`` and an
         entry of the class means is below 0.
 
     Raises

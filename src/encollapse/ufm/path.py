@@ -32,7 +32,7 @@ class BiasPath(Shown):
     solutions : tuple of Solution
         One for each.
     critical : float or None
-        Critical bias decay of the problem; None where it is not known.
+        Critical bias decay of the problem, or None where it is not known.
 
     Examples
     --------
@@ -53,14 +53,14 @@ class BiasPath(Shown):
     def mean_cosine(self) -> FloatArray:
         """Average cosine between the uncentered class means, (n,).
 
-        ``-1/(K - 1)`` for a simplex equiangular tight frame, 0 for an orthogonal frame; NaN where nothing is learned.
+        ``-1/(K - 1)`` for a simplex equiangular tight frame, 0 for an orthogonal frame, NaN where nothing is learned.
         Computed on first use, for all bias decays together.
         """
         return np.asarray(checks.read_only(_mean_cosines(self.solutions)))
 
 
 def bias_path(problem: Problem, bias_decays: Iterable[float]) -> BiasPath:
-    """Solve `problem` at each of `bias_decays` (its own is ignored); one decomposition serves all.
+    """Solve `problem` at each of `bias_decays` (its own is ignored). One decomposition serves all.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def _mean_cosines(solutions: Sequence[Solution]) -> FloatArray:
 
 
 def _from_resolvents(outputs: Sequence[ThresholdedLabels]) -> FloatArray:
-    """Mean cosines of outputs with one pencil; NaN where a class mean is too short for it."""
+    """Mean cosines of outputs with one pencil, or NaN where a class mean is too short for it."""
     pencil, first = outputs[0].pencil, outputs[0].label_svd
     u = first.labels.root_priors
     values = PolarGram(pencil, np.array([found.shift for found in outputs]), first.right, u)

@@ -46,19 +46,19 @@ class Problem(LabeledProblem):
     encoding : Encoding or str
         One codeword for each class, or a name of :func:`encollapse.encodings.by_name` with one count for each class.
     counts : int or (num_classes,) ints
-        Samples per class; one number means balanced data.
+        Samples per class. One number means balanced data.
     weight_decay : float or sequence of floats
         ``λ_W``, above 0. With `depth` above 1, one number serves every layer, or one is given for each, in the
         order in which they act on the features (the first layer's first).
     feature_decay : float
-        ``λ_H``, above 0; it multiplies the sum over all samples.
+        ``λ_H``, above 0. It multiplies the sum over all samples.
     bias_decay : float
-        ``λ_b`` from 0 to ``math.inf``; infinity means no bias.
+        ``λ_b`` from 0 to ``math.inf``. Infinity means no bias.
     feature_dim : int, optional
-        Dimension d of the features; None means wide enough for the rank never to bind.
+        Dimension d of the features. None means wide enough for the rank never to bind.
     loss : {"mse", "cross_entropy"} or a convex loss
         Loss between outputs and codewords. Cross-entropy, as in ``torch.nn.functional.cross_entropy``, asks for
-        codewords that are distributions: entries of 0 or above with sum 1. Any other convex loss is an object; see
+        codewords that are distributions: entries of 0 or above with sum 1. Any other convex loss is an object. See
         :class:`SeparableLoss`.
     depth : int
         Number M of weight layers on top of the features: outputs ``W_M ··· W_1 h + b``.
@@ -68,9 +68,9 @@ class Problem(LabeledProblem):
         Price of the global mean ``μ`` of the features, on the scale of `feature_decay`: with it the features cost
         ``λ_H/2 Σ|h_i - μ|² + feature_mean_decay/2 · N|μ|²``. From 0 to ``math.inf``, which keeps the mean at 0. None
         is the same as `feature_decay`. A last batch normalization with different decays on gains and offsets has such
-        a price; see :func:`batch_norm_problem`.
+        a price. See :func:`batch_norm_problem`.
     class_weights : (K,) floats, optional
-        Positive factors of the loss of each class, as weighted losses have them; None is 1 for every class.
+        Positive factors of the loss of each class, as weighted losses have them. None is 1 for every class.
     weight_decays, structure
         What a problem made of this one by :func:`dataclasses.replace` takes over as far as it fits. There is no need to
         give them.
@@ -90,7 +90,7 @@ class Problem(LabeledProblem):
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If a value is out of range, not finite, or has the wrong shape or type; the text names it.
+        If a value is out of range, not finite, or has the wrong shape or type. The text names it.
     UnsupportedError
         If the combination of `loss`, `depth` and `features` has no method in this release.
 
@@ -384,7 +384,7 @@ class Problem(LabeledProblem):
         return float(self.structure.memo[key])
 
     def with_bias_decay(self, bias_decay: float) -> Problem:
-        """Return the same problem at another bias decay; it shares :attr:`structure`, so no work is done twice.
+        """Return the same problem at another bias decay. It shares :attr:`structure`, so no work is done twice.
 
         Examples
         --------
@@ -397,7 +397,7 @@ class Problem(LabeledProblem):
 
 
 def _layer_decays(weight_decay: Any, known: Sequence[float] | None, depth: int) -> tuple[float, ...]:
-    """One decay for each layer; `known` ones stay as long as they agree with `weight_decay`, their mean."""
+    """One decay for each layer. `known` ones stay as long as they agree with `weight_decay`, their mean."""
     if isinstance(weight_decay, list | tuple) or (isinstance(weight_decay, np.ndarray) and weight_decay.ndim > 0):
         if len(weight_decay) != depth:
             each = "" if depth == 1 else f", or one for each of the {depth} layers"

@@ -79,11 +79,11 @@ class Solution(Shown):
     loss : float
         The minimum of the objective.
     bias : (q,)
-        The optimal bias; zeros without one.
+        The optimal bias, zeros without one.
     certificate : Certificate
         The evidence, and its kind.
     status : Status
-        How the solve ended; ``status.message`` says what to do.
+        How the solve ended. ``status.message`` says what to do.
     iterations : int
         Steps of the minimizer, over all starts.
     unique : bool
@@ -92,7 +92,7 @@ class Solution(Shown):
     seconds : float
         Wall time of the solve.
     factors : Factors
-        Classifier and class means in the form in which they were found; :attr:`geometry` and :meth:`parameters` read
+        Classifier and class means in the form in which they were found. :attr:`geometry` and :meth:`parameters` read
         them.
     warm_start : object, optional
         What a solve of a similar problem can start from, under another loss than MSE.
@@ -152,12 +152,12 @@ class Solution(Shown):
 
     @cached_property
     def singular_values(self) -> FloatArray:
-        """Singular values of ``Z = W M diag(u)``, (min(q, K),), descending; 0 for directions that are not learned."""
+        """Singular values of ``Z = W M diag(u)``, (min(q, K),), descending, 0 for directions that are not learned."""
         return np.asarray(checks.read_only(self.factors.singular_values()))
 
     @cached_property
     def geometry(self) -> ClassGeometry:
-        """The predicted class geometry; ``classifier_gram`` is that of all weight layers multiplied.
+        """The predicted class geometry. ``classifier_gram`` is that of all weight layers multiplied.
 
         With one weight layer and linear features it is ``MᵀM = √(N λ_W/λ_H) diag(n)^{-1/2} |Z| diag(n)^{-1/2}`` and
         ``WWᵀ = √(N λ_H/λ_W) (ZZᵀ)^{1/2}``, theory §1.
@@ -185,7 +185,7 @@ class Solution(Shown):
         Parameters
         ----------
         feature_dim : int, optional
-            Dimension d of the features; default that of the problem, else ``min(q, K)``, or what the
+            Dimension d of the features. Default: that of the problem, else ``min(q, K)``, or what the
             class means need if that is larger.
         seed : int
             Seed of the rotation. (Features without negative entries are not rotated, only padded.)
@@ -193,7 +193,7 @@ class Solution(Shown):
         Returns
         -------
         weight (q, d), class_means (d, K), bias (q,)
-            With several weight layers, `weight` is their product; see :meth:`layers`.
+            With several weight layers, `weight` is their product. See :meth:`layers`.
 
         Raises
         ------

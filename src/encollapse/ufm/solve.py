@@ -100,7 +100,7 @@ def solve(
     bound from the result.
 
     Under another loss the convex problem is split into its fit and its penalties, which are minimized in turn
-    :cite:p:`eckstein1992`; Newton steps follow where that leaves the duality gap above 1e-8.
+    :cite:p:`eckstein1992`. Newton steps follow where that leaves the duality gap above 1e-8.
 
     Several weight layers, a `feature_dim` below the rank, and features without negative entries are global where that
     is proved (``certificate.kind`` is ``theorem`` or ``duality_gap``), else the lowest stationary point of several
@@ -111,7 +111,7 @@ def solve(
     problem : Problem
         What to solve.
     throw : bool
-        Raise if the certificate does not hold; otherwise hand the object back as it is.
+        Raise if the certificate does not hold. Otherwise hand the object back as it is.
     warm_start : Solution, optional
         Of a problem that differs in the regularization only: where to start from, under another loss than MSE. It
         changes the time taken and not the result.
@@ -119,12 +119,12 @@ def solve(
     Returns
     -------
     Solution
-        With its certificate and status; :func:`select_method` names the method.
+        With its certificate and status. :func:`select_method` names the method.
 
     Raises
     ------
     SolverError
-        If `throw` is set and the result is not proved; the text is ``status.message``.
+        If `throw` is set and the result is not proved. The text is ``status.message``.
 
     Examples
     --------
@@ -148,7 +148,7 @@ def solve(
 
 
 def solve_along(problem: Problem, bias_decays: Sequence[float]) -> tuple[Solution, ...]:
-    """Solve a problem at several bias decays; what they share is computed once.
+    """Solve a problem at several bias decays. What they share is computed once.
 
     Raises
     ------

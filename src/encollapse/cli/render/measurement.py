@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def collapse_table(collapse: Collapse, *, per_class: bool = False) -> RenderableType:
-    """The summary, and every collapse metric, grouped, with what it means; below, what is missing and why."""
+    """The summary, and every collapse metric, grouped, with what it means. Below stands what is missing and why."""
     table = Narrowing(_metrics(collapse, meanings=True), 70, _metrics(collapse, meanings=False))
     headline = Text(" · ".join(facts(collapse)), style="bold")
     parts: list[RenderableType] = [headline, "", Text(collapse.summary()), "", table]
@@ -75,7 +75,7 @@ _FILM_DRIFT = ("means_moved", "features_cka")
 
 
 def film_table(film: Checkpoints) -> RenderableType:
-    """A row a checkpoint, with what tells the most; below, what could not be measured."""
+    """A row a checkpoint, with what tells the most. Below stands what could not be measured."""
     table = Narrowing(_film(film, _FILM, _FILM_DRIFT), 110, _film(film, ("nc1_trace_ratio", "nc2_etf", "accuracy"), ()))
     parts: list[RenderableType] = [table]
     parts += [Text(f"{path}: {reason}", style="dim") for path, reason in film.missing.items()]

@@ -19,7 +19,7 @@ SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet")
 
 FEATURE_NAMES = ("features", "inputs")
 LABEL_NAMES = ("labels", "label", "target", "class")
-"""Arrays and columns that are features or labels unless another name is given; the first that is there counts."""
+"""Arrays and columns that are features or labels unless another name is given. The first that is there counts."""
 
 
 def load_array(path: str | Path, key: str | None = None) -> ArrayLike:
@@ -31,14 +31,14 @@ def load_array(path: str | Path, key: str | None = None) -> ArrayLike:
         A ``.npy`` file (memory-mapped, not read at once), an ``.npz`` archive, a ``.safetensors`` file or a
         ``.parquet`` table.
     key : str, optional
-        Which array of an archive, or which column; not needed where there is only one. Without it, a table
+        Which array of an archive, or which column. It is not needed where there is only one. Without it, a table
         gives its only list column as a matrix, otherwise its only column, otherwise all floating-point
         columns but those named like labels as a matrix.
 
     Returns
     -------
     numpy.ndarray or torch.Tensor
-        In the dtype of the file; a tensor from ``.safetensors``, as numpy has no bfloat16.
+        In the dtype of the file, and a tensor from ``.safetensors``, as numpy has no bfloat16.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def load_labels(path: str | Path, key: str | None = None) -> IntArray:
 
 
 def array_names(path: Path) -> list[str]:
-    """Names of the arrays or columns in a file; none for ``.npy``. What else is in an archive is none of ours."""
+    """Names of the arrays or columns in a file, or none for ``.npy``. What else is in an archive is none of ours."""
     if path.suffix == ".parquet":
         return parquet.column_names(path)
     if path.suffix == ".safetensors":

@@ -99,7 +99,7 @@ def read_column(path: Path, name: str) -> ArrayLike:
 
 
 def read_columns(path: Path, names: Sequence[str]) -> Any:
-    """Columns as a matrix (N, p) if they are numbers, or one column of lists of numbers; else as a pandas table."""
+    """Columns as a matrix (N, p) if they are numbers, or one column of lists of numbers, else as a pandas table."""
     from pyarrow import types
 
     table = _read_table(path, names).combine_chunks()
@@ -123,7 +123,7 @@ def _read_table(path: Path, names: Sequence[str]) -> Any:
 
 
 def _require_free(path: Path, file: Any, names: Sequence[str]) -> None:
-    """Refuse columns that are larger than memory; runs of one value take next to nothing in the file."""
+    """Refuse columns that are larger than memory. Runs of one value take next to nothing in the file."""
     groups = (file.metadata.row_group(g) for g in range(file.num_row_groups))
     entries = file.metadata.num_rows * sum(_width(file, name) for name in names)
     size = max(8 * entries, sum(group.total_byte_size for group in groups if len(names) == len(file.schema_arrow)))
@@ -172,7 +172,7 @@ def _is_list(kind: Any) -> bool:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[Any]:
-    """Yield ``pyarrow.parquet``, or say how to install it; say which file is torn where reading it fails."""
+    """Yield ``pyarrow.parquet``, or say how to install it. Say which file is torn where reading it fails."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq

@@ -50,7 +50,7 @@ def exhaustive_code(num_classes: int, code_dim: int) -> FloatArray:
 def hadamard_code(num_classes: int, code_dim: int) -> FloatArray:
     """Rows of a Hadamard matrix and, where the classes need them, their complements.
 
-    A matrix of order n has columns that differ in n/2 entries; without its constant row that is a code of
+    A matrix of order n has columns that differ in n/2 entries. Without its constant row that is a code of
     length n - 1 which meets Plotkin's bound, and with the complements of all columns one of 2n words of length n. Rows
     are cut off or used again to give the length asked for.
     """
@@ -65,13 +65,13 @@ def hadamard_code(num_classes: int, code_dim: int) -> FloatArray:
 
 
 def linear_code(num_classes: int, code_dim: int) -> FloatArray:
-    """Words of a linear code whose generator is chosen column by column; needs ``code_dim ≥ log₂ K``.
+    """Words of a linear code whose generator is chosen column by column. It needs ``code_dim ≥ log₂ K``.
 
     With k = ⌈log₂ K⌉ message bits, a column g (a nonzero bit vector) adds 1 to the weight of the messages u with
     ``<u, g> = 1``. The column that makes the soft minimum of the weights w largest is the one with the smallest
     ``Σ_u exp(-β w_u) (-1)^<u, g>``: one Walsh-Hadamard transform tells it for all g. After a greedy start, each column
     in turn is given up and chosen anew. Columns are not repeated before all are used, for a repeated column repeats
-    a row; each used once is the simplex code.
+    a row. Each used once gives the simplex code.
     """
     bits = max(1, (num_classes - 1).bit_length())
     messages = np.arange(2**bits)
@@ -105,7 +105,7 @@ def _next_column(weights: FloatArray, used: FloatArray) -> int:
 
 
 def _walsh_transform(values: FloatArray) -> FloatArray:
-    """``Σ_u values_u (-1)^<u, g>`` for every bit vector g; the length is a power of two."""
+    """``Σ_u values_u (-1)^<u, g>`` for every bit vector g. The length is a power of two."""
     result = values.reshape(-1, 1)
     while len(result) > 1:
         even, odd = result[::2], result[1::2]

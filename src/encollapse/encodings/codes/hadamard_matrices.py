@@ -27,7 +27,7 @@ def hadamard_order(minimum: int) -> int:
 
 
 def hadamard_matrix(order: int) -> FloatArray:
-    """Hadamard matrix (order, order) of ±1 with first row and column +1; `order` from :func:`hadamard_order`."""
+    """Hadamard matrix (order, order) of ±1 with first row and column +1, with `order` from :func:`hadamard_order`."""
     matrix = _build(order)
     matrix = matrix * matrix[0]
     return np.asarray(matrix * matrix[:, :1])
@@ -92,7 +92,7 @@ def prime_power(number: int) -> tuple[int, int] | None:
 def jacobsthal(order: int) -> FloatArray:
     """Matrix ``Q[a, b] = χ(a - b)`` over the field of `order` elements, an odd prime power, shape (order, order).
 
-    χ is 0 at zero, 1 at the other squares and -1 elsewhere; so ``Q Qᵀ = order · I - J`` and ``Q J = 0``.
+    χ is 0 at zero, 1 at the other squares and -1 elsewhere, so ``Q Qᵀ = order · I - J`` and ``Q J = 0``.
     """
     factors = prime_power(order)
     if factors is None or factors[0] == 2:
@@ -126,7 +126,7 @@ def _squares(elements: IntArray, p: int) -> IntArray:
 
 
 def _reduced(polynomials: IntArray, tail: IntArray, p: int) -> IntArray:
-    """Remainders modulo ``x^m + tail``; coefficients by rising power, one polynomial a row."""
+    """Remainders modulo ``x^m + tail``. Coefficients stand by rising power, one polynomial a row."""
     m = len(tail)
     result = polynomials % p
     for power in range(result.shape[1] - 1, m - 1, -1):

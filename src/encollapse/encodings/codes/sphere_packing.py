@@ -4,8 +4,8 @@ From several starts, the largest inner product is minimized through its soft max
 
     f_β(X) = (1/β) log Σ_{k≠l} exp(β <x_k, x_l>)
 
-with β rising by factors of four (L-BFGS, warm started); then again from the best arrangement with one point put
-elsewhere. f_β is within ``2 log(K)/β`` of the largest inner product; its minimizers are softmax codes. The pairs that
+with β rising by factors of four (L-BFGS, warm started), then again from the best arrangement with one point put
+elsewhere. f_β is within ``2 log(K)/β`` of the largest inner product. Its minimizers are softmax codes. The pairs that
 attain the largest inner product at the end are the contacts of the arrangement, and Newton's method on the equations
 "all contacts have the same inner product" then gives its coordinates to rounding.
 
@@ -30,7 +30,7 @@ _SHARP_ENOUGH = 4.0**6
 """Last β where no exact finish follows."""
 
 _CONTACT_TOLERANCES = (1e-5, 1e-4, 1e-3)
-"""How far below the largest inner product a pair still counts as a contact; each is tried."""
+"""How far below the largest inner product a pair still counts as a contact. Each is tried."""
 
 _NEWTON_STEPS = 10  # a guard: they converge quadratically
 _COMBINATIONS = 6  # starts that combine known packings; the others are random
@@ -40,7 +40,7 @@ _RESTART = 128.0
 _MOST_STARTS = 36  # 720 divided by it: up to 20 points have as many
 _SAME = 1e-5  # difference of cosines below which two arrangements are equally good
 _ATTAINED = 1e-4
-"""What the softened maximum leaves of a bound that an arrangement attains; the exact finish takes it off."""
+"""What the softened maximum leaves of a bound that an arrangement attains. The exact finish takes it off."""
 
 _PATIENCE = 18
 """The search ends when this many restarts have not raised the best cosine by `_SAME`: with 12 of them 13 points in 3
@@ -50,7 +50,7 @@ dimensions were missed on a machine whose rounding differs."""
 def spread(
     num_points: int, dim: int, generator: np.random.Generator, *, lines: bool = False, bound: float = -np.inf
 ) -> FloatArray:
-    """Best arrangement found, rows of unit length, (num_points, dim); the search ends where it attains `bound`."""
+    """Best arrangement found, rows of unit length, (num_points, dim). The search ends where it attains `bound`."""
     best, smallest, waited = np.empty((0, dim)), np.inf, 0
     for start in range(num_starts(num_points)):
         if start < _COMBINATIONS:
@@ -119,7 +119,7 @@ def soft_maximum_of_lines(flat: FloatArray, dim: int, sharpness: float) -> tuple
 
 
 def _gram_blocks(points: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
-    """Inner products of blocks of rows with all rows; -inf for a row with itself."""
+    """Inner products of blocks of rows with all rows, with -inf for a row with itself."""
     count = len(points)
     step = max(1, _BLOCK_ENTRIES // count)
     for first in range(0, count, step):
@@ -197,7 +197,7 @@ def _equal_contacts(points: FloatArray, tolerance: float, lines: bool) -> FloatA
 
 
 def _linearized(points: FloatArray, one: IntArray, other: IntArray, signs: FloatArray, cosines: FloatArray) -> Any:
-    """Derivative of ``±<x_k, x_l> - level`` for unit vectors, one contact a row; the level is the last unknown."""
+    """Derivative of ``±<x_k, x_l> - level`` for unit vectors, one contact a row. The level is the last unknown."""
     count, dim = points.shape
     contact = np.arange(len(one))
     pull_one = signs[:, None] * points[other] - cosines[:, None] * points[one]

@@ -13,7 +13,7 @@ from encollapse.errors import ArgumentError, ArgumentTypeError
 
 
 class Tree(NamedTuple):
-    """Nodes by number: the parent (-1 at the root) and depth of each; the leaves and what they are called."""
+    """Nodes by number: the parent (-1 at the root) and depth of each, then the leaves and their names."""
 
     parents: list[int]
     depths: list[int]

@@ -14,7 +14,7 @@ from encollapse.explorer.api.security import SECONDS
 class PatientProtocol(H11Protocol):
     """HTTP/1.1 that waits for the head of a request, from its first byte to its last, for a bounded time.
 
-    uvicorn itself ends connections that are silent after an answer; one that never began to ask, or stopped in the
+    uvicorn itself ends connections that are silent after an answer. One that never began to ask, or stopped in the
     middle of asking, it would keep for ever.
     """
 

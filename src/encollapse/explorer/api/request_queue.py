@@ -23,7 +23,7 @@ class RequestQueue:
     """Threads that compute, and the number of the latest request of every client and kind.
 
     A request carries a number that its page counts up. Work that waits is dropped once a later number has come or
-    nobody waits for the answer; long work asks in between. Clients share nothing but the threads.
+    nobody waits for the answer. Long work asks in between. Clients share nothing but the threads.
 
     Parameters
     ----------
@@ -104,6 +104,6 @@ class RequestQueue:
             self._held += Counter()  # forgets whom nothing is held for
 
     def close(self) -> None:
-        """Drop what waits; what runs ends by itself."""
+        """Drop what waits. What runs ends by itself."""
         self._latest = OrderedDict((key, 2**63) for key in self._latest)
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -96,7 +96,7 @@ class _Body:
         self._receive, self._seen, self._whole = receive, 0, False
 
     async def receive(self) -> Any:
-        """The next message; after the body, the word that the client has gone, for which nothing is too late."""
+        """The next message. After the body it is the word that the client has gone, for which nothing is too late."""
         try:
             message = await asyncio.wait_for(self._receive(), None if self._whole else SECONDS)
         except TimeoutError:

@@ -37,7 +37,7 @@ STATIC = Path(__file__).parents[1] / "static"
 
 
 def application(runs: RunsFolder | None = None) -> Starlette:
-    """Make the application; it keeps nothing of a visitor but the number of the last request."""
+    """Make the application. It keeps nothing of a visitor but the number of the last request."""
     explorer = _Explorer(runs)
 
     @asynccontextmanager
@@ -160,7 +160,7 @@ class _Explorer:
         return {"line": bias_path.line(chosen, wanted), "points": matching}
 
     async def matrix(self, request: Request) -> Response:
-        """Read a file that was chosen in the browser; it is held in memory and nowhere else."""
+        """Read a file that was chosen in the browser. It is held in memory and nowhere else."""
         field = request.query_params.get("field", "matrix")
         name = request.query_params.get("name", "")
         if field not in ("matrix", "similarity", f"{state.PREFIX}S"):
@@ -218,7 +218,7 @@ def _snippets(chosen: state.State, body: Question, wanted: Callable[[], bool]) -
 
 
 def _previous(value: Any) -> FloatArray | None:
-    """Points that the page says it drew last; anything else counts as none."""
+    """Points that the page says it drew last. Anything else counts as none."""
     if not isinstance(value, list) or not 0 < len(value) <= matrix_input.MOST_CLASSES:
         return None
     try:

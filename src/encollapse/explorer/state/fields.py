@@ -1,4 +1,4 @@
-"""Kinds of fields: text from a page or an address, read by pydantic; what cannot be used is refused by field."""
+"""Kinds of fields: text from a page or an address, read by pydantic. What cannot be used is refused by field."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _number(value: Any) -> Any:
 
 
 def _sample_counts(text: str) -> str:
-    """Whole numbers with commas or spaces between; with commas alone in the end."""
+    """Whole numbers with commas or spaces between, kept with commas alone."""
     if len(text) > _COUNTS_TEXT:
         raise ValueError(f"the text is longer than {_COUNTS_TEXT} characters")
     parts = [part for part in re.split(r"[,;\s]+", text.strip()) if part]

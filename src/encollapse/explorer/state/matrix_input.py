@@ -31,7 +31,7 @@ _SEPARATORS = re.compile(r"[,\s]+")
 
 
 def matrix(text: str) -> FloatArray:
-    """Read a matrix written row by row: a line or a semicolon ends a row; or nested lists of JSON.
+    """Read a matrix written row by row: a line or a semicolon ends a row, or nested lists of JSON.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def as_text(values: FloatArray) -> str:
 
 
 def from_file(name: str, content: bytes) -> FloatArray:
-    """Read the content of a file that was chosen in the browser; its name only tells the format.
+    """Read the content of a file that was chosen in the browser. Its name only tells the format.
 
     ``.npy``, an encoding or nested lists in ``.json``, or text with a row a line. Nothing in it is ever executed.
     """

@@ -141,7 +141,7 @@ def _problem(key: State) -> ufm.Problem:
 
 
 def problem(state: State) -> ufm.Problem:
-    """Problem of a state; states that differ in the bias decay only share its decomposition.
+    """Problem of a state. States that differ in the bias decay only share its decomposition.
 
     Raises
     ------

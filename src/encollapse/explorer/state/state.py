@@ -44,19 +44,19 @@ class State:
     classes : int
         Number of classes, where neither a matrix nor an option settles it.
     counts, samples, imbalance, typed
-        How the samples are spread: ``balanced``; ``step``, the second half of the classes with `imbalance` times
-        fewer; ``longtail``, falling geometrically by `imbalance`; or one typed number a class.
+        How the samples are spread: ``balanced``. ``step``, the second half of the classes with `imbalance` times
+        fewer. ``longtail``, falling geometrically by `imbalance`. Or one typed number a class.
     weight_decay, feature_decay, bias_decay
         ``λ_W``, ``λ_H``, ``λ_b`` from 0 to infinity.
     loss, depth, features, feature_dim
         As in :class:`encollapse.ufm.Problem`.
     spread : float
-        How much the samples of a class differ before the last layers; at 0 no samples are drawn.
+        How much the samples of a class differ before the last layers. At 0 no samples are drawn.
     recipe : str
         ``batch-norm``: one weight decay λ_W on every parameter of a network whose head follows a batch normalization,
         which sets the feature decay.
     beside : str
-        Name of a second encoding, whose frame is drawn beside the first; empty for none.
+        Name of a second encoding, whose frame is drawn beside the first, or empty for none.
     quantity, centered, axes
         What the Gram matrices hold, about which point, and which three directions of feature space are drawn.
     view : str
@@ -166,7 +166,7 @@ def _known_options(encoding: str, options: list[tuple[str, str]]) -> tuple[tuple
 
 
 def address(state: State) -> dict[str, str]:
-    """Write a state as the settings of an address; what is at its default is left out."""
+    """Write a state as the settings of an address. What is at its default is left out."""
     neutral = State()
     values: dict[str, str] = {}
     for field in fields(State):

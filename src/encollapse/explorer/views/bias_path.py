@@ -39,7 +39,7 @@ def decay_at(position: int) -> float:
 
 
 def position_of(bias_decay: float) -> int:
-    """Position of the slider nearest to a bias decay; both ends are kept for 0 and infinity."""
+    """Position of the slider nearest to a bias decay. Both ends are kept for 0 and infinity."""
     if bias_decay == 0.0:
         return 0
     if math.isinf(bias_decay):
@@ -64,9 +64,9 @@ def line(state: State, wanted: Callable[[], bool] = lambda: True, *, seconds: fl
     state : State
         Its own bias decay plays no part.
     wanted : callable
-        Asked between a few points; False ends the work.
+        Asked between a few points. False ends the work.
     seconds : float
-        A fourth of the points is always solved; the rest as far as the time allows.
+        A fourth of the points is always solved, the rest as far as the time allows.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def mean_codeword(stated: ufm.Problem) -> FloatArray:
 
 
 def _spread(solution: ufm.Solution) -> tuple[float, float, float]:
-    """Mean, least and largest cosine between class means; NaN where a mean is zero or other minimizers have others."""
+    """Mean, least and largest cosine between class means, or NaN where a mean is zero or minimizers differ."""
     if not solution.unique:
         return math.nan, math.nan, math.nan
     cosines = solution.geometry.cosines()

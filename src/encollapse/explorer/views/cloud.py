@@ -41,7 +41,7 @@ class Cloud:
 
 
 def cloud(state: State) -> Cloud | None:
-    """Solve the linear tail of a state; None where its samples do not differ.
+    """Solve the linear tail of a state, or None where its samples do not differ.
 
     The activation of a sample is the unit vector of its class plus normal noise of the size `spread` in three times as
     many directions as there are classes, over the root of the count of its class. At a spread of zero the tail is the

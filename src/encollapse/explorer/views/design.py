@@ -140,6 +140,6 @@ def _solved(state: State, encoding: Encoding, counts: IntArray) -> ufm.Solution:
 
 
 def _one_hot(state: State, counts: IntArray, wanted: FloatArray) -> float | None:
-    """How far one-hot labels end from the same target, as a distance of shapes; None where they learn nothing."""
+    """How far one-hot labels end from the same target, as a distance of shapes, or None where they learn nothing."""
     found = _solved(state, encodings.one_hot(len(counts)), counts)
     return None if found.rank == 0 else found.geometry.distance(wanted)

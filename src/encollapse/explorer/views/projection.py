@@ -48,9 +48,9 @@ def picture(
 ) -> Picture:
     """Project a classifier (q, d), class means (d, K) and samples (n, d) on three directions.
 
-    ``"turning"``: the first is the global mean ``Σ π_k m_k``, about which a frame opens and closes like an umbrella;
-    the other two are those in which the means come nearest to a regular polygon, so that every class has its place.
-    ``"leading"``: the three that hold most of the means; where several hold equally much, as all do for a simplex
+    ``"turning"``: the first is the global mean ``Σ π_k m_k``, about which a frame opens and closes like an umbrella.
+    The other two are those in which the means come nearest to a regular polygon, so that every class has its place.
+    ``"leading"``: the three that hold most of the means. Where several hold equally much, as all do for a simplex
     equiangular tight frame, those that change the picture least. The result is turned to the `previous` one (K, 3) by
     an orthogonal Procrustes rotation :cite:p:`schoenemann1966`, so that nothing but the geometry moves. A global mean
     below `blur` times the longest class mean has no direction: that of a trained network is noise.
@@ -97,7 +97,7 @@ def _nearest_frame(means: FloatArray, wanted: FloatArray) -> FloatArray:
 
 
 def _directions(means: FloatArray, template: FloatArray) -> FloatArray:
-    """Orthonormal columns (d, n) that hold most of the means; among equals, those nearest to the template."""
+    """Orthonormal columns (d, n) that hold most of the means, among equals those nearest to the template."""
     n = template.shape[1]
     vectors, roots, _ = np.linalg.svd(means, full_matrices=True)
     energy = np.zeros(len(means))

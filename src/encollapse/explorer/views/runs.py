@@ -51,7 +51,7 @@ _FACTS = (
 
 
 class RunsFolder:
-    """A study folder that is read and never written; nothing outside it is opened.
+    """A study folder that is read and never written. Nothing outside it is opened.
 
     A trial is found by its identity among those of the study, so no text from the page becomes a path.
 
@@ -76,7 +76,7 @@ class RunsFolder:
         return [(found.st_size, found.st_mtime_ns) for found in (file.stat() for file in files if file.exists())]
 
     def results(self) -> Results:
-        """Results as they are now; of many trials, as they were a little while ago."""
+        """Results as they are now, or, of many trials, as they were a little while ago."""
         with self._lock:
             stamp, began = self._stamps(), time.monotonic()
             if stamp != self._stamp and began - self._read_at > _RARELY * self._cost:
@@ -154,7 +154,7 @@ class RunsFolder:
             raise EncollapseError("a file of this trial lies outside the study folder")
 
     def trial(self, trial_id: str) -> dict[str, Any] | None:
-        """Everything about one trial; None if the study has none of that identity."""
+        """Everything about one trial, or None if the study has none of that identity."""
         found = next((r for r in self.results().trials if r.id == trial_id), None)
         if found is None:
             return None
@@ -192,7 +192,7 @@ class RunsFolder:
             return {}
 
     def _frames(self, found: TrialResult) -> list[dict[str, Any]]:
-        """Class means epoch by epoch, each turned to the one after; empty where they were not kept."""
+        """Class means epoch by epoch, each turned to the one after, or empty where they were not kept."""
         try:
             self._require_inside(found.arrays_path)
             kept = found.frames()
@@ -221,7 +221,7 @@ class RunsFolder:
         return pictures[::-1]
 
     def address_of(self, result: TrialResult) -> dict[str, str] | None:
-        """The controls that state a trial's problem; None where the page has none for it, or the theory no method."""
+        """The controls that state a trial's problem, or None where page or theory has none for it."""
         settings, record = result.settings, result.record
         counts = record.counts
         if not counts or record.feature_decay is None or record.prediction is None:
@@ -264,7 +264,7 @@ class RunsFolder:
 
 
 def curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
-    """Curves along a training, by name; those that were never defined are left out."""
+    """Curves along a training, by name. Those that were never defined are left out."""
     found = {"epoch": [row.get("epoch") for row in rows]}
     for name in _CURVES:
         values = [row.get(name) for row in rows]

@@ -25,7 +25,7 @@ _TEN = 10  # classes of every data set that has a size here
 
 
 def snippets(state: State) -> dict[str, str]:
-    """All three; a study file that cannot be written is a comment that says why.
+    """All three. A study file that cannot be written is a comment that says why.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def _settings(state: State) -> dict[str, Any]:
 
 
 def _options(state: State) -> dict[str, Any]:
-    """Options as the library takes them; those the page filled in from the example are written out too."""
+    """Options as the library takes them. Those the page filled in from the example are written out too."""
     entry = ENCODINGS[state.encoding]
     given = options_of(entry, state.options)
     example = entry.example_for(state.classes)

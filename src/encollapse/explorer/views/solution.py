@@ -73,7 +73,7 @@ def frame(
     previous: FloatArray | None,
     about: Cloud | None = None,
 ) -> dict[str, Any]:
-    """Class means and classifier rows in three directions of feature space; with `about`, those of the linear tail."""
+    """Class means and classifier rows in three directions of feature space, with `about` those of the linear tail."""
     counts = found.problem.counts
     samples = None
     if about is not None:
@@ -125,7 +125,7 @@ def law(found: ufm.Solution) -> str:
 
 
 def feature_gram(state: State, geometry: ClassGeometry) -> FloatArray:
-    """Inner products or cosines of class means, as the controls ask for; NaN where a mean is zero."""
+    """Inner products or cosines of class means, as the controls ask for, or NaN where a mean is zero."""
     if state.quantity == "products":
         return geometry.feature_gram_centered if state.centered else geometry.feature_gram
     return geometry.cosines(centered=state.centered)
@@ -265,7 +265,7 @@ def _plain(value: float | None) -> str:
 
 
 def _rounded(value: float) -> str:
-    """Three digits; what is rounding of a zero is called so."""
+    """Three digits. What is rounding of a zero is called so."""
     if abs(value) < 1e-12:
         return "0"
     return signed(value, 3) if 1e-3 <= abs(value) < 1e4 else power(value)

@@ -36,7 +36,7 @@ def load(name: str) -> Any:
 
 
 def chosen_metrics(metrics: Sequence[str] | None, known: Sequence[str] = VALUES) -> tuple[str, ...]:
-    """Return the names of the values to log; None means all of `known`.
+    """Return the names of the values to log. None means all of `known`.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def entries(collapse: Collapse, metrics: Sequence[str], prefix: str) -> dict[str
 
 
 def one_of(found: Any, which: str | int | None, name: str) -> tuple[Any, int]:
-    """Return one of several loaders or data sets in a list or a dictionary, and its number; a single one as it is.
+    """Return one of several loaders or data sets in a list or a dictionary, and its number, or a single one as it is.
 
     Raises
     ------

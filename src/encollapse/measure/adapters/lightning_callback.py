@@ -30,24 +30,24 @@ class CollapseCallback(_Callback):
     """Measure the collapse at the end of training epochs and log it to the loggers of the Trainer.
 
     The network runs once more over the data, in evaluation mode and without gradients, and is left as it
-    was; in a distributed run the samples of all processes are measured together.
+    was. In a distributed run the samples of all processes are measured together.
 
     Parameters
     ----------
     data : {"train", "validation"} or loader
         What to measure on: a loader of the Trainer, or any loader of batches.
     every : int
-        Epochs from one measurement to the next. The last epoch is always measured; where the training ends by
+        Epochs from one measurement to the next. The last epoch is always measured. Where the training ends by
         surprise (early stopping), when it has ended, and its values go to the loggers alone.
     metrics : sequence of str, optional
-        Which values of :class:`Collapse` to log; default all that have a value.
+        Which values of :class:`Collapse` to log. Default: all that have a value.
     prefix : str
         What comes before the names in the log.
     split : callable, optional
-        Takes a batch apart into (inputs, labels); needed where batches are not such pairs. Batches are what the
+        Takes a batch apart into (inputs, labels). It is needed where batches are not such pairs. Batches are what the
         training step sees: converted to the precision of the Trainer, and after ``on_after_batch_transfer``.
     model : str, optional
-        Name of the submodule to measure; needed where the LightningModule has no ``forward``.
+        Name of the submodule to measure. It is needed where the LightningModule has no ``forward``.
     which : str or int, optional
         Key or number of the loader, where the Trainer has several.
     **options

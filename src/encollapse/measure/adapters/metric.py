@@ -25,7 +25,7 @@ from encollapse.metrics import METRICS, Convention, as_convention
 
 
 class _SharedHead:
-    """The layer whose weight and bias a metric reads; a deep copy refers to the same layer.
+    """The layer whose weight and bias a metric reads. A deep copy refers to the same layer.
 
     Held this way, a network's layer becomes no submodule of the metric, and clones of the metric keep
     looking at the layer that is being trained.
@@ -40,12 +40,12 @@ class _SharedHead:
         return self
 
     def parameters(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """Weight and bias as they are now; None for what there is not."""
+        """Weight and bias as they are now, or None for what there is not."""
         return (None, None) if self._layer is None else acting_parameters(self._layer)
 
 
 class NeuralCollapse(Metric):
-    """Collapse metrics of features that arrive in batches; a dict of scalars, NaN where there is no value.
+    """Collapse metrics of features that arrive in batches, as a dict of scalars, NaN where there is no value.
 
     :meth:`collapse` gives the whole :class:`Collapse` with the reasons. What needs the samples twice (NC4) is
     not among the metrics. The state stays float64 whatever the metric is cast to. It is a :class:`ClassMoments`
@@ -56,11 +56,11 @@ class NeuralCollapse(Metric):
     num_classes, feature_dim, covariance
         As for :class:`ClassMoments`.
     head : torch.nn.Linear, optional
-        The layer on top of the features, read whenever values are computed; copies of the metric share it.
+        The layer on top of the features, read whenever values are computed. Copies of the metric share it.
     encoding : Encoding or str, optional
         What its outputs are trained toward.
     metrics : sequence of str, optional
-        Which values to compute; default all of them.
+        Which values to compute. Default: all of them.
     convention : str or Convention
         Averaging and scaling choices.
     **kwargs
@@ -115,7 +115,7 @@ class NeuralCollapse(Metric):
 
     @property
     def moments(self) -> torch.Tensor:
-        """The state as torchmetrics keeps it, one vector; it is packed when it is asked for."""
+        """The state as torchmetrics keeps it, one vector. It is packed when it is asked for."""
         packed = self._packed
         if packed is None:
             packed = pack(self._gathered())
@@ -127,7 +127,7 @@ class NeuralCollapse(Metric):
         self._packed, self._live = packed, None
 
     def _gathered(self) -> ClassMoments:
-        """The moments that batches are added to; from then on they, and not the vector, are the state."""
+        """The moments that batches are added to. From then on they, and not the vector, are the state."""
         live = self._live
         if live is None:
             assert self._packed is not None
@@ -161,12 +161,12 @@ class NeuralCollapse(Metric):
         self._computed = None  # torchmetrics would go on giving the value from before
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """Draw the values by name, or those of several steps as a curve each; figure and axes come back.
+        """Draw the values by name, or those of several steps as a curve each. Figure and axes come back.
 
         Parameters
         ----------
         val : dict or sequence of dict, optional
-            What :meth:`compute` gave, once or several times; default what it gives now.
+            What :meth:`compute` gave, once or several times. Default: what it gives now.
         ax : matplotlib Axes, optional
             What to draw into.
         """

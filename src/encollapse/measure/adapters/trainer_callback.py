@@ -18,7 +18,7 @@ class CollapseTrainerCallback(TrainerCallback):
     """Measure the collapse at the end of epochs and log it wherever the Trainer logs.
 
     Use it as ``trainer.add_callback(CollapseTrainerCallback(trainer))``. The network runs once more over the
-    data, in evaluation mode and without gradients, and is left as it was; in a distributed run the samples
+    data, in evaluation mode and without gradients, and is left as it was. In a distributed run the samples
     of all processes are measured together.
 
     Parameters
@@ -26,11 +26,11 @@ class CollapseTrainerCallback(TrainerCallback):
     trainer : transformers.Trainer
         Whose model, data and log to use.
     data : {"train", "eval"}
-        Which of its data sets to measure on; both are read in order and to the last sample, without shuffling.
+        Which of its data sets to measure on. Both are read in order and to the last sample, without shuffling.
     every : int
         Epochs from one measurement to the next. The last epoch is always measured.
     metrics : sequence of str, optional
-        Which values of :class:`Collapse` to log; default all that have a value.
+        Which values of :class:`Collapse` to log. Default: all that have a value.
     prefix : str
         What comes before the names in the log.
     split : callable, optional
@@ -48,7 +48,7 @@ class CollapseTrainerCallback(TrainerCallback):
     Raises
     ------
     ArgumentError
-        If `data` or a metric is unknown, or `every` is below 1; when training, if the Trainer has no such data.
+        If `data` or a metric is unknown, or `every` is below 1, or when training, if the Trainer has no such data.
     ArgumentTypeError
         If `trainer` is no ``transformers.Trainer``.
 

@@ -28,7 +28,7 @@ def tag_angles(features: ArrayLike, tags: Sequence[Iterable[int]] | ArrayLike) -
     Returns
     -------
     dict
-        The angle by the tags of the set, ascending; sets whose mean or sum has no direction are left out.
+        The angle by the tags of the set, ascending. Sets whose mean or sum has no direction are left out.
 
     Raises
     ------

@@ -54,7 +54,7 @@ def nc5(features: ArrayLike, labels: ArrayLike, outside: ArrayLike) -> float:
 def neco_scores(reference: ArrayLike, features: ArrayLike, dimension: int) -> FloatArray:
     """``|P h| / |h|`` of each row (N,), P on the leading principal directions of `reference` :cite:p:`ammar2024`.
 
-    Higher is more like the reference. Both are centered by the mean of the reference; zero rows score 0.
+    Higher is more like the reference. Both are centered by the mean of the reference. Zero rows score 0.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def nci_scores(
     features : (N, d)
         Rows to score.
     weight, bias : (K, d), (K,)
-        The classifier, with one output a class; None means no bias.
+        The classifier, with one output a class. None means no bias.
     mean : (d,)
         Global mean of the training features.
     l1_weight : float
@@ -113,7 +113,7 @@ def nci_scores(
     Returns
     -------
     (N,) array
-        Scores; without the second term that of a feature at the mean is 0.
+        Scores. Without the second term that of a feature at the mean is 0.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def nci_scores(
 
 
 def auroc(inside: ArrayLike, outside: ArrayLike) -> float:
-    """Share of pairs in which the score inside is the higher one; ties count half :cite:p:`hanley1982`.
+    """Share of pairs in which the score inside is the higher one. Ties count half :cite:p:`hanley1982`.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def auroc(inside: ArrayLike, outside: ArrayLike) -> float:
     Returns
     -------
     float
-        From 0 to 1; one half where the scores tell nothing.
+        From 0 to 1, one half where the scores tell nothing.
 
     Raises
     ------

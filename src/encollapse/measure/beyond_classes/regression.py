@@ -17,10 +17,10 @@ from encollapse.metrics.linear_algebra import squarable
 
 @dataclass(frozen=True)
 class RegressionCollapse:
-    """How far features of a regression have collapsed :cite:p:`andriopoulos2024`; 0 is collapse.
+    """How far features of a regression have collapsed :cite:p:`andriopoulos2024`. 0 is collapse.
 
     The paper takes ``h̃ = h/|h|``. Here the mean of the features is taken off first, so that a shift of the
-    features changes nothing; both are the same where that mean is zero, as at the minimum with a free bias.
+    features changes nothing. Both are the same where that mean is zero, as at the minimum with a free bias.
 
     Parameters
     ----------

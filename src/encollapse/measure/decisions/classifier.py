@@ -15,9 +15,9 @@ from encollapse.errors import ArgumentError, ArgumentTypeError
 
 @dataclass(frozen=True, eq=False)
 class LinearClassifier:
-    """A linear classifier with the encoding of its targets; each part may be unknown.
+    """A linear classifier with the encoding of its targets. Each part may be unknown.
 
-    `weight` (q, d) and `bias` (q,) are both given or both None; `loss` is what decides between codewords.
+    `weight` (q, d) and `bias` (q,) are both given or both None. `loss` is what decides between codewords.
     """
 
     weight: FloatArray | None
@@ -34,7 +34,7 @@ class LinearClassifier:
         feature_dim: int,
         loss: str = "mse",
     ) -> LinearClassifier:
-        """Check the parts against each other and against the features; an encoding by name is made here."""
+        """Check the parts against each other and against the features. An encoding by name is made here."""
         known: Encoding | None = resolved(encoding, num_classes)
         require_encoding(known, num_classes)
         checks.choice(loss, "loss", ("mse", "cross_entropy"))

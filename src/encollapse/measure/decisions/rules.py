@@ -19,7 +19,7 @@ _LARGEST_SCORE = 1e37
 class LinearScores:
     """Scores ``x aₖ + bₖ`` of features x, and for each score how far rounding may have moved it.
 
-    float32 features are scored in float32; a decision between scores that rounding could have swapped has
+    float32 features are scored in float32. A decision between scores that rounding could have swapped has
     to be made again from float64.
     """
 
@@ -49,7 +49,7 @@ class LinearScores:
 
 
 class NearestMean:
-    """The rule "nearest class mean", over the classes that have samples; ties go to the lowest class.
+    """The rule "nearest class mean", over the classes that have samples. Ties go to the lowest class.
 
     Distances are compared through ``<x, c> - |c|²/2`` about the global mean. Where that leaves two classes
     within rounding of each other, their distances are computed again from the differences themselves.
@@ -106,7 +106,7 @@ class NearestMean:
 
 
 class LargestOutput:
-    """The rule "largest output" of a linear classifier; ties go to the lowest class."""
+    """The rule "largest output" of a linear classifier. Ties go to the lowest class."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
         self.scores = LinearScores(weight, bias)

@@ -86,7 +86,7 @@ class Captured(Sequence[torch.Tensor]):
 def capture(model: nn.Module, layer: str | nn.Module) -> Iterator[Captured]:
     """Collect the inputs of a layer while the block runs.
 
-    The hook is removed on the way out, also after an error; training mode, gradients and random state
+    The hook is removed on the way out, also after an error. Training mode, gradients and random state
     stay as they are.
 
     Parameters
@@ -136,7 +136,7 @@ def find_layer(model: nn.Module, layer: str | nn.Module) -> tuple[str, nn.Module
     Raises
     ------
     ArgumentError
-        If the model has no such layer; the text lists names that come close.
+        If the model has no such layer. The text lists names that come close.
     """
     if not isinstance(model, nn.Module):
         raise ArgumentTypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")

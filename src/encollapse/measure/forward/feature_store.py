@@ -25,7 +25,7 @@ class FeatureStore:
     Parameters
     ----------
     budget : int
-        Bytes to keep in memory; what comes after goes to a memory-mapped temporary file.
+        Bytes to keep in memory. What comes after goes to a memory-mapped temporary file.
     """
 
     def __init__(self, budget: int = DEFAULT_BUDGET) -> None:
@@ -70,7 +70,7 @@ class FeatureStore:
         self._end += size
 
     def blocks(self, device: torch.device, *, double: bool = False) -> Iterator[torch.Tensor]:
-        """Blocks on `device`, in the order of the samples; see :meth:`FeatureRows.blocks`."""
+        """Blocks on `device`, in the order of the samples. See :meth:`FeatureRows.blocks`."""
         kept: list[torch.Tensor] = []
         for batch in self._batches():
             step = rows_per_block(batch.shape[1])

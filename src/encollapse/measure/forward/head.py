@@ -17,7 +17,7 @@ from encollapse.measure.forward.running import acting_parameters, run
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _KEPT_BYTES = 2**28
-"""Inputs and outputs of modules that are kept of the first batch; those of the latest modules stay in any case."""
+"""Inputs and outputs of modules that are kept of the first batch. Those of the latest modules stay in any case."""
 _KEPT_CALLS = 8  # of the modules that ran last; heads of several layers are shorter
 _PROBED_DIM = 2**13  # features up to which a map is tried on every axis
 _PROBED_ENTRIES = 2**26
@@ -35,11 +35,11 @@ class Head:
     Parameters
     ----------
     name : str
-        Dotted name of the module in the network; empty for the network itself.
+        Dotted name of the module in the network, or empty for the network itself.
     module : torch.nn.Module
         The module.
     weight : (q, d) tensor or None
-        The weight that acts, with normalizations and parametrizations applied; None for a module that is no linear map.
+        The weight that acts, normalizations and parametrizations applied, or None where the module is not linear.
     bias : (q,) tensor or None
         Its bias, None where there is none.
     features : tensor
@@ -140,7 +140,7 @@ def find_head(model: nn.Module, inputs: Any, device: torch.device, head: str | n
 
     A module is accepted by itself only where its output is the output of the network (or that is its softmax or log
     softmax), and where it is a linear map of the one tensor that enters the module, or of this tensor divided by its
-    length. Of modules inside each other the innermost is taken. The network runs once; only a module whose weight
+    length. Of modules inside each other the innermost is taken. The network runs once. Only a module whose weight
     cannot be read runs again, on the axes of its input space.
 
     Parameters
@@ -162,7 +162,7 @@ def find_head(model: nn.Module, inputs: Any, device: torch.device, head: str | n
     Raises
     ------
     ArgumentError
-        If no module is the last layer by these rules, or several are; the text lists what may be meant. If the module
+        If no module is the last layer by these rules, or several are. The text lists what may be meant. If the module
         ran more than once, or not at all.
     """
     if head is not None:
@@ -203,7 +203,7 @@ def find_head(model: nn.Module, inputs: Any, device: torch.device, head: str | n
 
 
 def _scored_token(scores: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor | None:
-    """Positions (B,) whose scores (B, T, q) are those wanted (B, q), to rounding; None where one has none."""
+    """Positions (B,) whose scores (B, T, q) are those wanted (B, q), to rounding, or None where one has none."""
     gaps = (scores.double() - wanted.double()[:, None]).abs().amax(dim=2)
     least, place = gaps.min(dim=1)
     bound = 64 * _rounding(wanted) * max(float(scores.abs().max()), float(wanted.abs().max()))
@@ -278,7 +278,7 @@ class _Call:
         return Head(self.name, self.module, weight, bias, self.features, outputs, **how)
 
     def again(self, features: torch.Tensor) -> torch.Tensor | None:
-        """Output for other features, in float64; None where the module does not take them."""
+        """Output for other features, in float64, or None where the module does not take them."""
         given = features.to(self.features.dtype)
 
         def put(value: Any) -> Any:
@@ -357,7 +357,7 @@ def _candidates(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def _tensors(output: Any, name: str = "") -> dict[str, torch.Tensor]:
-    """Tensors of numbers in what a model returned, by where they are; only the logits where something is called so."""
+    """Tensors of numbers in what a model returned, by where they are, or the logits alone where they are named so."""
     if isinstance(output, torch.Tensor):
         return {name: output.detach()} if output.is_floating_point() and output.ndim else {}
     if hasattr(output, "_asdict"):  # a named tuple
@@ -424,7 +424,7 @@ def _read(call: _Call) -> Head | None:
 
 
 def _unpadded(module: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> bool:
-    """Whether a convolution of size 1 adds no border; "same" and "valid" mean so."""
+    """Whether a convolution of size 1 adds no border. "same" and "valid" mean so."""
     return isinstance(module.padding, str) or not any(module.padding)
 
 
@@ -489,7 +489,7 @@ def _probed(call: _Call) -> Head | None:
 
 
 def _keeps_scale(call: _Call) -> bool | None:
-    """False for what may be linear, True for what depends on directions alone, by two cheap tests; None for neither."""
+    """False for what may be linear, True for what sees directions alone, by two cheap tests, or None for neither."""
     assert call.output is not None
     x = call.features[:8]
     own, double, zero = call.again(x), call.again(2 * x), call.again(0 * x)

@@ -17,7 +17,7 @@ from encollapse.errors import ArgumentError
 
 @contextmanager
 def placed(model: nn.Module, device: torch.device | str | None) -> Iterator[torch.device]:
-    """Yield the device to run on; a model that is elsewhere is moved there and, afterwards, back."""
+    """Yield the device to run on. A model that is elsewhere is moved there and, afterwards, back."""
     tensors = [*model.parameters(), *model.buffers()]
     present = {tensor.device for tensor in tensors}
     if device is None:
@@ -53,7 +53,7 @@ def _usable(device: torch.device | str) -> torch.device:
 
 @contextmanager
 def undisturbed(model: nn.Module, device: torch.device, loader: Any = None) -> Iterator[None]:
-    """Evaluation mode without gradients; training modes and random state are restored afterwards.
+    """Evaluation mode without gradients. Training modes and random state are restored afterwards.
 
     Random state is that of torch, numpy and Python, and of the generators that a loader of torch draws from.
     """

@@ -52,7 +52,7 @@ def add_block(
     first_row: int = 0,
     workspace: Workspace | None = None,
 ) -> MomentState:
-    """Add a block to the moments in place, and return them; a block that is refused changes nothing.
+    """Add a block to the moments in place, and return them. A block that is refused changes nothing.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ class _Block:
         return stray.nonzero().flatten()
 
     def _move(self, stray: torch.Tensor) -> bool:
-        """Move anchors to the means, and the block with them; False where they are as near as can be."""
+        """Move anchors to the means, and the block with them. Returns False where they are as near as can be."""
         state, classes = self._state, self._classes[stray]
         offsets = state.sums[classes] / state.counts[classes][:, None]
         moved, _ = nearer_anchors(state.anchors[classes], offsets, single=self._single)

@@ -66,7 +66,7 @@ def carrier_device(group: Any = None) -> torch.device:
 
 
 def _common_anchors(state: MomentState, group: Any) -> torch.Tensor:
-    """For every class the anchor of the lowest rank that has samples of it; zero where none has."""
+    """For every class the anchor of the lowest rank that has samples of it, or zero where none has."""
     rank = dist.get_rank(group)
     owner = torch.where(state.counts > 0, rank, _NOBODY)
     dist.all_reduce(owner, op=dist.ReduceOp.MIN, group=group)

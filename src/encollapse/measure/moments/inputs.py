@@ -41,7 +41,7 @@ class RowSource(Protocol):
 
 
 class FeatureRows:
-    """Features ``(N, d)`` given as an array, a tensor or nested lists; converted only block by block.
+    """Features ``(N, d)`` given as an array, a tensor or nested lists, converted only block by block.
 
     Raises
     ------
@@ -87,7 +87,7 @@ class FeatureRows:
         return torch.float32 if self.resolution >= _SINGLE_EPS else torch.float64
 
     def plain(self, device: torch.device) -> torch.Tensor | np.ndarray[Any, Any]:
-        """Return all features in :attr:`kept_dtype`, on the processor as an array; they may share memory with ours.
+        """Return all features in :attr:`kept_dtype`, on the processor as an array. They may share memory with ours.
 
         Raises
         ------
@@ -168,7 +168,7 @@ def require_finite(block: torch.Tensor, name: str, *, first_row: int = 0) -> Non
 def labeled_rows(features: ArrayLike, labels: ArrayLike, ignore_index: int | None) -> tuple[ArrayLike, ArrayLike]:
     """Return features (N, d) and labels (N,): one row a label where positions have their own, without ignored ones.
 
-    Positions are all axes of the labels; the features have one more, last or second.
+    Positions are all axes of the labels. The features have one more, last or second.
 
     Raises
     ------

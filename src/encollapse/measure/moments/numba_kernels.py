@@ -1,7 +1,7 @@
 """Loops over rows that no chain of array operations does in one go, compiled by numba.
 
-Importing this module imports numba; :mod:`encollapse.measure.moments.residuals` decides when that is worth its while.
-Sums may be taken in any order, so that they fill the vector registers; nothing is assumed about NaN or infinity.
+Importing this module imports numba. :mod:`encollapse.measure.moments.residuals` decides when that is worth its while.
+Sums may be taken in any order, so that they fill the vector registers. Nothing is assumed about NaN or infinity.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FAST = {"reassoc", "contract", "nsz"}
 def group(place: IntArray, bounds: IntArray, order: IntArray) -> None:
     """Sort rows by class, stably: class k has the rows ``order[bounds[k]:bounds[k + 1]]``.
 
-    place (n,) from 0 to P - 1; bounds (P + 1,) zeros, and order (n,), are filled.
+    `place` (n,) goes from 0 to P - 1. The zeros of `bounds` (P + 1,), and `order` (n,), are filled.
     """
     for row in range(len(place)):
         bounds[place[row] + 1] += 1
@@ -68,7 +68,7 @@ def add_residuals(
 ) -> None:
     """Add up the residuals of the rows ``order[start:stop]``, class by class, four rows at a time.
 
-    rows (n, d) and anchors (P, d) are of one dtype; kept (n, d) takes the residuals, or has no rows.
+    rows (n, d) and anchors (P, d) are of one dtype. The residuals go into `kept` (n, d), unless it has no rows.
     sums (P + shares, d), squares and largest (P + shares,) are float64. A class of which an earlier share
     has the first rows goes to the line `spare` instead of its own. Squares below `tiny` are taken again in float64.
     """

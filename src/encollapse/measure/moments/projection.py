@@ -1,7 +1,7 @@
 """NC1 without a covariance: residuals taken along the class means only, in the second pass.
 
 ``tr(Σ_W Σ_B⁺)`` asks for the spread in the range of ``Σ_B`` alone, the at most K - 1 directions between class
-means. With an orthonormal basis Q of those, ``Q Σ_W Qᵀ`` is enough; what needs all of ``Σ_W`` stays missing.
+means. With an orthonormal basis Q of those, ``Q Σ_W Qᵀ`` is enough. What needs all of ``Σ_W`` stays missing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TILE_ENTRIES = 2**20  # 4 MB in float32, which a cache holds
 def keeps_covariance(
     asked: bool | None, feature_dim: int, *, num_rows: int | None = None, num_classes: int = 0
 ) -> bool:
-    """Whether to gather the covariance: as asked; otherwise where it is affordable, and not far dearer than NC1 alone.
+    """Whether to gather the covariance: as asked, otherwise where it is affordable, and not far dearer than NC1 alone.
 
     Affordable: its ``40 d²`` bytes are within the budget. Far dearer, for samples that can be read again and of which
     the number is known: a product of seconds, ``N d²``, four times what it takes along the class means.

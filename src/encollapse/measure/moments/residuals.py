@@ -1,7 +1,7 @@
 """Residuals of a block of rows about the anchors of their classes, and their sums by class.
 
 One read of the features is all that this asks of the memory. On the processor, and where numba is installed, a
-compiled loop comes near that for large blocks (:mod:`encollapse.measure.moments.numba_kernels`); elsewhere
+compiled loop comes near that for large blocks (:mod:`encollapse.measure.moments.numba_kernels`). Elsewhere
 operations of torch on tiles that stay in the cache do the same in several goes.
 """
 
@@ -45,7 +45,7 @@ class ResidualSums:
     squares : (P,) float64
         Sums of their squared lengths.
     largest : tensor of one number
-        Length of the longest; not finite where an entry, or a square, is not.
+        Length of the longest, not finite where an entry, or a square, is not.
     """
 
     sums: torch.Tensor
@@ -63,11 +63,11 @@ class RowsByClass(Protocol):
 
     @property
     def first_rows(self) -> torch.Tensor:
-        """First row of each class (P,); past the end for a class without rows."""
+        """First row of each class (P,), past the end for a class without rows."""
         ...
 
     def residual_sums(self, rows: torch.Tensor, anchors: torch.Tensor, kept: torch.Tensor | None) -> ResidualSums:
-        """Residuals of rows (n, d) about anchors (P, d) of their dtype; kept (n, d) takes them."""
+        """Residuals of rows (n, d) about anchors (P, d) of their dtype, put into kept (n, d)."""
         ...
 
 
@@ -220,7 +220,7 @@ class _ByTensors:
 
 
 def _add_by_class(sums: torch.Tensor, place: torch.Tensor, rows: torch.Tensor) -> None:
-    """``sums[place[i]] += rows[i]`` in place; sums (P, d), rows (n, d)."""
+    """``sums[place[i]] += rows[i]`` in place, for sums (P, d) and rows (n, d)."""
     size = len(sums)
     if place.device.type == "cpu" or size > len(rows) // _ROWS_A_CLASS:
         sums.index_add_(0, place, rows)

@@ -33,7 +33,7 @@ class MomentState:
     counts : (K,) int64
         Samples of each class.
     anchors : (K, d)
-        A provisional center of each class; zero for a class without samples.
+        A provisional center of each class, or zero for a class without samples.
     sums : (K, d)
         ``Σ_i (h_i - anchor)`` of each class.
     squares : (K,)
@@ -42,7 +42,7 @@ class MomentState:
         ``Σ (h_i - anchor)(h_i - anchor)ᵀ`` pooled over classes, None where it is not kept. Only the entries
         on and above the diagonal count.
     resolution : float
-        The coarsest machine epsilon among the dtypes that came in; 0 before anything has.
+        The coarsest machine epsilon among the dtypes that came in, or 0 before anything has.
     """
 
     counts: torch.Tensor
@@ -54,12 +54,12 @@ class MomentState:
 
     @property
     def offsets(self) -> torch.Tensor:
-        """Class mean minus anchor (K, d); zero for a class without samples."""
+        """Class mean minus anchor (K, d), or zero for a class without samples."""
         return self.sums / self.counts.clamp(min=1)[:, None]
 
     @property
     def means(self) -> torch.Tensor:
-        """Class means (K, d); NaN for a class without samples."""
+        """Class means (K, d), or NaN for a class without samples."""
         means = self.anchors + self.offsets
         means[self.counts == 0] = torch.nan
         return means
@@ -139,7 +139,7 @@ def empty(num_classes: int, feature_dim: int, *, device: torch.device, covarianc
 
 
 def merge(a: MomentState, b: MomentState) -> MomentState:
-    """Moments of two disjoint sets of samples together; neither is changed."""
+    """Moments of two disjoint sets of samples together. Neither is changed."""
     if not b.counts.any():
         return replace(a.copy(), resolution=max(a.resolution, b.resolution))
     if not a.counts.any():
@@ -164,7 +164,7 @@ def merge(a: MomentState, b: MomentState) -> MomentState:
 
 
 def reanchored(state: MomentState, anchors: torch.Tensor) -> MomentState:
-    """Return the same moments about other anchors (K, d); states about the same anchors add up entry by entry."""
+    """Return the same moments about other anchors (K, d). States about the same anchors add up entry by entry."""
     used = (state.counts > 0)[:, None]
     old = state.offsets
     new = torch.where(used, (state.anchors - anchors) + old, 0.0)
@@ -194,7 +194,7 @@ def nearer_anchors(anchors: torch.Tensor, offsets: torch.Tensor, *, single: bool
 
 
 def move_anchors(state: MomentState, classes: torch.Tensor, offsets: torch.Tensor, *, single: bool) -> None:
-    """Move the anchors of some classes by about `offsets`, in place; the moments stay what they are."""
+    """Move the anchors of some classes by about `offsets`, in place. The moments stay what they are."""
     counts, start, old = state.counts[classes], state.anchors[classes], state.offsets[classes]
     moved, _ = nearer_anchors(start, offsets, single=single)
     new = old - (moved - start)
@@ -207,7 +207,7 @@ def move_anchors(state: MomentState, classes: torch.Tensor, offsets: torch.Tenso
 
 
 def add_gram(total: torch.Tensor, rows: torch.Tensor, *, sign: int = 1, unit: float = 1.0) -> None:
-    """``total += sign · rowsᵀ rows`` in place, for the entries on and above the diagonal; rows in units of `unit`.
+    """``total += sign · rowsᵀ rows`` in place, for the entries on and above the diagonal, with rows in units of `unit`.
 
     In panels of columns: what lies below the diagonal, three eighths of the work, is left out. And in blocks
     of rows, as rounding within a product grows with their number.

@@ -70,7 +70,7 @@ class Labels:
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """A file of features with its labels; small, so that it travels to other processes."""
+    """A file of features with its labels, small, so that it travels to other processes."""
 
     path: Path
     key: str | None

@@ -69,15 +69,15 @@ def measure_shards(
     weight, bias, encoding, loss, num_classes, convention
         As for :func:`collapse`.
     covariance : bool, optional
-        Gather the (d, d) within-class covariance, which ``vci`` and the split of the squared error need; without
+        Gather the (d, d) within-class covariance, which ``vci`` and the split of the squared error need. Without
         it ``nc1_pinv`` is taken along the class means in the second pass. Default: where it takes less than
         4 GiB. The ``route`` of the result names it.
     centers : (K, d), optional
-        Class means to decide by, such as those of an earlier pass; one pass over the files is then enough.
+        Class means to decide by, such as those of an earlier pass. One pass over the files is then enough.
     second_pass : bool
         Read the files again for ``nc4_agreement``, ``ncc_accuracy`` and ``accuracy``, unless `centers` are given.
     executor : concurrent.futures.Executor, optional
-        Where pieces of work run: a process pool, Dask's ``Client.get_executor()``; default in this process.
+        Where pieces of work run: a process pool, Dask's ``Client.get_executor()``. Default: in this process.
     key, label_key : str, optional
         Names of the arrays, where a file holds several.
     progress : bool
@@ -93,7 +93,7 @@ def measure_shards(
     FileNotFoundError
         If a file or folder is not there.
     ArgumentError, FileFormatError
-        If labels are missing or do not fit, widths differ, a file is torn or an entry is not finite; the text
+        If labels are missing or do not fit, widths differ, a file is torn or an entry is not finite. The text
         names the file.
 
     Examples

@@ -78,7 +78,7 @@ class SpanRows:
 def cut(shards: Sequence[Shard], num_classes: int) -> list[tuple[Span, ...]]:
     """Pieces of work of similar size, in order.
 
-    Each has enough rows that merging its moments, of size K d + d², costs little beside reading it; a file
+    Each has enough rows that merging its moments, of size K d + d², costs little beside reading it. A file
     is taken apart where reading may start anywhere.
     """
     feature_dim = shards[0].feature_dim

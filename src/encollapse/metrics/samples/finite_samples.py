@@ -100,7 +100,7 @@ def intervals(
     """Intervals that hold the value of infinitely many samples in about 95 of 100 cases.
 
     The jackknife leaves out one of 20 groups after the other, each with its share of every class, and corrects the
-    value for bias; the bootstrap draws 200 times with replacement within the classes, and reflects its quantiles about
+    value for bias. The bootstrap draws 200 times with replacement within the classes, and reflects its quantiles about
     the value. Both work with logarithms where values are positive. The classifier is taken as given.
 
     Parameters
@@ -108,7 +108,7 @@ def intervals(
     features : (N, d) array
         One row a sample.
     labels : (N,) ints
-        Classes; every class needs four samples.
+        Classes. Every class needs four samples.
     kind : {"jackknife", "bootstrap"}
         How.
     num_classes : int, optional
@@ -125,7 +125,7 @@ def intervals(
     Returns
     -------
     dict
-        Lower and upper end by name; what has no value in one of the parts is left out.
+        Lower and upper end by name. What has no value in one of the parts is left out.
 
     Raises
     ------

@@ -23,9 +23,9 @@ def directional_cdnv(features: ArrayLike, labels: ArrayLike, means: ArrayLike | 
     features : (N, d) array
         One row a sample, numpy or torch.
     labels : (N,) ints
-        Classes; those without samples enter nothing.
+        Classes. Those without samples enter nothing.
     means : (K, d) array, optional
-        Class means of other samples, such as those of the training set for samples that were held out; rows of absent
+        Class means of other samples, such as those of the training set for samples that were held out. Rows of absent
         classes may be NaN. Default: those of the features.
 
     Returns
@@ -92,7 +92,7 @@ def rnc1(features: ArrayLike, labels: ArrayLike) -> float:
     features : (N, d) array
         One row a sample, numpy or torch.
     labels : (N,) ints
-        Classes; those without samples enter nothing.
+        Classes. Those without samples enter nothing.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""A chart as plain values: axes, the marks on them, panels; no drawing library is needed to make one."""
+"""A chart as plain values: axes, the marks on them, panels. No drawing library is needed to make one."""
 
 from __future__ import annotations
 
@@ -91,15 +91,15 @@ class Scale:
     Attributes
     ----------
     label : str
-        Quantity, with its unit if it has one; ``λ_b`` gets its subscript.
+        Quantity, with its unit if it has one. ``λ_b`` gets its subscript.
     kind : str
         ``linear``, ``log``, ``bias`` (a bias decay from 0 to ∞, placed by `bias`) or ``category``.
     limits : (low, high), optional
-        In data units; the data decide where there are none.
+        In data units. The data decide where there are none.
     names : tuple of str
         Of a category axis, from position 0 on.
     ticks : tuple of float
-        Where a linear or logarithmic axis has its ticks; default where it suits.
+        Where a linear or logarithmic axis has its ticks. Default: where it suits.
     """
 
     label: str = ""
@@ -171,7 +171,7 @@ class Rule:
 
     value: float
     across: bool = True
-    """Horizontal, at a value of y; otherwise vertical."""
+    """Horizontal, at a value of y, otherwise vertical."""
     name: str = ""
     color: str = GREY
     dash: Dash = "dotted"
@@ -233,7 +233,7 @@ class Chart:
     width, height : float
         Of the whole figure and of a row of panels, in inches.
     heat_label : str
-        What the color of every `Heat` means; they share one scale.
+        What the color of every `Heat` means. They share one scale.
     share : str
         ``"x"``, ``"y"`` or ``"xy"``: axes on which all panels have one range.
     """

@@ -47,7 +47,7 @@ class Drawing:
     rows : sequence of mappings
         The numbers in it, one mapping a row of its CSV file, all with the same keys.
     chart : Chart, optional
-        What the figure is drawn from; a figure that has one also has an interactive version.
+        What the figure is drawn from. A figure that has one also has an interactive version.
     drawn : Figure, optional
         The picture of a figure without a chart.
     """
@@ -89,7 +89,7 @@ class Drawing:
         return target
 
     def _print(self, file: Any, suffix: str) -> None:
-        """Write the picture. A figure of our own is drawn once; ``savefig`` draws it twice, to learn its size."""
+        """Write the picture. A figure of our own is drawn once. ``savefig`` draws it twice, to learn its size."""
         kind, metadata = _FORMATS[suffix]
         figure = self.figure
         with house_style(self.name):
@@ -101,7 +101,7 @@ class Drawing:
             figure.dpi = size
 
     def csv(self) -> str:
-        """The numbers of the figure as CSV text; floats are written so that they can be read back exactly."""
+        """The numbers of the figure as CSV text. Floats are written so that they can be read back exactly."""
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, fieldnames=list(self.rows[0]), lineterminator="\n")
         writer.writeheader()

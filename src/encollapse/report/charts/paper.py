@@ -40,7 +40,7 @@ def figure_of(chart: Chart, *, make: Callable[..., Figure] = Figure, print_size:
     make : callable
         Makes the figure, such as ``matplotlib.pyplot.figure``.
     print_size : bool
-        Whether letters have the sizes that a column of a paper asks for; else those of a page on a screen.
+        Whether letters have the sizes that a column of a paper asks for, else those of a page on a screen.
     """
     rows = math.ceil(len(chart.panels) / chart.columns)
     with house_style(chart.name, print_size=print_size):

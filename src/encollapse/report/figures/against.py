@@ -17,7 +17,7 @@ from encollapse.study.families import Family
 from encollapse.study.results import TrialResult
 
 _SERIES = 8
-"""Series of a figure; of more, the first are shown, and the caption names how many."""
+"""Series of a figure. Of more, the first are shown, and the caption names how many."""
 _TICKS = 8
 """Up to so many values have a tick each."""
 _CLOSE = 0.02
@@ -52,7 +52,7 @@ _PANELS = 4  # what a line of the page holds
 
 
 def against_settings(members: Sequence[Family]) -> list[Drawing]:
-    """A figure for each number that the study varies besides the bias decay; none where it varies none."""
+    """A figure for each number that the study varies besides the bias decay, or none where it varies none."""
     trials = [result for family in members for result in family.trials]
     found = numeric(result.settings for result in trials)
     others = varied(result.settings for result in trials)
@@ -64,7 +64,7 @@ def against_settings(members: Sequence[Family]) -> list[Drawing]:
 
 
 def _chart(trials: Sequence[TrialResult], parameter: Parameter, others: Sequence[Parameter]) -> Chart | None:
-    """One figure; None where no two trainings differ in this parameter alone."""
+    """One figure, or None where no two trainings differ in this parameter alone."""
     groups: dict[str, list[TrialResult]] = {}
     for result in trials:
         label = ", ".join(_named_value(p, result) for p in others)
@@ -119,7 +119,7 @@ def _chart(trials: Sequence[TrialResult], parameter: Parameter, others: Sequence
 
 
 def _scale(quantity: _Quantity, marks: Sequence[Mark]) -> Scale:
-    """The axis of a quantity; where all values are nearly one, it does not enlarge their differences without end."""
+    """The axis of a quantity. Where all values are nearly one, it does not enlarge their differences without end."""
     found = [y for mark in marks if isinstance(mark, Line | Points) for y in mark.y]
     found += [y for mark in marks if isinstance(mark, Points) for y in [*(mark.low or ()), *(mark.high or ())]]
     if quantity.log:

@@ -23,7 +23,7 @@ _OF_COLLAPSE = (
 
 
 def collapse_dots(members: Sequence[Family]) -> list[Drawing]:
-    """Collapse metrics of every encoding; none where the records hold no metrics."""
+    """Collapse metrics of every encoding, or none where the records hold no metrics."""
     shown = [family for family in members if any(r.record.value(_OF_COLLAPSE[0][0]) is not None for r in family.trials)]
     return numbered([_collapse_chart(sheet) for sheet in row_sheets(shown)])
 
@@ -53,7 +53,7 @@ _OF_DECISIONS = (
 
 
 def decision_dots(members: Sequence[Family]) -> list[Drawing]:
-    """Accuracy and NC4 of every encoding, of those that the records hold; none where they hold none."""
+    """Accuracy and NC4 of every encoding, of those that the records hold, or none where they hold none."""
     known = [q for q in _OF_DECISIONS if any(r.record.value(q[0]) is not None for f in members for r in f.trials)]
     return numbered([_decision_chart(sheet, known) for sheet in row_sheets(members)]) if known else []
 
@@ -94,7 +94,7 @@ _OF_RARE = (
 
 
 def rare_dots(members: Sequence[Family]) -> list[Drawing]:
-    """Accuracy of rare classes, balanced accuracy and that of the training set; none without a hold-out."""
+    """Accuracy of rare classes, balanced accuracy and that of the training set, or none without a hold-out."""
     shown = [
         family for family in members if any(result.record.value(_OF_RARE[0][0]) is not None for result in family.trials)
     ]

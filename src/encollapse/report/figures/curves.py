@@ -45,7 +45,7 @@ class _Quantity:
     predicted : callable
         Its values along a path of minimizers.
     measured : callable
-        Its value of a trained network; None where there is none.
+        Its value of a trained network, or None where there is none.
     rules : callable
         Lines across a panel, with their names where the panel ends its row.
     hidden : callable
@@ -84,7 +84,7 @@ def transition(members: Sequence[Family]) -> list[Drawing]:
     Returns
     -------
     list of Drawing
-        Sheets of up to twelve panels; none if no family has networks at two bias decays or more.
+        Sheets of up to twelve panels, or none if no family has networks at two bias decays or more.
     """
     shown = varied(members)
     axis = BiasAxis.covering(value for family in shown for value in family.bias_decays)
@@ -127,7 +127,7 @@ def path_figure(problem: ufm.Problem) -> Drawing:
     Parameters
     ----------
     problem : Problem
-        Its own bias decay is ignored; the axis holds 0, ∞ and the critical value.
+        Its own bias decay is ignored. The axis holds 0, ∞ and the critical value.
     """
     critical, _ = problem.turning_point()
     known = [] if critical is None else [critical]

@@ -35,7 +35,7 @@ _NAMES = {
 
 
 def weight_decay_dots(members: Sequence[Family]) -> list[Drawing]:
-    """Distance of each compared quantity from its prediction, by the kind of decay; none where one kind was used."""
+    """Distance of each compared quantity from its prediction, by the kind of decay, or none where one kind was used."""
     trials = [result for family in members for result in family.trials]
     if len({result.decay for result in trials}) < 2:
         return []

@@ -35,7 +35,7 @@ CHOSEN = (
     "nc3_self_duality",
     "gram_error",
 )
-"""Metrics of the first sheet, the most telling first; all others come on a sheet of their own."""
+"""Metrics of the first sheet, the most telling first. All others come on a sheet of their own."""
 _LEFT_OUT = ("epoch", "phase", "descent", "escape", "seconds", "floor", "num_samples", "num_classes")
 _DECAYS = 5  # lines of one panel that can be told apart
 _LINES = 7  # colors of the palette
@@ -139,7 +139,7 @@ _TITLES = {
 
 
 def _title(name: str) -> str:
-    """Short name for the title of a panel; an unknown one is written as words."""
+    """Short name for the title of a panel. An unknown one is written as words."""
     return METRICS[name].label if name in METRICS else _TITLES.get(name, name.replace("_", " "))
 
 

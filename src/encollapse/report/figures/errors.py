@@ -29,7 +29,7 @@ _SHOWN = (
 
 
 def error_overview(members: Sequence[Family]) -> list[Drawing]:
-    """Gram and bias errors of every trained network on a logarithmic axis; none if there are none."""
+    """Gram and bias errors of every trained network on a logarithmic axis, or none if there are none."""
     shown = [f for f in members if any(_drawn(r, name) is not None for r in f.trials for name, *_ in _SHOWN)]
     return numbered([_overview(page) for page in parts(shown, _ROWS)])
 
@@ -99,7 +99,7 @@ def error_maps(trials: Sequence[TrialResult], axes: tuple[str, str] | None = Non
     Parameters
     ----------
     axes : (str, str), optional
-        Keys of the settings along rows and columns, such as ``("encoding", "bias_decay")``; default the two
+        Keys of the settings along rows and columns, such as ``("encoding", "bias_decay")``. Default: the two
         parameters with most values. What else varies makes panels, seeds apart.
 
     Raises

@@ -26,7 +26,7 @@ _LEAST = 1e-9
 
 
 def excess_parts(members: Sequence[Family]) -> list[Drawing]:
-    """Parts of the excess and the guarantee against τ, for trainings that differ in their length; none otherwise."""
+    """Parts of the excess and the guarantee against τ, for trainings that differ in their length, or none otherwise."""
     groups: dict[str, list[TrialResult]] = {}
     for result in (result for family in members for result in family.trials):
         if result.record.value("excess") is not None and result.record.decay_time is not None:

@@ -48,7 +48,7 @@ def gram_matrices(family: Family, *, columns: int = 5) -> Drawing | None:
 
 
 def gram_encodings(members: Sequence[Family]) -> list[Drawing]:
-    """Gram matrices of each encoding, or with one encoding of each setting, at one bias decay; none below two.
+    """Gram matrices of each encoding, or with one encoding of each setting, at one bias decay, or none below two.
 
     Each has its own scale.
     """

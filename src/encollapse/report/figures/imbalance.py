@@ -24,7 +24,7 @@ _MARKED = 60
 
 
 def imbalance(members: Sequence[Family]) -> list[Drawing]:
-    """Norms of the class means and distances between them, predicted and measured; none without rare classes."""
+    """Norms of the class means and distances between them, predicted and measured, or none without rare classes."""
     shown = [f for f in members if f.has_rare_classes]
     return numbered([_chart(page) for page in parts(shown, _COLUMNS)])
 
@@ -137,7 +137,7 @@ def _nearest(geometry: ClassGeometry) -> FloatArray:
 
 
 def _names(counts: Any) -> tuple[str, ...]:
-    """Counts as ticks where there is room; where neighbors agree, only the first is written."""
+    """Counts as ticks where there is room. Where neighbors agree, only the first is written."""
     if len(counts) > 14:
         return ()
     return tuple(str(n) if i == 0 or n != counts[i - 1] else "" for i, n in enumerate(counts.tolist()))

@@ -14,7 +14,7 @@ _NAMED = 30
 
 
 def cosine_figure(details: ClassDetails) -> Drawing | None:
-    """Heat map and histogram of the cosines between centered class means; None below two classes."""
+    """Heat map and histogram of the cosines between centered class means, or None below two classes."""
     size = len(details.shown)
     if size < 2:
         return None
@@ -69,7 +69,7 @@ def cosine_figure(details: ClassDetails) -> Drawing | None:
 
 
 def spread_figure(details: ClassDetails) -> Drawing | None:
-    """Noise of each class, in order; None where it is not known."""
+    """Noise of each class, in order, or None where it is not known."""
     noise = details.noise
     order = np.flatnonzero(np.isfinite(noise))
     order = order[np.argsort(-noise[order], kind="stable")]

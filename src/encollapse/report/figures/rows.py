@@ -89,7 +89,7 @@ def _text(row: str, series: str, value: Spread) -> str:
 
 @dataclass(frozen=True)
 class RowSheet:
-    """One sheet of such a figure; `rows` takes the numbers of all dots that are asked for."""
+    """One sheet of such a figure. `rows` takes the numbers of all dots that are asked for."""
 
     title: str
     members: Sequence[Family]
@@ -150,7 +150,7 @@ class RowSheet:
         return dots
 
     def chart(self, name: str, caption: str, panels: Sequence[Panel], *, columns: int, room: float = 0.0) -> Chart:
-        """Chart of the panels of this sheet; `room` is for titles of several lines, in inches."""
+        """Chart of the panels of this sheet. `room` is for titles of several lines, in inches."""
         return Chart(
             name,
             caption + _others(self.members, self.decays),

@@ -19,13 +19,13 @@ NAME = "scatter"
 _GROUPS = 14
 """Kinds of training that marks tell apart."""
 _MOST = 12_000
-"""Points of a panel; above, every so-and-so-many-th is shown."""
+"""Points of a panel. Above that, every so-and-so-many-th is shown."""
 
 Pairs = list[tuple[float, float]]
 
 
 def scatter(members: Sequence[Family]) -> Drawing | None:
-    """Cosines, Gram entries, singular values of the class outputs and bias entries; None without predictions."""
+    """Cosines, Gram entries, singular values of the class outputs and bias entries, or None without predictions."""
     groups, what = _groups(members)
     look = dict(zip(groups, looks(len(groups)), strict=True))
     found: dict[str, dict[str, Pairs]] = {name: {} for name, *_ in _QUANTITIES}

@@ -36,7 +36,7 @@ class Spread:
 
 
 def spread(trials: Iterable[TrialResult], read: Callable[[TrialResult], float | None]) -> Spread | None:
-    """Take the values of trials together; None where no trial has one."""
+    """Take the values of trials together, or None where no trial has one."""
     values = [value for value in map(read, trials) if value is not None]
     if not values:
         return None
@@ -81,7 +81,7 @@ class Sheet:
 
     @property
     def keys(self) -> list[Key]:
-        """Entries of the legend, none twice; none at all where a single unnamed series is shown."""
+        """Entries of the legend, none twice, none at all where a single unnamed series is shown."""
         entries = {one.label: one.key for one in self.series}
         return list(entries.values())
 
@@ -105,7 +105,7 @@ class Sheet:
         *,
         heights: tuple[float, float],
     ) -> Chart:
-        """Chart of these panels, all with one range; `heights` of a row where up to two, and more, stand in it."""
+        """Chart of these panels, all with one range. `heights` are those of a row of up to two, and of more."""
         return Chart(
             name,
             caption,
@@ -122,7 +122,7 @@ class Sheet:
 def sheets(members: Sequence[Family], *, keep: Callable[[Family], bool] | None = None) -> list[Sheet]:
     """Arrange families in panels.
 
-    Encodings share a panel where there are few; else what varies beside the encoding shares one, and each encoding
+    Encodings share a panel where there are few. Else what varies beside the encoding shares one, and each encoding
     has its own. Looks come from `members`, so figures that `keep` only some of them agree on them.
     """
     encodings = list(dict.fromkeys(family.encoding for family in members))

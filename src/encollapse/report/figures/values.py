@@ -18,7 +18,7 @@ from encollapse.report.figures.series import decades
 from encollapse.report.style import BLUE, GREEN, VERMILLION
 
 _LARGEST = 200
-"""Classes of a matrix that is drawn; of more, every so-and-so-many-th."""
+"""Classes of a matrix that is drawn, and of more, every so-and-so-many-th."""
 _NAMED = 14  # classes that have their number at the axis
 _WIDE = 10.0  # ratio of the largest to the smallest value from which on an axis is logarithmic
 _CURVES = 9  # metrics that are drawn along steps
@@ -162,7 +162,7 @@ def comparison_chart(comparison: Any) -> Chart:
 
 
 def metrics_chart(steps: Sequence[Mapping[str, float]]) -> Chart:
-    """Values of metrics by name, and of several steps one curve for each of the chosen few; NaN stands for no value."""
+    """Values of metrics by name, and of several steps one curve for each of the chosen few. NaN stands for no value."""
     rows = [{name: float(value) for name, value in step.items()} for step in steps]
     if len(rows) == 1:
         known = {name: value for name, value in rows[0].items() if value > 0 and name != "floor"}

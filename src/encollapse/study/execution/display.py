@@ -42,7 +42,7 @@ class Observer(Protocol):
         """A training has come so far."""
 
     def lost(self, trial: Trial) -> None:
-        """The worker of a trial died; the trial will be run again."""
+        """The worker of a trial died. The trial will be run again."""
 
 
 class NoObserver:
@@ -151,7 +151,7 @@ class ProgressDisplay:
             self._print(f"{self._count()} running: {running}{self._left()}")
 
     def lost(self, trial: Trial) -> None:
-        """The worker of a trial died; the trial will be run again."""
+        """The worker of a trial died. The trial will be run again."""
         self.running.pop(trial.id, None)
         self._print(f"worker died in {self.labels[trial.id]}; it will be run again", style="yellow")
 

@@ -31,7 +31,7 @@ def submitted(
     work: Callable[..., Outcome],
     observer: Observer,
 ) -> Outcomes:
-    """Keep at most so many trials in an executor; None hands out all at once."""
+    """Keep at most so many trials in an executor. None hands out all at once."""
 
     def finished(running: Collection[Future[Outcome]]) -> Collection[Future[Outcome]]:
         return wait(running, queue.patience, FIRST_COMPLETED).done
@@ -46,7 +46,7 @@ def _handed_out(
     most: Callable[[], int | None],
     observer: Observer,
 ) -> Outcomes:
-    """Keep at most so many trials running; `finished` waits a while for one of them and says which have ended."""
+    """Keep at most so many trials running. `finished` waits a while for one of them and says which have ended."""
     running: dict[Any, Trial] = {}
     try:
         while True:
@@ -77,7 +77,7 @@ def _result(future: Any) -> Outcome:
 
 
 def on_dask(queue: TrialQueue, workers: int, options: Mapping[str, Any], job_of: JobOf, observer: Observer) -> Outcomes:
-    """Run on the Dask cluster at the option ``address``; without one, on a cluster of processes of this machine.
+    """Run on the Dask cluster at the option ``address``, and without one on a cluster of processes of this machine.
 
     Dask itself runs a trial again whose worker has died, three times.
     """
@@ -130,7 +130,7 @@ def on_submitit(
 ) -> Outcomes:
     """Run each trial as a job of a batch system, at most `workers` at a time where given.
 
-    ``cluster`` is ``"slurm"``, ``"local"`` or ``"debug"`` (default: Slurm where it is there, else local); the
+    ``cluster`` is ``"slurm"``, ``"local"`` or ``"debug"`` (default: Slurm where it is there, else local). The
     other options are submitit's parameters, such as ``timeout_min`` and ``slurm_partition``.
     """
     try:

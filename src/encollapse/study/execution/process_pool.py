@@ -5,7 +5,7 @@
 * When one of its workers dies, the whole pool is broken: every trial that runs or waits fails with
   `BrokenProcessPool`, and nothing says which of them killed its worker. Here that trial alone is run again.
 * It cannot stop a task that runs (before Python 3.14). Ctrl-C and the end of the grace would wait for whole trainings.
-* Its workers share one queue, and live on when the driver is killed; here a pipe that closes ends each of them.
+* Its workers share one queue, and live on when the driver is killed. Here a pipe that closes ends each of them.
 * A task returns once. How far a training has come would need a channel of its own beside the pool.
 
 An executor of the user's is taken all the same (:mod:`encollapse.study.execution.futures`), with these limits.
@@ -91,7 +91,7 @@ class WorkerPool:
         self.false_starts = 0
 
     def outcomes(self) -> Iterator[tuple[Trial, Outcome]]:
-        """Run everything; closing the iterator kills the workers."""
+        """Run everything. Closing the iterator kills the workers."""
         try:
             while True:
                 self._hand_out()
@@ -110,7 +110,7 @@ class WorkerPool:
                 worker.end()
 
     def _patience(self) -> float | None:
-        """Seconds for which to wait for news: until the queue or a deadline wants to be looked at; None for ever."""
+        """Seconds for which to wait for news: until the queue or a deadline wants to be looked at, or None for ever."""
         ahead = [worker.deadline - time.monotonic() for worker in self.workers if worker.deadline < math.inf]
         known = [seconds for seconds in (self.queue.patience, *ahead) if seconds is not None]
         return max(min(known), 0.0) if known else None

@@ -25,7 +25,7 @@ class TrialQueue:
     max_seconds : float, optional
         Time from now after which no trial is handed out.
     grace : float, optional
-        Seconds after `max_seconds` for which trials that run are waited for; by default as many again, but at least
+        Seconds after `max_seconds` for which trials that run are waited for, by default as many again, but at least
         :data:`LEAST_GRACE`.
     """
 
@@ -56,18 +56,18 @@ class TrialQueue:
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds until it is time to leave what still runs; None for ever."""
+        """Seconds until it is time to leave what still runs, or None for ever."""
         return None if self._leaving is None else max(self._leaving - time.monotonic(), 0.0)
 
     @property
     def patience(self) -> float | None:
-        """Seconds for which to wait for news before looking at the clock again; None for ever."""
+        """Seconds for which to wait for news before looking at the clock again, or None for ever."""
         known = [moment for moment in (self._closing, self._leaving) if moment is not None]
         ahead = [moment - time.monotonic() for moment in known]
         return min((seconds for seconds in ahead if seconds > 0), default=0.0 if self.leaving else None)
 
     def take(self) -> Trial | None:
-        """Next trial to begin; None if there is none, or no time for one."""
+        """Next trial to begin, or None if there is none, or no time for one."""
         if not self._trials or not self.open:
             return None
         trial = self._trials.popleft()

@@ -34,7 +34,7 @@ def minimize(problem: Problem, dataset: Dataset) -> TrialOutcome:
     """Solve for the minimizer and measure the collapse of its features, every sample at its class mean.
 
     Of the data only the class counts enter. The values of the metrics are those that a network would have that
-    has collapsed completely; the comparison shows how exact the measurement is.
+    has collapsed completely. The comparison shows how exact the measurement is.
 
     Raises
     ------

@@ -19,7 +19,7 @@ class OutOfTime(BaseException):
 
 
 def time_limit(seconds: float | None) -> AbstractContextManager[None]:
-    """Raise :class:`OutOfTime` in the block after so many seconds; None is no limit.
+    """Raise :class:`OutOfTime` in the block after so many seconds. None is no limit.
 
     In the main thread a signal interrupts whatever Python waits for. In other threads, and on Windows, the exception
     is raised between two instructions of Python. Neither ends a call of native code that never returns. Imports are

@@ -52,7 +52,7 @@ class Job:
 class Outcome:
     """How a trial ended: a record, rows and arrays, or an `error` that is a whole traceback.
 
-    A trial is `lost` where its worker died without a word; then it is no fault of its settings, as far as known.
+    A trial is `lost` where its worker died without a word. Then it is no fault of its settings, as far as known.
     """
 
     record: TrialRecord | None
@@ -89,7 +89,7 @@ _alone = threading.Lock()
 
 
 def execute(job: Job, tell: Tell | None = None) -> Outcome:
-    """Run a trial and compare what was found with its prediction; an exception becomes a record.
+    """Run a trial and compare what was found with its prediction. An exception becomes a record.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def out_of_time(seconds: float | None) -> str:
 
 
 def reason_of(error: str | None) -> str:
-    """Last line of a traceback, without the module that an error of ours is from; empty where there is none."""
+    """Last line of a traceback, without the module that an error of ours is from, or empty where there is none."""
     lines = (error or "").strip().splitlines()
     return re.sub(r"^encollapse\.errors\.(\w+: )?", "", lines[-1]) if lines else ""
 
@@ -177,7 +177,7 @@ def _source_digest() -> str:
 
 
 def _resumed(job: Job) -> Findings:
-    """Go on from the job's checkpoint; where that is of no use, start afresh, and where all fails, leave none."""
+    """Go on from the job's checkpoint. Where that is of no use, start afresh, and where all fails, leave none."""
     state = None if job.checkpoint is None else Path(job.checkpoint)
     had_state = state is not None and state.exists()
     try:

@@ -50,7 +50,7 @@ def locate_dataset(spec: Spec, base: Path) -> Spec:
 def locate_model(spec: Spec) -> Spec:
     """Add to a network what identifies the files that it names: its source, an extractor, weights.
 
-    They are looked for as the training looks for them, from the current folder; a package has its import path alone.
+    They are looked for as the training looks for them, from the current folder. A package has its import path alone.
     """
     options = spec.get("options", {})
     named = [spec["name"], *(options.get(key) for key in _MODEL_FILES)]
@@ -76,7 +76,7 @@ def _digest_of(spec: Mapping[str, Any]) -> str:
 
 
 def _joined(files: Sequence[Path]) -> str:
-    """Digest of files: of one, of what it holds; of several or none, of their names and what they hold."""
+    """Digest of files: of one, of what it holds, and of several or none, of their names and what they hold."""
     if len(files) == 1:
         return digest(files[0])
     text = "".join(f"{path.name}\0{digest(path)}\n" for path in files)
@@ -126,7 +126,7 @@ def require_model(settings: Mapping[str, Any]) -> None:
 
 
 def adopted(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Settings whose encoding file is the copy of it in the folder of a study; the same trial."""
+    """Settings whose encoding file is the copy of it in the folder of a study, for the same trial."""
     spec = settings["encoding"]
     if "file" not in spec:
         return dict(settings)

@@ -48,7 +48,7 @@ def _has_axis(entry: Any) -> bool:
 
 
 def message(error: ErrorDetails, keys: Mapping[str, list[str]]) -> str:
-    """Say what is wrong with a value and what to write; `keys` are the known keys of each table."""
+    """Say what is wrong with a value and what to write. `keys` are the known keys of each table."""
     kind, value = error["type"], error["input"]
     if kind == "extra_forbidden":
         key = str(error["loc"][-1])
@@ -151,5 +151,5 @@ def _depth(value: Any, path: Sequence[str | int]) -> int:
 
 
 def _written(table: Mapping[str, Any], key: Any) -> str | None:
-    """The key as the file writes it, perhaps by the name that it used to have; None if it is not there."""
+    """The key as the file writes it, perhaps by the name that it used to have, or None if it is not there."""
     return next((name for name in (key, *(o for _, o, new in RENAMED if new == key)) if name in table), None)

@@ -51,7 +51,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 
 
 class RunsTable(Strict):
-    """One ``[[runs]]`` table. A list stands for a grid axis; the block is the product of its axes."""
+    """One ``[[runs]]`` table. A list stands for a grid axis. The block is the product of its axes."""
 
     dataset: Annotated[list[DatasetTable], _expand(dataset_takes_list)] | None = None
     model: Annotated[list[ModelTable], _expand(model_takes_list)] | None = None
@@ -117,7 +117,7 @@ _KEYS = {
 
 
 def read(text: str, source: str) -> tuple[StudyFile, list[dict[str, Any]]]:
-    """Parse and check a study file; return it with its blocks merged with defaults, as plain values.
+    """Parse and check a study file, and return it with its blocks merged with defaults, as plain values.
 
     Every axis of a merged block is a list. Files that a block names are looked for beside the study file, and
     stand in it with what identifies their content.

@@ -24,13 +24,13 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 def to_arrays(geometry: ClassGeometry, prefix: str) -> Arrays:
-    """Fields of a geometry under the names ``prefix.field``; what is None is left out."""
+    """Fields of a geometry under the names ``prefix.field``. What is None is left out."""
     values = {name: getattr(geometry, name) for name in _FIELDS}
     return {f"{prefix}.{name}": np.asarray(value) for name, value in values.items() if value is not None}
 
 
 def from_arrays(arrays: Arrays, prefix: str) -> ClassGeometry:
-    """Inverse of :func:`to_arrays`; `prefix` becomes the source in the provenance."""
+    """Inverse of :func:`to_arrays`. `prefix` becomes the source in the provenance."""
     fields = {name: arrays.get(f"{prefix}.{name}") for name in _FIELDS}
     return ClassGeometry(**fields, provenance={"source": prefix})
 

@@ -206,7 +206,7 @@ def _short(path: Path) -> str:
 
 
 def _place_of(folder: Path) -> tuple[int, int] | None:
-    """What tells a folder from another one of its name; None where there is none."""
+    """What tells a folder from another one of its name, or None where there is none."""
     try:
         about = folder.stat()
     except OSError:

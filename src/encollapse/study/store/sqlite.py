@@ -43,7 +43,7 @@ class StoredTrial:
     """One stored trial.
 
     Its status is ``"done"`` with a record, ``"failed"`` with a traceback, or ``"lost"`` with a word on how its
-    worker ended; `attempts` counts how often it was run by the driver that stored it. `files` has the digests of what
+    worker ended. `attempts` counts how often it was run by the driver that stored it. `files` has the digests of what
     it keeps beside its row, ``arrays`` and ``history``.
     """
 
@@ -61,10 +61,10 @@ class StoredTrial:
 
 
 class Store(StudyFolder):
-    """The folder of a study with its results. Readers may open it at any time; one driver at a time writes to it."""
+    """The folder of a study with its results. Readers may open it at any time. One driver at a time writes to it."""
 
     def create(self) -> None:
-        """Make the folder and its tables if they are not there; give tables of an earlier release what they lack.
+        """Make the folder and its tables if they are not there. Give tables of an earlier release what they lack.
 
         Raises
         ------
@@ -84,7 +84,7 @@ class Store(StudyFolder):
             connection.execute(f"PRAGMA user_version = {_VERSION}")
 
     def write_definition(self, name: str, definition: Mapping[str, Any]) -> None:
-        """Keep what the study is; an edited definition replaces the one before.
+        """Keep what the study is. An edited definition replaces the one before.
 
         Raises
         ------
@@ -126,12 +126,12 @@ class Store(StudyFolder):
             ) from None
 
     def keep(self, row: StoredTrial, history: Sequence[Mapping[str, Any]] = (), arrays: Arrays | None = None) -> None:
-        """Commit one finished trial; once this returns, no kill loses it.
+        """Commit one finished trial. Once this returns, no kill loses it.
 
         Raises
         ------
         EncollapseError
-            If it cannot be written, or the folder is no longer where it was; what was stored before stays as it was.
+            If it cannot be written, or the folder is no longer where it was. What was stored before stays as it was.
         """
         self.require_place()
         with self.storing():
@@ -245,7 +245,7 @@ class Store(StudyFolder):
         return connection
 
     def _open_unchanging(self) -> sqlite3.Connection:
-        """Open for reading alone. In WAL mode even a reader makes files; where it cannot, nobody can write either."""
+        """Open for reading alone. In WAL mode even a reader makes files. Where it cannot, nobody can write either."""
         log = self.file.with_name(f"{FILE}-wal")
         return self._open_as("ro" if log.exists() and log.stat().st_size else "ro&immutable=1")
 

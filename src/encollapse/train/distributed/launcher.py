@@ -52,7 +52,7 @@ serve()
 """
 """What a partner runs.
 
-An interrupt from the keyboard reaches all; the first process decides what it means. Fabric imports torchmetrics for its
+An interrupt from the keyboard reaches all. The first process decides what it means. Fabric imports torchmetrics for its
 version alone, which takes seconds.
 """
 
@@ -164,7 +164,7 @@ class _Partners:
         _meet(store, backend, 0, self._count)
 
     def reason(self, error: RuntimeError) -> str | None:
-        """Why an exchange with them failed; None where it was not for them."""
+        """Why an exchange with them failed, or None where it was not for them."""
         if "imed out" in str(error):
             return f"devices: {self._count} processes waited {TIMEOUT} for each other; one hangs or was stopped"
         deadline = time.monotonic() + _PATIENCE_SECONDS

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class ProcessGroup:
-    """Processes that train together, seen from one of them; alone, everything here does nothing.
+    """Processes that train together, seen from one of them. Alone, everything here does nothing.
 
     Every process holds the same network and all of the data. They share out the samples of each step and add up the
     gradients, so all of them take the same step.

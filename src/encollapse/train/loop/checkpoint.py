@@ -81,7 +81,7 @@ class Checkpoints:
         self._partial.replace(self.path)
 
     def read(self, device: torch.device) -> Any:
-        """The state that was written last; None where there is no file, but one can be written.
+        """The state that was written last, or None where there is no file, but one can be written.
 
         Raises
         ------

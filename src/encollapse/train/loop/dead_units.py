@@ -12,11 +12,11 @@ from encollapse.train.loop.task import Task
 
 @torch.no_grad()
 def wake_dead_units_(task: Task) -> int:
-    """Give units without any gradient new incoming weights, and outgoing weights of zero; how many there were.
+    """Give units without any gradient new incoming weights, and outgoing weights of zero, and say how many there were.
 
     With many classes each unit counts, for the features have as many dimensions. A new unit is active on about half
     of the samples. What is dead is counted over all processes, and all draw the same weights. Rectified layers of a
-    dense trunk without normalization are looked at; others have no units that can be replaced without a change.
+    dense trunk without normalization are looked at. Others have no units that can be replaced without a change.
     """
     backbone, workers = task.classifier.backbone, task.workers
     parts = list(backbone.trunk.children()) if isinstance(backbone.trunk, nn.Sequential) else []

@@ -33,7 +33,7 @@ class Frame:
     weight : (q, d) array
         Weight of the head.
     bias : (q,) array
-        Its bias; zeros without one.
+        Its bias, zeros without one.
     """
 
     epoch: int
@@ -140,7 +140,7 @@ class HoldOut:
 
 @torch.no_grad()
 def hold_out(task: Task, seen: Observation) -> HoldOut | None:
-    """Score the network on the samples that it is not trained on; None where there are none."""
+    """Score the network on the samples that it is not trained on, or None where there are none."""
     split = task.work.test
     if split is None:
         return None

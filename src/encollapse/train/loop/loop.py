@@ -91,7 +91,7 @@ def train(workers: ProcessGroup, work: Work, settings: Settings) -> Trained:
 
 
 class _Training:
-    """A training and its state; everything that decides how it goes on is in `_state`."""
+    """A training and its state. Everything that decides how it goes on is in `_state`."""
 
     def __init__(self, workers: ProcessGroup, work: Work, settings: Settings) -> None:
         self.workers, self.work, self.settings = workers, work, settings

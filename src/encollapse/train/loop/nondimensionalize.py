@@ -23,7 +23,7 @@ class Units:
     weight, feature : float
         ``ω`` and ``η``.
     decay : float
-        ``c/ρ``: the weight decay in training units, and N times the feature decay; 0 where the two differ.
+        ``c/ρ``: the weight decay in training units, and N times the feature decay, or 0 where the two differ.
     """
 
     codeword: float

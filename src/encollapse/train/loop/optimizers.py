@@ -86,7 +86,7 @@ def decay_time(settings: Settings, num_samples: int) -> float | None:
 def easing(done: float) -> float:
     """Share of the weight and feature decay in force once a fraction `done` of the steps is over.
 
-    It rises from 0 to 1 over the first half. A network that cannot tell the classes apart yet sees them through noise;
-    under the full decay it may then fall to the saddle at zero, or lose the classes with few samples.
+    It rises from 0 to 1 over the first half. A network that cannot tell the classes apart yet sees them through noise.
+    Under the full decay it may then fall to the saddle at zero, or lose the classes with few samples.
     """
     return min(1.0, 2 * done)

@@ -27,7 +27,7 @@ The variance that it divides by stays far above its epsilon, and the decay of th
 
 LBFGS_MEMORY = 50  # pairs of vectors, where memory permits
 LBFGS_ENTRIES = 2**27
-"""Numbers that L-BFGS may remember; of a large network it remembers fewer steps."""
+"""Numbers that L-BFGS may remember. Of a large network it remembers fewer steps."""
 
 
 def evenly(total: int, size: int) -> list[slice]:

@@ -77,7 +77,7 @@ def _of_terms(seen: Observation) -> str | None:
 
 
 def _of_first_step(task: Task) -> str | None:
-    """What is not finite in the gradient of the untrained network on its first samples; None where all is finite."""
+    """What is not finite in the gradient of the untrained network on its first samples, or None where all is finite."""
     task.begin_anew_()
     task.classifier.train()
     task.classifier.zero_grad()

@@ -37,7 +37,7 @@ def best_head(
     weight_decay, bias_decay : float
         ``λ_W`` above 0 and ``λ_b`` of 0 or above.
     weights : (N,) tensor, optional
-        Weight of each sample's loss; default 1.
+        Weight of each sample's loss. Default: 1.
     total : callable
         Sums a tensor over all processes that hold a part of the samples.
     """

@@ -18,12 +18,12 @@ ITERATIONS = 40
 
 
 def leave_saddle(task: Task) -> bool:
-    """Grow head and features along the singular vectors of the residual that exceed the threshold; whether any do.
+    """Grow head and features along the singular vectors of the residual above the threshold, and say whether any are.
 
     With ``R = Σ s_i u_i v_iᵀ`` as in :class:`encollapse.train.Stationarity`, the proximal step of the convex problem in
     ``Z = W M diag(√π)`` adds ``(s_i - c) u_i v_iᵀ`` for each ``s_i > c``, whose directions Z does not have yet. It
     becomes ``W += √(s_i - c) u_i r_iᵀ`` and ``m_k += √(s_i - c) r_i v_ik/√π_k`` in feature directions r that the head
-    does not use; the backbone is fitted to these features by least squares. The r are those nearest to fixed random
+    does not use. The backbone is fitted to these features by least squares. The r are those nearest to fixed random
     images of the u, so that they turn along with these where singular values are equal, and rounding, which decides
     between equal ones, does not decide the step.
     """

@@ -22,9 +22,9 @@ class Observation:
     Attributes
     ----------
     features, weight, bias : (N, d), (q, d), (q,) tensors
-        Features of the training set, and the head; `bias` is None where the head has none.
+        Features of the training set, and the head. `bias` is None where the head has none.
     terms : dict
-        The terms of the objective; what does not belong to it is not listed.
+        The terms of the objective. What does not belong to it is not listed.
     stationarity : Stationarity or None
         None where no loss is minimized (decoupled decay).
     """
@@ -56,13 +56,13 @@ class Observation:
         return float((outputs - outputs.mean(0)).square().sum()) / spread if spread > 0 else 1.0
 
     def class_means(self, labels: Tensor, num_classes: int) -> Tensor:
-        """Mean of each class's features, shape (d, K); zero for a class without samples."""
+        """Mean of each class's features, shape (d, K), or zero for a class without samples."""
         counts = torch.bincount(labels, minlength=num_classes).clamp(min=1)
         sums = self.features.new_zeros(num_classes, self.features.shape[1]).index_add_(0, labels, self.features)
         return (sums / counts[:, None]).T
 
     def collapse(self, labels: Tensor, encoding: Encoding, loss: str) -> Collapse:
-        """Collapse of the features under the head; a head without bias counts as one with bias zero."""
+        """Collapse of the features under the head. A head without bias counts as one with bias zero."""
         bias = self.weight.new_zeros(len(self.weight)) if self.bias is None else self.bias
         return collapse(
             self.features,
@@ -136,7 +136,7 @@ def _terms(task: Task, outputs: Tensor, features: Tensor, weight: Tensor, bias: 
 
 @dataclass(frozen=True)
 class EffectiveDecays:
-    """Weight and feature decay of the model whose optimality conditions fit the network; None where none fits."""
+    """Weight and feature decay of the model whose optimality conditions fit the network, or None where none fits."""
 
     weight: float | None
     feature: float | None

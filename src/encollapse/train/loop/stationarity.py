@@ -77,9 +77,9 @@ def stationarity(
     labels : (N,) int tensor
         The class of each sample.
     weight, bias, weight_decay, feature_decay, bias_decay, loss
-        As in :func:`encollapse.train.objective`; `loss` may be an object with values, slopes and scale.
+        As in :func:`encollapse.train.objective`. `loss` may be an object with values, slopes and scale.
     weights : (N,) tensor, optional
-        Weight of each sample's loss; default 1.
+        Weight of each sample's loss. Default: 1.
     rectified : bool
         Features cannot be negative. The gradient then counts only where a feature may follow it, and `escape` is 0,
         for no free direction is known.
@@ -132,7 +132,7 @@ def parameter_stationarity(task: Task) -> Stationarity:
     """First-order condition of an objective that regularizes parameters and no features.
 
     `descent` is the squared gradient in all trained parameters, each over its decay (over ``1 + λ_b`` for the head's
-    bias), relative to the loss at zero; `escape` is 0. Weights whose scale a last batch normalization undoes have no
+    bias), relative to the loss at zero. `escape` is 0. Weights whose scale a last batch normalization undoes have no
     size of their own, so that their gradient counts relative to what they are: ``(|∂_θ F| |θ|)²``, over the loss at
     zero in place of a decay.
     """

@@ -99,11 +99,11 @@ class Task:
         return [p for p in trained if p is not self.head.bias]
 
     def weights_of(self, rows: slice) -> Tensor | None:
-        """Weight of some samples in the loss, float64; None where all weigh the same."""
+        """Weight of some samples in the loss, float64, or None where all weigh the same."""
         return None if self.weights is None else self.weights[rows]
 
     def all_features(self, rows: slice = slice(None)) -> Tensor:
-        """Features of many samples; of very many, activations are not kept but computed again for the gradient."""
+        """Features of many samples. Of very many, activations are not kept but computed again for the gradient."""
         inputs = self.inputs[rows]
         backbone = self.classifier.backbone
         forward = backbone.before_tail
@@ -148,7 +148,7 @@ class Task:
         )
 
     def _initial(self, inputs: Tensor) -> Classifier:
-        """A random network; under UFM decay its features and its head start small."""
+        """A random network. Under UFM decay its features and its head start small."""
         fixed = self.work.fixed_weight
         classifier = models.build(
             self.settings.model,

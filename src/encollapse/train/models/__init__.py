@@ -1,6 +1,6 @@
 """Networks to train: backbones of our own, anybody's module by import path, and a linear head on top.
 
-What this package says of a model by name (options, phase lengths) needs no torch; the networks load it on first use.
+What this package says of a model by name (options, phase lengths) needs no torch. The networks load it on first use.
 """
 
 import importlib

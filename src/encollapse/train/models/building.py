@@ -61,7 +61,7 @@ def build(
         Features as the last layer of the backbone gives them, or their positive part.
     options : mapping, optional
         Options of the model. For an import path: keyword arguments of the class. For it and for a module also
-        ``last_layer`` (default True: a linear layer of ours maps the activations to `feature_dim` features; False:
+        ``last_layer`` (default True: a linear layer of ours maps the activations to `feature_dim` features. False:
         they are the features) and ``features_method`` (the method of the module that returns its activations).
     fixed_weight : (q, d) tensor, optional
         A head's weight that is not trained.

@@ -199,7 +199,7 @@ def check_options(model: Any, options: Mapping[str, Any] | None = None, *, rank:
 
     Dense hidden layers are by default wide enough for features of the `rank` that a minimizer has.
 
-    Options of an import path are arguments of the class and go to it unchecked; a module itself has `last_layer` and
+    Options of an import path are arguments of the class and go to it unchecked. A module itself has `last_layer` and
     `features_method` alone.
 
     Raises

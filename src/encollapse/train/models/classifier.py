@@ -31,7 +31,7 @@ class Backbone(nn.Module):
     tail : nn.Module, optional
         What stands between that and the head: a normalization, or more linear layers.
     shift, gain : float
-        Inputs enter the trunk as ``(x - shift) * gain``; the two numbers are part of the saved model.
+        Inputs enter the trunk as ``(x - shift) * gain``. The two numbers are part of the saved model.
 
     Examples
     --------
@@ -129,7 +129,7 @@ class Backbone(nn.Module):
 
 
 class Classifier(nn.Module):
-    """A backbone and a linear head; calling it gives the outputs (N, q) that are compared with codewords.
+    """A backbone and a linear head. Calling it gives the outputs (N, q) that are compared with codewords.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ class Cost:
     flops: int
 
     def seconds_per_epoch(self, num_samples: int, flops_per_second: float = 3e10) -> float:
-        """Rough time of one pass of training over the samples; the default rate is that of one CPU core."""
+        """Rough time of one pass of training over the samples. The default rate is that of one CPU core."""
         return 3.0 * self.flops * num_samples / flops_per_second
 
 

@@ -17,7 +17,7 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "t
 TAIL_EPSILON = 1e-12
 """What a last batch normalization adds to the variance.
 
-Decay shrinks the weights below it, whose scale does not matter otherwise, until the variance is near this number; with
+Decay shrinks the weights below it, whose scale does not matter otherwise, until the variance is near this number. With
 PyTorch's 1e-5 the features end up to a tenth short of what the law says, which is exact without it.
 """
 
@@ -65,7 +65,7 @@ def groups(channels: int) -> int:
 
 
 def tail_of(name: str, width: int, depth: int) -> nn.Module | None:
-    """What stands between the last linear layer of a backbone and the head; None for nothing.
+    """What stands between the last linear layer of a backbone and the head, or None for nothing.
 
     A linear tail of `depth` counts the head and the last linear layer, so that 2 adds none. More than two have no
     inner biases: of such chains the minimum is known.
@@ -112,7 +112,7 @@ def mlp(
 ) -> tuple[nn.Module, int]:
     """Fully connected trunk for inputs of any shape: the module and the width of its output.
 
-    `depth` counts the hidden layers; with 0 the last linear layer sees the inputs themselves.
+    `depth` counts the hidden layers. With 0 the last linear layer sees the inputs themselves.
     """
     widths = [math.prod(input_shape), *[width] * depth]
     layers: list[nn.Module] = [nn.Flatten()]
@@ -147,7 +147,7 @@ def cnn(
 def vgg(input_shape: Sequence[int], *, width: int, stages: int, normalization: str) -> tuple[nn.Module, int]:
     """Convolutional trunk for images (C, H, W): stages of two 3 × 3 convolutions and a pooling :cite:p:`simonyan2015`.
 
-    Each pooling halves height and width by the largest of four pixels; each stage but the first doubles the channels,
+    Each pooling halves height and width by the largest of four pixels. Each stage but the first doubles the channels,
     of which the first has `width`.
 
     Raises
@@ -186,7 +186,7 @@ class Block(nn.Module):
     """Two 3 × 3 convolutions around which the input is carried :cite:p:`he2016`.
 
     At the start the block passes on what it carries, because the last layer of the branch is zero
-    :cite:p:`goyal2017`; that is also what lets it train without normalization :cite:p:`zhang2019`.
+    :cite:p:`goyal2017`. That is also what lets it train without normalization :cite:p:`zhang2019`.
     """
 
     def __init__(self, before: int, after: int, stride: int, normalization: str) -> None:

@@ -39,7 +39,7 @@ _AT_ZERO = "the predicted minimum is 0, of which no excess is a share"
 _NO_LAW = "no law covers this training, so there is no certified minimum to be above"
 
 Law = Callable[[Trained, Settings, Work], Prediction | None]
-"""Takes the trained network, its settings and its data; None where the law is not about such a training."""
+"""Takes the trained network, its settings and its data. It gives None where the law is not about such a training."""
 
 
 def require_distributions(encoding: Encoding, counts: IntArray, bias_decay: float) -> None:
@@ -230,11 +230,11 @@ LAWS: tuple[Law, ...] = (
     _linear_tail,
     _read_off,
 )
-"""In the order in which they are asked; the last covers every training."""
+"""In the order in which they are asked. The last covers every training."""
 
 
 def _tail(settings: Settings) -> str:
-    """The tail of a network of ours; that of others is not known, but for the last layer that is put on them."""
+    """The tail of a network of ours. That of others is not known, but for the last layer that is put on them."""
     return str((settings.model_options or {}).get("tail", "none"))
 
 

@@ -25,13 +25,13 @@ class Prediction:
     solution : Solution or None
         The minimum that was computed, with its problem.
     geometry : ClassGeometry or None
-        The predicted geometry; None where none is known or several are equally good.
+        The predicted geometry, or None where none is known or several are equally good.
     loss : float or None
         The predicted minimum.
     relative_excess : float or None
         Objective of the network over the predicted minimum, less 1.
     excess : Excess or None
-        The same in parts, above the certified lower bound, with what it guarantees; None where no law holds.
+        The same in parts, above the certified lower bound, with what it guarantees, or None where no law holds.
     missing : dict
         For each value of the run that is None on account of the theory, the reason.
     """

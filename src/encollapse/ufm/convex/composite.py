@@ -32,7 +32,7 @@ class GroupedSVD(ThinSVD):
     Attributes
     ----------
     left, singular, right : (n, r), (r,), (r, m)
-        Of the matrix; all singular values are positive.
+        Of the matrix. All singular values are positive.
     contrast : (g,)
         ``ζ``, with signs.
     """
@@ -68,7 +68,7 @@ class DualCandidate(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Composite:
-    """The convex problem in the coordinates of a table; `threshold` is c."""
+    """The convex problem in the coordinates of a table. `threshold` is c."""
 
     table: OutputMap
     loss: ConvexLoss
@@ -123,9 +123,9 @@ class Composite:
     def shrink(
         self, matrix: FloatArray, contrast: FloatArray, bias: FloatArray, threshold: float | None = None
     ) -> GroupedSVD:
-        """One proximal gradient step in Z; it never raises the objective and finds the rank :cite:p:`cai2010`.
+        """One proximal gradient step in Z. It never raises the objective and finds the rank :cite:p:`cai2010`.
 
-        The step is one over the largest second derivative of the fit in Z; `threshold` replaces c.
+        The step is one over the largest second derivative of the fit in Z. `threshold` replaces c.
         """
         t = self.table
         c = self.threshold if threshold is None else threshold
@@ -154,8 +154,8 @@ class Composite:
         """Return a point of the dual problem, but for the penalty's constraint, from any outputs and bias.
 
         The dual is to maximize ``-Σ_k π_k ℓ*(-Y_k/u_k; e_k) - |Y u|²/(2λ_b)`` over ``|Y|_op ≤ c`` (``Y u = 0`` at
-        ``λ_b = 0``; no last term at ∞). The candidate is minus the gradient at the outputs, which lies in the domain
-        of the conjugate; so does every multiple of it between 0 and 1, so it can be scaled into the ball. For small
+        ``λ_b = 0``, no last term at ∞). The candidate is minus the gradient at the outputs, which lies in the domain
+        of the conjugate. So does every multiple of it between 0 and 1, so it can be scaled into the ball. For small
         ``λ_b`` it is first moved within the domain to ``Y u = λ_b b``. It is feasible whatever the outputs, so the
         bound holds even if the solver failed.
         """

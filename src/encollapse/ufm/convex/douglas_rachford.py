@@ -96,7 +96,7 @@ def dear(composite: Composite) -> bool:
 
 
 class _Secant:
-    """How much more the fit bends along the steps taken than the ridge does; where both agree it is fastest."""
+    """How much more the fit bends along the steps taken than the ridge does. Where both agree it is fastest."""
 
     def __init__(self, memory: _Memory, observed: int) -> None:
         self.observed = observed
@@ -105,7 +105,7 @@ class _Secant:
         self._logarithms: list[float] = []
 
     def bending(self, outputs: FloatArray, slope: FloatArray) -> float:
-        """Add a step; return the geometric mean of the last few, or 1 while there are not enough."""
+        """Add a step, and return the geometric mean of the last few, or 1 while there are not enough."""
         if self._last is not None:
             length = self._memory.length(outputs - self._last[0])
             change = self._memory.length(slope - self._last[1])
@@ -118,7 +118,7 @@ class _Secant:
 
 
 class _Memory:
-    """The last iterates, from which the next one is extrapolated; `scale` makes the steps those of a projection."""
+    """The last iterates, from which the next one is extrapolated. `scale` makes the steps those of a projection."""
 
     def __init__(self, scale: FloatArray) -> None:
         self.scale = scale
@@ -135,7 +135,7 @@ class _Memory:
         return float(np.linalg.norm(self.scale * table))
 
     def extrapolate(self, image: FloatArray, residual: FloatArray) -> FloatArray:
-        """Return the combination of images whose residuals cancel best; start anew where they grow."""
+        """Return the combination of images whose residuals cancel best. Start anew where they grow."""
         here = (self.scale * residual).ravel()
         if self._residuals and np.linalg.norm(here) > 2.0 * np.linalg.norm(self._residuals[-1]):
             self.clear()

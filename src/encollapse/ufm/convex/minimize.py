@@ -127,7 +127,7 @@ class _Newton:
         return now
 
     def _step(self, composite: Composite, now: Iterate, base: Iterate) -> Iterate | None:
-        """Move from `base` along a straight line in Z, then take a proximal step; None unless that is below `now`.
+        """Move from `base` along a straight line in Z, then take a proximal step. None unless it ends below `now`.
 
         The objective is convex in Z. The factors serve to find the direction only: along them it bends with
         ``dL dRᵀ``, which a small c punishes.

@@ -44,7 +44,7 @@ class OutputMap(Protocol):
 
     @property
     def contrasts(self) -> FloatArray:
-        """How often each contrast is a singular value, (g,); empty without groups."""
+        """How often each contrast is a singular value, (g,), or empty without groups."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -143,7 +143,7 @@ class DenseOutputMap:
 
 @dataclass(frozen=True, eq=False)
 class BlockOutputMap:
-    """One column a group of classes; a row for the other classes of each group, and last the class itself."""
+    """One column a group of classes, a row for the other classes of each group, and last the class itself."""
 
     targets: FloatArray
     copies: FloatArray

@@ -47,7 +47,7 @@ class SquaredError(SeparableLoss):
 
 @dataclass(frozen=True, eq=False)
 class PricedOutputMap(DenseOutputMap):
-    """``Ẑ T^{-1} diag(1/u) + b 1ᵀ``; `inverse` is ``1/ρ``, and `weights` are those of the loss, with sum 1."""
+    """``Ẑ T^{-1} diag(1/u) + b 1ᵀ``, where `inverse` is ``1/ρ``, and `weights` are those of the loss, with sum 1."""
 
     inverse: float = 1.0
 

@@ -41,7 +41,7 @@ def split_cost(weight: FloatArray, decays: Sequence[float]) -> float:
 def split(weight: FloatArray, decays: Sequence[float], seed: int) -> tuple[FloatArray, ...]:
     """Factorize `weight` (q, d) into layers ``(W_1, …, W_M)`` of least weight decay.
 
-    All layers but the last are (d, d). They are balanced, ``λ_{l+1} W_{l+1}ᵀ W_{l+1} = λ_l W_l W_lᵀ``; the
+    All layers but the last are (d, d). They are balanced, ``λ_{l+1} W_{l+1}ᵀ W_{l+1} = λ_l W_l W_lᵀ``. The
     rotations between two layers are free, and `seed` picks them.
     """
     depth = len(decays)

@@ -8,7 +8,7 @@ For a given b the singular vectors of the best Z are those of ``A - b uᵀ`` (vo
 singular value is shrunk on its own, and the d largest are kept. Over ``x = ē - b`` what remains is
 ``f(x) = Σ_i h_i(σ_i) + λ_b/2 |ē - x|²``, where ``σ_i²`` are the eigenvalues of ``T = Λ + x xᵀ`` and h_i is the minimum
 of the scalar problem for the d largest and ``σ²/2`` for the others. As in the convex case its gradient is
-``ψ(T) x - λ_b b`` with ``ψ = h'(σ)/σ``; the derivative uses divided differences of ψ.
+``ψ(T) x - λ_b b`` with ``ψ = h'(σ)/σ``. The derivative uses divided differences of ψ.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class SchattenModel:
     limit : int
         d, the largest rank of Z.
     bias_decay : float
-        ``λ_b``, above 0 and finite for :meth:`at`; any for :meth:`lower_bound`.
+        ``λ_b``, above 0 and finite for :meth:`at`, any for :meth:`lower_bound`.
     """
 
     label_svd: LabelSVD
@@ -58,7 +58,7 @@ class SchattenModel:
     def active(self) -> IntArray:
         """Coordinates that x may use: one for each eigenspace of the centered labels.
 
-        Inside an eigenspace only the direction of x matters, and along ``ē`` the bias is cheapest; where ``ē`` does
+        Inside an eigenspace only the direction of x matters, and along ``ē`` the bias is cheapest. Where ``ē`` does
         not touch the eigenspace any one direction stands for all. (In a non-convex problem x may leave the
         eigenspaces that ``ē`` touches.)
         """
@@ -118,7 +118,7 @@ class SchattenModel:
         With b eliminated and ``D² = I - (1 - β) u uᵀ``, ``Y = Z D`` and ``B = A_c + √β ē uᵀ``, the problem is
         ``½|Y - B|² + κ Σ σ_i(Y D⁻¹)^r``. Gelfand and Naimark's inequality gives
         ``Σ σ_i(Y D⁻¹)^r ≥ Σ_{i<K} y_i^r + β^{-r/2} y_K^r`` for the singular values ``y_1 ≥ … ≥ y_K`` of Y
-        :cite:p:`bhatia1997`, and von Neumann's ``|Y - B|² ≥ Σ (y_i - b_i)²``; the rest separates. Tight at
+        :cite:p:`bhatia1997`, and von Neumann's ``|Y - B|² ≥ Σ (y_i - b_i)²``. The rest separates. Tight at
         ``λ_b = 0`` and without a bias.
         """
         labels, beta = self.label_svd.labels, self.share
@@ -153,7 +153,7 @@ class SchattenState:
     weights: FloatArray
 
     def moved(self, step: FloatArray) -> SchattenState:
-        """Return the state after ``x`` moved by `step`; x and b are both carried, as either may be tiny."""
+        """Return the state after ``x`` moved by `step`. Both x and b are carried, as either may be tiny."""
         return self.model.at(self.shift + step, self.bias - step)
 
     def hessian(self) -> FloatArray:
@@ -164,7 +164,7 @@ class SchattenState:
         return np.asarray(self.vectors @ inner @ self.vectors.T)
 
     def _divided_differences(self) -> FloatArray:
-        """``(ψ_i - ψ_j)/(σ_i² - σ_j²)``, shape (m, m); derivatives where two eigenvalues on one branch are close."""
+        """``(ψ_i - ψ_j)/(σ_i² - σ_j²)``, shape (m, m), and derivatives where two of one branch are close."""
         squares, learned = self.singular**2, self.outcome > 0
         derivative = np.zeros_like(squares)
         s, sigma = self.outcome[learned], self.singular[learned]

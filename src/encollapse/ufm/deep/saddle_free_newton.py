@@ -46,7 +46,7 @@ S = TypeVar("S", bound=State)
 
 
 def lowest(starts: Iterable[S]) -> tuple[S, int]:
-    """Descend from every start; return the lowest end, of equal ones the most stationary, and all steps taken."""
+    """Descend from every start. Return the lowest end, of equal ones the most stationary, and all steps taken."""
     best, total = None, 0
     for start in starts:
         found, steps = descend(start)
@@ -66,7 +66,7 @@ def _better(one: State, other: State) -> bool:
 
 
 def descend(state: S) -> tuple[S, int]:
-    """Follow Newton steps on the absolute Hessian, then directions of negative curvature; return end and steps."""
+    """Follow Newton steps on the absolute Hessian, then directions of negative curvature. Return end and steps."""
     stalled = 0
     for iteration in range(MAX_ITERATIONS):
         values, vectors = np.linalg.eigh(state.hessian())
@@ -94,7 +94,7 @@ def _gains(trial: State, state: State) -> bool:
 
 
 def _search(state: S, step: FloatArray, slope: float) -> S | None:
-    """Shorten the step until the value falls enough; near a minimum the gradient resolves more than the value."""
+    """Shorten the step until the value falls enough. Near a minimum the gradient resolves more than the value."""
     length = 1.0
     while length > 1e-12:
         trial: S = state.moved(length * step)  # type: ignore[assignment]

@@ -58,7 +58,7 @@ class SchattenProx:
 
     @cached_property
     def jump(self) -> float:
-        """The value ``s₀ = (2κ(1 - r))^{1/(2 - r)}`` at the threshold, where 0 is as good; 0 for two factors.
+        """The value ``s₀ = (2κ(1 - r))^{1/(2 - r)}`` at the threshold, where 0 is as good, 0 for two factors.
 
         Equal value at s and 0 means ``a = s/2 + κ s^{r-1}``, and stationarity ``a = s + κ r s^{r-1}``.
         """
@@ -82,7 +82,7 @@ class SchattenProx:
         return self.scaled(scale ** (self.power - 2.0))
 
     def minimizer(self, values: FloatArray) -> FloatArray:
-        """Return the global minimizer for each a in `values`, of any shape; at the threshold itself 0."""
+        """Return the global minimizer for each a in `values`, of any shape, 0 at the threshold itself."""
         result = np.zeros_like(values)
         # What exceeds the threshold by rounding only is not learned.
         scale = max(self.threshold, float(np.max(values, initial=0.0)))

@@ -57,9 +57,9 @@ def design(
         ``λ_W`` and ``λ_H`` of the training, above 0.
     bias_decay : float
         ``λ_b``. Any target can be had from above 0 to ``math.inf`` (no bias). At 0, exactly those with
-        ``Σ π_k m_k = 0``; these have b = 0 at every bias decay, and one encoding serves them all.
+        ``Σ π_k m_k = 0``. These have b = 0 at every bias decay, and one encoding serves them all.
     code_dim : int, optional
-        Length q of a codeword, at least the rank of the target; default K.
+        Length q of a codeword, at least the rank of the target. Default: K.
     name, classes
         Of the encoding.
 
@@ -68,7 +68,7 @@ def design(
     Encoding
         With the U nearest to V cut or padded to `code_dim` rows: from ``code_dim = K`` on, ``Z = |Z|`` (and zeros
         below), so entry k of a codeword speaks of class k as a one-hot label's would. Its `designed_for`, which a saved
-        file keeps, holds the setting; ``encollapse predict`` and ``train`` warn where they are given another one.
+        file keeps, holds the setting. ``encollapse predict`` and ``train`` warn where they are given another one.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def design_mismatch(encoding: Encoding, counts: IntArray, **decays: float | None
     counts : (K,) ints
         Samples per class.
     **decays : float or None
-        Any of `weight_decay`, `feature_decay` and `bias_decay`; None where it is not known.
+        Any of `weight_decay`, `feature_decay` and `bias_decay`, or None where it is not known.
 
     Returns
     -------

@@ -36,7 +36,7 @@ class Target:
     gram : (K, K)
         Γ, exactly symmetric.
     means : (r, K)
-        B: class means in their own span; r is the rank of Γ.
+        B: class means in their own span. Its number of rows r is the rank of Γ.
     """
 
     setting: Problem
@@ -101,7 +101,7 @@ def scale_target(
 
     Any size can be designed for, but not any size is sensible: with S the singular values of the wanted
     ``Z = W M diag(u)`` and ``c = √(N λ_W λ_H)``, the codewords have the singular values ``S + c``. Far above c,
-    codewords grow in proportion to the class means; far below, they are nearly all threshold, and a small
+    codewords grow in proportion to the class means. Far below, they are nearly all threshold, and a small
     change of the data or the decays makes what is learned vanish.
 
     Parameters
@@ -114,7 +114,7 @@ def scale_target(
         ``λ_W`` and ``λ_H`` of the training, above 0.
     like : {"one_hot", "unit_codewords", "unit_outputs"}
         ``one_hot``: a direction of the target is learned as strongly, on average over its rank, as balanced
-        one-hot labels with the same N and decays learn theirs, ``1/√K - c``; balanced orthogonal and simplex
+        one-hot labels with the same N and decays learn theirs, ``1/√K - c``. Balanced orthogonal and simplex
         targets then get the (centered) one-hot labels back. ``unit_codewords``: the codewords, without their
         common part b, have a root mean square length of 1 over the samples, as one-hot ones.
         ``unit_outputs``: the outputs ``W m_k`` have.
@@ -190,7 +190,7 @@ def _rms(means: FloatArray, priors: FloatArray) -> float:
 
 
 def _symmetric(target_gram: ArrayLike) -> tuple[FloatArray, float]:
-    """Check that a target is a square, finite, symmetric array; return it and its relative rounding level."""
+    """Check that a target is a square, finite, symmetric array, and return it and its relative rounding level."""
     gram = checks.array(target_gram, "target_gram", (None, None), axes="(num_classes, num_classes)")
     if gram.shape[0] != gram.shape[1] or len(gram) < 2:
         raise ArgumentError(

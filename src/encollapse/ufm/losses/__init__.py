@@ -10,7 +10,7 @@ from encollapse.ufm.losses.convex_loss import ConvexLoss
 from encollapse.ufm.losses.cross_entropy import CrossEntropy
 
 LOSSES: dict[str, ConvexLoss] = {loss.name: loss for loss in (CrossEntropy(),)}
-"""Losses by name; MSE has methods of its own and is not among them."""
+"""Losses by name. MSE has methods of its own and is not among them."""
 
 _PARTS = (
     "name",
@@ -28,7 +28,7 @@ _PARTS = (
 
 
 def check_loss(loss: Any) -> ConvexLoss | None:
-    """Return a loss, by name or as an object that has everything that the solver needs; None for ``"mse"``."""
+    """Return a loss, by name or as an object that has everything that the solver needs, or None for ``"mse"``."""
     if isinstance(loss, str):
         return LOSSES.get(checks.choice(loss, "loss", ("mse", *LOSSES)))
     missing = [part for part in _PARTS if not hasattr(loss, part)]

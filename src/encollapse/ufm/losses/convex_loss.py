@@ -25,7 +25,7 @@ class Curvature:
     Attributes
     ----------
     diagonal, factor : (R, C)
-        d and f; both are per single output, so that sums over rows are weighed by `copies`.
+        d and f. Both are per single output, so that sums over rows are weighed by `copies`.
     copies : (R, C)
         Outputs that each entry stands for.
     """
@@ -65,7 +65,7 @@ class ConvexLoss(Protocol):
     """Largest eigenvalue of the second derivative of ℓ, or a bound of it."""
 
     def targets(self, codewords: FloatArray) -> FloatArray:
-        """Return the codewords (q, K) as targets, cleared of rounding; raise ArgumentError if they are none."""
+        """Return the codewords (q, K) as targets, cleared of rounding. Raise ArgumentError if they are none."""
 
     def bounded(self, mean_target: FloatArray) -> bool:
         """Whether a bias without decay has a minimizer when the mean of the targets (q,) is this."""
@@ -80,7 +80,7 @@ class ConvexLoss(Protocol):
         """Return the second derivative."""
 
     def conjugate(self, dual: FloatArray, targets: FloatArray, copies: FloatArray) -> FloatArray:
-        """Return ``sup_o <y, o> - ℓ(o; p)`` for each column y; infinity outside the domain."""
+        """Return ``sup_o <y, o> - ℓ(o; p)`` for each column y, infinity outside the domain."""
 
     def recentered(
         self,
@@ -105,7 +105,7 @@ class ConvexLoss(Protocol):
     ) -> FloatArray:
         """Return the outputs b (p,), the same for all samples, with the least mean loss plus ``decay/2 Σ copies b²``.
 
-        The mean target tells the mean loss where it is linear in the target; `slope`, the mean gradient at b, always.
+        The mean target tells the mean loss where it is linear in the target. `slope`, the mean gradient at b, always.
         The decay is finite.
         """
 

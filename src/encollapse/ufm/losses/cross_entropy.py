@@ -29,7 +29,7 @@ class CrossEntropy:
     smoothness = 0.5
 
     def targets(self, codewords: FloatArray) -> FloatArray:
-        """Return the codewords with columns that sum to one exactly; refuse what is not a distribution."""
+        """Return the codewords with columns that sum to one exactly, and refuse what is not a distribution."""
         low = float(codewords.min())
         if low < -_SUM_TOLERANCE:
             i, k = (int(v) for v in np.unravel_index(codewords.argmin(), codewords.shape))
@@ -96,7 +96,7 @@ class CrossEntropy:
         spread: Callable[[FloatArray], FloatArray],
         wanted: FloatArray,
     ) -> FloatArray | None:
-        """Take from outputs with too much, in proportion, and hand that to the others; columns stay distributions.
+        """Take from outputs with too much, in proportion, and hand that to the others. Columns stay distributions.
 
         This is the rounding of a transport plan to its marginals :cite:p:`altschuler2017`.
         """

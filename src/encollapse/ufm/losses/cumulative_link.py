@@ -63,7 +63,7 @@ class CumulativeLink(SeparableLoss):
         self.encoding = Encoding(np.arange(len(borders) + 1.0)[None, :], name="rank")
 
     def targets(self, codewords: FloatArray) -> FloatArray:
-        """Return the codewords; refuse what are no numbers of classes."""
+        """Return the codewords, and refuse what are no numbers of classes."""
         last = len(self.thresholds)
         fits = len(codewords) == 1 and bool(
             ((codewords == np.round(codewords)) & (codewords >= 0) & (codewords <= last)).all()

@@ -64,7 +64,7 @@ class SeparableLoss:
         raise NotImplementedError
 
     def second_derivative(self, o: FloatArray, p: FloatArray) -> FloatArray:
-        """``φ''(o; p)``; at a kink of φ', a value between those on both sides."""
+        """``φ''(o; p)``. At a kink of φ' it is a value between those on both sides."""
         raise NotImplementedError
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -82,11 +82,11 @@ class SeparableLoss:
         raise NotImplementedError
 
     def slopes(self, p: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Least and largest y at which the conjugate is finite; every number by default."""
+        """Least and largest y at which the conjugate is finite, every number by default."""
         return np.full_like(p, -np.inf), np.full_like(p, np.inf)
 
     def targets(self, codewords: FloatArray) -> FloatArray:
-        """Return the codewords (q, K) as targets; raise ArgumentError if they are none. All are by default."""
+        """Return the codewords (q, K) as targets. Raise ArgumentError if they are none. All are by default."""
         return codewords
 
     def bounded(self, mean_target: FloatArray) -> bool:
@@ -118,7 +118,7 @@ class SeparableLoss:
         return Curvature(np.asarray(self.second_derivative(outputs, targets)), copies)
 
     def conjugate(self, dual: FloatArray, targets: FloatArray, copies: FloatArray) -> FloatArray:
-        """Return the sum of the conjugates of each column; infinity where a slope is none."""
+        """Return the sum of the conjugates of each column, infinity where a slope is none."""
         low, high = self.slopes(targets)
         rounding = 8 * np.finfo(np.float64).eps * (1.0 + np.abs(targets))
         inside = ((dual >= low - rounding) & (dual <= high + rounding)).all(axis=0)

@@ -25,7 +25,7 @@ def duality_gap(
     """Loss of ``(Z, b)`` and a certificate, both in units of ``labels.scale²``.
 
     The primal is ``½|Z + b uᵀ - A|² + c|Z|_* + λ_b/2|b|²``. Its dual is to maximize
-    ``<Y, A> - ½|Y|² - |Y u|²/(2λ_b)`` over ``|Y|_op ≤ c`` (``Y u = 0`` at ``λ_b = 0``; no last term at ∞). The
+    ``<Y, A> - ½|Y|² - |Y u|²/(2λ_b)`` over ``|Y|_op ≤ c`` (``Y u = 0`` at ``λ_b = 0``, no last term at ∞). The
     given candidate is moved so that ``Y u = λ_b b`` to the last bit and scaled back into the ball: it is
     feasible whatever the primal point, so the bound holds even if the solver failed.
 
@@ -63,7 +63,7 @@ def _operator_norm_bound(matrix: FloatArray, expected: float) -> float:
     """Upper bound of the largest singular value, cheap for large matrices where it is near `expected`.
 
     A Cholesky factorization of ``(1 + δ)² expected² I - Y Yᵀ`` exists only if the norm is below
-    ``(1 + δ) expected``; δ covers the rounding of the product.
+    ``(1 + δ) expected``. δ covers the rounding of the product.
     """
     n = min(matrix.shape)
     if n > 128:

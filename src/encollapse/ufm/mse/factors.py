@@ -21,7 +21,7 @@ _UNLEARNT = 64 * float(np.finfo(np.float64).eps)  # of the longest class mean: a
 class DenseFactors:
     """Classifier (q, r) and class means (r, K) in the smallest feature space, and all singular values of Z.
 
-    With `rotatable` any rotation of the feature space gives another minimizer; features with a sign
+    With `rotatable` any rotation of the feature space gives another minimizer. Features with a sign
     constraint are only padded.
     """
 
@@ -51,7 +51,7 @@ class DenseFactors:
         return self.values
 
     def geometry_fields(self) -> GeometryFields:
-        """Return the Gram matrices and the outputs; a (K, K) matrix above the memory limit only on demand."""
+        """Return the Gram matrices and the outputs, a (K, K) matrix above the memory limit only on demand."""
         k = self.means.shape[1]
         gram = LazyMatrix((k, k), partial(np.matmul, self.means.T, self.means))
         return {
@@ -93,7 +93,7 @@ def balanced_factors(
 ) -> DenseFactors:
     """Split ``Z = left diag(singular) right`` as ``W = g U √Σ`` and ``M = √Σ Vᵀ diag(u)^{-1} / g``.
 
-    `balance` is ``g = (N λ_H/λ_W)^{1/4}``, theory §1; ``(N λ_W/λ_H)^{1/4} diag(n)^{-1/2}`` is ``diag(u)^{-1}/g``.
+    `balance` is ``g = (N λ_H/λ_W)^{1/4}``, theory §1. ``(N λ_W/λ_H)^{1/4} diag(n)^{-1/2}`` is ``diag(u)^{-1}/g``.
     """
     weighted = weighted_means(singular, right)
     values = np.zeros(min(left.shape[0], right.shape[1]))

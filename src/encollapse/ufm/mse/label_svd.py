@@ -20,7 +20,7 @@ EPS = float(np.finfo(np.float64).eps)
 
 
 class Slot:
-    """Room for one value that is costly to compute and too large to keep for many keys; empty in copies."""
+    """Room for one value that is costly to compute and too large to keep for many keys, empty in copies."""
 
     def __init__(self) -> None:
         self._held: tuple[object, object] | None = None
@@ -43,19 +43,19 @@ class LabelSVD:
     """Singular triplets of the centered labels, with as few of them as possible touched by the mean label.
 
     Inside a degenerate eigenspace only the direction of the mean label's projection matters, so the
-    triplets are rotated until one of them carries all of it; the others are inert whatever the bias is.
+    triplets are rotated until one of them carries all of it. The others are inert whatever the bias is.
 
     Attributes
     ----------
     labels : WeightedLabels
-        What was decomposed; all numbers are in its units.
+        What was decomposed. All numbers are in its units.
     left, right : (q, n), (K, n)
         Singular vectors, as columns.
     spectrum : (n,)
         Singular values, descending, then perhaps 0 for the direction of the mean label outside their span,
         whose right vector is zero.
     mean : (n,)
-        Coordinates ``leftᵀ ē``; exactly 0 in all but one triplet of a degenerate eigenspace.
+        Coordinates ``leftᵀ ē``, exactly 0 in all but one triplet of a degenerate eigenspace.
     """
 
     labels: WeightedLabels

@@ -37,7 +37,7 @@ def minimize_priced(
     threshold, bias_decay : float
         c in units of the labels, and ``λ_b``.
     mean_root : float
-        ``ρ``; infinity keeps the mean of the features at 0.
+        ``ρ``. Infinity keeps the mean of the features at 0.
     balance : float
         ``(N λ_H/λ_W)^{1/4}`` for labels of unit size.
     """
@@ -65,7 +65,7 @@ def _without_price(
 ) -> Minimum[DenseFactors]:
     """The limits: a mean that is held at 0, or one that is free.
 
-    A free mean takes over what the bias would have to pay for, where the classifier reaches the mean label; without a
+    A free mean takes over what the bias would have to pay for, where the classifier reaches the mean label. Without a
     price on the bias either of them can carry it, and the bias does.
     """
     labels = label_svd.labels
@@ -96,7 +96,7 @@ def reaches_mean(label_svd: LabelSVD, threshold: float) -> bool:
 def priced_factors(
     left: FloatArray, singular: FloatArray, right: FloatArray, root_priors: FloatArray, balance: float, inverse: float
 ) -> DenseFactors:
-    """Split ``Ẑ`` into a classifier and class means; their common part is `inverse` = ``1/ρ`` times that of ``Ẑ``."""
+    """Split ``Ẑ`` into a classifier and class means. Their common part is `inverse` = ``1/ρ`` times that of ``Ẑ``."""
     factors = balanced_factors(left, singular, right, root_priors, balance)
     center = factors.means @ root_priors**2
     means = factors.means + (inverse - 1.0) * center[:, None]

@@ -49,7 +49,7 @@ def clear(diagonals: FloatArray, squares: FloatArray, largest: float) -> BoolArr
 
 @dataclass(frozen=True, eq=False)
 class ThinSVD:
-    """``Z = left diag(singular) right`` with the positive singular values only; (q, r), (r,), (r, K)."""
+    """``Z = left diag(singular) right`` with the positive singular values only, as (q, r), (r,), (r, K)."""
 
     left: FloatArray
     singular: FloatArray
@@ -67,9 +67,9 @@ class ThinSVD:
 
 @dataclass(frozen=True, eq=False)
 class ThresholdedLabels:
-    """Z: the labels without a bias, ``A - b uᵀ``, with their singular values soft-thresholded; in units of the labels.
+    """Z: the labels without a bias, ``A - b uᵀ``, with their singular values soft-thresholded, in units of the labels.
 
-    Z is known through the decomposition that every bias shares and x; matrices are built when asked for.
+    Z is known through the decomposition that every bias shares and x. Matrices are built when asked for.
 
     Attributes
     ----------
@@ -116,7 +116,7 @@ class ThresholdedLabels:
         return len(self.label_svd.spectrum) > _SMALL and self.pencil.usable
 
     def triplets(self) -> ThinSVD:
-        """Compose the singular vectors; the label_svd keeps those of one minimizer only."""
+        """Compose the singular vectors. The label_svd keeps those of one minimizer only."""
         known = self.label_svd.slot.get(self)
         if isinstance(known, ThinSVD):
             return known
@@ -129,7 +129,7 @@ class ThresholdedLabels:
 
 
 def minimize(label_svd: LabelSVD, threshold: float, bias_decay: float) -> Minimum[ThresholdedLabels]:
-    """Minimize ``½|Z + b uᵀ - A|² + c|Z|_* + λ_b/2|b|²``; `threshold` is c in units of the labels."""
+    """Minimize ``½|Z + b uᵀ - A|² + c|Z|_* + λ_b/2|b|²``. `threshold` is c in units of the labels."""
     return minimize_along(label_svd, threshold, np.array([bias_decay]))[0]
 
 

@@ -1,7 +1,7 @@
 """The bias by a semismooth Newton method in the eigenbasis of the centered labels.
 
 Over ``x = ē - b`` the objective is ``f(x) = Σ_i huber_c(σ_i) + λ_b/2 |ē - x|²``, with ``σ_i²`` the eigenvalues of
-``T = Λ + x xᵀ``; ``huber_c(σ)`` is ``σ²/2`` up to c and ``cσ - c²/2`` above. Its gradient is ``φ(T) x - λ_b b`` with
+``T = Λ + x xᵀ``. ``huber_c(σ)`` is ``σ²/2`` up to c and ``cσ - c²/2`` above. Its gradient is ``φ(T) x - λ_b b`` with
 ``φ(t) = min(1, c/√t)``. In the eigenbasis of T, with ``w = Qᵀx`` and Γ the divided differences of φ, the
 derivative is ``diag(φ + λ_b + Γ w²) + diag(w) Γ diag(w)``: no product of matrices is needed to form it.
 """
@@ -35,7 +35,7 @@ def split_mean(
     threshold : float
         c, in the same units.
     bias_decay : float
-        ``λ_b``, infinity included; at 0 the answer is no shift and nothing needs solving. Below -1, which a cheap mean
+        ``λ_b``, infinity included. At 0 the answer is no shift and nothing needs solving. Below -1, which a cheap mean
         of the features leads to (theory of tails, §7), f is concave and its maximum is found.
 
     Returns

@@ -1,7 +1,7 @@
 """Singular value decomposition of ``[diag(d) | z]`` through its secular equation, in O(n²).
 
 The singular values are the roots of ``1 + Σ_j z_j²/(d_j² - σ²) = 0`` :cite:p:`golub1973`. LAPACK's dlasd4 finds each
-with the differences ``d_j ± σ`` to full relative accuracy; recomputing z from them makes the singular vectors
+with the differences ``d_j ± σ`` to full relative accuracy. Recomputing z from them makes the singular vectors
 orthogonal to rounding :cite:p:`gu1995`.
 """
 
@@ -87,7 +87,7 @@ def secular_svd(spectrum: FloatArray, shift: FloatArray) -> tuple[FloatArray, Fl
     Raises
     ------
     numpy.linalg.LinAlgError
-        If a root is not found; take a dense decomposition then.
+        If a root is not found. Take a dense decomposition then.
     """
     if len(spectrum) == 1:
         return np.ones((1, 1)), np.hypot(spectrum, shift), shift.copy()
@@ -114,7 +114,7 @@ def secular_svd(spectrum: FloatArray, shift: FloatArray) -> tuple[FloatArray, Fl
 
 
 def secular_values(spectrum: FloatArray, shift: FloatArray) -> FloatArray:
-    """Singular values (n,) of ``[diag(spectrum) | shift]``, descending; arguments as for :func:`secular_svd`."""
+    """Singular values (n,) of ``[diag(spectrum) | shift]``, descending. Arguments as for :func:`secular_svd`."""
     if len(spectrum) == 1:
         return np.hypot(spectrum, shift)
     try:

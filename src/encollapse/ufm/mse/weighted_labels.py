@@ -12,7 +12,7 @@ from encollapse._internal.typing import FloatArray
 
 
 def unit_near(size: float) -> float:
-    """Power of two from `size` to twice that (as far as the range goes); 1 for 0."""
+    """Power of two from `size` to twice that (as far as the range goes), or 1 for 0."""
     return math.ldexp(1.0, min(math.frexp(size)[1], 1023)) if size > 0 else 1.0
 
 
@@ -28,7 +28,7 @@ class WeightedLabels:
     scale : float
         What the labels were divided by.
     centered : (q, K)
-        ``A_c / scale``; ``A_c u = 0``.
+        ``A_c / scale``, with ``A_c u = 0``.
     root_priors : (K,)
         ``u``, a unit vector.
     mean : (q,)

@@ -31,12 +31,12 @@ _LIVE = 1e-4  # share of the largest from which the length of a hidden unit, or 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DeepReluProblem(LabeledProblem):
-    """Layers with a ReLU between them; see :func:`deep_relu_problem`.
+    """Layers with a ReLU between them. See :func:`deep_relu_problem`.
 
     Attributes
     ----------
     encoding, counts, feature_decay, feature_dim
-        As in :class:`Problem`; every hidden layer has `feature_dim` units.
+        As in :class:`Problem`. Every hidden layer has `feature_dim` units.
     weight_decays : tuple of float
         One for each layer, in the order in which they act on the features.
     structure : LabelStructure
@@ -108,7 +108,7 @@ def deep_relu_problem(
         ``1/(2N) |W_L σ(W_{L-1} ··· σ(W_1 H)) - Y|² + Σ_l λ_l/2 |W_l|² + λ_H/2 |H|²``
 
     where Y holds the codeword of each sample :cite:p:`sukenik2023`. For two balanced classes deep neural collapse is
-    the minimum; for more classes and three layers or more there are solutions of lower rank and lower loss
+    the minimum. For more classes and three layers or more there are solutions of lower rank and lower loss
     :cite:p:`sukenik2024`. :func:`solve` returns the lowest of several descents with a lower bound: its
     ``certificate.kind`` is ``"stationary"`` outside the cases that are proved.
 
@@ -119,13 +119,13 @@ def deep_relu_problem(
     counts : int or (K,) ints
         Samples of each class.
     weight_decay : float or sequence of floats
-        ``λ_l``, above 0; one number serves every layer, or one is given for each.
+        ``λ_l``, above 0. One number serves every layer, or one is given for each.
     feature_decay : float
         ``λ_H``, above 0.
     depth : int
         Number of weight layers L, from 2 to 50.
     feature_dim : int, optional
-        Dimension of the features and units of every hidden layer; default the larger of q and K.
+        Dimension of the features and units of every hidden layer. Default: the larger of q and K.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def deep_relu_problem(
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If a value is out of range or has the wrong type; the text names it.
+        If a value is out of range or has the wrong type. The text names it.
 
     Examples
     --------
@@ -186,7 +186,7 @@ class DeepReluSolution(Solution):
     inputs: FloatArray = field(default_factory=lambda: np.zeros((0, 0)), repr=False)
 
     def layers(self, feature_dim: int | None = None, seed: int = 0) -> tuple[FloatArray, ...]:
-        """Return each weight layer, ``(W_1, …, W_L)``, as it was found; `inputs` are the features that go in."""
+        """Return each weight layer, ``(W_1, …, W_L)``, as it was found. `inputs` are the features that go in."""
         del seed
         if feature_dim not in (None, self.problem.feature_dim):
             raise ArgumentError("feature_dim: with ReLUs the layers are as wide as in the problem; solve another one")

@@ -105,7 +105,7 @@ class ReluLayers:
         return value, result[::-1]
 
     def lowest(self, seed: int) -> tuple[list[FloatArray], float, int]:
-        """Factors of the lowest value among the frame, zero and all descents; that value; and the steps taken."""
+        """Factors of the lowest value among the frame, zero and all descents, that value, and the steps taken."""
         ends, steps = [], 0
         for start in self.starts(seed):
             factors, taken = self._descend(start, _WIDE, _SCREEN)
@@ -175,7 +175,7 @@ class ReluLayers:
         return float(self.prox.value(np.linalg.norm(self.labels, axis=0)).sum())
 
     def frame(self) -> list[FloatArray]:
-        """Its factors; the longest labels, where there is no room for every class."""
+        """Its factors, of the longest labels where there is no room for every class."""
         lengths = np.linalg.norm(self.labels, axis=0)
         axes = np.argsort(-lengths, kind="stable")[: self.width]
         root = np.zeros(self.labels.shape[1])
@@ -218,7 +218,7 @@ class ReluLayers:
 def _low_rank_codes(num_classes: int, width: int) -> Iterator[tuple[FloatArray, FloatArray]]:
     """Non-negative codes (m, K), m < K, with pre-activations of their rank that are positive for the own class only.
 
-    Pairs out of m points: two pairs share one point or none, so ``overlap - 1`` is 1, 0 or -1; with every pair its
+    Pairs out of m points: two pairs share one point or none, so ``overlap - 1`` is 1, 0 or -1. With every pair its
     graph is strongly regular. And points on a circle, which a threshold tells apart.
     """
     if num_classes > width or num_classes < 4:

@@ -24,7 +24,7 @@ _ITERATIONS = 500  # of L-BFGS at one temperature
 
 @dataclass(frozen=True, eq=False)
 class SphereSolution:
-    """Unit features and unit classifier rows of least cross-entropy; see :func:`solve_on_sphere`.
+    """Unit features and unit classifier rows of least cross-entropy. See :func:`solve_on_sphere`.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ def solve_on_sphere(num_classes: int, feature_dim: int, *, temperature: float, s
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If a value is out of range or has the wrong type; the text names it.
+        If a value is out of range or has the wrong type. The text names it.
 
     Examples
     --------

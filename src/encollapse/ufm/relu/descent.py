@@ -22,7 +22,7 @@ _MEMORY, _SHORT_MEMORY, _LARGE = 30, 8, 4000
 
 
 def bounded_descent(model: NonnegativeModel, start: FloatArray, rest: FloatArray) -> tuple[FloatArray, FloatArray, int]:
-    """Follow L-BFGS-B from features `start` (d, K) and `rest`; return where it ends, and its steps."""
+    """Follow L-BFGS-B from features `start` (d, K) and `rest`. Return where it ends, and its steps."""
     d, k = start.shape
     most = int(np.clip(_OPERATIONS / (10 * k**3 + 4 * d * k**2), 100, 1500))
     scale = 1.0 / model.value_and_gradient(np.zeros_like(start), 0.0 * rest)[0]
@@ -72,7 +72,7 @@ def polish(model: ReluModel, features: FloatArray) -> tuple[FloatArray, int]:
 
 
 def _newton_direction(model: ReluModel, features: FloatArray) -> FloatArray | None:
-    """Newton step of the entries that are free to move; None where they are too many, or none."""
+    """Newton step of the entries that are free to move, or None where they are too many, or none."""
     _, gradient, (outer, inner) = model.derivatives(features.T @ features)
     slope = features @ gradient
     free = (features > 0) | (slope < 0)

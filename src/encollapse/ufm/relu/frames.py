@@ -4,8 +4,8 @@ With ``x_k`` on its own axis ``|w_k| x_k`` costs as much as ``|z_k|``, so what i
 
     min_{z, b}  Σ_k π_k ℓ(z_k/u_k + b; e_k) + c Σ_k |z_k| + λ_b/2 |b|²,
 
-which is convex. L-BFGS on the factors gets near; Newton steps on the classes that are learned, whose second
-derivative is one block a class and the bias, end it.
+which is convex. L-BFGS on the factors gets near. Newton steps on the learned classes finish. Their second
+derivative is one block a class and the bias.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def class_by_class(on: float, off: float, root_priors: FloatArray, threshold: fl
     """Outputs Z (K, K) of the frame for targets `on` at the class itself and `off` elsewhere, without a bias.
 
     The softmax of class k has all other entries at ``q_k = off ± c/√(K(K - 1) π_k)``, toward 1/K, or is even where
-    that is beyond; the outputs are ``log(1/q_k - K + 1)`` times the centered unit vector.
+    that is beyond. The outputs are ``log(1/q_k - K + 1)`` times the centered unit vector.
     """
     k = len(root_priors)
     moved = threshold / (np.sqrt(k * (k - 1.0)) * root_priors)

@@ -55,7 +55,7 @@ class NonnegativeModel(Protocol):
 
     @property
     def weight_price(self) -> float:
-        """The classifier costs half of this times its square; the features cost c² over it."""
+        """The classifier costs half of this times its square. The features cost c² over it."""
 
     def value_and_gradient(self, features: FloatArray, rest: FloatArray) -> tuple[float, FloatArray, FloatArray]:
         """The objective and its derivatives in both."""

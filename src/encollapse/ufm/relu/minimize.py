@@ -27,7 +27,7 @@ RELAXED_UP_TO = 40
 """Classes up to which an open gap is worth the minimum of the relaxation."""
 
 _STARTS = ((500, 12), (2000, 3))
-"""Random starts up to a number of variables; one above."""
+"""Random starts up to a number of variables, and one above it."""
 
 _NO_REST = np.zeros(0)
 
@@ -35,7 +35,7 @@ _NO_REST = np.zeros(0)
 def minimize_relu(
     model: ReluModel, feature_dim: int, *, affine: tuple[float, float] | None, known_bound: float, seed: int = 0
 ) -> Minimum[NonnegativeFactors]:
-    """Minimize J over features (feature_dim, K) without negative entries; in units of the labels, with ``λ_W = 1``.
+    """Minimize J over features (feature_dim, K) without negative entries, in units of the labels, with ``λ_W = 1``.
 
     Parameters
     ----------

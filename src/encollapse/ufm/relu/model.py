@@ -82,7 +82,7 @@ class ReluModel:
         return 1.0
 
     def value_and_gradient(self, features: FloatArray, rest: FloatArray) -> tuple[float, FloatArray, FloatArray]:
-        """J and its derivative in the features; the classifier and the bias are eliminated, so there is no rest."""
+        """J and its derivative in the features. The classifier and the bias are eliminated, so there is no rest."""
         value, gradient = self.at(features.T @ features)
         return value, 2.0 * features @ gradient, rest
 
@@ -120,7 +120,7 @@ class ReluModel:
     def derivatives(self, gram: FloatArray) -> tuple[float, FloatArray, tuple[FloatArray, FloatArray]]:
         """J, its gradient (K, K), and the pair (P, Q) of (K, K) that gives the gradient's change along V.
 
-        That is ``½ (P V Q + Q V P)`` for a symmetric V; ``P ∘ Q`` is the second derivative in the diagonal of Γ.
+        That is ``½ (P V Q + Q V P)`` for a symmetric V. ``P ∘ Q`` is the second derivative in the diagonal of Γ.
         """
         identity, resolvent = np.eye(self.num_classes), self._resolvent(gram)
         pull = self._both_sides(resolvent @ self.gram @ resolvent)

@@ -24,7 +24,7 @@ _GROWTH = 4.0  # of the penalty where a round has not brought the violation down
 def relax(
     model: NonnegativeModel, features: FloatArray, rest: FloatArray, *, bound: float, loss: float
 ) -> tuple[float, FloatArray]:
-    """Minimize over the relaxation; return a lower bound, and the features V (K, K) that reach it.
+    """Minimize over the relaxation. Return a lower bound, and the features V (K, K) that reach it.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 Classes with one count are interchangeable. For each group g (K_g classes, root prior u_g) the labels
 ``A = (α I + γ 11ᵀ) diag(u)`` act on contrasts within the group as ``α u_g``, with multiplicity K_g - 1 and untouched by
-the bias; what is left is a G × G problem on the span of the groups' indicator vectors. The simplex is the case
+the bias. What is left is a G × G problem on the span of the groups' indicator vectors. The simplex is the case
 ``α = √(K/(K-1)), γ = -α/K`` seen through an isometry.
 """
 

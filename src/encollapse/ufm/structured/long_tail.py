@@ -102,7 +102,7 @@ class TailOutputs:
 
     @cached_property
     def singular(self) -> FloatArray:
-        """Singular values of Z, (G,), descending; O(G²)."""
+        """Singular values of Z, (G,), descending, in O(G²)."""
         squares = rank_two_squares(self.pencil.spectrum, self.labels.downdate, self.shift, self.rank)
         result = np.zeros(len(self.shift))
         result[: self.rank] = np.maximum(np.sqrt(squares) - self.pencil.threshold, 0.0)
@@ -122,7 +122,7 @@ class TailOutputs:
 
     @cached_property
     def _resolved(self) -> tuple[ComplexArray, ComplexArray]:
-        """``xᵀ R p/(1 + pᵀ R p)`` and ``w_k ψ_k/(1 - xᵀ R' x)``, R' the resolvent at ``x = 0``; one for each node."""
+        """``xᵀ R p/(1 + pᵀ R p)`` and ``w_k ψ_k/(1 - xᵀ R' x)``, R' the resolvent at ``x = 0``, one for each node."""
         p, x = self.pencil, self.shift
         crossed = p.forward(x * self.labels.downdate) / p.denominator
         form = p.forward(x**2) - crossed**2 * p.denominator
@@ -193,7 +193,7 @@ _CHUNK = 4096  # rows of the resolvents at a time
 
 
 def minimize_tail(labels: LongTail, threshold: float, bias_decays: FloatArray) -> list[Minimum[TailOutputs]]:
-    """Minimize at each of the bias decays (m,); `threshold` is c in units of the labels."""
+    """Minimize at each of the bias decays (m,). `threshold` is c in units of the labels."""
     pencil = labels.pencil(threshold)
     found, steps = minimize_biases(pencil, bias_decays)
     open_ = gaps(found)

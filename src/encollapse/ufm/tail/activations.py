@@ -54,7 +54,7 @@ class Metric:
     Attributes
     ----------
     values : (m,)
-        Eigenvalues, ascending; those within rounding of 0 are raised.
+        Eigenvalues, ascending. Those within rounding of 0 are raised.
     basis : (p, m)
         Eigenvectors.
     center : (p,)
@@ -116,7 +116,7 @@ class Activations:
 
     @cached_property
     def class_means(self) -> FloatArray:
-        """Mean of the rows of each class (p, K); NaN for a class without samples."""
+        """Mean of the rows of each class (p, K), or NaN for a class without samples."""
         means = np.full((self.rows.shape[1], len(self.counts)), np.nan)
         for k in np.flatnonzero(self.counts):
             means[:, k] = self.rows[self.labels == k].mean(axis=0)
@@ -153,7 +153,7 @@ class Activations:
             yield slice(start, start + size)
 
     def chunks(self, share: float) -> Iterator[tuple[slice, FloatArray]]:
-        """Yield the rows less `share` times their mean, some at a time; exactly, as :meth:`targets` does."""
+        """Yield the rows less `share` times their mean, some at a time, exactly, as :meth:`targets` does."""
         for part in self._parts():
             block = self.rows[part]
             if share:
@@ -226,7 +226,7 @@ class Activations:
         return Metric(np.maximum(values, floor), vectors if basis is None else basis @ vectors, center)
 
     def least_map(self, features: FloatArray, *, coarse: bool) -> FloatArray:
-        """The least V (d, p) with ``V φ_i`` next to the features (N, d); `coarse` ones are known to float32 only."""
+        """The least V (d, p) with ``V φ_i`` next to the features (N, d). `coarse` ones are known to float32 only."""
         coordinates, span = self._coordinates
         values, vectors = np.linalg.eigh(coordinates.T @ coordinates)
         kept = values > (1e-9 if coarse else 1e-13) * values[-1]

@@ -378,7 +378,7 @@ def _to_edge(step: FloatArray, direction: FloatArray, radius: float) -> float:
 
 
 def _along(composite: Composite, model: _Model, path: Path, now: _Point, radius: float) -> tuple[_Point, float]:
-    """The first point, from the end of the path back, that is lower as predicted; and the next radius."""
+    """The first point, from the end of the path back, that is lower as predicted, and the next radius."""
     rounding = 64 * EPS * now.value
     while path:
         step, predicted = path[-1]

@@ -1,7 +1,7 @@
 """Tight frames of equal norm that sum to zero: projections of rank r on ``1^⊥`` with a constant diagonal.
 
 K unit vectors in r dimensions that sum to zero and have equal moments in all directions are a spherical 2-design. There
-is one for ``r + 1 ≤ K`` points unless r is odd and ``K = r + 2`` :cite:p:`mimura1990`; in one dimension K must be even.
+is one for ``r + 1 ≤ K`` points unless r is odd and ``K = r + 2`` :cite:p:`mimura1990`. In one dimension K must be even.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Chain:
     Attributes
     ----------
     decays : tuple of float
-        One for each layer, in the order in which they act; at least three.
+        One for each layer, in the order in which they act, at least three.
     """
 
     decays: tuple[float, ...]
@@ -71,7 +71,7 @@ class Chain:
         return 0.5 * self.depth * self.common_decay
 
     def price(self, matrix: FloatArray) -> float:
-        """``κ Σ σ_i^r``; singular values within rounding of 0 count as 0."""
+        """``κ Σ σ_i^r``. Singular values within rounding of 0 count as 0."""
         singular = np.linalg.svd(matrix, compute_uv=False)
         kept = singular > 1e-10 * singular[0]
         return self.weight * float(np.sum(singular[kept] ** self.power))
@@ -90,7 +90,7 @@ def minimize_chain(
     *,
     has_bias: bool,
 ) -> tuple[FloatArray, FloatArray, float, bool, int]:
-    """Descend from several starts; return G, b, the objective, whether it is stationary, and the steps.
+    """Descend from several starts. Return G, b, the objective, whether it is stationary, and the steps.
 
     A short descent of the first order from every start tells the valleys apart. In the lowest of them Newton steps
     follow, which the very different sizes of activations do not slow down.
@@ -104,7 +104,7 @@ def minimize_chain(
     moments : (r,)
         Second moments of the coordinates on which G acts: they scale the first layer.
     starts : sequence of (G (q, r), b (q,))
-        Where to start from. The first must have G = 0 and its best bias; random points on the scale of the others are
+        Where to start from. The first must have G = 0 and its best bias. Random points on the scale of the others are
         added.
     has_bias : bool
         Whether b is free.
@@ -188,7 +188,7 @@ class _Layers:
         return now, steps
 
     def _along(self, at: _Balanced, path: Path, now: _Point, radius: float) -> tuple[_Point | None, float]:
-        """The first point, from the end of the path back, that is lower as predicted; and the next radius."""
+        """The first point, from the end of the path back, that is lower as predicted, and the next radius."""
         rounding = 64 * EPS * abs(now.value)
         while path:
             step, predicted = path[-1]

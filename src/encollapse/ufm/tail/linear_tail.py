@@ -62,22 +62,22 @@ class TailProblem(LabeledProblem):
         One codeword for each class, or a name of :func:`encollapse.encodings.by_name`: then the largest label is that
         of the last class.
     labels : (N,) ints
-        Class of each sample. A class may have no samples; its row in the geometry is NaN.
+        Class of each sample. A class may have no samples. Its row in the geometry is NaN.
     activations : (N, p)
-        Input of the first layer of the tail, one row a sample; numpy or torch, of a floating-point type.
+        Input of the first layer of the tail, one row a sample, numpy or torch, of a floating-point type.
     weight_decay : float
         ``λ_W`` of the head, above 0.
     inner_decay : float or sequence of floats
         ``λ_V``, above 0. With more than two layers one number serves every inner layer, or one is given for each in
         the order in which they act.
     inner_bias_decay : float
-        ``λ_a`` of a bias in the inner layer, above 0; ``math.inf`` for a layer without one.
+        ``λ_a`` of a bias in the inner layer, above 0, ``math.inf`` for a layer without one.
     bias_decay : float
-        ``λ_b`` of the bias of the head, from 0 to ``math.inf``; infinity means no bias.
+        ``λ_b`` of the bias of the head, from 0 to ``math.inf``. Infinity means no bias.
     loss : {"mse", "cross_entropy"} or a convex loss
-        As for :class:`Problem`; ``"mse"`` is half the squared distance to the codeword.
+        As for :class:`Problem`. ``"mse"`` is half the squared distance to the codeword.
     layers : int
-        Weight layers of the tail, the head included; at least 2. From 3 on the problem is not convex, and the solution
+        Weight layers of the tail, the head included, at least 2. From 3 on the problem is not convex, and the solution
         is the lowest of several stationary points with a lower bound.
 
     Attributes
@@ -92,7 +92,7 @@ class TailProblem(LabeledProblem):
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If a value is out of range, not finite, or has the wrong shape or type; the text names it.
+        If a value is out of range, not finite, or has the wrong shape or type. The text names it.
     UnsupportedError
         If more than two layers are combined with an inner bias.
 
@@ -232,7 +232,7 @@ class TailProblem(LabeledProblem):
         Parameters
         ----------
         matrix : (q, p)
-            G; with an inner bias (q, p + 1), the last column being that of the constant entry.
+            G, with an inner bias (q, p + 1), the last column being that of the constant entry.
         bias : (q,)
             b.
         """
@@ -254,7 +254,7 @@ class TailSolution(Solution):
     Attributes
     ----------
     matrix : (q, p)
-        ``G``, the product of all layers; with an inner bias (q, p + 1).
+        ``G``, the product of all layers, with an inner bias (q, p + 1).
     features_map : (r, p)
         What takes activations to features of the smallest dimension.
     """
@@ -283,7 +283,7 @@ class TailSolution(Solution):
 
     @property
     def nc1_trace_ratio(self) -> float:
-        """``tr Σ_W / tr Σ_B``, classes weighted by their frequency; NaN if all class means agree."""
+        """``tr Σ_W / tr Σ_B``, classes weighted by their frequency, or NaN if all class means agree."""
         priors, means = self.problem.priors, self._means
         present = priors > 0
         centered = means[:, present] - (means[:, present] @ priors[present])[:, None]

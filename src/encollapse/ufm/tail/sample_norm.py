@@ -25,7 +25,7 @@ _WHY_POSITIVE = "at 0 it grows without bound and there is no minimizer"
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SampleNormProblem(LabeledProblem):
-    """A head over a normalization of each sample with decayed gains; see :func:`sample_norm_problem`.
+    """A head over a normalization of each sample with decayed gains. See :func:`sample_norm_problem`.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class SampleNormProblem(LabeledProblem):
     feature_dim : int
         Its width d.
     gain_decay, offset_decay : float
-        Decays of gains and offsets; infinity means that there are no offsets.
+        Decays of gains and offsets. Infinity means that there are no offsets.
     structure : LabelStructure
         What encoding, counts and loss determine.
     """
@@ -116,16 +116,16 @@ def sample_norm_problem(
     counts : int or (K,) ints
         Samples of each class.
     kind : {"rms", "layer"}
-        RMSNorm scales a sample to mean square 1 over its d entries; LayerNorm takes off their mean first.
+        RMSNorm scales a sample to mean square 1 over its d entries. LayerNorm takes off their mean first.
     feature_dim : int
-        Width d of the normalization; at least 2 for LayerNorm.
+        Width d of the normalization, at least 2 for LayerNorm.
     weight_decay, gain_decay : float
         ``λ_W`` of the head and ``λ_γ`` of the gains, above 0.
     offset_decay : float, optional
-        ``λ_o`` of the offsets, above 0; ``math.inf`` means none. Default: none for RMSNorm, `gain_decay` for LayerNorm,
+        ``λ_o`` of the offsets, above 0. ``math.inf`` means none. Default: none for RMSNorm, `gain_decay` for LayerNorm,
         as these layers usually are.
     bias_decay : float
-        ``λ_b`` of the bias of the head; infinity means no bias.
+        ``λ_b`` of the bias of the head. Infinity means no bias.
     loss : {"mse", "cross_entropy"} or a convex loss
         As for :class:`Problem`. Under another loss than MSE no closed form is known.
 
@@ -137,7 +137,7 @@ def sample_norm_problem(
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If a value is out of range or has the wrong type; the text names it.
+        If a value is out of range or has the wrong type. The text names it.
 
     Examples
     --------

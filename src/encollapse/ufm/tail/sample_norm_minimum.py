@@ -33,7 +33,7 @@ class SampleNormSolution(Solution):
 
     @cached_property
     def geometry(self) -> ClassGeometry:
-        """The class geometry of the features after the normalization; within a class they agree."""
+        """The class geometry of the features after the normalization. Within a class they agree."""
         p = self.problem
         return ClassGeometry(
             **self.factors.geometry_fields(),
@@ -69,7 +69,7 @@ def _balanced(problem: SampleNormProblem) -> Balanced | None:
 
 
 def _closed_form(problem: SampleNormProblem) -> Minimum[DenseFactors] | None:
-    """Return the minimizer among outputs aligned with the labels; None where none is known to be reached.
+    """Return the minimizer among outputs aligned with the labels, or None where none is known to be reached.
 
     It is the global one where the lower bound meets it. That fails where no gain serves the mean but an offset:
     then the point is stationary, and the bound says how much lower the minimum could lie.
@@ -106,7 +106,7 @@ def _lower_bound(problem: SampleNormProblem, labels: Balanced) -> float:
 
 
 def _layer_norm_attains(levels: Levels, problem: SampleNormProblem) -> bool:
-    """Equal gains on all d = K entries hold a simplex, and one gain holds a line; no other case is known."""
+    """Equal gains on all d = K entries hold a simplex, and one gain holds a line. No other case is known."""
     if levels.mean > 0:
         return False
     return levels.rank in {0, 1} or (levels.rank == problem.num_classes - 1 == problem.feature_dim - 1)

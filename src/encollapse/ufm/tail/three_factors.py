@@ -49,7 +49,7 @@ class Balanced:
         return (self.num_classes - 1) * self.contrast**2 + self.mean**2
 
     def price(self, levels: Levels, root: float, budget: float, kappa: float = 0.0) -> float:
-        """Least decay of head, gains and offsets; `root` is ``√(λ_W λ_γ)`` and `kappa` ``λ_γ/λ_o``."""
+        """Least decay of head, gains and offsets. `root` is ``√(λ_W λ_γ)`` and `kappa` ``λ_γ/λ_o``."""
         contrasts = levels.rank * levels.contrast ** (2 / 3)
         mean = levels.mean ** (2 / 3)
         if kappa > 0 and (budget + kappa) * mean < kappa * (contrasts + mean):
@@ -125,7 +125,7 @@ class Balanced:
 def separable_bound(problem: SampleNormProblem, threshold: float) -> float:
     """Lower bound of the squared error for any labels.
 
-    ``T^{3/2} ≥ (3/2) √θ T - ½ θ^{3/2}`` at every θ, so the price is at least a sum over singular values; the best θ is
+    ``T^{3/2} ≥ (3/2) √θ T - ½ θ^{3/2}`` at every θ, so the price is at least a sum over singular values. The best θ is
     taken. The bias is eliminated as for several layers: the smallest value may be dearer by ``β^{-1/3}``.
     """
     share, priors = problem.mean_share, problem.priors

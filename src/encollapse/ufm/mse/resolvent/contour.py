@@ -77,7 +77,7 @@ class Contour:
 
 
 def _theta(z: ComplexArray, nome: float) -> tuple[ComplexArray, ...]:
-    """Jacobi's four theta functions where ``|exp(2iz)| nome ≤ 1``; divided by ``nome^{1/4}`` the first two."""
+    """Jacobi's four theta functions where ``|exp(2iz)| nome ≤ 1``, divided by ``nome^{1/4}`` the first two."""
     one = two = np.zeros_like(z)
     three = four = np.ones_like(z)
     for n in range(5):

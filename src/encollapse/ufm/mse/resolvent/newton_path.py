@@ -24,7 +24,7 @@ _ROUNDING = 64 * EPS  # of ``φ(T) x``, relative to x: of the sum over the nodes
 
 
 def minimize_biases(pencil: ResolventTable, bias_decays: FloatArray) -> tuple[Evaluation, IntArray]:
-    """Minimize f at each of the bias decays (m,); returns the minima and the Newton steps of each.
+    """Minimize f at each of the bias decays (m,). Returns the minima and the Newton steps of each.
 
     The minimum is a smooth function of ``log λ_b`` between the values at which the rank changes, so a few of many
     values are solved first and the others start from what lies between.
@@ -57,7 +57,7 @@ def _refine(
 
 
 def _closed_form(mean: FloatArray, bias_decays: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Shift and bias where nothing of the mean is learned, (m, n) each; exact at 0 and infinity."""
+    """Shift and bias where nothing of the mean is learned, (m, n) each, exact at 0 and infinity."""
     with np.errstate(invalid="ignore"):
         share = np.where(np.isinf(bias_decays), 1.0, bias_decays / (1.0 + bias_decays))
     return share[:, None] * mean, mean / (1.0 + bias_decays)[:, None]
@@ -110,7 +110,7 @@ def _descend(
 
 
 def _search(now: Evaluation, step: FloatArray) -> tuple[Evaluation, _Mask]:
-    """Halve the steps until each descends; says which of them still gain anything."""
+    """Halve the steps until each descends, and say which of them still gain anything."""
     slope = np.einsum("ij,ij->i", step, now.gradient)
     length = np.ones(len(step))
     trial = now

@@ -1,7 +1,7 @@
 """The Gram matrix of the class means, ``|Z| = (ZᵀZ)^{1/2}``, entry by entry and without singular vectors.
 
 With ``A_x = A_c + x uᵀ`` and ``T = A_x A_xᵀ``, ``|Z| = A_xᵀ ψ(T) A_x`` for ``ψ(t) = (√t - c)/t`` above ``c²`` and 0
-below: a sum of resolvents, which are explicit. Column k of ``A_x`` is ``d ∘ V_k + u_k x``; its resolvent is diagonal
+below: a sum of resolvents, which are explicit. Column k of ``A_x`` is ``d ∘ V_k + u_k x``. Its resolvent is diagonal
 plus the term of x.
 """
 
@@ -89,7 +89,7 @@ class PolarGram:
 
 
 def _spanned(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Write rows (m, n) to rounding as shares (m, r) of few orthonormal rows (r, n); r is m where few do not span."""
+    """Write rows (m, n) to rounding as shares (m, r) of few orthonormal rows (r, n). Where few do not span, r is m."""
     m, n = rows.shape
     size = float(np.linalg.norm(rows))
     count = _DIRECTIONS

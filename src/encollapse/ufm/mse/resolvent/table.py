@@ -3,7 +3,7 @@
 Over ``x = ē - b`` the objective is ``f(x) = Σ_i huber_c(σ_i) + λ_b/2 |ē - x|²`` with ``σ_i²`` the eigenvalues of
 ``T = Λ - p pᵀ + x xᵀ`` (p is zero in the eigenbasis of the centered labels). Its gradient ``φ(T) x - λ_b b`` and its
 value need functions of T on the eigenvalues above ``c²`` only, which are sums of resolvents at fixed nodes
-(:mod:`encollapse.ufm.mse.resolvent.contour`); and the resolvent of a diagonal matrix with rank-one terms is explicit.
+(:mod:`encollapse.ufm.mse.resolvent.contour`), and the resolvent of a diagonal matrix with rank-one terms is explicit.
 One evaluation is a product with a matrix of n × nodes that all bias decays share.
 """
 
@@ -247,7 +247,7 @@ class Evaluation:
 
     @property
     def value(self) -> FloatArray:
-        """f, (m,); its logarithms cost more than the gradient."""
+        """f, (m,). Its logarithms cost more than the gradient."""
         return self._value[0]
 
     @property
@@ -308,7 +308,7 @@ class Evaluation:
 
 
 def _log1p(z: ComplexArray) -> ComplexArray:
-    """``log(1 + z)``; numpy's own adds 1 to complex numbers first and loses the digits of small ones."""
+    """``log(1 + z)``. NumPy's own adds 1 to complex numbers first and loses the digits of small ones."""
     square = z.real**2 + z.imag**2
     result = np.empty(z.shape, dtype=np.complex128)
     with np.errstate(divide="ignore", invalid="ignore"):
