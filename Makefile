@@ -13,7 +13,7 @@ help:
 	@echo "make fuzz   property tests with examples that nobody has tried, for FUZZ_SECONDS=300"
 	@echo "make lowest   the lowest versions that are declared, installed and tried"
 	@echo "make wheel   wheel and sdist, each extra installed alone and used"
-	@echo "make docs   install, build the documentation with warnings as errors"
+	@echo "make docs   install, run the snippets of the documentation, build it with warnings as errors"
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -79,6 +79,7 @@ $(VENV)/.examples: $(STAMP)
 
 # A page left over from a name that is no more would be a warning, and so an error.
 docs: $(VENV)/.examples
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m page
 	@rm -rf docs/api/generated
 	$(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/_build/html
 	@echo "docs/_build/html/index.html"

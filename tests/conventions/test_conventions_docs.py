@@ -57,6 +57,7 @@ def test_there_is_something_to_run() -> None:
     assert sum(len(blocks(page, "python")) for page in PAGES) >= 8
 
 
+@pytest.mark.page
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: str(p.relative_to(ROOT)))
 def test_python_snippets_run(page: Path, tmp_path: Path) -> None:
     """A page's snippets run one after the other in one fresh interpreter, as a reader would."""
