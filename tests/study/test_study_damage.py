@@ -1,6 +1,7 @@
 """Folders that a disk, a hand or another program has changed: said and run again, never read as if nothing were."""
 
 import json
+import shlex
 import sqlite3
 import warnings
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 import encollapse as ec
+from encollapse import cli
 from encollapse.errors import ArgumentError, EncollapseError, EncollapseWarning, FileFormatError
 from encollapse.study.store.sqlite import Store
 from encollapse.study.study import Study
@@ -95,22 +97,46 @@ def test_a_damaged_trial_is_said_and_run_again(folder: tuple[Store, Study], kind
     opened = {result.id: result for result in ec.study.open(store.path).trials}
     if kind in ROWS:
         assert opened[damaged].row.status == "lost"
-        assert "results.sqlite: the row of this trial is damaged" in opened[damaged].reason
+        assert f"results.sqlite: the row of trial {damaged} is damaged" in opened[damaged].reason
     else:
         with pytest.raises(FileFormatError, match=rf"{damaged}\.(json|safetensors): .*its digest"):
             opened[damaged].geometries(), opened[damaged].history()
     assert opened[other].history() == []
-    with pytest.warns(EncollapseWarning, match="1 stored trials are damaged"):
+    with pytest.warns(EncollapseWarning, match=rf"1 stored trials are damaged.* {damaged} \("):
         again = ec.study.run(study, out=store.path, executor="inline", progress=False)
     assert numbers(again) == wanted
     assert {result.id: result.row for result in again.done}[other] == opened[other].row
+
+
+@pytest.mark.parametrize("damage", [*FILES.values(), lambda store, trial: store.arrays_path(trial).unlink()])
+def test_what_is_said_of_a_damaged_file_runs_that_trial_again(
+    tmp_path: Path, damage: Callable[[Store, str], object]
+) -> None:
+    file = tmp_path / "a study.toml"
+    file.write_text(TOML, encoding="utf-8")
+    first = ec.study.run(file, out=tmp_path / "out", executor="inline", progress=False)
+    result, other = first.done
+    damage(Store(first.path), result.id)
+    with pytest.raises((FileFormatError, FileNotFoundError)) as caught:
+        result.geometries(), result.history()
+    said = str(caught.value)
+    assert f"the trial {result.id} ({result.label})" in said
+    if isinstance(caught.value, FileFormatError):
+        assert "delete the file" in said
+        Path(said.partition(": ")[0]).unlink()
+    _, *words = shlex.split(said.rpartition(": ")[2])
+    assert cli.run([*words, "--executor", "inline"]) == 0
+    again = ec.study.open(first.path)
+    assert numbers(again) == numbers(first)
+    assert [r.row.finished == old.row.finished for r, old in zip(again.done, first.done, strict=True)] == [False, True]
+    assert other.geometries()
 
 
 def test_a_study_of_damaged_rows_still_has_a_page(folder: tuple[Store, Study]) -> None:
     store, _ = folder
     edit(store, "UPDATE trials SET seconds = seconds + 1")
     page = ec.report.report(store.path).read_text(encoding="utf-8")
-    assert page.count("the row of this trial is damaged") >= 2  # in words and in the table of failures
+    assert page.count(" is damaged (") >= 2  # in words and in the table of failures
 
 
 def test_a_definition_that_is_damaged_is_named_and_written_again(folder: tuple[Store, Study]) -> None:

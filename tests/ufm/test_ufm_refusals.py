@@ -1,5 +1,7 @@
 """Arguments of the wrong kind or size are refused by the package's own errors, which name them."""
 
+import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -65,6 +67,42 @@ def test_numbers_whose_squares_leave_float64_are_refused_by_name(size: float) ->
         ec.ufm.Problem(encoding, 7, weight_decay=1e-3, feature_decay=size)
     with pytest.raises(ArgumentError, match=r"^encoding: "):
         ec.ufm.Problem(ec.encodings.Encoding(size * np.eye(3)), 7, **DECAYS)
+
+
+@pytest.mark.parametrize("size", [5e-324, 1e-320, 1e-310, 9e-301, 1.1e300])
+def test_prices_of_which_digits_or_reciprocals_leave_float64_are_refused_by_name(size: float) -> None:
+    encoding = PROBLEM.encoding
+    for make in (
+        lambda: ec.ufm.Problem(encoding, 7, bias_decay=size, **DECAYS),
+        lambda: ec.ufm.Problem(encoding, 7, bias_decay=size, loss="cross_entropy", **DECAYS),
+        lambda: ec.ufm.bias_path(PROBLEM, [0.0, size]),
+        lambda: ec.ufm.TailProblem(
+            encoding, [0, 1, 2], np.eye(3), weight_decay=1e-3, inner_decay=1e-3, bias_decay=size
+        ),
+        lambda: ec.ufm.sample_norm_problem(
+            encoding, 7, feature_dim=5, weight_decay=1e-3, gain_decay=1e-3, bias_decay=size
+        ),
+    ):
+        with pytest.raises(ArgumentError, match=r"^bias_decay: expected 0, infinity or 1e-300 to 1e\+300"):
+            make()
+    with pytest.raises(ArgumentError, match=r"^class_weights: "):
+        ec.ufm.Problem(encoding, 7, class_weights=[1.0, size, 1.0, 1.0, 1.0], **DECAYS)
+    with pytest.raises(ArgumentError, match=r"^feature_mean_decay: expected 0, infinity or 1e-300 to 1e\+300 times"):
+        ec.ufm.Problem(encoding, 7, feature_mean_decay=size if size > 1 else max(1e-3 * size, 5e-324), **DECAYS)
+
+
+@pytest.mark.parametrize("features", ["linear", "relu"])
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("size", [1e-300, 1e-160, 1e160, 1e300])
+def test_extreme_bias_decays_within_the_range_give_the_minimum_at_their_limit(
+    features: str, loss: str, size: float
+) -> None:
+    problem = ec.ufm.Problem(ec.encodings.one_hot(4), 5, bias_decay=size, loss=loss, features=features, **DECAYS)
+    limit = problem.with_bias_decay(0.0 if size < 1 else math.inf)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = ec.ufm.solve(problem)
+    assert found.loss == pytest.approx(ec.ufm.solve(limit).loss, rel=1e-9)
 
 
 def test_a_threshold_far_beyond_the_labels_is_refused() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from encollapse.report.varied_settings import named, numeric, varied
 from encollapse.study.families import Family, families
 from encollapse.study.labels import labels_of
 from encollapse.study.results import Results, open_results
+from encollapse.study.store.folder import rerun_command
 
 _TEMPLATE = "report.html.j2"
 _INLINE = 2_300_000
@@ -111,7 +111,7 @@ def _page(results: Results, members: list[Family], made: Sequence[Section]) -> s
         missing=results.missing,
         settings=summary.shared_settings(results),
         versions=summary.versions(results),
-        command=f"encollapse study {shlex.quote(study.origin)} --out {shlex.quote(results.path.name)}",
+        command=rerun_command(study.origin, results.path.name),
     )
 
 

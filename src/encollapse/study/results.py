@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encollapse._internal import checks, files
 from encollapse._internal.json_values import revived
 from encollapse._internal.shown import Shown
-from encollapse.errors import ArgumentError, ArgumentTypeError, MissingDependencyError
+from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError, MissingDependencyError
 from encollapse.geometry import ClassGeometry
 from encollapse.geometry.comparison import MEANINGS
 from encollapse.study.execution.trial import reason_of
 from encollapse.study.labels import dataset_label, encoding_label, model_label
 from encollapse.study.record import OF_EXCESS, TrialRecord
 from encollapse.study.store.arrays import Arrays, load_arrays, load_geometries, load_history
+from encollapse.study.store.folder import rerun_command
 from encollapse.study.store.sqlite import Store, StoredTrial
 from encollapse.study.study import Study
 from encollapse.study.trials import Trial
@@ -62,6 +64,8 @@ class TrialResult:
         What the store keeps: status, record or error, times, versions and attempts.
     arrays_path, history_path : Path
         Files of the geometries and of the history.
+    again : str
+        The command that runs what the folder lacks.
 
     Examples
     --------
@@ -82,6 +86,7 @@ class TrialResult:
     row: StoredTrial
     arrays_path: Path
     history_path: Path
+    again: str = field(default="run the study into its folder once more", kw_only=True)
 
     @property
     def id(self) -> str:
@@ -143,11 +148,13 @@ class TrialResult:
 
     def geometries(self) -> tuple[ClassGeometry | None, ClassGeometry]:
         """Read (predicted, measured) from the trial's file. The first is None where there is no theory."""
-        return load_geometries(self.arrays_path, self.row.files.get("arrays"))
+        with self._reading():
+            return load_geometries(self.arrays_path, self.row.files.get("arrays"))
 
     def history(self) -> list[dict[str, Any]]:
         """Read the rows of the training's history, first to last, or empty where nothing was trained."""
-        return load_history(self.history_path, self.row.files.get("history"))
+        with self._reading():
+            return load_history(self.history_path, self.row.files.get("history"))
 
     def frames(self) -> Arrays:
         """Read the class geometry along the training, where the study asked for it with ``measure.frames``.
@@ -155,8 +162,24 @@ class TrialResult:
         ``epoch`` (F,), ``class_means`` (F, d, K), ``weight`` (F, q, d) and ``bias`` (F, q) in float32, else empty.
         """
         prefix = "frames."
-        arrays = load_arrays(self.arrays_path, self.row.files.get("arrays"))
+        with self._reading():
+            arrays = load_arrays(self.arrays_path, self.row.files.get("arrays"))
         return {name.removeprefix(prefix): v for name, v in arrays.items() if name.startswith(prefix)}
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Say whose file it is that is damaged or missing, and what runs that trial again."""
+        owner = f"It is of the trial {self.id} ({self.label})."
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{error.filename}: there is no such file. {owner} To run only that trial again: {self.again}"
+            ) from None
+        except FileFormatError as error:
+            raise FileFormatError(
+                f"{error}. {owner} To run only that trial again, delete the file, then: {self.again}"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -299,9 +322,10 @@ def open_results(path: str | Path) -> Results:
     store = Store(path)
     store.require()
     study = Study.from_definition(store.read_definition(), store.file).at(store.path)
-    rows = store.rows()
+    again = rerun_command(study.origin, store.path)
+    rows = store.rows(again)
     stored = tuple(
-        TrialResult(trial, rows[trial.id], store.arrays_path(trial.id), store.history_path(trial.id))
+        TrialResult(trial, rows[trial.id], store.arrays_path(trial.id), store.history_path(trial.id), again=again)
         for trial in study.trials
         if trial.id in rows
     )

@@ -21,6 +21,9 @@ from encollapse.study.store.sqlite import Store, StoredTrial
 from encollapse.study.study import Study, load
 from encollapse.study.trials import Trial
 
+_NAMED = 5
+"""Damaged trials that a warning names."""
+
 
 def run(
     study: Study | str | Path,
@@ -127,11 +130,13 @@ def run(
         todo = sorted(
             (trial for trial in study.trials if statuses.get(trial.id) not in settled), key=lambda t: begun[t.id]
         )
-        damaged = sum(statuses.get(trial.id) == "damaged" for trial in todo)
+        damaged = [trial for trial in todo if statuses.get(trial.id) == "damaged"]
         if damaged:
+            named = [f"{trial.id} ({trial.label})" for trial in damaged[:_NAMED]]
+            more = f" and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
             warnings.warn(
-                f"{store.path}: {damaged} stored trials are damaged, in {store.file.name} or in their files; "
-                "they are run again",
+                f"{store.path}: {len(damaged)} stored trials are damaged, in {store.file.name} or in their files; "
+                f"they are run again: {', '.join(named)}{more}",
                 EncollapseWarning,
                 stacklevel=2,
             )

@@ -35,6 +35,9 @@ Cost is cubic in the groups, so even a few equal counts pay.
 LARGEST = 1e150
 """Largest decay, label or activation, and one over the smallest: their squares are within float64."""
 
+LEAST_PRICE, LARGEST_PRICE = 1e-300, 1e300
+"""Bounds of what is not squared, the decay of a bias and the price of a mean: it and its reciprocal keep all digits."""
+
 
 def checked_encoding(encoding: Any) -> Encoding:
     """Return an encoding, or say what came instead of one."""
@@ -49,7 +52,15 @@ def checked_encoding(encoding: Any) -> Encoding:
 def refuse_range(named: Mapping[str, float]) -> None:
     """Refuse decays, and largest entries of arrays, whose squares float64 cannot hold. 0 and infinity pass."""
     for name, value in named.items():
-        if value and not np.isinf(value) and not 1.0 / LARGEST <= value <= LARGEST:
+        if not value or np.isinf(value):
+            continue
+        if name == "bias_decay":
+            if not LEAST_PRICE <= value <= LARGEST_PRICE:
+                raise ArgumentError(
+                    f"{name}: expected 0, infinity or {LEAST_PRICE:g} to {LARGEST_PRICE:g}, beyond which float64 loses "
+                    f"digits, got {value:g}; use 0 or infinity"
+                )
+        elif not 1.0 / LARGEST <= value <= LARGEST:
             array = name in ("encoding", "activations")
             raise ArgumentError(
                 f"{name}: expected {'its largest entry' if array else 'it'} between {1.0 / LARGEST:g} and {LARGEST:g}, "

@@ -17,7 +17,14 @@ from encollapse.encodings.registry import of_counts
 from encollapse.errors import ArgumentError, UnsupportedError
 from encollapse.ufm.critical import CriticalPoint, critical_point, practical_point
 from encollapse.ufm.deep.schatten_prox import SchattenProx
-from encollapse.ufm.label_structure import LabeledProblem, LabelStructure, checked_encoding, refuse_range
+from encollapse.ufm.label_structure import (
+    LARGEST_PRICE,
+    LEAST_PRICE,
+    LabeledProblem,
+    LabelStructure,
+    checked_encoding,
+    refuse_range,
+)
 from encollapse.ufm.losses import check_loss
 from encollapse.ufm.losses.convex_loss import ConvexLoss
 from encollapse.ufm.mse.mean_price import reaches_mean
@@ -180,12 +187,24 @@ class Problem(LabeledProblem):
         if self.depth == 1:
             decays = {"weight_decay": self.weight_decay}
         size = self.encoding.largest_entry
-        refuse_range({**decays, "feature_decay": self.feature_decay, "encoding": size})
+        refuse_range({**decays, "feature_decay": self.feature_decay, "bias_decay": self.bias_decay, "encoding": size})
+        if self.class_weights is not None:
+            for factor in (self.class_weights.min(), self.class_weights.max()):
+                refuse_range({"class_weights": float(factor)})
+        self._refuse_mean_range()
         least = _LEAST_THRESHOLD if self.loss == "mse" and self.class_weights is None else _LEAST_CONVEX_THRESHOLD
         if size and not least * size <= self.threshold <= size / _LEAST_THRESHOLD:
             raise ArgumentError(
                 f"weight_decay, feature_decay: expected a threshold c = √(N λ_W λ_H) of {least:g} to "
                 f"{1.0 / _LEAST_THRESHOLD:g} times the largest entry of the codewords, {size:g}, got {self.threshold:g}"
+            )
+
+    def _refuse_mean_range(self) -> None:
+        price = self.feature_mean_decay
+        if price and not math.isinf(price) and not LEAST_PRICE <= price / self.feature_decay <= LARGEST_PRICE:
+            raise ArgumentError(
+                f"feature_mean_decay: expected 0, infinity or {LEAST_PRICE:g} to {LARGEST_PRICE:g} times the "
+                f"feature_decay {self.feature_decay:g}, got {price:g}; use 0 or infinity"
             )
 
     def _refuse_unsolved(self) -> None:

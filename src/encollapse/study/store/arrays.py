@@ -144,6 +144,4 @@ def _flush(path: Path) -> None:
 
 
 def _damaged(path: Path, error: Exception | str) -> FileFormatError:
-    return FileFormatError(
-        f"{path}: not what a trial wrote ({error}); delete it and run the study again: only this trial is run"
-    )
+    return FileFormatError(f"{path}: not what a trial wrote ({error})")

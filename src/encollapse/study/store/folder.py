@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import socket
 import sqlite3
 from collections import Counter
@@ -19,6 +20,11 @@ FILE = "results.sqlite"
 
 _LONGEST_PATH = 500
 """Bytes of the path of a file that SQLite opens, less those that it appends."""
+
+
+def rerun_command(origin: str, out: str | Path) -> str:
+    """What runs all that a folder lacks of the study with this name or file."""
+    return f"encollapse study {shlex.quote(origin)} --out {shlex.quote(str(out))}"
 
 
 class StudyFolder:

@@ -160,23 +160,24 @@ class Store(StudyFolder):
             places = ", ".join("?" * (len(values) + 1))
             connection.execute(f"INSERT OR REPLACE INTO trials VALUES ({places})", (*values, _digest(values)))
 
-    def rows(self) -> dict[str, StoredTrial]:
+    def rows(self, again: str = "run the study again") -> dict[str, StoredTrial]:
         """Every stored trial by id, in the order in which they finished.
 
-        Of a row that is damaged nothing is kept but the id: such a trial is lost, and its error says why.
+        Of a row that is damaged nothing is kept but the id: such a trial is lost, and its error says why, and what
+        runs it `again`.
         """
         with self._connect() as connection:
             found = connection.execute("SELECT * FROM trials ORDER BY finished, id").fetchall()
-        return {values[0]: self._row(values) for values in found}
+        return {values[0]: self._row(values, again) for values in found}
 
-    def _row(self, values: Sequence[Any]) -> StoredTrial:
+    def _row(self, values: Sequence[Any], again: str) -> StoredTrial:
         values = (*values, None, None)[:12]
         try:
             if not _whole(values):
                 raise ValueError(_CHANGED)
             return _stored(*values[:-1])
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            reason = f"{self.file}: the row of this trial is damaged ({error}); run the study again: only it is run"
+            reason = f"{self.file}: the row of trial {values[0]} is damaged ({error}); to run only it again: {again}"
             return StoredTrial(values[0], {}, "lost", None, f"FileFormatError: {reason}", 0.0, "", "", {})
 
     def statuses(self) -> dict[str, str]:

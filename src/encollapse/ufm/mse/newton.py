@@ -92,7 +92,7 @@ class _State:
     @classmethod
     def at(cls, spectrum: FloatArray, shift: FloatArray, bias: FloatArray, c: float, bias_decay: float) -> _State:
         vectors, singular, weights = rank_one_svd(spectrum, shift)
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", over="ignore"):
             ratio = np.minimum(1.0, c / singular)
         pull = vectors @ (ratio * weights)
         gradient = pull - bias_decay * bias

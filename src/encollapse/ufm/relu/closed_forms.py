@@ -50,7 +50,7 @@ def _frame_root(k: int, c: float, a: float, e: float, offset: float) -> float:
     """
     y = max(math.sqrt((k - 1) / k) * a / c, 1.0)
     for _ in range(_MAX_ITERATIONS):
-        first, second = (k - 1) * a**2 / y**2, e**2 / (y + offset) ** 2
+        first, second = (k - 1) * a**2 / y**2, (e / (y + offset)) ** 2
         excess = first + second - k * c**2
         if excess <= 0:
             break

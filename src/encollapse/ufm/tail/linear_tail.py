@@ -180,7 +180,7 @@ class TailProblem(LabeledProblem):
         if len(set(inner)) == 1:
             each = {"inner_decay": inner[0]}
         named = {"weight_decay": head, **each, "inner_bias_decay": free, "activations": largest}
-        refuse_range({**named, "encoding": encoding.largest_entry})
+        refuse_range({**named, "bias_decay": self.bias_decay, "encoding": encoding.largest_entry})
         structure.require_minimizer(self.bias_decay)
 
     def __repr__(self) -> str:

@@ -166,7 +166,7 @@ def sample_norm_problem(
     decay = checks.nonnegative(bias_decay, "bias_decay", allow_infinity=True)
     head = checks.positive(weight_decay, "weight_decay", why=_WHY_POSITIVE)
     named = {"weight_decay": head, "gain_decay": gains, "offset_decay": offsets, "encoding": encoding.largest_entry}
-    refuse_range(named)
+    refuse_range({**named, "bias_decay": decay})
     structure.require_minimizer(decay)
     return SampleNormProblem(
         encoding=encoding,
