@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 
 import encollapse as ec
 from encollapse.ufm.nonconvex.sphere import SphereSolution, _value
@@ -69,3 +70,21 @@ def test_bad_values_are_named() -> None:
     for values, name in (((1, 2, 0.1), "num_classes"), ((3, 0, 0.1), "feature_dim"), ((3, 2, 1e-9), "temperature")):
         with pytest.raises(ec.errors.ArgumentError, match=name):
             ec.ufm.solve_on_sphere(values[0], values[1], temperature=values[2])
+
+
+def orthogonal_simplices(sizes: tuple[int, ...]) -> Array:
+    blocks = []
+    for size in sizes:
+        values, vectors = np.linalg.eigh(np.asarray(ec.simplex_etf_gram(size)))
+        blocks.append(vectors[:, 1:] * np.sqrt(values[1:]))
+    return np.asarray(block_diag(*blocks))
+
+
+@pytest.mark.parametrize(("sizes", "temperature"), [((6, 2), 0.25), ((5, 2), 0.45), ((5, 2, 2), 0.16)])
+def test_no_arrangement_of_orthogonal_simplices_is_lower(sizes: tuple[int, ...], temperature: float) -> None:
+    # Descents that begin at a high temperature all end above these.
+    rows = orthogonal_simplices(sizes)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, rtol=1e-12)
+    solution = ec.ufm.solve_on_sphere(*rows.shape, temperature=temperature)
+    assert solution.loss <= cross_entropy(rows, rows.T, temperature) * (1 + 1e-9)
+    assert solution.status is ec.ufm.Status.STATIONARY

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,7 +20,17 @@ STATIONARY_TOLERANCE = 1e-5
 """Gradient on the spheres, in units of 1/temperature, up to which a point counts as stationary."""
 
 _LEAST_TEMPERATURE = 1e-3  # below it only the limit is meant
-_RANDOM_STARTS = 20  # of which the lowest end is taken
+_RANDOM_STARTS = 24  # each descends from one of the temperatures below
+_FIRST = (0.0, 0.3, 0.0, 1.0)
+"""Temperatures at which random starts begin, in turn; 0 is the one asked for.
+
+From a high temperature nearly all starts reach one minimum, which is often not the lowest at a lower temperature.
+"""
+
+_COOLING = (1.0, 0.3, 0.1, 0.03, 0.01)  # temperatures on the way
+_MOST_SPLITS = 16  # starts of orthogonal simplices
+_MOVES = 8  # descents from the lowest end with one class put elsewhere
+_NUDGE = 0.03  # noise that takes a structured start off a saddle
 _ITERATIONS = 500  # of L-BFGS at one temperature
 
 
@@ -121,10 +133,8 @@ def solve_on_sphere(num_classes: int, feature_dim: int, *, temperature: float, s
     number = checks.integer(seed, "seed", minimum=0)
     bound = float(np.log1p((k - 1) * np.exp(-k / ((k - 1) * tau))))
     if d >= k - 1:
-        values, vectors = np.linalg.eigh(np.asarray(simplex_etf_gram(k)))
         rows = np.zeros((k, d))
-        rows[:, : k - 1] = vectors[:, 1:] * np.sqrt(values[1:])
-        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        rows[:, : k - 1] = _simplex(k)
         certificate = replace(certify(bound, bound), kind="theorem", holds=True)
         return SphereSolution(tau, bound, rows, rows.T.copy(), certificate, Status.OPTIMAL)
     generator = np.random.default_rng(number)
@@ -133,8 +143,15 @@ def solve_on_sphere(num_classes: int, feature_dim: int, *, temperature: float, s
         starts = [np.where(np.arange(k) < j, 1.0, -1.0)[None, :, None].repeat(2, axis=0) for j in range(1, k)]
     else:
         starts = list(generator.standard_normal((_RANDOM_STARTS, 2, k, d)))
-    ends = [_descend(start, tau) for start in starts]
-    loss, point, residual = min(ends, key=lambda end: end[0])
+    firsts = [max(tau, _FIRST[i % len(_FIRST)]) for i in range(len(starts))]
+    ends = [_descend(start, tau, first) for start, first in zip(starts, firsts, strict=True)]
+    ends += [_descend(rows + _NUDGE * generator.standard_normal((2, k, d)), tau, tau) for rows in _simplices(k, d)]
+    lowest = min(ends, key=lambda end: end[0])
+    for _ in range(_MOVES if d > 1 else 0):
+        moved = lowest[1].copy()
+        moved[:, generator.integers(k)] = generator.standard_normal(d)
+        lowest = min(lowest, _descend(moved, tau, tau), key=lambda end: end[0])
+    loss, point, residual = lowest
     certificate = certify(loss, min(bound, loss))
     certificate = replace(certificate, kind="stationary", holds=residual <= STATIONARY_TOLERANCE)
     status = Status.STATIONARY if certificate.holds else Status.NOT_STATIONARY
@@ -165,10 +182,41 @@ def _value(x: FloatArray, shape: tuple[int, ...], tau: float) -> tuple[float, Fl
     return tau * total, (slopes / lengths).ravel(), total
 
 
-def _descend(start: FloatArray, tau: float) -> tuple[float, FloatArray, float]:
-    """L-BFGS at temperatures that fall to `tau`: the loss, unit vectors, and the gradient on the spheres."""
+def _simplices(k: int, d: int) -> Iterator[FloatArray]:
+    """Rows ``(k, d)`` of orthogonal simplices that fill the space: ``k - d`` of them, most alike in size first.
+
+    At low temperatures such an arrangement of ``d + 2`` points is a softmax code, and near others there is one.
+    """
+    for sizes in itertools.islice(_sizes(k, k - d, k), _MOST_SPLITS):
+        rows, first, column = np.zeros((k, d)), 0, 0
+        for size in sizes:
+            rows[first : first + size, column : column + size - 1] = _simplex(size)
+            first, column = first + size, column + size - 1
+        yield rows
+
+
+def _sizes(total: int, parts: int, largest: int) -> Iterator[list[int]]:
+    """Falling sizes of two or more that sum to `total`; those with the smallest largest size come first."""
+    if parts == 1:
+        if 2 <= total <= largest:
+            yield [total]
+        return
+    for size in range(max(2, -(-total // parts)), min(largest, total - 2 * (parts - 1)) + 1):
+        for rest in _sizes(total - size, parts - 1, size):
+            yield [size, *rest]
+
+
+def _simplex(k: int) -> FloatArray:
+    """Unit rows ``(k, k - 1)`` of equal cosines."""
+    values, vectors = np.linalg.eigh(np.asarray(simplex_etf_gram(k)))
+    rows = vectors[:, 1:] * np.sqrt(values[1:])
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+
+
+def _descend(start: FloatArray, tau: float, first: float) -> tuple[float, FloatArray, float]:
+    """L-BFGS at temperatures from `first` to `tau`: the loss, unit vectors, and the gradient on the spheres."""
     x, shape = start.ravel(), start.shape
-    for level in (*(t for t in (1.0, 0.3, 0.1, 0.03, 0.01) if t > tau), tau):
+    for level in (*(t for t in _COOLING if first >= t > tau), tau):
 
         def objective(y: FloatArray, level: float = level) -> tuple[float, FloatArray]:
             return _value(y, shape, level)[:2]
