@@ -14,7 +14,7 @@ the dual problem; cross-entropy and thresholds are judged in extended precision.
     python benchmarks/ufm_certificates.py ordinal --problems 2000         cumulative links: no descent below the minimum
     python benchmarks/ufm_certificates.py all --problems 10000            every kind of these, by share
 
-Problems that are not convex are those of `ufm_nonconvex.py`.
+Problems that are not convex are those of `ufm_nonconvex.py`, and bounds on norms those of `ufm_layer_peeled.py`.
 """
 
 import argparse

@@ -108,29 +108,33 @@ axes.set(xlabel=r"$\sqrt{\lambda_W\lambda_H}$ in units of $\sqrt{n_{rare}}/N$", 
 plt.show()
 
 # %%
-# The layer-peeled model of :cite:t:`fang2021` bounds norms instead of pricing them, and all class means alike. Its
-# multipliers are decays of a problem in which every class has one sample and its share π_k weighs its loss. The paper
-# proves that rare classes merge when the imbalance grows without end. They do so exactly from ``√(λ_W λ_H) ≥ π_rare``
-# on. The bound on the norms that belongs to these multipliers is printed.
+# Bounds on norms instead of decays
+# ---------------------------------
+#
+# The layer-peeled model of :cite:t:`fang2021` bounds the mean squared norms of classifier and class means. For balanced
+# classes the minimum is a simplex whose norms are the bounds. The paper proves that rare classes merge when the
+# imbalance grows without end. They do so from one ratio on, which the multiplier of the bounds tells: where it reaches
+# ``π_rare √K``. One per cent of the samples of the rare classes to either side of that ratio decides.
 
-shared = groups / groups.sum()
-merged = []
-for share in (0.99, 1.01):
-    decay = share * shared[-1]
-    problem = ec.ufm.Problem(
-        ec.encodings.one_hot(6),
-        1,
-        class_weights=6 * shared,
-        weight_decay=decay,
-        feature_decay=decay,
-        bias_decay=math.inf,
-        loss="cross_entropy",
-    )
-    peeled = ec.ufm.solve(problem).geometry
-    merged.append(peeled.cosine(4, 5))
-    print(f"mean |h|² = {np.trace(peeled.feature_gram) / 6:.3f}: cosine of two rare classes {merged[-1]:.6f}")
-assert merged[0] < 1 - 1e-3
-assert merged[1] > 1 - 1e-6
+bounds = {"weight_bound": 1.0, "feature_bound": 1.0}
+balanced = ec.ufm.solve_layer_peeled(ec.encodings.one_hot(6), 5, **bounds)
+inner = balanced.geometry.class_outputs
+claim("fang2021", "layer-peeled model: simplex", relative(inner, ec.simplex_etf_gram(6)), below=1e-8)
+
+
+def peeled(ratio: float) -> ec.ufm.LayerPeeledSolution:
+    """Three frequent and three rare classes of 10,000 samples each."""
+    return ec.ufm.solve_layer_peeled(ec.encodings.one_hot(6), [round(10_000 * ratio)] * 3 + [10_000] * 3, **bounds)
+
+
+low, high = 1.0, 10.0
+while high / low > 1.001:
+    ratio = math.sqrt(low * high)
+    low, high = (low, ratio) if peeled(ratio).multiplier > math.sqrt(6) / (3 * ratio + 3) else (ratio, high)
+critical_ratio = math.sqrt(low * high)
+print(f"classes merge from a ratio of {critical_ratio:.2f}")
+assert peeled(0.99 * critical_ratio).geometry.cosine(4, 5) < 1 - 1e-3
+assert peeled(1.01 * critical_ratio).geometry.cosine(4, 5) > 1 - 1e-6
 claim("fang2021", "layer-peeled model: threshold", 0.01, below=0.01)
 
 # %%

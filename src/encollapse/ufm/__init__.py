@@ -6,6 +6,7 @@ from encollapse.ufm.excess import Excess, excess
 from encollapse.ufm.gradient_flow import Flow, flow, rates
 from encollapse.ufm.inverse.design import design
 from encollapse.ufm.inverse.target import scale_target
+from encollapse.ufm.layer_peeled import LayerPeeledSolution, solve_layer_peeled
 from encollapse.ufm.losses.cumulative_link import CumulativeLink
 from encollapse.ufm.losses.separable import SeparableLoss
 from encollapse.ufm.nonconvex.deep_relu import deep_relu_problem
@@ -24,6 +25,7 @@ __all__ = [
     "CumulativeLink",
     "Excess",
     "Flow",
+    "LayerPeeledSolution",
     "Problem",
     "SeparableLoss",
     "Solution",
@@ -42,5 +44,6 @@ __all__ = [
     "scale_target",
     "select_method",
     "solve",
+    "solve_layer_peeled",
     "solve_on_sphere",
 ]

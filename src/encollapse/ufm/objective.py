@@ -73,7 +73,7 @@ def objective(
     if (problem.features == "relu" and (m < 0).any()) or (math.isinf(problem.bias_decay) and b.any()):
         return math.inf
     priors = problem.priors if problem.class_weights is None else problem.priors * problem.class_weights
-    fit = float(_losses(problem, w @ m + b[:, None]) @ priors)
+    fit = float(class_losses(problem, w @ m + b[:, None]) @ priors)
     decay += 0.5 * problem.feature_decay * float(np.sum(m**2 @ problem.counts))
     if problem.mean_root != 1.0:
         center = m @ problem.priors
@@ -86,8 +86,8 @@ def objective(
     return fit + decay + (0.5 * problem.bias_decay * float(b @ b) if b.any() else 0.0)
 
 
-def _losses(problem: Problem, outputs: FloatArray) -> FloatArray:
-    """Loss of each class at outputs (q, K)."""
+def class_losses(problem: Problem, outputs: FloatArray) -> FloatArray:
+    """Loss of each class at outputs (q, K), bias included."""
     loss = problem.convex_loss
     if loss is None:
         return np.asarray(0.5 * np.sum((outputs - problem.encoding.codewords) ** 2, axis=0))

@@ -26,6 +26,7 @@ A value is wrong by the square of it.
 """
 
 _SCREEN, _POLISH = 200, 500  # iterations of L-BFGS at one width of the kink: of every start, of the best one
+_SLOW = 1e-9  # fall of the value in one step of a screening at which it ends; labels have unit size
 _MEMORY = 30  # pairs of vectors of L-BFGS
 _WIDE, _SHARP = (1e-2, 1e-3), (1e-3, 1e-4, 1e-5)  # widths of the kink, in units of the labels
 _RANDOM_STARTS = 4  # beside the structured ones
@@ -108,10 +109,10 @@ class ReluLayers:
         """Factors of the lowest value among the frame, zero and all descents, that value, and the steps taken."""
         ends, steps = [], 0
         for start in self.starts(seed):
-            factors, taken = self._descend(start, _WIDE, _SCREEN)
+            factors, taken = self._descend(start, _WIDE, _SCREEN, _SLOW)
             ends.append((self.value(factors), factors))
             steps += taken
-        polished, taken = self._descend(min(ends, key=lambda end: end[0])[1], _SHARP, _POLISH)
+        polished, taken = self._descend(min(ends, key=lambda end: end[0])[1], _SHARP, _POLISH, 0.0)
         # A tie goes to the frame, or to nothing, which are known to the last digit.
         ends = [(v * (1 + 1e-9), f) for v, f in [(self.value(polished), polished), *ends]]
         zero = [np.zeros(shape) for shape in self.shapes]
@@ -120,7 +121,7 @@ class ReluLayers:
         return best, self.value(best), steps + taken
 
     def _descend(
-        self, start: list[FloatArray], kinks: tuple[float, ...], iterations: int
+        self, start: list[FloatArray], kinks: tuple[float, ...], iterations: int, slow: float
     ) -> tuple[list[FloatArray], int]:
         """L-BFGS under kinks that sharpen."""
         x, steps = np.concatenate([f.ravel() for f in start]), 0
@@ -131,7 +132,7 @@ class ReluLayers:
                 value, gradient = self.gradient(factors, *self.forward(factors, kink))
                 return value, np.concatenate([g.ravel() for g in gradient])
 
-            options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": _MEMORY, "ftol": 0.0, "gtol": 1e-9}
+            options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": _MEMORY, "ftol": slow, "gtol": 1e-9}
             found = minimize(objective, x, jac=True, method="L-BFGS-B", options=options)
             x, steps = found.x, steps + int(found.nit)
         return self.split(x), steps
