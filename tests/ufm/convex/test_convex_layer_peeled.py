@@ -33,7 +33,7 @@ def test_balanced_classes_form_a_simplex_whose_norms_are_the_bounds(average: str
 def simplex_projection(values: Array, bound: float) -> Array:
     """Nearest vector of entries above 0 with that sum: the entries above a level, less it."""
     level = max((values[: j + 1].sum() - bound) / (j + 1) for j in range(len(values)))
-    return np.maximum(values - level, 0.0)
+    return np.asarray(np.maximum(values - level, 0.0))
 
 
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.98])

@@ -112,7 +112,7 @@ class ReluLayers:
             factors, taken = self._descend(start, _WIDE, _SCREEN, _SLOW)
             ends.append((self.value(factors), factors))
             steps += taken
-        polished, taken = self._descend(min(ends, key=lambda end: end[0])[1], _SHARP, _POLISH, 0.0)
+        polished, taken = self._descend(min(ends, key=lambda end: end[0])[1], _SHARP, _POLISH)
         # A tie goes to the frame, or to nothing, which are known to the last digit.
         ends = [(v * (1 + 1e-9), f) for v, f in [(self.value(polished), polished), *ends]]
         zero = [np.zeros(shape) for shape in self.shapes]
@@ -121,7 +121,7 @@ class ReluLayers:
         return best, self.value(best), steps + taken
 
     def _descend(
-        self, start: list[FloatArray], kinks: tuple[float, ...], iterations: int, slow: float
+        self, start: list[FloatArray], kinks: tuple[float, ...], iterations: int, slow: float = 0.0
     ) -> tuple[list[FloatArray], int]:
         """L-BFGS under kinks that sharpen."""
         x, steps = np.concatenate([f.ravel() for f in start]), 0
