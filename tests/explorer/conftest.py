@@ -73,7 +73,7 @@ class Visit:
         context = context_of(browser, chosen)
         context.grant_permissions(["clipboard-read", "clipboard-write"], origin=address)
         self.page: Page = context.new_page()
-        self.page.set_default_timeout(10_000)
+        self.page.set_default_timeout(60_000)
         self.address = address
         self.faults: list[str] = []
         self.elsewhere: list[str] = []

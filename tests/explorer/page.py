@@ -43,7 +43,7 @@ def gram(page: "Page", chart: str = "plot-features") -> np.ndarray:
 
 def settle(page: "Page", wanted: dict[str, Any]) -> None:
     """Wait until the page shows the wanted solution, and compare it."""
-    deadline = time.monotonic() + 8
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not shows(page, wanted):
         page.wait_for_timeout(40)
     assert number(page, "loss") == pytest.approx(wanted["loss"], rel=2e-2)
@@ -60,7 +60,7 @@ def shows(page: "Page", wanted: dict[str, Any]) -> bool:
     )
 
 
-def until(page: "Page", condition: str, seconds: float = 12) -> None:
+def until(page: "Page", condition: str, seconds: float = 60) -> None:
     """Wait for a condition; the page's own policy forbids the evaluation that Playwright's waiting uses."""
     deadline = time.monotonic() + seconds
     while not page.evaluate(condition):

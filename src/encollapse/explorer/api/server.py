@@ -30,6 +30,7 @@ from encollapse.explorer.state.problem import held, option_kind, resolved
 from encollapse.explorer.views import bias_path, snippets, tooltips
 from encollapse.explorer.views.bias_path import SupersededError
 from encollapse.explorer.views.design import design
+from encollapse.explorer.views.dynamics import dynamics
 from encollapse.explorer.views.runs import RunsFolder
 from encollapse.explorer.views.solution import finite, picture
 
@@ -54,6 +55,7 @@ def application(runs: RunsFolder | None = None) -> Starlette:
             Route("/api/line", explorer.answer(explorer.line), methods=["POST"]),
             Route("/api/snippets", explorer.answer(_snippets), methods=["POST"]),
             Route("/api/design", explorer.answer(_design), methods=["POST"]),
+            Route("/api/dynamics", explorer.answer(_dynamics), methods=["POST"]),
             Route("/api/matrix", explorer.matrix, methods=["POST"]),
             Route("/api/runs", explorer.summary),
             Route("/api/runs/{trial}", explorer.trial),
@@ -211,6 +213,10 @@ def _picture(chosen: state.State, body: Question, wanted: Callable[[], bool]) ->
 
 def _design(chosen: state.State, body: Question, wanted: Callable[[], bool]) -> dict[str, Any]:
     return {"design": design(chosen, _previous(body.previous))}
+
+
+def _dynamics(chosen: state.State, body: Question, wanted: Callable[[], bool]) -> dict[str, Any]:
+    return {"dynamics": dynamics(resolved(chosen), wanted)}
 
 
 def _snippets(chosen: state.State, body: Question, wanted: Callable[[], bool]) -> dict[str, Any]:

@@ -22,7 +22,9 @@ from encollapse.explorer.state.fields import (
     OptionalWidth,
     Ratio,
     Samples,
+    Seed,
     Spread,
+    StartScale,
     Text,
     Word,
     message,
@@ -57,10 +59,12 @@ class State:
         which sets the feature decay.
     beside : str
         Name of a second encoding, whose frame is drawn beside the first, or empty for none.
+    start_scale, start_seed
+        Size and seed of the random start of gradient flow in the dynamics view.
     quantity, centered, axes
         What the Gram matrices hold, about which point, and which three directions of feature space are drawn.
     view : str
-        Which view is open: ``explore``, ``design`` or ``runs``.
+        Which view is open: ``explore``, ``dynamics``, ``design`` or ``runs``.
     target, tree, similarity, size
         The geometry that the design view asks for.
     run : str
@@ -85,10 +89,12 @@ class State:
     spread: Spread = 0.0
     recipe: Literal["none", "batch-norm"] = "none"
     beside: OptionalEncoding = ""
+    start_scale: StartScale = 0.01
+    start_seed: Seed = 0
     quantity: Literal["cosines", "products"] = "cosines"
     centered: bool = False
     axes: Literal["turning", "leading"] = "turning"
-    view: Literal["explore", "design", "runs"] = "explore"
+    view: Literal["explore", "dynamics", "design", "runs"] = "explore"
     target: Literal["simplex", "orthogonal", "hierarchy", "similarity"] = "simplex"
     tree: Text = ""
     similarity: Text = ""

@@ -228,3 +228,15 @@ export function drawHistory(div, history, name) {
   const trace = { x: history.epoch, y: values, mode: "lines+markers", line: { color: color("--accent"), width: 2 }, marker: { size: 4 }, hovertemplate: "epoch %{x}<br>%{y:.4g}<extra></extra>" };
   return Plotly.react(div, [trace], layout, CONFIG);
 }
+
+/** Curves against the logarithm of time, with faint lines at the levels that they end at. */
+export function drawCurves(div, curves, { title, logarithmic = false, levels = [] }) {
+  const traces = curves.map(({ x, y, name, color: paint, width = 2, dash = "solid" }) => ({ x, y, name, mode: "lines", line: { color: paint, width, dash }, hovertemplate: `${name}<br>t = %{x:.4g}<br>%{y:.4g}<extra></extra>` }));
+  const layout = base({
+    xaxis: axis({ type: "log", title: { text: "time t", standoff: 4 }, showgrid: false, exponentformat: "power", nticks: 8, dtick: 1 }),
+    yaxis: axis({ type: logarithmic ? "log" : "linear", title: { text: title, standoff: 4 }, exponentformat: "power", nticks: 6, zeroline: false, ...(logarithmic ? {} : { rangemode: "tozero" }) }),
+    margin: { l: 62, r: 12, t: 8, b: 36 },
+    shapes: levels.map((y) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: y, y1: y, line: { color: color("--faint"), width: 1, dash: "dot" }, layer: "below" })),
+  });
+  return Plotly.react(div, traces, layout, CONFIG);
+}

@@ -24,6 +24,7 @@ export function buildControls(start, changed) {
       area("similarity", "Similarities", "1 0.5 0\n0.5 1 0\n0 0 1", true),
       select("size", "Size", [["one_hot", "as one-hot learns"], ["unit_codewords", "unit codewords"], ["unit_outputs", "unit outputs"], ["as_given", "as given"]]),
     ]),
+    group("start", "Start of the training", [text("start_scale", "Size"), text("start_seed", "Random seed")]),
     group("data", "Classes", [
       numberWithSlider("classes", "Classes K", 2, 100),
       select("counts", "Counts", [["balanced", "balanced"], ["step", "step"], ["longtail", "long tail"], ["typed", "typed"]]),
@@ -193,7 +194,11 @@ export function syncControls(settled = {}) {
   show("typed", rule === "typed");
   show("tree", value("target") === "hierarchy");
   show("similarity", value("target") === "similarity");
-  const design = document.body.dataset.view === "design";
+  const { view } = document.body.dataset;
+  const design = view === "design";
+  $("start").hidden = view !== "dynamics";
+  show("beside", view === "explore");
+  show("spread", view === "explore");
   $("labels").hidden = design;
   $("model").hidden = design;
   $("target-group").hidden = !design;

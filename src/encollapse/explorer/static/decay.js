@@ -2,19 +2,25 @@
 
 import { placeAt, positionAt } from "./charts.js";
 import { setSlider } from "./controls.js";
+import { Player } from "./player.js";
 import { decayOf, decayText, positionOf, store, value } from "./store.js";
-import { $, digits, still } from "./tools.js";
-
-const SWEEP = 9000; // milliseconds of a whole play
-const STEP = 700; // milliseconds between pictures of a play for those who want less motion
+import { $, digits } from "./tools.js";
 
 export class Decay {
   constructor({ change, refresh, busy }) {
-    Object.assign(this, { change, refresh, busy, raf: null });
+    Object.assign(this, { change, refresh });
+    this.player = new Player("decay-player", {
+      id: (name) => name,
+      what: ["Play: sweep the bias decay", "Pause the sweep of the bias decay"],
+      last: () => store.slider.length - 1,
+      at: () => this.position,
+      go: (position) => (this.position = position),
+      busy,
+    });
   }
 
   get playing() {
-    return this.raf !== null;
+    return this.player.playing;
   }
 
   set position(position) {
@@ -37,44 +43,7 @@ export class Decay {
   }
 
   halt() {
-    cancelAnimationFrame(this.raf);
-    this.raf = null;
-    this.#name("Play: sweep the bias decay", "▶");
-  }
-
-  /** What the button does now, for the eye and for screen readers. */
-  #name(words, sign) {
-    $("play").setAttribute("aria-label", words);
-    $("play").firstElementChild.textContent = sign;
-  }
-
-  playFrom(position) {
-    this.position = position;
-    this.#play();
-  }
-
-  #play() {
-    const last = store.slider.length - 1;
-    const from = this.position >= last ? 0 : this.position;
-    const pace = still.matches ? STEP : 0;
-    const began = performance.now();
-    let before = -Infinity;
-    let reached = -1;
-    this.#name("Pause the sweep of the bias decay", "❚❚");
-    const sweep = SWEEP / Number($("speed").value);
-    const tick = () => {
-      const now = performance.now();
-      const position = Math.min(from + Math.round(((now - began) / sweep) * last), last);
-      if (position !== reached && now - before >= pace && !this.busy()) {
-        before = now;
-        reached = position;
-        this.position = position;
-      }
-      if (reached >= last && $("loop").getAttribute("aria-pressed") === "true") this.playFrom(0);
-      else if (reached >= last) this.halt();
-      else this.raf = requestAnimationFrame(tick);
-    };
-    this.raf = requestAnimationFrame(tick);
+    this.player.halt();
   }
 
   listen() {
@@ -85,13 +54,6 @@ export class Decay {
     const typed = (event) => event.target.value.replace("∞", "inf");
     $("bias_decay").addEventListener("input", (event) => this.change("bias_decay", typed(event), true));
     $("bias_decay").addEventListener("change", (event) => this.change("bias_decay", typed(event)));
-    $("play").addEventListener("click", () => (this.playing ? this.halt() : this.#play()));
-    $("loop").addEventListener("click", () => $("loop").setAttribute("aria-pressed", String($("loop").getAttribute("aria-pressed") !== "true")));
-    $("speed").addEventListener("change", () => {
-      if (!this.playing) return;
-      this.halt();
-      this.#play();
-    });
     this.#listenToLine();
   }
 

@@ -4,6 +4,7 @@ import { drawLine, drawMatrix, drawSpectrum, largest, pixels, xOf } from "./char
 import { buildControls, showErrors, syncControls } from "./controls.js";
 import { Decay } from "./decay.js";
 import { Designer } from "./design.js";
+import { Dynamics } from "./dynamics.js";
 import { Frame } from "./frame.js";
 import { Runs } from "./runs.js";
 import { decayOf, positionOf, readAddress, store, value, writeAddress } from "./store.js";
@@ -13,6 +14,7 @@ import { $, digits, el, save, symbols, unpack } from "./tools.js";
 import { equipPanels } from "./panels.js";
 import { makeTour } from "./tour.js";
 
+const VIEWS = ["explore", "dynamics", "design", "runs"];
 const TYPING = 180; // milliseconds after which typing has paused
 
 const shown = { picture: null, line: null, points: [], lineKey: "", t: null };
@@ -26,6 +28,7 @@ const lanes = {
 };
 const decay = new Decay({ change, refresh: () => refresh(), busy: () => lanes.picture.busy });
 let designer = null;
+let dynamics = null;
 let runs = null;
 let snippet = "python";
 let copies = {};
@@ -63,6 +66,7 @@ function refresh({ lenient = false, hold = null, bound = false } = {}) {
   syncControls({ classes: shown.picture?.classes });
   decay.sync();
   if (view === "design") designer.ask(lenient);
+  else if (view === "dynamics") dynamics.ask(lenient);
   else if (view === "runs") writeAddress(store.values);
   else {
     lanes.picture.ask({ values: store.values, previous: frame.previous, lenient, hold });
@@ -84,7 +88,13 @@ let waiting = null;
 
 /** Mark the pictures as stale once the answer takes long. */
 function awaitPicture() {
-  if (waiting === null) waiting = setTimeout(() => markStale("computing", "Computing. The pictures are still of the settings before."), SLOW);
+  if (waiting === null) waiting = setTimeout(() => markStale("computing", (value("view") === "dynamics" ? dynamics.shown : shown.picture) ? "Computing. The pictures are still of the settings before." : "Computing the first pictures."), SLOW);
+}
+
+/** An answer has come, with a picture or without. */
+function settled(drawn) {
+  if (!drawn) markStale("refused", "The pictures are of the last settings that could be used. See the message beside the control.");
+  else if (!lanes.picture.next) markStale();
 }
 
 function markStale(reason = "", words = "") {
@@ -96,18 +106,16 @@ function markStale(reason = "", words = "") {
   $("stale").hidden = !words;
 }
 
-const ASIDE = new Set(["bias_decay", "spread", "quantity", "centered", "axes", "view", "target", "tree", "similarity", "size", "run"]);
+const ASIDE = new Set(["bias_decay", "spread", "quantity", "centered", "axes", "view", "target", "tree", "similarity", "size", "run", "start_scale", "start_seed"]);
 const lineKey = () => JSON.stringify(Object.entries(store.values).filter(([name]) => !ASIDE.has(name)).sort());
 
-const keep = (answer) => writeAddress(answer.address);
+/** Keep the state of an answer in the address, unless another view has been opened since. */
+const keep = (answer) => (answer.address.view ?? "explore") === value("view") && writeAddress(answer.address);
 
 function receivePicture(answer, body) {
   showErrors(answer.errors ?? {});
-  if (!answer.picture) {
-    markStale("refused", "The pictures are of the last settings that could be used. See the message beside the control.");
-    return;
-  }
-  if (!lanes.picture.next) markStale();
+  settled(Boolean(answer.picture));
+  if (!answer.picture) return;
   shown.picture = answer.picture;
   const bound = value("recipe") !== "none";
   if (body.hold === null) shown.t = answer.picture.numbers.values.t;
@@ -254,6 +262,8 @@ function hoverMean(k, event) {
 function open(view) {
   if (view !== value("view")) {
     decay.halt();
+    dynamics.player.halt();
+    markStale();
     store.values.view = view;
     if (view === "explore") delete store.values.view;
   }
@@ -262,7 +272,7 @@ function open(view) {
     tab.setAttribute("aria-selected", String(tab.dataset.open === view));
     tab.tabIndex = tab.dataset.open === view ? 0 : -1;
   }
-  for (const name of ["explore", "design", "runs"]) $(`view-${name}`).hidden = name !== view;
+  for (const name of VIEWS) $(`view-${name}`).hidden = name !== view;
   $("strip").hidden = view === "runs";
   runs.watch(view === "runs");
 }
@@ -288,6 +298,7 @@ function repaint() {
   if (shown.picture) drawPicture();
   if (shown.line) drawPath();
   designer.draw();
+  dynamics.draw();
   runs.draw();
 }
 
@@ -359,6 +370,7 @@ async function boot() {
   store.values = readAddress();
   if (!Object.keys(store.values).length) store.values = { ...FIRST };
   designer = new Designer({ change, visit, painted, keep, adopt, glance });
+  dynamics = new Dynamics({ painted, keep, adopt, glance, settled, waiting: awaitPicture });
   runs = new Runs({ visit, painted, hasRuns: start.runs });
   buildControls(start, change);
   listenForTips();
@@ -379,12 +391,12 @@ async function boot() {
     restore: (text) => change("bias_decay", text),
   });
   if (innerWidth <= 860) document.querySelector(".drawer").open = false;
-  open(["explore", "design", "runs"].includes(value("view")) ? value("view") : "explore");
+  open(VIEWS.includes(value("view")) ? value("view") : "explore");
   syncSwitches();
   refresh({ lenient: true });
   addEventListener("popstate", () => {
     store.values = readAddress();
-    open(["explore", "design", "runs"].includes(value("view")) ? value("view") : "explore");
+    open(VIEWS.includes(value("view")) ? value("view") : "explore");
     syncSwitches();
     refresh({ lenient: true });
   });

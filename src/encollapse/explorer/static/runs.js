@@ -3,16 +3,17 @@
 import { drawHistory, drawLine, drawMatrix } from "./charts.js";
 import { setSlider } from "./controls.js";
 import { Frame } from "./frame.js";
+import { Player } from "./player.js";
 import { store, value, writeAddress } from "./store.js";
 import { Lane, get } from "./requests.js";
-import { $, color, digits, el, still, symbols, unpack } from "./tools.js";
+import { $, color, digits, el, symbols, unpack } from "./tools.js";
 
 const POLL = 2000; // milliseconds between two looks at the folder
 const CURVES = { loss: "loss", stationarity: "stationarity", mean_cosine: "mean cosine", accuracy: "accuracy", nc1_trace_ratio: "NC1, trace ratio", nc2_etf_uncentered: "distance from a simplex frame" };
 
 export class Runs {
   constructor({ visit, painted, hasRuns }) {
-    Object.assign(this, { visit, painted, hasRuns, study: null, trial: null, line: null, family: null, timer: null, signature: "", epoch: 0, playing: null });
+    Object.assign(this, { visit, painted, hasRuns, study: null, trial: null, line: null, family: null, timer: null, signature: "" });
     this.frame = new Frame($("training"));
     this.lane = new Lane("/api/line", (answer) => this.#receiveLine(answer));
     if (!hasRuns) {
@@ -21,10 +22,16 @@ export class Runs {
     $("curve").addEventListener("change", () => this.#drawCurve());
     $("run-explore").addEventListener("click", () => this.trial?.address && this.visit(this.trial.address));
     $("epoch").addEventListener("input", () => {
-      this.#halt();
+      this.player.halt();
       this.#show(Number($("epoch").value));
     });
-    $("epochs-play").addEventListener("click", () => (this.playing ? this.#halt() : this.#play()));
+    this.player = new Player("epochs-player", {
+      id: (name) => `epochs-${name}`,
+      what: ["Play the training", "Pause the training"],
+      last: () => this.trial.frames.length - 1,
+      at: () => Number($("epoch").value),
+      go: (position) => this.#show(position, false),
+    });
     $("trials").addEventListener("keydown", (event) => this.#key(event));
   }
 
@@ -74,7 +81,7 @@ export class Runs {
     for (const option of document.querySelectorAll("#trials [role=option]")) option.setAttribute("aria-selected", String(option.dataset.id === id));
     const trial = await get(`/api/runs/${encodeURIComponent(id)}`);
     if (store.values.run !== id || (trial.error && !trial.settings)) return;
-    this.#halt();
+    this.player.halt();
     this.trial = trial;
     if (!this.line && trial.address) this.lane.ask({ values: trial.address });
     this.#drawTrial();
@@ -178,25 +185,6 @@ export class Runs {
     setSlider($("epoch"), index);
     $("epoch-note").textContent = `epoch ${digits(frame.epoch, 4)}`;
     this.frame.show({ means: frame.means, rows: frame.rows, names: this.trial.classes, axes: "turning", empty: false }, turn);
-  }
-
-  #play() {
-    const last = this.trial.frames.length - 1;
-    let at = Number($("epoch").value) >= last ? 0 : Number($("epoch").value);
-    const pace = still.matches ? 700 : Math.max(60, 4000 / last);
-    this.#show(at);
-    $("epochs-play").firstElementChild.textContent = "❚❚";
-    this.playing = setInterval(() => {
-      at += 1;
-      if (at > last) this.#halt();
-      else this.#show(at);
-    }, pace);
-  }
-
-  #halt() {
-    clearInterval(this.playing);
-    this.playing = null;
-    $("epochs-play").firstElementChild.textContent = "▶";
   }
 }
 

@@ -52,12 +52,14 @@ export function classColor(k, number) {
 }
 
 /** A number in few digits, with a real minus sign. */
-export function digits(value, count = 3) {
+export function digits(value, count = 4) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   if (value === "inf" || value === Infinity) return "∞";
   const size = Math.abs(value);
-  const text = size !== 0 && (size < 1e-3 || size >= 1e5) ? value.toExponential(Math.max(count - 2, 1)) : String(+value.toPrecision(count));
-  return text.replaceAll("-", "−");
+  if (size === 0 || (size >= 1e-3 && size < 1e5)) return String(+value.toPrecision(count)).replace("-", "−");
+  const [mantissa, exponent] = value.toExponential(count - 1).split("e");
+  const raised = [...String(Number(exponent))].map((sign) => (sign === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[sign])).join("");
+  return `${Number(mantissa)}\u00a0×\u00a010${raised}`.replace("-", "−");
 }
 
 export const save = (name, text) => saveUrl(name, URL.createObjectURL(new Blob([text], { type: "application/json" })));

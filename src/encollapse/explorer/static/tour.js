@@ -1,4 +1,4 @@
-// Seven steps for newcomers. The steps point at the page itself; one lets the frame turn.
+// Eight steps for newcomers. The steps point at the page itself; one lets the frame turn.
 
 import { $, still, symbols } from "./tools.js";
 
@@ -8,6 +8,7 @@ const STEPS = [
   ["strip", "The bias makes the frame turn", "With a free bias (λ_b = 0) the bias takes up the mean of the labels, and the frame lies flat: a simplex. Make the bias expensive, and the features must carry the mean themselves: the frame opens like an umbrella toward right angles. Watch it, or drag the slider."],
   ["panel-line", "It happens at a critical point", "The cosine between class means stays put up to λ_b* and then rises: a phase transition. The position is exact. Drag the vertical line. Trained networks land on these curves; the Runs view lays them over it."],
   ["panel-spectrum", "What is learned, and how we know", "Of each direction in the labels, only what exceeds the threshold c is learned. The certificate below is a lower bound of the loss, computed independently of the solver: no network does better. Every state is in the address, and ‘Copy as…’ takes it to Python."],
+  ["panel-path", "How training gets there", "From a small random start the class means grow along one direction of the labels after another, the strongest first. Press play below the bias decay. The last part is exponential, and its rate is computed from the curvature at the minimum.", "dynamics"],
   ["panel-target", "The other way round", "Here you say which geometry you want. Draw cosines into the matrix, choose a frame or write a tree, and the encoding that leads there is found, solved again and compared.", "design"],
   ["panel-study", "Trained networks", "Start the explorer with the folder of a study, and each network that was trained stands here as a point on the line of its theory, with its training to play. Now change anything.", "runs"],
 ];

@@ -56,7 +56,21 @@ def python(state: State) -> str:
         "print(solution.status.message)\n"
         "print(solution.certificate)\n"
         "print(solution.geometry.cosines().round(3))\n"
+        f"{_flow(state)}"
     ).replace("import math\n\n", "import math\n\n" if "math.inf" in settings else "")
+
+
+def _flow(state: State) -> str:
+    """Lines that follow gradient flow as the dynamics view does, where there is one."""
+    if state.view != "dynamics" or state.depth != 1 or state.features != "linear":
+        return ""
+    return (
+        "width = min(problem.code_dim, problem.num_classes, problem.feature_dim or problem.code_dim)\n"
+        "end = 20 / min(problem.weight_decay, problem.feature_decay)\n"
+        "flow = ec.ufm.flow(\n"
+        f"    problem, [0.0, end], feature_dim=width, scale={state.start_scale!r}, seed={state.start_seed}\n)\n"
+        "print(flow.losses - solution.loss)\n"
+    )
 
 
 def command(state: State) -> str:

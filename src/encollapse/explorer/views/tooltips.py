@@ -6,6 +6,7 @@ from encollapse.metrics import FAMILIES, METRICS
 
 _MASSION = "Massion, Makhlouf & Massart 2026"
 _PAPYAN = "Papyan, Han & Donoho 2020"
+_SAXE = "Saxe, McClelland & Ganguli 2014"
 
 QUANTITIES: dict[str, tuple[str, str, str, str]] = {
     "encoding": (
@@ -154,6 +155,81 @@ QUANTITIES: dict[str, tuple[str, str, str, str]] = {
         "Evidence for the solution that does not trust the solver: a lower bound of the minimum, computed from the "
         "dual problem.",
         "⟨Y, A⟩ − ½|Y|² − |Yu|²/(2λ_b),  |Y|_op ≤ c",
+        _MASSION,
+    ),
+    "path": (
+        "The path of training",
+        "Class means (rods with dots) and classifier rows (diamonds) while the model is trained by gradient flow from a "
+        "small random start. The three directions stay those of the last picture, and lengths are relative to it.",
+        "dW/dt = −∂F/∂W,  dM′/dt = −∂F/∂M′,  db/dt = −∂F/∂b,  M′ = M diag(√n)",
+        _SAXE,
+    ),
+    "time": (
+        "Time",
+        "Learning rate times the number of steps of gradient descent, in the limit of small steps. The axis is "
+        "logarithmic. The slider begins at the random start, t = 0.",
+        "t = η · steps",
+        _SAXE,
+    ),
+    "start_scale": (
+        "Size of the start",
+        "Standard deviation of the random weight and class means at the start, before division by √d. A smaller start "
+        "waits longer and separates the directions more clearly.",
+        "W, M′ ~ s/√d · N(0, 1),  d = min(q, K)",
+        _SAXE,
+    ),
+    "start_seed": (
+        "Random seed",
+        "Number that decides the random start. The same number gives the same path.",
+        "s = 0, 1, 2, …",
+        _SAXE,
+    ),
+    "modes": (
+        "What is learned, and when",
+        "Singular values of the outputs, weighted by class frequency. From a small start they rise one after another, "
+        "those of the strongest directions of the labels first, up to their values at the minimum.",
+        "σ_i(W M diag(√π)) at time t",
+        _SAXE,
+    ),
+    "learned": (
+        "Directions learned",
+        "How many singular values of the outputs have reached half of their value at the minimum.",
+        "number of i with σ_i(t) ≥ σ_i(∞)/2",
+        _SAXE,
+    ),
+    "loss_now": ("Loss", "The objective with its decays at this time.", "F(W, M, b)", _MASSION),
+    "excess": (
+        "Loss above the minimum",
+        "The objective less its certified minimum. Near the end it falls exponentially, at twice the slowest rate.",
+        "F(t) − min F  ∼  exp(−2 μ t)",
+        "Han, Papyan & Donoho 2022",
+    ),
+    "rate": (
+        "Slowest rate",
+        "The smallest curvature of the objective at the minimum, rotations of the features left aside. It decides how "
+        "long the end of training takes.",
+        "μ = least eigenvalue of ∇²F at the minimum; distances ∼ exp(−μ t), excess ∼ exp(−2 μ t)",
+        "Han, Papyan & Donoho 2022",
+    ),
+    "growth": (
+        "Growth rate",
+        "How fast small layers grow along a direction in which the labels have the singular value σ. It is positive "
+        "exactly if σ is above the threshold c, so the other directions are never learned.",
+        "g = √( ((λ_W − λ_H)/2)² + σ²/N ) − (λ_W + λ_H)/2",
+        _SAXE,
+    ),
+    "conserved": (
+        "What is conserved",
+        "Without decay gradient flow leaves this difference of two matrices as it is: the layers grow together. With "
+        "decay it changes as the formula says; for equal decays λ it shrinks as exp(−2 λ t).",
+        "d/dt (WᵀW − M′M′ᵀ) = −2 (λ_W WᵀW − λ_H M′M′ᵀ)",
+        "Du, Hu & Lee 2018",
+    ),
+    "balance": (
+        "Imbalance of the layers",
+        "Difference of the two terms that decay contributes, relative to their sizes. It is 0 at every stationary "
+        "point, where what is conserved no longer moves.",
+        "|λ_W WᵀW − λ_H M′M′ᵀ| / (|λ_W WᵀW| + |λ_H M′M′ᵀ|)",
         _MASSION,
     ),
     "target": (
