@@ -208,13 +208,13 @@ def test_the_tour_leads_through_the_page(visit: Visit) -> None:
     page = visit.open("?classes=5&bias_decay=0.7")
     page.locator("#tour-start").click()
     titles, views = [], []
-    for _ in range(7):
+    for _ in range(8):
         page.wait_for_selector("#tour:not([hidden])")
         titles.append(page.locator("#tour-title").inner_text())
         views.append(page.evaluate("document.body.dataset.view"))
         page.locator("#tour-next").click()
-    assert len(set(titles)) == 7
-    assert views == ["explore"] * 5 + ["design", "runs"]
+    assert len(set(titles)) == 8
+    assert views == ["explore"] * 5 + ["dynamics", "design", "runs"]
     page.wait_for_selector("#tour", state="hidden")
     settle(page, expect(problem_of(ec.encodings.one_hot(5), bias_decay=0.7)))
     assert page.locator("#bias_decay").input_value() == "0.7"

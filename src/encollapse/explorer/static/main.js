@@ -385,7 +385,7 @@ async function boot() {
       open(view);
       refresh();
     },
-    sweep: () => decay.playFrom(0),
+    sweep: () => decay.player.playFrom(0),
     halt: () => decay.halt(),
     keep: () => value("bias_decay"),
     restore: (text) => change("bias_decay", text),
