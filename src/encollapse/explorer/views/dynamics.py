@@ -136,7 +136,8 @@ def _followed(
     seconds: float,
 ) -> tuple[ufm.Flow, bool]:
     """The path until the loss is low enough, and whether it got there before the last time or the seconds ended it."""
-    began, kept = monotonic(), []
+    began = monotonic()
+    kept: list[ufm.Flow] = []
     at: dict[str, Any] = {"feature_dim": width, "scale": state.start_scale, "seed": state.start_seed}
     for first in range(0, len(times), _CHUNK):
         if not wanted():
@@ -198,15 +199,9 @@ def _frames(path: ufm.Flow, state: State, *, nothing: bool) -> list[dict[str, An
     priors, k = path.problem.priors, path.problem.num_classes
     every = np.concatenate([path.class_means.transpose(0, 2, 1), path.weights], axis=1)  # (T, K + q, d)
     seen = projection.picture(
-        path.weights[at],
-        path.class_means[at],
-        priors,
-        axes=state.axes,
-        samples=every.reshape(-1, every.shape[2]),
+        path.weights[at], path.class_means[at], priors, axes=state.axes, samples=every.reshape(-1, every.shape[2])
     )
     drawn = seen.samples.reshape(*every.shape[:2], 3)
     longest = float(np.linalg.norm(drawn[at, k:], axis=1).max())
     drawn[:, k:] /= longest if longest > 0 else 1.0
-    return [
-        {"means": np.round(points[:k], 4).tolist(), "rows": np.round(points[k:], 4).tolist()} for points in drawn
-    ]
+    return [{"means": np.round(points[:k], 4).tolist(), "rows": np.round(points[k:], 4).tolist()} for points in drawn]

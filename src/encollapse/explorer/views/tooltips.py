@@ -159,8 +159,8 @@ QUANTITIES: dict[str, tuple[str, str, str, str]] = {
     ),
     "path": (
         "The path of training",
-        "Class means (rods with dots) and classifier rows (diamonds) while the model is trained by gradient flow from a "
-        "small random start. The three directions stay those of the last picture, and lengths are relative to it.",
+        "Class means (rods with dots) and classifier rows (diamonds) while the model is trained by gradient flow from "
+        "a small random start. The three directions stay those of the last picture, and lengths are relative to it.",
         "dW/dt = −∂F/∂W,  dM′/dt = −∂F/∂M′,  db/dt = −∂F/∂b,  M′ = M diag(√n)",
         _SAXE,
     ),
