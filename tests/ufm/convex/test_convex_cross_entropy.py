@@ -231,6 +231,24 @@ def test_uninformative_labels_learn_nothing() -> None:
     assert solution.loss == pytest.approx(math.log(5), rel=1e-14)
 
 
+def test_labels_that_agree_up_to_rounding_have_no_direction_too_many() -> None:
+    """Next to no decay: the least loss is the entropy of the common distribution, here of 12 outputs for 3 classes."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(rng.dirichlet(np.full(12, 20.0))[:, None], 3, axis=1)
+    labels[:, 1] += np.resize([1e-17, -1e-17], 12)
+    problem = ec.ufm.Problem(
+        ec.encodings.Encoding(labels),
+        [20, 151, 2191],
+        weight_decay=1.2e-4,
+        feature_decay=1.2e-38,
+        bias_decay=1.0,
+        loss="cross_entropy",
+    )
+    found = ec.ufm.solve(problem)
+    assert found.rank <= 3
+    assert found.loss == pytest.approx(-float(labels[:, 0] @ np.log(labels[:, 0])), rel=1e-12)
+
+
 def test_objective_is_the_double_sum_over_samples() -> None:
     rng = np.random.default_rng(2)
     counts = np.array([2, 3, 1, 5, 4])

@@ -75,6 +75,8 @@ class LabelSVD:
         left, spectrum, rows = np.linalg.svd(labels.centered, full_matrices=False)
         # The labels are centered exactly (`WeightedLabels.of`), so the size of their mean says nothing about rounding.
         kept = spectrum > spectrum[0] * max(labels.centered.shape) * EPS
+        # A_c u = 0 leaves K - 1 directions, and where all of A_c is rounding only counting finds the one too many.
+        kept[labels.centered.shape[1] - 1 :] = False
         left, spectrum, right = left[:, kept], spectrum[kept], rows[kept].T
         # A_c u = 0 holds up to rounding, which vectors of small singular values magnify.
         right = right - np.outer(labels.root_priors, labels.root_priors @ right)
