@@ -381,9 +381,9 @@ def outcome(make: Callable[[], Case]) -> tuple[str, str]:
     except EncollapseError as error:
         result, told = "WRONG: refused without a cure", str(error)
         if case.cure and measured(case.model, **case.cure):
-            result = f"refused; right with {', '.join(f'`{name}={value!r}`' for name, value in case.cure.items())}"
+            result = f"refused, right with {', '.join(f'`{name}={value!r}`' for name, value in case.cure.items())}"
         if case.original is not None and "measure the module that it was made from" in told and measured(case.original):
-            result = "refused; right with the module that it was made from"
+            result = "refused, right with the module that it was made from"
     after = state_of(case.model)
     if modes != [module.training for module in case.model.modules()]:
         result = "WRONG: its mode was changed"

@@ -1,11 +1,13 @@
 """What axe-core finds on the pages: nothing serious, in either theme."""
 
+import importlib.util
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from axe_playwright_python.sync_playwright import Axe
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -19,15 +21,24 @@ SCHEMES = ("light", "dark")
 K, D = 3, 5
 
 
+def looks() -> ModuleType:
+    """The command that looks at every page of the built documentation."""
+    path = Path(__file__).resolve().parents[2] / "benchmarks" / "docs_pages.py"
+    spec = importlib.util.spec_from_file_location("docs_pages", path)
+    assert spec is not None
+    assert spec.loader is not None
+    command = importlib.util.module_from_spec(spec)
+    sys.modules["docs_pages"] = command
+    spec.loader.exec_module(command)
+    return command
+
+
+LOOKS = looks()
+
+
 def serious(page: "Page") -> list[str]:
-    """Rule, place and reason of every finding that keeps somebody from using the page."""
-    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
-    return [
-        f"{rule['id']} at {node['target']}: {node['failureSummary']}"
-        for rule in found
-        if rule["impact"] in ("serious", "critical")
-        for node in rule["nodes"]
-    ]
+    found: list[str] = LOOKS.serious(page)
+    return found
 
 
 def test_a_page_that_shuts_people_out_is_found(browser: "Browser") -> None:
@@ -36,6 +47,27 @@ def test_a_page_that_shuts_people_out_is_found(browser: "Browser") -> None:
     found = serious(page)
     page.close()
     assert {line.split()[0] for line in found} == {"button-name", "color-contrast"}
+
+
+HEAD = "<!doctype html><html lang=en><meta name=viewport content='width=device-width'><title>T</title><main>"
+
+
+def test_what_is_wrong_with_a_page_of_the_documentation_is_found(browser: "Browser", tmp_path: Path) -> None:
+    (tmp_path / "good.html").write_text(
+        f"{HEAD}<h1 id=top>T</h1><code>:cite:`a`</code><a href='bad.html#here'>to the other page</a></main>"
+    )
+    (tmp_path / "bad.html").write_text(
+        f"{HEAD}<h1 id=here>T</h1><p style='width:700px'>As :cite:t:`he2016` says</p><a href='good.html#gone'>there</a>"
+        "<a href='none.html'>elsewhere</a></main>"
+    )
+    context = browser.new_context(viewport={"width": 390, "height": 900})
+    page = context.new_page()
+    found = {name: LOOKS.look(page, (tmp_path / name).as_uri()) for name in ("good.html", "bad.html")}
+    context.close()
+    assert found["good.html"] == []
+    assert [line.split(":")[0] for line in found["bad.html"]] == ["wider than the window", "markup in the text"]
+    assert set(LOOKS.broken(tmp_path)) == {("bad.html", "good.html#gone"), ("bad.html", "none.html")}
+    assert LOOKS.pages(tmp_path, "", api=False) == ["bad", "good"]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -8,10 +8,10 @@ from inspect import cleandoc
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 import encollapse
-from encollapse.cli.console import complain, explain, narrow_list, plain_warnings
+from encollapse.cli.console import complain, explain, narrow_list, narrow_text, plain_warnings
 from encollapse.cli.design import design
 from encollapse.cli.diagnose import diagnose
 from encollapse.cli.encodings import encodings
@@ -30,9 +30,31 @@ if not _BOXED:
     # Typer's own lists of options keep two columns at any width and cut words to fit.
     formatter: Any = TyperCommand.context_class.formatter_class
     formatter.write_dl = narrow_list
+    formatter.write_text = narrow_text
+
+
+class _FlagsAlone:
+    """A command whose help shows a flag by its name alone, as a flag takes no value."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
+            if getattr(param, "is_flag", False):
+                param.metavar = ""
+        return params
+
+
+class _Command(_FlagsAlone, TyperCommand):
+    pass
+
+
+class _Group(_FlagsAlone, TyperGroup):
+    pass
+
 
 app = typer.Typer(
     name="encollapse",
+    cls=_Group,
     help="The geometry that classifiers collapse to, and the class encoding that decides it.",
     epilog="Every command has --help with examples. --debug, anywhere, shows tracebacks.",
     rich_markup_mode="rich" if _BOXED else None,
@@ -63,7 +85,7 @@ def _plain(text: str) -> str:
 
 
 for _command in (encodings, predict, design, train, measure, diagnose, study, report, explore):
-    app.command(help=None if _BOXED else _plain(_command.__doc__ or ""))(_command)
+    app.command(cls=_Command, help=None if _BOXED else _plain(_command.__doc__ or ""))(_command)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -88,9 +88,24 @@ def show(table: Callable[[], RenderableType], record: Callable[[], Any], as_json
 
 def narrow_list(formatter: Any, rows: Sequence[tuple[str, str]], *_: int, **__: int) -> None:
     """Write options one above the other, each with its help below it, in lines that cut no word."""
-    outer = " " * formatter.current_indent
     for name, about in rows:
-        formatter.write(f"{outer}{name}\n")
-        indents = {"initial_indent": outer + "  ", "subsequent_indent": outer + "  "}
-        lines = textwrap.wrap(about, formatter.width, break_long_words=False, break_on_hyphens=False, **indents)
-        formatter.write("".join(f"{line}\n" for line in lines))
+        formatter.write(f"{' ' * formatter.current_indent}{name}\n")
+        with formatter.indentation():
+            narrow_text(formatter, about)
+
+
+def narrow_text(formatter: Any, text: str) -> None:
+    """Write paragraphs in lines that cut no word, so that an example can be copied."""
+    indent = " " * formatter.current_indent
+    wrapped = [
+        textwrap.fill(
+            " ".join(paragraph.split()),
+            formatter.width,
+            break_long_words=False,
+            break_on_hyphens=False,
+            initial_indent=indent,
+            subsequent_indent=indent,
+        )
+        for paragraph in text.split("\n\n")
+    ]
+    formatter.write("\n\n".join(wrapped) + "\n")

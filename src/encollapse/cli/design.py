@@ -24,7 +24,7 @@ def design(
     feature_decay: FeatureDecay,
     out: Annotated[Path, typer.Option("--out", "-o", help="File of the encoding: .json or .npz.")],
     bias_decay: BiasDecay = math.inf,
-    code_dim: Annotated[int | None, typer.Option(help="Number of outputs; default one a class.")] = None,
+    code_dim: Annotated[int | None, typer.Option(help="Number of outputs. Default: one a class.")] = None,
     like: Annotated[
         str | None,
         typer.Option(help="Give the target a size: one_hot (default for frames), unit_codewords or unit_outputs."),

@@ -21,7 +21,7 @@ _OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSpr
 def diagnose(
     run: Annotated[
         Path | None,
-        typer.Argument(metavar="RUN", help="A folder that `encollapse train --out` wrote; it needs nothing else."),
+        typer.Argument(metavar="RUN", help="A folder that `encollapse train --out` wrote. It needs nothing else."),
     ] = None,
     model: Annotated[
         str | None, typer.Option(metavar="FILE.py:NAME", help="What makes the network: a class or a function.")
@@ -35,7 +35,10 @@ def diagnose(
     momentum: Annotated[float, typer.Option(help="Momentum of sgd.")] = 0.9,
     weight_decay: Annotated[float, typer.Option(help="Weight decay on every parameter.")] = 5e-4,
     loss: Annotated[
-        str, typer.Option(help="cross-entropy or mse as torch's modules have them (means; mse over outputs too).")
+        str,
+        typer.Option(
+            help="cross-entropy or mse, as torch's modules have them: means over the samples, mse over the outputs too."
+        ),
     ] = "cross-entropy",
     label_smoothing: Annotated[float, typer.Option(help="Smoothing of the cross-entropy.")] = 0.0,
     steps: Annotated[int | None, typer.Option(help="Steps that the optimizer has taken.")] = None,

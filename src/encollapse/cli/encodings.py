@@ -14,7 +14,7 @@ def encodings(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="NAME|FILE", help="Show this one; default: list them all.", autocompletion=named("encodings")
+            metavar="NAME|FILE", help="The one to show. Without it all are listed.", autocompletion=named("encodings")
         ),
     ] = None,
     classes: Annotated[int, typer.Option(help="Number of classes of the one shown.")] = 10,

@@ -12,7 +12,7 @@ def explore(
     folder: Annotated[
         Path | None, typer.Argument(metavar="[DIR]", help="Folder of a study's results, finished or running.")
     ] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; default a free one.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on. Default: a free one.")] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
     still: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Write a picture of the page and leave.")

@@ -23,7 +23,7 @@ def measure(
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(help="Labels, whole numbers from 0, in one file; default: beside or inside each file."),
+        typer.Option(help="Labels, whole numbers from 0, in one file. Default: beside or inside each file."),
     ] = None,
     weight: Annotated[Path | None, typer.Option(help="Weight (q, d) of the last layer.")] = None,
     bias: Annotated[Path | None, typer.Option(help="Bias (q,) of the last layer.")] = None,
@@ -36,16 +36,16 @@ def measure(
     loss: Annotated[
         str, typer.Option(help="What it was trained with, mse or cross_entropy: it decides between codewords.")
     ] = "mse",
-    classes: Annotated[int | None, typer.Option(help="Number of classes; default largest label + 1.")] = None,
+    classes: Annotated[int | None, typer.Option(help="Number of classes. Default: largest label + 1.")] = None,
     convention: Annotated[str, typer.Option(help="Averaging and scaling choices, by name.")] = "default",
     key: Annotated[str | None, typer.Option(help="Name of the features in a file that holds several arrays.")] = None,
     label_key: Annotated[str | None, typer.Option(help="Name of the labels in such a file.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes that read, one thread each; 0 is this one alone.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that read, one thread each. 0 is this one alone.")] = 0,
     covariance: Annotated[
         bool | None,
         typer.Option(
             "--covariance/--no-covariance",
-            help="Gather the covariance, which vci needs; default: within 4 GiB, unless it takes far longer than NC1.",
+            help="Gather the covariance, which vci needs. Default: within 4 GiB, unless it takes far longer than NC1.",
         ),
     ] = None,
     per_class: Annotated[bool, typer.Option("--per-class", help="Add every class and the closest pairs.")] = False,
@@ -53,7 +53,7 @@ def measure(
     checkpoints: Annotated[
         str | None,
         typer.Option(
-            metavar="FOLDER|PATTERN", help="States of a training, measured one after the other; with --model."
+            metavar="FOLDER|PATTERN", help="States of a training, measured one after the other. Needs --model."
         ),
     ] = None,
     model: Annotated[
@@ -65,7 +65,8 @@ def measure(
     head: Annotated[str | None, typer.Option(help="With --checkpoints: name of the last layer.")] = None,
     batch_size: Annotated[int, typer.Option(help="With --checkpoints: samples that run through at a time.")] = 256,
     resume: Annotated[
-        Path | None, typer.Option(help="With --checkpoints: folder of results; a run that was ended goes on from it.")
+        Path | None,
+        typer.Option(help="With --checkpoints: folder of results, from which a run that was ended goes on."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="With --checkpoints: draw them into this .svg, .png or .pdf.")

@@ -41,18 +41,18 @@ EncodingName = Annotated[
 ]
 EncodingOptions = Annotated[
     list[str] | None,
-    typer.Option("--option", "-O", metavar="NAME=VALUE", help="Option of the encoding; may be repeated."),
+    typer.Option("--option", "-O", metavar="NAME=VALUE", help="Option of the encoding. May be repeated."),
 ]
 WeightDecay = Annotated[float, typer.Option(help="λ_W, regularization of the last layer's weight.")]
 LayerDecays = Annotated[
     str,
     typer.Option(
         metavar="FLOAT[,FLOAT...]",
-        help="λ_W, regularization of the last layer's weight; with --depth, one number for all layers or one for each.",
+        help="λ_W, regularization of the last layer's weight. With --depth, one number for all layers or one for each.",
     ),
 ]
 FeatureDecay = Annotated[float, typer.Option(help="λ_H, regularization of the sum over all samples' features.")]
-BiasDecay = Annotated[float, typer.Option(help="λ_b, regularization of the bias; inf means no bias.")]
+BiasDecay = Annotated[float, typer.Option(help="λ_b, regularization of the bias. inf means no bias.")]
 Counts = Annotated[str | None, typer.Option(metavar="N,N,...", help="Samples of each class.")]
 
 

@@ -33,7 +33,7 @@ def predict(
     samples_per_class: Annotated[int | None, typer.Option(help="Samples of every class (balanced).")] = None,
     counts: Counts = None,
     option: EncodingOptions = None,
-    feature_dim: Annotated[int | None, typer.Option(help="Dimension of the features; default wide enough.")] = None,
+    feature_dim: Annotated[int | None, typer.Option(help="Dimension of the features. Default: wide enough.")] = None,
     loss: Annotated[str, typer.Option(help="mse or cross_entropy.")] = "mse",
     depth: Annotated[int, typer.Option(help="Weight layers on top of the features.")] = 1,
     features: Annotated[str, typer.Option(help="linear, or relu: no entry below 0.")] = "linear",

@@ -14,7 +14,7 @@ from encollapse.cli.options import Json, parse_pair
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study's results.")],
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder to write to; default DIR/report, or DIR/export.")
+        Path | None, typer.Option("--out", help="Folder to write to. Default: DIR/report, or DIR/export.")
     ] = None,
     export: Annotated[
         str | None,
@@ -25,7 +25,7 @@ def report(
         typer.Option(
             "--map",
             metavar="ROWS,COLUMNS",
-            help="Axes of the error map, such as encoding,bias_decay; default: those with most values.",
+            help="Axes of the error map, such as encoding,bias_decay. Default: those with most values.",
         ),
     ] = None,
     as_json: Json = False,

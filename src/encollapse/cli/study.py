@@ -17,27 +17,27 @@ def study(
         str | None,
         typer.Argument(metavar="NAME|FILE", help="A built-in study, or a .toml file.", autocompletion=named("study")),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the results; default runs/NAME.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Trials at a time, one thread each; default one a CPU.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the results. Default: runs/NAME.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Trials at a time, one thread each. Default: one a CPU.")] = None,
     executor: Annotated[str, typer.Option(help="process, inline, dask or submitit.")] = "process",
     address: Annotated[
-        str | None, typer.Option(help="Dask scheduler, such as tcp://host:8786; default: processes here.")
+        str | None, typer.Option(help="Dask scheduler, such as tcp://host:8786. Default: processes here.")
     ] = None,
     executor_option: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Parameter of dask or submitit; may be repeated.")
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Parameter of dask or submitit. May be repeated.")
     ] = None,
     retries: Annotated[int, typer.Option(help="How often a failed trial is tried again at once.")] = 0,
     rerun_failed: Annotated[
         bool, typer.Option("--rerun-failed", help="Run trials again that are stored as failed.")
     ] = False,
     max_seconds: Annotated[
-        float | None, typer.Option(help="Time after which no trial is begun; the rest is for the next call.")
+        float | None, typer.Option(help="Time after which no trial is begun. The rest is for the next call.")
     ] = None,
     grace: Annotated[
-        float | None, typer.Option(help="Seconds after that for trials that still run; default: as long again.")
+        float | None, typer.Option(help="Seconds after that for trials that still run. Default: as long again.")
     ] = None,
     trial_seconds: Annotated[
-        float | None, typer.Option(help="Limit of one trial; what takes longer is left for later. Default: the file's.")
+        float | None, typer.Option(help="Limit of one trial. What takes longer is left for later. Default: the file's.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would run, what the theory predicts and how long it takes.")

@@ -108,7 +108,7 @@ def train(
     data_option: Annotated[
         list[str] | None,
         _data(
-            metavar="NAME=VALUE", help="Another option of the data, such as per_class=50 or seed=3; may be repeated."
+            metavar="NAME=VALUE", help="Another option of the data, such as per_class=50 or seed=3. May be repeated."
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the network and its record.")] = None,

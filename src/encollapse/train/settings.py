@@ -137,26 +137,26 @@ class Settings:
     weight_decay: float = option(
         MISSING,
         options.positive,
-        "λ_W, above 0; under plain and decoupled decay the λ of all parameters but the head's bias.",
+        "λ_W, above 0. Under plain and decoupled decay the λ of all parameters but the head's bias.",
         group="",
     )
     feature_decay: float | None = option(
         None,
         options.positive,
-        "λ_H, above 0, on the sum over all samples' features; for the decay ufm alone.",
+        "λ_H, above 0, on the sum over all samples' features. For the decay ufm alone.",
         group="",
         usual="none, which the decay ufm refuses",
     )
     bias_decay: float = option(
         0.0,
         options.within(partial(checks.nonnegative, allow_infinity=True)),
-        "λ_b, always a term of the loss; inf means that the head has no bias.",
+        "λ_b, always a term of the loss. inf means that the head has no bias.",
         group="",
     )
     decay: str = option(
         "ufm",
         DECAYS,
-        "ufm: last layer and features; plain: all parameters, in the loss; decoupled: as AdamW.",
+        "What is priced: last layer and features (ufm), all parameters in the loss (plain), or as AdamW (decoupled).",
         more="""``"ufm"`` regularizes as the theory does. ``"plain"`` adds ``λ/2`` times the square of every parameter
         to the loss. ``"decoupled"`` shrinks every parameter by the factor ``1 - learning_rate · λ`` in every step,
         apart from the loss :cite:p:`loshchilov2019`. What the last two lead to depends on the layers before
@@ -188,13 +188,13 @@ class Settings:
         "mlp",
         lambda value, name: value,
         "mlp, cnn, vgg, resnet8, resnet18, frozen, or a class of yours: package.module:Class or file.py:Class.",
-        more="See :func:`encollapse.train.names`. A ``torch.nn.Module`` may be given itself; a copy is trained.",
+        more="See :func:`encollapse.train.names`. A ``torch.nn.Module`` may be given itself. A copy is trained.",
         group="Network",
     )
     model_options: dict[str, Any] = option(
         None,
         options.model_options,
-        "Option of the network, such as width=64; may be repeated.",
+        "Option of the network, such as width=64. May be repeated.",
         more="See :doc:`/models`.",
         usual="none",
         group="Network",
@@ -236,7 +236,7 @@ class Settings:
     optimizer: str = option(
         None,
         OPTIMIZERS,
-        "Optimizer of the passes over minibatches; lbfgs makes no such passes.",
+        "Optimizer of the passes over minibatches. lbfgs makes no such passes.",
         usual="adam, and adamw under decoupled decay",
     )
     learning_rate: float = option(
@@ -246,9 +246,9 @@ class Settings:
         more="""For the decay ufm in units in which codewords have size one and both decays are equal, so that it
         need not be tuned to them.""",
         usual="""1e-2 for adam, times 64 over the features or 128 over the width of an mlp where that is less, and 2e-1
-        for sgd; 3e-3 and 3e-2 under plain and decoupled decay""",
+        for sgd. Under plain and decoupled decay 3e-3 and 3e-2""",
     )
-    momentum: float = option(0.9, options.below_one, "Of sgd.", more="See :cite:p:`sutskever2013`.")
+    momentum: float = option(0.9, options.below_one, "Momentum of sgd.", more="See :cite:p:`sutskever2013`.")
     nesterov: bool = option(False, checks.flag, "Nesterov's form of sgd's momentum.")
     schedule: str = option("one_cycle", SCHEDULES, "Learning rate along the epochs.", more="See :doc:`/training`.")
     warm_up: float = option(
@@ -257,29 +257,29 @@ class Settings:
     epochs: int = option(
         None,
         options.passes,
-        "Passes over minibatches; 0 for none.",
+        "Passes over minibatches, 0 for none.",
         unit="passes",
-        usual="""20 for the mlp; 30 for other networks, and on a small set as many as make 50,000 samples, up to 100;
+        usual="""20 for the mlp, 30 for other networks, and on a small set as many as make 50,000 samples, up to 100.
         200 under decoupled decay""",
     )
     finish: int = option(
         None,
         options.passes,
-        "Most iterations of L-BFGS on the whole set afterwards; 0 for none.",
+        "Most iterations of L-BFGS on the whole set afterwards, 0 for none.",
         more="Also read as ``lbfgs_iterations``. An iteration costs about one pass.",
         unit="iterations",
-        usual="""700 for the mlp, of which a few hundred are usually needed; 10 for other networks, whose passes are
-        expensive, and on a small set as many as make 50,000 samples, up to 300; 0 under decoupled decay; with the
-        optimizer lbfgs the default epochs besides""",
+        usual="""700 for the mlp, of which a few hundred are usually needed. 10 for other networks, whose passes are
+        expensive, and on a small set as many as make 50,000 samples, up to 300. 0 under decoupled decay. With the
+        optimizer lbfgs the default epochs are added""",
     )
-    batch_size: int = option(64, options.count, "Samples in a step, over all devices; may exceed what there is.")
+    batch_size: int = option(64, options.count, "Samples in a step, over all devices. It may exceed what there is.")
     tolerance: float = option(
         None,
         checks.nonnegative,
         "Stationarity at which training ends.",
         more="""Both parts of :class:`Stationarity` are at or below it then. Relative errors of the class means' Gram
         matrix are about as large as the negative curvature, or as the root of the squared gradient.""",
-        usual="""1e-3, and 1e-4 above 256 classes; 1e-5 for relu features, fixed classifiers and a last batch
+        usual="""1e-3, and 1e-4 above 256 classes. 1e-5 for relu features, fixed classifiers and a last batch
         normalization under plain decay, where the squared gradient alone judges""",
     )
     leave_saddles: bool = option(
@@ -308,14 +308,14 @@ class Settings:
     precision: str = option(
         "32-true",
         PRECISIONS,
-        "Of the minibatches; 16-mixed needs a GPU.",
+        "Precision of the minibatches. 16-mixed needs a GPU.",
         more="L-BFGS and every measurement run in float32 and, after the features, float64.",
     )
     history_every: Any = option(
         10,
         options.history_every,
         "Passes between two rows of the history, log for powers of √2, or after which passes to add one.",
-        more="""The start and the end always have a row. With a number, training can end at these rows alone;
+        more="""The start and the end always have a row. With a number, training can end at these rows alone,
         otherwise every 10 passes.""",
         unit="passes",
         metavar="N|log|N,N,...",
