@@ -44,10 +44,13 @@ assert path.mean_cosine[-1] > -0.01
 assert path.critical is not None
 
 # %%
-# With rare classes the frame is no longer regular: a class of few samples gets a short class mean.
+# With rare classes the frame is no longer regular. A free bias keeps the mean of all samples at zero, so the means of
+# frequent classes are near zero and those of rare classes far from it.
 counts = [100, 60, 30, 15, 7]
 rare = ec.ufm.solve(ec.ufm.Problem(encodings["one-hot"], counts, **decays, bias_decay=0.0))
 lengths = np.sqrt(np.diag(rare.geometry.feature_gram))
+assert (np.diff(lengths) > 0).all()
+np.testing.assert_allclose(rare.geometry.class_outputs @ counts, 0, atol=1e-10)
 with house_style("lecture"):
     figure, axis = plt.subplots(figsize=(4.6, 3.0), layout="constrained")
     axis.bar([str(count) for count in counts], lengths, color="#0072b2")

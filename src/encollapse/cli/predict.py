@@ -90,7 +90,7 @@ def predict(
             from encollapse.report import figures
 
             figures.path_figure(problem).save_as(out)
-        line = ufm.bias_path(problem, transition_grid(problem.critical_bias_decay()))
+        line = ufm.bias_path(problem, transition_grid(problem.turning_point()[0]))
         show(lambda: tables.path_table(line), lambda: records.path_record(line), as_json)
         return
     solution = ufm.solve(problem, throw=False)

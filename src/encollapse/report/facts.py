@@ -150,18 +150,33 @@ def _geometry(geometry: Any) -> Facts:
     return Facts(pairs)
 
 
+PRACTICAL = (
+    "practical: up to this bias decay the features carry less than a tenth of what they carry of the mean label "
+    "without a bias. The critical value itself is 0, as every bias decay above it turns the class means."
+)
+"""What the mark of an imbalanced path means."""
+
+
 def path_rows(path: Any) -> list[Row]:
-    """A row for each bias decay: its name, mean cosine, norm of the bias, minimum, and a mark at the critical one."""
+    """A row for each bias decay: its name, mean cosine, norm of the bias, minimum, and a mark where the frame turns."""
+    marked, symbol = path.solutions[0].problem.turning_point()
+    word = "critical" if symbol == "λ_b*" else "practical"
     return [
         (
             number_label(float(decay)),
             "–" if math.isnan(cosine) else fixed(float(cosine), 6),
             f"{np.linalg.norm(solution.bias):.6f}",
             f"{solution.loss:.8f}",
-            "critical" if decay == path.critical else "",
+            word if decay == marked else "",
         )
         for decay, cosine, solution in zip(path.bias_decays, path.mean_cosine, path.solutions, strict=True)
     ]
+
+
+def _path(path: Any) -> Facts:
+    rows = path_rows(path)
+    notes = [PRACTICAL] if any(row[-1] == "practical" for row in rows) else []
+    return Facts((), ("λ_b", "mean cosine", "|bias|", "minimum", ""), rows, notes)
 
 
 def _collapse(collapse: Any) -> Facts:
@@ -210,7 +225,8 @@ def run_pairs(run: Any) -> Pairs:
     if problem is not None and hasattr(problem, "critical_bias_decay"):
         critical = problem.critical_bias_decay()
         here = f"trained at λ_b = {number_label(run.settings.bias_decay)}"
-        pairs.append(("λ_b*", problem.explain() if critical is None else f"{number_label(critical)}, {here}"))
+        turns = " (every bias decay above it turns the class means)" if critical == 0 else ""
+        pairs.append(("λ_b*", problem.explain() if critical is None else f"{number_label(critical)}{turns}, {here}"))
     pairs.append(("compared with", run.prediction_note))
     if run.prediction is not None and run.prediction.status.name == "COLLAPSED":
         pairs.append(("status", run.prediction.status.message))
@@ -288,7 +304,8 @@ def _plan(plan: Any) -> Facts:
         seconds = "–" if group.seconds is None else f"{group.seconds:.3g}"
         threshold = "–" if group.threshold_t is None else f"{group.threshold_t:.4g}"
         what = "cannot run" if group.problem is not None else seconds
-        critical = "–" if group.critical is None else f"{number_label(group.critical)}"
+        practical = "" if group.symbol in ("", "λ_b*") else f" ({group.symbol})"
+        critical = "–" if group.critical is None else f"{number_label(group.critical)}{practical}"
         rows.append((group.label, str(len(group.trials)), threshold, critical, decays, what))
     stored = f", {plan.stored} of them stored already" if plan.stored else ""
     pairs = [("study", f"{plan.study.name}: {count(len(plan.study.trials), 'trial')}{stored}")]
@@ -325,7 +342,7 @@ FACTS: dict[str, Callable[[Any], Facts]] = {
     "Encoding": _encoding,
     "Solution": lambda solution: Facts(solution_pairs(solution)),
     "ClassGeometry": _geometry,
-    "BiasPath": lambda path: Facts((), ("λ_b", "mean cosine", "|bias|", "minimum", ""), path_rows(path)),
+    "BiasPath": _path,
     "Collapse": _collapse,
     "Comparison": _comparison,
     "Run": _run,

@@ -131,6 +131,8 @@ def certificate_table(members: Sequence[Family]) -> Table | None:
         "Certificates of the predictions. A duality gap proves a global minimum: no network with these labels, "
         "counts and decays has a loss below the lower bound."
     )
+    if any(row[-1].text == "0" for group in groups for row in group.rows):
+        caption += " λ_b* = 0 means that every bias decay above 0 turns the class means, as imbalance makes it."
     return Table(columns, groups, caption).compact if groups else None
 
 

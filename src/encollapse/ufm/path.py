@@ -98,10 +98,10 @@ def bias_path(problem: Problem, bias_decays: Iterable[float]) -> BiasPath:
     return BiasPath(checks.read_only(np.array(grid)), solve_along(problem, grid), critical)
 
 
-def transition_grid(critical: float | None) -> list[float]:
-    """Bias decays that show a transition: half decades from 0.001 to 1000, the critical one, 0 and ∞."""
+def transition_grid(turning: float | None) -> list[float]:
+    """Bias decays that show a transition: half decades from 0.001 to 1000, where the frame turns, 0 and ∞."""
     known = {0.0, *(10.0 ** (e / 2) for e in range(-6, 7)), math.inf}
-    return sorted(known if critical is None else known | {critical})
+    return sorted(known if turning is None else known | {turning})
 
 
 _FEW = 8  # solutions below which singular vectors are faster, for small problems

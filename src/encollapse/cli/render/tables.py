@@ -83,13 +83,16 @@ def studies_table(studies: Sequence[Study]) -> RenderableType:
 def path_table(path: ufm.BiasPath) -> RenderableType:
     """The transition: mean cosine and bias along the bias decay."""
     rows = facts.path_rows(path)
+    word = next((row[-1] for row in rows if row[-1]), "")
 
     def made(heads: tuple[str, ...], marks: bool) -> RenderableType:
         table = plain_table(*heads)
         for row in rows:
             table.add_row(*row[: len(heads)], style="bold" if row[-1] else "")
         align_right(table, 4)
-        return table if marks else Group(table, Text("bold: the critical bias decay", style="dim"))
+        said = [f"bold: the {word} bias decay"] if word and not marks else []
+        said += [facts.PRACTICAL] if word == "practical" else []
+        return Group(table, *(Text(text, style="dim") for text in said)) if said else table
 
     heads = ("λ_b", "mean cosine", "|bias|", "minimum")
     return Narrowing(made((*heads, ""), marks=True), 58, made(("λ_b", "cosine", "|bias|", "minimum"), marks=False))

@@ -86,6 +86,14 @@ def solution_chart(solution: Any) -> Chart:
     return _with_matrix("solution", caption + _left_out(shown, geometry.num_classes), cosines, [spectrum], rows)
 
 
+_TURNS = {
+    "λ_b*": " Dashed: the critical value, above which the class means turn.",
+    "λ_b at 10 %": " Dashed: where the features carry a tenth of what they carry of the mean label without a bias. The "
+    "critical value is 0, as every bias decay above it turns the class means.",
+}
+"""What the mark of a path means, by the name of :meth:`encollapse.ufm.Problem.turning_point`."""
+
+
 def path_chart(path: Any) -> Chart:
     """Mean cosine of the class means, and norm of the bias, against the bias decay."""
     problem = path.solutions[0].problem
@@ -109,6 +117,7 @@ def path_chart(path: Any) -> Chart:
     caption = (
         f"Exact minimizer of the unrestricted feature model, {problem.encoding.name} labels, {classes} classes: mean "
         "cosine between the uncentered class means, and norm of the bias, against the bias regularization."
+        f"{'' if marked is None else _TURNS[symbol]}"
     )
     rows = [
         {"bias_decay": decay, "mean_cosine": cosine, "bias_norm": norm}
