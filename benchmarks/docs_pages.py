@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 BUILT = Path(__file__).resolve().parents[1] / "docs" / "_build" / "html"
 
-VIEWS = {"light": (1280, "light"), "dark": (1280, "dark"), "phone": (390, "light")}
+VIEWS: dict[str, tuple[int, Any]] = {"light": (1280, "light"), "dark": (1280, "dark"), "phone": (390, "light")}
 """Width in pixels and color scheme of each look."""
 
 FEW_API = ("api/index", "api/generated/encollapse.ufm.Problem", "api/generated/encollapse.measure.collapse")

@@ -26,7 +26,7 @@ class Header:
 
 
 def array_names(path: Path) -> list[str]:
-    """Names of the arrays in an archive. What else is in it is none of ours."""
+    """Names of the arrays in an archive. Other entries are ignored."""
     with files.reading(path), zipfile.ZipFile(path) as archive:
         return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
 

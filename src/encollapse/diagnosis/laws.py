@@ -178,7 +178,7 @@ def _own_work(s: Setting, kind: str) -> None:
 
 
 def _resolved(s: Setting) -> str:
-    """The kind of the tail. A vector of gains without a module of its own is told by what its outputs are like."""
+    """The kind of the tail. A vector of gains without a module of its own is recognized by its outputs."""
     if s.tail.kind != "scaled":
         return s.tail.kind
     return s.observed.scaled_kind or "scaled"

@@ -32,7 +32,7 @@ _CLASSES = 200
 
 
 def measurement_page(collapse: Collapse, path: str | Path, *, title: str = "Collapse of class features") -> Path:
-    """Write the page of a measurement and return its path. It asks nothing of the network.
+    """Write the page of a measurement and return its path. It loads nothing from the internet.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ def report(
 ) -> Path:
     """Write the report of a study and return the path of its page.
 
-    The page ``index.html`` is one file that asks nothing of the network. Each figure stands beside it as SVG, PDF and
+    The page ``index.html`` is one file that needs no connection. Each figure stands beside it as SVG, PDF and
     PNG, with its numbers as CSV. ``interactive.html`` shows the same figures to point at and to enlarge, with plotly's
     JavaScript beside it. Sections that do not apply to the study are left out. Those about what it varies come first.
 

@@ -285,7 +285,7 @@ class Settings:
     leave_saddles: bool = option(
         True,
         checks.flag,
-        "Step off a saddle at which L-BFGS waits.",
+        "Leave a saddle point at which L-BFGS would stop.",
         more="""The step goes along its own negative curvature, which needs no prediction. Rare classes that have
         merged are such a saddle just below the threshold of minority collapse.""",
         flag="--stay-at-saddles",

@@ -114,7 +114,7 @@ def load_labels(path: str | Path, key: str | None = None) -> IntArray:
 
 
 def array_names(path: Path) -> list[str]:
-    """Names of the arrays or columns in a file, or none for ``.npy``. What else is in an archive is none of ours."""
+    """Names of the arrays or columns in a file, or none for ``.npy``. Other entries of an archive are ignored."""
     if path.suffix == ".parquet":
         return parquet.column_names(path)
     if path.suffix == ".safetensors":

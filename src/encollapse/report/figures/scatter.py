@@ -19,7 +19,7 @@ NAME = "scatter"
 _GROUPS = 14
 """Kinds of training that marks tell apart."""
 _MOST = 12_000
-"""Points of a panel. Above that, every so-and-so-many-th is shown."""
+"""Most points that a panel shows. Of more points it shows some, at even steps."""
 
 Pairs = list[tuple[float, float]]
 

@@ -18,7 +18,7 @@ from encollapse.report.figures.series import decades
 from encollapse.report.style import BLUE, GREEN, VERMILLION
 
 _LARGEST = 200
-"""Classes of a matrix that is drawn, and of more, every so-and-so-many-th."""
+"""Most classes that the picture of a matrix shows. Of more classes it shows some, at even steps."""
 _NAMED = 14  # classes that have their number at the axis
 _WIDE = 10.0  # ratio of the largest to the smallest value from which on an axis is logarithmic
 _CURVES = 9  # metrics that are drawn along steps
