@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from encollapse._internal import checks
@@ -16,8 +17,8 @@ from encollapse.measure.decisions.classifier import LinearClassifier
 from encollapse.measure.moments import distributed, inputs
 from encollapse.measure.moments import files as moment_files
 from encollapse.measure.moments import state as moment_state
-from encollapse.measure.moments.accumulate import Workspace, add_block
-from encollapse.measure.moments.inputs import FeatureRows, float64_device, labels_for, to_working
+from encollapse.measure.moments.accumulate import Workspace, add_block, add_rows
+from encollapse.measure.moments.inputs import FeatureRows, Rows, float64_device, labels_for, plain_batch, to_working
 from encollapse.measure.moments.residuals import compiled
 from encollapse.measure.moments.state import MomentState
 from encollapse.measure.moments.threads import brief_operations
@@ -44,7 +45,9 @@ class ClassMoments:
     Only differences to a provisional center of each class are added up, to float64 totals, so that spreads
     of 1e-8 about means of size 10 are still right (see :mod:`encollapse.measure.moments.accumulate`). Small batches
     wait in a block of at most 2²² numbers, in float32 where they came in no finer, until it pays to multiply. Whatever
-    reads, merges, copies or saves the moments takes them in first, so that nothing else tells of it.
+    reads, merges, copies or saves the moments takes them in first, so that nothing else tells of it. With
+    ``covariance=False`` there is nothing to multiply: where numba is installed, batches are added up at once after the
+    first 2²¹ numbers.
 
     Parameters
     ----------
@@ -79,6 +82,8 @@ class ClassMoments:
     """
 
     _waiting: WaitingRows | None = None
+    _kernels: Any | None = None
+    """Compiled loops, from when enough samples have come to repay looking for them."""
 
     @_writable
     def __init__(
@@ -94,8 +99,7 @@ class ClassMoments:
     @property
     def _state(self) -> MomentState:
         """The moments of all samples seen, none of which waits any longer."""
-        self._add_waiting()
-        self._waiting = None
+        self._end_waiting()
         return self._added
 
     @_state.setter
@@ -174,6 +178,10 @@ class ClassMoments:
         ArgumentTypeError
             If the features are not floating-point numbers or the labels not whole ones.
         """
+        if self._kernels is not None:
+            plain = plain_batch(features, labels, self.feature_dim)
+            if plain is not None and self._take_plain(*plain):
+                return self
         rows = FeatureRows(features)
         if rows.feature_dim != self.feature_dim:
             raise ArgumentError(
@@ -187,18 +195,48 @@ class ClassMoments:
             self._add(rows, torch.from_numpy(targets).to(self.device))
         return self
 
+    def _take_plain(self, values: Rows, targets: IntArray) -> bool:
+        """Take in a batch by the compiled loops. False, and nothing done, where it is not for them or is wrong."""
+        if len(targets) >= waiting_rows(self.feature_dim):
+            return False
+        if not self.covariance:
+            return self._add_one_by_one(values, targets, inputs.array_resolution(values))
+        waiting = self._waiting
+        return waiting is not None and waiting.take_plain(values, targets, self.num_classes, self._kernels)
+
+    def _add_one_by_one(self, values: Rows, targets: IntArray, resolution: float) -> bool:
+        """Add rows where nothing waits for a product. False, and nothing done, where one is wrong."""
+        added = add_rows(self._added, values, targets, resolution, self._kernels)
+        self._added = added or self._added
+        return added is not None
+
     def _let_wait(self, rows: FeatureRows, targets: IntArray) -> None:
         """Let a small batch wait for others. Whenever a block is full, it is taken in."""
-        values, waiting = rows.plain(self.device), self._waiting
-        if waiting is None or waiting.dtype != rows.kept_dtype:
-            self._add_waiting()
-            waiting = self._waiting = WaitingRows(rows.feature_dim, rows.kept_dtype, self.device)
-        waiting.resolution = max(waiting.resolution, rows.resolution)
-        start = waiting.take(values, targets, 0)
-        while waiting.full:
-            self._add_waiting()
-            waiting.resolution = rows.resolution
-            start = waiting.take(values, targets, start)
+        values, start = rows.plain(self.device), 0
+        if self._waiting is not None and self._waiting.dtype != rows.kept_dtype:
+            self._end_waiting()
+        if self.covariance or self._kernels is None:
+            waiting = self._waiting
+            if waiting is None:
+                waiting = WaitingRows(rows.feature_dim, rows.kept_dtype, self.device, self.covariance)
+                self._waiting = waiting
+            waiting.resolution = max(waiting.resolution, rows.resolution)
+            start = waiting.take(values, targets, 0)
+            while waiting.full:
+                self._add_waiting()
+                if not self.covariance and self._kernels is not None:
+                    self._end_waiting()
+                    break
+                waiting.resolution = rows.resolution
+                start = waiting.take(values, targets, start)
+        if start < len(targets):
+            plain = np.require(values[start:], requirements="CW")
+            self._add_one_by_one(plain, targets[start:], rows.resolution)
+
+    def _end_waiting(self) -> None:
+        """Take in the rows that wait, and let go of their memory."""
+        self._add_waiting()
+        self._waiting = None
 
     @_writable
     def _add_waiting(self) -> None:
@@ -206,12 +244,14 @@ class ClassMoments:
         waiting = self._waiting
         if waiting is None:
             return
-        brief = not self.covariance and compiled(waiting.rows.numel(), self.device)
-        with brief_operations(brief) as threads:
+        kernels = compiled(waiting.rows.numel(), self.device)
+        with brief_operations(kernels is not None and not self.covariance) as threads:
             waiting.room.threads = threads
             block, own = to_working(waiting.rows, self.device), waiting.labels
             self._added = add_block(self._added, block, own, waiting.resolution, workspace=waiting.room)
         waiting.clear()
+        if kernels is not None:
+            self._kernels = kernels
 
     @_writable
     def _add(self, rows: FeatureRows, targets: torch.Tensor) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from encollapse.errors import ArgumentError
 from encollapse.measure import ClassMoments, NeuralCollapse
 from encollapse.measure.adapters import metric as adapter
-from encollapse.measure.moments import accumulate, waiting
+from encollapse.measure.moments import accumulate, residuals, waiting
 from encollapse.measure.moments.state import add_gram
 from encollapse.measure.packing import pack
 from reference.collapse_reference import moments as slow_moments
@@ -92,10 +92,15 @@ def test_any_split_dtypes_and_reads_between(
     assert found.statistics().resolution == coarsest
 
 
+@pytest.mark.parametrize("compiled_from", [2**10, 2**21])
 @pytest.mark.parametrize("covariance", [True, False])
-def test_batches_of_any_size_fill_the_same_blocks(covariance: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_of_any_size_fill_the_same_blocks(
+    covariance: bool, compiled_from: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Bit for bit, by float32 products: the split cannot be told from the result."""
     monkeypatch.setattr(waiting, "_MOST_ROWS", 1009)
+    monkeypatch.setattr(waiting, "COMPILED_FROM", compiled_from)
+    monkeypatch.setattr(residuals, "COMPILED_FROM", compiled_from)
     features, labels = sample(3001)
     first, *others = (fed(size, features, labels, covariance=covariance).state_dict() for size in (32, 131, 1008))
     for other in others:

@@ -13,10 +13,12 @@ mean are moved to the mean.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 
-from encollapse.measure.moments.inputs import require_finite
+from encollapse._internal.typing import IntArray
+from encollapse.measure.moments.inputs import Rows, require_finite
 from encollapse.measure.moments.residuals import LARGE, SMALL, rows_by_class
 from encollapse.measure.moments.state import MomentState, add_gram, move_anchors, nearer_anchors
 from encollapse.measure.moments.torch_algebra import exact_products
@@ -77,6 +79,29 @@ def add_block(
             block = _Block(state, rows.double(), labels, room)
         block.add()
     return replace(state, resolution=max(state.resolution, resolution))
+
+
+def add_rows(state: MomentState, rows: Rows, labels: IntArray, resolution: float, kernels: Any) -> MomentState | None:
+    """Add a small batch to moments without scatter, in place and row by row. None, and nothing done, if it is bad.
+
+    All in float64, in which any sample of a class will do as its anchor: none is farther from the mean than the root
+    of ``Σ |h - m|²``, so that what n samples amount to about it is at most n + 1 times what they do about the mean.
+
+    Parameters
+    ----------
+    rows : (n, d)
+        float32 or float64, contiguous.
+    labels : (n,) int64
+        Classes, not checked yet.
+    resolution : float
+        Machine epsilon of the dtype in which the features arrived.
+    kernels : module
+        The compiled loops.
+    """
+    moments = (state.counts, state.anchors, state.sums, state.squares)
+    if not kernels.add_rows(rows, labels, *(tensor.numpy() for tensor in moments)):
+        return None
+    return state if resolution <= state.resolution else replace(state, resolution=resolution)
 
 
 class _Block:

@@ -23,8 +23,12 @@ SINGLE_FROM_DIM = 64  # below it products in float64 are about as fast
 SINGLE_FROM_ENTRIES = 2**16
 """Features of fewer dimensions, and blocks of fewer entries, are worked on in float64: it costs no time."""
 
+Rows = np.ndarray[Any, np.dtype[Any]]
+"""float32 or float64."""
+
 _EPS = float(np.finfo(np.float64).eps)
 _SINGLE_EPS = float(np.finfo(np.float32).eps)
+_USUAL = (torch.float32, torch.float64)
 
 
 class RowSource(Protocol):
@@ -116,6 +120,28 @@ class FeatureRows:
         step = rows_per_block(self.feature_dim) if rows is None else rows
         for start in range(0, self.num_rows, step):
             yield to_working(self._rows[start : start + step], device, double=double)
+
+
+def plain_batch(features: ArrayLike, labels: ArrayLike, feature_dim: int) -> tuple[Rows, IntArray] | None:
+    """Return the memory of a batch as most loops give it: float32 or float64 rows and int64 labels on the processor.
+
+    None for any other batch, right or wrong, which :class:`FeatureRows` and :func:`labels_for` look at more closely:
+    that takes as long as adding up a batch of 32. Entries and labels are not checked.
+    """
+    if type(features) is not torch.Tensor or type(labels) is not torch.Tensor:
+        return None
+    usual = features.dtype in _USUAL and labels.dtype == torch.int64 and features.is_cpu and labels.is_cpu
+    strided = usual and features.layout == labels.layout == torch.strided
+    if not strided or labels.ndim != 1 or features.shape != (len(labels), feature_dim) or features.is_neg():
+        return None
+    if not features.is_contiguous() or not labels.is_contiguous():
+        return None
+    return features.detach().numpy(), labels.numpy()
+
+
+def array_resolution(rows: Rows) -> float:
+    """Machine epsilon of a float32 or float64 array, sooner than numpy looks it up."""
+    return _SINGLE_EPS if rows.dtype == np.float32 else _EPS
 
 
 def rows_per_block(feature_dim: int) -> int:

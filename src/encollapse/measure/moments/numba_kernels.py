@@ -182,3 +182,51 @@ def add_residuals_in_chunks(
         own = kept[first:last] if len(kept) > 0 else none
         add_residuals(rows[first:last], order, bounds, 0, last - first, -1, anchors, tiny, own, sums, squares, largest)
     return seen  # of no use, but without it nothing need be touched
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _acceptable(rows: Rows, place: IntArray, size: int) -> bool:
+    """Whether every entry is finite and every class from 0 to ``size - 1``. It brings the rows to the cache."""
+    for k in place:
+        if k < 0 or k >= size:
+            return False
+    zero = total = rows.dtype.type(0)
+    for i in range(len(rows)):
+        for j in range(rows.shape[1]):
+            total += zero * rows[i, j]  # NaN for infinity, too
+    return bool(total == zero)
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def add_rows(
+    rows: Rows, place: IntArray, counts: IntArray, anchors: FloatArray, sums: FloatArray, squares: FloatArray
+) -> bool:
+    """Add rows (n, d) of classes `place` (n,) to moments one by one. False, and nothing done, if something is wrong.
+
+    counts, squares (P,) and anchors, sums (P, d) are those of a
+    :class:`~encollapse.measure.moments.state.MomentState`; the first row of a class becomes its anchor.
+    """
+    if not _acceptable(rows, place, len(counts)):
+        return False
+    for i in range(len(rows)):
+        k = place[i]
+        row, anchor, total, square = rows[i], anchors[k], sums[k], 0.0
+        if counts[k] == 0:
+            anchor[:] = row
+        for j in range(len(row)):
+            residual = np.float64(row[j]) - anchor[j]
+            total[j] += residual
+            square += residual * residual
+        squares[k] += square
+        counts[k] += 1
+    return True
+
+
+@njit(nogil=True, cache=True)
+def copy_rows(rows: Rows, place: IntArray, size: int, kept: Rows, kept_place: IntArray) -> bool:
+    """Copy rows (n, d) and their classes (n,) to where they wait. False, and nothing of worth done, if one is wrong."""
+    if not _acceptable(rows, place, size):
+        return False
+    kept[:] = rows
+    kept_place[:] = place
+    return True

@@ -21,7 +21,7 @@ from encollapse.measure.moments.threads import even_shares, side_by_side
 SMALL, LARGE = 1e-15, 1e15
 """Lengths between which the squares of float32 residuals neither vanish nor overflow."""
 
-_COMPILED_FROM = 2**21
+COMPILED_FROM = 2**21
 """Entries of a block that repay looking for the compiled loop: a rule by the block alone, so that results repeat."""
 
 _FEW_ANCHORS = 2**16
@@ -73,14 +73,13 @@ class RowsByClass(Protocol):
 
 def rows_by_class(rows: torch.Tensor, place: torch.Tensor, size: int, threads: int) -> RowsByClass:
     """Rows (n, d) of classes `place` (n,), numbered from 0 to ``size - 1``, by the quickest means at hand."""
-    if rows.is_contiguous() and compiled(rows.numel(), rows.device):
-        return _Compiled(_kernels(), place, size, threads)
-    return _ByTensors(place, size, threads)
+    kernels = compiled(rows.numel(), rows.device) if rows.is_contiguous() else None
+    return _ByTensors(place, size, threads) if kernels is None else _Compiled(kernels, place, size, threads)
 
 
-def compiled(entries: int, device: torch.device) -> bool:
-    """Whether blocks of so many entries, one row after the other, go through the compiled loop."""
-    return device.type == "cpu" and entries >= _COMPILED_FROM and _kernels() is not None
+def compiled(entries: int, device: torch.device) -> Any | None:
+    """Return the compiled loops for so many entries, one row after the other; None where there are none for them."""
+    return _kernels() if device.type == "cpu" and entries >= COMPILED_FROM else None
 
 
 @cache

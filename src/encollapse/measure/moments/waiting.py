@@ -9,7 +9,8 @@ import torch
 
 from encollapse._internal.typing import IntArray
 from encollapse.measure.moments.accumulate import Workspace
-from encollapse.measure.moments.inputs import rows_per_block
+from encollapse.measure.moments.inputs import Rows, rows_per_block
+from encollapse.measure.moments.residuals import COMPILED_FROM
 
 _MOST_ROWS = 2**16
 """More rows than this of few dimensions do not repay waiting, and their labels take more memory than they do."""
@@ -31,6 +32,8 @@ class WaitingRows:
         float32 or float64, in which the features wait.
     device : torch.device
         Where they wait.
+    covariance : bool
+        Whether they wait for a product; otherwise only until the compiled loops repay looking for them.
 
     Attributes
     ----------
@@ -40,8 +43,10 @@ class WaitingRows:
         The coarsest machine epsilon of the features that wait.
     """
 
-    def __init__(self, feature_dim: int, dtype: torch.dtype, device: torch.device) -> None:
-        self.capacity, self.dtype, self.resolution = waiting_rows(feature_dim), dtype, 0.0
+    def __init__(self, feature_dim: int, dtype: torch.dtype, device: torch.device, covariance: bool) -> None:
+        most = waiting_rows(feature_dim)
+        self.capacity = most if covariance else min(most, -(-COMPILED_FROM // feature_dim))
+        self.dtype, self.resolution = dtype, 0.0
         self.room = Workspace()
         self._filled = 0
         with torch.inference_mode(False):  # what is made in that mode cannot be written to outside of it
@@ -76,6 +81,17 @@ class WaitingRows:
         self._labels[place] = labels[start:end]
         self._filled = place.stop
         return end
+
+    def take_plain(self, values: Rows, labels: IntArray, num_classes: int, kernels: Any) -> bool:
+        """Let a batch in the dtype of the others wait if there is room and nothing is wrong with it."""
+        stop = self._filled + len(labels)
+        if stop > self.capacity or values.dtype != self._memory.dtype:
+            return False
+        place = slice(self._filled, stop)
+        if not kernels.copy_rows(values, labels, num_classes, self._memory[place], self._labels[place]):
+            return False
+        self._filled = stop
+        return True
 
     def clear(self) -> None:
         """Forget the rows that waited."""
