@@ -97,6 +97,29 @@ def test_the_variability_index_does_not_see_the_units_of_single_features() -> No
     assert found == pytest.approx(wanted, rel=1e-6)
 
 
+def test_the_variability_index_beside_an_outlier_is_right_or_missing() -> None:
+    """One sample far out hides the spread of the others in the squares; by orthogonal factors it is still there."""
+    told = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        labels, centers = np.arange(54) % 3, rng.standard_normal((3, 12))
+        centers[2] = centers[1]
+        features = centers[labels] + 10 ** rng.uniform(-5, -4.3) * rng.standard_normal((54, 12))
+        features[7] *= 50
+        means = np.array([features[labels == k].mean(axis=0) for k in range(3)])
+        between = (means - features.mean(axis=0)) / np.sqrt(3)
+        triangle = np.linalg.qr(np.concatenate([(features - means[labels]) / np.sqrt(54), between]), mode="r")
+        wanted = 1 - np.square(np.linalg.solve(triangle.T, between.T)).sum() / 2
+        statistics = ec.metrics.ClassStatistics.from_features(features, labels)
+        values, missing = ec.metrics.evaluate(ec.metrics.MetricInputs(statistics), [ec.metrics.METRICS["vci"]])
+        if missing:
+            assert "leave outliers out" in missing["vci"]
+            continue
+        told += 1
+        assert values["vci"] == pytest.approx(wanted, rel=3e-5, abs=1e-6), seed
+    assert told > 20
+
+
 def test_as_many_classes_as_words_make_no_matrix_of_their_pairs() -> None:
     """Of 3001 classes a matrix of pairs would take 72 MB; float32 rounding of VCI once made one."""
     rng = np.random.default_rng(0)
