@@ -49,6 +49,18 @@ def test_decisions_of_float32_features_of_any_size(scale: float) -> None:
     assert (expected.accuracy or 1.0) < 0.9
 
 
+@pytest.mark.parametrize("dim", [3, D], ids=["more classes than dimensions", "fewer"])
+@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e-100, 1e100, 1e160, 1e300])
+def test_values_do_not_see_the_size_of_the_weight(scale: float, dim: int) -> None:
+    """The balance lost digits from weights of 1e-160 on, and beyond called them zero."""
+    features, labels = blobs(4, 203, 1.0, dim=dim)
+    weight = np.random.default_rng(8).standard_normal((K, dim))
+    wanted = ec.measure.collapse(features, labels, weight=weight)
+    found = ec.measure.collapse(features, labels, weight=weight * scale)
+    for name in ("nc3_alignment", "nc3_self_duality", "unc3", "nc4_agreement", "accuracy", "balance"):
+        assert found.values[name] == pytest.approx(wanted.values[name], rel=1e-10), name
+
+
 @pytest.mark.parametrize("count", [19, 66, 67, 68])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_parts_of_the_squared_error_are_not_negative_for_few_samples(count: int, dtype: type) -> None:
@@ -108,7 +120,7 @@ def test_the_variability_index_beside_an_outlier_is_right_or_missing() -> None:
         features[7] *= 50
         means = np.array([features[labels == k].mean(axis=0) for k in range(3)])
         between = (means - features.mean(axis=0)) / np.sqrt(3)
-        triangle = np.linalg.qr(np.concatenate([(features - means[labels]) / np.sqrt(54), between]), mode="r")
+        triangle = np.linalg.qr(np.concatenate([(features - means[labels]) / np.sqrt(54), between]))[1]
         wanted = 1 - np.square(np.linalg.solve(triangle.T, between.T)).sum() / 2
         statistics = ec.metrics.ClassStatistics.from_features(features, labels)
         values, missing = ec.metrics.evaluate(ec.metrics.MetricInputs(statistics), [ec.metrics.METRICS["vci"]])

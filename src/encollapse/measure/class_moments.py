@@ -230,7 +230,7 @@ class ClassMoments:
                 waiting.resolution = rows.resolution
                 start = waiting.take(values, targets, start)
         if start < len(targets):
-            plain = np.require(values[start:], requirements="CW")
+            plain = np.require(np.asarray(values)[start:], requirements=("C", "W"))
             self._add_one_by_one(plain, targets[start:], rows.resolution)
 
     def _end_waiting(self) -> None:
@@ -266,7 +266,7 @@ class ClassMoments:
         start = 0
         try:
             entries = min(rows.num_rows, step) * rows.feature_dim
-            with brief_operations(no_copies and compiled(entries, self.device)) as threads:
+            with brief_operations(no_copies and compiled(entries, self.device) is not None) as threads:
                 room = Workspace(threads)
                 for block in rows.blocks(self.device, step):
                     stop = start + len(block)

@@ -126,14 +126,12 @@ def balance(statistics: ClassStatistics, weight: FloatArray) -> float:
     See :func:`encollapse.geometry.comparison.balance_residual`. The factor ``λ_H/λ_W`` is not known to a
     measurement, so the traces are made equal and the shape alone is tested.
     """
-    means, algebra = statistics.present_means, statistics.algebra
+    means, algebra, rows = statistics.present_means, statistics.algebra, squarable(weight)
     if len(means) > means.shape[1]:
-        residual = _in_feature_space(algebra.gram(weight), _uncentered(statistics), algebra)
+        residual = _in_feature_space(algebra.gram(rows), _uncentered(statistics), algebra)
     else:
         counts = statistics.counts[statistics.present]
-        residual = balance_residual(
-            algebra.gram(means.T), algebra.gram(weight.T), algebra.product(weight, means.T), counts
-        )
+        residual = balance_residual(algebra.gram(means.T), algebra.gram(rows.T), algebra.product(rows, means.T), counts)
     if residual is None:
         raise Undefined("the weight or every class mean is zero")
     return residual

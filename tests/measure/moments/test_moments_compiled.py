@@ -102,10 +102,10 @@ def test_an_entry_that_is_not_finite_is_found_wherever_it_is(
 
 
 def in_batches(
-    size: int, features: torch.Tensor, labels: torch.Tensor, num_classes: int, **options: bool
+    size: int, features: torch.Tensor, labels: torch.Tensor, num_classes: int, *, covariance: bool
 ) -> ec.measure.ClassMoments:
     """Moments of batches that the compiled loops take, as tensors, arrays and strided views in turn."""
-    found = ec.measure.ClassMoments(num_classes, features.shape[1], **options)
+    found = ec.measure.ClassMoments(num_classes, features.shape[1], covariance=covariance)
     found.update(features[:1], labels[:1]).means  # noqa: B018 (from here on the loops are at hand)
     assert found._kernels is not None
     for i, start in enumerate(range(1, len(labels), size)):
