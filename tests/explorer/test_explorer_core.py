@@ -326,9 +326,10 @@ def test_many_trials_are_read_once_and_said_shortly(tmp_path: Path, monkeypatch:
     (tmp_path / "many.toml").write_text(text)
     study = ec.study.load(tmp_path / "many.toml")
     store = write_folder(tmp_path / "runs", study)
+    monkeypatch.setattr(runs, "_PATIENCE", math.inf)
     opened = runs.RunsFolder(tmp_path / "runs")
     first = opened.summary()
-    assert len(first["points"]) == 60
+    assert len(first["points"]) == first["read"] == 60
     assert len(json.dumps(first)) < 60 * 400
     reads: list[Path] = []
 
@@ -345,7 +346,27 @@ def test_many_trials_are_read_once_and_said_shortly(tmp_path: Path, monkeypatch:
     assert len(reads) == 1
 
 
-def test_trained_networks_lie_on_the_line_of_their_problem(tmp_path: Path) -> None:
+def test_a_study_that_takes_long_to_read_is_answered_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = study_of()
+    store = write_folder(tmp_path / "runs", study)
+    monkeypatch.setattr(runs, "_PATIENCE", math.inf)
+    whole = runs.RunsFolder(tmp_path / "runs").summary()
+    monkeypatch.setattr(runs, "_PATIENCE", 0.0)  # one trial a call
+    opened = runs.RunsFolder(tmp_path / "runs")
+    pieces = [opened.summary() for _ in study.trials]
+    assert [piece["read"] for piece in pieces] == list(range(1, len(study.trials) + 1))
+    assert [len(piece["points"]) for piece in pieces] == [piece["read"] for piece in pieces]
+    assert pieces[-1] == whole
+    assert opened.summary() is pieces[-1]
+    store.keep(failed(study.trials[0], "ValueError: no"))  # what is known is not read again
+    opened._cost = 0.0
+    assert (opened.summary()["read"], opened.summary()["done"]) == (len(study.trials) - 1,) * 2
+    state, _ = parse(opened.trial(study.trials[-1].id)["address"])  # type: ignore[index]
+    assert study.trials[-1].id in {point["id"] for point in runs.RunsFolder(tmp_path / "runs").points_of(state)}
+
+
+def test_trained_networks_lie_on_the_line_of_their_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "_PATIENCE", math.inf)
     study = study_of()
     store = write_folder(tmp_path / "runs", study)
     store.keep(failed(study.trials[-1], "Traceback\nValueError: <b>no</b>"))

@@ -9,6 +9,7 @@ import { Lane, get } from "./requests.js";
 import { $, color, digits, el, symbols, unpack } from "./tools.js";
 
 const POLL = 2000; // milliseconds between two looks at the folder
+const SOON = 100; // and while it is still being read
 const CURVES = { loss: "loss", stationarity: "stationarity", mean_cosine: "mean cosine", accuracy: "accuracy", nc1_trace_ratio: "NC1, trace ratio", nc2_etf_uncentered: "distance from a simplex frame" };
 
 export class Runs {
@@ -57,12 +58,20 @@ export class Runs {
       $("study-progress").textContent = found.error;
       return;
     }
+    // A large study is read in pieces: the first is drawn, and then all of it.
+    const reading = found.read < found.done;
+    clearTimeout(this.soon);
+    if (reading) {
+      this.soon = setTimeout(() => this.timer && this.#look(), SOON);
+      $("study-progress").textContent = `reading, ${found.read} of ${found.done} trained networks`;
+      if (this.study) return;
+    }
     const signature = JSON.stringify([found.done, found.failed, found.missing, found.points.map((p) => [p.id, p.gram_error])]);
     if (signature === this.signature) return;
     this.signature = signature;
     this.study = found;
     $("study-title").textContent = found.title;
-    $("study-progress").textContent = [`${found.done} trained`, found.failed ? `${found.failed} failed` : "", found.missing ? `${found.missing} to come` : ""].filter(Boolean).join(" · ");
+    if (!reading) $("study-progress").textContent = [`${found.done} trained`, found.failed ? `${found.failed} failed` : "", found.missing ? `${found.missing} to come` : ""].filter(Boolean).join(" · ");
     const known = found.points.some((p) => p.id === value("run"));
     const first = known ? value("run") : this.trial?.id ?? found.points[0]?.id;
     this.#drawList();

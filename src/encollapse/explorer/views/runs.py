@@ -34,6 +34,9 @@ _BLUR = 0.05
 _RARELY = 4.0
 """While a study is running, how many times as long as reading it takes the last reading serves."""
 
+_PATIENCE = 0.5
+"""Seconds of reading trials after which an answer says how many have been read."""
+
 _FACTS = (
     "status",
     "message",
@@ -69,6 +72,7 @@ class RunsFolder:
         self._stamp, self._read_at, self._cost = self._stamps(), -math.inf, 0.0
         self._results = open_results(self.root)
         self._summary: dict[str, Any] | None = None
+        self._labels: tuple[Results | None, dict[str, str]] = None, {}
 
     def _stamps(self) -> list[tuple[int, int]]:
         """What changes with the results: size and time of the data base and of what waits to go into it."""
@@ -86,21 +90,31 @@ class RunsFolder:
             return self._results
 
     def summary(self) -> dict[str, Any]:
-        """The study and every trial: its point, its family, and how it ended."""
+        """The study and its trials: the point of each, its family, and how it ended.
+
+        Of a large study there are as many points as could be read in a moment. ``read`` says how many of those
+        that are ``done``, and the next call goes on from there.
+        """
         found = self.results()
         with self._lock:
-            if self._summary is None or found is not self._results:
-                self._summary = self._summary_of(found)
-            return self._summary
+            if self._summary is not None and found is self._results:
+                return self._summary
+            summary = self._summary_of(found)
+            if summary["read"] == summary["done"]:
+                self._summary = summary
+            return summary
 
     def points_of(self, state: State) -> list[dict[str, Any]]:
         """Points of the trials whose problem is that of the page, at any bias decay."""
-        summary = self.summary()
+        while (summary := self.summary())["read"] < summary["done"]:
+            pass
         keys = {point["id"]: key for point, key in self._known.values()}
         return [point for point in summary["points"] if keys.get(point["id"]) == state.problem_key]
 
     def _summary_of(self, found: Results) -> dict[str, Any]:
-        by_trial = {r.id: family.label for family in families(found.done) for r in family.trials}
+        points = self._points(found.done)
+        if self._labels[0] is not found:
+            self._labels = found, {r.id: family.label for family in families(found.done) for r in family.trials}
         return {
             "name": found.study.name,
             "title": found.study.title,
@@ -108,16 +122,28 @@ class RunsFolder:
             "done": len(found.done),
             "failed": len(found.failed),
             "missing": len(found.missing),
-            "points": [self._point(result) | {"family": by_trial[result.id]} for result in found.done],
+            "read": len(points),
+            "points": [point | {"family": self._labels[1][point["id"]]} for point in points],
             "failures": [
                 {"id": r.id, "label": r.label, "error": (r.error or "").strip().splitlines()[-1:]} for r in found.failed
             ],
         }
 
+    def _points(self, done: Sequence[TrialResult]) -> list[dict[str, Any]]:
+        """Points of the trials that have been read, and of one or more that had not."""
+        until, points = math.inf, []
+        for result in done:
+            if (result.id, result.row.finished) in self._known:
+                points.append(self._point(result))
+            elif time.monotonic() < until:
+                points.append(self._point(result))
+                until = min(until, time.monotonic() + _PATIENCE)
+        return points
+
     def _point(self, result: TrialResult) -> dict[str, Any]:
         key = (result.id, result.row.finished)
         if key not in self._known:
-            record, settings, address_of = result.record, result.settings, self.address_of(result)
+            record, settings, state = result.record, result.settings, self._state_of(result)
             point = {
                 "id": result.id,
                 "label": result.label,
@@ -128,7 +154,7 @@ class RunsFolder:
                 "gram_error": record.value("gram_error"),
                 "converged": record.converged,
             }
-            self._known[key] = point, None if address_of is None else parse(address_of)[0].problem_key
+            self._known[key] = point, None if state is None else state.problem_key
         return self._known[key][0]
 
     def _bias_norm(self, result: TrialResult) -> float | None:
@@ -221,7 +247,12 @@ class RunsFolder:
         return pictures[::-1]
 
     def address_of(self, result: TrialResult) -> dict[str, str] | None:
-        """The controls that state a trial's problem, or None where page or theory has none for it."""
+        """The controls that state a trial's problem, or None where the page cannot state it."""
+        state = self._state_of(result)
+        return None if state is None else address(state)
+
+    def _state_of(self, result: TrialResult) -> State | None:
+        """The page with a trial's problem, or None where it has no controls for it, or the theory no method."""
         settings, record = result.settings, result.record
         counts = record.counts
         if not counts or record.feature_decay is None or record.prediction is None:
@@ -244,7 +275,7 @@ class RunsFolder:
         if encoding["encoding"] != OWN:
             values["classes"] = str(len(counts))
         state, errors = parse(values)
-        return None if errors else address(state)
+        return None if errors else state
 
     def _encoding(self, spec: Mapping[str, Any]) -> dict[str, str] | None:
         if "file" not in spec:
