@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from encollapse._internal.json_values import plain
@@ -47,7 +48,7 @@ class Trial:
 
     settings: Mapping[str, Any]
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Sixteen hexadecimal digits, a hash of the settings and of the content of the files they name."""
         return hashlib.sha256(canonical_json(identity(self.settings)).encode()).hexdigest()[:16]

@@ -133,7 +133,7 @@ class RunsFolder:
         """Points of the trials that have been read, and of one or more that had not."""
         until, points = math.inf, []
         for result in done:
-            if (result.id, result.row.finished) in self._known:
+            if (result.row.id, result.row.finished) in self._known:
                 points.append(self._point(result))
             elif time.monotonic() < until:
                 points.append(self._point(result))
