@@ -95,6 +95,23 @@ SAMPLES: dict[str, dict[str, Callable[[], ec.ufm.Problem]]] = {
         ),
         "one's own": lambda: sized(labels(3, 5), PRIMES, loss=Squared(), features="relu", bias_decay=0.3),
     },
+    "deep loss": {
+        "cross-entropy, balanced": lambda: decayed(
+            ec.encodings.one_hot(5), 7, loss="cross_entropy", depth=2, bias_decay=math.inf
+        ),
+        "cross-entropy, imbalanced": lambda: ec.ufm.Problem(
+            ec.encodings.one_hot(5), PRIMES, weight_decay=1e-2, feature_decay=5e-4, loss="cross_entropy", depth=3
+        ),
+        "cross-entropy, soft labels": lambda: ec.ufm.Problem(
+            distributions(3, 5),
+            PRIMES,
+            weight_decay=[1e-2, 5e-3],
+            feature_decay=1e-4,
+            loss="cross_entropy",
+            depth=2,
+            bias_decay=0.02,
+        ),
+    },
     "convex": {
         "cross-entropy": lambda: decayed(ec.encodings.one_hot(5), PRIMES, loss="cross_entropy", bias_decay=0.02),
         "cross-entropy, two counts": lambda: decayed(ec.encodings.one_hot(5), [11, 11, 11, 3, 3], loss="cross_entropy"),
@@ -234,7 +251,9 @@ def test_scaling_the_labels_scales_the_answer(solution: ec.ufm.Solution) -> None
 def test_no_random_start_ends_below(solution: ec.ufm.Solution) -> None:
     problem = solution.problem
     width, starts = problem.feature_dim or problem.num_classes + 2, 20
-    if problem.loss == "cross_entropy":
+    if problem.depth > 1 and problem.convex_loss is not None:
+        best = brute_force_layers(problem, 5, width, 6)[0]
+    elif problem.loss == "cross_entropy":
         best = convex_reference.brute_force(problem, 5, width, starts)[0]
     elif problem.convex_loss is not None or (problem.depth == 1 and problem.features == "linear"):
         priors, codewords = problem.priors, problem.encoding.codewords

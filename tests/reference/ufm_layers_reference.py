@@ -18,8 +18,15 @@ def layered_objective(
     inputs = [means]
     for layer in layers:
         inputs.append(layer @ inputs[-1])
-    residual = inputs[-1] + bias[:, None] - problem.encoding.codewords
-    value = 0.5 * float((residual**2 @ priors).sum())
+    outputs, targets = inputs[-1] + bias[:, None], problem.encoding.codewords
+    if problem.loss == "cross_entropy":
+        powers = np.exp(outputs - outputs.max(axis=0))
+        soft = powers / powers.sum(axis=0)
+        residual = soft - targets
+        value = -float((targets * np.log(np.maximum(soft, 1e-300)) @ priors).sum())
+    else:
+        residual = outputs - targets
+        value = 0.5 * float((residual**2 @ priors).sum())
     value += 0.5 * problem.feature_decay * float((means**2 @ counts).sum())
     back = residual * priors
     bias_gradient = back.sum(axis=1)

@@ -18,6 +18,7 @@ from encollapse.ufm.convex.weighted import SquaredError, minimize_weighted
 from encollapse.ufm.deep.minimize import minimize_schatten
 from encollapse.ufm.deep.model import SchattenModel
 from encollapse.ufm.deep.schatten_prox import SchattenProx, common_decay
+from encollapse.ufm.deep_loss import DeepLoss, minimize_deep_loss
 from encollapse.ufm.losses.convex_loss import ConvexLoss
 from encollapse.ufm.minimum import Factors, Minimum
 from encollapse.ufm.mse.factors import LazyFactors
@@ -152,6 +153,22 @@ def _convex(problems: Sequence[Problem], warm_start: Any) -> Minima:
     return result
 
 
+def _deep_loss(problems: Sequence[Problem], warm_start: Any) -> Minima:
+    del warm_start
+    result: Minima = []
+    for p in problems:
+        loss = p.convex_loss
+        assert loss is not None
+        decays = (p.num_samples, p.feature_decay, p.weight_decays)
+        prox, outputs = SchattenProx.of_decays(*decays), DenseOutputMap.of(loss.targets(p.encoding.codewords), p.priors)
+        limit = p.structure.rank_limit(p.feature_dim)
+        model = DeepLoss(Composite(outputs, loss, prox.weight, p.bias_decay), prox, limit)
+        found = minimize_deep_loss(model, outputs.root_priors)
+        means = math.sqrt(common_decay(*decays) / (p.num_samples * p.feature_decay))
+        result.append(found.in_units(1.0, found.factors.scaled(1.0 / means, means)))
+    return result
+
+
 def _bias_decays(problems: Sequence[Problem]) -> FloatArray:
     return np.array([problem.bias_decay for problem in problems])
 
@@ -191,6 +208,7 @@ METHODS = (
     Method("weighted", lambda p: p.class_weights is not None or (p.loss != "mse" and p.mean_root != 1.0), _weighted),
     Method("priced", lambda p: p.loss == "mse" and p.mean_root != 1.0, _priced),
     Method("relu", lambda problem: problem.features == "relu", _relu),
+    Method("deep loss", lambda problem: problem.loss != "mse" and problem.depth > 1, _deep_loss),
     Method("convex", lambda problem: problem.loss != "mse", _convex),
     Method("spectral", lambda problem: problem.depth > 1, _spectral),
     Method("blocks", lambda problem: problem.structure.affine_form is not None, _blocks),

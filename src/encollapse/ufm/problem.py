@@ -32,6 +32,7 @@ from encollapse.ufm.mse.mean_price import reaches_mean
 _LEAST_THRESHOLD = 1e-75  # over the largest entry of the codewords
 _LEAST_CONVEX_THRESHOLD = 1e-30  # where Newton steps follow a falling sequence of thresholds
 _DEEPEST = 1_000_000  # weight layers
+_DEEPEST_LOSS = 30  # weight layers under another loss than MSE, whose descents raise numbers to half as high a power
 _QUICK, _QUICK_GROUPS = 1500, 10_000
 """Size of a decomposition, and distinct counts where there is none, up to which the practical value takes a second."""
 _WHY_POSITIVE = "at 0 the features or the classifier grow without bound and there is no minimizer"
@@ -212,8 +213,10 @@ class Problem(LabeledProblem):
             self._refuse_unsolved_weights("class_weights" if self.class_weights is not None else "feature_mean_decay")
         if self.features == "relu" and self.depth > 1:
             raise UnsupportedError(f"depth: with features='relu' only depth=1 is solved, got {self.depth}")
-        if self.loss != "mse" and self.depth != 1:
-            raise UnsupportedError(f"depth: with loss={self.loss!r} only depth=1 is solved, got {self.depth}")
+        if self.loss != "mse" and self.depth > _DEEPEST_LOSS:
+            raise UnsupportedError(
+                f"depth: with loss={self.loss!r} at most {_DEEPEST_LOSS} layers are solved, got {self.depth}"
+            )
         self.structure.require_minimizer(self.bias_decay)
 
     def _refuse_unsolved_weights(self, name: str) -> None:

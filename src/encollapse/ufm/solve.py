@@ -37,8 +37,9 @@ def select_method(problem: Problem | TailProblem | SampleNormProblem | DeepReluP
           where that is proved to be the minimum, else the lowest of several descents.
         * ``"convex"``: another loss than MSE. Splitting, then Newton steps in the factors of the outputs, until the
           duality gap closes.
-        * ``"spectral"``: several weight layers. Closed forms, else Newton steps for the bias from several starts. It
-          also takes over where ``"blocks"`` or ``"dense"`` find a rank that `feature_dim` cannot hold.
+        * ``"deep loss"``: another loss than MSE with several weight layers, the lowest of several descents.
+        * ``"spectral"``: several weight layers under MSE. Closed forms, else Newton steps for the bias from several
+          starts. It also takes over where ``"blocks"`` or ``"dense"`` find a rank that `feature_dim` cannot hold.
         * ``"blocks"``: MSE with affine images of one-hot labels, or a simplex. Classes with one count are
           interchangeable, so that any number of them costs the same.
         * ``"dense"``: MSE with any other labels, by a singular value decomposition of the (q, K) label matrix.
