@@ -92,7 +92,7 @@ def test_imbalanced_one_hot_turns_at_once() -> None:
         ({"counts": "abc"}, ArgumentTypeError, "counts"),
         ({"encoding": np.eye(5)}, ArgumentTypeError, "encoding"),
         ({"loss": "hinge"}, ArgumentError, "loss"),
-        ({"loss": "cross_entropy", "depth": 2}, UnsupportedError, "depth"),
+        ({"loss": "cross_entropy", "depth": 31}, UnsupportedError, "depth"),
         ({"depth": 0}, ArgumentError, "depth"),
         ({"depth": 2.0}, ArgumentTypeError, "depth"),
         ({"depth": 2, "features": "relu"}, UnsupportedError, "depth"),

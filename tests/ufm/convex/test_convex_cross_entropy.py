@@ -358,7 +358,7 @@ def test_rank_that_binds_is_said() -> None:
         (ec.encodings.Encoding([[1.0, 0.5], [0.0, 0.4]]), {}, ArgumentError, "codeword 1 sums to 0.9"),
         (ec.encodings.Encoding([[1.0, 1.5], [0.0, -0.5]]), {}, ArgumentError, "codeword 1 has the entry -0.5"),
         (ec.encodings.Encoding([[1.0, 0.5], [0.0, 0.5], [0.0, 0.0]]), {}, ArgumentError, "bias_decay"),
-        (ec.encodings.one_hot(4), {"depth": 2}, UnsupportedError, "depth"),
+        (ec.encodings.one_hot(4), {"depth": 31}, UnsupportedError, "depth"),
     ],
 )
 def test_what_cross_entropy_cannot_use_is_refused_by_name(

@@ -25,7 +25,7 @@ def simplex_loss(p: ec.ufm.Problem) -> float:
 
     def value(size: float) -> float:
         penalty = kappa * (k - 1) * (size / math.sqrt(k)) ** (2 / factors)
-        return math.log1p((k - 1) * math.exp(-size)) + penalty
+        return float(math.log1p((k - 1) * math.exp(-size)) + penalty)
 
     grid = np.geomspace(1e-3, 100, 400)
     around = grid[np.argmin([value(a) for a in grid])]
