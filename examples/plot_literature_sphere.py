@@ -11,7 +11,6 @@ import math
 
 import matplotlib.pyplot as plt
 import numpy as np
-
 from scipy.optimize import minimize
 
 import encollapse as ec
