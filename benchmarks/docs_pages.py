@@ -1,7 +1,7 @@
 """Every page of the built documentation, looked at as readers see it: in light, in dark and on a phone.
 
     make docs
-    python benchmarks/docs_pages.py [--only NAME] [--api] [--shots FOLDER]
+    python benchmarks/docs_pages.py [--only NAME ...] [--api] [--shots FOLDER]
 
 It lists what axe-core calls serious or critical, pages that are wider than a phone, links that lead nowhere, and markup
 that reached the reader, such as ``:cite:``. It ends with status 1 if there is any. With ``--shots`` the pictures are
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,12 +120,14 @@ def look(page: Page, address: str, shot: Path | None = None) -> list[str]:
     return [*serious(page), *too_wide(page), *raw(page)]
 
 
-def pages(folder: Path, only: str, api: bool) -> list[str]:
+def pages(folder: Path, only: Sequence[str] = (), *, api: bool = False) -> list[str]:
     """Names of the pages to open."""
     names = [str(path.relative_to(folder).with_suffix("")) for path in sorted(folder.rglob("*.html"))]
     apart = ("_modules", "_static", "_downloads", "genindex", "search", "gallery/sg_", "sg_")
     names = [name for name in names if not name.startswith(apart)]
-    return [name for name in names if only in name and (api or only or name in FEW_API or not name.startswith("api/"))]
+    if only:
+        return [name for name in names if any(part in name for part in only)]
+    return [name for name in names if api or name in FEW_API or not name.startswith("api/")]
 
 
 def main() -> int:
@@ -133,13 +135,16 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--html", type=Path, default=BUILT, help="folder of the built pages")
-    parser.add_argument("--only", default="", help="open the pages whose name contains this")
+    parser.add_argument(
+        "--only", nargs="+", default=(), metavar="NAME", help="open the pages whose name contains one of these"
+    )
     parser.add_argument("--api", action="store_true", help="open the page of every function and class too")
     parser.add_argument("--shots", type=Path, help="folder for a picture of every page in every view")
     given = parser.parse_args()
     folder = given.html.resolve()
     found = [f"{name}: link to nowhere: {link}" for name, link in broken(folder)]
-    names = pages(folder, given.only, given.api)
+    print(*found, sep="\n", flush=True)
+    names = pages(folder, given.only, api=given.api)
     if given.shots is not None:
         given.shots.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
@@ -152,10 +157,10 @@ def main() -> int:
             for name in names:
                 shot = None if given.shots is None else given.shots / f"{name.replace('/', '-')}-{view}.png"
                 said = look(page, (folder / f"{name}.html").as_uri(), shot)
-                found += [f"{name} in {view}: {what}" for what in said]
+                found += said
+                print(*(f"{name} in {view}: {what}" for what in said), sep="\n", end="\n" * bool(said), flush=True)
             context.close()
         browser.close()
-    print("\n".join(found))
     print(f"{len(names)} pages in {len(VIEWS)} views, {len(found)} findings")
     return 1 if found else 0
 

@@ -67,7 +67,8 @@ def test_what_is_wrong_with_a_page_of_the_documentation_is_found(browser: "Brows
     assert found["good.html"] == []
     assert [line.split(":")[0] for line in found["bad.html"]] == ["wider than the window", "markup in the text"]
     assert set(LOOKS.broken(tmp_path)) == {("bad.html", "good.html#gone"), ("bad.html", "none.html")}
-    assert LOOKS.pages(tmp_path, "", api=False) == ["bad", "good"]
+    assert LOOKS.pages(tmp_path) == ["bad", "good"]
+    assert LOOKS.pages(tmp_path, ["oo"]) == ["good"]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
