@@ -37,6 +37,9 @@ FEW_API = ("api/index", "api/generated/encollapse.ufm.Problem", "api/generated/e
 RAW = re.compile(r":cite:[pt]|\{cite:[pt]\}|\{doc\}|\{func\}|:(?:func|class|math|doc|ref|attr|meth):`|\\begin\{|\$\$")
 """Markup that should have become text."""
 
+PATIENCE = 300_000
+"""Milliseconds that a page may take on a busy machine."""
+
 SOON = 300
 """Milliseconds after which a page whose formulas are set has its final shape."""
 
@@ -153,6 +156,7 @@ def main() -> int:
             context = browser.new_context(
                 viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce", offline=True
             )
+            context.set_default_timeout(PATIENCE)
             page = context.new_page()
             for name in names:
                 shot = None if given.shots is None else given.shots / f"{name.replace('/', '-')}-{view}.png"
