@@ -183,6 +183,19 @@ def test_pages_name_only_what_exists() -> None:
     assert not missing
 
 
+LINK = re.compile(r"\]\(([^)\s:#]+)(?:#[^)]*)?\)")
+"""Where a Markdown link leads that is no address of the web."""
+
+
+def test_links_of_the_readme_and_the_pages_lead_to_files() -> None:
+    texts = {page: FENCE.sub("", page.read_text(encoding="utf-8")) for page in PAGES}
+    found = [(page, target) for page, text in texts.items() for target in LINK.findall(re.sub(r"`[^`]*`", "", text))]
+    assert len(found) > 20
+    assert ("README.md", "docs/start.md") in [(page.name, target) for page, target in found]
+    places = [(page.parent / target, page.parent / f"{target}.md") for page, target in found]
+    assert [str(file) for file, source in places if not file.exists() and not source.exists()] == []
+
+
 def test_files_that_the_contributing_page_names_exist() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     named = re.findall(r"`([\w/]+(?:/|\.(?:py|toml|md|bib)))`", text)
