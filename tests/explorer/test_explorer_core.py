@@ -400,12 +400,17 @@ def test_the_frames_of_a_training_turn_to_its_last_one(tmp_path: Path) -> None:
     end = generator.standard_normal((7, 5))
     turn = np.linalg.qr(generator.standard_normal((7, 7)))[0]
     weight = generator.standard_normal((5, 7))
+    away = generator.standard_normal((5, 7))
+    samples = np.concatenate([end.T + away, end.T - away])  # two of each class, on either side of its mean
     arrays = load_arrays(store.arrays_path(trial.id)) | {
         "frames.epoch": np.array([0, 10]),
         "frames.class_means": np.stack([turn @ end, end]).astype(np.float32),
         "frames.weight": np.stack([weight @ turn.T, weight]).astype(np.float32),
+        "frames.samples": np.stack([samples @ turn.T, samples]).astype(np.float32),
+        "frames.sample_labels": np.tile(np.arange(5, dtype=np.int32), (2, 2)),
     }
-    store.keep(row, [{"epoch": 0, "loss": 1.0}, {"epoch": 10, "loss": 0.5}], arrays)
+    rows = [{"epoch": 0, "loss": 1.0, "nc1_trace_ratio": 2.0}, {"epoch": 10, "loss": 0.5, "nc1_trace_ratio": 0.25}]
+    store.keep(row, rows, arrays)
     found = runs.RunsFolder(tmp_path / "runs").trial(trial.id)
     assert found is not None
     first, last = found["frames"]
@@ -413,7 +418,30 @@ def test_the_frames_of_a_training_turn_to_its_last_one(tmp_path: Path) -> None:
     # The first frame is the last one in another basis of feature space: it is drawn the same.
     assert np.allclose(first["means"], last["means"], atol=1e-4)
     assert np.allclose(first["rows"], last["rows"], atol=1e-4)
-    assert found["history"] == {"epoch": [0, 10], "loss": [1.0, 0.5]}
+    assert found["history"] == {"epoch": [0, 10], "loss": [1.0, 0.5], "nc1_trace_ratio": [2.0, 0.25]}
+    assert (first["nc1"], last["nc1"]) == (2.0, 0.25)
+    # Samples are drawn to the scale of the means, and turn with them.
+    assert np.allclose(first["samples"], last["samples"], atol=2e-3)
+    drawn = np.array(last["samples"])
+    assert last["of"] == [*range(5), *range(5)]
+    assert np.allclose((drawn[:5] + drawn[5:]) / 2, last["means"], atol=2e-3)
+    assert np.abs(drawn[:5] - last["means"]).max() > 0.1
+
+
+def test_frames_of_an_earlier_release_are_drawn_without_samples(tmp_path: Path) -> None:
+    study = study_of()
+    store = write_folder(tmp_path / "runs", study)
+    trial = study.trials[0]
+    arrays = load_arrays(store.arrays_path(trial.id)) | {
+        "frames.epoch": np.array([0, 10]),
+        "frames.class_means": np.ones((2, 7, 5), dtype=np.float32),
+        "frames.weight": np.ones((2, 5, 7), dtype=np.float32),
+    }
+    store.keep(store.rows()[trial.id], [], arrays)
+    found = runs.RunsFolder(tmp_path / "runs").trial(trial.id)
+    assert found is not None
+    assert [frame["epoch"] for frame in found["frames"]] == [0, 10]
+    assert all("samples" not in frame and frame["nc1"] is None for frame in found["frames"])
 
 
 @pytest.mark.parametrize("name", ["", "../../etc/passwd", "..", "0" * 16, "%2e%2e"])

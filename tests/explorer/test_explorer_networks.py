@@ -27,7 +27,7 @@ def test_trained_networks_over_the_theory(visit: Visit) -> None:
     page.wait_for_timeout(300)
     assert options.nth(3).get_attribute("aria-selected") == "true"
     assert np.allclose(gram(page, "plot-measured"), gram(page, "plot-predicted"), atol=0.2)
-    assert "not kept" in page.locator("#epoch-note").inner_text()
+    assert "kept no class means" in page.locator("#epoch-note").inner_text()
     visit.shot("runs")
     chosen = query_of(page)["run"]
     page.reload()
@@ -82,6 +82,51 @@ def test_networks_appear_while_their_study_is_running(browser: "Browser", tmp_pa
         assert "2 trained" in page.locator("#study-progress").inner_text()
         one.close()
     assert one.faults == []
+
+
+def test_the_samples_of_a_network_close_in_on_their_means(browser: "Browser", tmp_path: Path) -> None:
+    study = study_of()
+    store = write_folder(tmp_path / "runs", study)
+    trial = study.trials[0]
+    generator = np.random.default_rng(5)
+    means, away = np.eye(7, 5), generator.standard_normal((100, 7))
+    labels = np.tile(np.arange(5, dtype=np.int32), 20)
+    spreads = (0.4, 0.1, 0.005)
+    arrays = load_arrays(store.arrays_path(trial.id)) | {
+        "frames.epoch": np.arange(3),
+        "frames.class_means": np.stack([means] * 3).astype(np.float32),
+        "frames.weight": np.stack([means.T] * 3).astype(np.float32),
+        "frames.samples": np.stack([means.T[labels] + s * away for s in spreads]).astype(np.float32),
+        "frames.sample_labels": np.stack([labels] * 3),
+    }
+    store.keep(
+        store.rows()[trial.id], [{"epoch": e, "nc1_trace_ratio": 7 * s**2} for e, s in enumerate(spreads)], arrays
+    )
+    painted = []
+    with serving(tmp_path / "runs") as address:
+        one = Visit(browser, address)
+        page = one.open(f"?view=runs&run={trial.id}")
+        page.wait_for_selector("#epochs:not([hidden])")
+        assert "same samples" in page.locator("#samples-note").inner_text()
+        page.locator("#epoch").focus()
+        page.keyboard.press("Home")
+        for _ in spreads:
+            painted.append(page.evaluate(PAINTED))
+            page.keyboard.press("ArrowRight")
+        assert page.locator("#epoch-note").inner_text() == "epoch 2, NC1 1.75 × 10⁻⁴".replace(" ×", "\xa0×").replace(
+            "× ", "×\xa0"
+        )
+        one.shot("runs-samples")
+        one.close()
+    assert one.faults == []
+    assert painted == sorted(painted, reverse=True)
+    assert painted[0] > 1.2 * painted[-1]
+
+
+# How many pixels of the picture of the classes hold color.
+PAINTED = """(() => { const canvas = document.getElementById('training');
+const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+let painted = 0; for (let i = 3; i < data.length; i += 4) if (data[i] > 60) painted += 1; return painted; })()"""
 
 
 def test_files_outside_the_study_are_never_served(visit: Visit) -> None:

@@ -60,6 +60,18 @@ def test_frames_are_kept_on_request_and_end_at_the_network() -> None:
     assert short([3]).frames == ()
 
 
+def test_frames_hold_the_same_samples_of_each_class() -> None:
+    run = short([3], frames=True)
+    with torch.no_grad():
+        features = run.model.features(torch.tensor(DATA.train.inputs)).numpy()
+    first, last = run.frames[0], run.frames[-1]
+    assert last.samples is not None
+    for k in range(10):
+        of_class = features[DATA.train.labels == k][:20]
+        np.testing.assert_allclose(last.samples[last.sample_labels == k], of_class, rtol=1e-3, atol=1e-5)
+    assert np.array_equal(first.sample_labels, last.sample_labels)
+
+
 def test_samples_kept_away_are_scored_by_output_and_by_nearest_mean() -> None:
     dataset = ec.data.load("digits", counts=13, holdout=0.3, seed=7)
     run = short([], dataset)

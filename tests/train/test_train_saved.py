@@ -62,6 +62,7 @@ def test_a_saved_run_comes_back(options: dict[str, Any], tmp_path: Path) -> None
         np.testing.assert_allclose(again.predicted.feature_gram, run.predicted.feature_gram, rtol=1e-9, atol=1e-12)
     for ours, theirs in zip(again.frames, run.frames, strict=True):
         np.testing.assert_array_equal(ours.class_means, theirs.class_means)
+        np.testing.assert_array_equal(ours.samples, theirs.samples)
 
 
 def test_a_saved_run_of_a_normalization_of_each_sample_has_its_prediction_again(tmp_path: Path) -> None:

@@ -159,7 +159,9 @@ class TrialResult:
     def frames(self) -> Arrays:
         """Read the class geometry along the training, where the study asked for it with ``measure.frames``.
 
-        ``epoch`` (F,), ``class_means`` (F, d, K), ``weight`` (F, q, d) and ``bias`` (F, q) in float32, else empty.
+        ``epoch`` (F,), ``class_means`` (F, d, K), ``weight`` (F, q, d), ``bias`` (F, q), and of a few samples of each
+        class ``samples`` (F, n, d) and ``sample_labels`` (F, n), in float32. Empty otherwise. Studies of earlier
+        releases have no samples.
         """
         prefix = "frames."
         with self._reading():

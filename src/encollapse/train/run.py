@@ -238,7 +238,8 @@ class Run(Shown):
         ``model.safetensors`` has the network, ``run.json`` the record, ``geometry.safetensors`` the class geometries
         and what the predicted problem is about, for a linear tail the activations (N, p) below it. ``encoding.npz`` has
         the encoding of that problem. If frames were kept, ``frames.safetensors`` has arrays ``epoch`` (F,),
-        ``class_means`` (F, d, K), ``weight`` (F, q, d) and ``bias`` (F, q).
+        ``class_means`` (F, d, K), ``weight`` (F, q, d), ``bias`` (F, q), ``samples`` (F, n, d) and ``sample_labels``
+        (F, n).
         """
         from safetensors.numpy import save_file as save_arrays
         from safetensors.torch import save_file
@@ -259,6 +260,7 @@ class Run(Shown):
             stacked = {
                 name: torch.stack([torch.as_tensor(getattr(frame, name)) for frame in self.frames])
                 for name in _OF_FRAMES
+                if getattr(self.frames[0], name) is not None
             }
             with files.atomic(target / "frames.safetensors") as temporary:
                 save_file(stacked, temporary)
@@ -267,7 +269,7 @@ class Run(Shown):
         return target
 
 
-_OF_FRAMES = ("epoch", "class_means", "weight", "bias")
+_OF_FRAMES = ("epoch", "class_means", "weight", "bias", "samples", "sample_labels")
 _OF_GEOMETRY = ("feature_gram", "counts", "classifier_gram", "class_outputs", "bias", "within")
 
 
@@ -378,7 +380,10 @@ def _loaded(
         history=tuple(record["history"]),
         frames=()
         if frames is None
-        else tuple(Frame(*row) for row in zip(*(frames[n] for n in _OF_FRAMES), strict=True)),
+        else tuple(
+            Frame(**{name: frames[name][i] for name in _OF_FRAMES if name in frames})
+            for i in range(len(frames["epoch"]))
+        ),
         settings=settings,
         status=Status[record["status"]],
         test_balanced_accuracy=record["test_balanced_accuracy"],

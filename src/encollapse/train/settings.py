@@ -323,7 +323,7 @@ class Settings:
     keep_frames: bool = option(
         False,
         checks.flag,
-        "Keep class means, weight and bias of every row of the history, in a file of --out.",
+        "Keep class means, weight, bias and a few samples of every row of the history, in a file of --out.",
         more="In Python they are ``Run.frames``.",
         flag="--frames",
     )

@@ -162,7 +162,8 @@ export class Runs {
     if (curves.length) this.#drawCurve();
     const frames = trial.frames ?? [];
     $("epochs").hidden = frames.length < 2;
-    $("epoch-note").textContent = frames.length ? "" : "not kept; in the study file: measure = { frames = true }";
+    $("epoch-note").textContent = frames.length ? "" : "This study kept no class means. To keep them, write measure = { frames = true } in its file.";
+    $("samples-note").textContent = !frames.length ? "" : frames[0].samples ? "Dots: the same samples of each class at every epoch." : "This study kept no samples, so only the class means are drawn.";
     $("training").hidden = !frames.length;
     if (frames.length) {
       $("epoch").max = frames.length - 1;
@@ -192,8 +193,9 @@ export class Runs {
   #show(index, turn = true) {
     const frame = this.trial.frames[index];
     setSlider($("epoch"), index);
-    $("epoch-note").textContent = `epoch ${digits(frame.epoch, 4)}`;
-    this.frame.show({ means: frame.means, rows: frame.rows, names: this.trial.classes, axes: "turning", empty: false }, turn);
+    const nc1 = frame.nc1 === null || frame.nc1 === undefined ? "" : `, NC1 ${digits(frame.nc1)}`;
+    $("epoch-note").textContent = `epoch ${digits(frame.epoch)}${nc1}`;
+    this.frame.show({ ...frame, names: this.trial.classes, axes: "turning", empty: false }, turn);
   }
 }
 

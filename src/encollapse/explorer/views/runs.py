@@ -31,6 +31,9 @@ _CURVES = ("loss", "stationarity", "mean_cosine", "accuracy", "nc1_trace_ratio",
 _BLUR = 0.05
 """Share of the longest class mean below which the global mean of a network in training is noise."""
 
+_DRAWN = ("class_means", "weight", "samples")
+"""Arrays of the frames that a picture is made of; studies of earlier releases have no samples."""
+
 _RARELY = 4.0
 """While a study is running, how many times as long as reading it takes the last reading serves."""
 
@@ -188,13 +191,13 @@ class RunsFolder:
         shared = {"id": found.id, "label": found.label, "settings": settings, "seconds": found.row.seconds}
         if not found.done:
             return shared | {"error": found.error or "failed"}
-        record = found.record
+        record, history = found.record, self._history(found)
         return shared | {
             "record": {name: getattr(record, name) for name in _FACTS},
             "errors": {name: found.comparison_error(name) for name in ERRORS},
             "classes": [str(name) for name in record.classes],
-            "history": self._history(found),
-            "frames": self._frames(found),
+            "history": history,
+            "frames": self._frames(found, history),
             "address": self.address_of(found),
             **self._grams(found),
         }
@@ -217,8 +220,8 @@ class RunsFolder:
         except (EncollapseError, OSError):
             return {}
 
-    def _frames(self, found: TrialResult) -> list[dict[str, Any]]:
-        """Class means epoch by epoch, each turned to the one after, or empty where they were not kept."""
+    def _frames(self, found: TrialResult, history: Mapping[str, Sequence[float | None]]) -> list[dict[str, Any]]:
+        """Class means and samples epoch by epoch, each picture turned to the one after, or empty if none were kept."""
         try:
             self._require_inside(found.arrays_path)
             kept = found.frames()
@@ -229,21 +232,28 @@ class RunsFolder:
         counts = np.asarray(found.record.counts, dtype=np.float64)
         pictures: list[dict[str, Any]] = []
         last: FloatArray | None = None
+        nc1 = dict(zip(history.get("epoch", ()), history.get("nc1_trace_ratio", ()), strict=False))
+        exact = {name: np.asarray(kept[name], dtype=np.float64) for name in _DRAWN if name in kept}
         # From the end backwards: the last frame is the tidy one, which the earlier ones are turned to.
-        for epoch, means, weight in zip(
-            kept["epoch"][::-1], kept["class_means"][::-1], kept["weight"][::-1], strict=True
-        ):
+        for i in reversed(range(len(kept["epoch"]))):
             drawn = projection.picture(
-                weight.astype(np.float64), means.astype(np.float64), counts / counts.sum(), previous=last, blur=_BLUR
+                exact["weight"][i],
+                exact["class_means"][i],
+                counts / counts.sum(),
+                previous=last,
+                blur=_BLUR,
+                samples=exact["samples"][i] if "samples" in exact else None,
             )
-            last = drawn.means
-            pictures.append(
-                {
-                    "epoch": float(epoch),
-                    "means": np.round(drawn.means, 5).tolist(),
-                    "rows": np.round(drawn.rows, 5).tolist(),
-                }
-            )
+            last, epoch = drawn.means, float(kept["epoch"][i])
+            picture = {
+                "epoch": epoch,
+                "means": np.round(drawn.means, 5).tolist(),
+                "rows": np.round(drawn.rows, 5).tolist(),
+                "nc1": nc1.get(epoch),
+            }
+            if "samples" in exact:
+                picture |= {"samples": np.round(drawn.samples, 3).tolist(), "of": kept["sample_labels"][i].tolist()}
+            pictures.append(picture)
         return pictures[::-1]
 
     def address_of(self, result: TrialResult) -> dict[str, str] | None:

@@ -245,6 +245,14 @@ QUANTITIES: dict[str, tuple[str, str, str, str]] = {
         "Γ → s·Γ",
         "docs: Designing encodings",
     ),
+    "samples_seen": (
+        "Classes over the epochs",
+        "Class means (rods with dots), classifier rows (diamonds) and samples (faint dots) of the network while it was "
+        "trained. As NC1 falls, the samples of a class close in on their mean. The longest mean has the same length in "
+        "every picture.",
+        "NC1 = tr Σ_W / tr Σ_B",
+        _PAPYAN,
+    ),
     "gram_error": (
         "Gram error",
         "Distance between a network's Gram matrix and the predicted one, relative to the latter.",

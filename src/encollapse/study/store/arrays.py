@@ -18,7 +18,7 @@ from encollapse.errors import FileFormatError
 from encollapse.geometry import ClassGeometry
 
 _FIELDS = ("feature_gram", "counts", "classifier_gram", "class_outputs", "bias", "within")
-_OF_FRAMES = ("epoch", "class_means", "weight", "bias")
+_OF_FRAMES = ("epoch", "class_means", "weight", "bias", "samples", "sample_labels")
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 

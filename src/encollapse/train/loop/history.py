@@ -20,6 +20,10 @@ CHECK_EVERY = 10
 """Passes between two checks of whether the training may end, where the history does not say when."""
 
 
+MOST_SAMPLES, MOST_EACH = 200, 20
+"""Samples of a frame, in all and of each class."""
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """The network's class geometry after `epoch` passes, in the user's units.
@@ -34,12 +38,19 @@ class Frame:
         Weight of the head.
     bias : (q,) array
         Its bias, zeros without one.
+    samples : (n, d) array or None
+        Features of the first few samples of each class, the same ones in every frame. None where frames are not kept,
+        in frames of earlier releases, and with more than 200 classes.
+    sample_labels : (n,) array or None
+        The classes of these samples.
     """
 
     epoch: int
     class_means: NDArray[np.float32]
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
+    samples: NDArray[np.float32] | None = None
+    sample_labels: NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True)
@@ -106,10 +117,16 @@ def row_of(task: Task, seen: Observation, epoch: int, phase: str) -> dict[str, A
 
 
 def frame_of(task: Task, seen: Observation, epoch: int) -> Frame:
-    """The class geometry of an observation."""
+    """The class geometry of an observation; where frames are kept, with a few samples of each class."""
     means = seen.class_means(task.labels, task.work.encoding.num_classes)
     bias = seen.weight.new_zeros(len(seen.weight)) if seen.bias is None else seen.bias
-    return Frame(epoch, *(value.float().contiguous().numpy() for value in (means, seen.weight, bias)))
+    values = [value.float().contiguous().numpy() for value in (means, seen.weight, bias)]
+    each = min(MOST_EACH, MOST_SAMPLES // task.work.encoding.num_classes) if task.settings.keep_frames else 0
+    if each == 0:
+        return Frame(epoch, *values)
+    labels = task.labels.cpu().numpy()
+    chosen = np.concatenate([np.flatnonzero(labels == k)[:each] for k in np.unique(labels)])
+    return Frame(epoch, *values, seen.features[chosen].float().numpy(), labels[chosen].astype(np.int32))
 
 
 @dataclass(frozen=True)
