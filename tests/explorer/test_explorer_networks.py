@@ -125,7 +125,8 @@ def test_the_samples_of_a_network_close_in_on_their_means(browser: "Browser", tm
 
 # How many pixels of the picture of the classes hold color.
 PAINTED = """(() => { const canvas = document.getElementById('training');
-const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d', { willReadFrequently: true });
+copy.drawImage(canvas, 0, 0); const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
 let painted = 0; for (let i = 3; i < data.length; i += 4) if (data[i] > 60) painted += 1; return painted; })()"""
 
 
