@@ -20,7 +20,7 @@ def test_the_first_picture_is_the_solution_and_nothing_leaves_the_machine(visit:
     first = problem_of(ec.encodings.one_hot(3))
     settle(page, expect(first))
     assert page.locator("#verdict").inner_text() == "global minimum, proved"
-    assert page.locator("#frame-note").inner_text() == "100 % of the length² is in view"
+    assert page.locator("#frame-note").inner_text() == "These three directions hold 100 % of the squared length."
     until(page, f"document.getElementById('critical-note').textContent.includes('{first.critical_bias_decay():.4g}')")
     assert page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime") < 3000
     assert visit.elsewhere == []

@@ -66,6 +66,8 @@ def test_frames_hold_the_same_samples_of_each_class() -> None:
         features = run.model.features(torch.tensor(DATA.train.inputs)).numpy()
     first, last = run.frames[0], run.frames[-1]
     assert last.samples is not None
+    assert first.sample_labels is not None
+    assert last.sample_labels is not None
     for k in range(10):
         of_class = features[DATA.train.labels == k][:20]
         np.testing.assert_allclose(last.samples[last.sample_labels == k], of_class, rtol=1e-3, atol=1e-5)

@@ -17,14 +17,14 @@ def number_label(value: float | None) -> str:
     return "∞" if math.isinf(value) else f"{value:.4g}"
 
 
-def power(value: float | None) -> str:
-    """Two digits for running text: ``5.9 × 10⁻⁴``, ``0.012``, or a dash where there is none."""
+def power(value: float | None, digits: int = 2) -> str:
+    """A few digits for running text: ``5.9 × 10⁻⁴``, ``0.012``, or a dash where there is none."""
     if value is None:
         return "–"
     if value == 0 or 0.01 <= abs(value) < 1000:
-        return signed(value, 2)
-    digits, exponent = f"{value:.1e}".split("e")
-    return unbroken(f"{digits.replace('-', '−')} × 10{str(int(exponent)).translate(SUPERSCRIPTS)}")
+        return signed(value, digits)
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return unbroken(f"{mantissa.replace('-', '−')} × 10{str(int(exponent)).translate(SUPERSCRIPTS)}")
 
 
 def short(value: float | None) -> str:

@@ -204,7 +204,11 @@ def _page(chosen: state.State, stated: ufm.Problem, nodes: list[tuple[float, ufm
 
 def _note(name: str, turning: float | None) -> str:
     value = number_label(turning)
-    return f"turns at λ_b* = {value}" if name == "λ_b*" else f"a tenth of the mean label at λ_b = {value}"
+    return (
+        f"The frame turns at λ_b* = {value}."
+        if name == "λ_b*"
+        else f"The frame has turned by a tenth at λ_b = {value}."
+    )
 
 
 def _drawn(stated: ufm.Problem, nodes: list[tuple[float, ufm.Solution]]) -> list[dict[str, Any]]:

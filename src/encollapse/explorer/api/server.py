@@ -134,7 +134,9 @@ class _Explorer:
             try:
                 body = Question.model_validate_json(await request.body())
             except ValidationError:
-                return _json({"errors": {"address": "the request cannot be read"}}, status=400)
+                return _json(
+                    {"errors": {"address": "The request of the page cannot be read. Reload the page."}}, status=400
+                )
             chosen, errors = state.parse(body.values)
             if errors and not body.lenient:
                 return _json({"errors": errors})
@@ -147,7 +149,9 @@ class _Explorer:
                     lambda: _gone(request),
                 )
             except QueueFullError:
-                return _json({"errors": {"address": "too many requests wait for an answer; try again"}}, status=503)
+                return _json(
+                    {"errors": {"address": "Too many requests wait for an answer. Try again in a moment."}}, status=503
+                )
             except FieldError as error:
                 return _json({"errors": errors | {error.field: error.message}})
             except SupersededError:

@@ -16,13 +16,13 @@ export function buildControls(start, changed) {
       select("encoding", "Encoding", [...start.encodings.map((e) => [e.name, e.name]), ["own", "your own …"]]),
       el("p", { class: "hint", id: "encoding-summary" }),
       el("div", { id: "options", style: "display:grid;gap:8px" }),
-      select("beside", "Beside", [["", "none"], ...start.encodings.map((e) => [e.name, e.name])]),
+      select("beside", "Compare with", [["", "nothing"], ...start.encodings.map((e) => [e.name, e.name])]),
     ]),
     group("target-group", "Wanted geometry", [
       select("target", "Target", [["simplex", "simplex frame"], ["orthogonal", "orthogonal frame"], ["hierarchy", "hierarchy"], ["similarity", "similarities"]]),
       area("tree", "Tree", '[["cat", "dog"], ["car", "truck"]]', false),
       area("similarity", "Similarities", "1 0.5 0\n0.5 1 0\n0 0 1", true),
-      select("size", "Size", [["one_hot", "as one-hot learns"], ["unit_codewords", "unit codewords"], ["unit_outputs", "unit outputs"], ["as_given", "as given"]]),
+      select("size", "Size", [["one_hot", "as large as one-hot"], ["unit_codewords", "unit codewords"], ["unit_outputs", "unit outputs"], ["as_given", "as given"]]),
     ]),
     group("start", "Start of the training", [text("start_scale", "Size"), text("start_seed", "Random seed")]),
     group("data", "Classes", [
@@ -30,19 +30,19 @@ export function buildControls(start, changed) {
       select("counts", "Counts", [["balanced", "balanced"], ["step", "step"], ["longtail", "long tail"], ["typed", "typed"]]),
       text("samples", "Samples"),
       text("imbalance", "Imbalance"),
-      area("typed", "One a class", "100, 50, 20", false),
+      area("typed", "Samples of each class", "100, 50, 20", false),
     ]),
     group("decays", "Regularization", [
-      select("recipe", "Recipe", [["none", "decays apart"], ["batch-norm", "batch norm"]]),
+      select("recipe", "Recipe", [["none", "separate decays"], ["batch-norm", "batch norm, one decay"]]),
       decade("weight_decay", "λ", "W"),
       decade("feature_decay", "λ", "H"),
-      el("label", { class: "check" }, el("input", { type: "checkbox", id: "hold", checked: true }), el("span", { class: "term", data: { tip: "hold" } }, "hold t when classes change")),
+      el("label", { class: "check" }, el("input", { type: "checkbox", id: "hold", checked: true }), el("span", { class: "term", data: { tip: "hold" } }, "keep t when classes change")),
     ]),
     group("model", "Model", [
       select("loss", "Loss", [["mse", "squared error"], ["cross_entropy", "cross-entropy"]]),
       select("features", "Features", [["linear", "linear"], ["relu", "ReLU"]]),
       numberWithSlider("depth", "Depth", 1, 8),
-      text("feature_dim", "Feature dim.", "wide enough"),
+      text("feature_dim", "Feature dim.", "automatic"),
       part("spread", "Spread"),
     ]),
   );
@@ -152,7 +152,7 @@ function buildOptions() {
   if (place.dataset.of === chosen) return;
   place.dataset.of = chosen;
   if (chosen === "own") {
-    place.replaceChildren(area("matrix", "Codewords, one a column", "1 0 0\n0 1 0\n0 0 1", true, "encoding"));
+    place.replaceChildren(area("matrix", "Codewords, one per column", "1 0 0\n0 1 0\n0 0 1", true, "encoding"));
     return;
   }
   const { options } = store.start.encodings.find((e) => e.name === chosen) ?? { options: [] };

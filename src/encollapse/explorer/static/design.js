@@ -51,9 +51,9 @@ export class Designer {
     verdict.textContent = { proved: "proved", stationary: "stationary", open: "not proved" }[shown.certificate.verdict];
     verdict.className = `badge ${shown.certificate.verdict}`;
     const [most, least] = [Math.max(...shown.counts), Math.min(...shown.counts)];
-    const samples = most === least ? `at ${most} samples a class` : `in spite of class counts from ${most} to ${least}`;
-    const others = shown.one_hot === null ? "One-hot labels would learn nothing here." : `One-hot labels would end at a distance of ${digits(shown.one_hot, 2)} from this shape (0: the same; at most 2).`;
-    $("design-words").textContent = `With these labels the class means have the wanted geometry to a relative error of ${digits(shown.gram_error, 2)}, ${samples}. ${others} ${shown.certificate.words}`;
+    const samples = most === least ? `at ${most} samples a class` : `although class counts range from ${most} to ${least}`;
+    const others = shown.one_hot === null ? "One-hot labels would learn nothing here." : `One-hot labels would end at a distance of ${digits(shown.one_hot)} from this shape (0 means the same shape, and 2 is the largest distance).`;
+    $("design-words").textContent = `With these labels the class means have the wanted geometry to a relative error of ${digits(shown.gram_error)}, ${samples}. ${others} ${shown.certificate.words}`;
     $("design-notes").replaceChildren(...shown.notes.map((text) => el("li", {}, text)));
     this.painted("design");
   }

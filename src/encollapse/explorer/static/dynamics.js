@@ -83,14 +83,14 @@ export class Dynamics {
     const { shown } = this;
     const { rate, whole } = shown;
     const final = shown.excess.at(-1) / shown.minimum;
-    const end = !whole ? "The path was cut off after ten seconds of work." : final > 1e-6 ? `At the end the loss is still ${digits(100 * final, 2)} % above the minimum.` : "It ends at the minimum.";
+    const end = !whole ? "The work was stopped after ten seconds, before the end." : final > 1e-6 ? `At the end the loss is still ${digits(100 * final, 2)} % above the minimum.` : "It ends at the minimum.";
     $("flow-words").textContent = `Training by gradient flow from a small random start: gradient descent with very small steps, on all samples, where time t is the learning rate times the number of steps. ${end}`;
     $("flow-note").textContent = { proved: "minimum proved", stationary: "lowest stationary point found", open: "minimum not proved" }[shown.verdict];
     const tenth = rate === null ? "" : `Near the end the excess falls to a tenth or less in every t = ${digits(Math.log(10) / (2 * rate))}.`;
     const rows = [
       ["rate", "Slowest rate at the minimum", rate === null ? "0" : digits(rate), rate === null ? "The minimum is flat along a direction, so the end of training has no rate." : tenth],
-      ["conserved", "|WᵀW − M diag(n) Mᵀ|", "", "Without decay it would keep its first value for ever."],
-      ["balance", "Imbalance of the layers", "", "0 at every stationary point."],
+      ["conserved", "|WᵀW − M diag(n) Mᵀ|", "", "Without decay it would never change."],
+      ["balance", "Imbalance of the layers", "", "It is 0 at every stationary point."],
     ];
     $("flow-rates").replaceChildren(...rows.map(([tip, name, number, words]) => el("tr", {}, el("td", {}, el("span", { class: "term", tabIndex: 0, data: { tip } }, name)), el("td", { class: "value", id: `flow-${tip}` }, number), el("td", { class: "meaning" }, words))));
     const learned = shown.final.map((level, i) => el("tr", {}, el("td", { class: "name" }, el("i", { class: "swatch", style: `background:${classColor(i, shown.final.length)}` }), `${i + 1}`), el("td", { class: "value" }, shown.growth === null ? "–" : digits(shown.growth[i])), el("td", { class: "value" }, digits(level)), el("td", { class: "value" }, level > 0 && shown.half[i] !== null ? `t = ${digits(shown.half[i])}` : "never")));

@@ -35,7 +35,7 @@ function show(position) {
   $("position").setAttribute("aria-valuetext", `λ_b = ${digits(decayAt(position))}`);
   $("bias_decay").textContent = digits(decayAt(position));
   frame.show({ means: now.means, rows: now.rows, axes: "turning", empty: data.empty, names: data.names }, false);
-  $("frame-note").textContent = data.empty ? "" : `${Math.round(100 * now.shown)} % of the length² is in view`;
+  $("frame-note").textContent = data.empty ? "" : `These three directions hold ${Math.round(100 * now.shown)} % of the squared length.`;
   drawGram(now.cosines);
   const numbers = [["mean cosine", now.mean], ["|b|", now.bias], ["critical λ_b*", data.critical], ["minimum", now.loss]];
   $("glance").replaceChildren(...numbers.map(([name, number]) => el("div", {}, el("dt", {}, ...symbols(name)), el("dd", {}, digits(number)))));

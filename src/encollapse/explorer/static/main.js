@@ -88,12 +88,12 @@ let waiting = null;
 
 /** Mark the pictures as stale once the answer takes long. */
 function awaitPicture() {
-  if (waiting === null) waiting = setTimeout(() => markStale("computing", (value("view") === "dynamics" ? dynamics.shown : shown.picture) ? "Computing. The pictures are still of the settings before." : "Computing the first pictures."), SLOW);
+  if (waiting === null) waiting = setTimeout(() => markStale("computing", (value("view") === "dynamics" ? dynamics.shown : shown.picture) ? "Computing. The pictures still show the previous settings." : "Computing the first pictures."), SLOW);
 }
 
 /** An answer has come, with a picture or without. */
 function settled(drawn) {
-  if (!drawn) markStale("refused", "The pictures are of the last settings that could be used. See the message beside the control.");
+  if (!drawn) markStale("refused", "The pictures show the last valid settings. See the message beside the control.");
   else if (!lanes.picture.next) markStale();
 }
 
@@ -167,13 +167,13 @@ function drawPicture() {
     beside.show({ ...picture.beside, axes: value("axes") }, !decay.playing);
     $("beside-name").textContent = `${picture.beside.name}: mean cosine ${picture.beside.mean_cosine}`;
   }
-  const inView = `${hidden} % of the length² is in view`;
+  const inView = `These three directions hold ${hidden} % of the squared length.`;
   const { nc1 } = picture.frame;
-  $("frame-note").textContent = nc1 !== undefined ? `means and samples of a linear tail: NC1 ${digits(nc1)}` : picture.frame.empty ? "" : picture.unique ? inView : `one of many minimizers: the angles are not determined · ${inView}`;
+  $("frame-note").textContent = nc1 !== undefined ? `Class means and samples of two linear layers, with NC1 = ${digits(nc1)}.` : picture.frame.empty ? "" : picture.unique ? inView : `This is one of many minimizers, whose angles differ. ${inView}`;
   $("features-note").textContent = picture.unique ? "class means" : "one of many minimizers";
   $("frame").setAttribute("aria-label", `Class means in three dimensions; mean cosine ${texts.mean_cosine}. Arrow keys turn the view.`);
   const learned = picture.spectrum.learned.filter((v) => v > 0).length;
-  $("spectrum-note").textContent = `${learned} of ${picture.spectrum.learned.length} · c = ${texts.threshold}`;
+  $("spectrum-note").textContent = `${learned} of ${picture.spectrum.learned.length} directions`;
   glance(texts);
   const { certificate } = picture;
   const verdict = $("verdict");
@@ -215,7 +215,7 @@ function metrics(rows) {
 function drawPath() {
   const { line, points } = shown;
   const critical = line.critical;
-  $("critical-note").replaceChildren(...symbols(!line.unique ? "no line where there are many minimizers with other angles" : critical === null ? "" : critical === "inf" ? "the mean direction is never learned" : critical === 0 ? (typeof line.turning === "number" && line.turning > 0 ? `turns from λ_b = 0 on; ${line.turning_name} of the mean: ${line.turning.toPrecision(3)}` : "turns from λ_b = 0 on") : `turns at λ_b* = ${shown.picture?.numbers.texts.critical ?? critical}`));
+  $("critical-note").replaceChildren(...symbols(!line.unique ? "Cosines are not drawn, because many minimizers with different angles exist." : critical === null ? "" : critical === "inf" ? "The features never carry the label mean." : critical === 0 ? (typeof line.turning === "number" && line.turning > 0 ? `The frame turns at every λ_b above 0, by a tenth at λ_b = ${digits(line.turning)}.` : "The frame turns at every λ_b above 0.") : `The frame turns at λ_b* = ${shown.picture?.numbers.texts.critical ?? critical}.`));
   drawLine($("plot-line"), line, points, store.slider).then(() => {
     moveLine();
     painted("line");
@@ -330,10 +330,10 @@ function listenToTools() {
   $("copy-now").addEventListener("click", async () => {
     try {
       await navigator.clipboard.writeText(copies[snippet] ?? "");
-      $("copied").textContent = "copied";
+      $("copied").textContent = "The text is copied.";
     } catch {
       getSelection().selectAllChildren($("snippet"));
-      $("copied").textContent = "selected: press Ctrl-C";
+      $("copied").textContent = "The text is selected. Press Ctrl-C to copy it.";
     }
   });
   $("encoding-save").addEventListener("click", () => copies.file && save("encoding.json", copies.file));
@@ -342,7 +342,7 @@ function listenToTools() {
 
 function receiveSnippets(answer) {
   if (answer.snippets) copies = { ...answer.snippets, file: answer.file };
-  $("snippet").textContent = answer.snippets ? copies[snippet] : "The controls hold a value that cannot be used; see the messages beside them.";
+  $("snippet").textContent = answer.snippets ? copies[snippet] : "A control holds a value that cannot be used. See the message beside it.";
   for (const button of document.querySelectorAll("[data-snippet]")) button.setAttribute("aria-pressed", String(button.dataset.snippet === snippet));
 }
 

@@ -51,7 +51,7 @@ export class Lane {
       answer = await post(this.path, body, signal);
     } catch (error) {
       if (error.name === "AbortError") return;
-      answer = { errors: { address: "The explorer has been stopped; start it again to go on." } };
+      answer = { errors: { address: "The explorer has been stopped. Start it again to go on." } };
     }
     if (!answer.superseded && !signal?.aborted) this.receive(answer, body);
   }

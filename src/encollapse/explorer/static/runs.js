@@ -53,7 +53,7 @@ export class Runs {
   }
 
   async #look() {
-    const found = await get("/api/runs").catch(() => ({ error: "the explorer has been stopped" }));
+    const found = await get("/api/runs").catch(() => ({ error: "The explorer has been stopped. Start it again to go on." }));
     if (found.error) {
       $("study-progress").textContent = found.error;
       return;
@@ -121,9 +121,9 @@ export class Runs {
       for (const p of points) {
         group.append(
           el("div", { role: "option", id: `trial-${p.id}`, data: { id: p.id }, "aria-selected": String(p.id === value("run")), onclick: () => this.select(p.id) },
-            el("span", { style: `color:${p.converged === false ? color("--warm") : color("--good")}`, title: p.converged === false ? "stopped before it was stationary" : "stationary" }, p.converged === false ? "○" : "●"),
+            el("span", { style: `color:${p.converged === false ? color("--warm") : color("--good")}`, title: p.converged === false ? "Training stopped before it reached a stationary point." : "Training reached a stationary point." }, p.converged === false ? "○" : "●"),
             el("span", {}, ...symbols(`λ_b = ${digits(p.bias_decay)}, seed ${p.seed}`)),
-            el("span", { class: "err" }, p.gram_error === null ? "" : `error ${digits(p.gram_error, 2)}`)),
+            el("span", { class: "err" }, p.gram_error === null ? "" : `error ${digits(p.gram_error)}`)),
         );
       }
       rows.push(group);

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from encollapse import ufm
-from encollapse._internal.format import number_label, power, short, signed
+from encollapse._internal.format import number_label, power, signed
 from encollapse._internal.typing import FloatArray
 from encollapse.explorer.state.fields import FieldError
 from encollapse.explorer.state.problem import refusals, solution
@@ -114,13 +114,14 @@ def law(found: ufm.Solution) -> str:
     stated, geometry = found.problem, found.geometry
     frames = {"simplex_etf": "a simplex equiangular tight frame", "orthogonal": "an orthogonal frame"}
     distance, frame_name = min((geometry.distance(name), words) for name, words in frames.items())
-    near = f"form {frame_name}" if distance < _SAME_SHAPE else f"are {short(distance)} away from {frame_name}"
+    near = f"form {frame_name}" if distance < _SAME_SHAPE else f"are {_plain(distance)} away from {frame_name}"
     shape = "nothing is learned" if found.rank == 0 else f"the class means {near}"
     return (
-        f"A network whose head follows a batch normalization, trained on these {int(stated.counts.sum())} samples with "
-        f"a weight decay of λ = {number_label(stated.weight_decay)} on every parameter: the decay of gains and offsets "
-        f"is a feature decay λ/N = {number_label(stated.feature_decay)}. At this bias decay {shape}. In such a "
-        "training the bias decay is λ itself."
+        "This stands for a network with a batch normalization before its last layer and a weight decay of "
+        f"λ = {number_label(stated.weight_decay)} on every parameter, trained on {int(stated.counts.sum())} samples. The "
+        "decay of its gains and offsets acts as a feature decay of "
+        f"λ/N = {number_label(stated.feature_decay)}. At this bias decay {shape}. In such a training the bias decay is "
+        "λ itself."
     )
 
 
@@ -162,28 +163,29 @@ def certificate(solution: ufm.Solution) -> dict[str, Any]:
     words, verdict = [], "proved"
     if evidence.kind == "duality_gap" and evidence.holds:
         words.append(
-            f"No network with these labels, class counts and decays has a loss below {evidence.lower_bound:.8g}; "
-            f"this one has {solution.loss:.8g}. {_gap(evidence.relative_gap)}, so this is the global minimum."
+            f"The loss is {_plain(solution.loss)}. A lower bound, computed independently of the solver, holds for every "
+            f"network with these labels, class counts and decays. {_gap(evidence.relative_gap)}, so this is the global "
+            "minimum."
         )
     elif evidence.kind == "theorem" and evidence.holds:
         words.append(
-            f"The global minimum, {solution.loss:.8g}, by a theorem whose conditions were checked. The computed lower "
-            f"bound is {evidence.lower_bound:.8g}."
+            f"The loss is {_plain(solution.loss)}. This is the global minimum by a theorem, whose conditions were "
+            f"checked. The computed lower bound is {_plain(evidence.lower_bound)}."
         )
     elif evidence.kind == "stationary" and evidence.holds:
         verdict = "stationary"
         words.append(
-            f"The lowest stationary point of several starts, with a loss of {solution.loss:.8g}. The problem is not "
-            f"convex; the global minimum is proved to lie above {evidence.lower_bound:.8g}, which is a share of "
-            f"{short(evidence.relative_gap)} lower."
+            f"The loss is {_plain(solution.loss)}, the lowest among the stationary points that several starts found. "
+            "The problem is not convex, so a lower one may exist. No network has a loss below "
+            f"{_plain(evidence.lower_bound)}."
         )
     else:
         verdict = "open"
-        words.append("The evidence does not reach a proof.")
+        words.append("The computed bounds do not prove that this is the minimum.")
     if status not in (ufm.Status.OPTIMAL, ufm.Status.STATIONARY):
         words.append(status.message)
     if not solution.unique:
-        words.append("Other geometries reach the same loss; this is one of them.")
+        words.append("Other geometries reach the same loss, and this is one of them.")
     return {
         "verdict": verdict,
         "kind": evidence.kind,
@@ -261,20 +263,20 @@ def _cosine(value: float) -> str:
 def _plain(value: float | None) -> str:
     if value is None or math.isnan(value):
         return "–"
-    return signed(value, 4) if value == 0 or 1e-3 <= abs(value) < 1e4 else power(value)
+    return signed(value, 4) if value == 0 or 1e-3 <= abs(value) < 1e5 else power(value, 4)
 
 
 def _rounded(value: float) -> str:
-    """Three digits. What is rounding of a zero is called so."""
+    """Four digits. What is rounding of a zero is called so."""
     if abs(value) < 1e-12:
         return "0"
-    return signed(value, 3) if 1e-3 <= abs(value) < 1e4 else power(value)
+    return _plain(value)
 
 
 def _gap(relative: float) -> str:
     if relative <= 0:
-        return "The computed gap is zero to the last digit"
-    return f"The computed gap is {short(relative)} of the loss"
+        return "The loss equals this bound to the last digit"
+    return f"The loss is above this bound by a share of {_plain(relative)}"
 
 
 def packed(values: FloatArray) -> dict[str, Any]:

@@ -37,7 +37,7 @@ QUANTITIES: dict[str, tuple[str, str, str, str]] = {
         _MASSION,
     ),
     "hold": (
-        "Hold t",
+        "Keep t",
         "With more classes or samples the same decays learn less, and in the end nothing. With this box checked both "
         "decays are scaled so that t stays, and with it what is learned.",
         "t = c √K = √(K N λ_W λ_H)",
@@ -57,25 +57,25 @@ QUANTITIES: dict[str, tuple[str, str, str, str]] = {
     ),
     "features": (
         "Features",
-        "Linear: any sign. ReLU: no entry below zero, so means cannot point away from each other.",
+        "Linear features have entries of any sign. ReLU features have none below zero, so class means cannot point away from each other.",
         "h ∈ ℝ^d   or   h ≥ 0",
         "Tirer & Bruna 2022",
     ),
     "feature_dim": (
         "Feature dimension",
-        "Left empty: wide enough for every direction. Below the rank of the minimizer, directions have to be given up.",
+        "If left empty, it is large enough for every direction. Below the rank of the minimizer, directions have to be given up.",
         "d",
         "Jiang et al. 2024",
     ),
     "recipe": (
         "Recipe",
         "One decay on everything: the weight decay of a usual training, on every parameter of a network whose head "
-        "follows a batch normalization. It sets the feature decay. The decays apart are those of a laboratory.",
+        "follows a batch normalization. It sets the feature decay. Separate decays belong to theory and to controlled experiments.",
         "λ_H = λ_W/N,  λ_b = λ_W",
         "Jacot et al. 2024",
     ),
     "beside": (
-        "Beside",
+        "Compare with",
         "A second encoding with the same classes, counts and decays. Both frames turn together.",
         "E and E′ at the same n_k, λ_W, λ_H and λ_b",
         _MASSION,
@@ -84,7 +84,7 @@ QUANTITIES: dict[str, tuple[str, str, str, str]] = {
         "Spread of the samples",
         "How much the samples of a class differ before the last two layers, as a share of what tells classes apart. "
         "Above 0 the frame shows the exact minimizer of these layers over such samples, with the samples about their "
-        "class means. The other panels stay with the limit in which they have collapsed.",
+        "class means. The other panels show the limit without spread, in which all samples of a class agree.",
         "h = V φ(x),  φ = (e_k + s ξ)/√n_k,  λ_W/2 |W|² + λ_H/2 |V|²",
         "Tirer & Bruna 2022",
     ),
@@ -137,7 +137,7 @@ QUANTITIES: dict[str, tuple[str, str, str, str]] = {
     ),
     "spectrum": (
         "Singular values",
-        "Light: what the labels offer in each direction, once the bias is taken off. Dark: what is learned, the part "
+        "Light bars show what the labels offer in each direction, once the bias is subtracted. Dark bars show what is learned, the part "
         "above the threshold.",
         "σ_i(Z) = (σ_i(A − b uᵀ) − c)₊",
         "Cai, Candès & Shen 2010",
@@ -152,8 +152,7 @@ QUANTITIES: dict[str, tuple[str, str, str, str]] = {
     "loss_value": ("Minimum", "The least value of the objective.", "min F(W, H, b)", _MASSION),
     "certificate": (
         "Certificate",
-        "Evidence for the solution that does not trust the solver: a lower bound of the minimum, computed from the "
-        "dual problem.",
+        "Evidence that does not rely on the solver: a lower bound of the minimum, computed from the dual problem.",
         "⟨Y, A⟩ − ½|Y|² − |Yu|²/(2λ_b),  |Y|_op ≤ c",
         _MASSION,
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -122,11 +122,13 @@ def frame_of(task: Task, seen: Observation, epoch: int) -> Frame:
     bias = seen.weight.new_zeros(len(seen.weight)) if seen.bias is None else seen.bias
     values = [value.float().contiguous().numpy() for value in (means, seen.weight, bias)]
     each = min(MOST_EACH, MOST_SAMPLES // task.work.encoding.num_classes) if task.settings.keep_frames else 0
+    frame = Frame(epoch, *values)
     if each == 0:
-        return Frame(epoch, *values)
+        return frame
     labels = task.labels.cpu().numpy()
     chosen = np.concatenate([np.flatnonzero(labels == k)[:each] for k in np.unique(labels)])
-    return Frame(epoch, *values, seen.features[chosen].float().numpy(), labels[chosen].astype(np.int32))
+    samples = seen.features[chosen].float().numpy()
+    return replace(frame, samples=samples, sample_labels=labels[chosen].astype(np.int32))
 
 
 @dataclass(frozen=True)
