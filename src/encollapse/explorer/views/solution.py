@@ -118,8 +118,8 @@ def law(found: ufm.Solution) -> str:
     shape = "nothing is learned" if found.rank == 0 else f"the class means {near}"
     return (
         "This stands for a network with a batch normalization before its last layer and a weight decay of "
-        f"λ = {number_label(stated.weight_decay)} on every parameter, trained on {int(stated.counts.sum())} samples. The "
-        "decay of its gains and offsets acts as a feature decay of "
+        f"λ = {number_label(stated.weight_decay)} on every parameter, trained on {int(stated.counts.sum())} samples. "
+        "The decay of its gains and offsets acts as a feature decay of "
         f"λ/N = {number_label(stated.feature_decay)}. At this bias decay {shape}. In such a training the bias decay is "
         "λ itself."
     )
@@ -163,8 +163,8 @@ def certificate(solution: ufm.Solution) -> dict[str, Any]:
     words, verdict = [], "proved"
     if evidence.kind == "duality_gap" and evidence.holds:
         words.append(
-            f"The loss is {_plain(solution.loss)}. A lower bound, computed independently of the solver, holds for every "
-            f"network with these labels, class counts and decays. {_gap(evidence.relative_gap)}, so this is the global "
+            f"The loss is {_plain(solution.loss)}. A lower bound, computed independently of the solver, holds for "
+            f"every network with these labels, class counts and decays. {_gap(evidence.relative_gap)}, so this is the global "
             "minimum."
         )
     elif evidence.kind == "theorem" and evidence.holds:

@@ -57,20 +57,23 @@ QUANTITIES: dict[str, tuple[str, str, str, str]] = {
     ),
     "features": (
         "Features",
-        "Linear features have entries of any sign. ReLU features have none below zero, so class means cannot point away from each other.",
+        "Linear features have entries of any sign. ReLU features have none below zero, so class "
+        "means cannot point away from each other.",
         "h ∈ ℝ^d   or   h ≥ 0",
         "Tirer & Bruna 2022",
     ),
     "feature_dim": (
         "Feature dimension",
-        "If left empty, it is large enough for every direction. Below the rank of the minimizer, directions have to be given up.",
+        "If left empty, it is large enough for every direction. Below the rank of the minimizer, "
+        "directions have to be given up.",
         "d",
         "Jiang et al. 2024",
     ),
     "recipe": (
         "Recipe",
         "One decay on everything: the weight decay of a usual training, on every parameter of a network whose head "
-        "follows a batch normalization. It sets the feature decay. Separate decays belong to theory and to controlled experiments.",
+        "follows a batch normalization. It sets the feature decay. Separate decays belong to theory and "
+        "to controlled experiments.",
         "λ_H = λ_W/N,  λ_b = λ_W",
         "Jacot et al. 2024",
     ),
@@ -137,7 +140,8 @@ QUANTITIES: dict[str, tuple[str, str, str, str]] = {
     ),
     "spectrum": (
         "Singular values",
-        "Light bars show what the labels offer in each direction, once the bias is subtracted. Dark bars show what is learned, the part "
+        "Light bars show what the labels offer in each direction, once the bias is subtracted. Dark bars "
+        "show what is learned, the part "
         "above the threshold.",
         "σ_i(Z) = (σ_i(A − b uᵀ) − c)₊",
         "Cai, Candès & Shen 2010",
