@@ -24,6 +24,7 @@ def power(value: float | None, digits: int = 2) -> str:
     if value == 0 or 0.01 <= abs(value) < 1000:
         return signed(value, digits)
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    mantissa = mantissa if digits == 2 else f"{float(mantissa):g}"
     return unbroken(f"{mantissa.replace('-', '−')} × 10{str(int(exponent)).translate(SUPERSCRIPTS)}")
 
 

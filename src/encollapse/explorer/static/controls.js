@@ -33,7 +33,7 @@ export function buildControls(start, changed) {
       area("typed", "Samples of each class", "100, 50, 20", false),
     ]),
     group("decays", "Regularization", [
-      select("recipe", "Recipe", [["none", "separate decays"], ["batch-norm", "batch norm, one decay"]]),
+      select("recipe", "Recipe", [["none", "separate"], ["batch-norm", "batch norm"]]),
       decade("weight_decay", "λ", "W"),
       decade("feature_decay", "λ", "H"),
       el("label", { class: "check" }, el("input", { type: "checkbox", id: "hold", checked: true }), el("span", { class: "term", data: { tip: "hold" } }, "keep t when classes change")),

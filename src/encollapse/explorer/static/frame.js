@@ -144,7 +144,7 @@ export class Frame {
     context.fillStyle = color("--faint");
     context.font = `italic 12px ${color("--serif")}`;
     context.textAlign = "left";
-    context.fillText("┊ mean of all features", 4, 14);
+    context.fillText(2 * this.cx < 170 ? "┊ mean" : "┊ mean of all features", 4, 14);
   }
 
   /** A faint surface from the origin to neighboring means: the umbrella. */

@@ -215,7 +215,7 @@ function metrics(rows) {
 function drawPath() {
   const { line, points } = shown;
   const critical = line.critical;
-  $("critical-note").replaceChildren(...symbols(!line.unique ? "Cosines are not drawn, because many minimizers with different angles exist." : critical === null ? "" : critical === "inf" ? "The features never carry the label mean." : critical === 0 ? (typeof line.turning === "number" && line.turning > 0 ? `The frame turns at every λ_b above 0, by a tenth at λ_b = ${digits(line.turning)}.` : "The frame turns at every λ_b above 0.") : `The frame turns at λ_b* = ${shown.picture?.numbers.texts.critical ?? critical}.`));
+  $("critical-note").replaceChildren(...symbols(!line.unique ? "Cosines are not drawn, because many minimizers with different angles exist." : critical === null ? "" : critical === "inf" ? "The features never carry the label mean." : critical === 0 ? (typeof line.turning === "number" && line.turning > 0 ? `It turns by a tenth at λ_b = ${digits(line.turning)}.` : "It turns at every λ_b above 0.") : `It turns at λ_b* = ${shown.picture?.numbers.texts.critical ?? critical}.`));
   drawLine($("plot-line"), line, points, store.slider).then(() => {
     moveLine();
     painted("line");

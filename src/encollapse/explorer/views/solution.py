@@ -164,8 +164,8 @@ def certificate(solution: ufm.Solution) -> dict[str, Any]:
     if evidence.kind == "duality_gap" and evidence.holds:
         words.append(
             f"The loss is {_plain(solution.loss)}. A lower bound, computed independently of the solver, holds for "
-            f"every network with these labels, class counts and decays. {_gap(evidence.relative_gap)}, so this is the global "
-            "minimum."
+            f"every network with these labels, class counts and decays. {_gap(evidence.relative_gap)}, so this is the "
+            "global minimum."
         )
     elif evidence.kind == "theorem" and evidence.holds:
         words.append(
@@ -242,7 +242,7 @@ def numbers(solution: ufm.Solution) -> dict[str, Any]:
     }
     texts = {
         "mean_cosine": _cosine(geometry.mean_cosine()) if solution.unique else "not unique",
-        "bias_norm": "none" if math.isinf(stated.bias_decay) else _plain(values["bias_norm"]),
+        "bias_norm": "none" if math.isinf(stated.bias_decay) else _cosine(float(np.linalg.norm(solution.bias))),
         "threshold": _plain(values["threshold"]),
         "t": _plain(values["t"]),
         "critical": "not known" if critical is None else number_label(critical),
