@@ -1,5 +1,7 @@
 """Samples that were held out, about the class means of the training set: against loops that say what is meant."""
 
+import importlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,11 @@ from torch import nn
 
 from encollapse.errors import ArgumentError, ArgumentTypeError, Undefined
 from encollapse.measure import ClassMoments, collapse, held_out, measure_model, regression_collapse
+from encollapse.measure.forward.feature_store import FeatureStore
 from encollapse.metrics import ClassStatistics, directional_cdnv, nrc1, rnc1
 
 Array = NDArray[Any]
+held_out_module = importlib.import_module("encollapse.measure.held_out")  # whose name is that of the function
 K, D = 5, 7
 
 
@@ -92,6 +96,39 @@ def test_a_network_on_two_loaders_is_measured_as_its_features_are() -> None:
     )
     assert found.test.values == pytest.approx(by_hand.test.values)
     assert "'3' (Linear)" in str(found)
+
+
+def test_features_of_loaders_go_to_files_beyond_the_budget() -> None:
+    """Of each set 20 batches of 256 KiB: 2 MiB of them stay in memory, and the values are the same."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 256), nn.Tanh(), nn.Linear(256, K))
+
+    class Batches:
+        def __init__(self, seed: int) -> None:
+            self.seed = seed
+
+        def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+            generator = torch.Generator().manual_seed(self.seed)
+            for _ in range(20):
+                labels = torch.randint(0, K, (256,), generator=generator)
+                yield torch.randn(256, 3, generator=generator) + labels[:, None], labels
+
+    kept = held_out(Batches(0), Batches(1), network=network)
+    written: list[int] = []
+    held: list[int] = []
+
+    class Watched(FeatureStore):
+        def append(self, features: torch.Tensor) -> None:
+            super().append(features)
+            written.append(self.bytes_on_disk)
+            held.append(sum(part.nbytes for part in self._in_memory))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(held_out_module, "FeatureStore", Watched)
+        spilled = held_out(Batches(0), Batches(1), network=network, memory_budget=2**22)
+    assert spilled.to_dict() == kept.to_dict()
+    assert max(held) <= 2**21
+    assert max(written) == 20 * 256 * 256 * 4 - max(held)
 
 
 def test_the_training_set_about_its_own_means_is_itself() -> None:

@@ -70,6 +70,77 @@ def test_a_prediction_is_set_beside_the_means() -> None:
     assert "Prediction: not reached." in other.summary(solution)
 
 
+def of_means(means: np.ndarray, weight: np.ndarray, per_class: int = 23, spread: float = 1e-4) -> ec.measure.Collapse:
+    labels = np.repeat(np.arange(len(means)), per_class)
+    noise = np.random.default_rng(0).standard_normal((len(labels), means.shape[1]))
+    return ec.measure.collapse(means[labels] + spread * noise, labels, weight=weight)
+
+
+def test_features_that_collapsed_under_the_classifier_of_another_network_are_told() -> None:
+    means = np.eye(K, D) - np.eye(K, D).mean(axis=0)
+    for weight in (np.roll(means, 1, axis=0), -means, np.random.default_rng(3).standard_normal((K, D))):
+        text = of_means(means, weight).summary()
+        assert text.startswith("The features have collapsed, and the classifier does not decide by them.")
+        assert "Check that weight, bias and labels are of this network" in text.splitlines()[-1]
+    assert "Check that" not in of_means(means, means).summary()
+    untrained = of_means(means, -means, per_class=2, spread=9.0)  # two samples are nearest to their own mean
+    assert untrained.ncc_accuracy == 1.0
+    assert "Check that" not in untrained.summary()
+
+
+def test_classes_that_share_a_mean_are_no_complete_collapse() -> None:
+    means = np.eye(K, D) - np.eye(K, D).mean(axis=0)
+    means[3] = means[1]
+    for spread in (1e-4, 0.0):
+        lines = of_means(means, means, spread=spread).summary().splitlines()
+        assert lines[0] == "Collapsed to fewer classes: 2 of 5 share their mean with another."
+        assert "Closest pair: classes 1 and 3" in lines[-2]
+        assert "nearest_pairs()" in lines[-1]
+
+
+def test_the_exact_minimum_of_one_hot_labels_has_collapsed() -> None:
+    """The rows of its classifier are the class means, which have a mean of their own."""
+    encoding = ec.encodings.one_hot(K)
+    problem = ec.ufm.Problem(encoding, 23, weight_decay=1e-2, feature_decay=1e-2, bias_decay=1.0)
+    weight, means, bias = ec.ufm.solve(problem).parameters(feature_dim=D)
+    found = ec.measure.collapse(means.T[np.arange(115) % K], np.arange(115) % K, weight=weight, bias=bias)
+    assert found.nc3_self_duality is not None
+    assert found.nc3_self_duality > 0.1  # about the centered means
+    assert found.summary().startswith("Collapsed.")
+    assert "From the means as they are it is" in found.summary()
+
+
+def test_what_cannot_be_otherwise_is_no_achievement() -> None:
+    rng = np.random.default_rng(1)
+    two = of_means(np.zeros((2, D)), rng.standard_normal((2, D)), spread=1.0).summary()
+    assert two.startswith("Not collapsed.")
+    assert "Frame (NC2): two classes always have one" in two
+    means = rng.standard_normal((1, D))
+    pair = of_means(np.concatenate([means, -means]), np.concatenate([means, -means])).summary()
+    assert pair.startswith("Collapsed.\n")
+    single = of_means(rng.standard_normal((K, D)), np.eye(K, D), per_class=1).summary()
+    assert "Spread (NC1): none can be seen, as every class has a single sample." in single
+    many = rng.standard_normal((60, 4))
+    crowd = of_means(many, many).summary()
+    assert "no simplex of 60 classes fits into 4 dimensions" in crowd
+    level = float(crowd.split("from one, and ")[1].split(" is the least")[0])
+    gram = many @ np.linalg.inv(many.T @ many) @ many.T  # of a tight frame, which comes nearest
+    simplex = np.eye(60) - 1 / 60
+    assert level <= np.linalg.norm(gram / np.linalg.norm(gram) - simplex / np.linalg.norm(simplex))
+    assert level == pytest.approx(np.sqrt(2 - 2 * np.sqrt(4 / 59)), abs=0.05)
+
+
+def test_random_features_have_reached_nothing() -> None:
+    rng = np.random.default_rng(2)
+    labels = np.repeat(np.arange(10), 20)
+    for _ in range(20):
+        weight = rng.standard_normal((10, 64))
+        text = ec.measure.collapse(rng.standard_normal((200, 64)), labels, weight=weight).summary()
+        assert text.startswith("Not collapsed.")
+        assert "under way" not in text
+        assert ": done" not in text
+
+
 def test_print_begins_with_the_summary_and_names_the_classifier() -> None:
     found = measured(1e-3, classifier=False)
     assert str(found).startswith(found.summary())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,17 +10,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from encollapse._internal.progress import tracked
-from encollapse._internal.typing import ArrayLike
+from encollapse._internal import checks
+from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError, ArgumentTypeError, Undefined
-from encollapse.measure.forward.head import Head
+from encollapse.measure.decisions.classifier import LinearClassifier
+from encollapse.measure.forward.feature_store import DEFAULT_BUDGET, FeatureStore
 from encollapse.measure.forward.running import placed, undisturbed
 from encollapse.measure.from_features import collapse
-from encollapse.measure.model import BatchReader, labeled_batches
-from encollapse.measure.moments.inputs import labeled_rows
+from encollapse.measure.model import BatchReader
+from encollapse.measure.moments.inputs import FeatureRows, RowSource, labeled_rows
 from encollapse.measure.result import Collapse
-from encollapse.metrics import METRICS, Convention, directional_cdnv
+from encollapse.measure.second_pass import finish
+from encollapse.metrics import METRICS, ClassStatistics, Convention, as_convention
+from encollapse.metrics.samples.nc1_samples import directional_cdnv_of_blocks
 
 _SHOWN = ("nc1_pinv", "nc1_trace_ratio", "cdnv", "vci", "nc4_agreement", "ncc_accuracy", "accuracy")
 
@@ -101,6 +104,7 @@ def held_out(
     label_key: str | None = None,
     device: torch.device | str | None = None,
     progress: bool = True,
+    memory_budget: int = DEFAULT_BUDGET,
 ) -> HeldOut:
     """Measure a training set, and samples that were held out, about the class means of the training set.
 
@@ -108,7 +112,7 @@ def held_out(
     ----------
     train, test : (features, labels), or loaders
         Features (N, d) with labels (N,) of both, or with `network` loaders of both, as for
-        :func:`encollapse.measure.measure_model`. Features of a network are kept in memory.
+        :func:`encollapse.measure.measure_model`.
     network : torch.nn.Module, optional
         Runs over both loaders, in evaluation mode, and is left as it was.
     head, label_key, device, progress
@@ -117,6 +121,8 @@ def held_out(
         Of the classifier, where there is no network.
     encoding, loss, num_classes, convention, ignore_index
         As for :func:`encollapse.measure.collapse`.
+    memory_budget : int
+        Bytes of features of a network to keep in memory. The rest is in temporary files.
 
     Returns
     -------
@@ -137,15 +143,32 @@ def held_out(
     >>> found.test.num_samples, found.test.nc1_trace_ratio > found.train.nc1_trace_ratio
     (20, True)
     """
-    classifier = ""
     if network is not None:
         if weight is not None or bias is not None:
             raise ArgumentError("weight: is read from the network; leave weight and bias out, or the network")
-        train, test, last = _run(network, head, train, test, ignore_index, label_key, device, progress)
-        weight, bias = (None if part is None else part.detach() for part in (last.weight, last.bias))
-        if num_classes is None and encoding is None and weight is not None:
-            num_classes = len(weight)
-        classifier = str(last)
+        if not isinstance(network, nn.Module):
+            raise ArgumentTypeError(f"network: expected a torch.nn.Module, got {type(network).__name__}")
+        budget = checks.integer(memory_budget, "memory_budget", minimum=0) // 2
+        chosen = as_convention(convention)
+        with (
+            placed(network, device) as place,
+            undisturbed(network, place, train),
+            undisturbed(network, place, test),
+            FeatureStore(budget) as store,
+            FeatureStore(budget) as other,
+        ):
+            reader = BatchReader(network, head, place, ignore_index, None)
+            first = reader.gather(train, store, label_key, num_classes, encoding, progress=progress)
+            second = reader.gather(test, other, label_key, num_classes, encoding, progress=progress)
+            if first is None or second is None:
+                name = "train" if first is None else "test"
+                raise ArgumentError(f"{name}: yielded no samples; a loader must not be empty")
+            size, dim = first.moments.num_classes, first.moments.feature_dim
+            last = LinearClassifier.of(first.weight, first.bias, encoding, size, dim, loss)
+            seen = finish(store, first.labels, first.moments, last, chosen, first.provenance)
+            own = second.moments.statistics()
+            unseen = finish(other, second.labels, second.moments, last, chosen, about=_statistics(seen))
+            return _together(seen, unseen, own, (store, first.labels), (other, second.labels))
     for name, pair in (("train", train), ("test", test)):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise ArgumentTypeError(
@@ -155,49 +178,46 @@ def held_out(
     options |= {"convention": convention, "ignore_index": ignore_index}
     seen = collapse(*train, num_classes=num_classes, **options)
     unseen = collapse(*test, about=seen, **options)
-    assert seen.source is not None
-    assert unseen.source is not None
-    means = seen.source.statistics.means
-    directional: list[float | None] = []
+    own = _statistics(collapse(*test, num_classes=seen.num_classes, ignore_index=ignore_index, covariance=False))
+    parts = [labeled_rows(pair[0], pair[1], ignore_index) for pair in (train, test)]
+    rows = [(FeatureRows(values), checks.class_labels(labels, 2**62)) for values, labels in parts]
+    return _together(seen, unseen, own, rows[0], rows[1])
+
+
+def _together(
+    seen: Collapse,
+    unseen: Collapse,
+    own: ClassStatistics,
+    train: tuple[RowSource, IntArray],
+    test: tuple[RowSource, IntArray],
+) -> HeldOut:
+    """Both measurements and what compares them; `own` is of the held-out samples about their own means."""
+    means = _statistics(seen).means
     missing: dict[str, str] = {}
-    for pair in (train, test):
+    directional: list[float | None] = []
+    for source, labels in (train, test):
         try:
-            directional.append(directional_cdnv(*labeled_rows(pair[0], pair[1], ignore_index), means))
+            directional.append(directional_cdnv_of_blocks(_float64_blocks(source, labels), labels, means))
         except Undefined as reason:
             directional.append(None)
             missing["directional_cdnv"] = str(reason)
-    spread = unseen.source.statistics
+    spread = _statistics(unseen)
     total = float(spread.counts @ np.nan_to_num(spread.within_trace))
-    own = collapse(*test, num_classes=seen.num_classes, ignore_index=ignore_index, covariance=False).source
-    assert own is not None
-    rest = float(own.statistics.counts @ np.nan_to_num(own.statistics.within_trace))
+    rest = float(own.counts @ np.nan_to_num(own.within_trace))
     share = None if total == 0.0 else max(0.0, 1.0 - rest / total)
     if share is None:
         missing["shift_share"] = "the held-out samples are at the training means"
+    classifier = str(seen.geometry.provenance.get("classifier", ""))
     return HeldOut(seen, unseen, (directional[0], directional[1]), share, missing, classifier)
 
 
-def _run(
-    network: nn.Module,
-    head: str | nn.Module | None,
-    train: Iterable[Any],
-    test: Iterable[Any],
-    ignore_index: int | None,
-    label_key: str | None,
-    device: torch.device | str | None,
-    progress: bool,
-) -> tuple[Any, Any, Head]:
-    """Features and labels of both loaders, and the classifier."""
-    if not isinstance(network, nn.Module):
-        raise ArgumentTypeError(f"network: expected a torch.nn.Module, got {type(network).__name__}")
-    found: list[tuple[torch.Tensor, Any]] = []
-    with placed(network, device) as place, undisturbed(network, place, train), undisturbed(network, place, test):
-        reader = BatchReader(network, head, place, ignore_index, None)
-        for name, loader in (("train", train), ("test", test)):
-            read = (reader.read(*pair) for pair in tracked(labeled_batches(loader, label_key), None, show=progress))
-            parts = [(rows.cpu(), labels) for _, rows, labels in filter(None, read)]
-            if not parts:
-                raise ArgumentError(f"{name}: yielded no samples; a loader must not be empty")
-            found.append((torch.cat([rows for rows, _ in parts]), np.concatenate([labels for _, labels in parts])))
-    assert reader.head is not None
-    return found[0], found[1], reader.head
+def _statistics(found: Collapse) -> ClassStatistics:
+    assert found.source is not None
+    return found.source.statistics
+
+
+def _float64_blocks(source: RowSource, labels: IntArray) -> Iterator[tuple[FloatArray, IntArray]]:
+    start = 0
+    for block in source.blocks(torch.device("cpu")):
+        yield block.double().numpy(), labels[start : start + len(block)]
+        start += len(block)

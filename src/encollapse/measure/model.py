@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,7 @@ from encollapse.measure.forward.running import placed, run, undisturbed
 from encollapse.measure.moments.distributed import is_running
 from encollapse.measure.moments.inputs import labels_kept, moments_device
 from encollapse.measure.moments.projection import keeps_covariance
-from encollapse.measure.process_shares import Share, merged_share, required
+from encollapse.measure.process_shares import Share, buffers_of_the_first, merged_share, required
 from encollapse.measure.result import Collapse
 from encollapse.measure.second_pass import finish
 from encollapse.metrics import Convention, as_convention
@@ -133,29 +135,10 @@ def measure_model(
         reader = BatchReader(model, head, place, ignore_index, label_shift)
 
         def read() -> Share | None:
-            labels: list[IntArray] = []
-            moments: ClassMoments | None = None
-            for inputs, targets in tracked(labeled_batches(loader, label_key), _length(loader), show=progress):
-                batch = reader.read(inputs, targets)
-                if batch is None:
-                    continue
-                last, features, classes = batch
-                if moments is None:
-                    count, width = _num_classes(num_classes, encoding, last), features.shape[1]
-                    kept = keeps_covariance(covariance, width)
-                    moments = ClassMoments(count, width, device=moments_device(place), covariance=kept)
-                _require_known_classes(classes, moments.num_classes, last.name)
-                moments.update(features, classes)
-                store.append(features)
-                labels.append(classes)
-            if moments is None:
-                return None
-            source: dict[str, Any] = {"head": last.name, "classifier": str(last)}
-            if reader.shift:
-                source["label_shift"] = reader.shift
-            return Share(moments, np.concatenate(labels), last.weight, last.bias, source)
+            return reader.gather(loader, store, label_key, num_classes, encoding, covariance, progress=progress)
 
-        share = merged_share(read, moments_device(place)) if together else required(read())
+        with buffers_of_the_first(model) if together else nullcontext():
+            share = merged_share(read, moments_device(place)) if together else required(read())
         found = share.moments
         classifier = LinearClassifier.of(share.weight, share.bias, encoding, found.num_classes, found.feature_dim, loss)
         return finish(store, share.labels, found, classifier, chosen, share.provenance, merged=together)
@@ -177,6 +160,40 @@ class BatchReader:
         self._required = label_shift is not None
         given = None if label_shift is None else checks.integer(label_shift, "label_shift", minimum=0)
         self.shift = int(shifts_labels(model)) if given is None else given
+
+    def gather(
+        self,
+        loader: Iterable[Any],
+        store: FeatureStore,
+        label_key: str | None,
+        num_classes: int | None,
+        encoding: Encoding | str | None,
+        covariance: bool | None = None,
+        *,
+        progress: bool,
+    ) -> Share | None:
+        """Moments, labels and head of all batches, whose features go to the store; None where there are no samples."""
+        labels: list[IntArray] = []
+        moments: ClassMoments | None = None
+        for inputs, targets in tracked(labeled_batches(loader, label_key), _length(loader), show=progress):
+            batch = self.read(inputs, targets)
+            if batch is None:
+                continue
+            last, features, classes = batch
+            if moments is None:
+                count, width = _num_classes(num_classes, encoding, last), features.shape[1]
+                kept = keeps_covariance(covariance, width)
+                moments = ClassMoments(count, width, device=moments_device(self._device), covariance=kept)
+            _require_known_classes(classes, moments.num_classes, last.name)
+            moments.update(features, classes)
+            store.append(features)
+            labels.append(classes)
+        if moments is None:
+            return None
+        source: dict[str, Any] = {"head": last.name, "classifier": str(last)}
+        if self.shift:
+            source["label_shift"] = self.shift
+        return Share(moments, np.concatenate(labels), last.weight, last.bias, source)
 
     def read(self, inputs: Any, targets: Any) -> tuple[Head, torch.Tensor, IntArray] | None:
         """The head, features (n, d) and labels (n,) of a batch, or None where it has no samples."""
@@ -249,14 +266,23 @@ class SplitBatches:
     Unlike ``map`` it asks the loader for nothing, random numbers included, before it is iterated over.
     """
 
-    def __init__(self, loader: Iterable[Any], split: Callable[[Any], tuple[Any, Any]]) -> None:
-        self._loader, self._split = loader, split
+    def __init__(
+        self, loader: Iterable[Any], split: Callable[[Any], tuple[Any, Any]], limit: int | float | None = None
+    ) -> None:
+        # The first batches, by their number, or by their share of all where that is no whole number.
+        self._loader, self._split, self._limit = loader, split, limit
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        return map(self._split, self._loader)
+        limit = self._limit
+        if isinstance(limit, float):
+            limit = None if limit == 1.0 else len(self)
+        return islice(map(self._split, self._loader), limit)
 
     def __len__(self) -> int:
-        return len(self._loader)  # type: ignore[arg-type]  # a TypeError where the loader has no length
+        size, limit = len(self._loader), self._limit  # type: ignore[arg-type]  # a TypeError where it has no length
+        if limit is None:
+            return size
+        return min(size, limit if isinstance(limit, int) else int(size * limit))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from encollapse._internal.typing import IntArray
 from encollapse.errors import ArgumentError
@@ -38,6 +41,26 @@ class Share:
     weight: Any
     bias: Any
     provenance: dict[str, Any]
+
+
+@contextmanager
+def buffers_of_the_first(model: nn.Module) -> Iterator[None]:
+    """Give the network of every process the buffers of the first, as DistributedDataParallel does at each batch.
+
+    Statistics of batch normalization differ from process to process after a step of training. Every process gets its
+    own back.
+    """
+    parts = [m for m in model.modules() if isinstance(m, DistributedDataParallel) and m.broadcast_buffers]
+    found = [(buffer, m.process_group) for m in parts for buffer in m.module.buffers()]
+    kept = [buffer.detach().clone() for buffer, _ in found]
+    try:
+        for buffer, group in found:
+            dist.broadcast(buffer.detach(), dist.get_global_rank(group, 0), group=group)
+        yield
+    finally:
+        with torch.no_grad():
+            for (buffer, _), own in zip(found, kept, strict=True):
+                buffer.copy_(own)
 
 
 def required(share: Share | None) -> Share:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import torch.distributed as dist
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.multiprocessing.spawn import spawn
+from torch.nn.parallel import DistributedDataParallel
 
 from encollapse.errors import ArgumentError
 from encollapse.measure import ClassMoments, collapse, measure_model
@@ -38,6 +40,12 @@ MODEL_SHARES = {"empty first": (0, 5, 6), "empty last": (7, 4, 0), "unknown clas
 def small_network() -> torch.nn.Sequential:
     torch.manual_seed(1)
     return torch.nn.Sequential(torch.nn.Linear(D, 11), torch.nn.ReLU(), torch.nn.Linear(11, K)).double()
+
+
+def normalized_network() -> torch.nn.Sequential:
+    torch.manual_seed(2)
+    parts = torch.nn.Linear(D, 11), torch.nn.BatchNorm1d(11), torch.nn.ReLU(), torch.nn.Linear(11, K)
+    return torch.nn.Sequential(*parts).double()
 
 
 def work(rank: int, folder: str) -> None:
@@ -74,6 +82,22 @@ def work(rank: int, folder: str) -> None:
             said[name] = found.to_dict()
         except ArgumentError as error:
             said[name] = str(error)
+    parallel = DistributedDataParallel(normalized_network())
+    buffers = [parallel.module[1].running_mean, parallel.module[1].running_var]
+    for buffer in buffers:
+        buffer.add_(rank)  # as every process has its own after a step
+    before = [buffer.clone() for buffer in buffers]
+    for name, share in {"parallel": (6, 0, 5), "parallel, unknown class": (1, 0, 10)}.items():
+        places = range(sum(share[:rank]), sum(share[: rank + 1]))
+        single = [(features[i : i + 1], labels[i : i + 1] + K * (name != "parallel" and i == 5)) for i in places]
+        try:
+            said[name] = measure_model(parallel, single, distributed=True, progress=False).to_dict()
+        except ArgumentError as error:
+            said[name] = str(error)
+    said["left"] = all(torch.equal(a, b) for a, b in zip(buffers, before, strict=True))
+    said["left"] = said["left"] and parallel.require_forward_param_sync
+    if rank == 0:  # the others do not wait for it
+        said["alone"] = measure_model(parallel, [(features, labels)], progress=False).to_dict()
     sharded = small_network()
     for part in (sharded[0], sharded[2], sharded):
         fully_shard(part, mesh=init_device_mesh("cpu", (WORLD,)))
@@ -133,6 +157,15 @@ def test_three_processes_know_what_one_would(tmp_path: Path) -> None:
         assert found[0][name]["num_samples"] == 11
     assert all(said["weight"][0] == said["weight"][1] for said in found)
     assert found[0]["sharded"]["provenance"]["head"] == "2"
+    # Batches of DistributedDataParallel are as many as a process has, and all run with the buffers of the first.
+    wanted = measure_model(normalized_network(), [(features, labels)], progress=False)
+    assert found[0]["parallel"] == found[1]["parallel"] == found[2]["parallel"]
+    known = {name: value for name, value in wanted.values.items() if value is not None}
+    for part in (found[0]["parallel"], found[0]["alone"]):
+        assert {name: part[name] for name in known} == pytest.approx(known, rel=1e-6)
+    assert all(said["left"] for said in found)
+    assert "labels: expected values from 0" in found[2]["parallel, unknown class"]
+    assert all("process 2 could not read" in said["parallel, unknown class"] for said in found[:2])
     assert "labels: expected values from 0" in found[2]["unknown class"]
     for rank in (0, 1):
         assert found[rank]["unknown class"].startswith("distributed: process 2 could not read its share")

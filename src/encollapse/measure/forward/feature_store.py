@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import IO
 
-import numpy as np
 import torch
 
 from encollapse.measure.moments.inputs import rows_per_block, to_working
@@ -25,7 +24,7 @@ class FeatureStore:
     Parameters
     ----------
     budget : int
-        Bytes to keep in memory. What comes after goes to a memory-mapped temporary file.
+        Bytes to keep in memory. What comes after goes to a temporary file.
     """
 
     def __init__(self, budget: int = DEFAULT_BUDGET) -> None:
@@ -88,7 +87,8 @@ class FeatureStore:
         if self._file is None:
             return
         self._file.flush()
-        mapped = np.memmap(self._file, dtype=np.uint8, mode="r")
-        for start, shape, dtype in self._spilled:
-            stop = start + shape.numel() * dtype.itemsize
-            yield torch.from_numpy(mapped[start:stop].copy()).view(dtype).reshape(shape)
+        for start, shape, dtype in self._spilled:  # read and not mapped, for pages of a map count as memory in use
+            self._file.seek(start)
+            held = bytearray(self._file.read(shape.numel() * dtype.itemsize))
+            yield torch.frombuffer(held, dtype=dtype).reshape(shape)
+        self._file.seek(self._end)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from encollapse._internal import checks
 from encollapse.errors import ArgumentError
@@ -63,6 +64,9 @@ def undisturbed(model: nn.Module, device: torch.device, loader: Any = None) -> I
             "measure the module that it was made from"
         )
     modes = [(module, module.training) for module in model.modules()]
+    # They would broadcast their buffers at each batch, and wait for processes that have fewer batches, or none.
+    waiting = [part for part in model.modules() if isinstance(part, DistributedDataParallel)]
+    synchronized = [(part, part.require_forward_param_sync) for part in waiting]
     accelerators = [device] if device.type == "cuda" else []
     generators = [(generator, generator.get_state()) for generator in _generators(loader)]
     by_numpy, by_python = np.random.get_state(), random.getstate()  # noqa: NPY002 (what data sets use)
@@ -75,8 +79,12 @@ def undisturbed(model: nn.Module, device: torch.device, loader: Any = None) -> I
                 "measure the module that it was made from"
             ) from None
         try:
+            for part in waiting:
+                part.require_forward_param_sync = False
             yield
         finally:
+            for part, wanted in synchronized:
+                part.require_forward_param_sync = wanted
             # Each by its own method, for some do more there than set a flag (LoRA takes its weights apart again),
             # and parents first, as they pass the mode on to their children.
             for module, training in modes:

@@ -1,9 +1,11 @@
 """Forms of NC1 that the moments of the classes do not hold: along lines between means, and about the origin."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from encollapse._internal import checks
-from encollapse._internal.typing import ArrayLike, IntArray
+from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.errors import ArgumentError, Undefined
 from encollapse.metrics.convention import DEFAULT
 from encollapse.metrics.nc1 import within_trace
@@ -53,18 +55,36 @@ def directional_cdnv(features: ArrayLike, labels: ArrayLike, means: ArrayLike | 
         centered = distinct_means(ClassStatistics.from_features(rows, targets), "sample")
     else:
         centered = _given_means(means, targets, rows.shape[1])
-    total = 0.0
-    for place, k in enumerate(centered.classes):
-        axes = centered.deviations - centered.deviations[place]
-        lengths = np.linalg.norm(axes, axis=1)
-        lengths[place] = np.inf
-        if lengths.min() <= centered.rounding:
-            raise Undefined(f"the means of classes {k} and {centered.classes[lengths.argmin()]} coincide")
-        axes /= np.square(lengths)[:, None]
-        residuals = rows[targets == k] - (centered.global_mean + centered.deviations[place])
-        for block in blocks(len(residuals), len(axes)):
-            total += float(np.square(residuals[block] @ axes.T).sum()) / len(residuals)
-    return total / (len(centered.classes) * (len(centered.classes) - 1))
+    return _mean_along_lines([(rows, targets)], centered)
+
+
+def directional_cdnv_of_blocks(
+    parts: Iterable[tuple[FloatArray, IntArray]], labels: IntArray, means: FloatArray
+) -> float:
+    """:func:`directional_cdnv` to given means (K, d) of blocks (n, d) with their labels (n,), of all `labels` (N,)."""
+    return _mean_along_lines(parts, _given_means(means, labels, means.shape[1]))
+
+
+def _mean_along_lines(parts: Iterable[tuple[FloatArray, IntArray]], centered: CenteredMeans) -> float:
+    """Mean over ordered pairs of classes of the squared residuals along the line between their means."""
+    size = len(centered.classes)
+    totals, counts = np.zeros(size), np.zeros(size)
+    for rows, targets in parts:
+        for place, k in enumerate(centered.classes):
+            own = targets == k
+            if not own.any():
+                continue
+            axes = centered.deviations - centered.deviations[place]
+            lengths = np.linalg.norm(axes, axis=1)
+            lengths[place] = np.inf
+            if lengths.min() <= centered.rounding:
+                raise Undefined(f"the means of classes {k} and {centered.classes[lengths.argmin()]} coincide")
+            axes /= np.square(lengths)[:, None]
+            residuals = rows[own] - (centered.global_mean + centered.deviations[place])
+            counts[place] += len(residuals)
+            for block in blocks(len(residuals), len(axes)):
+                totals[place] += float(np.square(residuals[block] @ axes.T).sum())
+    return float((totals / counts).sum()) / (size * (size - 1))
 
 
 def _given_means(means: ArrayLike, labels: IntArray, dim: int) -> CenteredMeans:
