@@ -59,6 +59,18 @@ def test_an_update_far_below_the_poles_has_numbers(shift: tuple[float, float]) -
     np.testing.assert_allclose(np.abs(weights[1]), singular[1], rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("shift", [(1e-155, 3e-155), (2e-156, 1.0), (1e-158, 1e-155)])
+def test_a_root_next_to_its_pole_overflows_nowhere(shift: tuple[float, float]) -> None:
+    """``[diag(s) | x]`` with x next to nothing, or next to nothing in one entry: the dense one is the truth."""
+    spectrum, x = np.array([1.5, 0.7]), np.array(shift)
+    vectors, singular, weights = rank_one_svd(spectrum, x)
+    left, values, _ = np.linalg.svd(np.column_stack([np.diag(spectrum), x]), full_matrices=False)
+    np.testing.assert_allclose(singular, values, rtol=1e-14)
+    np.testing.assert_allclose(np.abs(vectors), np.abs(left), atol=1e-14)
+    np.testing.assert_allclose(np.abs(weights), np.abs(left.T @ x), atol=1e-14)
+
+
 @pytest.mark.parametrize("bias_decay", [1e-145, 1e-151, 1e-158])
 def test_labels_that_nearly_agree_may_meet_such_an_update(bias_decay: float) -> None:
     encoding = ec.encodings.scaled_one_hot(2, on=2.0**39, off=2.0**39 + 4.4)

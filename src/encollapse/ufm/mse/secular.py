@@ -107,8 +107,12 @@ def secular_svd(spectrum: FloatArray, shift: FloatArray) -> tuple[FloatArray, Fl
     differences[root, pole] = -np.maximum(np.abs(z[pole]), _TINY)
     refined[pole] = np.maximum(np.abs(z[pole]), _TINY)
     vectors = np.copysign(refined, z)[None, :] / differences
-    length = np.linalg.norm(vectors, axis=1)
-    vectors /= length[:, None]
+    # A root next to its pole makes an entry whose square has no number.
+    size = np.abs(vectors).max(axis=1)
+    vectors /= size[:, None]
+    norm = np.linalg.norm(vectors, axis=1)
+    vectors /= norm[:, None]
+    length = size * norm
     length[root] = 1.0 / np.maximum(np.abs(z[pole]), _TINY)
     return np.ascontiguousarray(vectors[::-1, ::-1].T), sigma[::-1], (-1.0 / length)[::-1]
 
