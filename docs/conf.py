@@ -1,6 +1,9 @@
 """Sphinx configuration. Warnings are errors: `make docs`."""
 
+import re
 from pathlib import Path
+
+from sphinx.application import Sphinx
 
 import encollapse
 
@@ -74,3 +77,21 @@ html_theme_options = {
     "show_toc_level": 2,
 }
 html_sidebars = {"**": ["sidebar-pages"]}
+
+SIGNATURE = re.compile(r'<span class="sig-paren">\(</span>\s*<dl>(.*?)</dl>', re.DOTALL)
+"""A signature of several lines, which Sphinx writes as definitions without terms: screen readers stumble over them."""
+
+
+def lines_of_signatures(app: object, name: str, template: str, context: dict[str, object], doctree: object) -> None:
+    """Write the lines of a signature as plain lines."""
+
+    def plain(found: re.Match[str]) -> str:
+        lines = found[1].replace("<dd>", '<div class="sig-line">').replace("</dd>", "</div>")
+        return f'<span class="sig-paren">(</span><div>{lines}</div>'
+
+    if "body" in context:
+        context["body"] = SIGNATURE.sub(plain, str(context["body"]))
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("html-page-context", lines_of_signatures)
