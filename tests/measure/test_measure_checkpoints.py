@@ -1,6 +1,7 @@
 """Checkpoints of a training, measured one after the other: each as by itself, resumable, with the drift in between."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -185,7 +186,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     torch.save(network(), tmp_path / "module.pt")  # a pickled module, which is code
     with pytest.raises(FileFormatError, match=r"module\.pt' holds no plain state dict"):
         measure_checkpoints(tmp_path / "module.pt", network, BATCHES)
-    torch.save(nn.Linear(2, 3).state_dict(), tmp_path / "other.pt")
+    torch.save(nn.Sequential(nn.Linear(2, 3)).state_dict(), tmp_path / "other.pt")
     with pytest.raises(ArgumentError, match=r"other\.pt' does not fit the network"):
         measure_checkpoints([tmp_path / "other.pt"], network, BATCHES)
     with pytest.raises(FileNotFoundError, match="there is no file"):
@@ -210,6 +211,54 @@ def test_a_checkpoint_that_diverged_costs_no_other(tmp_path: Path) -> None:
     assert film.rows()[1]["cdnv"] is None
     with pytest.raises(ArgumentError, match="must be finite"):
         measure_checkpoints([tmp_path / "net-2.pt"], network, BATCHES)
+
+
+def test_a_file_that_cannot_be_read_costs_no_other(tmp_path: Path) -> None:
+    train(tmp_path)
+    whole = measure_checkpoints(tmp_path, network, BATCHES)
+    path = tmp_path / "net-2.pt"
+    content = path.read_bytes()
+    for damage, reason in ((content[: len(content) // 2], "no plain state dict"), (b"", r"no plain state dict \(EOF")):
+        path.write_bytes(damage)
+        film = measure_checkpoints(tmp_path, network, BATCHES)
+        assert re.search(reason, film.missing[str(path)])
+        assert [r and r.cdnv for r in film.results] == [whole.results[0].cdnv, None, whole.results[2].cdnv]  # type: ignore[union-attr]
+    torch.save(torch.optim.Adam(network().parameters()).state_dict(), path)
+    film = measure_checkpoints(tmp_path, network, BATCHES)
+    assert (
+        "holds no state of this network, but 'state', 'param_groups'; leave such files out" in film.missing[str(path)]
+    )
+    torch.save(nn.Sequential(nn.Linear(IN, 2)).state_dict(), path)
+    assert "does not fit the network" in measure_checkpoints(tmp_path, network, BATCHES).missing[str(path)]
+
+
+def test_the_folders_of_a_training_and_the_state_beside_them(tmp_path: Path) -> None:
+    """As the Trainer of transformers leaves them: checkpoint-500 and so on, and the last model beside."""
+    from safetensors.torch import save_file
+
+    for folder in (tmp_path / "checkpoint-1000", tmp_path / "checkpoint-500", tmp_path):
+        folder.mkdir(exist_ok=True)
+        save_file(network().state_dict(), folder / "model.safetensors")
+        torch.save({"lr": 0.1}, folder / "training_args.bin")
+    found = find_checkpoints(tmp_path)
+    assert [path.parent.name for path in found] == ["checkpoint-500", "checkpoint-1000", tmp_path.name]
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.head = nn.Embedding(7, 5), nn.Linear(5, 7, bias=False)
+        self.head.weight = self.words.weight
+
+
+def test_a_tied_weight_is_in_the_file_once(tmp_path: Path) -> None:
+    trained, other = Tied(), Tied()
+    torch.save({"words.weight": trained.words.weight.detach()}, tmp_path / "tied.pt")
+    load_state(other, tmp_path / "tied.pt")
+    assert torch.equal(other.head.weight, trained.words.weight)
+    other.head.weight = nn.Parameter(torch.zeros(7, 5))  # of a network that does not tie them it is missing
+    with pytest.raises(ArgumentError, match=r"does not fit the network.*head\.weight"):
+        load_state(other, tmp_path / "tied.pt")
 
 
 class Shuffled(torch.utils.data.Dataset[tuple[Tensor, int]]):

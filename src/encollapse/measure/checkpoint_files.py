@@ -45,7 +45,7 @@ def find_checkpoints(source: str | Path | Iterable[str | Path]) -> list[Path]:
             raise ArgumentTypeError(f"checkpoints: expected files or a folder, got {type(source).__name__}")
         paths = [Path(path) for path in source]
     elif Path(source).is_dir():
-        paths = sorted(_in_folder(Path(source)), key=_natural)
+        paths = sorted({*_in_folder(Path(source)), *_in_folders_of(Path(source))}, key=_natural)
     elif glob.has_magic(str(source)):
         found = (Path(path) for path in glob.glob(str(source), recursive=True))  # noqa: PTH207 (it may be absolute)
         paths = sorted((p for path in found for p in (_in_folder(path) if path.is_dir() else [path])), key=_natural)
@@ -66,8 +66,13 @@ def _in_folder(folder: Path) -> list[Path]:
     whole = [path for path in own if path.name in _IN_FOLDERS]
     if whole:  # beside it lie the states of optimizer, scheduler and random numbers
         return [min(whole, key=lambda path: _IN_FOLDERS.index(path.name))]
+    return own or _in_folders_of(folder)
+
+
+def _in_folders_of(folder: Path) -> list[Path]:
+    """The states in the folders of a folder, beside which the Trainer of transformers puts the last one."""
     inside = (p for p in folder.iterdir() if p.is_dir())
-    return own or [path for p in inside for path in _in_folder(p) if path.name in _IN_FOLDERS]
+    return [path for p in inside for path in _in_folder(p) if path.name in _IN_FOLDERS]
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:
@@ -133,6 +138,13 @@ def load_state(network: nn.Module, path: str | Path, argument: str = "checkpoint
     for prefix in sorted((name.removesuffix(first) for name in state if name.endswith(f".{first}")), key=len):
         if wanted.keys() - state.keys() and all(prefix + name in state for name in wanted):
             state = {name: state[prefix + name] for name in wanted}
+    if wanted and not wanted.keys() & state.keys():
+        held = ", ".join(map(repr, list(state)[:3])) or "nothing"
+        raise ArgumentError(
+            f"{argument}: {str(path)!r} holds no state of this network, but {held}; leave such files out, by a pattern "
+            "such as 'model-*.pt'"
+        )
+    state = _with_tied(state, wanted)
     try:
         network.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
@@ -140,6 +152,14 @@ def load_state(network: nn.Module, path: str | Path, argument: str = "checkpoint
             f"{argument}: {str(path)!r} does not fit the network ({' '.join(str(error).split())[:300]}); "
             "make the network with the options that it was trained with"
         ) from None
+
+
+def _with_tied(state: Mapping[str, Any], wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The state with all names of tied tensors, of which transformers writes one."""
+    places = {name: value.data_ptr() for name, value in wanted.items() if isinstance(value, torch.Tensor)}
+    known = {places[name]: value for name, value in state.items() if places.get(name)}
+    tied = {name: known[place] for name, place in places.items() if name not in state and place in known}
+    return {**state, **tied} if tied else state
 
 
 def _read(path: Path, argument: str) -> Mapping[str, Any]:
@@ -152,7 +172,7 @@ def _read(path: Path, argument: str) -> Mapping[str, Any]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = " ".join(str(error).partition(". ")[0].split())[:200]
+        reason = " ".join(str(error).partition(". ")[0].split())[:200] or type(error).__name__
         raise FileFormatError(
             f"{argument}: {str(path)!r} holds no plain state dict ({reason}); "
             "save it with torch.save(network.state_dict(), path)"

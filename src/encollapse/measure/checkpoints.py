@@ -23,7 +23,7 @@ from encollapse._internal.progress import tracked
 from encollapse._internal.shown import Shown
 from encollapse._internal.typing import FloatArray
 from encollapse.encodings import Encoding
-from encollapse.errors import ArgumentError, ArgumentTypeError, Undefined
+from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError, Undefined
 from encollapse.measure.checkpoint_files import file_digest, find_checkpoints, load_state, steps_of
 from encollapse.measure.forward.running import placed, undisturbed
 from encollapse.measure.model import BatchReader, labeled_batches, measure_model
@@ -157,12 +157,13 @@ def measure_checkpoints(
     -------
     Checkpoints
         A row a checkpoint as ``frame``, the measurements as ``results``, the drift as ``drift``, and ``plot()``. A
-        checkpoint that cannot be measured, as its features are not finite, is a row without values.
+        checkpoint that cannot be measured, as its file is damaged, is of another network, or has features that are not
+        finite, is a row without values, and `missing` has the reason.
 
     Raises
     ------
     FileNotFoundError, FileFormatError, ArgumentError
-        If a checkpoint is not there, holds no state or does not fit the network, or if no checkpoint can be measured.
+        If a checkpoint is not there, or none of them can be measured: the reason of the first.
     ArgumentTypeError
         If `build` makes no network, or the loader can be read only once.
 
@@ -196,18 +197,18 @@ def measure_checkpoints(
     setting = _digest_of_setting(network, probe, loader, options)
     found: list[tuple[Collapse, FloatArray] | None] = []
     missing: dict[str, str] = {}
-    failure: ArgumentError | None = None
+    failure: ArgumentError | FileFormatError | None = None
     for path in tracked(paths, len(paths), show=progress, text="checkpoints"):
         name = hashlib.sha256(f"{setting} {file_digest(path)}".encode()).hexdigest()[:40]
         kept = None if store is None else store / f"{name}.npz"
         known = None if kept is None else read_collapse(kept, options.get("encoding"), convention)
         if known is None:
-            load_state(network, path)
             try:
+                load_state(network, path)
                 known = _measured(network, probe, loader, options)
                 if kept is not None:
                     write_collapse(kept, *known)
-            except ArgumentError as error:
+            except (ArgumentError, FileFormatError) as error:
                 failure = failure or error
                 missing[str(path)] = str(error)
         found.append(known)

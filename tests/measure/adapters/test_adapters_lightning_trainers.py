@@ -151,9 +151,22 @@ class TestTrainers:
         fit(network, [callback], max_epochs=50, max_steps=8)
         assert list(callback.results) == [1]
 
+    def test_loaders_are_read_as_far_as_the_trainer_reads_them(self, fit: Any) -> None:
+        callback, held = CollapseCallback(every=9), CollapseCallback("validation", every=9)
+        options = {"limit_train_batches": 2, "limit_val_batches": 0.5, "check_val_every_n_epoch": 2}
+        network = Network()
+        fit(network, [callback, held], None, loader(1, 16), **options)
+        assert callback.results[1].cdnv == pytest.approx(directly(network, inputs()[:8]).cdnv, rel=1e-6)
+        assert held.results[1].num_samples == 8
+        one = CollapseCallback(num_classes=K)
+        fit(Network(), [one], limit_train_batches=1, max_epochs=1)
+        assert one.results[0].num_samples == 4
+
     def test_early_stopping_by_the_collapse(self, fit: Any) -> None:
         with pytest.raises(ArgumentError, match=r"every: EarlyStopping looks for 'collapse/cdnv'.*strict=False"):
             fit(Network(), [EarlyStopping("collapse/cdnv"), CollapseCallback(every=2)])
+        with pytest.raises(ArgumentError, match=r"metrics: EarlyStopping looks for 'collapse/cdnv'.*add it"):
+            fit(Network(), [EarlyStopping("collapse/cdnv"), CollapseCallback(metrics=("vci",))])
         # Of measurements that get no better the second one stops, and epochs between are not counted.
         stop = EarlyStopping("collapse/cdnv", strict=False, patience=1, min_delta=1e9)
         callback = CollapseCallback(every=3)

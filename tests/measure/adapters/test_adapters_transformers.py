@@ -96,6 +96,45 @@ def test_every_sample_of_the_set_that_was_chosen(tmp_path: Path) -> None:
             CollapseTrainerCallback(trainer, "eval", which=which).on_epoch_end(trainer.args, state, None)
 
 
+class Stop(transformers.TrainerCallback):  # type: ignore[misc, name-defined]  # whichever is installed
+    """Stops the training at an evaluation, or at a step."""
+
+    def __init__(self, step: int = 0) -> None:
+        self.step = step
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        control.should_training_stop = not self.step
+        return control
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        control.should_training_stop = state.global_step == self.step
+        return control
+
+
+@pytest.mark.parametrize("how", ["evaluation", "step", "max_steps"])
+def test_the_last_epoch_is_measured_however_the_training_ends(tmp_path: Path, how: str) -> None:
+    options = {"eval_strategy": "epoch"} if how == "evaluation" else {"max_steps": 7} if how == "max_steps" else {}
+    trainer = trainer_in(tmp_path, **options)
+    if how != "max_steps":
+        trainer.add_callback(Stop(7 if how == "step" else 0))
+    callback = CollapseTrainerCallback(trainer, every=50)
+    trainer.add_callback(callback)
+    trainer.train()
+    epoch = 1 if how == "evaluation" else 2  # of five steps each
+    assert list(callback.results) == [epoch]
+    assert callback.results[epoch].cdnv == pytest.approx(directly(trainer, Sentences(0)).cdnv, rel=1e-5)
+
+
+def test_labels_under_the_name_that_the_trainer_knows(tmp_path: Path) -> None:
+    trainer = trainer_in(tmp_path)
+    trainer.label_names = ["kind"]
+    callback = CollapseTrainerCallback(trainer)
+    words, labels = torch.ones(2, 3), torch.arange(2)
+    assert callback._labels_of({"input_ids": words, "kind": labels}) == ({"input_ids": words}, labels)
+    with pytest.raises(ArgumentError, match=r"has no 'labels', only 'input_ids', 'sort'.*split="):
+        callback._labels_of({"input_ids": words, "sort": labels})
+
+
 def test_bad_arguments(tmp_path: Path) -> None:
     with pytest.raises(ArgumentTypeError, match=r"trainer.*Trainer.*str"):
         CollapseTrainerCallback("train")  # type: ignore[arg-type]

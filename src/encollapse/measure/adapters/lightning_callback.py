@@ -35,7 +35,8 @@ class CollapseCallback(_Callback):
     Parameters
     ----------
     data : {"train", "validation"} or loader
-        What to measure on: a loader of the Trainer, or any loader of batches.
+        What to measure on: a loader of the Trainer, as far as it reads it (``limit_train_batches``,
+        ``fast_dev_run``), or any loader of batches.
     every : int
         Epochs from one measurement to the next. The last epoch is always measured. Where the training ends by
         surprise (early stopping), when it has ended, and its values go to the loggers alone.
@@ -62,7 +63,8 @@ class CollapseCallback(_Callback):
     ------
     ArgumentError
         If `data` or a metric is unknown, or `every` is below 1. When the training starts, if the Trainer has no such
-        loader or several, the module no ``forward``, or ``EarlyStopping`` would look for a value that is not there.
+        loader or several, the module no ``forward``, or ``EarlyStopping`` would look for a value that is not there or
+        not among `metrics`.
 
     Examples
     --------
@@ -99,6 +101,9 @@ class CollapseCallback(_Callback):
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Refuse what would fail at the end of an epoch, before the first one."""
         self._batches(trainer)
+        for _, name in self._monitors(trainer):
+            if name.removeprefix(self._prefix) not in self._metrics:
+                raise ArgumentError(f"metrics: EarlyStopping looks for {name!r}, which is not among them; add it")
         if self._every > 1:
             strict = [m for other, m in self._monitors(trainer) if getattr(other, "strict", False)]
             if strict:
@@ -165,12 +170,12 @@ class CollapseCallback(_Callback):
 
     def _batches(self, trainer: Any) -> Iterable[Any]:
         """Batches as the network gets them in a step."""
-        loaders = {"train": trainer.train_dataloader, "validation": trainer.val_dataloaders}
-        loader, number = self._data, 0
+        loader, number, limit = self._data, 0, None
         if isinstance(loader, str):
-            if loaders[loader] is None:
+            found, limit = _loaders(trainer, loader)
+            if found is None:
                 raise ArgumentError(f"data: the Trainer has no {loader} loader; pass a loader instead")
-            loader, number = one_of(loaders[loader], self._which, f"{loader} loaders")
+            loader, number = one_of(found, self._which, f"{loader} loaders")
         module, split = trainer.lightning_module, self._split
 
         def seen(batch: Any) -> Any:
@@ -179,4 +184,18 @@ class CollapseCallback(_Callback):
             batch = trainer.strategy.batch_to_device(batch, dataloader_idx=number)
             return batch if split is None else split(batch)
 
-        return SplitBatches(loader, seen)
+        return SplitBatches(loader, seen, limit)
+
+
+def _loaders(trainer: Any, data: str) -> tuple[Any, int | float]:
+    """Loaders of the Trainer, and how many of their batches, or which share, it reads."""
+    if data == "train":
+        return trainer.train_dataloader, trainer.limit_train_batches
+    if trainer.val_dataloaders is None and trainer.enable_validation:
+        # It makes them at the first validation, which may be epochs away.
+        trainer.validating = True
+        try:
+            trainer.fit_loop.epoch_loop.val_loop.setup_data()
+        finally:
+            trainer.training = True
+    return trainer.val_dataloaders, trainer.limit_val_batches

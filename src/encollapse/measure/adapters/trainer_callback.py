@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -28,13 +29,15 @@ class CollapseTrainerCallback(TrainerCallback):
     data : {"train", "eval"}
         Which of its data sets to measure on. Both are read in order and to the last sample, without shuffling.
     every : int
-        Epochs from one measurement to the next. The last epoch is always measured.
+        Epochs from one measurement to the next. The last epoch is always measured, also where the training stops in it
+        (``max_steps``, early stopping).
     metrics : sequence of str, optional
         Which values of :class:`Collapse` to log. Default: all that have a value.
     prefix : str
         What comes before the names in the log.
     split : callable, optional
-        Takes a batch apart into (inputs, labels). Default: the entry ``labels`` and the rest.
+        Takes a batch apart into (inputs, labels). Default: the entry ``labels``, or the one
+        that ``label_names`` of the Trainer names, and the rest.
     which : str, optional
         Key of the evaluation set, where the Trainer has a dictionary of several.
     **options
@@ -43,7 +46,7 @@ class CollapseTrainerCallback(TrainerCallback):
     Attributes
     ----------
     results : dict
-        The :class:`Collapse` after every number of epochs that was measured.
+        The :class:`Collapse` of every epoch that was measured, 1 for the first.
 
     Raises
     ------
@@ -76,16 +79,35 @@ class CollapseTrainerCallback(TrainerCallback):
         self._trainer: Any = trainer
         self._data = checks.choice(data, "data", ("train", "eval"))
         self._every = checks.integer(every, "every", minimum=1)
-        self._metrics, self._prefix, self._split = chosen_metrics(metrics), prefix, split or split_labels
+        self._metrics, self._prefix, self._split = chosen_metrics(metrics), prefix, split or self._labels_of
         self._which = which
         self._options: dict[str, Any] = {"progress": False} | options
+        self._passed_over: int | None = None
         self.results: dict[int, Collapse] = {}
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Measure, where this epoch is due."""
-        epoch = round(state.epoch)
-        if epoch % self._every and epoch < args.num_train_epochs:
+        """Measure, where this epoch is due or the training stops in it."""
+        epoch = math.ceil(state.epoch - _FULL)
+        last = max(state.num_train_epochs, args.num_train_epochs) if state.num_train_epochs else args.num_train_epochs
+        if epoch % self._every and epoch < last and not getattr(control, "should_training_stop", False):
+            self._passed_over = epoch
             return
+        self._measure(args, epoch)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Measure the epoch that was passed over, if the evaluation after it has stopped the training."""
+        if control.should_training_stop and self._passed_over is not None:
+            self._measure(args, self._passed_over)
+
+    on_save = on_evaluate  # of a callback that decides after this one
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Measure the last epoch, if it was passed over and the network is still that of this epoch."""
+        if self._passed_over is not None and not args.load_best_model_at_end:
+            self._measure(args, self._passed_over)
+
+    def _measure(self, args: Any, epoch: int) -> None:
+        self._passed_over = None
         trainer = self._trainer
         dataset: Any = trainer.train_dataset if self._data == "train" else trainer.eval_dataset
         if dataset is None:
@@ -108,6 +130,17 @@ class CollapseTrainerCallback(TrainerCallback):
         result = measure_model(self._trainer.model, batches, distributed=True, **self._options)
         self.results[epoch] = result
         return entries(result, self._metrics, self._prefix)
+
+    def _labels_of(self, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+        """Take out the labels, under the name that the Trainer knows them by where it is another."""
+        names = [name for name in self._trainer.label_names or () if name in batch]
+        if "labels" in batch or len(names) != 1:
+            return split_labels(batch)
+        return {name: value for name, value in batch.items() if name != names[0]}, batch[names[0]]
+
+
+_FULL = 1e-6
+"""Share of an epoch below which another one has not begun: steps are added up in floating point."""
 
 
 def split_labels(batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
