@@ -161,6 +161,7 @@ def test_decays_by_hand_and_an_explicit_price_of_features() -> None:
     assert d.law == "explicit_feature_decay"
     assert d.problem.feature_decay == 1e-4
     assert d.problem.features == "relu"
+    assert "steps=" not in d.verdict
     assert law(network, optimizer=None).reason == "no weight decay is known; give the optimizer, or weight_decay=..."
 
 

@@ -108,6 +108,8 @@ def _premises(d: HasParts) -> list[str]:
 
 
 def _time(d: HasParts) -> list[str]:
+    if d.law == "explicit_feature_decay":
+        return []  # the features are priced themselves, and no parameter's decay has to settle first
     t = d.decay_time
     if t is None:
         return [
