@@ -203,6 +203,22 @@ def test_one_class_and_one_sample() -> None:
     assert "only class 0 has samples" in measured.missing["cdnv"]
 
 
+@pytest.mark.parametrize(("classes", "dim", "each"), [(30, 11, 19), (12, 11, 53), (211, 97, 3)])
+@pytest.mark.parametrize("covariance", [True, False])
+def test_rounding_of_a_layer_normalization_is_no_direction_of_the_means(
+    classes: int, dim: int, each: int, covariance: bool
+) -> None:
+    """With more classes than features it would be one; in float64 that direction has no spread at all."""
+    labels = torch.arange(classes * each) % classes
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(len(labels), dim, generator=generator, dtype=torch.float64)
+    inputs += 2 + torch.randn(classes, dim, generator=generator, dtype=torch.float64)[labels]
+    normalize = torch.nn.LayerNorm(dim)
+    rounded = ec.measure.collapse(normalize(inputs.float()).detach(), labels, covariance=covariance)
+    exact = ec.measure.collapse(normalize.double()(inputs).detach(), labels)
+    assert rounded.nc1_pinv == pytest.approx(exact.nc1_pinv, rel=1e-5)
+
+
 def test_tiny_spread_survives_in_every_form_of_nc1() -> None:
     rng = np.random.default_rng(5)
     labels = np.repeat(np.arange(K), 400)

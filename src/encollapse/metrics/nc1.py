@@ -1,5 +1,6 @@
 """NC1: how small the spread within classes is beside the spread between them."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -8,7 +9,13 @@ import numpy as np
 from encollapse._internal.typing import FloatArray
 from encollapse.errors import Undefined
 from encollapse.metrics.convention import DEFAULT, Convention
-from encollapse.metrics.linear_algebra import CholeskyScatter, factor, quotient_of_factors, without_null_direction
+from encollapse.metrics.linear_algebra import (
+    CholeskyScatter,
+    factor,
+    quotient_of_factors,
+    row_lengths,
+    without_null_direction,
+)
 from encollapse.metrics.pairs import pair_tiles, squared_distances
 from encollapse.metrics.registry import metric
 from encollapse.metrics.statistics import CenteredMeans, ClassStatistics, Unresolved, centered_means, distinct_means
@@ -35,6 +42,9 @@ _SURE = 5.0
 """Estimates of rounding that float64 values may be off by: the eigenvalues round as the products do, and all of a
 sample far out rounds alike. Of 300 sets of samples with such a one, none that passed was off by more."""
 
+_ROUNDINGS = 4.0
+"""Roundings that a normalization leaves in its mean, and so alike in all features of a sample."""
+
 _AS_ZERO = 1e-6
 """Value of `vci` up to which few samples, whose index is 0, need no estimate of rounding."""
 
@@ -50,7 +60,7 @@ def nc1_pinv(statistics: ClassStatistics, convention: Convention = DEFAULT) -> f
     taken over the known rank ``min(K - 1, d)``: a cut-off in pinv either drops small class directions or
     inverts the spurious K-th one. Cholesky factors of ``Σ_B`` on its range give it where they are well
     conditioned, and otherwise the singular vectors, of which only
-    those below the float64 rounding of the means are left out.
+    those below the rounding of the means are left out.
     """
     total = nc1_quotient(statistics, convention)
     return total / statistics.num_present if convention.nc1_per_class else total
@@ -82,9 +92,27 @@ def nc1_quotient(statistics: ClassStatistics, convention: Convention = DEFAULT) 
         deviations = statistics.algebra.product(centered.deviations, projected.basis.T)
     weights = _between_weights(centered, convention)
     as_averaged = projected is None and np.array_equal(weights, centered.weights)
+    known = partial(getattr, centered, "between") if as_averaged else None
+    basis = None if projected is None else projected.basis
     return _quotient_trace(
-        within, deviations, weights, centered, partial(getattr, centered, "between") if as_averaged else None
+        within, deviations, weights, centered, known, partial(_rounding_along, statistics, centered, basis)
     )
+
+
+def _rounding_along(
+    statistics: ClassStatistics, centered: CenteredMeans, basis: FloatArray | None, directions: FloatArray
+) -> FloatArray:
+    """What rounding of the features makes the class means differ by along each direction, root mean square.
+
+    A layer normalization leaves no spread along one direction but that of its rounding, which more classes than
+    features would take for a direction of the class means. Fewer classes have no direction to spare for it.
+    """
+    if centered.deviations.shape[0] <= centered.deviations.shape[1]:
+        return np.zeros(len(directions))
+    sizes = np.sqrt(centered.weights @ statistics.present_means**2)
+    share = statistics.num_present / float(statistics.counts.sum())
+    full = directions if basis is None else directions @ basis
+    return _ROUNDINGS * statistics.resolution * math.sqrt(share * len(sizes)) * row_lengths(full * sizes)
 
 
 @metric(
@@ -273,12 +301,14 @@ def _quotient_trace(
     weights: FloatArray,
     centered: CenteredMeans,
     between: Callable[[], FloatArray] | None,
+    rounding_along: Callable[[FloatArray], FloatArray],
 ) -> float:
     """``tr(Σ_W Σ_B⁺)``, by triangular factors where Σ_B is well conditioned on its range.
 
     ``Σ_B`` is the sum of `weights` (P,) times the squares of `deviations` (P, d), those of `centered` or their
     coordinates in a basis, whose sum weighted as `centered` is zero: its rank is at most P - 1, whatever the
-    weights. `between` gives it in units of the largest square, where that is known already.
+    weights. `between` gives it in units of the largest square, where that is known already. Directions along which
+    the means differ by less than `rounding_along` them are left out.
     """
     covariance, algebra = within.matrix, centered.algebra
     peak = float(centered.norms.max())
@@ -301,11 +331,11 @@ def _quotient_trace(
                 inverse = algebra.solve(lower, algebra.solve(lower, rows), transposed=True)
                 return float(np.vdot(algebra.product(inverse, covariance / peak**2), inverse))
     _, lengths, directions = np.linalg.svd(_weighted(deviations, weights, 1.0), full_matrices=False)
-    tolerance = _EPS * max(deviations.shape) * lengths[0] + centered.rounding
-    lengths = lengths[:rank][lengths[:rank] > tolerance]
-    if not len(lengths):
+    tolerance = _EPS * max(deviations.shape) * lengths[0] + centered.rounding + rounding_along(directions)
+    kept = np.flatnonzero(lengths[:rank] > tolerance[:rank])
+    if not len(kept):
         raise Undefined("all class means coincide up to rounding")
-    directions = directions[: len(lengths)]
+    lengths, directions = lengths[kept], directions[kept]
     spread = np.einsum("rd,rd->r", directions @ covariance, directions)
     return float((spread.clip(min=0.0) / lengths**2).sum())
 
