@@ -44,9 +44,10 @@ system:
 	  done; \
 	fi
 
-# Two workers of one thread each: with more, the threads of both wait for each other (a page of snippets: 21 s of CPU, 7 with one).
+# Workers of one thread each: with more, the threads of all wait for each other (a page of snippets: 21 s of CPU, 7 with one).
+# A third fills the time in which tests wait for processes, and with work stealing neighbors share what a file sets up.
 test: lint system
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
 	@test ! -d artifacts/explorer || echo "screenshots of the explorer: artifacts/explorer"
 
 # Counting lines doubles the time of small tests, so it is a command of its own.

@@ -112,6 +112,7 @@ def test_commands_in_the_documentation_can_be_called(line: str) -> None:
 BENCHMARKS = sorted({line for page in PAGES for line in shell_lines(page) if line.startswith("python ")})
 
 
+@pytest.mark.page
 @pytest.mark.parametrize("script", sorted({shlex.split(line)[1] for line in BENCHMARKS}))
 def test_scripts_in_the_documentation_know_their_options(script: str) -> None:
     done = subprocess.run(
