@@ -45,9 +45,8 @@ system:
 	fi
 
 # Workers of one thread each: with more, the threads of all wait for each other (a page of snippets: 21 s of CPU, 7 with one).
-# A third fills the time in which tests wait for processes, and with work stealing neighbors share what a file sets up.
 test: lint system
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 	@test ! -d artifacts/explorer || echo "screenshots of the explorer: artifacts/explorer"
 
 # Counting lines doubles the time of small tests, so it is a command of its own.

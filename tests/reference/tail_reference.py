@@ -11,6 +11,22 @@ from scipy.optimize import minimize
 Array = NDArray[np.float64]
 
 
+def sample(num_classes: int, num_samples: int, width: int, seed: int = 0) -> tuple[NDArray[np.int64], Array]:
+    """Imbalanced classes with their own means and a common one."""
+    generator = np.random.default_rng(seed)
+    weights = np.linspace(1, 3, num_classes)
+    labels = generator.choice(num_classes, num_samples, p=weights / weights.sum())
+    labels[:num_classes] = np.arange(num_classes)
+    means = 2 * generator.standard_normal((num_classes, width))
+    return labels, generator.standard_normal((num_samples, width)) + means[labels] + 1.0
+
+
+def gram_error(features: Array, wanted: Array) -> float:
+    """Distance of two Gram matrices of rows, over the length of the second."""
+    gram = wanted @ wanted.T
+    return float(np.linalg.norm(features @ features.T - gram) / np.linalg.norm(gram))
+
+
 @dataclass
 class Trained:
     loss: float

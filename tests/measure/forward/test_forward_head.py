@@ -361,7 +361,7 @@ def test_of_a_large_output_some_rows_are_compared(monkeypatch: pytest.MonkeyPatc
 
 def test_a_small_memory_for_calls_still_holds_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    monkeypatch.setattr("encollapse.measure.forward.head._KEPT_BYTES", 0)
+    monkeypatch.setattr("encollapse.measure.forward.calls._KEPT_BYTES", 0)
     body = nn.Sequential(*(layer for _ in range(12) for layer in (nn.Linear(D, D), nn.Tanh())))
     assert found(nn.Sequential(nn.Linear(INPUTS, D), body, nn.Linear(D, K))).name == "2"
 

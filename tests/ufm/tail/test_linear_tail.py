@@ -12,7 +12,7 @@ import encollapse as ec
 from encollapse.errors import EncollapseError
 from encollapse.ufm.tail.activations import Activations
 from encollapse.ufm.tail.squared import Penalized, minimize_penalized
-from reference.tail_reference import fit, train_tail
+from reference.tail_reference import fit, gram_error, sample, train_tail
 
 Array = NDArray[np.float64]
 
@@ -24,21 +24,6 @@ def encoding_for(num_classes: int, code_dim: int, loss: str, seed: int = 3) -> e
         return ec.encodings.random(num_classes, code_dim, seed=seed)
     columns = np.random.default_rng(seed).dirichlet(np.ones(code_dim), num_classes).T
     return ec.encodings.Encoding(columns)
-
-
-def sample(num_classes: int, num_samples: int, width: int, seed: int = 0) -> tuple[NDArray[np.int64], Array]:
-    """Imbalanced classes with their own means and a common one."""
-    generator = np.random.default_rng(seed)
-    weights = np.linspace(1, 3, num_classes)
-    labels = generator.choice(num_classes, num_samples, p=weights / weights.sum())
-    labels[:num_classes] = np.arange(num_classes)
-    means = 2 * generator.standard_normal((num_classes, width))
-    return labels, generator.standard_normal((num_samples, width)) + means[labels] + 1.0
-
-
-def gram_error(features: Array, wanted: Array) -> float:
-    gram = wanted @ wanted.T
-    return float(np.linalg.norm(features @ features.T - gram) / np.linalg.norm(gram))
 
 
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
@@ -217,74 +202,6 @@ def test_a_class_without_samples_is_nan_and_no_more(loss: str) -> None:
     assert np.isnan(gram[3]).all()
     assert np.isfinite(np.delete(np.delete(gram, 3, 0), 3, 1)).all()
     assert np.isfinite(solution.nc1_trace_ratio)
-
-
-@pytest.mark.parametrize("bias_decay", [0.0, 0.3])
-def test_three_layers_are_stationary_above_their_bound(bias_decay: float) -> None:
-    labels, activations = sample(3, 29, 5)
-    encoding = ec.encodings.one_hot(3)
-    problem = ec.ufm.TailProblem(
-        encoding, labels, activations, weight_decay=0.02, inner_decay=(0.01, 0.03), bias_decay=bias_decay, layers=3
-    )
-    solution = ec.ufm.solve(problem)
-    trained = train_tail(encoding.codewords[:, labels], activations, (0.01, 0.03, 0.02), bias_decay, "mse", starts=4)
-    assert solution.certificate.kind == "stationary"
-    assert solution.certificate.holds
-    assert 0.5 * solution.loss < solution.certificate.lower_bound < solution.loss
-    assert solution.loss == pytest.approx(trained.loss, rel=1e-9)
-    assert gram_error(trained.features, solution.features()) < 1e-5
-    weight = solution.parameters()[0]
-    np.testing.assert_allclose(weight @ weight.T, trained.weight @ trained.weight.T, atol=1e-6)
-
-
-@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
-def test_three_layers_come_to_rest_over_activations_of_very_different_sizes(loss: str) -> None:
-    """First-order descent on the layers is far from rest after thousands of steps; the judge is the slope of the fit.
-
-    At rest ``-∇ = κ r U Σ^{r-1} Vᵀ`` on the range of G, with ``r = 2/3``.
-    """
-    labels, activations = sample(3, 41, 13)
-    activations = activations * 30.0 / (1.0 + np.arange(13)) ** 2
-    encoding, decay = ec.encodings.one_hot(3), 1e-4
-    problem = ec.ufm.TailProblem(
-        encoding, labels, activations, weight_decay=decay, inner_decay=decay, bias_decay=0.01, layers=3, loss=loss
-    )
-    solution: Any = ec.ufm.solve(problem)
-    assert solution.status is ec.ufm.Status.STATIONARY
-    outputs = activations @ solution.matrix.T + solution.bias
-    targets = encoding.codewords.T[labels]
-    if loss == "cross_entropy":
-        powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        outputs = powers / powers.sum(axis=1, keepdims=True)
-    slope = (targets - outputs).T @ activations / len(labels)
-    left, singular, right = np.linalg.svd(solution.matrix, full_matrices=False)
-    kept = singular > 1e-8 * singular[0]
-    wanted = decay * singular[kept] ** (-1 / 3)
-    np.testing.assert_allclose(left[:, kept].T @ slope @ right[kept].T, np.diag(wanted), atol=2e-5 * wanted.max())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("bias_decay", [0.0, math.inf])
-def test_three_layers_under_cross_entropy(bias_decay: float) -> None:
-    labels, activations = sample(5, 37, 11)
-    encoding = ec.encodings.one_hot(5)
-    problem = ec.ufm.TailProblem(
-        encoding,
-        labels,
-        activations,
-        weight_decay=0.02,
-        inner_decay=(0.01, 0.03),
-        bias_decay=bias_decay,
-        loss="cross_entropy",
-        layers=3,
-    )
-    solution = ec.ufm.solve(problem)
-    trained = train_tail(
-        encoding.codewords[:, labels], activations, (0.01, 0.03, 0.02), bias_decay, "cross_entropy", starts=3
-    )
-    assert solution.certificate.kind == "stationary"
-    assert solution.certificate.holds
-    assert solution.certificate.lower_bound < solution.loss <= trained.loss * (1 + 1e-9)
 
 
 def valid(**changes: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -12,13 +12,11 @@ from torch import nn
 from torch.nn import functional
 
 from encollapse.errors import ArgumentError
+from encollapse.measure.forward.calls import Call, CallRecord
 from encollapse.measure.forward.capture import find_layer
-from encollapse.measure.forward.running import acting_parameters, run
+from encollapse.measure.forward.running import acting_parameters
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_KEPT_BYTES = 2**28
-"""Inputs and outputs of modules that are kept of the first batch. Those of the latest modules stay in any case."""
-_KEPT_CALLS = 8  # of the modules that ran last; heads of several layers are shorter
 _PROBED_DIM = 2**13  # features up to which a map is tried on every axis
 _PROBED_ENTRIES = 2**26
 """The widest module, and the largest weight, that is found by running the module on the axes of its input space."""
@@ -167,7 +165,7 @@ def find_head(model: nn.Module, inputs: Any, device: torch.device, head: str | n
     """
     if head is not None:
         name, module = find_layer(model, head)
-        record = _Record()
+        record = CallRecord()
         result = record.run(model, {name: module}, inputs, device)
         call = record.calls.get(name)
         if call is not None and record.runs.get(name) == 1:
@@ -179,17 +177,17 @@ def find_head(model: nn.Module, inputs: Any, device: torch.device, head: str | n
         if call is None:
             raise ArgumentError(f"head: {name!r} was called without any tensor, so it has no input to measure")
         outputs = _tensors(result)
-        same = call.is_any_of(outputs)
-        found_map = (_linear_map(call) if _is_plain(module) or same else None) or call.as_head()
+        same = _is_any_of(call, outputs)
+        found_map = (_linear_map(call) if _is_plain(module) or same else None) or _as_head(call)
         like = any(call.output is not None and value.numel() == call.output.numel() for value in outputs.values())
         return replace(found_map, final=same or not like)
-    record = _Record()
+    record = CallRecord()
     result = record.run(model, _candidates(model), inputs, device)
     outputs = _tensors(result)
     found: list[Head] = []
     for call in sorted(record.calls.values(), key=lambda own: own.depth, reverse=True):
         inside = f"{call.name}." if call.name else ""
-        if not any(other.name.startswith(inside) for other in found) and call.is_any_of(outputs):
+        if not any(other.name.startswith(inside) for other in found) and _is_any_of(call, outputs):
             accepted = _linear_map(call)
             found += [] if accepted is None else [accepted]
     if not found:
@@ -210,7 +208,7 @@ def _scored_token(scores: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor | 
     return place if bool((least <= bound).all()) else None
 
 
-def _of_one_token(call: _Call, result: Any) -> Head | None:
+def _of_one_token(call: Call, result: Any) -> Head | None:
     """The head of a sequence classifier, which scores every token and returns the scores of the last one."""
     scores = call.output
     if scores is None or scores.ndim != 3 or call.features.ndim != 3:
@@ -231,7 +229,7 @@ def _ran(name: str, runs: int) -> str:
     return f"head: {name!r} ran {runs} times in one batch, and must run once; name another layer"
 
 
-def _refusal(found: list[Head], record: _Record, outputs: Mapping[str, torch.Tensor]) -> str:
+def _refusal(found: list[Head], record: CallRecord, outputs: Mapping[str, torch.Tensor]) -> str:
     """What is said where the last layer is not plain to see."""
     shown = ", ".join(str(tuple(value.shape)) for value in outputs.values()) or "no tensor of numbers"
     if found:
@@ -249,93 +247,6 @@ def _refusal(found: list[Head], record: _Record, outputs: Mapping[str, torch.Ten
     return f"head: {reason}; name the layer whose inputs are the features, such as head={names[-1]!r}: " + ", ".join(
         listed
     )
-
-
-@dataclass(frozen=True, eq=False)
-class _Call:
-    """A call of a module: its first tensor, whatever it was given, and what it returned if that is a tensor."""
-
-    name: str
-    module: nn.Module
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    features: torch.Tensor
-    output: torch.Tensor | None
-
-    @property
-    def depth(self) -> int:
-        return self.name.count(".") + 1 if self.name else 0
-
-    @property
-    def bytes(self) -> int:
-        return self.features.nbytes + (0 if self.output is None else self.output.nbytes)
-
-    def is_any_of(self, outputs: Mapping[str, torch.Tensor]) -> bool:
-        return self.output is not None and any(_gives(self.output, wanted) for wanted in outputs.values())
-
-    def as_head(self, weight: torch.Tensor | None = None, bias: torch.Tensor | None = None, **how: bool) -> Head:
-        outputs = self.features if self.output is None else self.output
-        return Head(self.name, self.module, weight, bias, self.features, outputs, **how)
-
-    def again(self, features: torch.Tensor) -> torch.Tensor | None:
-        """Output for other features, in float64, or None where the module does not take them."""
-        given = features.to(self.features.dtype)
-
-        def put(value: Any) -> Any:
-            return given if isinstance(value, torch.Tensor) else value
-
-        try:
-            out = self.module(*map(put, self.args), **{key: put(value) for key, value in self.kwargs.items()})
-        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
-            return None
-        return out.double() if isinstance(out, torch.Tensor) else None
-
-
-@dataclass(eq=False)
-class _Record:
-    """The last call of every module that was watched during one run, and how often each was called."""
-
-    modules: dict[str, nn.Module] = field(default_factory=dict)
-    calls: dict[str, _Call] = field(default_factory=dict)
-    runs: dict[str, int] = field(default_factory=dict)
-    shapes: dict[str, str] = field(default_factory=dict)
-
-    def run(self, model: nn.Module, modules: dict[str, nn.Module], inputs: Any, device: torch.device) -> Any:
-        """Run the model with hooks on modules."""
-        self.modules |= modules
-        handles: list[Any] = []
-        try:
-            for name, module in modules.items():
-                handles += self._watch(name, module)
-            return run(model, inputs, device)
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def _watch(self, name: str, module: nn.Module) -> list[Any]:
-        entered: list[tuple[tuple[Any, ...], dict[str, Any], torch.Tensor | None]] = []  # modules may call themselves
-
-        def enter(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            self.runs[name] = self.runs.get(name, 0) + 1
-            given = next((value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)), None)
-            # A copy, for later layers may overwrite it in place.
-            entered.append((args, kwargs, None if given is None else given.detach().clone()))
-
-        def leave(_: nn.Module, __: Any, output: Any) -> None:
-            args, kwargs, features = entered.pop()
-            if features is None:
-                return
-            kept = output.detach().clone() if isinstance(output, torch.Tensor) else None
-            given = type(output).__name__ if kept is None else tuple(kept.shape)
-            self.shapes[name] = f"{tuple(features.shape)} -> {given}"
-            self.calls.pop(name, None)
-            self.calls[name] = _Call(name, module, args, kwargs, features, kept)
-            held = sum(call.bytes for call in self.calls.values())
-            for old in list(self.calls)[:-_KEPT_CALLS]:
-                if held > _KEPT_BYTES:
-                    held -= self.calls.pop(old).bytes
-
-        return [module.register_forward_pre_hook(enter, with_kwargs=True), module.register_forward_hook(leave)]
 
 
 def _candidates(model: nn.Module) -> dict[str, nn.Module]:
@@ -376,6 +287,15 @@ def _tensors(output: Any, name: str = "") -> dict[str, torch.Tensor]:
     return found
 
 
+def _is_any_of(call: Call, outputs: Mapping[str, torch.Tensor]) -> bool:
+    return call.output is not None and any(_gives(call.output, wanted) for wanted in outputs.values())
+
+
+def _as_head(call: Call, weight: torch.Tensor | None = None, bias: torch.Tensor | None = None, **how: bool) -> Head:
+    outputs = call.features if call.output is None else call.output
+    return Head(call.name, call.module, weight, bias, call.features, outputs, **how)
+
+
 def _gives(own: torch.Tensor, wanted: torch.Tensor) -> bool:
     """Whether the output of the model is that of a module, to rounding, or its softmax or log softmax."""
     if own.numel() != wanted.numel() or own.device != wanted.device:
@@ -401,7 +321,7 @@ def _is_plain(module: nn.Module) -> bool:
     )
 
 
-def _linear_map(call: _Call) -> Head | None:
+def _linear_map(call: Call) -> Head | None:
     """The weight and the bias that act, if the module is a linear map of its only tensor on this batch."""
     tensors = [value for value in (*call.args, *call.kwargs.values()) if isinstance(value, torch.Tensor)]
     if len(tensors) != 1 or call.output is None or not call.output.numel():
@@ -409,15 +329,15 @@ def _linear_map(call: _Call) -> Head | None:
     return (_read(call) if _is_plain(call.module) else None) or _probed(call)
 
 
-def _read(call: _Call) -> Head | None:
+def _read(call: Call) -> Head | None:
     """The map of a linear layer or of a convolution over single positions, from its weight."""
     weight, bias = (None if value is None else value.detach() for value in acting_parameters(call.module))
     assert weight is not None
     module = call.module
     if not isinstance(module, _CONVOLUTIONS):
-        head = call.as_head(weight, bias)
+        head = _as_head(call, weight, bias)
     elif {*module.kernel_size, *module.stride, module.groups} == {1} and _unpadded(module):
-        head = call.as_head(weight.flatten(1), bias, channels_first=True)
+        head = _as_head(call, weight.flatten(1), bias, channels_first=True)
     else:
         return None
     return head if _acts(head, call) else None
@@ -428,7 +348,7 @@ def _unpadded(module: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> bool:
     return isinstance(module.padding, str) or not any(module.padding)
 
 
-def _acts(head: Head, call: _Call) -> bool:
+def _acts(head: Head, call: Call) -> bool:
     """Whether weight and bias give the outputs of the batch, to the rounding of the products that were computed."""
     assert head.weight is not None
     assert call.output is not None
@@ -456,7 +376,7 @@ def _rounding(output: torch.Tensor) -> float:
     return max(eps, 2.0**-10) if output.device.type == "cuda" else max(eps, 1e-15)
 
 
-def _probed(call: _Call) -> Head | None:
+def _probed(call: Call) -> Head | None:
     """The map of any module, from its outputs on the axes of its input space."""
     features, output = call.features, call.output
     assert output is not None
@@ -484,11 +404,11 @@ def _probed(call: _Call) -> Head | None:
         sums.append((ahead + back).reshape(-1, size) / 2)
     weight, bias = torch.cat(differences).T, torch.cat(sums).mean(dim=0)
     noise = 4 * torch.finfo(output.dtype).eps * float(weight.abs().max()) * length
-    head = call.as_head(weight, bias if float(bias.abs().max()) > noise else None, on_sphere=spherical)
+    head = _as_head(call, weight, bias if float(bias.abs().max()) > noise else None, on_sphere=spherical)
     return head if _acts(head, call) else None
 
 
-def _keeps_scale(call: _Call) -> bool | None:
+def _keeps_scale(call: Call) -> bool | None:
     """False for what may be linear, True for what sees directions alone, by two cheap tests, or None for neither."""
     assert call.output is not None
     x = call.features[:8]
