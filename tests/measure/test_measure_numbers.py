@@ -28,7 +28,8 @@ def test_collapsed_float32_with_dead_dimensions_warns_nothing_and_agrees_with_fl
         warnings.simplefilter("error")
         found = ec.measure.collapse(single, labels)
     exact = ec.measure.collapse(single.astype(float), labels)
-    assert {name: found.missing.get(name) for name in exact.missing} == exact.missing
+    assert found.missing.items() <= exact.missing.items()  # what is rounding of float32 is told from spread
+    assert exact.missing.keys() - found.missing.keys() <= {"vci"}
     for name, value in exact.values.items():
         if value is not None and name != "floor":
             assert found.values[name] == pytest.approx(value, rel=1e-4, abs=1e-9), name

@@ -79,11 +79,13 @@ def factor(matrix: FloatArray, algebra: LinearAlgebra = NUMPY, *, size: float | 
 
     `size` is its largest column sum, where that is known.
     """
-    lower, condition = _conditioned(matrix, algebra, size)
+    lower, condition = conditioned(matrix, algebra, size)
     return lower if condition >= _LEAST_CONDITION else None
 
 
-def _conditioned(matrix: FloatArray, algebra: LinearAlgebra, size: float | None) -> tuple[FloatArray | None, float]:
+def conditioned(
+    matrix: FloatArray, algebra: LinearAlgebra, size: float | None = None
+) -> tuple[FloatArray | None, float]:
     """Lower Cholesky factor and reciprocal condition number, or None and 0 where there is no factor."""
     lower = algebra.cholesky(matrix)
     if lower is None:
@@ -124,7 +126,7 @@ class CholeskyScatter:
         """Factorize."""
         size = largest_sum(matrix)
         usable = 0.0 < size < np.inf
-        lower, condition = _conditioned(matrix / size, algebra, 1.0) if usable else (None, 0.0)
+        lower, condition = conditioned(matrix / size, algebra, 1.0) if usable else (None, 0.0)
         return cls(matrix, size, lower if condition >= _LEAST_CONDITION else None, condition)
 
 

@@ -1,7 +1,7 @@
 """NC1: how small the spread within classes is beside the spread between them."""
 
-import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,13 +11,23 @@ from encollapse.errors import Undefined
 from encollapse.metrics.convention import DEFAULT, Convention
 from encollapse.metrics.linear_algebra import (
     CholeskyScatter,
+    conditioned,
     factor,
+    largest_sum,
     quotient_of_factors,
     row_lengths,
     without_null_direction,
 )
 from encollapse.metrics.pairs import pair_tiles, squared_distances
 from encollapse.metrics.registry import metric
+from encollapse.metrics.rounding import (
+    MAYBE_ROUNDING,
+    Hidden,
+    clear_of_rounding,
+    hidden_in_covariance,
+    hidden_in_means,
+    mean_sizes,
+)
 from encollapse.metrics.statistics import CenteredMeans, ClassStatistics, Unresolved, centered_means, distinct_means
 
 _FAR_ABOVE_ROUNDING = 1e6  # a spread this far above rounding has six digits
@@ -42,9 +52,6 @@ _SURE = 5.0
 """Estimates of rounding that float64 values may be off by: the eigenvalues round as the products do, and all of a
 sample far out rounds alike. Of 300 sets of samples with such a one, none that passed was off by more."""
 
-_ROUNDINGS = 4.0
-"""Roundings that a normalization leaves in its mean, and so alike in all features of a sample."""
-
 _AS_ZERO = 1e-6
 """Value of `vci` up to which few samples, whose index is 0, need no estimate of rounding."""
 
@@ -60,7 +67,8 @@ def nc1_pinv(statistics: ClassStatistics, convention: Convention = DEFAULT) -> f
     taken over the known rank ``min(K - 1, d)``: a cut-off in pinv either drops small class directions or
     inverts the spurious K-th one. Cholesky factors of ``Σ_B`` on its range give it where they are well
     conditioned, and otherwise the singular vectors, of which only
-    those below the rounding of the means are left out.
+    those below the rounding of the means are left out. So is the direction that a layer normalization fills with its
+    rounding, which more classes than features would take for one of the means.
     """
     total = nc1_quotient(statistics, convention)
     return total / statistics.num_present if convention.nc1_per_class else total
@@ -93,26 +101,35 @@ def nc1_quotient(statistics: ClassStatistics, convention: Convention = DEFAULT) 
     weights = _between_weights(centered, convention)
     as_averaged = projected is None and np.array_equal(weights, centered.weights)
     known = partial(getattr, centered, "between") if as_averaged else None
-    basis = None if projected is None else projected.basis
-    return _quotient_trace(
-        within, deviations, weights, centered, known, partial(_rounding_along, statistics, centered, basis)
-    )
+    hidden = _hidden_in_means(statistics, centered)
+    if hidden is None:
+        return _quotient_trace(within, deviations, weights, centered, known)
+    away = hidden.directions if projected is None else hidden.directions @ projected.basis.T
+    others = deviations - (deviations @ away.T) @ away
+    value = _quotient_by_directions(within, others, weights, centered, others.shape[1] - len(away))
+    if not hidden.sure:
+        _require_same(value, _quotient_trace(within, deviations, weights, centered, known))
+    return value
 
 
-def _rounding_along(
-    statistics: ClassStatistics, centered: CenteredMeans, basis: FloatArray | None, directions: FloatArray
-) -> FloatArray:
-    """What rounding of the features makes the class means differ by along each direction, root mean square.
+def _hidden_in_means(statistics: ClassStatistics, centered: CenteredMeans) -> Hidden | None:
+    """Directions along which only rounding tells the class means apart, where they are more than features.
 
-    A layer normalization leaves no spread along one direction but that of its rounding, which more classes than
-    features would take for a direction of the class means. Fewer classes have no direction to spare for it.
+    Fewer classes have no direction to spare for it.
     """
-    if centered.deviations.shape[0] <= centered.deviations.shape[1]:
-        return np.zeros(len(directions))
-    sizes = np.sqrt(centered.weights @ statistics.present_means**2)
-    share = statistics.num_present / float(statistics.counts.sum())
-    full = directions if basis is None else directions @ basis
-    return _ROUNDINGS * statistics.resolution * math.sqrt(share * len(sizes)) * row_lengths(full * sizes)
+    if len(centered.deviations) <= statistics.feature_dim:
+        return None
+    _, condition = conditioned(centered.between, centered.algebra)
+    least = condition * largest_sum(centered.between) * float(centered.norms.max()) ** 2
+    if clear_of_rounding(statistics, least, mean_sizes(centered, statistics)):
+        return None
+    return hidden_in_means(statistics, centered)
+
+
+def _require_same(without: float, full: float) -> None:
+    """Refuse a value that depends on a direction that may be rounding."""
+    if abs(full - without) > max(_RESOLVED * without, _NEGLIGIBLE):
+        raise Undefined(MAYBE_ROUNDING)
 
 
 @metric(
@@ -216,10 +233,17 @@ def vci(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
         if centered.coincide:
             raise Undefined("all features are the same")
         return 1.0 - len(_distinct_directions(centered, rank)) / rank
-    value = _vci(within, centered, rank)
+    single = statistics.covariance_resolution > _EPS
+    value = _vci(within, centered, rank, statistics.covariance_resolution)
     if statistics.num_samples <= statistics.feature_dim + 1 and value <= _AS_ZERO:
         return value  # Σ_W and Σ_B of so few independent samples share no direction: 0 but for rounding
-    single = statistics.covariance_resolution > _EPS
+    hidden = None if single else _hidden_in_all(statistics, within, centered)
+    if hidden is not None:
+        full = value
+        within, centered = _along(hidden.coordinates, statistics, within, centered)
+        value = _vci(within, centered, rank)
+        if not hidden.sure:
+            _require_same(value, full)
     rounding = _vci_rounding(statistics, within, centered, rank) * (1.0 if single else _SURE)
     if rounding > max(_RESOLVED * value, _NEGLIGIBLE):
         raise Unresolved(UNRESOLVED if single else BELOW_ROUNDING)
@@ -244,19 +268,45 @@ def wants_exact_covariance(statistics: ClassStatistics, convention: Convention =
     return False
 
 
-def _vci(within: CholeskyScatter, centered: CenteredMeans, rank: int) -> float:
+def _hidden_in_all(statistics: ClassStatistics, within: CholeskyScatter, centered: CenteredMeans) -> Hidden | None:
+    """Directions along which features differ by their rounding alone, where there are enough samples to tell."""
+    if statistics.num_samples <= statistics.feature_dim + 1 or within.condition >= _WELL_CONDITIONED:
+        return None
+    spread = np.maximum(np.diag(within.matrix), 0.0) + np.square(centered.weighted).sum(axis=0)
+    sizes = np.sqrt(spread + centered.global_mean**2)
+    sizes[sizes == 0.0] = 1.0
+    if clear_of_rounding(statistics, within.condition * within.size, sizes):
+        return None
+    return hidden_in_covariance(statistics, within.matrix + centered.weighted.T @ centered.weighted, sizes)
+
+
+def _along(
+    axes: FloatArray, statistics: ClassStatistics, within: CholeskyScatter, centered: CenteredMeans
+) -> tuple[CholeskyScatter, CenteredMeans]:
+    """Covariance and means of the coordinates ``h @ axes`` of features h."""
+    longest = float(row_lengths(statistics.present_means @ axes).max())
+    means = replace(
+        centered,
+        global_mean=centered.global_mean @ axes,
+        deviations=centered.deviations @ axes,
+        rounding=centered.rounding * longest / statistics.longest_mean if statistics.longest_mean else 0.0,
+    )
+    return CholeskyScatter.of(axes.T @ within.matrix @ axes, statistics.algebra), means
+
+
+def _vci(within: CholeskyScatter, centered: CenteredMeans, rank: int, resolution: float = _EPS) -> float:
     dim = len(within.matrix)
     if within.lower is not None and np.sqrt(within.size) > _FAR_ABOVE_ROUNDING * centered.rounding:
         value = _share_within(within, within.lower, centered)
         if value is not None:
-            return value / rank
+            return (value + max(0, rank - dim)) / rank
     # Every feature in units of its own spread, which changes nothing: those that rounding cannot tell from the largest
     # would otherwise be taken for larger than they are.
     units = np.sqrt(np.maximum(np.diag(within.matrix), 0.0) + np.square(centered.weighted).sum(axis=0))
     units[units == 0.0] = 1.0
     rows = _distinct_directions(centered, rank) / units
     spreads, axes = np.linalg.eigh(within.matrix / units / units[:, None])
-    spreads = np.maximum(spreads, _EPS * dim * spreads[-1])
+    spreads = np.maximum(spreads, max(_EPS * dim, resolution) * spreads[-1])
     ratios = np.linalg.svd(rows @ (axes / np.sqrt(spreads)), compute_uv=False) ** 2
     return float(((1.0 / (1.0 + ratios)).sum() + rank - len(rows)) / rank)
 
@@ -301,14 +351,12 @@ def _quotient_trace(
     weights: FloatArray,
     centered: CenteredMeans,
     between: Callable[[], FloatArray] | None,
-    rounding_along: Callable[[FloatArray], FloatArray],
 ) -> float:
     """``tr(Σ_W Σ_B⁺)``, by triangular factors where Σ_B is well conditioned on its range.
 
     ``Σ_B`` is the sum of `weights` (P,) times the squares of `deviations` (P, d), those of `centered` or their
     coordinates in a basis, whose sum weighted as `centered` is zero: its rank is at most P - 1, whatever the
-    weights. `between` gives it in units of the largest square, where that is known already. Directions along which
-    the means differ by less than `rounding_along` them are left out.
+    weights. `between` gives it in units of the largest square, where that is known already.
     """
     covariance, algebra = within.matrix, centered.algebra
     peak = float(centered.norms.max())
@@ -330,13 +378,20 @@ def _quotient_trace(
                 # Σ_B⁺ = Bᵀ B with B = (R Rᵀ)⁻¹ R for the rows R of full rank.
                 inverse = algebra.solve(lower, algebra.solve(lower, rows), transposed=True)
                 return float(np.vdot(algebra.product(inverse, covariance / peak**2), inverse))
+    return _quotient_by_directions(within, deviations, weights, centered, rank)
+
+
+def _quotient_by_directions(
+    within: CholeskyScatter, deviations: FloatArray, weights: FloatArray, centered: CenteredMeans, rank: int
+) -> float:
+    """``tr(Σ_W Σ_B⁺)`` over the `rank` longest singular vectors, without those that are rounding."""
     _, lengths, directions = np.linalg.svd(_weighted(deviations, weights, 1.0), full_matrices=False)
-    tolerance = _EPS * max(deviations.shape) * lengths[0] + centered.rounding + rounding_along(directions)
-    kept = np.flatnonzero(lengths[:rank] > tolerance[:rank])
-    if not len(kept):
+    lengths = lengths[:rank]
+    lengths = lengths[lengths > _EPS * max(deviations.shape) * lengths[0] + centered.rounding]
+    if not len(lengths):
         raise Undefined("all class means coincide up to rounding")
-    lengths, directions = lengths[kept], directions[kept]
-    spread = np.einsum("rd,rd->r", directions @ covariance, directions)
+    directions = directions[: len(lengths)]
+    spread = np.einsum("rd,rd->r", directions @ within.matrix, directions)
     return float((spread.clip(min=0.0) / lengths**2).sum())
 
 
