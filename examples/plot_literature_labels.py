@@ -2,8 +2,8 @@
 Published results: other labels
 ===============================
 
-Sets of labels, ordered classes, and distributions over next tokens are encodings too. Each section states a published
-result, computes it, and ends in an assertion on the error. :doc:`/literature` has all of them in one table.
+Sets of labels and ordered classes are encodings too. Each section states a published result, computes it, and ends in
+an assertion on the error. :doc:`/literature` has all of them in one table.
 """
 
 import itertools
@@ -99,41 +99,7 @@ for decay in decays:
     distances.append(np.abs(latent[1:-1] - middles).max())
 claim("ma2025", "ordinal classes: middles of the intervals", distances[-1], below=1e-3)
 
-# %%
-# Next tokens
-# -----------
-#
-# Contexts are classes whose codewords are sparse distributions over tokens. As the decay vanishes, the differences of
-# logits within the support of a context tend to the differences of the log-probabilities, and the rest grows along a
-# direction that depends on the supports alone :cite:p:`zhao2024`. With all pairs of five tokens as supports that
-# direction is the centered support matrix.
-
-tokens = 5
-supports = list(itertools.combinations(range(tokens), 2))
-probabilities = np.zeros((tokens, len(supports)))
-for n, (i, j) in enumerate(supports):
-    probabilities[[i, j], n] = (0.7, 0.3) if j - i <= 2 else (0.3, 0.7)
-support = (probabilities > 0) - (probabilities > 0).mean(axis=0)
-directions = []
-for decay in decays:
-    problem = ec.ufm.Problem(
-        ec.encodings.Encoding(probabilities),
-        20,
-        weight_decay=decay,
-        feature_decay=decay,
-        bias_decay=math.inf,
-        loss="cross_entropy",
-    )
-    logits = ec.ufm.solve(problem).geometry.class_outputs
-    within = [logits[i, n] - logits[j, n] for n, (i, j) in enumerate(supports)]
-    asked = [math.log(probabilities[i, n] / probabilities[j, n]) for n, (i, j) in enumerate(supports)]
-    directions.append(sine((logits - logits.mean(axis=0)).ravel(), support.ravel()))
-claim("zhao2024", "next tokens: logits within the support", np.abs(np.subtract(within, asked)).max(), below=1e-3)
-claim("zhao2024", "next tokens: direction at decay 1e-7", directions[-1], below=0.1)
-
 figure, axes = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
-axes.loglog(decays, distances, "o-", label="ordinal: distance from the middles")
-axes.loglog(decays, directions, "s-", label="next tokens: distance from the direction of supports")
-axes.set(xlabel="decay", ylabel="distance from the limit")
-axes.legend()
+axes.loglog(decays, distances, "o-")
+axes.set(xlabel="decay", ylabel="distance from the middles")
 plt.show()

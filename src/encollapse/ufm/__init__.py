@@ -9,6 +9,7 @@ from encollapse.ufm.inverse.target import scale_target
 from encollapse.ufm.layer_peeled import LayerPeeledSolution, solve_layer_peeled
 from encollapse.ufm.losses.cumulative_link import CumulativeLink
 from encollapse.ufm.losses.separable import SeparableLoss
+from encollapse.ufm.next_tokens.limit import Concepts, GrowthDirection, NextTokenLimit, next_token_limit
 from encollapse.ufm.nonconvex.deep_relu import deep_relu_problem
 from encollapse.ufm.nonconvex.sphere import SphereSolution, solve_on_sphere
 from encollapse.ufm.objective import objective
@@ -22,10 +23,13 @@ from encollapse.ufm.tail.sample_norm import sample_norm_problem
 __all__ = [
     "BiasPath",
     "Certificate",
+    "Concepts",
     "CumulativeLink",
     "Excess",
     "Flow",
+    "GrowthDirection",
     "LayerPeeledSolution",
+    "NextTokenLimit",
     "Problem",
     "SeparableLoss",
     "Solution",
@@ -38,6 +42,7 @@ __all__ = [
     "design",
     "excess",
     "flow",
+    "next_token_limit",
     "objective",
     "rates",
     "sample_norm_problem",
