@@ -244,6 +244,21 @@ def _no_labels(raw: np.ndarray[Any, Any], name: str) -> ArgumentError | Argument
     return ArgumentTypeError(f"{name}: expected whole numbers, got dtype {raw.dtype}; {cure}")
 
 
+def require_one_label_a_position(shape: Sequence[int], features: Sequence[int], name: str = "labels") -> None:
+    """Raise where labels of positions have as many axes as the features there: one of length 1, or of classes."""
+    if len(shape) != len(features) or len(shape) < 3 or shape[0] != features[0]:
+        return
+    positions = tuple(features[2:]), tuple(features[1:-1])
+    second, last = tuple(shape[2:]) in positions, tuple(shape[1:-1]) in positions
+    if shape[1] == 1 or shape[-1] == 1:
+        cure = f"take the only channel, labels[{':, 0' if shape[1] == 1 else '..., 0'}]"
+    elif second or last:
+        cure = f"if they are one-hot, take labels.argmax({1 if second else -1})"
+    else:
+        return
+    raise ArgumentError(f"{name}: expected one whole number a position, got shape {tuple(shape)}; {cure}")
+
+
 def class_priors(value: ArrayLike | None, num_classes: int, name: str = "priors") -> FloatArray:
     """Return class frequencies ``(K,)`` that sum to one. ``None`` means uniform."""
     if value is None:

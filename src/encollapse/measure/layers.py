@@ -99,6 +99,7 @@ def measure_layers(
                 if len(found) != 1:
                     raise ArgumentError(f"layers: {name!r} ran {len(found)} times in one batch, and must run once")
                 values, own = found[0], checks.to_numpy(targets, "labels")
+                checks.require_one_label_a_position(own.shape, values.shape)
                 if own.ndim > 1 and values.ndim == own.ndim + 1:
                     axis = 1 if _channels_first(name, named[name], values, maps) else -1
                     rows, own = values.movedim(axis, -1).flatten(0, -2), own.reshape(-1)

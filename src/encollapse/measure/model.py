@@ -225,8 +225,13 @@ class BatchReader:
             rows, flat = rows[torch.from_numpy(kept).to(rows.device)], flat[kept]
         checked = checks.class_labels(flat, 2**62)
         if len(checked) != len(rows):
+            cure = (
+                f", whose input has shape {tuple(features.shape)} for labels of shape {labels.shape}; thin the labels "
+                "out to the positions of the features, such as labels[:, ::2, ::2], or name a layer at full resolution"
+            )
             raise ArgumentError(
                 f"loader: a batch has {len(checked)} labels for {len(rows)} rows of features at {self.head.name!r}"
+                + (cure if labels.ndim > 1 and features.ndim == labels.ndim + 1 else "")
             )
         return (self.head, rows, checked) if len(rows) else None
 

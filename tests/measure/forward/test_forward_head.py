@@ -235,6 +235,18 @@ class Distilled(nn.Module):
         return (one, two) if self.both else (one + two) / 2
 
 
+class Scaled(nn.Module):
+    """A classifier whose scores are changed before they are returned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(D, K)
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.fc(h).flip(1) * 3
+        return scores
+
+
 REFUSED: list[tuple[Any, str]] = [
     (lambda: Body(Distances()), r"no module that ran gives.*head='head'.*'hidden' \(Linear, \(53, 11\) -> \(53, 7\)\)"),
     (Functional, r"no module that ran gives.*'hidden' \(Linear"),
@@ -268,6 +280,10 @@ def test_a_named_head_is_taken_at_its_word() -> None:
     direct = collapse(features, y, weight=distilled.head_dist.weight, bias=distilled.head_dist.bias)
     assert named.nc3_alignment == pytest.approx(direct.nc3_alignment or 0.0, rel=1e-6)
     assert found(Body(Cosine()), head="head").on_sphere
+    changed = measure_model(Body(Scaled()), [(x, y)], "head.fc").geometry.provenance["classifier"]
+    assert (
+        changed == f"'head.fc' (Linear), {K} outputs of dimension {D}, which the model changes before it returns them"
+    )
 
 
 class Squeezed(nn.Module):
@@ -315,6 +331,25 @@ def test_segmentation_has_one_row_of_channels_for_each_pixel(size: tuple[int, in
     assert measured.num_samples == labels.numel()
     for name, value in direct.values.items():
         assert measured.values[name] == (None if value is None else pytest.approx(value, rel=1e-6)), name
+
+
+@pytest.mark.parametrize("tail", ["maps", "pooled"])
+def test_a_convolution_that_reads_neighbors_has_no_row_of_features_for_a_score(tail: str) -> None:
+    """Flattened it is a linear map, of all positions at once to the scores of all."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, D, 2), nn.ReLU(), nn.Conv2d(D, K, 3, padding=1))
+    images, labels = torch.randn(N, 2, 4, 6), torch.randint(0, K, (N, 3, 5))
+    if tail == "pooled":
+        model.extend([nn.AdaptiveAvgPool2d(1), nn.Flatten()])
+        labels = labels[:, 0, 0]
+    with pytest.raises(ArgumentError, match="head='2'" if tail == "pooled" else "of size 3x3 reads the neighbors"):
+        measure_model(model, [(images, labels)])
+    measured = measure_model(model, [(images, labels)], "2", num_classes=K)
+    with torch.no_grad():
+        maps = model[:2](images)
+    rows = maps.flatten(1) if tail == "pooled" else maps.movedim(1, -1).flatten(0, -2)
+    assert measured.nc1_trace_ratio == pytest.approx(collapse(rows, labels.flatten()).nc1_trace_ratio, rel=1e-6)
+    assert measured.missing["nc4_agreement"] == "no weight was given"
 
 
 def test_maps_of_a_layer_that_is_no_linear_map_are_read_by_the_shape_of_the_labels() -> None:

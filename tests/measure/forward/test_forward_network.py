@@ -447,3 +447,19 @@ def test_hooks_and_gradients_of_the_user_survive(net: Net) -> None:
         assert (p.grad is None) == (before is None)
         assert before is None or p.grad is None or torch.equal(p.grad, before)
         assert p.requires_grad
+
+
+def test_layers_without_weights_are_left_as_they_are() -> None:
+    batch = torch.randn(11, D), torch.arange(11) % 5
+    lazy = nn.Sequential(nn.LazyLinear(7), nn.LazyBatchNorm1d(), nn.ReLU(), nn.LazyLinear(5))
+    with torch.device("meta"):
+        empty = nn.Sequential(nn.Linear(D, 7), nn.Linear(7, 5))
+    calls: list[Any] = [measure_model, lambda model, loader: measure_layers(model, loader, ["0"], num_classes=5)]
+    for call in calls:
+        with pytest.raises(ArgumentError, match=r"^model: '0' \(LazyLinear\) has no weights.*run one batch through"):
+            call(lazy, [batch])
+        with pytest.raises(ArgumentError, match=r"^model: '0' \(Linear\) has its weights on the device 'meta'.*assign"):
+            call(empty, [batch])
+    assert [type(part).__name__ for part in lazy] == ["LazyLinear", "LazyBatchNorm1d", "ReLU", "LazyLinear"]
+    lazy(batch[0])
+    assert measure_model(lazy, [batch]).num_samples == 11

@@ -164,3 +164,35 @@ def test_sequence_classifiers_score_the_last_token(head: str | None) -> None:
     assert found.accuracy == int((decided == labels).sum()) / 23
     assert found.nc1_trace_ratio == pytest.approx(expected.nc1_trace_ratio, rel=1e-4)
     assert found.num_samples == 23
+
+
+@pytest.mark.parametrize(
+    ("change", "cure"),
+    [
+        (lambda y: y[:, None], r"take the only channel, labels\[:, 0\]"),
+        (lambda y: y[..., None], r"take the only channel, labels\[\.\.\., 0\]"),
+        (lambda y: torch.nn.functional.one_hot(y, 5).movedim(-1, 1), r"one-hot, take labels\.argmax\(1\)"),
+        (lambda y: torch.nn.functional.one_hot(y, 5), r"one-hot, take labels\.argmax\(-1\)"),
+    ],
+)
+def test_labels_of_positions_with_an_axis_too_many_are_refused_with_the_axis(change: Any, cure: str) -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Conv2d(2, 7, 1), torch.nn.ReLU(), torch.nn.Conv2d(7, 5, 1))
+    images, labels = torch.randn(3, 2, 4, 6), torch.randint(0, 5, (3, 4, 6))
+    batch = images, change(labels)
+    calls: list[Any] = [
+        lambda: ec.measure.measure_model(model, [batch]),
+        lambda: ec.measure.measure_layers(model, [batch], ["2"], num_classes=5),
+        lambda: ec.measure.collapse(torch.randn(3, 7, 4, 6), batch[1]),
+    ]
+    for call in calls:
+        with pytest.raises(ec.errors.ArgumentError, match=rf"^labels: expected one whole number a position.*{cure}"):
+            call()
+
+
+def test_labels_at_another_resolution_than_the_features_are_refused_with_both_shapes() -> None:
+    maps = torch.nn.Sequential(torch.nn.Conv2d(2, 7, 1), torch.nn.Conv2d(7, 5, 1), torch.nn.Upsample(scale_factor=2))
+    with pytest.raises(
+        ec.errors.ArgumentError, match=r"^loader: .*\(3, 7, 4, 6\) for labels of shape \(3, 8, 12\); thin"
+    ):
+        ec.measure.measure_model(maps, [(torch.randn(3, 2, 4, 6), torch.randint(0, 5, (3, 8, 12)))], "1")

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from encollapse._internal import checks
 from encollapse.errors import ArgumentError
 from encollapse.measure.forward.calls import Call, CallRecord
 from encollapse.measure.forward.capture import find_layer
@@ -99,9 +100,10 @@ class Head:
         Raises
         ------
         ArgumentError
-            If the input holds more than one row of features a label.
+            If the input holds more than one row of features a label, or the labels have an axis too many.
         """
         rows = features
+        checks.require_one_label_a_position(labels_shape, features.shape)
         if features.ndim > 2 and len(labels_shape) == features.ndim - 1:
             axis = self._feature_axis(features, labels_shape)
             rows = features.movedim(axis, -1).flatten(0, -2)
@@ -130,7 +132,9 @@ class Head:
         if self.weight is None:
             return f"{self.name!r} ({kind}), no linear map"
         sphere = " of features of length 1" if self.on_sphere else ""
-        return f"{self.name!r} ({kind}), {self.weight.shape[0]} outputs{sphere} of dimension {self.weight.shape[1]}"
+        later = "" if self.final else ", which the model changes before it returns them"
+        size = f"{self.weight.shape[0]} outputs{sphere} of dimension {self.weight.shape[1]}"
+        return f"{self.name!r} ({kind}), {size}{later}"
 
 
 def find_head(model: nn.Module, inputs: Any, device: torch.device, head: str | nn.Module | None = None) -> Head:
@@ -240,6 +244,13 @@ def _refusal(found: list[Head], record: CallRecord, outputs: Mapping[str, torch.
         names = [name for name in record.shapes if not list(record.modules[name].children())]
     if not names:
         return f"head: {reason}; name the layer whose inputs are the features"
+    final = next((record.modules[n] for n, own in record.calls.items() if not found and _is_any_of(own, outputs)), None)
+    if isinstance(final, _CONVOLUTIONS) and math.prod(final.kernel_size) > 1:
+        size = "x".join(map(str, final.kernel_size))
+        reason += (
+            f" (a {type(final).__name__} of size {size} reads the neighbors of a position too: named as the head it is "
+            "measured by the features at each position, without a weight, or give measure.collapse unfolded patches)"
+        )
     listed = []
     for name in names[-_SHOWN:]:
         times = "" if record.runs[name] == 1 else f", ran {record.runs[name]} times"
@@ -384,6 +395,8 @@ def _probed(call: Call) -> Head | None:
     by_position = features.ndim > 2 and not first and output.shape[:-1] == features.shape[:-1]
     dim = features.shape[-1] if by_position else features[0].numel()
     size = output.shape[-1] if by_position else output[0].numel()
+    if not by_position and math.prod(output.shape[2:]) > 1:
+        return None  # scores of many positions, which are not those of one row of features
     if not (features.is_floating_point() and output.is_floating_point()) or features.ndim < 2:
         return None
     if not 0 < dim <= _PROBED_DIM or dim * size > _PROBED_ENTRIES or not torch.isfinite(features).all():

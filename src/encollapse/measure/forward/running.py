@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.parameter import is_lazy
 
 from encollapse._internal import checks
 from encollapse.errors import ArgumentError
@@ -63,6 +64,7 @@ def undisturbed(model: nn.Module, device: torch.device, loader: Any = None) -> I
             f"model: a {type(model).__name__} of torch.jit runs no hooks, so what enters its layers cannot be read; "
             "measure the module that it was made from"
         )
+    _require_values(model)
     modes = [(module, module.training) for module in model.modules()]
     # They would broadcast their buffers at each batch, and wait for processes that have fewer batches, or none.
     waiting = [part for part in model.modules() if isinstance(part, DistributedDataParallel)]
@@ -94,6 +96,22 @@ def undisturbed(model: nn.Module, device: torch.device, loader: Any = None) -> I
                 generator.set_state(state)
             np.random.set_state(by_numpy)  # noqa: NPY002
             random.setstate(by_python)
+
+
+def _require_values(model: nn.Module) -> None:
+    """Refuse layers that have no weights yet, which a run would make: the network would not be left as it was."""
+    for name, module in model.named_modules():
+        own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+        if any(is_lazy(tensor) for tensor in own):
+            raise ArgumentError(
+                f"model: {name!r} ({type(module).__name__}) has no weights before it has run; run one batch through "
+                "the model, and train it or load its weights"
+            )
+        if any(tensor.is_meta for tensor in own):
+            raise ArgumentError(
+                f"model: {name!r} ({type(module).__name__}) has its weights on the device 'meta', without values; load "
+                "them, model.load_state_dict(state, assign=True)"
+            )
 
 
 def acting_parameters(layer: nn.Module) -> tuple[torch.Tensor, torch.Tensor | None]:

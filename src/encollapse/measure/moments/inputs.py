@@ -199,13 +199,14 @@ def labeled_rows(features: ArrayLike, labels: ArrayLike, ignore_index: int | Non
     Raises
     ------
     ArgumentError
-        If either axis may be that of the features.
+        If either axis may be that of the features, or the labels have an axis too many.
     """
     given = checks.to_numpy(labels, "labels")
     if isinstance(features, torch.Tensor):
         checks.require_dense(features, "features")
     values: Any = features if isinstance(features, torch.Tensor) else checks.to_numpy(features, "features")
     shape = tuple(values.shape)
+    checks.require_one_label_a_position(given.shape, shape)
     if given.ndim > 1 and len(shape) == given.ndim + 1:
         last, second = shape[:-1] == given.shape, (shape[0], *shape[2:]) == given.shape
         if last and second:
