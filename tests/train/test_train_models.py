@@ -1,5 +1,6 @@
 """Networks: shapes, options, counted parameters and arithmetic, foreign modules, fixed heads."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -214,6 +215,16 @@ def test_passes_over_small_sets_are_more(samples: int, lengths: tuple[int, int])
     for name in ("cnn", "vgg", "resnet8", "resnet18", "package.module:Class"):
         assert models.lengths(name, samples) == lengths
     assert models.lengths("mlp", samples) == models.lengths("mlp", 60_000)
+
+
+def test_each_of_many_classes_gets_some_steps() -> None:
+    for samples, batch in [(2525, 64), (20_200, 64), (20_200, 512), (1010, 2000)]:
+        epochs, finish = models.lengths("mlp", samples, rank=505, batch_size=batch)
+        steps = math.ceil(samples / batch)
+        assert epochs * steps >= 16 * 505
+        assert epochs == 20 or (epochs - 1) * steps < 16 * 505
+        assert finish == 700
+    assert models.lengths("mlp", 2525, rank=256) == (20, 700)
 
 
 def test_convolutions_reach_the_minimum_on_a_small_imbalanced_set_by_default() -> None:

@@ -10,7 +10,7 @@ import torch
 import encollapse as ec
 from encollapse.train import Run, Settings, fit
 from encollapse.train.loop.dead_units import wake_dead_units_
-from encollapse.train.loop.saddle_escape import _nearest
+from encollapse.train.loop.saddle_escape import _fit_last_layer_, _nearest
 from encollapse.train.loop.task import Task
 
 MAJORITY, MINORITY = 60, 6
@@ -77,7 +77,8 @@ def test_the_default_network_and_learning_rate_follow_the_number_of_classes() ->
         return found.model_options.get("width", 0), found.learning_rate
 
     assert default(10) == (128, 1e-2)
-    assert default(505) == (768, pytest.approx(1e-2 * 64 / 505))
+    assert default(101)[1] == pytest.approx(1e-2 / 2)
+    assert default(505) == (768, pytest.approx(1e-2 * (64 / 505) ** 1.5))
     assert default(17, model_options={"width": 512}) == (512, 1e-2 / 4)
     assert default(17, optimizer="sgd", model_options={"width": 512}) == (512, 0.2)
     assert default(17, model="cnn") == (0, 1e-2)
@@ -120,3 +121,22 @@ def test_dead_units_are_woken_without_a_change_of_the_features(monkeypatch: pyte
     options = {"width": 14, "depth": 2}
     fit(DATA, "one-hot", weight_decay=5e-3, feature_decay=1e-3, epochs=1, finish=1, model_options=options)
     assert seen[0] >= 14
+
+
+def test_a_layer_wider_than_the_set_takes_any_features_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors: list[float] = []
+
+    def fitted(task: Task) -> int:
+        wanted = torch.randn(task.num_samples, 13, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        _fit_last_layer_(task, wanted, slice(None))
+        missing = task.classifier.features(task.inputs).detach().double() - wanted
+        errors.append(float(missing.norm() / wanted.norm()))
+        return 0
+
+    monkeypatch.setattr("encollapse.train.loop.loop.wake_dead_units_", fitted)
+    small = ec.data.load("digits", counts=[5] * 10, seed=3)
+    options: dict[str, Any] = {"weight_decay": 5e-3, "feature_decay": 1e-3, "feature_dim": 13, "epochs": 1, "finish": 1}
+    for width in (251, 17):
+        fit(small, "one-hot", **options, model_options={"width": width, "depth": 1})
+    assert errors[0] < 0.02
+    assert 0.3 < errors[1] < 1

@@ -262,10 +262,11 @@ def rough_seconds(
         return None
     options = settings.get("train", {})
     options = RECIPES.get(options.get("recipe") or "", {}) | options
-    usual_epochs, usual_finish = models.lengths(settings["model"], num_samples)
+    batch_size = options.get("batch_size", 64)
+    usual_epochs, usual_finish = models.lengths(settings["model"], num_samples, rank=rank, batch_size=batch_size)
     epochs = settings.get("epochs", options.get("epochs", usual_epochs))
     iterations = FINISH_SHARE * options.get("finish", usual_finish)
-    steps = epochs * math.ceil(num_samples / options.get("batch_size", 64)) + iterations
+    steps = epochs * math.ceil(num_samples / batch_size) + iterations
     return float((epochs + iterations) * num_samples * each * _PASSES / RATE + steps * STEP_SECONDS)
 
 

@@ -41,18 +41,18 @@ USUAL_FEATURES = 64
 """Features up to which Adam has its full learning rate, and up to :data:`catalogue.WIDTH` hidden units of an mlp.
 
 A step of Adam has the size of its learning rate in every entry, and an output of a layer adds up one for each input:
-the rate has to fall as 1/width, or most hidden units die in the first epochs :cite:p:`yanghu2021`.
+the rate has to fall as 1/width, or most hidden units die in the first epochs :cite:p:`yanghu2021`. By the number of
+features it falls faster: at 505 classes and 1/width thirteen classes are left that no step learns.
 """
 DECOUPLED_EPOCHS = 200  # more than elsewhere, as no L-BFGS follows them
 TOLERANCE = 1e-3  # of gradient and curvature, relative to the scale of the objective
 SQUARED_TOLERANCE = 1e-5
 """Tolerance where only the squared gradient judges, whose root is about the relative error that is left."""
 
-MANY_CLASSES = 256  # dimensions of the minimizer
 MANY_CLASSES_TOLERANCE = 1e-4
-"""Tolerance above `MANY_CLASSES` dimensions of the minimizer, where the head may leave no direction of negative
-curvature to be seen and the squared gradient judges: on 505 classes of glyphs 1e-3 leaves a gram_error of 0.029, and
-this 0.009.
+"""Tolerance above :data:`catalogue.MANY_CLASSES` dimensions of the minimizer, where the head may leave no direction of
+negative curvature to be seen and the squared gradient judges: on 505 classes of glyphs 1e-3 leaves a gram_error of
+0.029, and this 0.009.
 """
 
 _USUAL: dict[str, Any] = {"schedule": "cosine", "epochs": 200, "finish": 0, "batch_size": 128}
@@ -421,26 +421,27 @@ class Settings:
         >>> Settings(weight_decay=5e-3, decay="plain").completed(num_samples=290, code_dim=10, num_classes=10).epochs
         20
         """
-        epochs, finish = catalogue.lengths(self.model, num_samples)
+        rank = min(code_dim, num_classes)
+        epochs, finish = catalogue.lengths(self.model, num_samples, rank=rank, batch_size=self.batch_size)
         decoupled = self.decay == "decoupled"
         optimizer = self.optimizer or ("adamw" if decoupled else "adam")
         if decoupled:
             epochs, finish = DECOUPLED_EPOCHS, 0
         if optimizer == "lbfgs":  # it has the whole time
             epochs, finish = 0, finish + epochs
-        rank = min(code_dim, num_classes)
         model_options = catalogue.check_options(self.model, self.model_options, rank=rank)
         feature_dim = self.feature_dim or max(USUAL_FEATURES, rank)
         features = "relu" if model_options.get("tail") == "batch-norm-relu" else self.features
         normalized = self.decay == "plain" and model_options.get("tail") == "batch-norm"
         squared = features == "relu" or self.fixed_classifier or normalized
+        many = rank > catalogue.MANY_CLASSES
         defaults = {
             "feature_dim": feature_dim,
             "epochs": epochs,
             "finish": finish,
             "learning_rate": self._usual_rate(optimizer, feature_dim, model_options),
             "optimizer": optimizer,
-            "tolerance": SQUARED_TOLERANCE if squared else MANY_CLASSES_TOLERANCE if rank > MANY_CLASSES else TOLERANCE,
+            "tolerance": SQUARED_TOLERANCE if squared else MANY_CLASSES_TOLERANCE if many else TOLERANCE,
         }
         chosen: dict[str, Any] = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         return replace(self, **chosen, model_options=model_options, features=features)
@@ -451,7 +452,7 @@ class Settings:
         if self.decay != "ufm" or optimizer != "adam":
             return rate
         width = model_options["width"] if self.model in catalogue.DENSE else catalogue.WIDTH
-        return rate * min(1.0, USUAL_FEATURES / feature_dim, catalogue.WIDTH / width)
+        return rate * min(1.0, (USUAL_FEATURES / feature_dim) ** 1.5, catalogue.WIDTH / width)
 
     @property
     def has_bias(self) -> bool:

@@ -16,6 +16,9 @@ FREE = 0.1
 ITERATIONS = 40
 """Of L-BFGS, with which the backbone follows."""
 
+DAMPING = 1e-3
+"""Of the least squares in the last layer, as a share of the mean square of what enters it."""
+
 
 def leave_saddle(task: Task) -> bool:
     """Grow head and features along the singular vectors of the residual above the threshold, and say whether any are.
@@ -50,6 +53,7 @@ def leave_saddle(task: Task) -> bool:
         task.head.weight.add_(((left[:, :count] * amounts) @ ways).to(task.head.weight))
         targets = (features + steps[task.labels])[rows]
     wake_dead_units_(task)
+    _fit_last_layer_(task, targets, rows)
     _follow(task, targets, rows)
     return True
 
@@ -60,6 +64,24 @@ def _nearest(free: Tensor, left: Tensor) -> Tensor:
     outer, _, inner = torch.linalg.svd(free @ image @ left, full_matrices=False)
     nearest: Tensor = (outer @ inner).T @ free
     return nearest
+
+
+@torch.no_grad()
+def _fit_last_layer_(task: Task, targets: Tensor, rows: slice) -> None:
+    """Least squares in the last linear layer alone, which with wide layers is most of the way for few samples."""
+    backbone = task.classifier.backbone
+    if backbone.last is None or backbone.tail is not None:
+        return
+    task.classifier.eval()
+    entering = backbone.activations(task.inputs[rows]).cpu().double()
+    entering = torch.cat([entering, entering.new_ones(len(entering), 1)], dim=1)
+    missing = targets - task.all_features(rows).cpu().double()
+    gram, product = task.workers.sum(entering.T @ entering), task.workers.sum(entering.T @ missing)
+    gram.diagonal().add_(DAMPING * gram.diagonal().mean())
+    change = torch.linalg.solve(gram, product)
+    backbone.last.weight.add_(change[:-1].T.to(backbone.last.weight))
+    if backbone.last.bias is not None:
+        backbone.last.bias.add_(change[-1].to(backbone.last.bias))
 
 
 def _follow(task: Task, targets: Tensor, rows: slice) -> None:

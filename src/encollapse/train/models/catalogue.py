@@ -67,17 +67,22 @@ class Entry:
     An iteration of L-BFGS costs about as much as an epoch of Adam. Where convolutions make both expensive,
     more of the work is left to Adam, which then gets further in the same time. A small set makes passes cheap again,
     and needs more of them, for each has few steps: with `by_samples` the lengths are those of a large set, and a
-    smaller one is passed as often as makes `SAMPLES` of them, up to the `MOST` of the phase.
+    smaller one is passed as often as makes `SAMPLES` of them, up to the `MOST` of the phase. With `by_classes`
+    Adam takes at least `STEPS_A_CLASS` steps for each of many classes.
     """
 
     options: Mapping[str, Option]
     epochs: int
     finish: int
     by_samples: bool = False
+    by_classes: bool = False
     needs: str = ""
 
-    def lengths(self, num_samples: int) -> tuple[int, int]:
+    def lengths(self, num_samples: int, rank: int, batch_size: int) -> tuple[int, int]:
         """Default lengths of the two phases on a training set of that size."""
+        if self.by_classes and rank > MANY_CLASSES:
+            steps = math.ceil(max(num_samples, 1) / batch_size)
+            return max(self.epochs, math.ceil(STEPS_A_CLASS * rank / steps)), self.finish
         if not self.by_samples:
             return self.epochs, self.finish
         passes = math.ceil(SAMPLES / max(num_samples, 1))
@@ -86,6 +91,15 @@ class Entry:
 
 SAMPLES = 50_000  # of a set that is passed as often as the defaults say
 MOST = (100, 300)
+
+MANY_CLASSES = 256
+"""Ranks of a minimizer above which trainings take more steps and a finer tolerance."""
+
+STEPS_A_CLASS = 16
+"""Steps of Adam for each of many classes. Some classes have not been learned after a quarter of them.
+
+Then few units of the last hidden layer are active on their samples, and L-BFGS takes long to find a way for them.
+"""
 
 
 TAILS = ("none", "batch-norm", "batch-norm-relu", "layer-norm", "rms-norm", "linear")
@@ -111,7 +125,7 @@ _RESIDUAL = {
 }
 
 CATALOGUE: dict[str, Entry] = {
-    "mlp": Entry({**_DENSE, "depth": Option(3, _depth)}, epochs=20, finish=700),
+    "mlp": Entry({**_DENSE, "depth": Option(3, _depth)}, epochs=20, finish=700, by_classes=True),
     "cnn": Entry(
         {
             **_TAIL,
@@ -149,6 +163,7 @@ CATALOGUE: dict[str, Entry] = {
         },
         epochs=20,
         finish=700,
+        by_classes=True,
         needs="extractor",
     ),
 }
@@ -231,15 +246,17 @@ def check_options(model: Any, options: Mapping[str, Any] | None = None, *, rank:
     return found
 
 
-def lengths(model: Any, num_samples: int) -> tuple[int, int]:
+def lengths(model: Any, num_samples: int, *, rank: int = 1, batch_size: int = 64) -> tuple[int, int]:
     """Default phase lengths of the model on so many samples: epochs of Adam, and most iterations of L-BFGS.
+
+    The `rank` is that of a minimizer's features, at most the number of classes.
 
     Raises
     ------
     ArgumentError
         If the model is unknown.
     """
-    return _entry(model).lengths(num_samples)
+    return _entry(model).lengths(num_samples, rank, batch_size)
 
 
 def _entry(model: Any) -> Entry:
