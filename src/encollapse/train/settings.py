@@ -452,7 +452,7 @@ class Settings:
         if self.decay != "ufm" or optimizer != "adam":
             return rate
         width = model_options["width"] if self.model in catalogue.DENSE else catalogue.WIDTH
-        return rate * min(1.0, (USUAL_FEATURES / feature_dim) ** 1.5, catalogue.WIDTH / width)
+        return float(rate * min(1.0, (USUAL_FEATURES / feature_dim) ** 1.5, catalogue.WIDTH / width))
 
     @property
     def has_bias(self) -> bool:
