@@ -32,7 +32,8 @@ class Network(pl.LightningModule):  # type: ignore[misc]  # whichever of the two
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(3)
-        self.body = nn.Sequential(nn.Linear(11, D), nn.ReLU(), nn.Dropout(0.5))
+        self.norm = nn.BatchNorm1d(D)
+        self.body = nn.Sequential(nn.Linear(11, D), self.norm, nn.ReLU(), nn.Dropout(0.5))
         self.head = nn.Linear(D, K)
         self.collapse = NeuralCollapse(K, D, head=self.head, metrics=("cdnv",))
 
@@ -54,6 +55,9 @@ class Network(pl.LightningModule):  # type: ignore[misc]  # whichever of the two
         """Log what was gathered, of all processes together."""
         self.log_dict({f"valid/{n}": v for n, v in self.collapse.compute().items()}, sync_dist=True)
         self.collapse.reset()
+        self.norm.get_buffer("running_mean").add_(
+            self.global_rank
+        )  # as each process has its own after a step of training
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Plain descent."""

@@ -26,7 +26,7 @@ from encollapse.measure.forward.running import placed, run, undisturbed
 from encollapse.measure.moments.distributed import is_running
 from encollapse.measure.moments.inputs import labels_kept, moments_device
 from encollapse.measure.moments.projection import keeps_covariance
-from encollapse.measure.process_shares import Share, buffers_of_the_first, merged_share, required
+from encollapse.measure.process_shares import Share, buffers_of_the_first, in_step, merged_share, required
 from encollapse.measure.result import Collapse
 from encollapse.measure.second_pass import finish
 from encollapse.metrics import Convention, as_convention
@@ -175,19 +175,20 @@ class BatchReader:
         """Moments, labels and head of all batches, whose features go to the store; None where there are no samples."""
         labels: list[IntArray] = []
         moments: ClassMoments | None = None
-        for inputs, targets in tracked(labeled_batches(loader, label_key), _length(loader), show=progress):
-            batch = self.read(inputs, targets)
-            if batch is None:
-                continue
-            last, features, classes = batch
-            if moments is None:
-                count, width = _num_classes(num_classes, encoding, last), features.shape[1]
-                kept = keeps_covariance(covariance, width)
-                moments = ClassMoments(count, width, device=moments_device(self._device), covariance=kept)
-            _require_known_classes(classes, moments.num_classes, last.name)
-            moments.update(features, classes)
-            store.append(features)
-            labels.append(classes)
+        with in_step(self._model) as all_ready:
+            for inputs, targets in tracked(labeled_batches(loader, label_key), _length(loader), show=progress):
+                batch = self.read(inputs, targets, all_ready)
+                if batch is None:
+                    continue
+                last, features, classes = batch
+                if moments is None:
+                    count, width = _num_classes(num_classes, encoding, last), features.shape[1]
+                    kept = keeps_covariance(covariance, width)
+                    moments = ClassMoments(count, width, device=moments_device(self._device), covariance=kept)
+                _require_known_classes(classes, moments.num_classes, last.name)
+                moments.update(features, classes)
+                store.append(features)
+                labels.append(classes)
         if moments is None:
             return None
         source: dict[str, Any] = {"head": last.name, "classifier": str(last)}
@@ -195,11 +196,18 @@ class BatchReader:
             source["label_shift"] = self.shift
         return Share(moments, np.concatenate(labels), last.weight, last.bias, source)
 
-    def read(self, inputs: Any, targets: Any) -> tuple[Head, torch.Tensor, IntArray] | None:
-        """The head, features (n, d) and labels (n,) of a batch, or None where it has no samples."""
+    def read(
+        self, inputs: Any, targets: Any, all_ready: Callable[[], None] = lambda: None
+    ) -> tuple[Head, torch.Tensor, IntArray] | None:
+        """The head, features (n, d) and labels (n,) of a batch, or None where it has no samples.
+
+        `all_ready` is called before the network runs.
+        """
         labels = checks.to_numpy(targets, "labels")
         if not labels.size:
             return None
+        inputs = with_decoder_inputs(self._model, inputs, targets)
+        all_ready()
         if self.head is None:
             self.head = find_head(self._model, inputs, self._device, self._wanted)
             features = self.head.features
@@ -236,11 +244,27 @@ class BatchReader:
         return (self.head, rows, checked) if len(rows) else None
 
 
+def _of_transformers(model: nn.Module) -> Any:
+    """The outermost network of transformers in a model, or None."""
+    base = getattr(sys.modules.get("transformers"), "PreTrainedModel", None)
+    return next((part for part in model.modules() if base is not None and isinstance(part, base)), None)
+
+
+def with_decoder_inputs(model: nn.Module, inputs: Any, labels: Any) -> Any:
+    """Inputs with those of the decoder, which networks of transformers make of the labels where none are given.
+
+    The labels are not passed on, and without them some fail (T5), and others decode the inputs of the encoder (BART).
+    """
+    make = getattr(_of_transformers(model), "prepare_decoder_input_ids_from_labels", None)
+    given = isinstance(inputs, Mapping) and not {"decoder_input_ids", "decoder_inputs_embeds"} & inputs.keys()
+    if make is None or not given or getattr(labels, "ndim", 0) != 2:
+        return inputs
+    return {**inputs, "decoder_input_ids": make(labels=labels)}
+
+
 def shifts_labels(model: nn.Module) -> bool:
     """Whether a network is a causal language model of transformers, or a wrapper around one."""
-    library = sys.modules.get("transformers")
-    base = getattr(library, "PreTrainedModel", None)
-    outermost = next((part for part in model.modules() if base is not None and isinstance(part, base)), None)
+    outermost = _of_transformers(model)
     if outermost is None or getattr(outermost.config, "is_encoder_decoder", False):
         return False
     return type(outermost).__name__.endswith(("ForCausalLM", "LMHeadModel"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from encollapse._internal.typing import IntArray
 from encollapse.errors import ArgumentError
 from encollapse.measure.class_moments import ClassMoments
+from encollapse.measure.moments.distributed import carrier_device, is_running, total
 
 _NOTHING = "loader: yielded no samples; a generator can be used only once, and a loader must not be empty"
 
@@ -47,20 +48,81 @@ class Share:
 def buffers_of_the_first(model: nn.Module) -> Iterator[None]:
     """Give the network of every process the buffers of the first, as DistributedDataParallel does at each batch.
 
-    Statistics of batch normalization differ from process to process after a step of training. Every process gets its
-    own back.
+    Statistics of batch normalization differ from process to process after a step of training, also where a framework
+    hands over the network without its wrapper. Every process gets its own back. Buffers that are split between
+    processes, or of networks that are different there, stay, and so do those that the wrapper is told to leave.
     """
-    parts = [m for m in model.modules() if isinstance(m, DistributedDataParallel) and m.broadcast_buffers]
-    found = [(buffer, m.process_group) for m in parts for buffer in m.module.buffers()]
+    parts = [m for m in model.modules() if isinstance(m, DistributedDataParallel)]
+    group: dict[int, Any] = {
+        id(b): (m.process_group if m.broadcast_buffers else None) for m in parts for b in m.buffers()
+    }
+    loose = [(name, b) for name, b in model.named_buffers() if id(b) not in group and not hasattr(b, "full_tensor")]
+    signatures: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(signatures, [(name, tuple(b.shape), str(b.dtype)) for name, b in loose])
+    if all(other == signatures[0] for other in signatures):
+        group |= {id(buffer): dist.group.WORLD for _, buffer in loose}
+    found = [(buffer, group[id(buffer)]) for buffer in model.buffers() if group.get(id(buffer)) is not None]
     kept = [buffer.detach().clone() for buffer, _ in found]
+    carriers = {id(own): carrier_device(own) for _, own in found}
     try:
-        for buffer, group in found:
-            dist.broadcast(buffer.detach(), dist.get_global_rank(group, 0), group=group)
+        for buffer, own in found:
+            carried = buffer.detach().to(carriers[id(own)])
+            dist.broadcast(carried, dist.get_global_rank(own, 0), group=own)
+            buffer.detach().copy_(carried)
         yield
     finally:
         with torch.no_grad():
-            for (buffer, _), own in zip(found, kept, strict=True):
-                buffer.copy_(own)
+            for (buffer, _), before in zip(found, kept, strict=True):
+                buffer.copy_(before)
+
+
+_READY, _ENDED, _FAILED = range(3)
+
+
+class OthersStoppedError(ArgumentError):
+    """One process cannot go on, as another has no batch any more or has failed."""
+
+
+@contextmanager
+def in_step(model: nn.Module) -> Iterator[Callable[[], None]]:
+    """Yield what every process calls before each batch, where a network needs all of them to run one (FSDP2).
+
+    It returns once all have a batch. Where one has failed or has no batch any more, it raises on all that still have
+    one, which would otherwise wait for that one, and where these have said so the exit raises on the others.
+
+    Raises
+    ------
+    OthersStoppedError
+        If the processes have different numbers of batches, or another one failed.
+    """
+    if not is_running() or not any(hasattr(parameter, "full_tensor") for parameter in model.parameters()):
+        yield lambda: None
+        return
+    settled = False
+
+    def say(state: int) -> None:
+        nonlocal settled
+        said = torch.zeros(3, dtype=torch.int64, device=carrier_device())
+        said[state] = 1
+        ready, ended, failed = total(said).tolist()
+        if dist.get_world_size() in (ready, ended):
+            return
+        settled = True
+        if failed:
+            raise OthersStoppedError("distributed: another process could not read its share, and none goes on")
+        raise OthersStoppedError(
+            f"loader: {ended} of {ready + ended} processes have no batch any more, and the others have one; a network "
+            "that processes share needs as many batches in each, such as those of a DistributedSampler"
+        )
+
+    try:
+        yield lambda: say(_READY)
+    except BaseException:
+        if not settled:
+            with suppress(OthersStoppedError):
+                say(_FAILED)
+        raise
+    say(_ENDED)
 
 
 def required(share: Share | None) -> Share:
@@ -97,9 +159,10 @@ def merged_share(read: Callable[[], Share | None], device: torch.device) -> Shar
     except Exception as error:  # of the network, the loader or ours: the others wait for this process
         failure = error
     said: list[Any] = [None] * dist.get_world_size()
-    said_here = share is not None, None if failure is None else f"{type(failure).__name__}: {failure}"
+    own = failure is not None and not isinstance(failure, OthersStoppedError)
+    said_here = share is not None, f"{type(failure).__name__}: {failure}" if own else None
     dist.all_gather_object(said, said_here)
-    if failure is not None:
+    if failure is not None and (own or all(reason is None for _, reason in said)):
         raise failure
     for rank, (_, reason) in enumerate(said):
         if reason is not None:

@@ -15,7 +15,7 @@ from encollapse.errors import ArgumentError
 from encollapse.measure import CollapseCallback, measure_model
 
 pl: Any = pytest.importorskip("lightning.pytorch")
-from lightning.pytorch.callbacks import EarlyStopping  # noqa: E402 (where there is Lightning)
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint  # noqa: E402 (where there is Lightning)
 from lightning.pytorch.loggers import CSVLogger  # noqa: E402
 
 K, D, N = 5, 7, 22
@@ -77,7 +77,7 @@ def fit(tmp_path: Path) -> Iterator[Any]:
 
     def run(network: Plain, callbacks: list[Any], train: Any = None, valid: Any = None, **options: Any) -> Any:
         trainer = pl.Trainer(
-            **{"max_epochs": 2} | options, accelerator="cpu", callbacks=callbacks, enable_checkpointing=False,
+            **{"max_epochs": 2, "enable_checkpointing": False} | options, accelerator="cpu", callbacks=callbacks,
             logger=CSVLogger(tmp_path, name="", version=""), enable_progress_bar=False, enable_model_summary=False,
             num_sanity_val_steps=0, log_every_n_steps=1,
         )  # fmt: skip
@@ -173,3 +173,51 @@ class TestTrainers:
         trainer = fit(Network(), [stop, callback], max_epochs=30)
         assert list(callback.results) == [2, 5]
         assert trainer.current_epoch == 6
+
+    def test_whoever_reads_a_value_finds_that_of_the_epoch(self, fit: Any, tmp_path: Path) -> None:
+        def checkpoint(**options: Any) -> Any:
+            return ModelCheckpoint(tmp_path, "{epoch}", "collapse/cdnv", save_top_k=-1, **options)
+
+        refused: list[tuple[Any, dict[str, Any], dict[str, Any], str]] = [
+            (checkpoint(), {"every": 2}, {}, r"every: ModelCheckpoint .* after each epoch.*every_n_epochs=2"),
+            (checkpoint(every_n_epochs=3), {"every": 2}, {}, r"every: ModelCheckpoint .* after each 3 epochs"),
+            (checkpoint(every_n_train_steps=2), {}, {}, r"data: ModelCheckpoint .* before the end.*every_n_epochs"),
+            (checkpoint(save_on_train_epoch_end=False), {}, {}, r"data: ModelCheckpoint .* before the end"),
+            (checkpoint(), {"metrics": ("vci",)}, {}, r"metrics: ModelCheckpoint looks for.*add it"),
+            (EarlyStopping("collapse/cdnv"), {}, {"val_check_interval": 0.5}, r"data: EarlyStopping .* before the end"),
+        ]
+        for other, options, of_trainer, text in refused:
+            with pytest.raises(ArgumentError, match=f"^{text}"):
+                fit(
+                    Network(),
+                    [CollapseCallback(**options), other],
+                    None,
+                    loader(1),
+                    enable_checkpointing=True,
+                    **of_trainer,
+                )
+        kept, callback = checkpoint(every_n_epochs=2), CollapseCallback(every=2)
+        fit(Network(), [callback, kept], None, loader(1), max_epochs=5, enable_checkpointing=True)
+        assert list(callback.results) == [1, 3, 4]
+        scores = {Path(path).stem: float(score) for path, score in kept.best_k_models.items()}
+        assert scores == pytest.approx({f"epoch={e}": callback.results[e].cdnv for e in (1, 3)})
+
+    def test_schedulers_find_the_value_of_the_epoch(self, fit: Any) -> None:
+        class Scheduled(Network):
+            def __init__(self, **how: Any) -> None:
+                super().__init__()
+                self.how = how
+
+            def configure_optimizers(self) -> Any:
+                optimizer = super().configure_optimizers()
+                scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+                known = {"scheduler": scheduler, "monitor": "collapse/cdnv"}
+                return {"optimizer": optimizer, "lr_scheduler": known | self.how}
+
+        with pytest.raises(ArgumentError, match=r'^every: ReduceLROnPlateau .*"frequency": 2'):
+            fit(Scheduled(), [CollapseCallback(every=2)])
+        with pytest.raises(ArgumentError, match=r'^data: ReduceLROnPlateau .*"interval": "epoch"'):
+            fit(Scheduled(interval="step"), [CollapseCallback()])
+        callback = CollapseCallback(every=2)
+        fit(Scheduled(frequency=2), [callback], max_epochs=4)
+        assert list(callback.results) == [1, 3]

@@ -196,3 +196,31 @@ def test_labels_at_another_resolution_than_the_features_are_refused_with_both_sh
         ec.errors.ArgumentError, match=r"^loader: .*\(3, 7, 4, 6\) for labels of shape \(3, 8, 12\); thin"
     ):
         ec.measure.measure_model(maps, [(torch.randn(3, 2, 4, 6), torch.randint(0, 5, (3, 8, 12)))], "1")
+
+
+@pytest.mark.parametrize("kind", ["T5", "Bart"])
+def test_decoders_get_the_labels_that_they_are_trained_on(kind: str) -> None:
+    """Without labels T5 has no inputs of its decoder, and BART would decode the inputs of its encoder."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(2)
+    sizes: dict[str, Any] = {"vocab_size": 13, "d_model": 8, "decoder_start_token_id": 0, "pad_token_id": 0}
+    if kind == "T5":
+        config = transformers.T5Config(**sizes, d_kv=4, d_ff=16, num_layers=1, num_heads=2)
+    else:
+        config = transformers.BartConfig(
+            **sizes, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2,
+            encoder_ffn_dim=16, decoder_ffn_dim=16, max_position_embeddings=16, bos_token_id=0, eos_token_id=1,
+        )  # fmt: skip
+    model = getattr(transformers, f"{kind}ForConditionalGeneration")(config).eval()
+    ids, labels = torch.randint(2, 13, (11, T)), torch.randint(2, 13, (11, T))
+    labels[:, 8:] = -100
+    found = ec.measure.measure_model(model, [{"input_ids": ids, "labels": labels}])
+    hidden: Any = []
+    handle = model.lm_head.register_forward_pre_hook(lambda _, args: hidden.append(args[0]))
+    with torch.no_grad():
+        model(input_ids=ids, labels=labels)
+    handle.remove()
+    rows, kept = hidden[0].reshape(-1, 8), labels.reshape(-1) >= 0
+    direct = ec.measure.collapse(rows[kept], labels.reshape(-1)[kept], num_classes=13)
+    assert found.num_samples == 88
+    assert found.cdnv == pytest.approx(direct.cdnv, rel=1e-5)

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -21,6 +21,7 @@ from encollapse.errors import ArgumentError
 from encollapse.measure import ClassMoments, collapse, measure_model
 
 K, D, WORLD = 5, 7, 3
+CPU = torch.device("cpu")
 
 
 def data() -> tuple[torch.Tensor, torch.Tensor]:
@@ -96,6 +97,9 @@ def work(rank: int, folder: str) -> None:
             said[name] = str(error)
     said["left"] = all(torch.equal(a, b) for a, b in zip(buffers, before, strict=True))
     said["left"] = said["left"] and parallel.require_forward_param_sync
+    places = range(4 * rank, min(4 * rank + 4, 11))  # a framework hands over the network without its wrapper
+    bare = [(features[i : i + 2], labels[i : i + 2]) for i in places[::2]]
+    said["bare"] = measure_model(parallel.module, bare, distributed=True, progress=False).to_dict()
     if rank == 0:  # the others do not wait for it
         said["alone"] = measure_model(parallel, [(features, labels)], progress=False).to_dict()
     sharded = small_network()
@@ -103,6 +107,20 @@ def work(rank: int, folder: str) -> None:
         fully_shard(part, mesh=init_device_mesh("cpu", (WORLD,)))
     part_of = [(features[4 * rank : 4 * rank + 4], labels[4 * rank : 4 * rank + 4])]
     said["sharded"] = measure_model(sharded, part_of, distributed=True, progress=False).to_dict()
+    for name in ("sharded, uneven", "sharded, unknown class"):
+        batches = [(features[i : i + 1], labels[i : i + 1]) for i in range(3)]
+        if name == "sharded, uneven":
+            batches = batches[: 1 + rank]
+        elif rank == 2:
+            batches[1] = batches[1][0], batches[1][1] + K
+        try:
+            said[name] = measure_model(sharded, batches, distributed=True, progress=False).to_dict()
+        except ArgumentError as error:
+            said[name] = str(error)
+    try:
+        measure_model(torch.nn.Sequential(FullyShardedDataParallel(small_network(), device_id=CPU)), part_of)
+    except ArgumentError as error:
+        said["flat"] = str(error)
     weights = [own.get_parameter("2.weight")[:, :D] for own in (small_network(), sharded)]
     said["weight"] = [collapse(features, labels, num_classes=K, weight=w).nc3_self_duality for w in weights]
     (Path(folder) / f"model-{rank}.json").write_text(json.dumps(said))
@@ -161,11 +179,16 @@ def test_three_processes_know_what_one_would(tmp_path: Path) -> None:
     wanted = measure_model(normalized_network(), [(features, labels)], progress=False)
     assert found[0]["parallel"] == found[1]["parallel"] == found[2]["parallel"]
     known = {name: value for name, value in wanted.values.items() if value is not None}
-    for part in (found[0]["parallel"], found[0]["alone"]):
+    for part in (found[0]["parallel"], found[0]["alone"], *(said["bare"] for said in found)):
         assert {name: part[name] for name in known} == pytest.approx(known, rel=1e-6)
     assert all(said["left"] for said in found)
     assert "labels: expected values from 0" in found[2]["parallel, unknown class"]
     assert all("process 2 could not read" in said["parallel, unknown class"] for said in found[:2])
+    # A network that all run together takes as many batches in each, and a failure of one stops all.
+    assert all("no batch any more" in said["sharded, uneven"] for said in found)
+    assert "labels: expected values from 0" in found[2]["sharded, unknown class"]
+    assert all("process 2 could not read" in said["sharded, unknown class"] for said in found[:2])
+    assert all(said["flat"].startswith("model: '0' is wrapped in FullyShardedDataParallel") for said in found)
     assert "labels: expected values from 0" in found[2]["unknown class"]
     for rank in (0, 1):
         assert found[rank]["unknown class"].startswith("distributed: process 2 could not read its share")

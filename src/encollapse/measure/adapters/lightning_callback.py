@@ -12,7 +12,9 @@ from torch import nn
 from encollapse._internal import checks
 from encollapse.errors import ArgumentError
 from encollapse.measure.adapters import chosen_metrics, entries, one_of
+from encollapse.measure.adapters.lightning_monitors import readers, require_in_time
 from encollapse.measure.forward.capture import find_layer
+from encollapse.measure.forward.running import require_readable
 from encollapse.measure.model import SplitBatches, measure_model
 from encollapse.measure.result import Collapse
 
@@ -63,8 +65,9 @@ class CollapseCallback(_Callback):
     ------
     ArgumentError
         If `data` or a metric is unknown, or `every` is below 1. When the training starts, if the Trainer has no such
-        loader or several, the module no ``forward``, or ``EarlyStopping`` would look for a value that is not there or
-        not among `metrics`.
+        loader or several, the module no ``forward``, the strategy shards it by FSDP1, or ``EarlyStopping``,
+        ``ModelCheckpoint`` or a scheduler would look for a value that is not there, of an epoch before, or not among
+        `metrics`.
 
     Examples
     --------
@@ -101,17 +104,8 @@ class CollapseCallback(_Callback):
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Refuse what would fail at the end of an epoch, before the first one."""
         self._batches(trainer)
-        for _, name in self._monitors(trainer):
-            if name.removeprefix(self._prefix) not in self._metrics:
-                raise ArgumentError(f"metrics: EarlyStopping looks for {name!r}, which is not among them; add it")
-        if self._every > 1:
-            strict = [m for other, m in self._monitors(trainer) if getattr(other, "strict", False)]
-            if strict:
-                raise ArgumentError(
-                    f"every: EarlyStopping looks for {strict[0]!r} after each epoch, and it is measured only after "
-                    f"each {self._every} of them; give every=1, or EarlyStopping(..., strict=False), which then counts "
-                    "measurements"
-                )
+        require_in_time(trainer, self._prefix, self._metrics, self._every)
+        require_readable(trainer.strategy.model)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Measure, where this epoch is due."""
@@ -119,8 +113,8 @@ class CollapseCallback(_Callback):
         last = epoch + 1 == trainer.max_epochs or 0 <= trainer.max_steps <= trainer.global_step
         if (epoch + 1) % self._every and not last:
             self._passed_over = epoch
-            for _, monitor in self._monitors(trainer):  # whose value of an epoch before would count once more
-                trainer.callback_metrics.pop(monitor, None)
+            for reader in readers(trainer, self._prefix):  # for whom the value of an epoch before would count once more
+                trainer.callback_metrics.pop(reader.monitor, None)
             return
         self._passed_over = None
         pl_module.log_dict(self._values(trainer, pl_module, epoch), sync_dist=True)
@@ -149,11 +143,6 @@ class CollapseCallback(_Callback):
         result = measure_model(self._network(pl_module), self._batches(trainer), distributed=True, **self._options)
         self.results[epoch] = result
         return entries(result, self._metrics, self._prefix)
-
-    def _monitors(self, trainer: Any) -> list[tuple[Any, str]]:
-        """Callbacks that stop the training by one of our values, and which."""
-        found = ((other, getattr(other, "monitor", None)) for other in trainer.early_stopping_callbacks)
-        return [(other, name) for other, name in found if isinstance(name, str) and name.startswith(self._prefix)]
 
     def _network(self, pl_module: Any) -> nn.Module:
         """The network to measure."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -59,12 +60,7 @@ def undisturbed(model: nn.Module, device: torch.device, loader: Any = None) -> I
 
     Random state is that of torch, numpy and Python, and of the generators that a loader of torch draws from.
     """
-    if isinstance(model, torch.jit.ScriptModule):
-        raise ArgumentError(
-            f"model: a {type(model).__name__} of torch.jit runs no hooks, so what enters its layers cannot be read; "
-            "measure the module that it was made from"
-        )
-    _require_values(model)
+    require_readable(model)
     modes = [(module, module.training) for module in model.modules()]
     # They would broadcast their buffers at each batch, and wait for processes that have fewer batches, or none.
     waiting = [part for part in model.modules() if isinstance(part, DistributedDataParallel)]
@@ -98,9 +94,27 @@ def undisturbed(model: nn.Module, device: torch.device, loader: Any = None) -> I
             random.setstate(by_python)
 
 
-def _require_values(model: nn.Module) -> None:
-    """Refuse layers that have no weights yet, which a run would make: the network would not be left as it was."""
+def require_readable(model: nn.Module) -> None:
+    """Refuse networks whose layers cannot be read, or that a run would change.
+
+    Raises
+    ------
+    ArgumentError
+        If the network is one of torch.jit, is sharded by FullyShardedDataParallel, or has layers without weights.
+    """
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ArgumentError(
+            f"model: a {type(model).__name__} of torch.jit runs no hooks, so what enters its layers cannot be read; "
+            "measure the module that it was made from"
+        )
+    sharded = getattr(sys.modules.get("torch.distributed.fsdp"), "FullyShardedDataParallel", None)
     for name, module in model.named_modules():
+        if sharded is not None and isinstance(module, sharded):
+            raise ArgumentError(
+                f"model: {name or 'it'!r} is wrapped in FullyShardedDataParallel, which keeps weights flat and in "
+                "pieces; load its full state (FSDP.state_dict_type(model, StateDictType.FULL_STATE_DICT)) into the "
+                "plain network and measure that, or shard with fully_shard (FSDP2)"
+            )
         own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
         if any(is_lazy(tensor) for tensor in own):
             raise ArgumentError(
