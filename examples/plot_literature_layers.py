@@ -66,9 +66,13 @@ def rare(threshold: float) -> ec.ClassGeometry:
 
 
 critical = math.sqrt((classes - 1) * shares[-1] / classes)
-assert rare(0.99 * critical).norm(2) > 1e-2
-assert rare(1.01 * critical).norm(2) == 0
-claim("dang2024", "non-negative features: threshold of a class", 0.01, below=0.01)
+low, high = 0.9, 1.1  # shares of the critical threshold at which the rare class is and is not learned
+assert rare(low * critical).norm(2) > 0.1
+assert rare(high * critical).norm(2) == 0
+while high - low > 1e-3:
+    share = (low + high) / 2
+    low, high = (low, share) if rare(share * critical).norm(2) == 0 else (share, high)
+claim("dang2024", "non-negative features: threshold of a class", abs((low + high) / 2 - 1), below=1e-3)
 wrong = 0.1 / np.sqrt(classes * (classes - 1) * shares)
 expected = np.log(1 / wrong - classes + 1) * (np.eye(classes) - 1 / classes)
 deviation = np.abs(rare(0.1).class_outputs - expected).max() / np.abs(expected).max()
