@@ -82,16 +82,24 @@ SIGNATURE = re.compile(r'<span class="sig-paren">\(</span>\s*<dl>(.*?)</dl>', re
 """A signature of several lines, which Sphinx writes as definitions without terms: screen readers stumble over them."""
 
 
-def lines_of_signatures(app: object, name: str, template: str, context: dict[str, object], doctree: object) -> None:
-    """Write the lines of a signature as plain lines."""
+ROLES = re.compile(r' role="(?:list|doc-biblioentry)"(?=[^>]*>)')
+"""Roles of the bibliography, of which the outer one does not allow the inner one."""
+
+BACK = re.compile(r'(class="viewcode-back" href="[^"#]*?([\w.]+)\.html)#(?!\2)[^"]*')
+"""A link from the source of an object to a place that its page has under another name."""
+
+
+def repaired(app: object, name: str, template: str, context: dict[str, object], doctree: object) -> None:
+    """Write the lines of a signature as plain lines, and mend what Sphinx leaves for readers to stumble over."""
 
     def plain(found: re.Match[str]) -> str:
         lines = found[1].replace("<dd>", '<div class="sig-line">').replace("</dd>", "</div>")
         return f'<span class="sig-paren">(</span><div>{lines}</div>'
 
     if "body" in context:
-        context["body"] = SIGNATURE.sub(plain, str(context["body"]))
+        body = SIGNATURE.sub(plain, str(context["body"]))
+        context["body"] = BACK.sub(r"\1", ROLES.sub("", body))
 
 
 def setup(app: Sphinx) -> None:
-    app.connect("html-page-context", lines_of_signatures)
+    app.connect("html-page-context", repaired)

@@ -151,6 +151,31 @@ def test_more_classes_learn_as_much_while_t_is_held(visit: Visit) -> None:
     assert query_of(page)["weight_decay"] == "0.001"
 
 
+def test_t_is_kept_when_the_bias_decay_moves_before_the_answer(visit: Visit) -> None:
+    page = visit.open("?classes=10")
+    settle(page, expect(problem_of()))
+    page.evaluate("""() => {
+      for (const [name, value] of [["classes", 30], ["classes", 50], ["bias_decay", 1000]]) {
+        const slider = document.getElementById(`${name}_slider`);
+        slider.value = value;
+        slider.dispatchEvent(new Event("input"));
+      }
+    }""")
+    # t² = K N λ_W λ_H with N = 100 K: both decays fall to a fifth.
+    fewer = {"weight_decay": 1e-3, "feature_decay": 3.6e-4, "bias_decay": math.inf}
+    settle(page, expect(problem_of(ec.encodings.one_hot(50), **fewer)))
+
+
+def test_t_is_kept_when_the_design_gets_more_classes(visit: Visit) -> None:
+    page = visit.open("?view=design&classes=10")
+    until(page, "document.getElementById('number-t')?.textContent")
+    held = number(page, "t")
+    page.locator("#classes").fill("50")
+    until(page, "document.getElementById('plot-target').data?.[0].z.length === 50")
+    assert number(page, "t") == pytest.approx(held, rel=1e-3)
+    assert page.locator("#weight_decay").input_value() == "0.001"
+
+
 def test_many_minimizers_are_said_where_angles_would_be_noise(visit: Visit) -> None:
     page = visit.open("?classes=10&feature_dim=2&bias_decay=0")
     until(page, "document.getElementById('number-mean_cosine')?.textContent === 'not unique'")

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -13,6 +14,10 @@ from matplotlib.figure import Figure
 
 import encollapse as ec
 from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.report.charts.paper import figure_of
+from encollapse.report.fact_formats import Facts, html, latex
+from encollapse.report.figures.values import diagnosis_chart
+from encollapse.report.plotting import WIDTHS, fitted
 from encollapse.report.study_report import sections
 from encollapse.report.style import looks
 from encollapse.report.summary import what_varies
@@ -215,6 +220,22 @@ def test_a_run_draws_its_history_and_films_its_frames(tmp_path: Path) -> None:
 
 def test_series_are_told_apart_by_dashes_too() -> None:
     assert [look.dash for look in looks(5)] == ["solid", "dashed", "dotted", "dashdot", "solid"]
+
+
+def test_a_part_of_a_quantity_is_indented_and_a_power_has_no_leading_zero() -> None:
+    found = Facts(heads=("quantity", "value"), rows=[("excess", "1.30e-02"), ("  within classes", "2.08679e-05")])
+    assert r"\quad within classes & $2.08679 \times 10^{-5}$ \\" in latex(found)
+    assert "&emsp;within classes</td>" in html(found)
+
+
+def test_text_of_a_diagnosis_stays_on_the_paper(solution: ec.ufm.Solution, collapse: ec.measure.Collapse) -> None:
+    excess = SimpleNamespace(total=0.1259, lower_bound=0.1917, unbalanced=0.0120, within=0.0819, between=0.0320)
+    chart = diagnosis_chart(SimpleNamespace(collapse=collapse, prediction=solution, excess=excess))
+    figure = figure_of(fitted(chart, WIDTHS["two"]), make=plt.figure, print_size=True)
+    figure.canvas.draw()
+    boxes = [box for axes in figure.axes if (box := axes.get_tightbbox()) is not None]
+    assert len(boxes) == len(figure.axes)
+    assert all(figure.bbox.x0 - 1 <= box.x0 and box.x1 <= figure.bbox.x1 + 1 for box in boxes)
 
 
 def test_latex_is_a_tabular_with_numbers_as_powers(values: dict[str, Any]) -> None:

@@ -62,7 +62,7 @@ def collapse(
         What it was trained with: it decides which codeword is nearest, where they differ in norm or entropy, and
         which condition of a minimizer `label_centering` is about.
     num_classes : int, optional
-        K. Default: that of the encoding, otherwise the largest label plus one.
+        Number of classes. Default: that of the encoding, otherwise the largest label plus one.
     convention : str or Convention
         Averaging and scaling choices. See :class:`encollapse.metrics.Convention`.
     covariance : bool, optional

@@ -76,7 +76,7 @@ def measure_model(
     encoding, loss
         What the outputs were trained toward, and how. See :func:`encollapse.measure.collapse`.
     num_classes : int, optional
-        K. Default: that of the encoding, otherwise the number of outputs of the head.
+        Number of classes. Default: that of the encoding, otherwise the number of outputs of the head.
     device : str or torch.device, optional
         Where the network runs. Default: where its parameters are. A network that is elsewhere is moved
         there and back.

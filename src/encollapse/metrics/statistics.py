@@ -133,7 +133,7 @@ class ClassStatistics:
         labels : (N,) ints
             Classes from 0 to K - 1. Classes without samples are allowed.
         num_classes : int, optional
-            K. Default: the largest label plus one.
+            Number of classes. Default: the largest label plus one.
 
         Returns
         -------

@@ -96,8 +96,8 @@ def _tex(cell: str) -> str:
     """A cell in LaTeX: symbols as mathematics, ``5.9e-4`` as a power of ten."""
     power = _POWER.match(cell)
     if power:
-        return rf"${power[1]} \times 10^{{{power[2]}}}$"
-    parts, last = [], 0
+        return rf"${power[1]} \times 10^{{{int(power[2])}}}$"
+    parts, last = [r"\quad "] if cell.startswith("  ") else [], len(cell) - len(cell.lstrip())
     for found in _LAMBDA.finditer(cell):
         star = r"^\ast" if found[2] else ""
         parts += [_escaped(cell[last : found.start()]), rf"$\lambda_{{{found[1]}}}{star}$"]
@@ -111,7 +111,8 @@ def _escaped(text: str) -> str:
 
 
 def _html(text: str) -> str:
-    return SUBSCRIPT.sub(r"<sub>\1</sub>", markup_of.escape(text))
+    indent = "&emsp;" if text.startswith("  ") else ""
+    return indent + SUBSCRIPT.sub(r"<sub>\1</sub>", markup_of.escape(text.lstrip()))
 
 
 def _wrapped(pairs: Sequence[tuple[str, str]]) -> list[str]:

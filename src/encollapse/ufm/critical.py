@@ -141,7 +141,7 @@ def _already_learned(largest: float, threshold: float) -> CriticalPoint:
     return CriticalPoint(
         0.0,
         "The mean label has a part along a learned direction of the centered labels: a singular value of "
-        f"{largest:.6g} is at or above the threshold c = {threshold:.6g}. So every bias decay above zero turns the "
+        f"{largest:.4g} is at or above the threshold c = {threshold:.4g}. So every bias decay above zero turns the "
         "class means.",
     )
 
@@ -158,8 +158,8 @@ def _where_it_reaches(form: float, mean_root: float) -> CriticalPoint:
     critical = beta / (1.0 - beta)
     return CriticalPoint(
         critical,
-        f"Up to a bias decay of {critical:.6g} the bias takes up the mean label and the class means stay as with a "
-        "free bias; above it the mean direction is learned too and the frame turns.",
+        f"Up to a bias decay of {critical:.4g} the bias takes up the mean label, and the class means stay as with a "
+        "free bias. Above it the mean direction is learned too, and the frame turns.",
     )
 
 
@@ -280,7 +280,7 @@ def _deep_critical(label_svd: LabelSVD, schatten_prox: SchattenProx, limit: int)
         return CriticalPoint(
             0.0,
             "The mean label has a part along a learned direction of the centered labels: a singular value of "
-            f"{largest * scale:.6g} is above the threshold {threshold * scale:.6g}. So every bias decay above "
+            f"{largest * scale:.4g} is above the threshold {threshold * scale:.4g}. So every bias decay above "
             "zero turns the class means.",
         )
     if largest > 0:
@@ -293,7 +293,7 @@ def _deep_critical(label_svd: LabelSVD, schatten_prox: SchattenProx, limit: int)
     if length <= threshold:
         return CriticalPoint(
             math.inf,
-            f"The mean label has length {length * scale:.6g}, at or below the threshold {threshold * scale:.6g}: even "
+            f"The mean label has length {length * scale:.4g}, at or below the threshold {threshold * scale:.4g}: even "
             "without a bias the mean direction is not learned.",
         )
     if limit == learned:
@@ -307,12 +307,12 @@ def _deep_critical(label_svd: LabelSVD, schatten_prox: SchattenProx, limit: int)
         return CriticalPoint(
             None,
             "The mean direction on its own would be learned, by a jump, from a bias decay of "
-            f"{critical:.6g} on; for this encoding that is not proved to be the global minimum.",
+            f"{critical:.4g} on. For this encoding that is not proved to be the global minimum.",
         )
     return CriticalPoint(
         critical,
-        f"Up to a bias decay of {critical:.6g} the bias takes up the mean label; there the mean direction is learned "
-        "by a jump, for with several weight layers the transition is of first order.",
+        f"Up to a bias decay of {critical:.4g} the bias takes up the mean label. There the mean direction is learned "
+        "by a jump, since with several weight layers the transition is of first order.",
     )
 
 
@@ -358,4 +358,4 @@ def _relu_critical(
     if beta >= 1.0:
         return CriticalPoint(math.inf, "The threshold c is too large: even without a bias nothing is learned.")
     critical = beta / (1.0 - beta)
-    return CriticalPoint(critical, f"Up to a bias decay of {critical:.6g} nothing is learned at all.")
+    return CriticalPoint(critical, f"Up to a bias decay of {critical:.4g} nothing is learned at all.")

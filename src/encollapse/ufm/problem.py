@@ -329,7 +329,7 @@ class Problem(LabeledProblem):
             return self._critical.reason
         return (
             f"{self._critical.reason} The features carry a tenth of what they carry of the mean label without a bias "
-            f"from a bias decay of {practical:.6g} on."
+            f"from a bias decay of {practical:.4g} on."
         )
 
     def turning_point(self) -> tuple[float | None, str]:

@@ -29,7 +29,7 @@ from encollapse.explorer.state.fields import FieldError
 from encollapse.explorer.state.problem import held, option_kind, resolved
 from encollapse.explorer.views import bias_path, snippets, tooltips
 from encollapse.explorer.views.bias_path import SupersededError
-from encollapse.explorer.views.design import design
+from encollapse.explorer.views.design import design, target_of
 from encollapse.explorer.views.dynamics import dynamics
 from encollapse.explorer.views.runs import RunsFolder
 from encollapse.explorer.views.solution import finite, picture
@@ -208,19 +208,25 @@ async def _reading(read: Callable[[], dict[str, Any] | None]) -> Response:
 
 
 def _picture(chosen: state.State, body: Question, wanted: Callable[[], bool]) -> dict[str, Any]:
-    if chosen.recipe != "none":
-        chosen = resolved(chosen)
-    elif body.hold is not None:
-        chosen = held(chosen, body.hold)
+    chosen = _settled(chosen, body)
     return {"picture": picture(chosen, _previous(body.previous)), "address": state.address(chosen)}
 
 
 def _design(chosen: state.State, body: Question, wanted: Callable[[], bool]) -> dict[str, Any]:
-    return {"design": design(chosen, _previous(body.previous))}
+    chosen = _settled(chosen, body, len(target_of(chosen)[0]))
+    return {"design": design(chosen, _previous(body.previous)), "address": state.address(chosen)}
 
 
 def _dynamics(chosen: state.State, body: Question, wanted: Callable[[], bool]) -> dict[str, Any]:
-    return {"dynamics": dynamics(resolved(chosen), wanted)}
+    chosen = _settled(chosen, body)
+    return {"dynamics": dynamics(chosen, wanted), "address": state.address(chosen)}
+
+
+def _settled(chosen: state.State, body: Question, num_classes: int | None = None) -> state.State:
+    """The state with the decays that its recipe, or the threshold to keep, implies."""
+    if chosen.recipe != "none":
+        return resolved(chosen, num_classes)
+    return chosen if body.hold is None else held(chosen, body.hold, num_classes)
 
 
 def _snippets(chosen: state.State, body: Question, wanted: Callable[[], bool]) -> dict[str, Any]:

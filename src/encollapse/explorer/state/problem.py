@@ -154,16 +154,18 @@ def problem(state: State) -> ufm.Problem:
     return _problem(state.problem_key).with_bias_decay(state.bias_decay)
 
 
-def held(state: State, relative_threshold: float) -> State:
+def held(state: State, relative_threshold: float, num_classes: int | None = None) -> State:
     """The same state with both decays scaled until ``t = c √K`` is a given number, so that as much is learned.
+
+    K is the encoding's number of classes where `num_classes` gives no other.
 
     Other depths than one keep their decays: their threshold is no root of a product.
     """
     if state.depth != 1:
         return state
-    made = encoding(state)
-    samples = int(counts_of(state, made.num_classes).sum())
-    now = math.sqrt(made.num_classes * samples * state.weight_decay * state.feature_decay)
+    classes = encoding(state).num_classes if num_classes is None else num_classes
+    samples = int(counts_of(state, classes).sum())
+    now = math.sqrt(classes * samples * state.weight_decay * state.feature_decay)
     weight, feature = (
         float(f"{min(decay * relative_threshold / now, _LARGEST_DECAY):.4g}")
         for decay in (state.weight_decay, state.feature_decay)
@@ -171,11 +173,11 @@ def held(state: State, relative_threshold: float) -> State:
     return replace(state, weight_decay=weight, feature_decay=feature)
 
 
-def resolved(state: State) -> State:
+def resolved(state: State, num_classes: int | None = None) -> State:
     """The same state with the feature decay that its recipe implies: ``λ_H = λ/N`` behind a batch normalization."""
     if state.recipe == "none":
         return state
-    samples = int(counts_of(state, encoding(state).num_classes).sum())
+    samples = int(counts_of(state, encoding(state).num_classes if num_classes is None else num_classes).sum())
     return replace(state, feature_decay=float(f"{state.weight_decay / samples:.4g}"))
 
 

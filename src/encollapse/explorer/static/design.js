@@ -19,15 +19,15 @@ export class Designer {
     this.#listen();
   }
 
-  ask(lenient = false) {
-    this.lane.ask({ values: store.values, previous: this.frame.previous, lenient });
+  ask(lenient = false, hold = null) {
+    this.lane.ask({ values: { ...store.values }, previous: this.frame.previous, lenient, hold });
   }
 
   receive(answer, body) {
     showErrors(answer.errors ?? {});
     if (!answer.design) return;
     this.shown = answer.design;
-    this.keep(answer);
+    this.keep(answer, body);
     if (body.lenient) this.adopt(answer);
     syncControls({ classes: this.shown.classes });
     this.draw();

@@ -29,9 +29,9 @@ export class Dynamics {
     for (const id of ["plot-modes", "plot-excess"]) new ResizeObserver(() => setTimeout(() => this.#mark(), 60)).observe($(id));
   }
 
-  ask(lenient = false) {
+  ask(lenient = false, hold = null) {
     this.player.halt();
-    this.lane.ask({ values: store.values, lenient });
+    this.lane.ask({ values: { ...store.values }, lenient, hold });
     this.waiting();
   }
 
@@ -40,7 +40,7 @@ export class Dynamics {
     this.settled(Boolean(answer.dynamics));
     if (!answer.dynamics) return;
     this.shown = answer.dynamics;
-    this.keep(answer);
+    this.keep(answer, body);
     if (body.lenient) this.adopt(answer);
     syncControls({ classes: this.shown.classes });
     $("time").max = this.shown.time.length - 1;

@@ -3,6 +3,7 @@
 import { classColor, color, still } from "./tools.js";
 
 const TURN = 260; // milliseconds from one picture to the next
+const LABEL = 26; // pixels that a label needs above the highest mean and below the lowest
 const BEYOND = 1.1; // rows are drawn a little longer, so that they show beside the means they align with
 
 export class Frame {
@@ -79,6 +80,24 @@ export class Frame {
     return [this.cx + this.scale * x * near, this.cy - this.scale * y * near, depth];
   }
 
+  /** Place origin and scale so that every point and its label stay in view, whichever way the frame is turned. */
+  #fit(w, h, upright) {
+    const [cos, sin] = [Math.cos(this.tilt), Math.sin(this.tilt)];
+    let [low, high] = [0, 0];
+    for (const [up, b, c] of [...this.now.means, ...this.now.rows.map((p) => p.map((x) => x * BEYOND))]) {
+      const out = Math.hypot(b, c);
+      for (const z of [-out, out]) {
+        const y = (up * cos + z * sin) / (1 + 0.16 * (z * cos - up * sin));
+        [low, high] = [Math.min(low, y), Math.max(high, y)];
+      }
+    }
+    const room = Math.max(h - 2 * LABEL, 0);
+    const scale = Math.min(w * 0.43, h * (upright ? 0.47 : 0.4), high > low ? room / (high - low) : Infinity);
+    this.cx = w / 2;
+    this.cy = Math.min(Math.max(h * (upright ? 0.62 : 0.5), LABEL + scale * high), h - LABEL + scale * low);
+    this.scale = this.zoom * scale;
+  }
+
   draw() {
     const { canvas, now } = this;
     if (!now || !this.ratio || !this.data) return;
@@ -88,9 +107,7 @@ export class Frame {
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     context.clearRect(0, 0, w, h);
     const upright = this.data.axes !== "leading";
-    this.cx = w / 2;
-    this.cy = upright ? h * 0.62 : h * 0.5;
-    this.scale = this.zoom * Math.min(w * 0.43, h * (upright ? 0.47 : 0.4));
+    this.#fit(w, h, upright);
     if (this.data.empty) {
       context.fillStyle = color("--soft");
       context.font = `italic 15px ${color("--serif")}`;

@@ -18,6 +18,7 @@ const VIEWS = ["explore", "dynamics", "design", "runs"];
 const TYPING = 180; // milliseconds after which typing has paused
 
 const shown = { picture: null, line: null, points: [], lineKey: "", t: null };
+let held = null; // threshold that decays have yet to be brought to, after a change of the classes
 const frame = new Frame($("frame"), hoverMean);
 const beside = new Frame($("beside-frame"));
 frame.follow(beside);
@@ -46,6 +47,7 @@ function change(name, text, soon = false) {
     typed.timer = setTimeout(() => change(name, text), TYPING);
     return;
   }
+  const changed = [name, ...Object.keys(typed.values)];
   Object.assign(store.values, typed.values);
   typed.values = {};
   if (name === "encoding" && text !== value("encoding")) {
@@ -54,24 +56,29 @@ function change(name, text, soon = false) {
   store.values[name] = text;
   const bound = value("recipe") !== "none";
   if (bound && (name === "recipe" || name === "weight_decay")) store.values.bias_decay = value("weight_decay");
-  refresh({ bound, hold: OF_CLASSES.test(name) && $("hold").checked ? shown.t : null });
+  if (changed.some((one) => OF_CLASSES.test(one)) && $("hold").checked) held ??= shown.t;
+  if (changed.some((one) => DECAYS.includes(one))) held = null;
+  refresh({ bound });
 }
 
 /** Controls that decide how many classes and samples there are, and with them the threshold. */
 const OF_CLASSES = /^(classes|counts|samples|imbalance|typed|encoding|matrix|option\..*)$/;
 
+const DECAYS = ["weight_decay", "feature_decay"];
+
 /** Ask for everything that the state needs. */
-function refresh({ lenient = false, hold = null, bound = false } = {}) {
+function refresh({ lenient = false, bound = false } = {}) {
   const view = value("view");
   syncControls({ classes: shown.picture?.classes });
   decay.sync();
-  if (view === "design") designer.ask(lenient);
-  else if (view === "dynamics") dynamics.ask(lenient);
+  if (!$("hold").checked || lenient) held = null;
+  if (view === "design") designer.ask(lenient, held);
+  else if (view === "dynamics") dynamics.ask(lenient, held);
   else if (view === "runs") writeAddress(store.values);
   else {
-    lanes.picture.ask({ values: store.values, previous: frame.previous, lenient, hold });
+    lanes.picture.ask({ values: { ...store.values }, previous: frame.previous, lenient, hold: held });
     awaitPicture();
-    if (hold === null && !bound) askLine(lenient);
+    if (held === null && !bound) askLine(lenient);
   }
 }
 
@@ -109,21 +116,26 @@ function markStale(reason = "", words = "") {
 const ASIDE = new Set(["bias_decay", "spread", "quantity", "centered", "axes", "view", "target", "tree", "similarity", "size", "run", "start_scale", "start_seed"]);
 const lineKey = () => JSON.stringify(Object.entries(store.values).filter(([name]) => !ASIDE.has(name)).sort());
 
-/** Keep the state of an answer in the address, unless another view has been opened since. */
-const keep = (answer) => (answer.address.view ?? "explore") === value("view") && writeAddress(answer.address);
+/** Keep the state of an answer in the address, unless another view has been opened since, and the decays that the
+ * server has settled, unless they were changed since. */
+function keep(answer, body) {
+  const { numbers } = answer.picture ?? answer.design ?? answer.dynamics;
+  if (body.hold === null) shown.t = numbers.values.t;
+  const implied = value("recipe") !== "none" || body.hold !== null;
+  if (implied && DECAYS.every((name) => store.values[name] === body.values[name])) {
+    for (const name of DECAYS) store.values[name] = answer.address[name] ?? store.defaults[name];
+  }
+  if (Object.keys(store.values).every((name) => !OF_CLASSES.test(name) || store.values[name] === body.values[name])) held = null;
+  if ((answer.address.view ?? "explore") === value("view")) writeAddress(answer.address);
+}
 
 function receivePicture(answer, body) {
   showErrors(answer.errors ?? {});
   settled(Boolean(answer.picture));
   if (!answer.picture) return;
   shown.picture = answer.picture;
-  const bound = value("recipe") !== "none";
-  if (body.hold === null) shown.t = answer.picture.numbers.values.t;
-  if (bound || body.hold !== null) {
-    for (const name of ["weight_decay", "feature_decay"]) store.values[name] = answer.address[name] ?? store.defaults[name];
-    askLine();
-  }
-  keep(answer);
+  keep(answer, body);
+  if (value("recipe") !== "none" || body.hold !== null) askLine();
   if (body.lenient) adopt(answer);
   drawPicture();
   syncControls({ classes: answer.picture.classes });
@@ -216,7 +228,10 @@ function drawPath() {
   const { line, points } = shown;
   const critical = line.critical;
   $("critical-note").replaceChildren(...symbols(!line.unique ? "Cosines are not drawn, because many minimizers with different angles exist." : critical === null ? "" : critical === "inf" ? "The features never carry the label mean." : critical === 0 ? (typeof line.turning === "number" && line.turning > 0 ? `It turns by a tenth at λ_b = ${digits(line.turning)}.` : "It turns at every λ_b above 0.") : `It turns at λ_b* = ${shown.picture?.numbers.texts.critical ?? critical}.`));
-  drawLine($("plot-line"), line, points, store.slider).then(() => {
+  drawLine($("plot-line"), line, points, store.slider).then((div) => {
+    // The line stands over the chart, which also draws itself again when its size changes.
+    div.removeAllListeners("plotly_afterplot");
+    div.on("plotly_afterplot", moveLine);
     moveLine();
     painted("line");
   });
@@ -353,6 +368,7 @@ function syncSwitches() {
 /** Go to a state: of a trial, or of a design. */
 function visit(values) {
   store.values = { ...values };
+  held = null;
   delete store.values.view;
   open("explore");
   syncSwitches();
@@ -400,7 +416,6 @@ async function boot() {
     syncSwitches();
     refresh({ lenient: true });
   });
-  new ResizeObserver(() => setTimeout(moveLine, 60)).observe($("plot-line"));
   document.documentElement.dataset.ready = "1";
 }
 

@@ -20,7 +20,7 @@ export function equipPanels() {
 
 /** A chart as SVG, a canvas as PNG. */
 async function savePicture(picture, title) {
-  const name = title.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "");
+  const name = title.toLowerCase().replaceAll("λ", "lambda-").replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "");
   if (picture.tagName === "CANVAS") {
     picture.toBlob((blob) => saveUrl(`${name}.png`, URL.createObjectURL(blob)));
     return;

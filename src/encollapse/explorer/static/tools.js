@@ -71,5 +71,5 @@ export function saveUrl(name, url) {
 
 /** Text with the indices of symbols such as λ_b set as subscripts. */
 export function symbols(text) {
-  return text.split(/(?<=[\wλπΣᵀ|])_(b|B|W|T|H|k|l|F|meas|pred)(?![A-Za-z])/).map((part, i) => (i % 2 ? el("sub", {}, part) : part));
+  return text.split(/(?<=[\p{L}\p{M}\d|])_(b|B|W|T|H|k|l|F|meas|pred)(?![A-Za-z])/u).map((part, i) => (i % 2 ? el("sub", {}, part) : part));
 }

@@ -112,7 +112,7 @@ def intervals(
     kind : {"jackknife", "bootstrap"}
         How.
     num_classes : int, optional
-        K. Default: the largest label plus one.
+        Number of classes. Default: the largest label plus one.
     weight : (q, d) array, optional
         Weight of the classifier.
     convention : Convention

@@ -221,7 +221,7 @@ def diagnosis_chart(d: Any) -> Chart:
         caption += " Right: where the excess of the loss over the certified minimum lies."
         e, names = d.excess, ("unbalanced\nlayers", "within\nclasses", "between\nclasses")
         bars = Bars([0, 1, 2], [max(v, 0.0) for v in (e.unbalanced, e.within, e.between)], (BLUE, VERMILLION, GREEN))
-        title = f"excess {e.total:.3g} over the minimum {e.lower_bound:.3g}"
+        title = f"excess {e.total:.3g}\nover the minimum {e.lower_bound:.3g}"
         panels.append(Panel(Scale("", "category", names=names), Scale(""), [bars], title))
     matrices = {name: geometry.cosines() for name, geometry in sides}
     rows = [
