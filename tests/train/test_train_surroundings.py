@@ -11,6 +11,7 @@ import encollapse as ec
 from encollapse.errors import MissingDependencyError
 from encollapse.train import fit
 from encollapse.train.loop.progress import Progress, listening
+from reference.fresh_interpreter import fresh
 
 
 class Terminal(io.StringIO):
@@ -57,7 +58,24 @@ def test_without_fabric_fit_says_what_to_install(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "lightning_fabric", None)
     data = ec.data.Dataset("tiny", ec.data.Split(np.eye(4), np.array([0, 1, 0, 1])))
     with pytest.raises(MissingDependencyError, match=r"pip install 'encollapse\[study\]'"):
-        fit(data, "one-hot", weight_decay=0.1, feature_decay=0.1)
+        fit(data, "one-hot", weight_decay=0.1, feature_decay=0.1, precision="bf16-mixed")
+    assert fit(data, "one-hot", weight_decay=0.1, feature_decay=0.1, device="cpu", epochs=1, finish=1).history
+
+
+def test_one_process_in_full_precision_trains_as_under_fabric_without_its_import() -> None:
+    found = fresh(
+        "import sys, torch, encollapse as ec\n"
+        "from encollapse.train.distributed.process_group import ProcessGroup, make_fabric\n"
+        "data = ec.data.load('digits', per_class=3)\n"
+        "options = dict(weight_decay=5e-3, feature_decay=1e-3, epochs=3, finish=3, device='cpu')\n"
+        "alone = ec.train.fit(data, 'one-hot', **options)\n"
+        "print('lightning_fabric' in sys.modules)\n"
+        "ProcessGroup.alone = classmethod(lambda cls, settings: cls(make_fabric(settings)))\n"
+        "fabric = ec.train.fit(data, 'one-hot', **options)\n"
+        "pairs = zip(alone.model.parameters(), fabric.model.parameters())\n"
+        "print('lightning_fabric' in sys.modules, all(torch.equal(a, b) for a, b in pairs))\n"
+    )
+    assert found.split() == ["False", "True", "True"]
 
 
 def test_whoever_listens_hears_how_far_a_training_is() -> None:

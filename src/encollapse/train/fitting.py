@@ -15,7 +15,7 @@ from encollapse.encodings.registry import resolved
 from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseWarning
 from encollapse.geometry import ClassGeometry, compare
 from encollapse.train import models
-from encollapse.train.distributed.process_group import ProcessGroup, make_fabric, require_fabric
+from encollapse.train.distributed.process_group import ProcessGroup, require_fabric
 from encollapse.train.loop.loop import Trained, train
 from encollapse.train.loop.optimizers import decay_time
 from encollapse.train.loop.task import Work
@@ -138,7 +138,7 @@ def _fit(dataset: Dataset, encoding: Encoding, settings: Settings) -> Run:
 def _trained(work: Work, settings: Settings) -> Trained:
     """Train in as many processes as the settings have devices. The first is this one."""
     if settings.devices == 1:
-        return train(ProcessGroup(make_fabric(settings)), work, settings)
+        return train(ProcessGroup.alone(settings), work, settings)
     require_fabric()
     from encollapse.train.distributed.launcher import together
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from encollapse.errors import ArgumentError, MissingDependencyError
 from encollapse.train.settings import Settings
@@ -24,13 +27,23 @@ class ProcessGroup:
 
     Every process holds the same network and all of the data. They share out the samples of each step and add up the
     gradients, so all of them take the same step.
+
+    One process on the CPU in full precision needs no Fabric, whose import takes longer than a small training.
     """
 
-    def __init__(self, fabric: Fabric) -> None:
+    def __init__(self, fabric: Fabric | None = None) -> None:
         self.fabric = fabric
-        self.count: int = fabric.world_size
-        self.rank: int = fabric.global_rank
-        self.device: torch.device = fabric.device
+        self.count: int = 1 if fabric is None else fabric.world_size
+        self.rank: int = 0 if fabric is None else fabric.global_rank
+        self.device: torch.device = torch.device("cpu") if fabric is None else fabric.device
+
+    @classmethod
+    def alone(cls, settings: Settings) -> ProcessGroup:
+        """The calling process, on the device and in the precision of the settings."""
+        plain = settings.precision == "32-true" and (
+            settings.device == "cpu" or (settings.device == "auto" and not _has_accelerator())
+        )
+        return cls() if plain else cls(make_fabric(settings))
 
     @property
     def leads(self) -> bool:
@@ -47,7 +60,7 @@ class ProcessGroup:
 
     def sum(self, value: Tensor) -> Tensor:
         """Sum of a tensor over all processes."""
-        if self.count == 1:
+        if self.fabric is None or self.count == 1:
             return value
         total = self.fabric.all_reduce(value.detach().clone().to(self.device), reduce_op="sum")
         assert isinstance(total, Tensor)
@@ -81,7 +94,37 @@ class ProcessGroup:
 
     def agree(self, value: T) -> T:
         """What the first process says."""
-        return value if self.count == 1 else self.fabric.broadcast(value)
+        return value if self.fabric is None or self.count == 1 else self.fabric.broadcast(value)
+
+    def prepared(self, optimizer: Optimizer) -> Any:
+        """An optimizer whose steps follow the precision."""
+        return optimizer if self.fabric is None else self.fabric.setup_optimizers(optimizer)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """A block in which the network computes in the precision."""
+        return nullcontext() if self.fabric is None else self.fabric.autocast()
+
+    def backward(self, loss: Tensor) -> None:
+        """Gradients of a loss, scaled as the precision needs it."""
+        if self.fabric is None:
+            loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            self.fabric.backward(loss)
+
+    @property
+    def precision_state(self) -> dict[str, Any]:
+        """What the precision remembers between steps, to be stored and set."""
+        return {} if self.fabric is None else dict(self.fabric.strategy.precision.state_dict())
+
+    @precision_state.setter
+    def precision_state(self, state: dict[str, Any]) -> None:
+        if self.fabric is not None:
+            self.fabric.strategy.precision.load_state_dict(state)
+
+
+def _has_accelerator() -> bool:
+    """Whether ``device="auto"`` may mean another device than the CPU."""
+    return torch.cuda.is_available() or torch.backends.mps.is_available() or find_spec("torch_xla") is not None
 
 
 def make_fabric(settings: Settings, strategy: Strategy | None = None, *, devices: int = 1, nodes: int = 1) -> Fabric:
@@ -122,5 +165,6 @@ def require_fabric() -> None:
         import lightning_fabric  # noqa: F401
     except ImportError:
         raise MissingDependencyError(
-            "encollapse.train needs Lightning Fabric, which is not installed: pip install 'encollapse[study]'"
+            "encollapse.train needs Lightning Fabric for several processes, for GPUs and for other precisions than "
+            "32-true, and it is not installed: pip install 'encollapse[study]'"
         ) from None

@@ -224,7 +224,7 @@ class _Training:
             "network": self.task.classifier.state_dict(),
             "minibatches": optimizer_state(self.minibatches.optimizer),
             "whole_set": optimizer_state(self.whole_set.optimizer),
-            "precision": dict(self.workers.fabric.strategy.precision.state_dict()),
+            "precision": self.workers.precision_state,
             "shuffle": self.minibatches.shuffle.get_state(),
             "random": torch.get_rng_state(),
             "device_random": torch.cuda.get_rng_state(self.workers.device) if cuda else None,
@@ -246,7 +246,7 @@ class _Training:
         self.task.classifier.load_state_dict(state["network"])
         restore_optimizer(self.minibatches.optimizer, state["minibatches"])
         restore_optimizer(self.whole_set.optimizer, state["whole_set"])
-        self.workers.fabric.strategy.precision.load_state_dict(state["precision"])
+        self.workers.precision_state = state["precision"]
         self.minibatches.shuffle.set_state(state["shuffle"])
         torch.set_rng_state(state["random"])
         if state["device_random"] is not None:

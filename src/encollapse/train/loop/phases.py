@@ -47,7 +47,7 @@ class Minibatches:
         self._task = task
         self._settings = task.settings
         self._plain = optimizers.make(task.classifier.parameters(), task.settings)
-        self._optimizer: Any = task.workers.fabric.setup_optimizers(self._plain)
+        self._optimizer: Any = task.workers.prepared(self._plain)
         self._shuffle = torch.Generator().manual_seed(task.settings.seed)
         normalizes = any(isinstance(module, _BatchNorm) for module in task.classifier.modules())
         total, size = task.num_samples, task.settings.batch_size
@@ -75,7 +75,7 @@ class Minibatches:
         task.center_bias_()
 
     def _step(self, batch: Tensor, done: float) -> None:
-        task, settings, fabric = self._task, self._settings, self._task.workers.fabric
+        task, settings = self._task, self._settings
         rate = settings.learning_rate * optimizers.learning_rate(settings.schedule, done, warm_up=settings.warm_up)
         self._plain.param_groups[0]["lr"] = rate
         self._plain.zero_grad()
@@ -84,7 +84,7 @@ class Minibatches:
         if settings.decay == "ufm":
             objective = objective.eased(optimizers.easing(done))
         rows = workers.share(batch).to(workers.device)
-        with fabric.autocast():
+        with workers.autocast():
             features = task.classifier.features(task.inputs[rows])
         features = features.float()
         weights = None if task.weights32 is None else task.weights32[rows]
@@ -92,7 +92,7 @@ class Minibatches:
         # The penalty belongs to the step and not to a sample: one process has it.
         if workers.leads:
             loss = loss + objective.penalty(head.weight, head.bias, task.backbone_parameters())
-        fabric.backward(loss)
+        workers.backward(loss)
         workers.sum_gradients(task.classifier.parameters())
         if settings.decay == "decoupled":
             optimizers.shrink_(task.decayed_parameters(), rate * settings.weight_decay)
