@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from encollapse.cli.app import app
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
 from encollapse.measure import measure_checkpoints, measure_model
-from encollapse.measure.checkpoint_files import find_checkpoints, load_state, steps_of
+from encollapse.measure.checkpoint_files import file_digest, find_checkpoints, load_state, steps_of
 
 K, D, IN = 5, 7, 11
 LABELS = torch.arange(60) % K
@@ -249,6 +249,49 @@ class Tied(nn.Module):
         super().__init__()
         self.words, self.head = nn.Embedding(7, 5), nn.Linear(5, 7, bias=False)
         self.head.weight = self.words.weight
+
+
+def test_a_state_in_several_files_is_read_by_its_index(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    state = network(5).state_dict()
+    folder = tmp_path / "checkpoint-7"
+    folder.mkdir()
+    places = {name: f"model-0000{1 + (name > '1')}-of-00002.safetensors" for name in state}
+    for file in set(places.values()):
+        save_file({name: state[name] for name in state if places[name] == file}, folder / file)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    assert find_checkpoints(tmp_path) == find_checkpoints(folder) == find_checkpoints(index) == [index]
+    film = measure_checkpoints(tmp_path, network(), BATCHES)
+    assert film.frame["cdnv"].tolist() == [measure_model(network(5), BATCHES).cdnv]
+    before = file_digest(index)
+    save_file(
+        {name: state[name] + 1 for name in state if places[name] == places["0.weight"]}, folder / places["0.weight"]
+    )
+    assert file_digest(index) != before  # or a run that goes on would take the old state's result
+    with pytest.raises(ArgumentError, match=r"one part of a state; give the index"):
+        find_checkpoints(folder / places["0.weight"])
+    index.write_text(json.dumps({"weight_map": {"0.weight": "../other.safetensors"}}))
+    with pytest.raises(FileFormatError, match="no index of files"):
+        load_state(network(), index)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_state_in_pieces_is_refused_with_what_puts_it_together(tmp_path: Path) -> None:
+    from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+    from torch.distributed.checkpoint.state_dict_saver import save
+
+    pieces, whole = tmp_path / "ckpt" / "step-5", tmp_path / "state.pt"
+    save(network(6).state_dict(), checkpoint_id=pieces)
+    for given in (pieces, tmp_path / "ckpt", str(tmp_path / "ckpt" / "*")):
+        with pytest.raises(ArgumentError, match=r"in pieces.*format_utils dcp_to_torch .*step-5 state\.pt"):
+            measure_checkpoints(given, network(), BATCHES)
+    with pytest.raises(ArgumentError, match=r"^weights: .*in pieces"):
+        load_state(network(), pieces, "weights")
+    dcp_to_torch_save(pieces, whole)  # what that command calls
+    film = measure_checkpoints(whole, network(), BATCHES)
+    assert film.frame["cdnv"].tolist() == [measure_model(network(6), BATCHES).cdnv]
 
 
 def test_a_tied_weight_is_in_the_file_once(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
@@ -18,8 +19,24 @@ from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
 SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 """What files of states may be called."""
 
-_IN_FOLDERS = ("model.safetensors", "pytorch_model.bin", "model.pt", "pytorch_model.pt")
+_INDEX = ".index.json"
+"""End of the name of a file that says which file holds which tensor of a large state, as transformers writes it."""
+
+_IN_FOLDERS = (
+    "model.safetensors",
+    "pytorch_model.bin",
+    "model.pt",
+    "pytorch_model.pt",
+    f"model.safetensors{_INDEX}",
+    f"pytorch_model.bin{_INDEX}",
+)
 """The state among the files of a folder a checkpoint, such as ``checkpoint-500`` of transformers."""
+
+_SPLIT = {
+    ".metadata": "python -m torch.distributed.checkpoint.format_utils dcp_to_torch {} state.pt",
+    "zero_to_fp32.py": "python zero_to_fp32.py . state.pt, in that folder",
+}
+"""Files beside which several processes wrote a state in pieces, and what puts it together."""
 
 _KEYS = ("state_dict", "model_state_dict", "model", "network", "net", "module")
 """Where a checkpoint that holds more keeps the state of the network."""
@@ -54,15 +71,34 @@ def find_checkpoints(source: str | Path | Iterable[str | Path]) -> list[Path]:
     if not paths:
         raise ArgumentError(f"checkpoints: {str(source)!r} has no files of states ({', '.join(SUFFIXES)})")
     for path in paths:
+        _require_whole(path, "checkpoints")
+        if re.search(r"-\d+-of-\d+\.", path.name):
+            raise ArgumentError(
+                f"checkpoints: {str(path)!r} is one part of a state; give the index beside it, which ends in "
+                f"{_INDEX!r}, or the folder"
+            )
         if not path.is_file():
             raise FileNotFoundError(f"checkpoints: there is no file {str(path)!r}")
-        if path.suffix not in SUFFIXES:
+        if path.suffix not in SUFFIXES and not path.name.endswith(_INDEX):
             raise ArgumentError(f"checkpoints: expected files ending in {', '.join(SUFFIXES)}, got {str(path)!r}")
     return paths
 
 
+def _require_whole(path: Path, argument: str) -> None:
+    """Refuse a folder, or a folder of such, in which several processes wrote a state in pieces."""
+    for folder in (path, *sorted(path.iterdir())) if path.is_dir() else ():
+        for name, command in _SPLIT.items():
+            if (folder / name).is_file():
+                raise ArgumentError(
+                    f"{argument}: {str(folder)!r} holds a state in pieces, as several processes wrote it; put it "
+                    f"together with {command.format(folder)}, and give the file"
+                )
+
+
 def _in_folder(folder: Path) -> list[Path]:
-    own = [path for path in folder.iterdir() if path.is_file() and path.suffix in SUFFIXES]
+    if any((folder / name).is_file() for name in _SPLIT):
+        return [folder]
+    own = [path for path in folder.iterdir() if path.is_file() and _is_state(path)]
     whole = [path for path in own if path.name in _IN_FOLDERS]
     if whole:  # beside it lie the states of optimizer, scheduler and random numbers
         return [min(whole, key=lambda path: _IN_FOLDERS.index(path.name))]
@@ -72,7 +108,11 @@ def _in_folder(folder: Path) -> list[Path]:
 def _in_folders_of(folder: Path) -> list[Path]:
     """The states in the folders of a folder, beside which the Trainer of transformers puts the last one."""
     inside = (p for p in folder.iterdir() if p.is_dir())
-    return [path for p in inside for path in _in_folder(p) if path.name in _IN_FOLDERS]
+    return [path for p in inside for path in _in_folder(p) if path.name in _IN_FOLDERS or path.is_dir()]
+
+
+def _is_state(path: Path) -> bool:
+    return path.suffix in SUFFIXES or path.name in _IN_FOLDERS
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:
@@ -98,9 +138,29 @@ def steps_of(paths: Iterable[Path]) -> list[int]:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of the contents of a file."""
+    """SHA-256 of the contents of a file, and of those that it is the index of."""
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if not path.name.endswith(_INDEX):
+        return found
+    return hashlib.sha256("".join([found, *map(file_digest, _pieces(path))]).encode()).hexdigest()
+
+
+def _pieces(index: Path) -> list[Path]:
+    """Files that an index names, beside it.
+
+    Raises
+    ------
+    FileFormatError
+        If it is no index, or names files elsewhere.
+    """
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        names = []
+    if not names or any(not isinstance(name, str) or Path(name).name != name for name in names):
+        raise FileFormatError(f"checkpoint: {str(index)!r} is no index of files that hold a state")
+    return [index.parent / name for name in names]
 
 
 def load_state(network: nn.Module, path: str | Path, argument: str = "checkpoint") -> None:
@@ -163,8 +223,11 @@ def _with_tied(state: Mapping[str, Any], wanted: Mapping[str, Any]) -> Mapping[s
 
 
 def _read(path: Path, argument: str) -> Mapping[str, Any]:
+    _require_whole(path, argument)
     if not path.is_file():
         raise FileNotFoundError(f"{argument}: there is no file {str(path)!r}")
+    if path.name.endswith(_INDEX):
+        return {name: value for piece in _pieces(path) for name, value in _read(piece, argument).items()}
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
