@@ -247,3 +247,29 @@ def test_nothing_learned_at_a_million_classes_is_said_without_nan(capsys: Captur
     printed = " ".join(capsys.readouterr().out.split())
     assert "nan" not in printed
     assert "undefined: every class mean is zero" in printed
+
+
+INTERRUPTED_IMPORT = """
+import os, signal, sys, weakref
+
+class Thing: pass
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "encollapse.cli.app":
+            sys.meta_path.remove(self)
+            thing = Thing()
+            # Exceptions in the callback of a weak reference are swallowed, as in those of the locks of modules.
+            self.reference = weakref.ref(thing, lambda _: [os.kill(os.getpid(), signal.SIGINT), sum(range(9))])
+
+sys.meta_path.insert(0, Finder())
+from encollapse.cli import main
+main(["encodings"])
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_ctrl_c_that_an_import_would_swallow_ends_the_command() -> None:
+    script = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)" + INTERRUPTED_IMPORT
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")

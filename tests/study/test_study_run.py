@@ -153,6 +153,43 @@ def test_ctrl_c_leaves_one_line_and_what_has_finished(tmp_path: Path) -> None:
     assert 1 <= len(ec.study.open(tmp_path / "out").done) < 396
 
 
+INTERRUPTED_START = """
+import multiprocessing, os, signal
+from multiprocessing.process import BaseProcess
+import encollapse as ec
+
+started = BaseProcess.start
+
+def start(process):
+    started(process)
+    os.kill(os.getpid(), signal.SIGINT)
+
+if __name__ == "__main__":
+    BaseProcess.start = start
+    try:
+        ec.study.run("tiny.toml", out="out", workers=1, progress=False)
+    except KeyboardInterrupt:
+        print("interrupted, left running:", len(multiprocessing.active_children()), flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_ctrl_c_while_a_worker_starts_leaves_no_process(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(TINY.format(decays="[0]", seeds="[0]"))
+    (tmp_path / "driver.py").write_text(INTERRUPTED_START)
+    done = subprocess.run(
+        [sys.executable, "driver.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert done.stdout == "interrupted, left running: 0\n"
+    assert done.stderr == ""
+
+
 def test_a_checkpoint_that_is_of_no_use_is_left_behind(tmp_path: Path) -> None:
     (trial, _) = tiny().trials
     state = tmp_path / "state.safetensors"

@@ -2,8 +2,13 @@
 
 import codecs
 import io
+import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 _IN_ASCII = {"λ": "lambda", "√": "sqrt", "∞": "inf", "ē": "e", "≤": "<=", "≥": ">=", "→": "->", "·": "*", "×": "x"}
 
@@ -27,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code."""
     try:
-        from encollapse.cli import app
+        with _leaving_at_once():
+            from encollapse.cli import app
     except ModuleNotFoundError as error:
         if error.name != "typer":
             raise
@@ -38,3 +44,22 @@ def run(arguments: Sequence[str]) -> int:
         print("error: interrupted", file=sys.stderr)  # noqa: T201
         return 130
     return app.run(arguments)
+
+
+@contextmanager
+def _leaving_at_once() -> Iterator[None]:
+    """Let Ctrl-C end the process while modules are loaded: the import system swallows some of its exceptions."""
+    mine = threading.current_thread() is threading.main_thread()
+    if not mine or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+
+    def leave(*_: Any) -> None:
+        os.write(2, b"error: interrupted\n")
+        os._exit(130)
+
+    signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -59,7 +59,7 @@ class _Worker:
         alive, self._alive = _context.Pipe(duplex=False)
         self.process: BaseProcess = _context.Process(target=_serve, args=(work, theirs, alive))
         # Not a daemon in the sense of multiprocessing: a training on several devices has processes of its own.
-        with _one_thread(), _interrupts_held():
+        with _one_thread():
             self.process.start()
         theirs.close()
         alive.close()
@@ -124,7 +124,8 @@ class WorkerPool:
         if wanted == 0 and self._wanted():
             wanted = 1  # for a suspect
         while len(self.workers) < wanted:
-            self.workers.append(_Worker(self.work))
+            with _interrupts_held():  # until the worker is in the list of those that are ended
+                self.workers.append(_Worker(self.work))
         for worker in self.workers:
             if worker.ready and worker.trial is None:
                 self._give(worker)
@@ -247,14 +248,12 @@ def _serve(work: Work, connection: Connection, alive: Connection) -> None:
             last = time.monotonic()
             connection.send((done, total, note))
 
-    connection.send(None)
-    while True:
-        try:
+    with suppress(EOFError, ConnectionError):  # the driver has closed the pipe, or has ended
+        connection.send(None)
+        while True:
             job = connection.recv()
-        except EOFError:
-            return
-        last = time.monotonic()
-        connection.send(work(job, tell))
+            last = time.monotonic()
+            connection.send(work(job, tell))
 
 
 def _leave_with_driver(alive: Connection) -> None:
