@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from encollapse._internal import checks, memory
+from encollapse._internal.rounding import EPS
 from encollapse._internal.shown import Shown
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import files
@@ -18,12 +19,11 @@ from encollapse.errors import ArgumentError
 
 _BLOCK_ENTRIES = 2**24  # of a block of distances: 128 MB
 _MOST = 2**53  # whole numbers that float64 tells apart
-_EPS = float(np.finfo(np.float64).eps)
 
 
 def _rounding(terms: int) -> float:
     """Relative rounding of a sum of products, of entries that round themselves."""
-    return (terms + 8) * _EPS
+    return (terms + 8) * EPS
 
 
 def _number(value: Any) -> Any:

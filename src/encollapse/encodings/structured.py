@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from encollapse._internal import checks, memory
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import files
-from encollapse.encodings.encoding import _EPS, _MOST, Encoding, first_of_nearest
+from encollapse.encodings.encoding import _MOST, Encoding, first_of_nearest
 from encollapse.errors import ArgumentError
 
 
@@ -63,7 +64,7 @@ class Shifted(Encoding, family="shifted"):
 
     def _decode(self, outputs: FloatArray, noise: FloatArray | float = 0.0) -> IntArray:
         # Adding the shift rounds at the level of both.
-        own = _EPS * (np.linalg.norm(outputs, axis=1) + float(np.linalg.norm(self._shift)))
+        own = EPS * (np.linalg.norm(outputs, axis=1) + float(np.linalg.norm(self._shift)))
         return self._base._decode(outputs + self._shift, noise + 4 * own)
 
     def _entries(self) -> dict[str, Any]:
@@ -352,7 +353,7 @@ class Simplex(Encoding, family="simplex"):
         scores = np.zeros((len(outputs), k))
         scores[:, : k - 1] = np.cumsum(weighted[:, ::-1], axis=1)[:, ::-1]
         scores[:, 1:] += outputs[:, : k - 1] * self._pivot
-        return first_of_nearest(scores, 8 * _EPS * np.linalg.norm(outputs, axis=1) + noise)
+        return first_of_nearest(scores, 8 * EPS * np.linalg.norm(outputs, axis=1) + noise)
 
     def _entries(self) -> dict[str, Any]:
         return {"num_classes": self._num_classes, "code_dim": self._code_dim}

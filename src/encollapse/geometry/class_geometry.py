@@ -9,18 +9,17 @@ from typing import Any
 import numpy as np
 
 from encollapse._internal import checks
+from encollapse._internal.rounding import EPS
 from encollapse._internal.shown import Shown
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.errors import ArgumentError
 from encollapse.geometry.frames import ROUNDING_OF_DIFFERENCES, frame_distance, frame_gram, gram_cosines, gram_lengths
 from encollapse.geometry.lazy_matrix import BlockMatrix, EntryMatrix, FormMatrix, LazyMatrix
 
-_EPS = float(np.finfo(np.float64).eps)
-
 _BUILT = ("_feature_gram", "_classifier_gram", "_class_outputs", "_centered")
 """Matrices that may be built when they are first read."""
 
-_UNRESOLVED = 128 * _EPS**0.5
+_UNRESOLVED = 128 * EPS**0.5
 """Share of the longest mean below which one is rounding, where only inner products are computed."""
 
 

@@ -3,10 +3,9 @@
 import numpy as np
 
 from encollapse._internal import checks
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import ArrayLike, FloatArray
 from encollapse.errors import ArgumentError, Undefined
-
-_EPS = float(np.finfo(np.float64).eps)
 
 
 def procrustes_distance(first: ArrayLike, second: ArrayLike) -> float:
@@ -77,7 +76,7 @@ def subspace_distance(first: ArrayLike, second: ArrayLike) -> float:
     bases = []
     for points in pair:
         _, lengths, axes = np.linalg.svd(points, full_matrices=False)
-        bases.append(axes[lengths > 8 * _EPS * max(points.shape) * lengths[0]])
+        bases.append(axes[lengths > 8 * EPS * max(points.shape) * lengths[0]])
     rank = min(map(len, bases))
     if rank == dim:
         raise Undefined("the points span the whole space")
@@ -159,6 +158,6 @@ def _centered(points: ArrayLike, name: str) -> FloatArray:
     rows -= rows[0]  # whose average is small where the points are alike
     rows -= rows.mean(axis=0)
     peak = float(np.abs(rows).max())
-    if peak <= 8 * _EPS * scale:
+    if peak <= 8 * EPS * scale:
         raise Undefined(f"{name}: all points coincide")
     return np.asarray(rows / peak)

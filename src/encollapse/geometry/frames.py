@@ -3,10 +3,11 @@
 import numpy as np
 
 from encollapse._internal import checks, memory
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray
 from encollapse.errors import ArgumentError
 
-_ROUNDING = 64 * float(np.finfo(np.float64).eps)
+_ROUNDING = 64 * EPS
 """Share of the longest vector below which a length is rounding: some sums of products of the entries."""
 
 ROUNDING_OF_DIFFERENCES = float(np.sqrt(_ROUNDING))

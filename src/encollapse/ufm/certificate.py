@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-
-EPS = float(np.finfo(np.float64).eps)
+from encollapse._internal.rounding import TINY
 
 CertificateKind = Literal["duality_gap", "theorem", "stationary", "none"]
 
@@ -53,6 +51,10 @@ class Certificate:
         """Return the same evidence with loss and bound multiplied by `unit`."""
         return replace(self, gap=self.gap * unit, lower_bound=self.lower_bound * unit)
 
+    def or_stationary(self, at_rest: bool) -> Certificate:
+        """Return the evidence where it proves the minimum, else that of a stationary point, if it is `at_rest`."""
+        return self if self.holds else replace(self, kind="stationary", holds=at_rest)
+
     def __str__(self) -> str:
         if self.kind == "theorem" and self.holds:
             return f"global minimum, by a theorem whose conditions hold (computed gap {self.relative_gap:.1e})"
@@ -69,7 +71,7 @@ def certify(
 ) -> Certificate:
     """Make the certificate of a loss and a lower bound. `rounding` is the level at which a loss counts as zero."""
     gap = loss - lower_bound
-    relative = gap / max(loss, rounding, np.finfo(np.float64).tiny)
+    relative = gap / max(loss, rounding, TINY)
     return Certificate(
         kind="duality_gap", gap=gap, relative_gap=relative, lower_bound=lower_bound, holds=relative <= tolerance
     )

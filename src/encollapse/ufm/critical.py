@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray
 from encollapse.ufm.deep.schatten_prox import SchattenProx
 from encollapse.ufm.label_structure import LabelStructure
@@ -345,7 +346,7 @@ def _relu_critical(
     alpha, gamma = form
     a = abs(alpha) / math.sqrt(num_classes)
     mean = abs(alpha / num_classes + gamma) * math.sqrt(num_classes)
-    if mean <= 64 * np.finfo(np.float64).eps * abs(alpha):
+    if mean <= 64 * EPS * abs(alpha):
         return _NO_MEAN
     missing = num_classes * threshold**2 - (num_classes - 1) * a**2
     if missing < 0:

@@ -264,10 +264,8 @@ def minimize_deep_loss(model: DeepLoss, root_priors: FloatArray, seed: int = 0) 
         end, taken = model.descend(best[1], best[2], _POLISH, 0.0)
         best, steps = min(best, end, key=lambda e: e[0]), steps + taken
     loss, triplets, bias = best
-    certificate = certify(loss, model.lower_bound(loss), tolerance=RELATIVE_TOLERANCE)
-    if not certificate.holds:
-        at_rest = model.residual(triplets, bias) <= STATIONARY_TOLERANCE
-        certificate = replace(certificate, kind="stationary", holds=at_rest)
+    at_rest = model.residual(triplets, bias) <= STATIONARY_TOLERANCE
+    certificate = certify(loss, model.lower_bound(loss), tolerance=RELATIVE_TOLERANCE).or_stationary(at_rest)
     left, singular, right = triplets
     values = np.zeros(min(left.shape[0], right.shape[1]))
     values[: len(singular)] = singular

@@ -18,10 +18,10 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from encollapse._internal import checks
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import ArrayLike, FloatArray
-from encollapse.errors import ArgumentError, ArgumentTypeError, SolverError
+from encollapse.errors import ArgumentError, SolverError
 from encollapse.geometry import ClassGeometry
-from encollapse.ufm.certificate import EPS
 from encollapse.ufm.objective import objective
 from encollapse.ufm.problem import Problem
 from encollapse.ufm.solution import Solution
@@ -113,12 +113,6 @@ class _Coordinates:
 
     problem: Problem
     width: int
-    targets: FloatArray
-
-    @classmethod
-    def of(cls, problem: Problem, width: int) -> _Coordinates:
-        codewords, loss = problem.encoding.codewords, problem.convex_loss
-        return cls(problem, width, codewords if loss is None else loss.targets(codewords))
 
     @property
     def has_bias(self) -> bool:
@@ -140,11 +134,7 @@ class _Coordinates:
         p = self.problem
         weight, means, bias = self.split(x)
         outputs = weight @ means + bias[:, None]
-        if p.convex_loss is None:
-            change = outputs - self.targets
-        else:
-            change = p.convex_loss.gradient(outputs, self.targets, np.ones_like(outputs))
-        change = change * p.priors
+        change = p.any_loss.gradient(outputs, p.targets, np.ones_like(outputs)) * p.priors
         to_means = (weight.T @ change) / np.sqrt(p.counts) + p.feature_decay * means * np.sqrt(p.counts)
         parts = [(change @ means.T + p.weight_decay * weight).ravel(), to_means.ravel()]
         if self.has_bias:
@@ -221,7 +211,7 @@ def flow(
         width = w.shape[1]
         m = checks.array(class_means, "class_means", (width, k), axes="(feature_dim, num_classes)")
     b = np.zeros(q) if bias is None else checks.array(bias, "bias", (q,), axes="(code_dim,)")
-    space = _Coordinates.of(problem, width)
+    space = _Coordinates(problem, width)
 
     def velocity(time: float, x: FloatArray) -> FloatArray:
         del time
@@ -274,11 +264,10 @@ def rates(solution: Solution) -> FloatArray:
     >>> bool(0 < slowest < 0.01)
     True
     """
-    if not isinstance(solution, Solution):
-        raise ArgumentTypeError(f"solution: expected a Solution, got {type(solution).__name__}; see solve")
+    checks.instance(solution, "solution", Solution, why="see solve")
     _require_plain(solution.problem)
     weight, means, bias = solution.parameters()
-    space = _Coordinates.of(solution.problem, weight.shape[1])
+    space = _Coordinates(solution.problem, weight.shape[1])
     x = space.join(weight, means, bias)
     if len(x) > _LARGEST:
         raise ArgumentError(f"solution: rates are computed up to {_LARGEST} parameters, got {len(x)}")
@@ -292,8 +281,7 @@ def rates(solution: Solution) -> FloatArray:
 
 
 def _require_plain(problem: Problem) -> None:
-    if not isinstance(problem, Problem):
-        raise ArgumentTypeError(f"problem: expected a Problem, got {type(problem).__name__}")
+    checks.instance(problem, "problem", Problem)
     other = {
         "depth": problem.depth != 1,
         "features": problem.features != "linear",

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from encollapse._internal import checks
 from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.encodings import Encoding
 from encollapse.encodings.structured import AffineOneHot
 from encollapse.errors import ArgumentError, ArgumentTypeError, UnsupportedError
 from encollapse.ufm.convex.output_maps import BlockOutputMap, DenseOutputMap
 from encollapse.ufm.losses.convex_loss import ConvexLoss
+from encollapse.ufm.losses.squared_error import SQUARED_ERROR
 from encollapse.ufm.mse.label_svd import LabelSVD
 from encollapse.ufm.mse.weighted_labels import WeightedLabels
 from encollapse.ufm.structured.by_count import CountGroups, affine_form
@@ -47,6 +49,15 @@ def checked_encoding(encoding: Any) -> Encoding:
             "make one with encollapse.encodings, or Encoding(codewords)"
         )
     return encoding
+
+
+def layer_decays(value: Any, name: str, count: int, expected: str, *, why: str) -> tuple[float, ...]:
+    """Return one decay for each of `count` layers, from one number for all of them or a sequence of as many."""
+    if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0):
+        if len(value) != count:
+            raise ArgumentError(f"{name}: expected {expected}, got {len(value)}")
+        return tuple(checks.positive(v, f"{name}[{i}]", why=why) for i, v in enumerate(value))
+    return (checks.positive(value, name, why=why),) * count
 
 
 def refuse_range(named: Mapping[str, float]) -> None:
@@ -102,6 +113,11 @@ class LabelStructure:
         """Class frequencies ``π``, shape (K,)."""
         return np.asarray(self.counts / self.num_samples)
 
+    @cached_property
+    def targets(self) -> FloatArray:
+        """What the loss compares outputs with, (q, K): the codewords, as the loss takes them."""
+        return self.encoding.codewords if self.loss is None else self.loss.targets(self.encoding.codewords)
+
     @property
     def is_balanced(self) -> bool:
         """Whether every class has the same number of samples."""
@@ -151,7 +167,7 @@ class LabelStructure:
             raise UnsupportedError("loss: the squared error needs no map of the outputs")
         groups = CountGroups.of(self.counts)
         if not isinstance(self.encoding, AffineOneHot) or len(groups.sizes) > _FEW_COUNTS * len(self.counts):
-            return DenseOutputMap.of(self.loss.targets(self.encoding.codewords), self.priors)
+            return DenseOutputMap.of(self.targets, self.priors)
         column = np.full((len(self.counts), 1), self.encoding.offset)
         column[0] += self.encoding.scale
         on, off = self.loss.targets(column)[:2, 0]
@@ -161,10 +177,7 @@ class LabelStructure:
         """Refuse codewords that are no targets of the loss, and a free bias that moves without end."""
         if self.loss is None:
             return
-        if self.counts.all():
-            mean = self.output_map.mean(self.output_map.targets)
-        else:
-            mean = self.loss.targets(self.encoding.codewords) @ self.priors
+        mean = self.output_map.mean(self.output_map.targets) if self.counts.all() else self.targets @ self.priors
         if bias_decay == 0 and not self.loss.bounded(mean):
             raise ArgumentError(
                 f"bias_decay: at 0 there is no minimizer, as an output that no class asks for, or every class, lets "
@@ -220,3 +233,13 @@ class LabeledProblem:
     def convex_loss(self) -> ConvexLoss | None:
         """The loss as an object, or None for ``"mse"``."""
         return self.structure.loss
+
+    @property
+    def any_loss(self) -> ConvexLoss:
+        """The loss as an object, the squared error among them."""
+        return self.structure.loss or SQUARED_ERROR
+
+    @property
+    def targets(self) -> FloatArray:
+        """What the loss compares outputs with, (q, K)."""
+        return self.structure.targets

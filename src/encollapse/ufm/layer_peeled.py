@@ -16,6 +16,7 @@ from encollapse.encodings import Encoding
 from encollapse.encodings.registry import of_counts
 from encollapse.errors import SolverError
 from encollapse.geometry import ClassGeometry
+from encollapse.ufm.bias_decay import bias_penalty
 from encollapse.ufm.certificate import Certificate, certify
 from encollapse.ufm.label_structure import checked_encoding
 from encollapse.ufm.losses.convex_loss import ConvexLoss
@@ -301,12 +302,11 @@ class _Search:
 
         Where a free bias leaves a choice, the nuclear norm is least for weighted means of 0.
         """
-        p, loss, floor = self.problem, self.problem.convex_loss, 0.0
-        targets, reached = p.encoding.codewords, p.loss == "mse"
-        if loss is not None:
-            targets = loss.targets(targets)
+        p, floor = self.problem, 0.0
+        targets, reached = p.targets, p.loss == "mse"
+        if not reached:
             nothing = np.zeros_like(targets)
-            floor = -float(loss.conjugate(nothing, targets, np.ones_like(targets)) @ self.shares)
+            floor = -float(p.any_loss.conjugate(nothing, targets, np.ones_like(targets)) @ self.shares)
             if p.loss == "cross_entropy" and (targets > 0).all():
                 targets, reached = np.log(targets), True
                 targets -= targets.mean(axis=0)
@@ -336,5 +336,5 @@ class _Search:
         return point
 
     def _loss(self, outputs: FloatArray, bias: FloatArray) -> float:
-        decay = 0.5 * self.problem.bias_decay * float(bias @ bias) if bias.any() else 0.0
-        return float(class_losses(self.problem, outputs + bias[:, None]) @ self.shares) + decay
+        fit = float(class_losses(self.problem, outputs + bias[:, None]) @ self.shares)
+        return fit + bias_penalty(self.problem.bias_decay, bias)

@@ -14,12 +14,11 @@ from encollapse.errors import ArgumentError
 from encollapse.ufm.convex.composite import Composite
 from encollapse.ufm.convex.minimize import minimize_composite
 from encollapse.ufm.convex.output_maps import DenseOutputMap
-from encollapse.ufm.convex.weighted import SquaredError, minimize_weighted
+from encollapse.ufm.convex.weighted import minimize_weighted
 from encollapse.ufm.deep.minimize import minimize_schatten
 from encollapse.ufm.deep.model import SchattenModel
 from encollapse.ufm.deep.schatten_prox import SchattenProx, common_decay
 from encollapse.ufm.deep_loss import DeepLoss, minimize_deep_loss
-from encollapse.ufm.losses.convex_loss import ConvexLoss
 from encollapse.ufm.minimum import Factors, Minimum
 from encollapse.ufm.mse.factors import LazyFactors
 from encollapse.ufm.mse.mean_price import minimize_priced
@@ -87,9 +86,13 @@ def _within_rank(problem: Problem, wide: Minimum[Factors]) -> Minimum[Factors]:
     return _limited(problem, wide.certificate.lower_bound)
 
 
-def _spectral(problems: Sequence[Problem], warm_start: Any) -> Minima:
-    del warm_start
-    return [_limited(problem, 0.0) for problem in problems]
+def _each(minimize: Callable[[Problem], Minimum[Factors]]) -> Callable[[Sequence[Problem], Any], Minima]:
+    """A method that takes each problem on its own and starts from nothing."""
+    return lambda problems, _: [minimize(problem) for problem in problems]
+
+
+def _spectral(problem: Problem) -> Minimum[Factors]:
+    return _limited(problem, 0.0)
 
 
 def _limited(problem: Problem, known_bound: float) -> Minimum[Factors]:
@@ -105,9 +108,8 @@ def _limited(problem: Problem, known_bound: float) -> Minimum[Factors]:
     return found.in_units(scale, found.factors.scaled(scale / means, means))
 
 
-def _relu(problems: Sequence[Problem], warm_start: Any) -> Minima:
-    del warm_start
-    return [_nonnegative(p) if p.convex_loss is None else _nonnegative_convex(p, p.convex_loss) for p in problems]
+def _relu(problem: Problem) -> Minimum[Factors]:
+    return _nonnegative(problem) if problem.loss == "mse" else _nonnegative_convex(problem)
 
 
 def _nonnegative(problem: Problem) -> Minimum[Factors]:
@@ -128,10 +130,10 @@ def _nonnegative(problem: Problem) -> Minimum[Factors]:
     return found.in_units(scale, found.factors.scaled(scale / root, root))
 
 
-def _nonnegative_convex(problem: Problem, loss: ConvexLoss) -> Minimum[Factors]:
-    outputs = DenseOutputMap.of(loss.targets(problem.encoding.codewords), problem.priors)
+def _nonnegative_convex(problem: Problem) -> Minimum[Factors]:
+    outputs = DenseOutputMap.of(problem.targets, problem.priors)
     found = minimize_relu_convex(
-        Composite(outputs, loss, problem.threshold, problem.bias_decay),
+        Composite(outputs, problem.any_loss, problem.threshold, problem.bias_decay),
         problem.feature_dim or 2 * problem.num_classes,
         is_balanced=problem.is_balanced,
     )
@@ -142,75 +144,65 @@ def _nonnegative_convex(problem: Problem, loss: ConvexLoss) -> Minimum[Factors]:
 def _convex(problems: Sequence[Problem], warm_start: Any) -> Minima:
     result: Minima = []
     for problem in problems:
-        outputs, loss = problem.structure.output_map, problem.convex_loss
-        assert loss is not None
+        outputs = problem.structure.output_map
         if warm_start and (warm_start[0].left.shape[0], warm_start[0].right.shape[1]) != outputs.shape:
             raise ArgumentError("warm_start: expected the solution of a problem with the same encoding and counts")
-        found = minimize_composite(Composite(outputs, loss, problem.threshold, problem.bias_decay), warm_start)
+        found = minimize_composite(
+            Composite(outputs, problem.any_loss, problem.threshold, problem.bias_decay), warm_start
+        )
         point, warm_start = found.factors, (found.factors, found.bias)
         factors = outputs.factors(point.left, point.singular, point.right, point.contrast, problem.balance)
         result.append(replace(found.in_units(1.0, factors), bias=outputs.every_bias(found.bias), warm_start=warm_start))
     return result
 
 
-def _deep_loss(problems: Sequence[Problem], warm_start: Any) -> Minima:
-    del warm_start
-    result: Minima = []
-    for p in problems:
-        loss = p.convex_loss
-        assert loss is not None
-        decays = (p.num_samples, p.feature_decay, p.weight_decays)
-        prox, outputs = SchattenProx.of_decays(*decays), DenseOutputMap.of(loss.targets(p.encoding.codewords), p.priors)
-        limit = p.structure.rank_limit(p.feature_dim)
-        model = DeepLoss(Composite(outputs, loss, prox.weight, p.bias_decay), prox, limit)
-        found = minimize_deep_loss(model, outputs.root_priors)
-        means = math.sqrt(common_decay(*decays) / (p.num_samples * p.feature_decay))
-        result.append(found.in_units(1.0, found.factors.scaled(1.0 / means, means)))
-    return result
+def _deep_loss(problem: Problem) -> Minimum[Factors]:
+    decays = (problem.num_samples, problem.feature_decay, problem.weight_decays)
+    prox, outputs = SchattenProx.of_decays(*decays), DenseOutputMap.of(problem.targets, problem.priors)
+    limit = problem.structure.rank_limit(problem.feature_dim)
+    model = DeepLoss(Composite(outputs, problem.any_loss, prox.weight, problem.bias_decay), prox, limit)
+    found = minimize_deep_loss(model, outputs.root_priors)
+    means = math.sqrt(common_decay(*decays) / (problem.num_samples * problem.feature_decay))
+    return found.in_units(1.0, found.factors.scaled(1.0 / means, means))
 
 
 def _bias_decays(problems: Sequence[Problem]) -> FloatArray:
     return np.array([problem.bias_decay for problem in problems])
 
 
-def _priced(problems: Sequence[Problem], warm_start: Any) -> Minima:
-    del warm_start
-    label_svd = problems[0].structure.dense_label_svd
-    scale = label_svd.labels.scale
-    minima = [minimize_priced(label_svd, p.threshold / scale, p.bias_decay, p.mean_root, p.balance) for p in problems]
-    return [m.in_units(scale, m.factors.scaled(math.sqrt(scale), math.sqrt(scale))) for m in minima]
+def _priced(problem: Problem) -> Minimum[Factors]:
+    label_svd = problem.structure.dense_label_svd
+    scale, root = label_svd.labels.scale, math.sqrt(label_svd.labels.scale)
+    found = minimize_priced(
+        label_svd, problem.threshold / scale, problem.bias_decay, problem.mean_root, problem.balance
+    )
+    return found.in_units(scale, found.factors.scaled(root, root))
 
 
-def _weighted(problems: Sequence[Problem], warm_start: Any) -> Minima:
-    del warm_start
-    result: Minima = []
-    for p in problems:
-        loss = p.convex_loss or SquaredError()
-        weights = np.ones(p.num_classes) if p.class_weights is None else p.class_weights
+def _weighted(problem: Problem) -> Minimum[Factors]:
+    weights = np.ones(problem.num_classes) if problem.class_weights is None else problem.class_weights
+    return minimize_weighted(
+        problem.any_loss,
+        problem.targets,
+        problem.priors,
+        weights,
         # A mean that costs nothing is one that the bias, which then costs nothing either, carries as well.
-        inverse = 0.0 if p.mean_root == 0.0 else 1.0 / p.mean_root
-        result.append(
-            minimize_weighted(
-                loss,
-                loss.targets(p.encoding.codewords),
-                p.priors,
-                weights,
-                inverse=inverse,
-                threshold=p.threshold,
-                bias_decay=p.bias_decay,
-                balance=p.balance,
-            )
-        )
-    return result
+        inverse=0.0 if problem.mean_root == 0.0 else 1.0 / problem.mean_root,
+        threshold=problem.threshold,
+        bias_decay=problem.bias_decay,
+        balance=problem.balance,
+    )
 
 
 METHODS = (
-    Method("weighted", lambda p: p.class_weights is not None or (p.loss != "mse" and p.mean_root != 1.0), _weighted),
-    Method("priced", lambda p: p.loss == "mse" and p.mean_root != 1.0, _priced),
-    Method("relu", lambda problem: problem.features == "relu", _relu),
-    Method("deep loss", lambda problem: problem.loss != "mse" and problem.depth > 1, _deep_loss),
+    Method(
+        "weighted", lambda p: p.class_weights is not None or (p.loss != "mse" and p.mean_root != 1.0), _each(_weighted)
+    ),
+    Method("priced", lambda p: p.loss == "mse" and p.mean_root != 1.0, _each(_priced)),
+    Method("relu", lambda problem: problem.features == "relu", _each(_relu)),
+    Method("deep loss", lambda problem: problem.loss != "mse" and problem.depth > 1, _each(_deep_loss)),
     Method("convex", lambda problem: problem.loss != "mse", _convex),
-    Method("spectral", lambda problem: problem.depth > 1, _spectral),
+    Method("spectral", lambda problem: problem.depth > 1, _each(_spectral)),
     Method("blocks", lambda problem: problem.structure.affine_form is not None, _blocks),
     Method("dense", lambda problem: True, _dense),
 )

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from encollapse._internal import checks
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import ArrayLike, FloatArray
-from encollapse.errors import ArgumentError, ArgumentTypeError
-from encollapse.ufm.certificate import EPS
+from encollapse.errors import ArgumentError
+from encollapse.ufm.bias_decay import bias_penalty
 from encollapse.ufm.deep.layers import check_layers, is_layers, split_cost
 from encollapse.ufm.problem import Problem
 
@@ -53,8 +54,7 @@ def objective(
     >>> ec.ufm.objective(problem, 1.1 * weight, class_means, bias) > solution.loss
     True
     """
-    if not isinstance(problem, Problem):
-        raise ArgumentTypeError(f"problem: expected a Problem, got {type(problem).__name__}")
+    checks.instance(problem, "problem", Problem)
     q, k = problem.code_dim, problem.num_classes
     if is_layers(weight):
         layers = check_layers(weight, problem.depth, q)
@@ -83,12 +83,9 @@ def objective(
         if square <= (64 * EPS) ** 2 * float(np.sum(m**2 @ problem.priors)):
             square = 0.0
         decay += 0.5 * problem.feature_decay * problem.num_samples * (extra * square if square else 0.0)
-    return fit + decay + (0.5 * problem.bias_decay * float(b @ b) if b.any() else 0.0)
+    return fit + decay + bias_penalty(problem.bias_decay, b)
 
 
 def class_losses(problem: Problem, outputs: FloatArray) -> FloatArray:
     """Loss of each class at outputs (q, K), bias included."""
-    loss = problem.convex_loss
-    if loss is None:
-        return np.asarray(0.5 * np.sum((outputs - problem.encoding.codewords) ** 2, axis=0))
-    return loss.value(outputs, loss.targets(problem.encoding.codewords), np.ones_like(outputs))
+    return problem.any_loss.value(outputs, problem.targets, np.ones_like(outputs))

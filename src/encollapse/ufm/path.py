@@ -12,7 +12,7 @@ import numpy as np
 from encollapse._internal import checks
 from encollapse._internal.shown import Shown
 from encollapse._internal.typing import FloatArray
-from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.errors import ArgumentError
 from encollapse.ufm.mse.factors import LazyFactors
 from encollapse.ufm.mse.minimize import ThresholdedLabels, clear
 from encollapse.ufm.mse.resolvent.polar_gram import PolarGram
@@ -88,8 +88,7 @@ def bias_path(problem: Problem, bias_decays: Iterable[float]) -> BiasPath:
     >>> [solution.rank for solution in ec.ufm.bias_path(problem, [0.02, 0.04]).solutions]
     [3, 4]
     """
-    if not isinstance(problem, Problem):
-        raise ArgumentTypeError(f"problem: expected a Problem, got {type(problem).__name__}")
+    checks.instance(problem, "problem", Problem)
     values = checks.sequence(bias_decays, "bias_decays", "several numbers, as in [0.5]")
     grid = [checks.nonnegative(value, f"bias_decays[{i}]", allow_infinity=True) for i, value in enumerate(values)]
     if not grid:

@@ -16,13 +16,14 @@ from encollapse.encodings import Encoding
 from encollapse.encodings.registry import of_counts
 from encollapse.errors import ArgumentError, UnsupportedError
 from encollapse.ufm.critical import CriticalPoint, critical_point, practical_point
-from encollapse.ufm.deep.schatten_prox import SchattenProx
+from encollapse.ufm.deep.schatten_prox import SchattenProx, geometric_mean
 from encollapse.ufm.label_structure import (
     LARGEST_PRICE,
     LEAST_PRICE,
     LabeledProblem,
     LabelStructure,
     checked_encoding,
+    layer_decays,
     refuse_range,
 )
 from encollapse.ufm.losses import check_loss
@@ -157,7 +158,7 @@ class Problem(LabeledProblem):
             "counts": counts,
             "depth": depth,
             "weight_decays": decays,
-            "weight_decay": _geometric_mean(decays),
+            "weight_decay": geometric_mean(decays),
             "feature_decay": checks.positive(feature_decay, "feature_decay", why=_WHY_POSITIVE),
             "bias_decay": checks.nonnegative(bias_decay, "bias_decay", allow_infinity=True),
             "feature_dim": None if wide else checks.integer(feature_dim, "feature_dim", minimum=1),
@@ -246,6 +247,12 @@ class Problem(LabeledProblem):
             f"Problem({self.encoding!r}, counts={counts}, weight_decay={self.weight_decay:g}, "
             f"feature_decay={self.feature_decay:g}, bias_decay={self.bias_decay:g})"
         )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Plain values for the provenance of a geometry."""
+        names = ("weight_decay", "feature_decay", "bias_decay", "depth", "features")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def mean_codeword(self) -> FloatArray:
@@ -420,16 +427,11 @@ class Problem(LabeledProblem):
 
 def _layer_decays(weight_decay: Any, known: Sequence[float] | None, depth: int) -> tuple[float, ...]:
     """One decay for each layer. `known` ones stay as long as they agree with `weight_decay`, their mean."""
-    if isinstance(weight_decay, list | tuple) or (isinstance(weight_decay, np.ndarray) and weight_decay.ndim > 0):
-        if len(weight_decay) != depth:
-            each = "" if depth == 1 else f", or one for each of the {depth} layers"
-            raise ArgumentError(f"weight_decay: expected one number{each}, as depth={depth}, got {len(weight_decay)}")
-        return tuple(
-            checks.positive(value, f"weight_decay[{i}]", why=_WHY_POSITIVE) for i, value in enumerate(weight_decay)
-        )
-    if known is not None and len(known) == depth and _geometric_mean(known) == weight_decay:
+    one = np.ndim(weight_decay) == 0
+    if one and known is not None and len(known) == depth and geometric_mean(known) == weight_decay:
         return tuple(known)
-    return (checks.positive(weight_decay, "weight_decay", why=_WHY_POSITIVE),) * depth
+    each = "" if depth == 1 else f", or one for each of the {depth} layers"
+    return layer_decays(weight_decay, "weight_decay", depth, f"one number{each}, as depth={depth}", why=_WHY_POSITIVE)
 
 
 def _class_weights(value: ArrayLike, num_classes: int) -> FloatArray:
@@ -440,9 +442,3 @@ def _class_weights(value: ArrayLike, num_classes: int) -> FloatArray:
             "is asked"
         )
     return np.asarray(checks.read_only(weights))
-
-
-def _geometric_mean(values: Sequence[float]) -> float:
-    if len(set(values)) == 1:
-        return values[0]
-    return math.exp(math.fsum(map(math.log, values)) / len(values))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -122,7 +122,7 @@ class Solution(Shown):
     warm_start: Any = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, problem: Problem, minimum: Minimum[Factors], seconds: float) -> Solution:
+    def of(cls, problem: Any, minimum: Minimum[Factors], seconds: float) -> Self:
         """Add to a minimum what its evidence amounts to: the status."""
         certificate, rank = minimum.certificate, minimum.factors.rank
         status = Status.OPTIMAL if rank else Status.COLLAPSED
@@ -164,20 +164,19 @@ class Solution(Shown):
         """
         p = self.problem
         return ClassGeometry(
-            **self.factors.geometry_fields(),
+            **self._geometry_fields(),
             counts=p.counts,
-            bias=self.bias,
             provenance={
                 "source": "predicted",
                 "encoding": p.encoding.name,
-                "weight_decay": p.weight_decay,
-                "feature_decay": p.feature_decay,
-                "bias_decay": p.bias_decay,
-                "depth": p.depth,
-                "features": p.features,
+                **p.settings,
                 "certificate": self.certificate.kind,
             },
         )
+
+    def _geometry_fields(self) -> dict[str, Any]:
+        """What the geometry holds beside counts and provenance."""
+        return {**self.factors.geometry_fields(), "bias": self.bias}
 
     def parameters(self, feature_dim: int | None = None, seed: int = 0) -> tuple[FloatArray, FloatArray, FloatArray]:
         """One minimizer out of the family: a random rotation of the feature space picks it.

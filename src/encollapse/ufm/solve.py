@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TypeVar, overload
 
 from encollapse._internal import checks
-from encollapse.errors import ArgumentTypeError, SolverError
+from encollapse.errors import SolverError
 from encollapse.ufm.methods import method_of
 from encollapse.ufm.nonconvex.deep_relu import DeepReluProblem, DeepReluSolution, solve_deep_relu
 from encollapse.ufm.problem import Problem
@@ -73,9 +73,7 @@ def select_method(problem: Problem | TailProblem | SampleNormProblem | DeepReluP
         return "normalization"
     if isinstance(problem, DeepReluProblem):
         return "relu layers"
-    if not isinstance(problem, Problem):
-        raise ArgumentTypeError(f"problem: expected a Problem, got {type(problem).__name__}")
-    return method_of(problem).name
+    return method_of(checks.instance(problem, "problem", Problem)).name
 
 
 @overload
@@ -141,10 +139,9 @@ def solve(
         return _checked(solve_sample_norm(problem), throw=throw)
     if isinstance(problem, DeepReluProblem):
         return _checked(solve_deep_relu(problem), throw=throw)
-    if not isinstance(problem, Problem):
-        raise ArgumentTypeError(f"problem: expected a Problem, got {type(problem).__name__}")
-    if warm_start is not None and not isinstance(warm_start, Solution):
-        raise ArgumentTypeError(f"warm_start: expected a Solution, got {type(warm_start).__name__}")
+    checks.instance(problem, "problem", Problem)
+    if warm_start is not None:
+        checks.instance(warm_start, "warm_start", Solution)
     return _solve_all([problem], warm_start, throw=throw)[0]
 
 

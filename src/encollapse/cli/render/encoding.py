@@ -11,6 +11,7 @@ from rich.text import Text
 
 from encollapse._internal import memory
 from encollapse._internal.json_values import plain
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray
 from encollapse.cli.render.cells import Colored, fact_table
 from encollapse.encodings import Encoding
@@ -87,7 +88,7 @@ def _facts(encoding: Encoding) -> dict[str, Any]:
 def _floor(codewords: FloatArray) -> float:
     """Size of rounding in centered codewords: what is smaller is zero."""
     size = float(np.linalg.norm(codewords))
-    return float(size * max(codewords.shape) * np.finfo(np.float64).eps)
+    return float(size * max(codewords.shape) * EPS)
 
 
 def _angles(codewords: FloatArray) -> FloatArray:

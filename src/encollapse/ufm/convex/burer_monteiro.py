@@ -8,17 +8,14 @@ other minima :cite:p:`haeffele2015`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from scipy.optimize import minimize
 
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray
 from encollapse.ufm.convex.composite import Composite, GroupedSVD
-
-LinearMap = Callable[[FloatArray], FloatArray]
-
-_EPS = float(np.finfo(np.float64).eps)
+from encollapse.ufm.convex.trust_region import LinearMap
 
 
 class BurerMonteiro:
@@ -127,7 +124,7 @@ class BurerMonteiro:
         outside = matrix - u @ (u.T @ matrix)
         outside -= (outside @ v.T) @ v
         if len(self.point.singular) < min(matrix.shape):
-            outside *= min(1.0, c / max(float(np.linalg.norm(outside, 2)), c * _EPS))
+            outside *= min(1.0, c / max(float(np.linalg.norm(outside, 2)), c * EPS))
         else:
             outside[:] = 0.0
         signs = np.sign(self.point.contrast)
@@ -146,7 +143,7 @@ def _stretch(composite: Composite, point: GroupedSVD, bias: FloatArray) -> Float
     change = t.spread(probe - t.outputs @ probe / t.outputs.sum())
     bent = composite.loss.curvature(outputs, t.targets, t.copies)(change)
     bending = float(np.sum(bent * change * t.copies * t.weights)) / float(t.outputs @ probe**2)
-    bending = max(bending, composite.threshold * _EPS)
+    bending = max(bending, composite.threshold * EPS)
     return np.asarray(np.sqrt(bending / (bending + composite.bias_decay) / t.outputs))
 
 
@@ -155,41 +152,3 @@ def approach(factored: BurerMonteiro, iterations: int) -> FloatArray:
     options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 10, "ftol": 0.0, "gtol": 1e-9}
     found = minimize(factored.value_and_gradient, factored.start, jac=True, method="L-BFGS-B", options=options)
     return np.asarray(found.x)
-
-
-_CONJUGATE_STEPS = 400  # for one Newton step
-
-
-def conjugate_gradients(
-    second_derivative: LinearMap, gradient: FloatArray, tolerance: float, radius: float
-) -> tuple[FloatArray, float, bool]:
-    """Minimize the quadratic model inside a ball :cite:p:`steihaug1983`.
-
-    Returns the step, the gain that the model predicts, and whether the step ends on the edge.
-    """
-    step = np.zeros_like(gradient)
-    bent = np.zeros_like(gradient)
-    residual = -gradient
-    direction = residual.copy()
-    square = float(residual @ residual)
-    on_edge = False
-    for _ in range(_CONJUGATE_STEPS):
-        if square == 0.0:
-            break
-        curved = second_derivative(direction)
-        bending = float(direction @ curved)
-        length = square / bending if bending > 0 else math.inf
-        dd, pd, pp = float(direction @ direction), float(step @ direction), float(step @ step)
-        edge = (-pd + math.sqrt(pd * pd + dd * max(radius * radius - pp, 0.0))) / dd
-        on_edge = edge <= length
-        length = min(length, edge)
-        step = step + length * direction
-        bent = bent + length * curved
-        if on_edge:
-            break
-        residual = residual - length * curved
-        previous, square = square, float(residual @ residual)
-        if math.sqrt(square) <= tolerance:
-            break
-        direction = residual + (square / previous) * direction
-    return step, -float(gradient @ step + 0.5 * (step @ bent)), on_edge

@@ -12,8 +12,9 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray
-from encollapse.ufm.certificate import EPS, Certificate, certify
+from encollapse.ufm.certificate import Certificate, certify
 from encollapse.ufm.convex.output_maps import OutputMap
 from encollapse.ufm.losses.convex_loss import ConvexLoss, soft
 from encollapse.ufm.mse.minimize import ThinSVD

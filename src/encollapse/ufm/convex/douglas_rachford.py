@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 
+from encollapse._internal.rounding import TINY
 from encollapse._internal.typing import FloatArray
 from encollapse.ufm.convex.composite import Composite, GroupedSVD, Start
 from encollapse.ufm.mse.label_svd import LabelSVD
@@ -33,7 +34,6 @@ _MEMORY = 8  # iterates to extrapolate from
 _OBSERVED = 5  # steps before the first change of the ridge; twice as many before each further one
 _FAR = 2.5  # factor between fit and ridge from which the ridge follows
 _REGULAR = 1e-12  # of the diagonal of the normal equations
-_TINY = float(np.finfo(np.float64).tiny)
 
 
 def split(composite: Composite, aim: float, warm_start: Start | None = None) -> tuple[Start, int]:
@@ -171,7 +171,7 @@ def _ridge(composite: Composite, outputs: FloatArray) -> float:
     order = np.argsort(bending, axis=None)
     counted = np.cumsum(np.broadcast_to(t.copies, outputs.shape).ravel()[order])
     middle = order[np.searchsorted(counted, 0.5 * float(counted[-1]))]
-    return float(max(bending.ravel()[middle], _TINY**0.25))
+    return float(max(bending.ravel()[middle], TINY**0.25))
 
 
 def _fit(composite: Composite, target: FloatArray, outputs: FloatArray, ridge: float, accuracy: float) -> FloatArray:
@@ -183,7 +183,7 @@ def _fit(composite: Composite, target: FloatArray, outputs: FloatArray, ridge: f
         if np.linalg.norm(scale * slope) <= ridge * accuracy:
             break
         step = loss.curvature(outputs, t.targets, t.copies).solve(slope, ridge)
-        outputs = outputs - step * np.minimum(1.0, _REACH / np.maximum(np.abs(step).max(axis=0), _TINY))
+        outputs = outputs - step * np.minimum(1.0, _REACH / np.maximum(np.abs(step).max(axis=0), TINY))
     return outputs
 
 
@@ -196,7 +196,7 @@ def _penalized(composite: Composite, table: FloatArray, ridge: float) -> Start:
     roots = np.sqrt(t.outputs)
     mean = mean / roots
     if composite.has_bias and composite.bias_decay > 0.0:
-        scale = max(float(np.abs(matrix).max()), _TINY)
+        scale = max(float(np.abs(matrix).max()), TINY)
         labels = WeightedLabels(scale, (matrix - np.outer(mean, t.direction)) / scale, t.direction.copy(), mean / scale)
         found = minimize(LabelSVD.of(labels), c / scale, composite.bias_decay / ridge)
         z = found.factors.triplets()

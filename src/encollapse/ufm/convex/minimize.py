@@ -8,11 +8,12 @@ from typing import TypeAlias
 
 import numpy as np
 
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray
-from encollapse.ufm.certificate import EPS
-from encollapse.ufm.convex.burer_monteiro import BurerMonteiro, approach, conjugate_gradients
+from encollapse.ufm.convex.burer_monteiro import BurerMonteiro, approach
 from encollapse.ufm.convex.composite import RELATIVE_TOLERANCE, Composite, GroupedSVD, Start
 from encollapse.ufm.convex.douglas_rachford import dear, split
+from encollapse.ufm.convex.trust_region import conjugate_step
 from encollapse.ufm.minimum import Minimum
 
 _FALL = 10.0  # from one threshold to the next
@@ -20,6 +21,7 @@ _FIRST_LEVEL = 0.01  # share of the critical threshold above which quasi-Newton 
 _LOOSE = 0.1  # gap at a threshold on the way, as a share of what the nuclear norm costs
 _APPROACH = 40  # quasi-Newton steps before the first Newton step
 _NEWTON_STEPS = 200  # for each threshold
+_CONJUGATE_STEPS = 400  # for one Newton step
 _ACCURACY = 0.1  # of the conjugate gradients, relative
 _FINEST = 1e-9  # the same, at the end
 _SMALL = 0.01  # of the largest singular value
@@ -143,7 +145,8 @@ class _Newton:
         # No finer than what closes the gap, which is of first order in the gradient.
         finest = max(0.1 * _AIM / max(now.certificate.relative_gap, _AIM), _FINEST)
         tolerance = max(min(self._accuracy, math.sqrt(size)), finest) * size
-        step, predicted, on_edge = conjugate_gradients(factored.second_derivative(), gradient, tolerance, self.radius)
+        bends = factored.second_derivative()
+        step, predicted, on_edge = conjugate_step(bends, gradient, tolerance, self.radius, _CONJUGATE_STEPS)
         self.steps += 1
         predicted *= composite.threshold
         matrix, contrast, turn = factored.tangent(step)

@@ -16,33 +16,10 @@ from encollapse.ufm.convex.composite import Composite
 from encollapse.ufm.convex.minimize import minimize_composite
 from encollapse.ufm.convex.output_maps import DenseOutputMap
 from encollapse.ufm.losses.convex_loss import ConvexLoss
-from encollapse.ufm.losses.separable import SeparableLoss
+from encollapse.ufm.losses.squared_error import SQUARED_ERROR
 from encollapse.ufm.minimum import Minimum
 from encollapse.ufm.mse.factors import DenseFactors
 from encollapse.ufm.mse.mean_price import priced_factors
-
-
-class SquaredError(SeparableLoss):
-    """``½(o - p)²``, for the methods that take any convex loss."""
-
-    name = "mse"
-    smoothness = 1.0
-
-    def phi(self, o: FloatArray, p: FloatArray) -> FloatArray:
-        """``½(o - p)²``."""
-        return np.asarray(0.5 * (o - p) ** 2)
-
-    def slope(self, o: FloatArray, p: FloatArray) -> FloatArray:
-        """``o - p``."""
-        return np.asarray(o - p)
-
-    def second_derivative(self, o: FloatArray, p: FloatArray) -> FloatArray:
-        """1."""
-        return np.ones(np.broadcast_shapes(o.shape, p.shape))
-
-    def conjugate_phi(self, y: FloatArray, p: FloatArray) -> FloatArray:
-        """``p y + ½y²``."""
-        return np.asarray(p * y + 0.5 * y**2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +76,7 @@ def minimize_weighted(
     shares = class_weights * priors
     total = float(shares.sum())
     # A free bias takes over what squared labels have in common, which would drown their differences.
-    center = targets @ priors if isinstance(loss, SquaredError) and bias_decay == 0.0 else np.zeros(len(targets))
+    center = targets @ priors if loss is SQUARED_ERROR and bias_decay == 0.0 else np.zeros(len(targets))
     table = PricedOutputMap.weighted(targets - center[:, None], priors, shares / total, inverse)
     found = minimize_composite(Composite(table, loss, threshold / total, bias_decay / total))
     point = found.factors

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from encollapse._internal import checks
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import ArrayLike, FloatArray
 from encollapse.errors import ArgumentError
-
-EPS = float(np.finfo(np.float64).eps)
+from encollapse.ufm.deep.schatten_prox import geometric_mean
 
 
 def _decomposed(weight: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -19,10 +19,6 @@ def _decomposed(weight: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]
     left, singular, right = np.linalg.svd(weight, full_matrices=False)
     rank = int(np.count_nonzero(singular > 4 * max(weight.shape) * EPS * singular[0]))
     return left[:, :rank], singular[:rank], right[:rank]
-
-
-def _mean_decay(decays: Sequence[float]) -> float:
-    return math.exp(math.fsum(map(math.log, decays)) / len(decays))
 
 
 def split_cost(weight: FloatArray, decays: Sequence[float]) -> float:
@@ -35,7 +31,7 @@ def split_cost(weight: FloatArray, decays: Sequence[float]) -> float:
     if depth == 1:
         return 0.5 * decays[0] * float(np.sum(weight**2))
     _, singular, _ = _decomposed(weight)
-    return 0.5 * depth * _mean_decay(decays) * float(np.sum(singular ** (2.0 / depth)))
+    return 0.5 * depth * geometric_mean(decays) * float(np.sum(singular ** (2.0 / depth)))
 
 
 def split(weight: FloatArray, decays: Sequence[float], seed: int) -> tuple[FloatArray, ...]:
@@ -50,7 +46,7 @@ def split(weight: FloatArray, decays: Sequence[float], seed: int) -> tuple[Float
     generator = np.random.default_rng(seed)
     left, singular, right = _decomposed(weight)
     width, rank = weight.shape[1], len(singular)
-    common = math.sqrt(_mean_decay(decays)) * singular ** (1.0 / depth)
+    common = math.sqrt(geometric_mean(decays)) * singular ** (1.0 / depth)
     layers, incoming = [], right
     for decay in decays[:-1]:
         frame, _ = np.linalg.qr(generator.standard_normal((width, max(rank, 1))))

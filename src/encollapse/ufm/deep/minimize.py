@@ -8,13 +8,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray
+from encollapse.ufm.bias_decay import bias_penalty
 from encollapse.ufm.certificate import certify
 from encollapse.ufm.deep.model import SchattenModel, SchattenState
 from encollapse.ufm.deep.saddle_free_newton import lowest
 from encollapse.ufm.minimum import Minimum
 from encollapse.ufm.mse.factors import DenseFactors
-from encollapse.ufm.mse.label_svd import EPS
 
 STATIONARY_TOLERANCE = 1e-8
 """Gradient, relative to the terms that cancel in it, up to which first-order conditions count as met."""
@@ -93,14 +94,11 @@ def _assemble(
     rank = int(np.count_nonzero(singular))
     left, right = left[:, :rank], right[:rank]
     residual = target - (left * singular[:rank]) @ right
-    penalty = 0.0 if math.isinf(model.bias_decay) else 0.5 * model.bias_decay * float(bias @ bias)
+    penalty = bias_penalty(model.bias_decay, bias)
     loss = 0.5 * float(np.sum(residual**2)) + float(model.schatten_prox.penalty(singular).sum()) + penalty
     bound = min(max(model.lower_bound(), known_bound), loss)
     certificate = certify(loss, bound)
-    if closed:
-        certificate = replace(certificate, kind="theorem")
-    elif not certificate.holds:
-        certificate = replace(certificate, kind="stationary", holds=at_rest)
+    certificate = replace(certificate, kind="theorem") if closed else certificate.or_stationary(at_rest)
     # All p factors bear the same decay, so each has the p-th root of a singular value.
     root = singular[:rank] ** (1.0 / model.schatten_prox.factors)
     factors = DenseFactors(left * (singular[:rank] / root), root[:, None] * right / labels.root_priors, singular)

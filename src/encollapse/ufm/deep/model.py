@@ -19,9 +19,11 @@ from functools import cached_property
 
 import numpy as np
 
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray, IntArray
+from encollapse.ufm.bias_decay import mean_share
 from encollapse.ufm.deep.schatten_prox import SchattenProx
-from encollapse.ufm.mse.label_svd import EPS, LabelSVD
+from encollapse.ufm.mse.label_svd import LabelSVD
 from encollapse.ufm.mse.secular import secular_values
 
 _CLOSE = 1e-6
@@ -52,7 +54,7 @@ class SchattenModel:
     @property
     def share(self) -> float:
         """``β = λ_b/(1 + λ_b)``, 1 without a bias."""
-        return 1.0 if math.isinf(self.bias_decay) else self.bias_decay / (1.0 + self.bias_decay)
+        return mean_share(self.bias_decay)
 
     @cached_property
     def active(self) -> IntArray:

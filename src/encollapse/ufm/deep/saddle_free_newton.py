@@ -7,8 +7,8 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray
-from encollapse.ufm.mse.label_svd import EPS
 
 MAX_ITERATIONS = 200  # a guard: near the minimum it converges quadratically
 _STALLED = 4  # steps in a row without a lower value or half the gradient

@@ -14,11 +14,17 @@ from functools import cached_property
 
 import numpy as np
 
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray
 
-EPS = float(np.finfo(np.float64).eps)
-
 _MAX_ITERATIONS = 60  # a guard: the method converges quadratically
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """Geometric mean of positive numbers, exact where all are equal."""
+    if len(set(values)) == 1:
+        return values[0]
+    return math.exp(math.fsum(map(math.log, values)) / len(values))
 
 
 def common_decay(num_samples: int, feature_decay: float, weight_decays: Sequence[float]) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from encollapse._internal import checks, memory
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError, EncollapseWarning
@@ -194,7 +195,7 @@ def _warn(target: Target, bias: float, spread: float) -> None:
         )
     # Rounding of the codewords and of their decomposition, then the division by u on both sides. On thousands of
     # hostile designs the error stayed below 6 times this without the leading factor.
-    rounding = np.finfo(np.float64).eps * (float(target.singular.max()) + setting.threshold + bias)
+    rounding = EPS * (float(target.singular.max()) + setting.threshold + bias)
     wanted = setting.balance**2 * float(np.linalg.norm(gram))
     error = 8 * math.sqrt(setting.num_classes) * rounding / float(setting.priors.min()) / wanted
     if error > LOST_DIGITS:
@@ -209,7 +210,7 @@ def _warn(target: Target, bias: float, spread: float) -> None:
     squares = np.diag(gram)
     apart = squares[:, None] + squares - 2 * gram
     apart[np.tril_indices(len(gram))] = np.inf
-    if apart.min() <= 64 * np.finfo(np.float64).eps * squares.max():
+    if apart.min() <= 64 * EPS * squares.max():
         k, l = (int(i) for i in np.unravel_index(apart.argmin(), apart.shape))  # noqa: E741
         warnings.warn(
             f"target_gram: classes {k} and {l} have the same mean, so they get the same codeword and decoding cannot "

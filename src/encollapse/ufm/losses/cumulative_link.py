@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import expit, xlogy
 
 from encollapse._internal import checks
+from encollapse._internal.rounding import TINY
 from encollapse._internal.typing import ArrayLike, FloatArray
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError
@@ -120,7 +121,7 @@ class CumulativeLink(SeparableLoss):
         tiny = np.exp(-2 * half)
         linear = size * (1 + tiny)
         root = np.sqrt(linear**2 + 4 * (1 - size**2) * tiny)
-        inside = np.maximum(1 - size, np.finfo(np.float64).tiny)
+        inside = np.maximum(1 - size, TINY)
         shift = np.log((linear + root) / (2 * inside))
         # y (half + shift) - log(1 + t) - log(1 + e^(-2 half) / t), whose first terms cancel as y tends to 1.
         with_slope = size * half - (1 - size) * shift - np.log1p(np.exp(-shift)) - np.log1p(np.exp(-2 * half - shift))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray
 from encollapse.errors import EncollapseWarning
 from encollapse.ufm.losses.convex_loss import Curvature
@@ -120,7 +121,7 @@ class SeparableLoss:
     def conjugate(self, dual: FloatArray, targets: FloatArray, copies: FloatArray) -> FloatArray:
         """Return the sum of the conjugates of each column, infinity where a slope is none."""
         low, high = self.slopes(targets)
-        rounding = 8 * np.finfo(np.float64).eps * (1.0 + np.abs(targets))
+        rounding = 8 * EPS * (1.0 + np.abs(targets))
         inside = ((dual >= low - rounding) & (dual <= high + rounding)).all(axis=0)
         total = (copies * self.conjugate_phi(np.clip(dual, low, high), targets)).sum(axis=0)
         return np.asarray(np.where(inside, total, np.inf))

@@ -7,8 +7,10 @@ import math
 
 import numpy as np
 
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray
-from encollapse.ufm.certificate import EPS, Certificate, certify
+from encollapse.ufm.bias_decay import bias_penalty
+from encollapse.ufm.certificate import Certificate, certify
 from encollapse.ufm.mse.weighted_labels import WeightedLabels
 
 
@@ -47,7 +49,7 @@ def duality_gap(
     """
     u = labels.root_priors
     residual = labels.centered + np.outer(shift, u) - outputs
-    penalty = 0.0 if math.isinf(bias_decay) else 0.5 * bias_decay * float(bias @ bias)
+    penalty = bias_penalty(bias_decay, bias)
     loss = 0.5 * float(np.sum(residual**2)) + threshold * nuclear_norm + penalty
     dual_mean = dual @ u if math.isinf(bias_decay) else bias_decay * bias
     dual = dual + np.outer(dual_mean - dual @ u, u)

@@ -8,13 +8,14 @@ from functools import partial
 import numpy as np
 
 from encollapse._internal import checks, memory
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray
 from encollapse.errors import ArgumentError
 from encollapse.geometry.lazy_matrix import DiagonalAndForm, FormMatrix, LazyMatrix
 from encollapse.ufm.minimum import GeometryFields
 from encollapse.ufm.mse.minimize import ThresholdedLabels
 
-_UNLEARNT = 64 * float(np.finfo(np.float64).eps)  # of the longest class mean: a shorter one is rounding
+_UNLEARNT = 64 * EPS  # of the longest class mean: a shorter one is rounding
 
 
 @dataclass(frozen=True, eq=False)

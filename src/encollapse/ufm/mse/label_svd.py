@@ -13,10 +13,9 @@ from functools import cached_property
 import numpy as np
 
 from encollapse._internal import checks, memory
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.ufm.mse.weighted_labels import WeightedLabels
-
-EPS = float(np.finfo(np.float64).eps)
 
 
 class Slot:

@@ -15,14 +15,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from encollapse._internal.rounding import EPS, TINY
 from encollapse._internal.typing import FloatArray
 from encollapse.errors import ArgumentError
+from encollapse.ufm.bias_decay import mean_share
 from encollapse.ufm.minimum import Minimum
 from encollapse.ufm.mse.factors import DenseFactors, balanced_factors
-from encollapse.ufm.mse.label_svd import EPS, LabelSVD
+from encollapse.ufm.mse.label_svd import LabelSVD
 from encollapse.ufm.mse.minimize import minimize
-
-_TINY = float(np.finfo(np.float64).tiny)
 
 
 def minimize_priced(
@@ -42,11 +42,11 @@ def minimize_priced(
         ``(N λ_H/λ_W)^{1/4}`` for labels of unit size.
     """
     labels = label_svd.labels
-    beta = 1.0 if math.isinf(bias_decay) else bias_decay / (1.0 + bias_decay)
+    beta = mean_share(bias_decay)
     if math.isinf(mean_root) or mean_root == 0.0:
         return _without_price(label_svd, threshold, beta, balance, free=mean_root == 0.0)
     scaled = label_svd if mean_root == 1.0 else LabelSVD.of(replace(labels, mean=mean_root * labels.mean))
-    ratio = beta / max(mean_root**2, _TINY)
+    ratio = beta / max(mean_root**2, TINY)
     if ratio * EPS > 1.0:
         raise ArgumentError(
             f"feature_mean_decay: expected 0, or more than {EPS:.1e} of feature_decay times "

@@ -9,11 +9,12 @@ from functools import cached_property
 import numpy as np
 
 from encollapse._internal import checks
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import BoolArray, FloatArray
 from encollapse.ufm.certificate import certify
 from encollapse.ufm.minimum import Minimum
 from encollapse.ufm.mse.duality import duality_gap
-from encollapse.ufm.mse.label_svd import EPS, LabelSVD
+from encollapse.ufm.mse.label_svd import LabelSVD
 from encollapse.ufm.mse.newton import rank_one_svd, split_mean
 from encollapse.ufm.mse.resolvent.newton_path import gaps, minimize_biases
 from encollapse.ufm.mse.resolvent.polar_gram import PolarGram

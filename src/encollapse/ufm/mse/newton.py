@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray
-from encollapse.ufm.mse.label_svd import EPS
 from encollapse.ufm.mse.secular import secular_svd
 
 MAX_ITERATIONS = 200  # a guard: near the minimum it converges quadratically

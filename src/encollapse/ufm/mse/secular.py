@@ -14,10 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from encollapse._internal.rounding import EPS, TINY
 from encollapse._internal.typing import FloatArray
-
-_EPS = float(np.finfo(np.float64).eps)
-_TINY = float(np.finfo(np.float64).tiny)
 
 
 @cache
@@ -42,7 +40,7 @@ def _roots(d: FloatArray, z: FloatArray) -> tuple[FloatArray, FloatArray]:
     n = len(d)
     solve = _routine("dlasd4", 9)
     norm = float(np.linalg.norm(z))
-    if norm * norm < _TINY:
+    if norm * norm < TINY:
         raise np.linalg.LinAlgError("the square of the update underflows")
     unit = np.ascontiguousarray(z / norm)
     below, above, sigma = np.empty((n, n)), np.empty((n, n)), np.empty(n)
@@ -104,8 +102,8 @@ def secular_svd(spectrum: FloatArray, shift: FloatArray) -> tuple[FloatArray, Fl
     # Where z_j² underflows a root is its pole, and its vector the limit.
     root, pole = np.nonzero(differences == 0.0)
     differences[root] = np.inf
-    differences[root, pole] = -np.maximum(np.abs(z[pole]), _TINY)
-    refined[pole] = np.maximum(np.abs(z[pole]), _TINY)
+    differences[root, pole] = -np.maximum(np.abs(z[pole]), TINY)
+    refined[pole] = np.maximum(np.abs(z[pole]), TINY)
     vectors = np.copysign(refined, z)[None, :] / differences
     # A root next to its pole makes an entry whose square has no number.
     size = np.abs(vectors).max(axis=1)
@@ -113,7 +111,7 @@ def secular_svd(spectrum: FloatArray, shift: FloatArray) -> tuple[FloatArray, Fl
     norm = np.linalg.norm(vectors, axis=1)
     vectors /= norm[:, None]
     length = size * norm
-    length[root] = 1.0 / np.maximum(np.abs(z[pole]), _TINY)
+    length[root] = 1.0 / np.maximum(np.abs(z[pole]), TINY)
     return np.ascontiguousarray(vectors[::-1, ::-1].T), sigma[::-1], (-1.0 / length)[::-1]
 
 
@@ -156,7 +154,7 @@ def _updated(poles: FloatArray, vector: FloatArray, other: FloatArray | None) ->
     """
     size = float(np.linalg.norm(vector))
     span = max(float(np.abs(poles).max()), size * size)
-    moved = np.flatnonzero(size * np.abs(vector) > 8 * _EPS * span)
+    moved = np.flatnonzero(size * np.abs(vector) > 8 * EPS * span)
     values = poles.copy()
     coordinates = np.zeros_like(poles) if other is None else other.copy()
     if len(moved):

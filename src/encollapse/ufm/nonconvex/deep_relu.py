@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,9 @@ from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import Encoding
 from encollapse.encodings.registry import of_counts
 from encollapse.errors import ArgumentError
-from encollapse.geometry import ClassGeometry
-from encollapse.ufm.certificate import CertificateKind, certify
+from encollapse.ufm.certificate import certify
 from encollapse.ufm.deep.schatten_prox import SchattenProx, common_decay
-from encollapse.ufm.label_structure import LabeledProblem, LabelStructure, checked_encoding, refuse_range
+from encollapse.ufm.label_structure import LabeledProblem, LabelStructure, checked_encoding, layer_decays, refuse_range
 from encollapse.ufm.minimum import Minimum
 from encollapse.ufm.nonconvex.relu_layers import STATIONARY_TOLERANCE, ReluLayers
 from encollapse.ufm.relu.factors import NonnegativeFactors
@@ -60,6 +58,15 @@ class DeepReluProblem(LabeledProblem):
     def depth(self) -> int:
         """Number of weight layers."""
         return len(self.weight_decays)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Plain values for the provenance of a geometry."""
+        return {
+            "weight_decays": list(self.weight_decays),
+            "feature_decay": self.feature_decay,
+            "features": "relu layers",
+        }
 
     @property
     def threshold(self) -> float:
@@ -149,12 +156,8 @@ def deep_relu_problem(
     encoding = checked_encoding(of_counts(encoding, counts))
     classes = checks.read_only(checks.class_counts(counts, encoding.num_classes))
     layers = checks.integer(depth, "depth", minimum=2, maximum=_MOST_LAYERS, why="one layer has no ReLU: use Problem")
-    if isinstance(weight_decay, Sequence | np.ndarray):
-        decays = tuple(checks.positive(value, f"weight_decay[{i}]") for i, value in enumerate(weight_decay))
-        if len(decays) != layers:
-            raise ArgumentError(f"weight_decay: expected one number, or {layers} for depth={layers}, got {len(decays)}")
-    else:
-        decays = (checks.positive(weight_decay, "weight_decay", why=_WHY_POSITIVE),) * layers
+    expected = f"one number, or {layers} for depth={layers}"
+    decays = layer_decays(weight_decay, "weight_decay", layers, expected, why=_WHY_POSITIVE)
     features = checks.positive(feature_decay, "feature_decay", why=_WHY_POSITIVE)
     named = {f"weight_decay[{i}]": value for i, value in enumerate(decays)}
     refuse_range({**named, "feature_decay": features, "encoding": encoding.largest_entry})
@@ -171,7 +174,7 @@ def deep_relu_problem(
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DeepReluSolution(Solution):
-    """Solution of a deep problem with ReLUs: its geometry is that of the last hidden layer.
+    """Solution of a deep problem with ReLUs: its geometry is that of the last hidden layer, after its ReLU.
 
     Attributes
     ----------
@@ -202,19 +205,8 @@ class DeepReluSolution(Solution):
             features = np.maximum(weight @ features, 0.0)
         return tuple(ranks)
 
-    @cached_property
-    def geometry(self) -> ClassGeometry:
-        """The class geometry of the last hidden layer, after its ReLU."""
-        p = self.problem
-        provenance = {
-            "source": "predicted",
-            "encoding": p.encoding.name,
-            "weight_decays": list(p.weight_decays),
-            "feature_decay": p.feature_decay,
-            "features": "relu layers",
-            "certificate": self.certificate.kind,
-        }
-        return ClassGeometry(**self.factors.geometry_fields(), counts=p.counts, provenance=provenance)
+    def _geometry_fields(self) -> dict[str, Any]:
+        return self.factors.geometry_fields()
 
 
 def solve_deep_relu(problem: DeepReluProblem, seed: int = 0) -> DeepReluSolution:
@@ -230,14 +222,11 @@ def solve_deep_relu(problem: DeepReluProblem, seed: int = 0) -> DeepReluSolution
     if _collapse_is_proved(problem):
         factors, steps = model.frame(), 0
         loss = model.value(factors)
-        certificate = certify(loss, loss)
-        kind: CertificateKind = "theorem"
+        certificate = replace(certify(loss, loss), kind="theorem")
     else:
         factors, loss, steps = model.lowest(seed)
-        certificate = certify(loss, min(model.lower_bound(), loss))
-        kind = "duality_gap" if certificate.holds else "stationary"
-    if kind == "stationary":
-        certificate = replace(certificate, holds=model.residual(factors) <= STATIONARY_TOLERANCE)
+        at_rest = model.residual(factors) <= STATIONARY_TOLERANCE
+        certificate = certify(loss, min(model.lower_bound(), loss)).or_stationary(at_rest)
     # From one decay on all factors to the decays of the problem, and from unit labels to its own.
     root = scale ** (1.0 / power)
     weights = tuple(f * root * np.sqrt(decay / own) for f, own in zip(factors[1:], problem.weight_decays, strict=True))
@@ -250,12 +239,11 @@ def solve_deep_relu(problem: DeepReluProblem, seed: int = 0) -> DeepReluSolution
     found = Minimum(
         loss=loss * scale**2,
         bias=np.zeros(problem.code_dim),
-        certificate=replace(certificate, kind=kind).in_units(scale**2),
+        certificate=certificate.in_units(scale**2),
         iterations=steps,
         factors=NonnegativeFactors.of(weights[-1][:, live], features[live], roots),
     )
-    solution = DeepReluSolution.of(problem, found, time.perf_counter() - begin)  # type: ignore[arg-type]
-    assert isinstance(solution, DeepReluSolution)
+    solution = DeepReluSolution.of(problem, found, time.perf_counter() - begin)
     return replace(solution, weights=tuple(map(checks.read_only, weights)), inputs=checks.read_only(inputs))
 
 

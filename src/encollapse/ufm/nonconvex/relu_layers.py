@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from encollapse._internal.typing import FloatArray
-from encollapse.ufm.deep.schatten_prox import SchattenProx
+from encollapse.ufm.deep.schatten_prox import SchattenProx, geometric_mean
 
 STATIONARY_TOLERANCE = 1e-3
 """Subgradient, relative to what the decays alone give, up to which a point counts as stationary.
@@ -212,7 +212,7 @@ class ReluLayers:
         head[:, :k] = self.labels
         factors = [first, *[hidden] * (self.depth - 2), last, head]
         norms = [float(np.linalg.norm(f)) for f in factors]
-        size = math.exp(math.fsum(map(math.log, norms)) / len(norms)) if min(norms) > 0 else 0.0
+        size = geometric_mean(norms) if min(norms) > 0 else 0.0
         return [f * (size / n) if n > 0 else f for f, n in zip(factors, norms, strict=True)]
 
 

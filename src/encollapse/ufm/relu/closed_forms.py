@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray
-from encollapse.ufm.mse.label_svd import EPS
 from encollapse.ufm.relu.model import ReluModel
 
 _MAX_ITERATIONS = 200  # a guard: Newton's method converges quadratically

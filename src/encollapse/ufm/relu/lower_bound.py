@@ -19,8 +19,8 @@ from typing import Protocol
 import numpy as np
 from scipy.optimize import minimize
 
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray
-from encollapse.ufm.certificate import EPS
 
 _LARGEST = 200
 """Above this many classes the split is not optimized."""

@@ -136,5 +136,4 @@ def judged(
     """Certificate of a point: the gap where it closes, else that the point is stationary, with the gap that is left."""
     enough = loss * (1.0 - GAP_TOLERANCE)
     bound = min(max(relu_lower_bound(model, features, rest, enough=enough), known_bound), loss)
-    certificate = certify(loss, bound, tolerance=GAP_TOLERANCE)
-    return certificate if certificate.holds else replace(certificate, kind="stationary", holds=at_rest)
+    return certify(loss, bound, tolerance=GAP_TOLERANCE).or_stationary(at_rest)

@@ -19,6 +19,7 @@ from functools import cached_property
 import numpy as np
 
 from encollapse._internal.typing import FloatArray
+from encollapse.ufm.bias_decay import mean_share
 from encollapse.ufm.mse.weighted_labels import WeightedLabels
 from encollapse.ufm.relu.lower_bound import DualPoint
 
@@ -44,7 +45,7 @@ class ReluModel:
     @property
     def share(self) -> float:
         """``β``, 1 without a bias."""
-        return 1.0 if math.isinf(self.bias_decay) else self.bias_decay / (1.0 + self.bias_decay)
+        return mean_share(self.bias_decay)
 
     @property
     def num_classes(self) -> int:

@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from encollapse._internal import checks, memory
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.encodings import Encoding
 from encollapse.encodings.structured import AffineOneHot, Simplex
@@ -24,7 +25,7 @@ from encollapse.geometry.lazy_matrix import BlockMatrix, EntryMatrix, LazyMatrix
 from encollapse.ufm.certificate import certify
 from encollapse.ufm.minimum import GeometryFields, Minimum
 from encollapse.ufm.mse.factors import balanced_factors, weighted_means
-from encollapse.ufm.mse.label_svd import EPS, LabelSVD
+from encollapse.ufm.mse.label_svd import LabelSVD
 from encollapse.ufm.mse.minimize import ThinSVD, minimize_along
 from encollapse.ufm.mse.weighted_labels import WeightedLabels, unit_near
 from encollapse.ufm.structured.long_tail import LongTail, TailGram, TailOutputs, minimize_tail

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from encollapse._internal.rounding import EPS, TINY
 from encollapse._internal.typing import FloatArray, IntArray
+from encollapse.ufm.bias_decay import mean_share
 
-_EPS = float(np.finfo(np.float64).eps)
 _CHUNK_ENTRIES = 2**22
 """Entries of the activations that are centered at a time: 32 MiB of float64."""
 _SINGLE_FLOOR, _SINGLE_CEILING = 1e-12, 1e12
@@ -71,9 +72,9 @@ def largest_entry(array: FloatArray) -> float:
     return max(float(array.max(initial=0.0)), -float(array.min(initial=0.0)))
 
 
-def _mean_share(bias_decay: float) -> float:
+def _center_share(bias_decay: float) -> float:
     """``1 - √β``."""
-    return 1.0 - math.sqrt(1.0 if math.isinf(bias_decay) else bias_decay / (1.0 + bias_decay))
+    return 1.0 - math.sqrt(mean_share(bias_decay))
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +172,7 @@ class Activations:
 
     def moments(self, bias_decay: float) -> Moments:
         """Second moments for a bias decay from 0 to infinity."""
-        share = _mean_share(bias_decay)
+        share = _center_share(bias_decay)
         coordinates, span = self._coordinates
         inside = self if span is None else Activations(coordinates, self.labels, self.codewords)
         n, p = coordinates.shape
@@ -183,7 +184,7 @@ class Activations:
                 sums[k] += rows[self.labels[part] == k].sum(axis=0)
         targets = self.targets(share)
         values, vectors = np.linalg.eigh(second / n)
-        kept = values > max(n, p) * _EPS * values[-1]
+        kept = values > max(n, p) * EPS * values[-1]
         if values[-1] <= 0:
             kept[:] = False
         values, vectors = values[kept], vectors[:, kept]
@@ -204,7 +205,7 @@ class Activations:
     def metric(self, weights: FloatArray, bias_decay: float) -> Metric:
         """Second moments with `weights` (N,) for the samples, for a bias decay in units of the curvature."""
         shares = weights / weights.sum()
-        center = _mean_share(bias_decay) * (shares @ self.rows)
+        center = _center_share(bias_decay) * (shares @ self.rows)
         rows = self.coarse
         n, p = rows.shape
         roots = np.sqrt(shares).astype(rows.dtype)
@@ -222,7 +223,7 @@ class Activations:
                 block = (rows[part] - center.astype(rows.dtype)) * roots[part, None]
                 second += block.T @ block
         values, vectors = np.linalg.eigh(second)
-        floor = max(n, p) * float(np.finfo(rows.dtype).eps) * max(float(values[-1]), float(np.finfo(np.float64).tiny))
+        floor = max(n, p) * float(np.finfo(rows.dtype).eps) * max(float(values[-1]), TINY)
         return Metric(np.maximum(values, floor), vectors if basis is None else basis @ vectors, center)
 
     def least_map(self, features: FloatArray, *, coarse: bool) -> FloatArray:
@@ -245,7 +246,7 @@ class Activations:
 
         The best bias is eliminated as in :class:`Moments`. With a `basis` (p, r) of the span, G is in its coordinates.
         """
-        share = _mean_share(bias_decay)
+        share = _center_share(bias_decay)
         targets = self.targets(share)
         total, slope = 0.0, np.zeros_like(matrix)
         for part, rows in self.chunks(share):

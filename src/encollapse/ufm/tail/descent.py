@@ -12,14 +12,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
 
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray
-from encollapse.ufm.certificate import EPS, Certificate, certify
+from encollapse.ufm.certificate import Certificate, certify
 from encollapse.ufm.convex.composite import RELATIVE_TOLERANCE, Composite, GroupedSVD
 from encollapse.ufm.convex.output_maps import OutputMap
+from encollapse.ufm.convex.trust_region import Reached, conjugate_path, shortened
 from encollapse.ufm.losses.convex_loss import ConvexLoss
 from encollapse.ufm.tail.activations import Activations, Metric
 from encollapse.ufm.tail.squared import Penalized, minimize_penalized
@@ -27,7 +29,7 @@ from encollapse.ufm.tail.squared import Penalized, minimize_penalized
 Bend = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 
 _STEPS = 200  # a guard on steps of the second order
-_CONJUGATE_STEPS = 300  # for one Newton step
+CONJUGATE_STEPS = 300  # for one Newton step
 _LOOSE, _FINE = 0.3, 1e-3  # accuracy of the conjugate gradients, relative: at first and at most
 _DEAR = 12  # conjugate gradients after which samples are weighed anew; more where that costs more
 _NEAR = 1e-2  # relative change of the objective by a step, below which the gap is worth a look
@@ -156,7 +158,7 @@ def minimize_loss(
         first = max(first, size)
         accuracy = min(max(_FINE, 0.5 * math.sqrt(size / first)), _LOOSE) if first > 0 else _LOOSE
         radius = min(radius, 2.0 * float(np.linalg.norm(model.start)))
-        path = conjugate_path(model, accuracy * size, radius)
+        path = list(conjugate_path(model.apply, model.gradient, accuracy * size, radius, CONJUGATE_STEPS))
         steps, taken = steps + 1, taken + len(path)
         after, radius = _along(composite, model, path, now, radius)
         gained, now = now.value - after.value, after
@@ -330,58 +332,13 @@ def bending(composite: Composite, basis: FloatArray | None, outputs: FloatArray)
     return bend
 
 
-class Quadratic(Protocol):
-    """A function to second order about a point."""
-
-    @property
-    def gradient(self) -> FloatArray:
-        """Its gradient, (n,)."""
-
-    def apply(self, x: FloatArray) -> FloatArray:
-        """Second derivative along a vector (n,)."""
-
-
-Path = list[tuple[FloatArray, float]]
-"""Points of conjugate gradients and the gains that the model predicts there."""
-
-
-def conjugate_path(model: Quadratic, tolerance: float, radius: float) -> Path:
-    """Minimize the model inside a ball :cite:p:`steihaug1983`, and keep the way: a shorter step costs no more."""
-    gradient = model.gradient
-    step, bent = np.zeros_like(gradient), np.zeros_like(gradient)
-    residual = -gradient
-    direction = residual.copy()
-    square = float(residual @ residual)
-    path: Path = []
-    for _ in range(_CONJUGATE_STEPS):
-        if square == 0.0:
-            break
-        curved = model.apply(direction)
-        bending = float(direction @ curved)
-        length = square / bending if bending > 0 else math.inf
-        edge = _to_edge(step, direction, radius)
-        length, on_edge = min(length, edge), edge <= length
-        step = step + length * direction
-        bent = bent + length * curved
-        path.append((step, -float(gradient @ step + 0.5 * (step @ bent))))
-        residual = residual - length * curved
-        previous, square = square, float(residual @ residual)
-        if on_edge or math.sqrt(square) <= tolerance:
-            break
-        direction = residual + (square / previous) * direction
-    return path
-
-
-def _to_edge(step: FloatArray, direction: FloatArray, radius: float) -> float:
-    dd, pd, pp = float(direction @ direction), float(step @ direction), float(step @ step)
-    return (-pd + math.sqrt(pd * pd + dd * max(radius * radius - pp, 0.0))) / dd
-
-
-def _along(composite: Composite, model: _Model, path: Path, now: _Point, radius: float) -> tuple[_Point, float]:
+def _along(
+    composite: Composite, model: _Model, path: list[Reached], now: _Point, radius: float
+) -> tuple[_Point, float]:
     """The first point, from the end of the path back, that is lower as predicted, and the next radius."""
     rounding = 64 * EPS * now.value
     while path:
-        step, predicted = path[-1]
+        step, predicted, _ = path[-1]
         length = float(np.linalg.norm(step))
         after = _Point.of(composite, *model.moved(step))
         gained = now.value - after.value
@@ -392,13 +349,5 @@ def _along(composite: Composite, model: _Model, path: Path, now: _Point, radius:
                 return after, 0.5 * length
             return after, 3.0 * radius if gained > 0.75 * predicted and length > 0.9 * radius else radius
         radius = 0.25 * length
-        inside = [entry for entry in path if float(np.linalg.norm(entry[0])) <= radius]
-        if not inside:
-            # The first step is along the gradient, and so is a part of it.
-            step, predicted = path[0]
-            share = radius / float(np.linalg.norm(step))
-            if share < 1e-12:
-                break
-            inside = [(share * step, share * predicted)]
-        path = inside
+        path = shortened(path, radius, 1e-12)
     return now, radius

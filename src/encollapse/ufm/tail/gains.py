@@ -44,7 +44,6 @@ class _Explicit:
     """
 
     problem: SampleNormProblem
-    targets: FloatArray
 
     @property
     def width(self) -> int:
@@ -104,13 +103,9 @@ class _Explicit:
         entries, lengths = self.normalized(raw)
         means = gains[:, None] * entries + offsets[:, None]
         outputs = weight @ means + bias[:, None]
-        if p.convex_loss is None:
-            value = 0.5 * float(((outputs - self.targets) ** 2).sum(axis=0) @ p.priors)
-            change = (outputs - self.targets) * p.priors
-        else:
-            copies = np.ones_like(outputs)
-            value = float(p.convex_loss.value(outputs, self.targets, copies) @ p.priors)
-            change = p.convex_loss.gradient(outputs, self.targets, copies) * p.priors
+        copies = np.ones_like(outputs)
+        value = float(p.any_loss.value(outputs, p.targets, copies) @ p.priors)
+        change = p.any_loss.gradient(outputs, p.targets, copies) * p.priors
         value += 0.5 * p.weight_decay * float(np.sum(weight**2)) + 0.5 * p.gain_decay * float(gains @ gains)
         to_means = weight.T @ change
         to_entries = gains[:, None] * to_means * math.sqrt(p.feature_dim)
@@ -131,9 +126,7 @@ class _Explicit:
 
 def descend(problem: SampleNormProblem) -> Descended:
     """Return the lowest of several descents."""
-    codewords = problem.encoding.codewords
-    targets = codewords if problem.convex_loss is None else problem.convex_loss.targets(codewords)
-    objective = _Explicit(problem, targets)
+    objective = _Explicit(problem)
     size = sum(math.prod(shape) for shape in objective.shapes)
     count = _STARTS if size <= _LARGE else _STARTS // 4
     points = [np.random.default_rng(seed).standard_normal(size) for seed in range(count)]

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray
-from encollapse.ufm.certificate import EPS
-from encollapse.ufm.tail.descent import Bend, Path, conjugate_path
+from encollapse.ufm.convex.trust_region import Reached, conjugate_path, shortened
+from encollapse.ufm.deep.schatten_prox import geometric_mean
+from encollapse.ufm.tail.descent import CONJUGATE_STEPS, Bend
 
 Fit = Callable[[FloatArray, FloatArray], tuple[float, FloatArray, FloatArray]]
 """Value, derivative in G (q, r) and derivative in b of the mean loss and the decay of the bias."""
@@ -63,7 +65,7 @@ class Chain:
     @property
     def common_decay(self) -> float:
         """``D``, the geometric mean of the decays."""
-        return math.exp(math.fsum(map(math.log, self.decays)) / self.depth)
+        return geometric_mean(self.decays)
 
     @property
     def weight(self) -> float:
@@ -179,7 +181,8 @@ class _Layers:
             radius = min(radius, float(np.linalg.norm(at.start)))  # a direction may curve downward
             model = at.model()
             size = float(np.linalg.norm(model.gradient))
-            path = conjugate_path(model, min(0.1, math.sqrt(now.off)) * size, radius)
+            tolerance = min(0.1, math.sqrt(now.off)) * size
+            path = list(conjugate_path(model.apply, model.gradient, tolerance, radius, CONJUGATE_STEPS))
             after, radius = self._along(at, path, now, radius)
             steps += 1
             if after is None:
@@ -187,11 +190,11 @@ class _Layers:
             now = after
         return now, steps
 
-    def _along(self, at: _Balanced, path: Path, now: _Point, radius: float) -> tuple[_Point | None, float]:
+    def _along(self, at: _Balanced, path: list[Reached], now: _Point, radius: float) -> tuple[_Point | None, float]:
         """The first point, from the end of the path back, that is lower as predicted, and the next radius."""
         rounding = 64 * EPS * abs(now.value)
         while path:
-            step, predicted = path[-1]
+            step, predicted, _ = path[-1]
             length = float(np.linalg.norm(step))
             after = self.point(*at.product(at.start + step))
             gained = now.value - after.value
@@ -202,14 +205,7 @@ class _Layers:
                 # The value does not tell any more, but the slopes do.
                 return (after, radius) if after.off < now.off and gained >= -rounding else (None, radius)
             radius = 0.25 * length
-            inside = [entry for entry in path if float(np.linalg.norm(entry[0])) <= radius]
-            if not inside:
-                step, predicted = path[0]
-                share = radius / float(np.linalg.norm(step))
-                if share < 1e-10:
-                    break
-                inside = [(share * step, share * predicted)]
-            path = inside
+            path = shortened(path, radius, 1e-10)
         return None, radius
 
     def point(self, matrix: FloatArray, bias: FloatArray) -> _Point:

@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 
 from encollapse._internal import checks
+from encollapse._internal.rounding import TINY
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import Encoding
 from encollapse.encodings.registry import resolved
 from encollapse.errors import ArgumentError, ArgumentTypeError, UnsupportedError
-from encollapse.geometry import ClassGeometry
+from encollapse.ufm.bias_decay import bias_penalty
 from encollapse.ufm.certificate import Certificate, certify
-from encollapse.ufm.label_structure import LabeledProblem, LabelStructure, checked_encoding, refuse_range
+from encollapse.ufm.deep.schatten_prox import geometric_mean
+from encollapse.ufm.label_structure import LabeledProblem, LabelStructure, checked_encoding, layer_decays, refuse_range
 from encollapse.ufm.losses import check_loss
 from encollapse.ufm.losses.convex_loss import ConvexLoss
 from encollapse.ufm.minimum import Minimum
@@ -150,7 +152,13 @@ class TailProblem(LabeledProblem):
                 ".double() if these are activations"
             )
         depth = checks.integer(layers, "layers", minimum=2, maximum=10_000)
-        inner = _inner_decays(inner_decay, depth - 1)
+        inner = layer_decays(
+            inner_decay,
+            "inner_decay",
+            depth - 1,
+            f"one number, or one for each of the {depth - 1} inner layers",
+            why=_WHY_POSITIVE,
+        )
         free = checks.real(inner_bias_decay, "inner_bias_decay")
         if free <= 0:
             raise ArgumentError(_FREE_INNER_BIAS if free == 0 else f"{_FREE_INNER_BIAS} (got {free})")
@@ -164,7 +172,7 @@ class TailProblem(LabeledProblem):
             "labels": checks.read_only(classes),
             "activations": checks.read_only(checks.array(raw, "activations", (len(classes), None), axes="(N, p)")),
             "weight_decay": head,
-            "inner_decay": inner[0] if len(set(inner)) == 1 else Chain(inner).common_decay,
+            "inner_decay": geometric_mean(inner),
             "inner_bias_decay": free,
             "bias_decay": checks.nonnegative(bias_decay, "bias_decay", allow_infinity=True),
             "loss": "mse" if structure.loss is None else structure.loss.name,
@@ -237,19 +245,15 @@ class TailProblem(LabeledProblem):
             b.
         """
         outputs = self.data.outputs(matrix) + bias[:, None]
-        codewords = self.encoding.codewords
-        if self.convex_loss is None:
-            fit = 0.5 * float(np.sum((outputs - codewords[:, self.labels]) ** 2)) / self.num_samples
-        else:
-            targets = self.convex_loss.targets(codewords)[:, self.labels]
-            fit = float(self.convex_loss.value(outputs, targets, np.ones_like(outputs)).mean())
-        penalty = 0.0 if math.isinf(self.bias_decay) else 0.5 * self.bias_decay * float(bias @ bias)
-        return fit + penalty + Chain(self.decays).price(matrix)
+        fit = float(self.any_loss.value(outputs, self.targets[:, self.labels], np.ones_like(outputs)).mean())
+        return fit + bias_penalty(self.bias_decay, bias) + Chain(self.decays).price(matrix)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TailSolution(Solution):
     """Solution of a tail problem: its geometry has a variability within classes.
+
+    With two layers it is ``HᵀH = √(λ_W/λ_V) Φᵀ (GᵀG)^{1/2} Φ`` averaged over the classes.
 
     Attributes
     ----------
@@ -290,22 +294,8 @@ class TailSolution(Solution):
         between = float((centered**2).sum(axis=0) @ priors[present])
         return float(self._within[present] @ priors[present]) / between if between > 0 else math.nan
 
-    @cached_property
-    def geometry(self) -> ClassGeometry:
-        """The predicted class geometry: ``HᵀH = √(λ_W/λ_V) Φᵀ (GᵀG)^{1/2} Φ`` averaged over the classes."""
-        p = self.problem
-        return ClassGeometry(
-            **self.factors.geometry_fields(),
-            counts=p.counts,
-            bias=self.bias,
-            within=self._within,
-            provenance={
-                "source": "predicted",
-                "encoding": p.encoding.name,
-                **p.settings,
-                "certificate": self.certificate.kind,
-            },
-        )
+    def _geometry_fields(self) -> dict[str, Any]:
+        return {**super()._geometry_fields(), "within": self._within}
 
 
 def solve_linear_tail(problem: TailProblem) -> TailSolution:
@@ -317,7 +307,7 @@ def solve_linear_tail(problem: TailProblem) -> TailSolution:
         matrix, bias, loss, certificate, steps = _minimize_convex(problem, problem.threshold)
     chain = Chain(problem.decays)
     left, singular, right = np.linalg.svd(matrix, full_matrices=False)
-    kept = singular > _DEAD * max(float(singular[0]), np.finfo(np.float64).tiny)
+    kept = singular > _DEAD * max(float(singular[0]), TINY)
     left, values, right = left[:, kept], singular[kept], right[kept]
     common = chain.common_decay
     # The layers are balanced: each takes its share of every singular value.
@@ -332,8 +322,7 @@ def solve_linear_tail(problem: TailProblem) -> TailSolution:
         iterations=steps,
         factors=DenseFactors(head, features_map @ problem.data.class_means, singular),
     )
-    solution = TailSolution.of(problem, minimum, time.perf_counter() - begin)  # type: ignore[arg-type]
-    assert isinstance(solution, TailSolution)
+    solution = TailSolution.of(problem, minimum, time.perf_counter() - begin)
     return replace(solution, matrix=checks.read_only(matrix), features_map=checks.read_only(features_map))
 
 
@@ -360,7 +349,7 @@ def _minimize_squared(problem: TailProblem, threshold: float) -> _Found:
         found, steps = minimize_penalized(reduced, accuracy=_SQUARED_AIM * moments.energy)
         total += steps
         left, singular, right = np.linalg.svd(found, full_matrices=False)
-        kept = singular > _DEAD * max(float(singular[0]) if len(singular) else 0.0, np.finfo(np.float64).tiny)
+        kept = singular > _DEAD * max(float(singular[0]) if len(singular) else 0.0, TINY)
         found = (left[:, kept] * singular[kept]) @ right[kept]
         matrix, norm = found @ moments.basis.T, float(singular[kept].sum())
         loss, certificate, slope = _certified_squared(matrix, norm, threshold, *data.misfit(matrix, problem.bias_decay))
@@ -417,9 +406,7 @@ def _minimize_layers(problem: TailProblem) -> _Found:
     has_bias = not squared and not math.isinf(problem.bias_decay)
     found, bias, loss, at_rest, steps = minimize_chain(chain, fit, bends, moments.values, starts, has_bias=has_bias)
     bound = _minimize_convex(problem, chain.convex_threshold(loss))[3].lower_bound
-    certificate = certify(loss, min(bound, loss), tolerance=_SQUARED_GAP)
-    if not certificate.holds:
-        certificate = replace(certificate, kind="stationary", holds=at_rest)
+    certificate = certify(loss, min(bound, loss), tolerance=_SQUARED_GAP).or_stationary(at_rest)
     matrix = found @ moments.basis.T
     return matrix, _squared_bias(problem, matrix) if squared else bias, loss, certificate, steps
 
@@ -443,10 +430,8 @@ def _squared_fit(moments: Moments, code_dim: int) -> tuple[Fit, Bends, FloatArra
 
 def _loss_fit(problem: TailProblem, moments: Moments) -> tuple[Fit, Bends, FloatArray]:
     """Another loss, and the bias that is best where nothing is learned."""
-    assert problem.convex_loss is not None
-    targets = problem.convex_loss.targets(problem.encoding.codewords)[:, problem.labels]
-    table = SampleOutputMap(problem.data, targets, moments.basis)
-    composite = table.composite(problem.convex_loss, 1.0, problem.bias_decay)
+    table = SampleOutputMap(problem.data, problem.targets[:, problem.labels], moments.basis)
+    composite = table.composite(problem.any_loss, 1.0, problem.bias_decay)
 
     def fit(matrix: FloatArray, bias: FloatArray) -> tuple[float, FloatArray, FloatArray]:
         outputs = table.forward(matrix, np.zeros(0), bias)
@@ -465,13 +450,3 @@ def _loss_fit(problem: TailProblem, moments: Moments) -> tuple[Fit, Bends, Float
         return bent
 
     return fit, bends, composite.start()[1]
-
-
-def _inner_decays(value: Any, count: int) -> tuple[float, ...]:
-    if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0):
-        if len(value) != count:
-            raise ArgumentError(
-                f"inner_decay: expected one number, or one for each of the {count} inner layers, got {len(value)}"
-            )
-        return tuple(checks.positive(v, f"inner_decay[{i}]", why=_WHY_POSITIVE) for i, v in enumerate(value))
-    return (checks.positive(value, "inner_decay", why=_WHY_POSITIVE),) * count

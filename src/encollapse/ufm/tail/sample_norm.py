@@ -16,6 +16,7 @@ from encollapse._internal.typing import ArrayLike, IntArray
 from encollapse.encodings import Encoding
 from encollapse.encodings.registry import of_counts
 from encollapse.errors import ArgumentError
+from encollapse.ufm.bias_decay import mean_share
 from encollapse.ufm.label_structure import LabeledProblem, LabelStructure, checked_encoding, refuse_range
 from encollapse.ufm.losses import check_loss
 from encollapse.ufm.losses.convex_loss import ConvexLoss
@@ -83,7 +84,7 @@ class SampleNormProblem(LabeledProblem):
     @property
     def mean_share(self) -> float:
         """``β = λ_b/(1 + λ_b)``: what the bias leaves of the price of a mean error, under MSE."""
-        return 1.0 if math.isinf(self.bias_decay) else self.bias_decay / (1.0 + self.bias_decay)
+        return mean_share(self.bias_decay)
 
     def threshold(self, budget: float) -> float:
         """``√(λ_W λ_γ/budget)``."""

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from encollapse._internal.typing import FloatArray
-from encollapse.geometry import ClassGeometry
-from encollapse.ufm.certificate import Certificate, CertificateKind, certify
+from encollapse.ufm.certificate import Certificate, certify
 from encollapse.ufm.minimum import Minimum
 from encollapse.ufm.mse.factors import DenseFactors
 from encollapse.ufm.solution import Solution
@@ -25,38 +22,14 @@ from encollapse.ufm.tail.three_factors import Balanced, Levels, convex_bound, se
 _GAP = 1e-9  # relative gap up to which the minimum counts as proved
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class SampleNormSolution(Solution):
-    """Solution of a problem with a last normalization of each sample."""
+def solve_sample_norm(problem: SampleNormProblem) -> Solution:
+    """Minimize in closed form where that is proved, else by descent from several starts.
 
-    problem: Any
-
-    @cached_property
-    def geometry(self) -> ClassGeometry:
-        """The class geometry of the features after the normalization. Within a class they agree."""
-        p = self.problem
-        return ClassGeometry(
-            **self.factors.geometry_fields(),
-            counts=p.counts,
-            bias=self.bias,
-            provenance={
-                "source": "predicted",
-                "encoding": p.encoding.name,
-                **p.settings,
-                "certificate": self.certificate.kind,
-            },
-        )
-
-
-def solve_sample_norm(problem: SampleNormProblem) -> SampleNormSolution:
-    """Minimize in closed form where that is proved, else by descent from several starts."""
+    The geometry is that of the features after the normalization. Within a class they agree.
+    """
     begin = time.perf_counter()
-    minimum = _closed_form(problem)
-    if minimum is None:
-        minimum = _descended(problem)
-    solution = SampleNormSolution.of(problem, minimum, time.perf_counter() - begin)  # type: ignore[arg-type]
-    assert isinstance(solution, SampleNormSolution)
-    return solution
+    minimum = _closed_form(problem) or _descended(problem)
+    return Solution.of(problem, minimum, time.perf_counter() - begin)
 
 
 def _balanced(problem: SampleNormProblem) -> Balanced | None:
@@ -86,8 +59,8 @@ def _closed_form(problem: SampleNormProblem) -> Minimum[DenseFactors] | None:
         return None
     loss = labels.value(levels, root, budget, kappa)
     certificate = certify(loss, min(_lower_bound(problem, labels), loss))
-    kind: CertificateKind = "theorem" if certificate.holds else "stationary"
-    return _assembled(problem, labels, levels, frame, loss, replace(certificate, kind=kind, holds=True))
+    certificate = replace(certificate, kind="theorem") if certificate.holds else certificate.or_stationary(True)
+    return _assembled(problem, labels, levels, frame, loss, certificate)
 
 
 def _lower_bound(problem: SampleNormProblem, labels: Balanced) -> float:
@@ -159,9 +132,7 @@ def _descended(problem: SampleNormProblem) -> Minimum[DenseFactors]:
             bound = max(bound, _lower_bound(problem, labels))
     else:
         bound = convex_bound(problem, problem.threshold(budget))
-    certificate = certify(found.loss, min(bound, found.loss), tolerance=_GAP)
-    if not certificate.holds:
-        certificate = replace(certificate, kind="stationary", holds=found.at_rest)
+    certificate = certify(found.loss, min(bound, found.loss), tolerance=_GAP).or_stationary(found.at_rest)
     outputs = found.weight @ found.means * np.sqrt(problem.priors)
     singular = np.asarray(np.linalg.svd(outputs, compute_uv=False), dtype=np.float64)
     return Minimum(

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray
 
 _DENSE = 24
@@ -70,7 +71,7 @@ def minimize_penalized(problem: Penalized, *, accuracy: float) -> tuple[FloatArr
     if not size.size or size[0] <= problem.threshold:
         return np.zeros_like(problem.products), 0
     # Outputs outside the range of B are zero at the minimum.
-    basis = left[:, size > np.finfo(np.float64).eps * size[0] * max(problem.products.shape)]
+    basis = left[:, size > EPS * size[0] * max(problem.products.shape)]
     reduced = Penalized(problem.moments, basis.T @ problem.products, problem.threshold)
     matrix, steps = _follow(reduced, accuracy)
     return basis @ matrix, steps

@@ -154,8 +154,6 @@ def separable_bound(problem: SampleNormProblem, threshold: float) -> float:
 
 def convex_bound(problem: SampleNormProblem, threshold: float) -> float:
     """Lower bound under any convex loss: ``(Σ σ^{2/3})^{3/2} ≥ Σ σ``, and the nuclear norm has a dual."""
-    assert problem.convex_loss is not None
-    targets = problem.convex_loss.targets(problem.encoding.codewords)
-    table = DenseOutputMap.of(targets, problem.priors)
-    composite = Composite(table, problem.convex_loss, threshold, problem.bias_decay)
+    table = DenseOutputMap.of(problem.targets, problem.priors)
+    composite = Composite(table, problem.any_loss, threshold, problem.bias_decay)
     return minimize_composite(composite).certificate.lower_bound

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.special
 
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import ComplexArray
-
-EPS = float(np.finfo(np.float64).eps)
 
 WINDOW = 1e-9
 """Share of ``c²`` around it inside which an eigenvalue is on neither side.

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray, IntArray
-from encollapse.ufm.mse.resolvent.contour import EPS, WINDOW
+from encollapse.ufm.mse.resolvent.contour import WINDOW
 from encollapse.ufm.mse.resolvent.table import Evaluation, ResolventTable
 
 _Mask: TypeAlias = NDArray[np.bool_]

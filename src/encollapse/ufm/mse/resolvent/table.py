@@ -14,10 +14,9 @@ from functools import cached_property
 
 import numpy as np
 
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import ComplexArray, FloatArray, IntArray
 from encollapse.ufm.mse.resolvent.contour import WINDOW, Contour
-
-EPS = float(np.finfo(np.float64).eps)
 
 _FILTER_ERROR = 1e-13  # of the sum over the nodes where the function that it stands for is known
 _TINY_THRESHOLD = 1e-4  # of the largest singular value
