@@ -18,6 +18,7 @@ import pytest
 
 import encollapse as ec
 from encollapse import cli
+from encollapse._internal.json_values import plain
 from encollapse.encodings.registry import ENCODINGS
 from encollapse.explorer.api.request_queue import QueueFullError, RequestQueue
 from encollapse.explorer.state.fields import FieldError
@@ -71,7 +72,7 @@ def test_a_total_collapse_is_drawn_and_said() -> None:
     assert drawn["frame"]["empty"]
     assert "nothing is learned" in drawn["certificate"]["words"]
     assert drawn["numbers"]["texts"]["mean_cosine"] == "–"
-    json.dumps(solution.finite(drawn), allow_nan=False)
+    json.dumps(plain(drawn), allow_nan=False)
 
 
 @pytest.mark.parametrize("name", sorted(ENCODINGS))

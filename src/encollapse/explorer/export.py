@@ -18,14 +18,14 @@ import numpy as np
 from encollapse import ufm
 from encollapse._internal import files, progress
 from encollapse._internal.format import number_label, short
+from encollapse._internal.json_values import plain
 from encollapse._internal.typing import FloatArray
 from encollapse.errors import ArgumentError
 from encollapse.explorer.state import state
 from encollapse.explorer.state.fields import FieldError
 from encollapse.explorer.state.problem import problem, refusals
 from encollapse.explorer.views import projection
-from encollapse.explorer.views.bias_path import HIGHEST, LOWEST, STEPS, position_of
-from encollapse.explorer.views.solution import finite
+from encollapse.explorer.views.bias_path import HIGHEST, LOWEST, STEPS, exact_decay_at, position_of
 
 MOST_CLASSES = 60  # a page of so many classes has about 2 MB
 _FIRST_NODES = 33  # positions that are solved at once
@@ -91,12 +91,6 @@ def _chosen(address: str) -> state.State:
     return chosen
 
 
-def _decay_at(position: float) -> float:
-    if position <= 0 or position >= STEPS:
-        return 0.0 if position <= 0 else math.inf
-    return float(LOWEST * (HIGHEST / LOWEST) ** ((position - 1) / (STEPS - 2)))
-
-
 def _nodes(stated: ufm.Problem) -> tuple[list[tuple[float, ufm.Solution]], float]:
     """Solutions by position, and the largest error of a cosine halfway between two of them."""
     positions = {0.0, float(STEPS), *np.linspace(1, STEPS - 1, _FIRST_NODES).tolist()}
@@ -130,7 +124,7 @@ def _refined(stated: ufm.Problem, solved: dict[float, ufm.Solution]) -> Iterator
 def _solved(stated: ufm.Problem, positions: list[float]) -> dict[float, ufm.Solution]:
     try:
         with refusals():
-            path = ufm.bias_path(stated, [_decay_at(position) for position in positions])
+            path = ufm.bias_path(stated, [exact_decay_at(position) for position in positions])
     except FieldError as error:
         raise ArgumentError(f"address: {error.field}: {error.message}") from None
     for found in path.solutions:
@@ -160,7 +154,7 @@ def _page(chosen: state.State, stated: ufm.Problem, nodes: list[tuple[float, ufm
     inside = turning is not None and LOWEST < turning < HIGHEST
     data = {
         "nodes": _drawn(stated, nodes),
-        "names": [str(name) for name in stated.encoding.classes or range(stated.num_classes)],
+        "names": [str(name) for name in stated.encoding.classes],
         "empty": all(found.rank == 0 for _, found in nodes),
         "lowest": LOWEST,
         "highest": HIGHEST,
@@ -195,7 +189,7 @@ def _page(chosen: state.State, stated: ufm.Problem, nodes: list[tuple[float, ufm
         "CSS": (_STATIC / "explorer.css").read_text(encoding="utf-8"),
         "THEME": (_STATIC / "theme.js").read_text(encoding="utf-8"),
         # What could end the element is written so that it cannot.
-        "DATA": json.dumps(finite(data), separators=(",", ":")).replace("<", "\\u003c"),
+        "DATA": json.dumps(plain(data), separators=(",", ":")).replace("<", "\\u003c"),
         "SCRIPT": "\n".join(map(_script, _SCRIPTS)),
     }
     template = (_STATIC / "export.html").read_text(encoding="utf-8")
@@ -213,12 +207,11 @@ def _note(name: str, turning: float | None) -> str:
 
 def _drawn(stated: ufm.Problem, nodes: list[tuple[float, ufm.Solution]]) -> list[dict[str, Any]]:
     """What the page draws at each position, every frame turned to the one before."""
-    priors = stated.counts / stated.counts.sum()
     drawn: list[dict[str, Any]] = []
     previous = None
     for position, found in nodes:
         weight, means, _ = found.parameters()
-        seen = projection.picture(weight, means, priors, previous=previous)
+        seen = projection.picture(weight, means, stated.priors, previous=previous)
         previous = seen.means
         cosines = _cosines(found)
         known = cosines[~np.isnan(cosines)]

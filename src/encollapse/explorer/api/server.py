@@ -19,6 +19,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from encollapse._internal.json_values import plain
 from encollapse._internal.typing import FloatArray
 from encollapse.encodings.registry import ENCODINGS
 from encollapse.errors import EncollapseError, FileFormatError
@@ -32,7 +33,7 @@ from encollapse.explorer.views.bias_path import SupersededError
 from encollapse.explorer.views.design import design, target_of
 from encollapse.explorer.views.dynamics import dynamics
 from encollapse.explorer.views.runs import RunsFolder
-from encollapse.explorer.views.solution import finite, picture
+from encollapse.explorer.views.solution import picture
 
 STATIC = Path(__file__).parents[1] / "static"
 
@@ -266,4 +267,4 @@ def _shown(value: Any) -> str:
 
 
 def _json(value: dict[str, Any], status: int = 200) -> JSONResponse:
-    return JSONResponse(finite(value), status_code=status, headers={"Cache-Control": "no-store"})
+    return JSONResponse(plain(value), status_code=status, headers={"Cache-Control": "no-store"})

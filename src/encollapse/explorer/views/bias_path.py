@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from encollapse import ufm
-from encollapse._internal.typing import FloatArray
 from encollapse.explorer.state.problem import problem, refusals
 from encollapse.explorer.state.state import State
 
@@ -28,14 +27,15 @@ class SupersededError(Exception):
 
 
 def decay_at(position: int) -> float:
-    """Bias decay at a position of the slider."""
-    if position <= 0:
-        return 0.0
-    if position >= STEPS:
-        return math.inf
-    share = (position - 1) / (STEPS - 2)
-    # Three digits are what the slider resolves, and what an address should hold.
-    return float(f"{LOWEST * (HIGHEST / LOWEST) ** share:.3g}")
+    """Bias decay at a position of the slider, in the three digits that it resolves and an address should hold."""
+    return float(f"{exact_decay_at(position):.3g}")
+
+
+def exact_decay_at(position: float) -> float:
+    """Bias decay at a position of the slider, or between two."""
+    if position <= 0 or position >= STEPS:
+        return 0.0 if position <= 0 else math.inf
+    return float(LOWEST * (HIGHEST / LOWEST) ** ((position - 1) / (STEPS - 2)))
 
 
 def position_of(bias_decay: float) -> int:
@@ -107,17 +107,12 @@ def line(state: State, wanted: Callable[[], bool] = lambda: True, *, seconds: fl
         "turning_name": turning_name,
         "unique": all(unique for *_, unique in solved.values()),
         "explanation": stated.explain(),
-        "label_mean": float(np.linalg.norm(mean_codeword(stated))),
+        "label_mean": float(np.linalg.norm(stated.mean_codeword)),
     }
 
 
 def _chunks(decays: list[float]) -> list[list[float]]:
     return [decays[start : start + _CHUNK] for start in range(0, len(decays), _CHUNK)]
-
-
-def mean_codeword(stated: ufm.Problem) -> FloatArray:
-    """Mean codeword ``ē`` (q,) under the class frequencies."""
-    return stated.encoding.mean(stated.counts / stated.counts.sum())
 
 
 def _spread(solution: ufm.Solution) -> tuple[float, float, float]:

@@ -57,7 +57,7 @@ def cloud(state: State) -> Cloud | None:
     stated = problem(state)
     if stated.loss != "mse" or stated.depth != 1 or stated.features != "linear" or state.feature_dim is not None:
         raise FieldError("spread", "samples are drawn for squared error, linear features of any dimension and depth 1")
-    k, total = stated.num_classes, int(stated.counts.sum())
+    k, total = stated.num_classes, stated.num_samples
     if k > _MOST_CLASSES or total > _MOST_SAMPLES:
         raise FieldError("spread", f"samples are drawn for up to {_MOST_CLASSES} classes and {_MOST_SAMPLES} samples")
     labels, activations = _activations(tuple(stated.counts.tolist()), state.spread)

@@ -16,7 +16,7 @@ from encollapse.explorer.state.fields import FieldError
 from encollapse.explorer.state.problem import problem, refusals, solution
 from encollapse.explorer.state.state import State
 from encollapse.explorer.views import projection
-from encollapse.explorer.views.bias_path import SupersededError, mean_codeword
+from encollapse.explorer.views.bias_path import SupersededError
 from encollapse.explorer.views.solution import certificate, numbers
 
 MOST_CLASSES, MOST_OUTPUTS = 12, 24
@@ -61,7 +61,7 @@ def dynamics(state: State, wanted: Callable[[], bool] = lambda: True, *, seconds
     excess = path.losses - found.loss
     return {
         "classes": stated.num_classes,
-        "names": [str(name) for name in stated.encoding.classes or range(stated.num_classes)],
+        "names": [str(name) for name in stated.encoding.classes],
         "time": path.times.tolist(),
         "loss": path.losses.tolist(),
         "excess": excess.tolist(),
@@ -107,9 +107,9 @@ def growth_rates(stated: ufm.Problem) -> FloatArray | None:
     """
     if stated.loss != "mse":
         return None
-    bias = mean_codeword(stated) / (1 + stated.bias_decay)
+    bias = stated.mean_codeword / (1 + stated.bias_decay)
     labels = (stated.encoding.codewords - bias[:, None]) * np.sqrt(stated.priors)
-    strength = np.linalg.svd(labels, compute_uv=False) / math.sqrt(stated.counts.sum())
+    strength = np.linalg.svd(labels, compute_uv=False) / math.sqrt(stated.num_samples)
     w, h = stated.weight_decay, stated.feature_decay
     return np.asarray(np.sqrt(((w - h) / 2) ** 2 + strength**2) - (w + h) / 2)
 

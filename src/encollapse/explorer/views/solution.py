@@ -16,7 +16,7 @@ from encollapse.explorer.state.fields import FieldError
 from encollapse.explorer.state.problem import refusals, solution
 from encollapse.explorer.state.state import State
 from encollapse.explorer.views import projection
-from encollapse.explorer.views.bias_path import mean_codeword, position_of
+from encollapse.explorer.views.bias_path import position_of
 from encollapse.explorer.views.cloud import Cloud, cloud
 from encollapse.geometry import ClassGeometry
 from encollapse.geometry.frames import gram_cosines
@@ -74,13 +74,10 @@ def frame(
     about: Cloud | None = None,
 ) -> dict[str, Any]:
     """Class means and classifier rows in three directions of feature space, with `about` those of the linear tail."""
-    counts = found.problem.counts
     samples = None
     if about is not None:
         weight, means, samples = about.weight, about.means, about.samples
-    drawn = projection.picture(
-        weight, means, counts / counts.sum(), axes=state.axes, previous=previous, samples=samples
-    )
+    drawn = projection.picture(weight, means, found.problem.priors, axes=state.axes, previous=previous, samples=samples)
     seen = (
         {} if about is None else {"samples": np.round(drawn.samples, 3).tolist(), "of": about.labels, "nc1": about.nc1}
     )
@@ -118,7 +115,7 @@ def law(found: ufm.Solution) -> str:
     shape = "nothing is learned" if found.rank == 0 else f"the class means {near}"
     return (
         "This stands for a network with a batch normalization before its last layer and a weight decay of "
-        f"λ = {number_label(stated.weight_decay)} on every parameter, trained on {int(stated.counts.sum())} samples. "
+        f"λ = {number_label(stated.weight_decay)} on every parameter, trained on {stated.num_samples} samples. "
         "The decay of its gains and offsets acts as a feature decay of "
         f"λ/N = {number_label(stated.feature_decay)}. At this bias decay {shape}. In such a training the bias decay is "
         "λ itself."
@@ -151,8 +148,7 @@ def spectrum(found: ufm.Solution) -> dict[str, Any]:
     learned = found.singular_values
     offered = None
     if stated.loss == "mse":
-        priors = stated.counts / stated.counts.sum()
-        labels = (stated.encoding.codewords - found.bias[:, None]) * np.sqrt(priors)
+        labels = (stated.encoding.codewords - found.bias[:, None]) * np.sqrt(stated.priors)
         offered = np.linalg.svd(labels, compute_uv=False).tolist()
     return {"offered": offered, "learned": learned.tolist(), "threshold": stated.threshold}
 
@@ -210,7 +206,7 @@ def metrics(solution: ufm.Solution, weight: FloatArray, means: FloatArray) -> li
         within_covariance=np.zeros((size, size)),
         class_averaged_covariance=np.zeros((size, size)),
     )
-    inputs = MetricInputs(statistics, weight, solution.bias, mean_codeword(stated))
+    inputs = MetricInputs(statistics, weight, solution.bias, stated.mean_codeword)
     values, missing = evaluate(inputs)
     return [
         {
@@ -237,7 +233,7 @@ def numbers(solution: ufm.Solution) -> dict[str, Any]:
         "t": stated.threshold * math.sqrt(k),
         "critical": critical,
         "rank": solution.rank,
-        "samples": int(stated.counts.sum()),
+        "samples": stated.num_samples,
         "loss": solution.loss,
     }
     texts = {
@@ -289,14 +285,3 @@ def unpacked(value: dict[str, Any]) -> FloatArray:
     """Inverse of :func:`packed`."""
     raw = np.frombuffer(base64.b64decode(value["data"]), dtype="<f8")
     return raw.reshape(value["shape"]).astype(np.float64)
-
-
-def finite(value: Any) -> Any:
-    """Plain values for JSON: NaN becomes null, and an infinity its name."""
-    if isinstance(value, dict):
-        return {k: finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
-    return value
