@@ -9,10 +9,10 @@ import numpy as np
 import encollapse as ec
 from encollapse._internal.typing import IntArray
 from encollapse.geometry import ClassGeometry
+from encollapse.geometry.arrays import Arrays, to_arrays
 from encollapse.study.execution.trial import now
 from encollapse.study.record import PredictionRecord, TrialRecord
 from encollapse.study.resolve import problem_of
-from encollapse.study.store.arrays import Arrays, to_arrays
 from encollapse.study.store.sqlite import Store, StoredTrial
 from encollapse.study.study import Study, parse
 from encollapse.study.trials import Trial

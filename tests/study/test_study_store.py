@@ -13,8 +13,9 @@ import pytest
 import encollapse as ec
 from encollapse.errors import ArgumentError, EncollapseError, FileFormatError
 from encollapse.geometry import ClassGeometry
+from encollapse.geometry.arrays import to_arrays
 from encollapse.study.record import CertificateRecord, PredictionRecord, TrialRecord
-from encollapse.study.store.arrays import load_arrays, load_geometries, save_arrays, to_arrays
+from encollapse.study.store.arrays import load_arrays, load_geometries, save_arrays
 from encollapse.study.store.sqlite import Store, StoredTrial
 from reference.study_folder import failed, study_of, write_folder
 

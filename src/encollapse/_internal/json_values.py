@@ -12,7 +12,7 @@ import numpy as np
 def plain(value: Any) -> Any:
     """Turn a value into what JSON holds: NaN becomes null and infinity the string ``"inf"``."""
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
+        return plain_dict(value)
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(v) for v in value]
     if isinstance(value, np.ndarray):
@@ -28,6 +28,11 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | str):
         return value
     return str(value)
+
+
+def plain_dict(values: Mapping[Any, Any]) -> dict[str, Any]:
+    """A mapping of such values, as :func:`plain` turns it."""
+    return {str(k): plain(v) for k, v in values.items()}
 
 
 def revived(value: Any) -> Any:

@@ -9,6 +9,7 @@ from torch import nn
 
 from encollapse.diagnosis.diagnose import diagnose
 from encollapse.errors import ArgumentError
+from encollapse.ufm.excess import OF_EXCESS
 
 
 def diagnosed(
@@ -23,14 +24,7 @@ def diagnosed(
     callback.results[epoch] = found
     values: dict[str, float | None] = {}
     if found.excess is not None:
-        e = found.excess
-        values = {
-            "excess": e.total,
-            "excess_unbalanced": e.unbalanced,
-            "excess_within": e.within,
-            "excess_between": e.between,
-            "guarantee": e.guarantee,
-        }
+        values = {name: getattr(found.excess, entry) for name, entry in OF_EXCESS.items()}
     if found.comparison is not None:
         values |= {row.name: row.value for row in found.comparison.rows if row.name in ("gram_error", "shape_error")}
     if found.decay_time is not None:

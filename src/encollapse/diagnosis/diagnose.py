@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,12 +22,13 @@ from encollapse.diagnosis.result import Diagnosis
 from encollapse.diagnosis.tail import Tail
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseError
-from encollapse.geometry import Comparison, compare
+from encollapse.geometry import compare
 from encollapse.measure import collapse
 from encollapse.measure.forward.head import Head, find_head
 from encollapse.measure.forward.running import placed, undisturbed
 from encollapse.measure.model import labeled_batches
-from encollapse.measure.result import Collapse
+
+T = TypeVar("T")
 
 _FAR = 2.0  # standard deviations, or twofold variances: other data than the running averages are of
 
@@ -150,9 +151,16 @@ def diagnose(
             seen.features, seen.labels, weight=found.weight, bias=found.bias, encoding=reading.encoding, loss=kind
         )
     missing: dict[str, str] = {}
-    prediction = _solve(law, missing)
-    comparison = _compare(prediction, measured, missing)
-    excess = _excess(law, prediction, seen, found, _inner(network, law, tail), missing)
+    prediction, comparison, excess = None, None, None
+    if law.problem is None:
+        missing["prediction"] = law.reason
+    else:
+        prediction = _attempt("prediction", missing, lambda: ufm.solve(law.problem, throw=False))
+    if prediction is not None:
+        minimum, rows = prediction, (seen.features, seen.labels, found.weight, found.bias)
+        comparison = _attempt("comparison", missing, lambda: compare(minimum.geometry, measured.geometry))
+        inner = _inner(network, law, tail)
+        excess = _attempt("excess", missing, lambda: ufm.excess(law.problem, *rows, inner=inner, solution=minimum))
     time = decay_time(optimizer, scheduler, steps, law.decay, seen.batches) if law.decay else None
     return Diagnosis(
         law=law.name,
@@ -236,24 +244,12 @@ def _head_parameters(network: nn.Module, head: Head) -> tuple[str | None, str | 
     return own.get(id(weight), f"{prefix}weight"), None if bias is None else own.get(id(bias), f"{prefix}bias")
 
 
-def _solve(law: Law, missing: dict[str, str]) -> Any:
-    if law.problem is None:
-        missing["prediction"] = law.reason
-        return None
+def _attempt(name: str, missing: dict[str, str], compute: Callable[[], T]) -> T | None:
+    """What is computed, or None with the reason in `missing`."""
     try:
-        return ufm.solve(law.problem, throw=False)
+        return compute()
     except EncollapseError as error:
-        missing["prediction"] = str(error)
-        return None
-
-
-def _compare(prediction: Any, measured: Collapse, missing: dict[str, str]) -> Comparison | None:
-    if prediction is None:
-        return None
-    try:
-        return compare(prediction.geometry, measured.geometry)
-    except EncollapseError as error:
-        missing["comparison"] = str(error)
+        missing[name] = str(error)
         return None
 
 
@@ -264,17 +260,3 @@ def _inner(network: nn.Module, law: Law, tail: Tail) -> list[Any] | None:
     named = dict(network.named_parameters())
     names = [tail.weights[0]] if math.isinf(law.problem.inner_bias_decay) else [tail.weights[0], tail.biases[0] or ""]
     return [named[name].detach() for name in names]
-
-
-def _excess(
-    law: Law, prediction: Any, seen: Observation, head: Head, inner: list[Any] | None, missing: dict[str, str]
-) -> Any:
-    if prediction is None:
-        return None
-    try:
-        return ufm.excess(
-            law.problem, seen.features, seen.labels, head.weight, head.bias, inner=inner, solution=prediction
-        )
-    except EncollapseError as error:
-        missing["excess"] = str(error)
-        return None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from encollapse._internal import checks
 from encollapse._internal.progress import tracked
 from encollapse._internal.typing import FloatArray, IntArray
-from encollapse.diagnosis.tail import Tail, owner, read_tail, restore, with_graph
+from encollapse.diagnosis.tail import Tail, owner, read_tail, with_graph
 from encollapse.errors import ArgumentError
 from encollapse.measure.forward.head import Head
 from encollapse.measure.forward.running import run
@@ -91,30 +92,22 @@ class Observation:
 
 def tail_of(network: nn.Module, head: Head, inputs: Any, device: torch.device) -> Tail:
     """Read the tail of a network off the graph of one batch."""
-    before = with_graph(network)
-    try:
-        with torch.enable_grad(), capture_with_graph(head.module) as seen:
-            run(network, inputs, device)
-    finally:
-        restore(before)
+    with with_graph(network), _inputs_of(head.module) as seen:
+        run(network, inputs, device)
     if len(seen) != 1:
         raise ArgumentError(f"head: {head.name!r} ran {len(seen)} times in one batch, and must run once")
     return read_tail(seen[0], network)
 
 
-class capture_with_graph:  # noqa: N801 (used as a function)
-    """Hand out the inputs of a module with the graph that made them."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
-        self._seen: list[Tensor] = []
-
-    def __enter__(self) -> list[Tensor]:
-        self._hook = self._module.register_forward_pre_hook(lambda _, arguments: self._seen.append(arguments[0]))
-        return self._seen
-
-    def __exit__(self, *_: object) -> None:
-        self._hook.remove()
+@contextmanager
+def _inputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
+    """Collect the inputs of a module with the graph that made them."""
+    seen: list[Tensor] = []
+    hook = module.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    try:
+        yield seen
+    finally:
+        hook.remove()
 
 
 def dropout_after(network: nn.Module, head: Head, tail: Tail, inputs: Any, device: torch.device) -> str:
@@ -148,17 +141,15 @@ def dropout_after(network: nn.Module, head: Head, tail: Tail, inputs: Any, devic
 def _dropout_by_function(network: nn.Module, head: Head, tail: Tail, inputs: Any, device: torch.device) -> str:
     flags = [module for module in network.modules() if not hasattr(module, "running_mean")]
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
-    before = with_graph(network)
     try:
         for module in flags:
             module.training = True  # not train(), which may do more than to set the flag
-        with torch.enable_grad(), capture_with_graph(head.module) as seen:
+        with with_graph(network), _inputs_of(head.module) as seen:
             run(network, inputs, device)
         found = read_tail(seen[0], network)
     except (RuntimeError, ValueError, TypeError, IndexError, ArgumentError):
         return ""  # a network that does not run on these inputs in training mode; its modules were looked at
     finally:
-        restore(before)
         for module in flags:
             module.training = False
         for buffer, value in buffers:
@@ -242,10 +233,10 @@ def observe(
     runs = 1
     for inputs, labels in tracked(labeled_batches(loader, label_key), _length(loader), show=progress):
         with (
-            _watch(head.module, True) as into,
-            _watch(head.module, False) as out,
-            _watch(norm, False) as made,
-            _watch(below, True) as phi,
+            _watched(head.module, inputs=True) as into,
+            _watched(head.module, inputs=False) as out,
+            _watched(norm, inputs=False) as made,
+            _watched(below, inputs=True) as phi,
         ):
             run(network, inputs, device)
         targets.append(checks.to_numpy(labels, "labels"))
@@ -297,24 +288,19 @@ def _length(loader: Iterable[Any]) -> int | None:
     return len(loader) if isinstance(loader, Sized) else None
 
 
-class _watch:  # noqa: N801 (used as a function)
+@contextmanager
+def _watched(module: nn.Module | None, *, inputs: bool) -> Iterator[list[Tensor]]:
     """Collect the first input or the output of a module, or nothing for None."""
-
-    def __init__(self, module: nn.Module | None, inputs: bool) -> None:
-        self._module, self._inputs = module, inputs
-        self._seen: list[Tensor] = []
-
-    def __enter__(self) -> list[Tensor]:
-        if self._module is not None:
-            # A clone: an activation that works in place would overwrite what is kept.
-            self._hook = self._module.register_forward_hook(
-                lambda _, given, made: self._seen.append((given[0] if self._inputs else made).clone())
-            )
-        return self._seen
-
-    def __exit__(self, *_: object) -> None:
-        if self._module is not None:
-            self._hook.remove()
+    seen: list[Tensor] = []
+    if module is None:
+        yield seen
+        return
+    # A clone: an activation that works in place would overwrite what is kept.
+    hook = module.register_forward_hook(lambda _, given, made: seen.append((given[0] if inputs else made).clone()))
+    try:
+        yield seen
+    finally:
+        hook.remove()
 
 
 def _through_tail(made: Tensor, rows: Tensor, tail: Tail) -> tuple[float | None, float, float]:

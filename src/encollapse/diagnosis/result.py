@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from encollapse._internal.json_values import plain
+from encollapse._internal.json_values import plain_dict
 from encollapse._internal.shown import Shown
 from encollapse.diagnosis.decay_time import DecayTime
 from encollapse.diagnosis.laws import Condition
@@ -161,7 +161,7 @@ class Diagnosis(Shown):
             "collapse": self.collapse.to_dict(),
             "missing": self.missing,
         }
-        return dict(plain(found))
+        return plain_dict(found)
 
     def to_html(self, path: str | Path) -> Path:
         """Write a self-contained page.
@@ -176,10 +176,6 @@ class Diagnosis(Shown):
         Path
             The file.
         """
-        found: Path = _report().diagnosis_page(self, path)
+        # The room above draws. It is looked up by name, for imports run one way.
+        found: Path = importlib.import_module("encollapse.report.diagnosis_page").diagnosis_page(self, path)
         return found
-
-
-def _report() -> Any:
-    """The room above that draws. It is looked up by name, for imports run one way."""
-    return importlib.import_module("encollapse.report.diagnosis_page")

@@ -7,26 +7,36 @@ and modules alike.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 _RESHAPING = frozenset(
     [
-        *(
-            "View",
-            "UnsafeView",
-            "ReshapeAlias",
-            "Transpose",
-            "T",
-            "Permute",
-            "Movedim",
-            "Squeeze",
-            "Unsqueeze",
-            "Expand",
-        ),
-        *("Clone", "ToCopy", "Alias", "AsStrided", "Select", "Slice", "Index", "IndexSelect", "Gather", "Narrow"),
+        "View",
+        "UnsafeView",
+        "ReshapeAlias",
+        "Transpose",
+        "T",
+        "Permute",
+        "Movedim",
+        "Squeeze",
+        "Unsqueeze",
+        "Expand",
+        "Clone",
+        "ToCopy",
+        "Alias",
+        "AsStrided",
+        "Select",
+        "Slice",
+        "Index",
+        "IndexSelect",
+        "Gather",
+        "Narrow",
     ]
 )
 _MEANS = frozenset(
@@ -177,6 +187,13 @@ def _input(node: Any) -> Any:
     return next((before for before, _ in node.next_functions if before is not None), None)
 
 
+def _shaped(node: Any) -> Any:
+    """The first node backward that does more than reshape."""
+    while node is not None and _name(node) in _RESHAPING:
+        node = _input(node)
+    return node
+
+
 def _limits(node: Any, name: str) -> tuple[float, float | None]:
     if name == "Relu":
         return 0.0, None
@@ -187,9 +204,7 @@ def _limits(node: Any, name: str) -> tuple[float, float | None]:
 
 def _parameter(walk: _Walk, node: Any) -> str | None:
     """Name of the parameter that a node hands on unchanged but for its shape."""
-    while node is not None and _name(node) in _RESHAPING:
-        node = _input(node)
-    variable = getattr(node, "variable", None)
+    variable = getattr(_shaped(node), "variable", None)
     return None if variable is None else walk.names.get(id(variable))
 
 
@@ -212,9 +227,8 @@ def _product(node: Any) -> str:
 
 
 def _is_linear(node: Any) -> bool:
-    while node is not None and _name(node) in _RESHAPING:
-        node = _input(node)
-    return node is not None and _name(node) in _LINEAR
+    made_by = _shaped(node)
+    return made_by is not None and _name(made_by) in _LINEAR
 
 
 def _normalization(walk: _Walk, node: Any, kind: str) -> Tail:
@@ -232,16 +246,10 @@ def _linear(walk: _Walk, node: Any, bias: str | None = None) -> Tail:
     """Follow linear layers that feed each other."""
     weights: list[str] = []
     biases: list[str | None] = []
-    while node is not None:
+    while (node := _shaped(node)) is not None:
         name = _name(node)
         if name in _CONVOLUTIONS and not weights:
             return walk.end("convolution")
-        if name in _RESHAPING and weights:
-            node = _input(node)
-            continue
-        if name in _RESHAPING:
-            node = _input(node)
-            continue
         if name == "Add" and weights:
             parameter, rest = _operands(walk, node)
             if parameter is None or not _is_linear(rest):
@@ -252,8 +260,8 @@ def _linear(walk: _Walk, node: Any, bias: str | None = None) -> Tail:
             break
         operands = [before for before, _ in node.next_functions if before is not None]
         named = [(before, _parameter(walk, before)) for before in operands]
-        matrix = [item for item in named if item[1] is not None and _dims(walk, item[0]) == 2]
-        vector = [item for item in named if item[1] is not None and _dims(walk, item[0]) == 1]
+        matrix = [item for item in named if item[1] is not None and _dims(item[0]) == 2]
+        vector = [item for item in named if item[1] is not None and _dims(item[0]) == 1]
         rest_nodes = [before for before, parameter in named if parameter is None]
         if len(matrix) != 1 or len(rest_nodes) > 1:
             return walk.end("other", other="a product with a matrix that is no parameter of its own")
@@ -264,10 +272,8 @@ def _linear(walk: _Walk, node: Any, bias: str | None = None) -> Tail:
     return walk.end("linear", weights=tuple(weights), biases=tuple(biases))
 
 
-def _dims(walk: _Walk, node: Any) -> int:
-    while node is not None and _name(node) in _RESHAPING:
-        node = _input(node)
-    return int(node.variable.dim())
+def _dims(node: Any) -> int:
+    return int(_shaped(node).variable.dim())
 
 
 def owner(network: nn.Module, parameter: str) -> tuple[str, nn.Module]:
@@ -276,19 +282,16 @@ def owner(network: nn.Module, parameter: str) -> tuple[str, nn.Module]:
     return name, network.get_submodule(name)
 
 
-def with_graph(network: nn.Module) -> list[tuple[nn.Parameter, bool]]:
-    """Let every parameter record a graph. What they were before is returned."""
+@contextmanager
+def with_graph(network: nn.Module) -> Iterator[None]:
+    """Let every parameter record a graph."""
     before = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
     for parameter, _ in before:
         if parameter.is_floating_point():
             parameter.requires_grad_(True)
-    return before
-
-
-def restore(before: list[tuple[nn.Parameter, bool]]) -> None:
-    """Undo :func:`with_graph`."""
-    for parameter, wanted in before:
-        parameter.requires_grad_(wanted)
-
-
-__all__ = ["Tail", "owner", "read_tail", "restore", "with_graph"]
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        for parameter, wanted in before:
+            parameter.requires_grad_(wanted)

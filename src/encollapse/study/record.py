@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from encollapse._internal.json_values import finite, plain, revived
+from encollapse._internal.json_values import finite, plain, plain_dict, revived
 from encollapse.ufm import Problem, Solution
+from encollapse.ufm.excess import OF_EXCESS
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,7 @@ class PredictionRecord:
         )
 
 
-OF_EXCESS = {
-    "excess": "total",
-    "excess_unbalanced": "unbalanced",
-    "excess_within": "within",
-    "excess_between": "between",
-    "guarantee": "guarantee",
-    "distance": "distance",
-}
+EXCESS_COLUMNS = {**OF_EXCESS, "distance": "distance"}
 """What tables call the entries of an excess."""
 
 
@@ -169,17 +163,16 @@ class TrialRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, the prediction as a table of its own."""
-        values: dict[str, Any] = plain(asdict(self))
-        return values
+        return plain_dict(asdict(self))
 
     def __getitem__(self, name: str) -> Any:
         """A field by name, as :meth:`to_dict` writes it."""
         return self.to_dict()[name]
 
     def value(self, name: str) -> float | None:
-        """A finite number by name: an error of the comparison, a metric, a field, or what :data:`OF_EXCESS` names."""
-        if name in OF_EXCESS:
-            return finite((self.excess or {}).get(OF_EXCESS[name]))
+        """A finite number by name: an error of the comparison, a metric, a field, or a column of the excess."""
+        if name in EXCESS_COLUMNS:
+            return finite((self.excess or {}).get(EXCESS_COLUMNS[name]))
         for table in (self.comparison or {}, self.collapse):
             if table.get(name) is not None:
                 return finite(table[name])

@@ -14,11 +14,12 @@ from encollapse._internal.json_values import revived
 from encollapse._internal.shown import Shown
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError, MissingDependencyError
 from encollapse.geometry import ClassGeometry
+from encollapse.geometry.arrays import Arrays
 from encollapse.geometry.comparison import MEANINGS
 from encollapse.study.execution.trial import reason_of
 from encollapse.study.labels import dataset_label, encoding_label, model_label
-from encollapse.study.record import OF_EXCESS, TrialRecord
-from encollapse.study.store.arrays import Arrays, load_arrays, load_geometries, load_history
+from encollapse.study.record import EXCESS_COLUMNS, TrialRecord
+from encollapse.study.store.arrays import load_arrays, load_geometries, load_history
 from encollapse.study.store.folder import rerun_command
 from encollapse.study.store.sqlite import Store, StoredTrial
 from encollapse.study.study import Study
@@ -367,7 +368,7 @@ def _trial_row(result: TrialResult) -> dict[str, Any]:
     record, prediction = result.record, result.record.prediction
     certificate = None if prediction is None else prediction.certificate
     values |= {name: getattr(record, name) for name in _OF_RECORD}
-    values |= {name: record.value(name) for name in OF_EXCESS}
+    values |= {name: record.value(name) for name in EXCESS_COLUMNS}
     values |= {name: result.comparison_error(name) for name in MEANINGS}
     values |= {
         "critical_bias_decay": None if prediction is None else prediction.critical_bias_decay,

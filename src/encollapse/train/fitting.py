@@ -24,6 +24,7 @@ from encollapse.train.settings import Options, Settings, described
 from encollapse.train.theory.fixed_classifier import frame_of_encoding
 from encollapse.train.theory.laws import predict, require_distributions
 from encollapse.train.theory.prediction import Prediction
+from encollapse.ufm.excess import OF_EXCESS
 from encollapse.ufm.inverse.design import design_mismatch
 
 ROW_ERRORS = ("gram_error", "shape_error", "bias_error", "outputs_error")
@@ -181,11 +182,7 @@ def _fixed_weight(settings: Settings, encoding: Encoding) -> torch.Tensor | None
 
 def _last_word(theory: Prediction) -> dict[str, float | None]:
     """What the last row of the history says of the excess."""
-    if theory.excess is None:
-        return {}
-    parts = {name: getattr(theory.excess, name) for name in ("unbalanced", "within", "between")}
-    named: dict[str, float | None] = {f"excess_{name}": value for name, value in parts.items()}
-    return {"excess": theory.excess.total, **named, "guarantee": theory.excess.guarantee}
+    return {} if theory.excess is None else {name: getattr(theory.excess, entry) for name, entry in OF_EXCESS.items()}
 
 
 def _errors(trained: Trained, prediction: Prediction) -> list[dict[str, float | None]]:

@@ -19,6 +19,7 @@ from encollapse._internal.shown import Shown
 from encollapse.encodings import Encoding
 from encollapse.errors import FileFormatError
 from encollapse.geometry import ClassGeometry, Comparison, compare
+from encollapse.geometry.arrays import from_arrays, to_arrays
 from encollapse.measure import Collapse
 from encollapse.measure.result import VALUES
 from encollapse.train.loop.history import Frame
@@ -247,13 +248,13 @@ class Run(Shown):
         target = files.folder(directory)
         with files.atomic(target / "model.safetensors") as temporary:
             save_file(self.model.state_dict(), temporary)
-        arrays = _arrays(self.collapse.geometry, "measured")
+        arrays = to_arrays(self.collapse.geometry, "measured")
         stated, of_problem = _statement(self.theory.problem)
         arrays |= of_problem
         if stated is not None:
             self.theory.problem.encoding.save(target / "encoding.npz")
         if self.predicted is not None:
-            arrays |= _arrays(self.predicted, "predicted")
+            arrays |= to_arrays(self.predicted, "predicted")
         with files.atomic(target / "geometry.safetensors") as temporary:
             save_arrays({name: np.ascontiguousarray(value) for name, value in arrays.items()}, temporary)
         if self.frames:
@@ -270,7 +271,6 @@ class Run(Shown):
 
 
 _OF_FRAMES = ("epoch", "class_means", "weight", "bias", "samples", "sample_labels")
-_OF_GEOMETRY = ("feature_gram", "counts", "classifier_gram", "class_outputs", "bias", "within")
 
 
 def load(folder: str | Path, *, model: nn.Module | None = None) -> Run:
@@ -352,9 +352,9 @@ def _loaded(
     )
     network.load_state_dict(state)
     found, solution, predicted = record["collapse"], None, None
-    measured = _geometry(arrays, "measured", found["provenance"])
+    measured = from_arrays(arrays, "measured", found["provenance"])
     if "predicted.feature_gram" in arrays:
-        predicted = _geometry(arrays, "predicted", {"source": "predicted"})
+        predicted = from_arrays(arrays, "predicted")
     if record["problem"] is not None:
         # Runs of earlier releases have the codewords alone.
         known = {"problem.counts": measured.counts} | arrays
@@ -392,16 +392,6 @@ def _loaded(
         missing=record["missing"],
         **{name: record[name] for name in same},
     )
-
-
-def _arrays(geometry: ClassGeometry, prefix: str) -> dict[str, Any]:
-    values = {name: getattr(geometry, name) for name in _OF_GEOMETRY}
-    return {f"{prefix}.{name}": np.asarray(value) for name, value in values.items() if value is not None}
-
-
-def _geometry(arrays: dict[str, Any], prefix: str, provenance: dict[str, Any]) -> ClassGeometry:
-    values: dict[str, Any] = {name: arrays.get(f"{prefix}.{name}") for name in _OF_GEOMETRY}
-    return ClassGeometry(**values, provenance=provenance)
 
 
 _PROBLEMS: dict[str, Callable[..., Any]] = {

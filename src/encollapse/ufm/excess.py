@@ -99,6 +99,16 @@ class Excess:
         return "\n".join(f"{name:<25}  {'-' if value is None else f'{value:.6g}'}" for name, value in rows.items())
 
 
+OF_EXCESS = {
+    "excess": "total",
+    "excess_unbalanced": "unbalanced",
+    "excess_within": "within",
+    "excess_between": "between",
+    "guarantee": "guarantee",
+}
+"""What logs and tables call the entries of an excess."""
+
+
 def excess(
     problem: Problem | TailProblem | SampleNormProblem,
     features: Any,

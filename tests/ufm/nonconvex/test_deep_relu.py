@@ -165,7 +165,6 @@ def test_too_narrow_for_an_axis_each() -> None:
 
 
 def test_one_number_in_an_array_serves_every_layer() -> None:
-    problem = ec.ufm.deep_relu_problem(
-        ec.encodings.one_hot(3), 5, weight_decay=np.array(2e-2), feature_decay=5e-3, depth=3
-    )
+    decay: Any = np.array(2e-2)
+    problem = ec.ufm.deep_relu_problem(ec.encodings.one_hot(3), 5, weight_decay=decay, feature_decay=5e-3, depth=3)
     assert problem.weight_decays == (2e-2, 2e-2, 2e-2)

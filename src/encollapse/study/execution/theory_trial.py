@@ -11,8 +11,8 @@ import numpy as np
 from encollapse.data import Dataset
 from encollapse.encodings import Encoding
 from encollapse.geometry import ClassGeometry, compare
+from encollapse.geometry.arrays import Arrays
 from encollapse.study.record import TrialRecord
-from encollapse.study.store.arrays import Arrays
 from encollapse.study.trials import THEORY
 from encollapse.ufm import Problem, Solution, solve
 

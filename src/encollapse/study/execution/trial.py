@@ -23,13 +23,14 @@ from encollapse._internal.json_values import plain
 from encollapse.data import Dataset
 from encollapse.encodings import Encoding
 from encollapse.errors import EncollapseError
+from encollapse.geometry.arrays import Arrays, to_arrays
 from encollapse.study.execution.theory_trial import TrialOutcome, minimize
 from encollapse.study.execution.time_limit import OutOfTime, time_limit
 from encollapse.study.record import PredictionRecord, TrialRecord
 from encollapse.study.resolve import dataset_of, encoding_of, feature_decay_of, problem_of
 from encollapse.study.spec.file_digests import require_model
 from encollapse.study.spec.train_options import OF_THE_ENGINE
-from encollapse.study.store.arrays import Arrays, frame_arrays, to_arrays
+from encollapse.study.store.arrays import frame_arrays
 from encollapse.study.trials import THEORY, Trial
 from encollapse.train.loop.progress import listening
 from encollapse.train.settings import DEFAULTS, decay_of

@@ -16,23 +16,9 @@ from safetensors.numpy import load, save_file
 from encollapse._internal import files
 from encollapse.errors import FileFormatError
 from encollapse.geometry import ClassGeometry
+from encollapse.geometry.arrays import Arrays, from_arrays
 
-_FIELDS = ("feature_gram", "counts", "classifier_gram", "class_outputs", "bias", "within")
 _OF_FRAMES = ("epoch", "class_means", "weight", "bias", "samples", "sample_labels")
-
-Arrays = dict[str, np.ndarray[Any, Any]]
-
-
-def to_arrays(geometry: ClassGeometry, prefix: str) -> Arrays:
-    """Fields of a geometry under the names ``prefix.field``. What is None is left out."""
-    values = {name: getattr(geometry, name) for name in _FIELDS}
-    return {f"{prefix}.{name}": np.asarray(value) for name, value in values.items() if value is not None}
-
-
-def from_arrays(arrays: Arrays, prefix: str) -> ClassGeometry:
-    """Inverse of :func:`to_arrays`. `prefix` becomes the source in the provenance."""
-    fields = {name: arrays.get(f"{prefix}.{name}") for name in _FIELDS}
-    return ClassGeometry(**fields, provenance={"source": prefix})
 
 
 def frame_arrays(frames: Iterable[Any]) -> Arrays:

@@ -14,8 +14,9 @@ from urllib.parse import quote
 
 from encollapse._internal.json_values import plain
 from encollapse.errors import ArgumentError, EncollapseError, FileFormatError
+from encollapse.geometry.arrays import Arrays
 from encollapse.study.record import TrialRecord
-from encollapse.study.store.arrays import Arrays, digest_of, save_arrays, save_history
+from encollapse.study.store.arrays import digest_of, save_arrays, save_history
 from encollapse.study.store.folder import FILE as FILE
 from encollapse.study.store.folder import StudyFolder, unwritable
 from encollapse.study.trials import canonical_json, parse_settings
@@ -175,7 +176,20 @@ class Store(StudyFolder):
         try:
             if not _whole(values):
                 raise ValueError(_CHANGED)
-            return _stored(*values[:-1])
+            trial_id, settings, status, record, error, seconds, started, finished, versions, attempts, held, _ = values
+            return StoredTrial(
+                trial_id,
+                parse_settings(settings),
+                status,
+                None if record is None else TrialRecord.from_dict(json.loads(record)),
+                error,
+                seconds,
+                started,
+                finished,
+                json.loads(versions),
+                attempts,
+                json.loads(held or "{}"),
+            )
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             reason = f"{self.file}: the row of trial {values[0]} is damaged ({error}); to run only it again: {again}"
             return StoredTrial(values[0], {}, "lost", None, f"FileFormatError: {reason}", 0.0, "", "", {})
@@ -262,31 +276,3 @@ def _digest(values: Sequence[Any]) -> str:
 def _whole(values: Sequence[Any]) -> bool:
     """Whether a row has the digest that stands at its end, or was written by a release that kept none."""
     return values[-1] is None or values[-1] == _digest(values[:-1])
-
-
-def _stored(
-    trial_id: str,
-    settings: str,
-    status: str,
-    record: str | None,
-    error: str | None,
-    seconds: float,
-    started: str,
-    finished: str,
-    versions: str,
-    attempts: int,
-    held: str | None,
-) -> StoredTrial:
-    return StoredTrial(
-        trial_id,
-        parse_settings(settings),
-        status,
-        None if record is None else TrialRecord.from_dict(json.loads(record)),
-        error,
-        seconds,
-        started,
-        finished,
-        json.loads(versions),
-        attempts,
-        json.loads(held or "{}"),
-    )
