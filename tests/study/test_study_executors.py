@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from encollapse.errors import ArgumentError, ArgumentTypeError
-from encollapse.study.execution.executors import Outcomes, outcomes
+from encollapse.study.execution.display import Observer
+from encollapse.study.execution.executors import outcomes
+from encollapse.study.execution.futures import Outcomes
 from encollapse.study.execution.queue import TrialQueue
 from encollapse.study.execution.trial import Work
 from encollapse.study.trials import Trial
@@ -137,7 +139,7 @@ def test_options_are_for_executors_that_have_some() -> None:
         outcomes(TrialQueue(trials(1)), "process", 1, work=fine, options={"address": "x"})
 
 
-class Noting:
+class Noting(Observer):
     """A observer that keeps what it is told."""
 
     def __init__(self) -> None:

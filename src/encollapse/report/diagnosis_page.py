@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from encollapse._internal import files
 from encollapse.report import pages
-from encollapse.report.charts import drawing as drawing_of
+from encollapse.report.charts import Drawing
 from encollapse.report.figures.values import diagnosis_chart
 from encollapse.report.tables import Cell, Group, Table
 
@@ -40,7 +40,7 @@ def diagnosis_page(diagnosis: HasParts, path: str | Path, *, title: str = "Diagn
         If `path` does not end in ``.html``.
     """
     target = files.with_suffix(path, "path", (".html", ".htm"))
-    d, drawing = diagnosis, drawing_of(diagnosis_chart(diagnosis))
+    d, drawing = diagnosis, Drawing(diagnosis_chart(diagnosis))
     facts = [
         f"{d.collapse.num_classes} classes, {d.collapse.num_samples} samples",
         f"head {d.head}",

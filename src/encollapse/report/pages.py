@@ -48,16 +48,10 @@ def spread(cell: Markup) -> Markup:
 
 def interactive_page(folder: Path, title: str, drawings: Sequence[Drawing]) -> Path:
     """Write ``interactive.html``, and the JavaScript of the installed plotly beside it."""
-    charts = {d.name: screen(d.chart) for d in drawings if d.chart is not None}
+    charts = {d.name: screen(d.chart) for d in drawings}
     script = resources.files("plotly").joinpath("package_data", SCRIPT).read_text(encoding="utf-8")
     files.write_text(folder / SCRIPT, script)
-    page = render(
-        "interactive.html.j2",
-        title=title,
-        drawings=[d for d in drawings if d.chart is not None],
-        script=SCRIPT,
-        charts=Markup(_json(charts)),
-    )
+    page = render("interactive.html.j2", title=title, drawings=drawings, script=SCRIPT, charts=Markup(_json(charts)))
     return files.write_text(folder / PAGE, page)
 
 

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from encollapse._internal import checks
 from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.geometry.frames import gram_cosines
 from encollapse.report import figures
 from encollapse.report.charts import Chart, Drawing, Heat
 from encollapse.report.charts.paper import draw_into, figure_of
@@ -35,13 +36,13 @@ OF_RESULTS: dict[str, Callable[[Any], Sequence[Drawing]]] = {
     "collapse": figures.collapse_dots,
     "errors": figures.error_overview,
     "bias": figures.bias_curves,
-    "gram-matrices": lambda members: [d for d in [figures.gram_matrices(members[0])] if d is not None],
+    "gram-matrices": lambda members: figures.gram_matrices(members[0]),
     "gram-encodings": figures.gram_encodings,
     "decisions": figures.decision_dots,
     "rare-accuracy": figures.rare_dots,
     "imbalance": figures.imbalance,
     "weight-decay": figures.weight_decay_dots,
-    "scatter": lambda members: [d for d in [figures.scatter(members)] if d is not None],
+    "scatter": figures.scatter,
     "dynamics": figures.dynamics,
 }
 """Figures of a study by name. The first that there is data for is drawn by default."""
@@ -140,7 +141,7 @@ def plot(
         chart = fitted(chart, inches)
     drawn = figure_of(chart, make=_make, print_size=paper)
     if out is not None:
-        Drawing(chart.name, chart.caption, chart.rows, chart, drawn).save_as(out)
+        Drawing(chart, drawn).save_as(out)
     return drawn.axes[0] if len(chart.panels) == 1 else drawn
 
 
@@ -176,7 +177,7 @@ def _of_results(results: Any, figure: str | None) -> Chart:
     names = list(OF_RESULTS) if figure is None else [checks.choice(figure, "figure", tuple(OF_RESULTS))]
     for name in names:
         drawings = OF_RESULTS[name](members)
-        if drawings and drawings[0].chart is not None:
+        if drawings:
             return drawings[0].chart
     raise ArgumentError(f"figure: the results hold no data for {' or '.join(names)}")
 
@@ -271,7 +272,7 @@ def _film(run: Any) -> Any:
         left.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])
         left.axhline(0, color="#dfe3e8", linewidth=0.8, zorder=0)
         left.axvline(0, color="#dfe3e8", linewidth=0.8, zorder=0)
-        image = right.imshow(_cosines(means[0]), cmap=DIVERGING, vmin=-1, vmax=1)
+        image = right.imshow(gram_cosines(means[0].T @ means[0]), cmap=DIVERGING, vmin=-1, vmax=1)
         right.set(xticks=[], yticks=[], title="cosines of class means")
         figure.colorbar(image, ax=right, shrink=0.8)
 
@@ -279,7 +280,7 @@ def _film(run: Any) -> Any:
         dots.set_offsets(places[number].T)
         for k, trail in enumerate(trails):
             trail.set_data(places[: number + 1, 0, k], places[: number + 1, 1, k])
-        image.set_data(_cosines(means[number]))
+        image.set_data(gram_cosines(means[number].T @ means[number]))
         left.set_title(f"class means, {_passes(frames[number].epoch)}", fontsize=9, loc="left")
         return [dots, image, *trails]
 
@@ -289,9 +290,3 @@ def _film(run: Any) -> Any:
 
 def _passes(epoch: int) -> str:
     return f"after {epoch} pass{'' if epoch == 1 else 'es'}"
-
-
-def _cosines(means: Any) -> Any:
-    norms = np.linalg.norm(means, axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return means.T @ means / norms[:, None] / norms[None, :]

@@ -172,7 +172,7 @@ def _transition(results: Results, members: Sequence[Family], grid: tuple[str, st
     curves = figures.transition(members)
     if not curves:  # one bias decay: its matrices stand beside the other comparisons
         return Section("bias_decay", "")
-    drawings = [*curves, *_one(figures.gram_matrices(members[0])), *figures.bias_curves(members)]
+    drawings = [*curves, *figures.gram_matrices(members[0]), *figures.bias_curves(members)]
     return Section("bias_decay", "The bias regularization", drawings)
 
 
@@ -205,8 +205,8 @@ def _encodings(results: Results, members: Sequence[Family], grid: tuple[str, str
 def _accuracy_of_theory(results: Results, members: Sequence[Family], grid: tuple[str, str] | None) -> Section:
     maps = figures.error_maps(results.done, grid)
     alone = len(members) == 1 and len(members[0].bias_decays) == 1
-    matrices = _one(figures.gram_matrices(members[0])) if alone else []
-    drawings = [*matrices, *_one(figures.scatter(members)), *maps, *figures.error_overview(members)]
+    matrices = figures.gram_matrices(members[0]) if alone else []
+    drawings = [*matrices, *figures.scatter(members), *maps, *figures.error_overview(members)]
     return Section("", "Prediction against measurement", drawings)
 
 
@@ -221,10 +221,6 @@ def _dynamics(results: Results, members: Sequence[Family], grid: tuple[str, str]
     chosen = figures.dynamics(members)
     folded = [*chosen[_OPEN:], *figures.dynamics(members, rest=True)]
     return Section("", "Along the training", chosen[:_OPEN], folded=folded)
-
-
-def _one(drawing: Drawing | None) -> list[Drawing]:
-    return [] if drawing is None else [drawing]
 
 
 _MAKERS: tuple[Callable[[Results, Sequence[Family], tuple[str, str] | None], Section], ...] = (

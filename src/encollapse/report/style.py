@@ -10,9 +10,7 @@ from typing import Any, Literal
 import matplotlib as mpl
 import numpy as np
 from cycler import cycler
-from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_hex
-from matplotlib.figure import Figure
 
 Dash = Literal["solid", "dashed", "dotted", "dashdot"]
 
@@ -126,10 +124,3 @@ def house_style(name: str = "encollapse", *, print_size: bool = False) -> Iterat
     """
     with mpl.rc_context({**_RC, **(_PRINT if print_size else {}), "svg.hashsalt": name}):
         yield
-
-
-def panels(columns: int, rows: int = 1, *, width: float, height: float) -> tuple[Figure, list[list[Axes]]]:
-    """Make a figure with a grid of axes, `width` and `height` in inches, without pyplot's global state."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
-    return figure, [list(row) for row in axes]

@@ -16,7 +16,7 @@ from encollapse.errors import UnsupportedError
 from encollapse.study.labels import encoding_label, model_label, setting_labels
 from encollapse.study.resolve import problem_of
 from encollapse.study.results import TrialResult
-from encollapse.study.trials import canonical_json
+from encollapse.study.trials import kind_of
 
 _OWN_AXES = ("bias_decay", "seed")
 
@@ -116,8 +116,7 @@ def families(results: Iterable[TrialResult]) -> list[Family]:
     """Group finished trials. Families with most bias decays come first, then the study's order."""
     groups: dict[str, list[TrialResult]] = {}
     for result in results:
-        key = canonical_json({k: v for k, v in result.settings.items() if k not in _OWN_AXES})
-        groups.setdefault(key, []).append(result)
+        groups.setdefault(kind_of(result.settings, _OWN_AXES), []).append(result)
     labels = panel_labels([group[0].settings for group in groups.values()])
     paths: dict[tuple[Any, ...], ufm.BiasPath] = {}
     made = [

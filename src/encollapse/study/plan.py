@@ -20,7 +20,7 @@ from encollapse.study.results import Results, open_results
 from encollapse.study.store.folder import FILE
 from encollapse.study.store.sqlite import Store
 from encollapse.study.study import Study
-from encollapse.study.trials import THEORY, Trial, canonical_json
+from encollapse.study.trials import THEORY, Trial, kind_of
 from encollapse.train import models
 from encollapse.train.settings import RECIPES, USUAL_FEATURES
 
@@ -180,7 +180,7 @@ def plan(study: Study, *, out: str | Path | None = None, workers: int | None = N
         done = {trial_id for trial_id, status in Store(out).statuses().items() if status == "done"}
     gathered: dict[str, list[Trial]] = {}
     for trial in study.trials:
-        gathered.setdefault(_kind(trial.settings, _WITHIN), []).append(trial)
+        gathered.setdefault(kind_of(trial.settings, _WITHIN), []).append(trial)
     firsts = {trials[0].id: _without(trials[0]) for trials in gathered.values()}
     names = labels_of(list(firsts.values()), always=("encoding",))
     groups = tuple(_group(names[firsts[trials[0].id].id], tuple(trials), results) for trials in gathered.values())
@@ -191,10 +191,6 @@ def plan(study: Study, *, out: str | Path | None = None, workers: int | None = N
             total = None if total is None or group.seconds is None else total + left * group.seconds
     stored = sum(trial.id in done for trial in study.trials)
     return Plan(study, groups, stored, count, None if total is None else total / count)
-
-
-def _kind(settings: Mapping[str, Any], left_out: tuple[str, ...]) -> str:
-    return canonical_json({key: value for key, value in settings.items() if key not in left_out})
 
 
 def _without(trial: Trial) -> Trial:
@@ -236,8 +232,8 @@ def _group(label: str, trials: tuple[Trial, ...], results: Results | None) -> Tr
 def _stored_seconds(settings: Mapping[str, Any], results: Results | None) -> float | None:
     """Median time of stored trials of the same kind: alike but for encoding, decays and seed."""
     other = (*_WITHIN, "encoding", "weight_decay", "feature_decay", "relative_threshold")
-    kind = _kind(settings, other)
-    found = [r.row.seconds for r in (results.done if results else ()) if _kind(r.settings, other) == kind]
+    kind = kind_of(settings, other)
+    found = [r.row.seconds for r in (results.done if results else ()) if kind_of(r.settings, other) == kind]
     return median(found) if found else None
 
 

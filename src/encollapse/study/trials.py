@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -135,6 +135,11 @@ def _canonical(value: Any) -> Any:
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys in which equal values have equal text. Infinity is written as a string."""
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def kind_of(settings: Mapping[str, Any], without: Sequence[str]) -> str:
+    """Text that is equal for trials whose settings differ in some keys only."""
+    return canonical_json({key: value for key, value in settings.items() if key not in without})
 
 
 def parse_settings(text: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from encollapse._internal import memory
-from encollapse._internal.json_values import plain
+from encollapse._internal.json_values import plain_dict
 from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray
 from encollapse.cli.render.cells import Colored, fact_table
@@ -59,8 +59,7 @@ def encoding_record(encoding: Encoding, example: Sequence[str] = ()) -> dict[str
         "gram": encoding.gram(),
         "example_options": list(example),
     }
-    record: dict[str, Any] = plain(own | _facts(encoding))
-    return record
+    return plain_dict(own | _facts(encoding))
 
 
 def _facts(encoding: Encoding) -> dict[str, Any]:

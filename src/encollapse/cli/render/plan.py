@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from encollapse._internal.format import count, number_label, signed
-from encollapse._internal.json_values import plain
+from encollapse._internal.json_values import plain_dict
 from encollapse.cli.render.cells import fact_table
 from encollapse.study.execution.display import duration
 from encollapse.study.plan import Plan, TrialGroup
@@ -46,7 +46,7 @@ def plan_table(plan: Plan) -> RenderableType:
 
 def plan_record(plan: Plan) -> dict[str, Any]:
     """A plan as plain values: groups with their thresholds, and every trial with its side."""
-    record: dict[str, Any] = plain(
+    return plain_dict(
         {
             "study": plan.study.name,
             "title": plan.study.title,
@@ -58,7 +58,6 @@ def plan_record(plan: Plan) -> dict[str, Any]:
             "groups": [_group_record(group) for group in plan.groups],
         }
     )
-    return record
 
 
 def _group_record(group: TrialGroup) -> dict[str, Any]:

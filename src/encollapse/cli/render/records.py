@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from encollapse import ufm
-from encollapse._internal.json_values import plain
+from encollapse._internal.json_values import plain, plain_dict
 from encollapse.encodings.registry import ENCODINGS
 from encollapse.geometry import ClassGeometry, compare
 from encollapse.report.facts import MOST_PAIRED
@@ -76,7 +76,7 @@ def solution_record(solution: ufm.Solution) -> dict[str, Any]:
     else:
         left_out = f"above {MOST_PAIRED} classes, numbers for each pair are left out; the library has them"
         record |= {"mean_cosine_centered": None, "cosines": None, "feature_gram": None, "left_out": left_out}
-    return _record(record)
+    return plain_dict(record)
 
 
 def design_record(solution: ufm.Solution, target: ClassGeometry, saved: str) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def design_record(solution: ufm.Solution, target: ClassGeometry, saved: str) -> 
         "target_gram": target.feature_gram,
         "gram_error": compare(target, solution.geometry).gram_error,
     }
-    return _record(design) | {"solution": solution_record(solution)}
+    return plain_dict(design) | {"solution": solution_record(solution)}
 
 
 def path_record(path: ufm.BiasPath) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def path_record(path: ufm.BiasPath) -> dict[str, Any]:
         }
         for decay, cosine, solution in zip(path.bias_decays, path.mean_cosine, path.solutions, strict=True)
     ]
-    return _record({"critical_bias_decay": path.critical, "path": rows})
+    return plain_dict({"critical_bias_decay": path.critical, "path": rows})
 
 
 def results_record(results: Results) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def results_record(results: Results) -> dict[str, Any]:
         )
         for r in results.trials
     ]
-    return _record(
+    return plain_dict(
         {
             "study": results.study.name,
             "path": str(results.path),
@@ -139,8 +139,3 @@ def results_record(results: Results) -> dict[str, Any]:
             "trials": trials,
         }
     )
-
-
-def _record(values: dict[str, Any]) -> dict[str, Any]:
-    result: dict[str, Any] = plain(values)
-    return result

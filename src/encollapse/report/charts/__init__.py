@@ -15,7 +15,7 @@ from encollapse.report.charts.chart import (
     Scale,
     beside,
 )
-from encollapse.report.charts.drawing import Drawing, drawing
+from encollapse.report.charts.drawing import Drawing
 
 __all__ = [
     "Band",
@@ -32,5 +32,4 @@ __all__ = [
     "Rule",
     "Scale",
     "beside",
-    "drawing",
 ]

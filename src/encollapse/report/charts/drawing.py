@@ -36,35 +36,38 @@ _FORMATS: dict[str, tuple[Callable[[Figure], Any], dict[str, None]]] = {
 
 @dataclass(frozen=True)
 class Drawing:
-    """One figure of a report.
+    """One figure of a report: a chart on paper.
 
     Attributes
     ----------
-    name : str
-        Stem of its files.
-    caption : str
-        What it shows and how to read it, in plain text.
-    rows : sequence of mappings
-        The numbers in it, one mapping a row of its CSV file, all with the same keys.
-    chart : Chart, optional
-        What the figure is drawn from. A figure that has one also has an interactive version.
+    chart : Chart
+        What the figure is drawn from.
     drawn : Figure, optional
-        The picture of a figure without a chart.
+        Its picture, where it is drawn already.
     """
 
-    name: str
-    caption: str
-    rows: Sequence[Mapping[str, Any]]
-    chart: Chart | None = None
+    chart: Chart
     drawn: Figure | None = None
+
+    @property
+    def name(self) -> str:
+        """Stem of its files."""
+        return self.chart.name
+
+    @property
+    def caption(self) -> str:
+        """What it shows and how to read it, in plain text."""
+        return self.chart.caption
+
+    @property
+    def rows(self) -> Sequence[Mapping[str, Any]]:
+        """The numbers in it, one mapping a row of its CSV file, all with the same keys."""
+        return self.chart.rows
 
     @cached_property
     def figure(self) -> Figure:
         """The picture, drawn when it is first asked for."""
-        if self.drawn is not None:
-            return self.drawn
-        assert self.chart is not None
-        return figure_of(self.chart)
+        return figure_of(self.chart) if self.drawn is None else self.drawn
 
     def save(self, folder: Path) -> None:
         """Write ``name.svg``, ``name.pdf``, ``name.png`` and ``name.csv`` into a folder."""
@@ -124,8 +127,3 @@ class Drawing:
         buffer = io.StringIO()
         self._print(buffer, ".svg")
         return buffer.getvalue()
-
-
-def drawing(chart: Chart) -> Drawing:
-    """A chart as a figure of a report, for paper and for the screen."""
-    return Drawing(chart.name, chart.caption, chart.rows, chart)

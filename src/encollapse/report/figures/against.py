@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from encollapse._internal.json_values import finite
-from encollapse.report.charts import Chart, Drawing, Line, Mark, Panel, Points, Scale, drawing
+from encollapse.report.charts import Chart, Drawing, Line, Mark, Panel, Points, Scale
 from encollapse.report.figures.series import Series, Spread, decades, of_trial, spread
 from encollapse.report.style import Look, looks
 from encollapse.report.varied_settings import SEED, Parameter, named, numeric, varied
@@ -59,7 +59,7 @@ def against_settings(members: Sequence[Family]) -> list[Drawing]:
     made: list[Drawing] = []
     for parameter in found:
         chart = _chart(trials, parameter, [p for p in others if p.key not in (parameter.key, SEED)])
-        made += [] if chart is None else [drawing(chart)]
+        made += [] if chart is None else [Drawing(chart)]
     return made
 
 

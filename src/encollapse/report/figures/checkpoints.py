@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from encollapse._internal import checks
 from encollapse.errors import ArgumentError
 from encollapse.metrics import METRICS
-from encollapse.report.charts import Chart, Drawing, Key, Line, Mark, Panel, Points, Scale, drawing
+from encollapse.report.charts import Chart, Drawing, Key, Line, Mark, Panel, Points, Scale
 from encollapse.report.style import BLUE, GREY
 
 HasResults: TypeAlias = Any
@@ -82,7 +82,7 @@ def checkpoints_drawing(film: HasResults, metrics: Sequence[str] | None = None) 
     ]
     columns = min(4, len(panels))
     keys = [Key("since the checkpoint before", BLUE), Key("up to the last checkpoint", GREY, dash="dashed")]
-    return drawing(Chart("checkpoints", caption, panels, table, columns, 8.6, 1.75, keys=keys, share="x"))
+    return Drawing(Chart("checkpoints", caption, panels, table, columns, 8.6, 1.75, keys=keys, share="x"))
 
 
 def _axis(steps: list[float]) -> tuple[list[float], Scale]:

@@ -12,7 +12,7 @@ import numpy as np
 from encollapse import ufm
 from encollapse._internal.format import number_label
 from encollapse._internal.typing import FloatArray
-from encollapse.report.charts import BiasAxis, Chart, Drawing, Line, Mark, Panel, Points, Rule, Scale, drawing
+from encollapse.report.charts import BiasAxis, Chart, Drawing, Line, Mark, Panel, Points, Rule, Scale
 from encollapse.report.figures.series import Series, Sheet, Spread, numbered, sheets, spread, varied
 from encollapse.report.figures.values import path_chart
 from encollapse.report.style import GREY, Look
@@ -133,7 +133,7 @@ def path_figure(problem: ufm.Problem) -> Drawing:
     known = [] if critical is None else [critical]
     axis = BiasAxis.covering([*_PATH_RANGE, *known])
     decays = np.unique([0.0, *axis.grid(_PATH_POINTS), *known, math.inf])
-    return drawing(path_chart(ufm.bias_path(problem, decays)))
+    return Drawing(path_chart(ufm.bias_path(problem, decays)))
 
 
 def _chart(sheet: Sheet, axis: BiasAxis, quantity: _Quantity, caption: str) -> Chart:

@@ -12,7 +12,7 @@ from encollapse.report.style import BLUE, GREY, INK, ORANGE, VERMILLION
 from encollapse.study.families import Family, panel_labels
 from encollapse.study.labels import encoding_label
 from encollapse.study.results import TrialResult
-from encollapse.study.trials import canonical_json
+from encollapse.study.trials import kind_of
 
 _NAME = "excess"
 _COLUMNS = 4  # what a line of the page holds
@@ -30,8 +30,7 @@ def excess_parts(members: Sequence[Family]) -> list[Drawing]:
     groups: dict[str, list[TrialResult]] = {}
     for result in (result for family in members for result in family.trials):
         if result.record.value("excess") is not None and result.record.decay_time is not None:
-            kind = {name: value for name, value in result.settings.items() if name not in ("epochs", "seed")}
-            groups.setdefault(canonical_json(kind), []).append(result)
+            groups.setdefault(kind_of(result.settings, ("epochs", "seed")), []).append(result)
     found = [group for group in groups.values() if len({result.record.decay_time for result in group}) > 1]
     kinds = [{name: value for name, value in group[0].settings.items() if name != "epochs"} for group in found]
     named = zip(map(encoding_label, kinds), panel_labels(kinds, brief=True), strict=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from encollapse._internal.format import number_label, power
 from encollapse._internal.typing import FloatArray
-from encollapse.report.charts import Chart, Drawing, Heat, Panel, Scale, drawing
+from encollapse.report.charts import Chart, Drawing, Heat, Panel, Scale
 from encollapse.report.figures.series import chosen_decays, common_decays, numbered, parts, spread_out
 from encollapse.report.varied_settings import named, without_axes
 from encollapse.study.families import Family
@@ -23,19 +23,13 @@ _NARROW = 3.3
 """Inches below which a single matrix would leave no room for the words beside it."""
 
 
-def gram_matrices(family: Family, *, columns: int = 5) -> Drawing | None:
-    """Uncentered Gram matrices at up to `columns` bias decays, all on one diverging color scale.
-
-    Returns
-    -------
-    Drawing or None
-        None if the theory has no prediction for this family.
-    """
+def gram_matrices(family: Family, *, columns: int = 5) -> list[Drawing]:
+    """Uncentered Gram matrices at up to `columns` bias decays on one color scale, or none without a prediction."""
     chosen = chosen_trials(family, columns)
     titles = [f"λ_b = {number_label(result.settings['bias_decay'])}" for result in chosen]
     pairs = _pairs(chosen)
     if pairs is None:
-        return None
+        return []
     seeds = {result.settings["seed"] for result in chosen}
     seed = f", seed {seeds.pop()}" if len(seeds) == 1 else ""
     caption = (
@@ -44,7 +38,7 @@ def gram_matrices(family: Family, *, columns: int = 5) -> Drawing | None:
         "The Gram error is |G_meas − G_pred| / |G_pred| in the Frobenius norm."
     )
     limit = max(float(np.nanmax(np.abs(gram))) for pair in pairs for gram in pair) or 1.0
-    return drawing(_chart(NAME, caption, chosen, titles, pairs, [limit] * len(pairs)))
+    return [Drawing(_chart(NAME, caption, chosen, titles, pairs, [limit] * len(pairs)))]
 
 
 def gram_encodings(members: Sequence[Family]) -> list[Drawing]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from encollapse._internal.format import fixed
-from encollapse.report.charts import Bars, Chart, Drawing, Heat, Line, Panel, Rule, Scale, drawing
+from encollapse.report.charts import Bars, Chart, Drawing, Heat, Line, Panel, Rule, Scale
 from encollapse.report.measurement_facts import ClassDetails
 from encollapse.report.style import BLUE, VERMILLION
 
@@ -46,7 +46,7 @@ def cosine_figure(details: ClassDetails) -> Drawing | None:
         {"class_1": int(details.shown[i]), "class_2": int(details.shown[j]), "cosine": float(c)}
         for i, j, c in zip(rows, columns, pairs, strict=True)
     ]
-    return drawing(Chart("cosines", caption, [matrix, histogram], data, 2, width=7.6, height=3.2, heat_label=label))
+    return Drawing(Chart("cosines", caption, [matrix, histogram], data, 2, width=7.6, height=3.2, heat_label=label))
 
 
 def spread_figure(details: ClassDetails) -> Drawing | None:
@@ -70,4 +70,4 @@ def spread_figure(details: ClassDetails) -> Drawing | None:
         "which in many dimensions is still far from confusion."
     )
     data = [{"class": int(details.classes[i]), "noise": float(noise[i])} for i in order]
-    return drawing(Chart("class-spread", caption, [panel], data, width=7.6, height=2.5))
+    return Drawing(Chart("class-spread", caption, [panel], data, width=7.6, height=2.5))

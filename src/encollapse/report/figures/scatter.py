@@ -9,7 +9,7 @@ import numpy as np
 
 from encollapse._internal.typing import FloatArray
 from encollapse.geometry import ClassGeometry
-from encollapse.report.charts import Chart, Drawing, Key, Line, Mark, Panel, Points, Rule, Scale, drawing
+from encollapse.report.charts import Chart, Drawing, Key, Line, Mark, Panel, Points, Rule, Scale
 from encollapse.report.figures.series import FEW
 from encollapse.report.style import GREY, Look, looks
 from encollapse.study.families import Family, by_panel
@@ -24,8 +24,8 @@ _MOST = 12_000
 Pairs = list[tuple[float, float]]
 
 
-def scatter(members: Sequence[Family]) -> Drawing | None:
-    """Cosines, Gram entries, singular values of the class outputs and bias entries, or None without predictions."""
+def scatter(members: Sequence[Family]) -> list[Drawing]:
+    """Cosines, Gram entries, singular values of the class outputs and bias entries, or none without predictions."""
     groups, what = _groups(members)
     look = dict(zip(groups, looks(len(groups)), strict=True))
     found: dict[str, dict[str, Pairs]] = {name: {} for name, *_ in _QUANTITIES}
@@ -43,7 +43,7 @@ def scatter(members: Sequence[Family]) -> Drawing | None:
                 ]
     shown = [(name, title) for name, title, _ in _QUANTITIES if any(found[name].values())]
     if not shown:
-        return None
+        return []
     thinned = False
     upper, lower = [], []
     for name, title in shown:
@@ -61,19 +61,18 @@ def scatter(members: Sequence[Family]) -> Drawing | None:
         f"W M diag(√π). Bias: every entry, in units of the labels.{note}"
     )
     names = [Key(label, look[label].color, look[label].marker, dash=None) for label in groups]
-    return drawing(
-        Chart(
-            NAME,
-            caption,
-            [*upper, *lower],
-            rows,
-            columns=len(shown),
-            width=8.6,
-            height=1.5,
-            keys=names if len(names) > 1 else [],
-            row_heights=(2.6, 1.0),
-        )
+    chart = Chart(
+        NAME,
+        caption,
+        [*upper, *lower],
+        rows,
+        columns=len(shown),
+        width=8.6,
+        height=1.5,
+        keys=names if len(names) > 1 else [],
+        row_heights=(2.6, 1.0),
     )
+    return [Drawing(chart)]
 
 
 def _groups(members: Sequence[Family]) -> tuple[dict[str, list[Family]], str]:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from encollapse.report.charts import Chart, Drawing, Key, Panel, drawing
+from encollapse.report.charts import Chart, Drawing, Key, Panel
 from encollapse.report.style import Look, looks
 from encollapse.study.families import Family, by_panel
 from encollapse.study.results import TrialResult
@@ -155,9 +155,9 @@ def numbered(charts: Sequence[Chart]) -> list[Drawing]:
     """Draw the sheets of one figure: ``name``, ``name-2``, …, each with its number in the caption."""
     number = len(charts)
     if number == 1:
-        return [drawing(charts[0])]
+        return [Drawing(charts[0])]
     return [
-        drawing(
+        Drawing(
             replace(
                 chart,
                 name=chart.name if page == 1 else f"{chart.name}-{page}",

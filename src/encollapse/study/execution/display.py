@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.constrain import Constrain
@@ -32,8 +31,8 @@ _STATE_WIDTH = len("pass 1000/1000, stationarity 1.0e-03")
 _ERROR = "gram_error"
 
 
-class Observer(Protocol):
-    """Somebody who is told what runs."""
+class Observer:
+    """Somebody who is told what runs. This one shows nothing."""
 
     def started(self, trial: Trial) -> None:
         """A trial has begun."""
@@ -43,19 +42,6 @@ class Observer(Protocol):
 
     def lost(self, trial: Trial) -> None:
         """The worker of a trial died. The trial will be run again."""
-
-
-class NoObserver:
-    """An observer that shows nothing."""
-
-    def started(self, trial: Trial) -> None:
-        """Do nothing."""
-
-    def moved(self, trial: Trial, done: int, total: int, note: str) -> None:
-        """Do nothing."""
-
-    def lost(self, trial: Trial) -> None:
-        """Do nothing."""
 
 
 @dataclass
@@ -78,7 +64,7 @@ class _Running:
         return ", ".join(part for part in (passes, self.note) if part)
 
 
-class ProgressDisplay:
+class ProgressDisplay(Observer):
     """Counts finished trials, follows the running ones, estimates the time left, keeps the worst comparison in sight.
 
     Parameters

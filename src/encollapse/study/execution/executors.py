@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +11,12 @@ from typing import Any
 
 from encollapse._internal import checks
 from encollapse.errors import ArgumentError, ArgumentTypeError
-from encollapse.study.execution.display import NoObserver, Observer
-from encollapse.study.execution.futures import on_dask, on_submitit, submitted
+from encollapse.study.execution.display import Observer
+from encollapse.study.execution.futures import Outcomes, on_dask, on_submitit, submitted
 from encollapse.study.execution.process_pool import WorkerPool
 from encollapse.study.execution.queue import TrialQueue
-from encollapse.study.execution.trial import Job, JobOf, Outcome, Work, execute
+from encollapse.study.execution.trial import Job, JobOf, Work, execute
 from encollapse.study.trials import Trial
-
-Outcomes = Generator[tuple[Trial, Outcome], None, None]
 
 NAMES = ("process", "inline", "dask", "submitit")
 """Executors that can be asked for by name."""
@@ -57,7 +55,7 @@ def outcomes(
         If `executor` is not one that there is, `workers` is not above zero, or an option is unknown.
     """
     count = None if workers is None else checks.integer(workers, "workers", minimum=1)
-    observer = observer or NoObserver()
+    observer = observer or Observer()
     given = dict(options or {})
     if isinstance(executor, Executor):
         _no_options(given, "an executor that is given")
@@ -71,7 +69,7 @@ def outcomes(
     if executor == "inline":
         return _inline(queue, job_of, work, observer)
     if executor == "process":
-        return _closing(WorkerPool(queue, count or cpus(), job_of, work, observer))
+        return WorkerPool(queue, count or cpus(), job_of, work, observer).outcomes()
     if executor == "dask":
         return on_dask(queue, count or cpus(), given, job_of, observer)
     if executor == "submitit":
@@ -92,10 +90,6 @@ def cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _closing(pool: WorkerPool) -> Outcomes:
-    yield from pool.outcomes()
 
 
 def _inline(queue: TrialQueue, job_of: JobOf, work: Work, observer: Observer) -> Outcomes:

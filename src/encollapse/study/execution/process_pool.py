@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -90,7 +90,7 @@ class WorkerPool:
         self.deaths: Counter[str] = Counter()
         self.false_starts = 0
 
-    def outcomes(self) -> Iterator[tuple[Trial, Outcome]]:
+    def outcomes(self) -> Generator[tuple[Trial, Outcome], None, None]:
         """Run everything. Closing the iterator kills the workers."""
         try:
             while True:
