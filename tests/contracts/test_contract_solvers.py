@@ -14,31 +14,13 @@ import encollapse as ec
 from encollapse.ufm.methods import METHODS
 from reference import convex_reference
 from reference.factored_descent import lowest
+from reference.own_losses import HalfSquares
 from reference.ufm_layers_reference import brute_force_layers, sized_problem
 
 Array = NDArray[np.float64]
 
 PRIMES = [2, 3, 5, 7, 11]
 WEIGHTS = [0.5, 2.0, 1.0, 0.7, 3.0]
-
-
-class Squared(ec.ufm.SeparableLoss):
-    """The squared error, as a loss of one's own: what scales with its labels, under the method for any loss."""
-
-    name = "squared"
-    smoothness = 1.0
-
-    def phi(self, o: Array, p: Array) -> Array:
-        return 0.5 * (o - p) ** 2
-
-    def slope(self, o: Array, p: Array) -> Array:
-        return o - p
-
-    def second_derivative(self, o: Array, p: Array) -> Array:
-        return np.ones_like(o - p)
-
-    def conjugate_phi(self, y: Array, p: Array) -> Array:
-        return 0.5 * y**2 + p * y
 
 
 def labels(q: int, k: int) -> ec.encodings.Encoding:
@@ -93,7 +75,7 @@ SAMPLES: dict[str, dict[str, Callable[[], ec.ufm.Problem]]] = {
         "cross-entropy, soft labels": lambda: decayed(
             distributions(3, 5), PRIMES, loss="cross_entropy", features="relu", bias_decay=0.02
         ),
-        "one's own": lambda: sized(labels(3, 5), PRIMES, loss=Squared(), features="relu", bias_decay=0.3),
+        "one's own": lambda: sized(labels(3, 5), PRIMES, loss=HalfSquares(), features="relu", bias_decay=0.3),
     },
     "deep loss": {
         "cross-entropy, balanced": lambda: decayed(
@@ -118,7 +100,7 @@ SAMPLES: dict[str, dict[str, Callable[[], ec.ufm.Problem]]] = {
         "cross-entropy, soft labels": lambda: decayed(
             ec.encodings.label_smoothing(5, 0.2), PRIMES, loss="cross_entropy", bias_decay=math.inf
         ),
-        "one's own": lambda: sized(labels(3, 5), PRIMES, loss=Squared(), bias_decay=0.3),
+        "one's own": lambda: sized(labels(3, 5), PRIMES, loss=HalfSquares(), bias_decay=0.3),
     },
     "priced": {
         "a cheap mean": lambda: decayed(labels(3, 5), PRIMES, bias_decay=2.0, feature_mean_decay=1e-3),

@@ -20,25 +20,6 @@ def cross_entropy(outputs: Array, target: Array) -> float:
     return float(total)
 
 
-def sample_objective(
-    codewords: Array,
-    counts: NDArray[np.int64],
-    features: list[Array],
-    weight: Array,
-    bias: Array,
-    decays: tuple[float, float, float],
-) -> float:
-    """F with its double sum over classes and samples written out."""
-    weight_decay, feature_decay, bias_decay = decays
-    total = weight_decay / 2 * float((weight**2).sum()) + bias_decay / 2 * float(bias @ bias)
-    for k, rows in enumerate(features):
-        assert len(rows) == counts[k]
-        for h in rows:
-            total += cross_entropy(weight @ h + bias, codewords[:, k]) / int(counts.sum())
-            total += feature_decay / 2 * float(h @ h)
-    return total
-
-
 def brute_force(problem: Any, seed: int, feature_dim: int, restarts: int = 1) -> tuple[float, Array, Array]:
     """Lowest value that L-BFGS finds from random starts over (W, M, b); returns (loss, MᵀM, bias)."""
     codewords, priors = problem.encoding.codewords, problem.counts / problem.counts.sum()

@@ -1,5 +1,6 @@
 """Slow, obvious ways to minimize the unrestricted feature model."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,11 @@ from reference.factored_descent import lowest
 Array = NDArray[np.float64]
 
 
+def half_square(outputs: Array, target: Array) -> float:
+    """Half the squared distance of one output vector to its target."""
+    return float((outputs - target) @ (outputs - target)) / 2
+
+
 def sample_objective(
     codewords: Array,
     counts: NDArray[np.int64],
@@ -17,6 +23,7 @@ def sample_objective(
     weight: Array,
     bias: Array,
     decays: tuple[float, float, float],
+    loss: Callable[[Array, Array], float] = half_square,
 ) -> float:
     """F of the paper with its double sum over classes and samples written out."""
     weight_decay, feature_decay, bias_decay = decays
@@ -25,8 +32,7 @@ def sample_objective(
     for k, rows in enumerate(features):
         assert len(rows) == counts[k]
         for h in rows:
-            residual = weight @ h + bias - codewords[:, k]
-            total += float(residual @ residual) / (2 * num_samples)
+            total += loss(weight @ h + bias, codewords[:, k]) / num_samples
             total += feature_decay / 2 * float(h @ h)
     total += weight_decay / 2 * float((weight**2).sum())
     return total + (bias_decay / 2 * float(bias @ bias) if bias.any() else 0.0)

@@ -6,48 +6,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.optimize import check_grad, minimize
-from scipy.special import expit, xlogy
 
 from encollapse.ufm.convex.composite import Composite
 from encollapse.ufm.convex.minimize import minimize_composite
 from encollapse.ufm.convex.output_maps import DenseOutputMap
 from encollapse.ufm.losses.convex_loss import ConvexLoss
 from encollapse.ufm.losses.cross_entropy import CrossEntropy
-from encollapse.ufm.losses.separable import SeparableLoss
+from reference.own_losses import Logistic
 
 Array = NDArray[np.float64]
-
-
-class Logistic(SeparableLoss):
-    """One-vs-rest logistic loss ``Σ_i log(1 + exp(o_i)) - p_i o_i`` with each p_i from 0 to 1."""
-
-    name = "logistic"
-    smoothness = 0.25
-
-    def bounded(self, mean_target: Array) -> bool:
-        """Whether a free bias has a minimizer."""
-        return bool(((mean_target > 0) & (mean_target < 1)).all())
-
-    def phi(self, o: Array, p: Array) -> Array:
-        """Loss of each output."""
-        return np.asarray(np.logaddexp(0, o) - p * o)
-
-    def slope(self, o: Array, p: Array) -> Array:
-        """Derivative."""
-        return np.asarray(np.where(p == 1, -expit(-o), expit(o) - p))
-
-    def second_derivative(self, o: Array, p: Array) -> Array:
-        """Second derivative."""
-        return np.asarray(expit(o) * expit(-o))
-
-    def conjugate_phi(self, y: Array, p: Array) -> Array:
-        """Negative entropy."""
-        x = np.clip(y + p, 0, 1)
-        return np.asarray(xlogy(x, x) + xlogy(1 - x, 1 - x))
-
-    def slopes(self, p: Array) -> tuple[Array, Array]:
-        """Domain of the conjugate."""
-        return -p, 1 - p
 
 
 LOSSES: list[ConvexLoss] = [CrossEntropy(), Logistic()]

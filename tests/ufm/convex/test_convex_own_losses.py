@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import expit, xlogy
 
 import encollapse as ec
 from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseWarning
+from reference.own_losses import HalfSquares, Logistic
 
 Array = NDArray[np.float64]
 
@@ -75,29 +75,6 @@ class SquaredHinge(ec.ufm.SeparableLoss):
     def slopes(self, p: Array) -> tuple[Array, Array]:
         """Its domain."""
         return np.where(p > 0, -np.inf, 0.0), np.where(p > 0, 0.0, np.inf)
-
-
-class HalfSquares(ec.ufm.SeparableLoss):
-    """The squared error again; slopes without bounds."""
-
-    name = "half_squares"
-    smoothness = 1.0
-
-    def phi(self, o: Array, p: Array) -> Array:
-        """Loss."""
-        return 0.5 * (o - p) ** 2
-
-    def slope(self, o: Array, p: Array) -> Array:
-        """Derivative."""
-        return o - p
-
-    def second_derivative(self, o: Array, p: Array) -> Array:
-        """Second derivative."""
-        return np.ones_like(o)
-
-    def conjugate_phi(self, y: Array, p: Array) -> Array:
-        """Conjugate."""
-        return p * y + 0.5 * y**2
 
 
 COUNTS = [31, 17, 11, 11, 5]
@@ -235,27 +212,6 @@ def test_a_minimum_of_exactly_zero_is_proved(sign: float) -> None:
 @pytest.mark.parametrize("row", [0.0, 1.0])
 def test_an_infimum_that_is_not_attained_is_refused(row: float) -> None:
     """A logistic loss falls for ever where no class, or every class, asks for an output; its slopes tell."""
-
-    class Logistic(ec.ufm.SeparableLoss):
-        name = "logistic"
-        smoothness = 0.25
-
-        def phi(self, o: Array, p: Array) -> Array:
-            return np.asarray(np.logaddexp(0, o) - p * o)
-
-        def slope(self, o: Array, p: Array) -> Array:
-            return np.asarray(np.where(p == 1, -expit(-o), expit(o) - p))
-
-        def second_derivative(self, o: Array, p: Array) -> Array:
-            return np.asarray(expit(o) * expit(-o))
-
-        def conjugate_phi(self, y: Array, p: Array) -> Array:
-            x = np.clip(y + p, 0, 1)
-            return np.asarray(xlogy(x, x) + xlogy(1 - x, 1 - x))
-
-        def slopes(self, p: Array) -> tuple[Array, Array]:
-            return -p, 1 - p
-
     words = np.vstack([np.eye(5), np.full(5, row)])
     decays: dict[str, Any] = {"weight_decay": 5e-3, "feature_decay": 1e-4}
     with pytest.raises(ArgumentError, match="no minimizer"):

@@ -142,14 +142,17 @@ class Composite:
 
     def certified(self, point: GroupedSVD, bias: FloatArray) -> tuple[float, Certificate]:
         """Objective of any point and a lower bound of the minimum, from the dual candidate of that point."""
-        c = self.threshold
         loss = self.value(point, bias)
-        dual = self.dual_candidate(self.table.forward(point.matrix, point.contrast, bias), bias)
+        return loss, self.certificate(loss, self.table.forward(point.matrix, point.contrast, bias), bias)
+
+    def certificate(self, loss: float, outputs: FloatArray, bias: FloatArray) -> Certificate:
+        """The gap of an objective to the dual bound from any outputs and bias."""
+        c, dual = self.threshold, self.dual_candidate(outputs, bias)
         matrix, contrast, _ = self.pull(dual.gradient)
         largest = float(np.linalg.norm(matrix, 2))
         largest = max([largest, *(np.abs(contrast) / np.maximum(self.table.contrasts, 1.0))])
         bound = self.dual_value(dual, 1.0 if largest <= c else c / largest)
-        return loss, certify(loss, min(bound, loss), 0.0, tolerance=RELATIVE_TOLERANCE)
+        return certify(loss, min(bound, loss), tolerance=RELATIVE_TOLERANCE)
 
     def dual_candidate(self, outputs: FloatArray, bias: FloatArray) -> DualCandidate:
         """Return a point of the dual problem, but for the penalty's constraint, from any outputs and bias.

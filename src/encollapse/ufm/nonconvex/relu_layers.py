@@ -171,12 +171,11 @@ class ReluLayers:
                 best = min(best, fit + float(self.prox.penalty(np.array([t]))[0]))
         return best
 
-    def frame_value(self) -> float:
-        """Deep neural collapse: an axis for each class, ``Σ_k min_s ½(s - |a_k|)² + κ s^{2/p}``."""
-        return float(self.prox.value(np.linalg.norm(self.labels, axis=0)).sum())
-
     def frame(self) -> list[FloatArray]:
-        """Its factors, of the longest labels where there is no room for every class."""
+        """Factors of deep neural collapse: an axis for each class, or for the longest labels as far as there is room.
+
+        With an axis each its value is ``Σ_k min_s ½(s - |a_k|)² + κ s^{2/p}``.
+        """
         lengths = np.linalg.norm(self.labels, axis=0)
         axes = np.argsort(-lengths, kind="stable")[: self.width]
         root = np.zeros(self.labels.shape[1])

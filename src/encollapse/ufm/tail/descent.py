@@ -18,8 +18,8 @@ import numpy as np
 
 from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray
-from encollapse.ufm.certificate import Certificate, certify
-from encollapse.ufm.convex.composite import RELATIVE_TOLERANCE, Composite, GroupedSVD
+from encollapse.ufm.certificate import Certificate
+from encollapse.ufm.convex.composite import Composite, GroupedSVD
 from encollapse.ufm.convex.output_maps import OutputMap
 from encollapse.ufm.convex.trust_region import Reached, conjugate_path, shortened
 from encollapse.ufm.losses.convex_loss import ConvexLoss
@@ -126,10 +126,7 @@ class _Point:
 
     def certificate(self, composite: Composite) -> Certificate:
         """The gap to the dual bound of the slopes at this point."""
-        dual, c = composite.dual_candidate(self.outputs, self.bias), composite.threshold
-        largest = float(np.linalg.norm(composite.pull(dual.gradient)[0], 2))
-        bound = composite.dual_value(dual, 1.0 if largest <= c else c / largest)
-        return certify(self.value, min(bound, self.value), 0.0, tolerance=RELATIVE_TOLERANCE)
+        return composite.certificate(self.value, self.outputs, self.bias)
 
 
 def minimize_loss(
