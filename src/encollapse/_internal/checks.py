@@ -259,18 +259,18 @@ def require_one_label_a_position(shape: Sequence[int], features: Sequence[int], 
     raise ArgumentError(f"{name}: expected one whole number a position, got shape {tuple(shape)}; {cure}")
 
 
-def class_priors(value: ArrayLike | None, num_classes: int, name: str = "priors") -> FloatArray:
+def class_priors(value: ArrayLike | None, num_classes: int) -> FloatArray:
     """Return class frequencies ``(K,)`` that sum to one. ``None`` means uniform."""
     if value is None:
-        memory.require_room(name, 1, num_classes, instead="use fewer classes")
+        memory.require_room("priors", 1, num_classes, instead="use fewer classes")
         return np.full(num_classes, 1.0 / num_classes)
-    result = array(value, name, (num_classes,), axes="(num_classes,)")
+    result = array(value, "priors", (num_classes,), axes="(num_classes,)")
     if (result < 0).any():
         k = int(np.argmax(result < 0))
-        raise ArgumentError(f"{name}: expected frequencies of 0 or above, got {result[k]} for class {k}")
+        raise ArgumentError(f"priors: expected frequencies of 0 or above, got {result[k]} for class {k}")
     total = float(result.sum())
     if abs(total - 1.0) > 1e-9:
-        raise ArgumentError(f"{name}: expected frequencies that sum to 1, got a sum of {total}; divide by it")
+        raise ArgumentError(f"priors: expected frequencies that sum to 1, got a sum of {total}; divide by it")
     return result
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from encollapse._internal.format import count, fixed, number_label, short
+from encollapse.geometry.frames import gram_cosines
 from encollapse.metrics import METRICS
 from encollapse.report import fact_formats
 from encollapse.report.fact_formats import Facts, Row
@@ -103,9 +104,7 @@ def _encoding(encoding: Any) -> Facts:
     if encoding.num_classes <= MOST_PAIRED and encoding.code_dim <= MOST_PAIRED:
         gram = encoding.gram()
         norms = np.sqrt(np.clip(np.diag(gram), 0, None))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            angles = gram / norms[:, None] / norms[None, :]
-        pairs += [("norms", vector(norms)), ("cosines", cosine_range(angles))]
+        pairs += [("norms", vector(norms)), ("cosines", cosine_range(gram_cosines(gram)))]
     return Facts(pairs)
 
 

@@ -15,6 +15,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy.optimize import minimize
@@ -175,11 +176,16 @@ class DeepLoss:
                 heapq.heappush(heap, bounded(*interval))
         return min(heap[0][0], reached)
 
-    def starts(self, generator: np.random.Generator) -> Iterator[tuple[Triplets, FloatArray]]:
-        """Minimizers at prices of the nuclear norm, cut to each rank; classes on circles; random codes of low rank."""
+    @cached_property
+    def _resting(self) -> tuple[FloatArray, FloatArray]:
+        """Slope of the fit in Z, and the best bias, where nothing is learned."""
         zero, bias = self.composite.start()
         outputs = self.composite.table.forward(zero.matrix, zero.contrast, bias)
-        slope = self.composite.pull(self.composite.gradient(outputs))[0]
+        return self.composite.pull(self.composite.gradient(outputs))[0], bias
+
+    def starts(self, generator: np.random.Generator) -> Iterator[tuple[Triplets, FloatArray]]:
+        """Minimizers at prices of the nuclear norm, cut to each rank; classes on circles; random codes of low rank."""
+        slope, bias = self._resting
         largest, sizes = float(np.linalg.norm(slope, 2)), [0.0]
         for share in _SHARES if largest > 0 else ():
             found = minimize_composite(replace(self.composite, threshold=share * largest))
@@ -202,9 +208,7 @@ class DeepLoss:
 
     def coded(self, code: FloatArray, size: float) -> Triplets:
         """Outputs of nuclear norm `size` along the steepest fall from 0, as far as classes with this `code` can go."""
-        zero, bias = self.composite.start()
-        outputs = self.composite.table.forward(zero.matrix, zero.contrast, bias)
-        slope = self.composite.pull(self.composite.gradient(outputs))[0]
+        slope, _ = self._resting
         basis = np.linalg.qr(code.T)[0]
         left, singular, right = np.linalg.svd(-slope @ basis @ basis.T, full_matrices=False)
         rank = max(1, int(np.count_nonzero(singular[: len(code)] > _NEGLIGIBLE * singular[0])))
@@ -223,7 +227,7 @@ def _circular_orders(classes: int, generator: np.random.Generator) -> Iterator[t
         yield tuple(int(k) for k in generator.permutation(classes))
 
 
-def minimize_deep_loss(model: DeepLoss, root_priors: FloatArray, seed: int = 0) -> Minimum[DenseFactors]:
+def minimize_deep_loss(model: DeepLoss, root_priors: FloatArray) -> Minimum[DenseFactors]:
     """Return the lowest of several descents.
 
     Parameters
@@ -232,8 +236,6 @@ def minimize_deep_loss(model: DeepLoss, root_priors: FloatArray, seed: int = 0) 
         What to minimize.
     root_priors : (K,)
         u.
-    seed : int
-        Seed of the random starts.
 
     Returns
     -------
@@ -244,7 +246,7 @@ def minimize_deep_loss(model: DeepLoss, root_priors: FloatArray, seed: int = 0) 
     zero, bias = model.composite.start()
     nothing = zero.left[:, :0], zero.singular[:0], zero.right[:0]
     best: End = (model.value(nothing, bias), nothing, bias)
-    generator, steps = np.random.default_rng(seed), 0
+    generator, steps = np.random.default_rng(0), 0
     for start, offset in model.starts(generator):
         end, taken = model.descend(start, offset, _SCREEN, _SLOW)
         best, steps = min(best, end, key=lambda e: e[0]), steps + taken

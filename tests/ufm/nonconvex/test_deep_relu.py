@@ -101,7 +101,7 @@ def test_deep_collapse_is_beaten_by_pairs_of_four_points() -> None:
         code[list(pair), k] = 1.0
     assert np.linalg.matrix_rank(code.T @ code - 1.0) == 3
     model = ReluLayers(np.eye(6) / math.sqrt(6), 4, 6**0.2 * 1.3e-2, 6)
-    start = next(model.starts(0))
+    start = next(model.starts())
     hidden, _ = model.forward(start)
     np.testing.assert_allclose(hidden[-1], np.eye(6) * hidden[-1][0, 0], atol=1e-12)
     factors, _ = model._descend(start, (1e-2, 1e-3), 150)

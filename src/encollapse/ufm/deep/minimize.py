@@ -24,7 +24,7 @@ _RANDOM_STARTS = 6  # beside the structured ones
 _LARGE = 200  # unknowns above which a single random start must do, at a cubic cost a step
 
 
-def minimize_schatten(model: SchattenModel, *, known_bound: float = 0.0, seed: int = 0) -> Minimum[DenseFactors]:
+def minimize_schatten(model: SchattenModel, *, known_bound: float = 0.0) -> Minimum[DenseFactors]:
     """Minimize the model, in units of the labels, with every factor under a decay of 1.
 
     At ``λ_b = 0`` the bias is ``ē``: every singular value of ``A_c + x uᵀ`` is at least that of ``A_c`` (Weyl), and
@@ -37,8 +37,6 @@ def minimize_schatten(model: SchattenModel, *, known_bound: float = 0.0, seed: i
         What to minimize.
     known_bound : float
         A lower bound of the minimum from elsewhere, in units of the labels.
-    seed : int
-        Seed of the random starts.
 
     Returns
     -------
@@ -54,21 +52,21 @@ def minimize_schatten(model: SchattenModel, *, known_bound: float = 0.0, seed: i
         bias = r.labels.mean / (1.0 + model.bias_decay)
         steps, at_rest = 0, True
     else:
-        state, steps = lowest(_starts(model, seed))
+        state, steps = lowest(_starts(model))
         basis = r.left[:, model.active]
         shift, bias = basis @ state.shift, basis @ state.bias
         at_rest = state.residual <= STATIONARY_TOLERANCE * state.magnitude
     return _assemble(model, shift, bias, steps, known_bound, closed=closed, at_rest=at_rest)
 
 
-def _starts(model: SchattenModel, seed: int) -> Iterator[SchattenState]:
+def _starts(model: SchattenModel) -> Iterator[SchattenState]:
     """The mean left to the bias, learned in full and half each, then random splits and directions."""
     mean = model.mean
     for fraction in (model.share, 1.0, 0.5 * model.share):
         shift = fraction * mean
         bias = mean / (1.0 + model.bias_decay) if fraction == model.share else mean - shift
         yield model.at(shift, bias)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     size = float(np.linalg.norm(mean))
     for _ in range(_RANDOM_STARTS if len(mean) <= _LARGE else 1):
         direction = generator.standard_normal(len(mean))

@@ -209,7 +209,7 @@ class DeepReluSolution(Solution):
         return self.factors.geometry_fields()
 
 
-def solve_deep_relu(problem: DeepReluProblem, seed: int = 0) -> DeepReluSolution:
+def solve_deep_relu(problem: DeepReluProblem) -> DeepReluSolution:
     """Return the lowest of several descents, or deep neural collapse where that is proved to be the minimum."""
     begin = time.perf_counter()
     roots = np.sqrt(problem.priors)
@@ -224,7 +224,7 @@ def solve_deep_relu(problem: DeepReluProblem, seed: int = 0) -> DeepReluSolution
         loss = model.value(factors)
         certificate = replace(certify(loss, loss), kind="theorem")
     else:
-        factors, loss, steps = model.lowest(seed)
+        factors, loss, steps = model.lowest()
         at_rest = model.residual(factors) <= STATIONARY_TOLERANCE
         certificate = certify(loss, min(model.lower_bound(), loss)).or_stationary(at_rest)
     # From one decay on all factors to the decays of the problem, and from unit labels to its own.

@@ -105,10 +105,10 @@ class ReluLayers:
         value += 0.5 * self.decay * sum(float(np.sum(f**2)) for f in factors)
         return value, result[::-1]
 
-    def lowest(self, seed: int) -> tuple[list[FloatArray], float, int]:
+    def lowest(self) -> tuple[list[FloatArray], float, int]:
         """Factors of the lowest value among the frame, zero and all descents, that value, and the steps taken."""
         ends, steps = [], 0
-        for start in self.starts(seed):
+        for start in self.starts():
             factors, taken = self._descend(start, _WIDE, _SCREEN, _SLOW)
             ends.append((self.value(factors), factors))
             steps += taken
@@ -187,11 +187,11 @@ class ReluLayers:
         head[:, : len(axes)] = self.labels[:, axes] / np.maximum(lengths[axes], 1e-300) * root[axes]
         return [code, *[hidden] * (self.depth - 1), head]
 
-    def starts(self, seed: int) -> Iterator[list[FloatArray]]:
+    def starts(self) -> Iterator[list[FloatArray]]:
         """Where descents begin: codes of low rank, then random factors."""
         for code, before in _low_rank_codes(self.labels.shape[1], self.width):
             yield self._coded(code, before)
-        generator = np.random.default_rng(seed)
+        generator = np.random.default_rng(0)
         for _ in range(_RANDOM_STARTS):
             size = generator.uniform(0.7, 1.5) / math.sqrt(self.width)
             yield [size * generator.standard_normal(shape) for shape in self.shapes]

@@ -33,7 +33,7 @@ _NO_REST = np.zeros(0)
 
 
 def minimize_relu(
-    model: ReluModel, feature_dim: int, *, affine: tuple[float, float] | None, known_bound: float, seed: int = 0
+    model: ReluModel, feature_dim: int, *, affine: tuple[float, float] | None, known_bound: float
 ) -> Minimum[NonnegativeFactors]:
     """Minimize J over features (feature_dim, K) without negative entries, in units of the labels, with ``λ_W = 1``.
 
@@ -47,8 +47,6 @@ def minimize_relu(
         The singular values of contrast and mean of balanced affine images of one-hot labels, for the closed form.
     known_bound : float
         A lower bound from elsewhere, in units of the labels.
-    seed : int
-        Seed of the random starts.
     """
     if affine is not None:
         features = balanced_affine_features(model, *affine)
@@ -70,13 +68,13 @@ def minimize_relu(
         padded = np.zeros((feature_dim, model.num_classes))
         padded[: model.num_classes] = np.diag(np.sqrt(gamma))
         starts.append(padded + 1e-2 * float(padded.max()))
-    return _descend(model, feature_dim, starts, known_bound, seed)
+    return _descend(model, feature_dim, starts, known_bound)
 
 
 def _descend(
-    model: ReluModel, feature_dim: int, starts: list[FloatArray], known_bound: float, seed: int
+    model: ReluModel, feature_dim: int, starts: list[FloatArray], known_bound: float
 ) -> Minimum[NonnegativeFactors]:
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     shape = (feature_dim, model.num_classes)
     size = math.sqrt(max(float(np.linalg.norm(model.targets, 2)) / model.threshold - 1.0, 0.1))
     for _ in range(number_of_starts(feature_dim * model.num_classes)):

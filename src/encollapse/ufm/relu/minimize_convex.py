@@ -22,9 +22,7 @@ _AFFINE_ROUNDING = 1e-14  # of targets that are one number on the diagonal and o
 _REPEATS = 4  # descents in a row, each with a fresh memory, until the point is at rest
 
 
-def minimize_relu_convex(
-    composite: Composite, feature_dim: int, *, is_balanced: bool, seed: int = 0
-) -> Minimum[NonnegativeFactors]:
+def minimize_relu_convex(composite: Composite, feature_dim: int, *, is_balanced: bool) -> Minimum[NonnegativeFactors]:
     """Minimize over features (feature_dim, K) without negative entries, with ``λ_W = 1``.
 
     Parameters
@@ -35,8 +33,6 @@ def minimize_relu_convex(
         d.
     is_balanced : bool
         Whether all counts agree.
-    seed : int
-        Seed of the random starts.
     """
     model = ReluConvexModel(composite)
     q, k = composite.table.shape
@@ -53,7 +49,7 @@ def minimize_relu_convex(
         if found.certificate.kind == "duality_gap":
             return found
         starts.append(_padded(model, outputs, bias, feature_dim))
-    return _descend(model, starts, feature_dim, seed)
+    return _descend(model, starts, feature_dim)
 
 
 def _closed_form(model: ReluConvexModel, is_balanced: bool) -> Minimum[NonnegativeFactors] | None:
@@ -111,9 +107,9 @@ def _random_start(
 
 
 def _descend(
-    model: ReluConvexModel, starts: list[tuple[FloatArray, FloatArray]], feature_dim: int, seed: int
+    model: ReluConvexModel, starts: list[tuple[FloatArray, FloatArray]], feature_dim: int
 ) -> Minimum[NonnegativeFactors]:
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     for _ in range(number_of_starts(feature_dim * model.num_classes)):
         starts.append(_random_start(model, feature_dim, generator))
     ends = [bounded_descent(model, *start) for start in starts]
