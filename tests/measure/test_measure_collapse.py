@@ -228,6 +228,20 @@ def test_rounding_of_a_normalization_is_no_direction_of_the_features(
                 assert value == pytest.approx(getattr(exact, name), rel=3e-5), (normalize, name)
 
 
+@pytest.mark.parametrize("offset", [1e4, 1e5])
+def test_a_feature_far_from_the_origin_is_no_rounding(offset: float) -> None:
+    """Beside its own size it differs as little as what a normalization leaves, and it has its digits all the same."""
+    rng = np.random.default_rng(3)
+    labels = np.arange(2003) % 31
+    features = rng.standard_normal((2003, 13)) + rng.standard_normal((31, 13))[labels]
+    features[:, 5] = np.round(features[:, 5], 1)
+    moved = features + offset * (np.arange(13) == 5)
+    found = ec.measure.collapse(moved.astype(np.float32), labels)
+    exact = ec.measure.collapse(moved.astype(np.float32).astype(float), labels)
+    for name in ("nc1_pinv", "vci"):
+        assert getattr(found, name) == pytest.approx(getattr(exact, name), rel=1e-6), name
+
+
 def test_tiny_spread_survives_in_every_form_of_nc1() -> None:
     rng = np.random.default_rng(5)
     labels = np.repeat(np.arange(K), 400)

@@ -11,6 +11,9 @@ from encollapse.metrics.statistics import CenteredMeans, ClassStatistics
 _GAP = 100.0
 """How many times less features differ along a hidden direction than along any other."""
 
+_SHARE = 0.5
+"""Share of a single feature in the hidden directions from which on they are its own."""
+
 _ONE, _SEVERAL, _AT_MOST = 16.0, 4.0, 1000.0
 """Roundings, times √d, up to which one hidden direction is rounding for sure, several are, and one may be.
 
@@ -78,10 +81,14 @@ def _most(statistics: ClassStatistics) -> float:
 def _hidden(statistics: ClassStatistics, spreads: FloatArray, axes: FloatArray, sizes: FloatArray) -> Hidden | None:
     """Hidden directions among `axes`, orthonormal columns along which features in their own units differ by `spreads`.
 
-    Spreads ascend. The widest gap that is surely above rounding counts, or one above the least.
+    Spreads ascend. Directions in which a single feature has a large share are those of a feature far from the origin
+    and of no normalization, which rounds all alike. The widest gap that is surely above rounding counts, or one above
+    the least.
     """
     unit = math.sqrt(len(sizes)) * statistics.resolution
     behind_gap = np.flatnonzero(spreads[1:] > _GAP * spreads[:-1]) + 1
+    shares = np.cumsum(axes**2, axis=1).max(axis=0)
+    behind_gap = behind_gap[shares[behind_gap - 1] <= _SHARE]
     limits = np.where(behind_gap == 1, _ONE, _SEVERAL) * unit
     certain = behind_gap[spreads[behind_gap - 1] <= limits]
     if len(certain):
