@@ -4,11 +4,12 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test coverage fuzz lowest wheel docs lint system clean
+.PHONY: help demo test processes coverage fuzz lowest wheel docs lint system clean
 
 help:
 	@echo "make demo   install, train the built-in study, write the report"
-	@echo "make test   install, run every check that CI runs except the documentation"
+	@echo "make test   install, run every check that CI runs except several processes and the documentation"
+	@echo "make processes   the tests that start several processes, kill them or fill a disk under them"
 	@echo "make coverage   the tests again, with the lines and branches that they reach"
 	@echo "make fuzz   property tests with examples that nobody has tried, for FUZZ_SECONDS=300"
 	@echo "make lowest   the lowest versions that are declared, installed and tried"
@@ -48,6 +49,10 @@ system:
 test: lint system
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 	@test ! -d artifacts/explorer || echo "screenshots of the explorer: artifacts/explorer"
+
+# Studies and trainings of several processes, killed and joined: they mostly wait, and take minutes by themselves.
+processes: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m processes
 
 # Counting lines doubles the time of small tests, so it is a command of its own.
 coverage: $(STAMP)

@@ -18,6 +18,8 @@ from encollapse.study.execution.queue import TrialQueue
 from encollapse.study.execution.trial import Outcome, execute
 from encollapse.study.study import Study, parse
 
+pytestmark = pytest.mark.processes
+
 TOML = """
 name = "clusters"
 title = "Clusters"

@@ -115,6 +115,7 @@ def wait_for_rows(folder: Path, number: int) -> None:
     raise AssertionError("the study did not store a trial in time")
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 def test_kill_9_of_the_driver_loses_no_finished_trial(tmp_path: Path) -> None:
@@ -140,6 +141,7 @@ def test_kill_9_of_the_driver_loses_no_finished_trial(tmp_path: Path) -> None:
         result.geometries()
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT to a process group")
 def test_ctrl_c_leaves_one_line_and_what_has_finished(tmp_path: Path) -> None:

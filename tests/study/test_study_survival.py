@@ -11,6 +11,8 @@ import pytest
 from reference.study_folder import study_of, write_folder
 from reference.study_survival import survive
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")

@@ -24,6 +24,7 @@ def trained(checkpoint: Path | None, **options: Any) -> Run:
     return fit(DATA, "one-hot", weight_decay=5e-3, feature_decay=1e-2, checkpoint=checkpoint, **given | options)
 
 
+@pytest.mark.processes
 def test_killed_at_random_moments_a_training_ends_bit_for_bit_the_same(tmp_path: Path) -> None:
     script = str(Path(killed_training.__file__))
     done = subprocess.run([sys.executable, script, str(tmp_path), "4", "1"], capture_output=True, text=True, check=True)
@@ -93,6 +94,7 @@ def test_a_place_where_no_state_can_be_kept_is_refused_before_the_training(tmp_p
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.processes
 def test_a_full_disk_costs_the_state_and_not_the_training(tmp_path: Path) -> None:
     path = tmp_path / "state.safetensors"
     status, *warned = fresh(

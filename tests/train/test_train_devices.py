@@ -28,6 +28,8 @@ from encollapse.train.distributed.launcher import network_of_this_machine
 from encollapse.train.loop.progress import listening
 from reference import joined_training
 
+pytestmark = pytest.mark.processes
+
 # 283 samples in batches of 31: both are odd, and the last batch has four.
 COUNTS = [29, 31, 23, 37, 19, 41, 17, 43, 13, 30]
 DATA = ec.data.load("digits", counts=COUNTS, seed=7)

@@ -54,6 +54,7 @@ def test_one_process(tmp_path: Path) -> None:
     np.testing.assert_allclose(columns["valid/cdnv"][-1], record["direct"]["cdnv"], rtol=1e-5)
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 def test_two_processes(tmp_path: Path) -> None:
     """Eleven samples on each; the shuffled halves are measured as one set."""

@@ -184,6 +184,7 @@ def sync(rank: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 def test_two_processes(tmp_path: Path) -> None:
     spawn(sync, args=(str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]

@@ -142,6 +142,7 @@ def assert_same(found: ClassMoments, wanted: ClassMoments, rtol: float = 1e-10) 
         np.testing.assert_allclose(found.within_covariance, wanted.within_covariance, atol=rtol * scale)
 
 
+@pytest.mark.processes
 def test_three_processes_know_what_one_would(tmp_path: Path) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     spawn(work, args=(str(tmp_path),), nprocs=WORLD)  # type: ignore[no-untyped-call]

@@ -128,6 +128,7 @@ def test_executors_change_no_bit(tmp_path: Path, convention: str) -> None:
     agree(alone, collapse(FEATURES, LABELS, weight=WEIGHT, convention=convention))
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 def test_processes_change_no_bit(tmp_path: Path) -> None:
     folder = write(tmp_path, safetensors)
@@ -140,6 +141,7 @@ def test_processes_change_no_bit(tmp_path: Path) -> None:
             measure_shards(folder, executor=pool)
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 def test_a_dask_cluster_changes_no_bit(tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
