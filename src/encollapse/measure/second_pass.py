@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import IntArray
 from encollapse.measure.assembly import assemble
 from encollapse.measure.class_moments import ClassMoments
@@ -147,10 +148,9 @@ def with_covariance(
         statistics,
         within_covariance=matrix if pooled else statistics.within_covariance,
         class_averaged_covariance=statistics.class_averaged_covariance if pooled else matrix,
-        covariance_resolution=_EPS if double else statistics.covariance_resolution,
+        covariance_resolution=EPS if double else statistics.covariance_resolution,
         covariance_again=True,
     )
 
 
 _CHUNK_ENTRIES = 2**22  # of a block of distances: 32 MB
-_EPS = float(np.finfo(np.float64).eps)

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray
 from encollapse.errors import Undefined
 from encollapse.metrics.convention import DEFAULT, Convention
@@ -54,8 +55,6 @@ sample far out rounds alike. Of 300 sets of samples with such a one, none that p
 
 _AS_ZERO = 1e-6
 """Value of `vci` up to which few samples, whose index is 0, need no estimate of rounding."""
-
-_EPS = float(np.finfo(np.float64).eps)
 
 
 @metric("NC1, tr(Σ_W Σ_B⁺)/K", "tr(Σ_W Σ_B⁺)/K", r"\mathrm{tr}(\Sigma_W \Sigma_B^+)/K", "papyan2020", example="0.0506")
@@ -233,7 +232,7 @@ def vci(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
         if centered.coincide:
             raise Undefined("all features are the same")
         return 1.0 - len(_distinct_directions(centered, rank)) / rank
-    single = statistics.covariance_resolution > _EPS
+    single = statistics.covariance_resolution > EPS
     value = _vci(within, centered, rank, statistics.covariance_resolution)
     if statistics.num_samples <= statistics.feature_dim + 1 and value <= _AS_ZERO:
         return value  # Σ_W and Σ_B of so few independent samples share no direction: 0 but for rounding
@@ -252,7 +251,7 @@ def vci(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
 
 def wants_exact_covariance(statistics: ClassStatistics, convention: Convention = DEFAULT) -> bool:
     """Whether `vci` needs a covariance of float64 products in place of this one."""
-    if statistics.covariance_resolution <= _EPS:
+    if statistics.covariance_resolution <= EPS:
         return False
     within = statistics.within(convention.within_averaging)
     if within is None or within.condition >= _WELL_CONDITIONED:
@@ -294,7 +293,7 @@ def _along(
     return CholeskyScatter.of(axes.T @ within.matrix @ axes, statistics.algebra), means
 
 
-def _vci(within: CholeskyScatter, centered: CenteredMeans, rank: int, resolution: float = _EPS) -> float:
+def _vci(within: CholeskyScatter, centered: CenteredMeans, rank: int, resolution: float = EPS) -> float:
     dim = len(within.matrix)
     if within.lower is not None and np.sqrt(within.size) > _FAR_ABOVE_ROUNDING * centered.rounding:
         value = _share_within(within, within.lower, centered)
@@ -306,7 +305,7 @@ def _vci(within: CholeskyScatter, centered: CenteredMeans, rank: int, resolution
     units[units == 0.0] = 1.0
     rows = _distinct_directions(centered, rank) / units
     spreads, axes = np.linalg.eigh(within.matrix / units / units[:, None])
-    spreads = np.maximum(spreads, max(_EPS * dim, resolution) * spreads[-1])
+    spreads = np.maximum(spreads, max(EPS * dim, resolution) * spreads[-1])
     ratios = np.linalg.svd(rows @ (axes / np.sqrt(spreads)), compute_uv=False) ** 2
     return float(((1.0 / (1.0 + ratios)).sum() + rank - len(rows)) / rank)
 
@@ -315,7 +314,7 @@ def _distinct_directions(centered: CenteredMeans, rank: int) -> FloatArray:
     """At most `rank` rows (r, d) with the Gram ``XᵀX = Σ_B``, without those that are rounding of the means."""
     _, lengths, directions = np.linalg.svd(centered.weighted, full_matrices=False)
     lengths = lengths[:rank]
-    lengths = lengths[lengths > _EPS * max(centered.deviations.shape) * lengths[0] + centered.rounding]
+    lengths = lengths[lengths > EPS * max(centered.deviations.shape) * lengths[0] + centered.rounding]
     return np.asarray(lengths[:, None] * directions[: len(lengths)])
 
 
@@ -325,8 +324,8 @@ def _vci_rounding(statistics: ClassStatistics, within: CholeskyScatter, centered
     To first order a change ``E`` of ``Σ_W`` moves it by ``tr(C E)/r`` with ``C = Σ_T⁻¹ Σ_B Σ_T⁻¹ = Y Yᵀ``. Entries
     of E are independent, of size ``ε √(Σ_ii Σ_jj)``, so that is ``ε |Yᵀ diag(Σ_W) Y|_F / r``.
     """
-    eps = max(statistics.covariance_resolution, _EPS)
-    if within.condition >= (_WELL_CONDITIONED if eps > _EPS else _CONDITIONED) or centered.coincide:
+    eps = max(statistics.covariance_resolution, EPS)
+    if within.condition >= (_WELL_CONDITIONED if eps > EPS else _CONDITIONED) or centered.coincide:
         return 0.0
     own, algebra = np.maximum(np.diag(within.matrix), 0.0), centered.algebra  # rounding may leave less than none
     raised = within.matrix + np.diag(np.full(len(own), eps * own.max()))
@@ -387,7 +386,7 @@ def _quotient_by_directions(
     """``tr(Σ_W Σ_B⁺)`` over the `rank` longest singular vectors, without those that are rounding."""
     _, lengths, directions = np.linalg.svd(_weighted(deviations, weights, 1.0), full_matrices=False)
     lengths = lengths[:rank]
-    lengths = lengths[lengths > _EPS * max(deviations.shape) * lengths[0] + centered.rounding]
+    lengths = lengths[lengths > EPS * max(deviations.shape) * lengths[0] + centered.rounding]
     if not len(lengths):
         raise Undefined("all class means coincide up to rounding")
     directions = directions[: len(lengths)]

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray
 from encollapse.metrics.statistics import CenteredMeans, ClassStatistics
 
@@ -22,7 +23,6 @@ standard deviations this leaves about x/4 of them. Several directions are those 
 of features that have all but collapsed.
 """
 
-_EPS = float(np.finfo(np.float64).eps)
 
 MAYBE_ROUNDING = (
     "along one direction the features differ by so little that rounding in a normalization before them may have made "
@@ -57,7 +57,7 @@ def clear_of_rounding(statistics: ClassStatistics, least: float, sizes: FloatArr
 def hidden_in_covariance(statistics: ClassStatistics, total: FloatArray, sizes: FloatArray) -> Hidden | None:
     """Hidden directions of features of the given covariance (d, d) and sizes (d,), their root mean squares."""
     squares, axes = np.linalg.eigh(total / sizes / sizes[:, None])
-    resolved = squares.clip(min=_EPS * len(sizes) * squares[-1])
+    resolved = squares.clip(min=EPS * len(sizes) * squares[-1])
     return _hidden(statistics, np.sqrt(resolved), axes, sizes)
 
 

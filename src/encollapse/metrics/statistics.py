@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from encollapse._internal import checks, memory
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.errors import ArgumentError, Undefined
 from encollapse.metrics.linear_algebra import NUMPY, SMALL, CholeskyScatter, LinearAlgebra, row_lengths
@@ -17,7 +18,6 @@ from encollapse.metrics.pair_sums import PairSums, pair_sums
 Averaging = Literal["sample", "class"]
 """Weights of the classes in an average: by their samples, or all alike."""
 
-_EPS = float(np.finfo(np.float64).eps)
 
 _MANY_CLASSES = 1000
 """Number of classes up to which the labels of few samples are taken at their word."""
@@ -88,10 +88,10 @@ class ClassStatistics:
     within_trace: FloatArray
     within_covariance: FloatArray | None = None
     class_averaged_covariance: FloatArray | None = None
-    resolution: float = _EPS
+    resolution: float = EPS
     projected: ProjectedWithin | None = None
     algebra: LinearAlgebra = NUMPY
-    covariance_resolution: float = _EPS
+    covariance_resolution: float = EPS
     covariance_again: bool = False
 
     def __post_init__(self) -> None:
@@ -186,7 +186,7 @@ class ClassStatistics:
         everywhere[present] = means
         within = np.full(size, np.nan)
         within[present] = traces
-        resolution = float(np.finfo(raw.dtype).eps) if raw.dtype.kind == "f" else _EPS
+        resolution = float(np.finfo(raw.dtype).eps) if raw.dtype.kind == "f" else EPS
         return cls(everywhere, counts, within, pooled, averaged, resolution)
 
     def _set(self, name: str, value: np.ndarray[Any, Any]) -> None:
@@ -247,7 +247,7 @@ class ClassStatistics:
     @property
     def mean_rounding(self) -> float:
         """Length below which a difference of class means is float64 rounding of the means themselves."""
-        return 8 * _EPS * self.longest_mean
+        return 8 * EPS * self.longest_mean
 
     @property
     def balanced(self) -> bool:

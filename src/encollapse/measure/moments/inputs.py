@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from encollapse._internal import checks
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import ArrayLike, IntArray
 from encollapse.errors import ArgumentError, ArgumentTypeError
 
@@ -26,7 +27,6 @@ SINGLE_FROM_ENTRIES = 2**16
 Rows = np.ndarray[Any, np.dtype[Any]]
 """float32 or float64."""
 
-_EPS = float(np.finfo(np.float64).eps)
 _SINGLE_EPS = float(np.finfo(np.float32).eps)
 _USUAL = (torch.float32, torch.float64)
 
@@ -141,7 +141,7 @@ def plain_batch(features: ArrayLike, labels: ArrayLike, feature_dim: int) -> tup
 
 def array_resolution(rows: Rows) -> float:
     """Machine epsilon of a float32 or float64 array, sooner than numpy looks it up."""
-    return _SINGLE_EPS if rows.dtype == np.float32 else _EPS
+    return _SINGLE_EPS if rows.dtype == np.float32 else EPS
 
 
 def rows_per_block(feature_dim: int) -> int:
@@ -157,7 +157,7 @@ def working_dtype(resolution: float, rows: int, feature_dim: int) -> torch.dtype
 
 def product_resolution(resolution: float, feature_dim: int) -> float:
     """Machine epsilon of the coarsest products that features of some resolution may have been multiplied in."""
-    return _SINGLE_EPS if feature_dim >= SINGLE_FROM_DIM and resolution >= _SINGLE_EPS else _EPS
+    return _SINGLE_EPS if feature_dim >= SINGLE_FROM_DIM and resolution >= _SINGLE_EPS else EPS
 
 
 def to_working(rows: Any, device: torch.device, *, double: bool = False) -> torch.Tensor:
@@ -265,10 +265,10 @@ def _resolution(rows: Any, name: str) -> float:
     if isinstance(rows, torch.Tensor):
         if not rows.is_floating_point():
             raise _not_floating(name, str(rows.dtype).removeprefix("torch."), ".double()")
-        return max(float(torch.finfo(rows.dtype).eps), _EPS)
+        return max(float(torch.finfo(rows.dtype).eps), EPS)
     if rows.dtype.kind != "f":
         raise _not_floating(name, str(rows.dtype), ".astype(float)")
-    return max(float(np.finfo(rows.dtype).eps), _EPS)
+    return max(float(np.finfo(rows.dtype).eps), EPS)
 
 
 def _not_floating(name: str, dtype: str, cure: str) -> ArgumentTypeError:

@@ -80,8 +80,7 @@ def _fit_last_layer_(task: Task, targets: Tensor, rows: slice) -> None:
     gram.diagonal().add_(DAMPING * gram.diagonal().mean())
     change = torch.linalg.solve(gram, product)
     backbone.last.weight.add_(change[:-1].T.to(backbone.last.weight))
-    if backbone.last.bias is not None:
-        backbone.last.bias.add_(change[-1].to(backbone.last.bias))
+    backbone.last.bias.add_(change[-1].to(backbone.last.bias))
 
 
 def _follow(task: Task, targets: Tensor, rows: slice) -> None:
