@@ -111,6 +111,16 @@ def test_deep_collapse_is_beaten_by_pairs_of_four_points() -> None:
     assert np.linalg.svd(before, compute_uv=False)[4] < 0.02 * np.linalg.norm(before, 2)
 
 
+@pytest.mark.parametrize("decay", [1.1e-2, 1.2e-2, 1.3e-2])
+def test_units_that_rest_on_their_kinks_are_polished_to_rest(decay: float) -> None:
+    """At the sharpest kink six classes in four layers take about 1500 steps of L-BFGS."""
+    problem = ec.ufm.deep_relu_problem(ec.encodings.one_hot(6), 1, weight_decay=decay, feature_decay=decay, depth=4)
+    solution = ec.ufm.solve(problem)
+    assert solution.status.name == "STATIONARY"
+    assert solution.loss < 0.95 * problem.deep_collapse_loss()
+    assert solution.layer_ranks == (3, 3, 3)
+
+
 def test_the_gradient_is_that_of_differences_and_the_frame_is_stationary() -> None:
     model = ReluLayers(np.random.default_rng(7).standard_normal((3, 5)), 3, 0.05, 7)
     rng = np.random.default_rng(1)

@@ -26,6 +26,7 @@ A value is wrong by the square of it.
 """
 
 _SCREEN, _POLISH = 200, 500  # iterations of L-BFGS at one width of the kink: of every start, of the best one
+_REST = 3000  # of the best one at the sharpest, where units that rest on their kink take 1500 and more
 _SLOW = 1e-9  # fall of the value in one step of a screening at which it ends; labels have unit size
 _MEMORY = 30  # pairs of vectors of L-BFGS
 _WIDE, _SHARP = (1e-2, 1e-3), (1e-3, 1e-4, 1e-5)  # widths of the kink, in units of the labels
@@ -112,13 +113,14 @@ class ReluLayers:
             factors, taken = self._descend(start, _WIDE, _SCREEN, _SLOW)
             ends.append((self.value(factors), factors))
             steps += taken
-        polished, taken = self._descend(min(ends, key=lambda end: end[0])[1], _SHARP, _POLISH)
+        polished, taken = self._descend(min(ends, key=lambda end: end[0])[1], _SHARP[:-1], _POLISH)
+        polished, more = self._descend(polished, _SHARP[-1:], _REST)
         # A tie goes to the frame, or to nothing, which are known to the last digit.
         ends = [(v * (1 + 1e-9), f) for v, f in [(self.value(polished), polished), *ends]]
         zero = [np.zeros(shape) for shape in self.shapes]
         ends += [(self.value(factors), factors) for factors in (self.frame(), zero)]
         best = min(ends, key=lambda end: end[0])[1]
-        return best, self.value(best), steps + taken
+        return best, self.value(best), steps + taken + more
 
     def _descend(
         self, start: list[FloatArray], kinks: tuple[float, ...], iterations: int, slow: float = 0.0
