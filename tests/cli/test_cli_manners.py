@@ -1,5 +1,6 @@
 """The command line: errors, exit codes and help of all commands."""
 
+import itertools
 import os
 import re
 import subprocess
@@ -221,6 +222,34 @@ def test_help_in_a_narrow_terminal_cuts_no_word() -> None:
 
     assert words(40) == words(63)
     assert {"regularization", "label-smoothing", "cross_entropy"} <= set(words(40))
+
+
+def test_a_narrow_list_of_commands_has_whole_sentences() -> None:
+    """40 columns: below each name stands the first sentence of its help, as in the wide list."""
+    text = " ".join(in_columns(40, "--help").split())
+    for sentence in (
+        "compare it with the prediction.",
+        "how far the network is.",
+        "with a certificate.",
+        "data as CSV.",
+    ):
+        assert sentence in text
+    assert "..." not in text.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize("width", [64, 80])
+@pytest.mark.parametrize("command", ["train", "measure", "predict"])
+def test_no_help_cuts_the_name_of_an_option(width: int, command: str) -> None:
+    text = in_columns(width, command, "--help")
+    assert "…" not in text
+    assert "--lbfgs-iterations" in text or command != "train"
+
+
+def test_sentences_of_a_help_fill_the_lines_of_the_terminal() -> None:
+    lines = [line.strip() for line in in_columns(80, "measure", "--help").splitlines()]
+    start = next(i for i, line in enumerate(lines) if line.startswith("Files are read in blocks"))
+    paragraph = lines[start : lines.index("", start)]
+    assert all(len(f"{a} {b.split()[0]}") > 78 for a, b in itertools.pairwise(paragraph))
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])

@@ -102,6 +102,16 @@ def test_tables_of_predictions(capsys: Capture) -> None:
     assert "critical" in capsys.readouterr().out
 
 
+def test_a_dash_in_a_path_is_explained(capsys: Capture) -> None:
+    """Without a bias the first class of a thermometer code, whose codeword is zero, has a zero class mean."""
+    ordinal = ["predict", "-e", "ordinal", "--counts", "31,29,23", "--weight-decay", "5e-3", "--feature-decay", "2e-4"]
+    assert cli.run([*ordinal, "--path"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "–: there a class mean is zero, which has no angle to the others." in printed
+    assert cli.run([*PREDICT, *DECAYS, "--path"]) == 0
+    assert "no angle" not in capsys.readouterr().out
+
+
 def test_options_may_be_lists(answer: Answer) -> None:
     tree = '[["0","1"],["2","3"]]'
     found = answer("predict", "-e", "hierarchical", "-O", f"tree={tree}", "--counts", "7,7,7,7", *DECAYS)

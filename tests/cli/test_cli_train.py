@@ -132,6 +132,8 @@ def test_a_training_says_what_came_of_it_and_is_measured_and_diagnosed_from_its_
     assert f"folder{tmp_path / 'run'}" in printed.replace(" ", "")
     measured = answer("measure", str(tmp_path / "run"))
     assert measured["nc1_trace_ratio"] == run.collapse.nc1_trace_ratio
+    assert cli.run(["measure", str(tmp_path / "run")]) == 0
+    assert "per_class()" not in capsys.readouterr().out  # which is no word of the terminal
     diagnosed = answer("diagnose", str(tmp_path / "run"))
     assert diagnosed["law"] == "explicit_feature_decay"
     assert diagnosed["excess"]["total"] == run.excess.total

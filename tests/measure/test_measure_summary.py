@@ -33,6 +33,11 @@ def test_three_degrees_of_collapse() -> None:
     assert "Frame (NC2): done" not in nothing[2]
 
 
+def test_large_numbers_have_all_digits_before_the_point() -> None:
+    """1655 samples of five classes: (1655 - 5) / (5 - 1) = 412.5 without collapse."""
+    assert "have about 412." in measured(1e-4, sizes=331).summary().replace("\n", " ")
+
+
 def test_levels_without_collapse_are_what_random_features_have() -> None:
     """The levels that values are set beside, by simulation."""
     rng = np.random.default_rng(1)

@@ -38,6 +38,11 @@ def short(value: float | None) -> str:
     return f"{digits}e{int(exponent)}"
 
 
+def two_digits(value: float) -> str:
+    """Two digits for running text, and all before the point of a large number: ``0.012``, ``4.5e-05``, ``112``."""
+    return f"{value:.2g}" if abs(value) < 99.5 else f"{value:.0f}"
+
+
 def signed(value: float, digits: int) -> str:
     """A number in significant digits, with a real minus sign and without a negative zero."""
     return f"{value + 0.0:.{digits}g}".replace("-", "−")

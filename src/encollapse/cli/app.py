@@ -23,7 +23,7 @@ from encollapse.cli.study import study
 from encollapse.cli.train import train
 
 _COLUMNS = shutil.get_terminal_size().columns
-_BOXED = _COLUMNS >= 64
+_BOXED = _COLUMNS >= 80
 """Whether the help has boxes: in a narrower terminal they would cut the names of options short."""
 
 if not _BOXED:
@@ -45,7 +45,10 @@ class _FlagsAlone:
 
 
 class _Command(_FlagsAlone, TyperCommand):
-    pass
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """The first sentence, whole: a list in a narrow terminal has room for it below the name."""
+        del limit
+        return " ".join((self.help or "").partition("\n\n")[0].split())
 
 
 class _Group(_FlagsAlone, TyperGroup):
@@ -84,8 +87,14 @@ def _plain(text: str) -> str:
     return cleandoc(text).replace("[bold]", "").replace("[/bold]", ":").replace("\n$ ", "\n\n$ ")
 
 
+def _flowing(text: str) -> str:
+    """The text of a help with markup, whose sentences fill the lines of the terminal and not those of the source."""
+    paragraphs = cleandoc(text).split("\n\n")
+    return "\n\n".join(part if part.startswith("$ ") else part.replace("\n", " ") for part in paragraphs)
+
+
 for _command in (encodings, predict, design, train, measure, diagnose, study, report, explore):
-    app.command(cls=_Command, help=None if _BOXED else _plain(_command.__doc__ or ""))(_command)
+    app.command(cls=_Command, help=(_flowing if _BOXED else _plain)(_command.__doc__ or ""))(_command)
 
 
 def run(arguments: Sequence[str]) -> int:

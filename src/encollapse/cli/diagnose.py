@@ -130,7 +130,7 @@ def diagnosis_of(folder: Path) -> Diagnosis:
         comparison=run.comparison,
         excess=run.excess,
         decay_time=None,
-        head=f"head of {settings.model}",
+        head=f"head of {settings.model_name}",
         loss=settings.loss,
         decays=DECAYS[settings.decay],
         missing=dict(run.missing),

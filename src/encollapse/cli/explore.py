@@ -10,7 +10,7 @@ import typer
 
 def explore(
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="Folder of a study's results, finished or running.")
+        Path | None, typer.Argument(metavar="DIR", help="Folder of a study's results, finished or running.")
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on. Default: a free one.")] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,

@@ -16,6 +16,7 @@ def measure(
     features: Annotated[
         Path | None,
         typer.Argument(
+            metavar="FILE|FOLDER|RUN",
             help="Features, one row a sample: .npy, .npz, .safetensors, .parquet, or a folder of them. "
             "Without them, the geometry of --weight alone. Or a folder that `encollapse train --out` wrote.",
             show_default=False,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from encollapse._internal.warn import warn
 from encollapse.cli.console import show
 from encollapse.cli.options import (
     BiasDecay,
@@ -21,7 +21,7 @@ from encollapse.cli.options import (
     parse_decays,
     parse_encoding,
 )
-from encollapse.errors import ArgumentError, EncollapseWarning
+from encollapse.errors import ArgumentError
 
 
 def predict(
@@ -84,7 +84,7 @@ def predict(
         bias_decay=None if path else bias_decay,
     )
     if mismatch:
-        warnings.warn(mismatch, EncollapseWarning, stacklevel=1)
+        warn(mismatch)
     if path:
         if out is not None:
             from encollapse.report import figures

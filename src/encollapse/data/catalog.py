@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +12,7 @@ import numpy as np
 
 from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike, IntArray
+from encollapse._internal.warn import warn
 from encollapse.data import folders, idx, sources, tables
 from encollapse.data.dataset import Dataset
 from encollapse.data.imbalance import check as check_rule
@@ -21,7 +21,7 @@ from encollapse.data.io.arrays import SUFFIXES
 from encollapse.data.label_noise import check as check_noise
 from encollapse.data.label_noise import with_label_noise
 from encollapse.data.openml import PREFIX, openml
-from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseWarning
+from encollapse.errors import ArgumentError, ArgumentTypeError
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def load(
     30
     """
     if "standardise" in options:
-        warnings.warn("standardise: this option is now called standardize", EncollapseWarning, stacklevel=2)
+        warn("standardise: this option is now called standardize")
         standardize = options.pop("standardise")
     fraction = checks.nonnegative(holdout, "holdout")
     if fraction >= 1:

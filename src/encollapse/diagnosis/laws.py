@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from encollapse import ufm
+from encollapse._internal.format import short
 from encollapse._internal.typing import IntArray
 from encollapse.diagnosis.objective import LossReading
 from encollapse.diagnosis.observe import Observation
@@ -150,7 +151,7 @@ def _head_decays(s: Setting, conditions: list[Condition]) -> tuple[float, float]
     if bias is None:
         raise _NoLawError(f"the bias {s.head_bias!r} is not trained, so it is fixed")
     conditions.append(
-        Condition("the head is an affine map of the features", "holds", f"error {s.observed.head_error:.1e}")
+        Condition("the head is an affine map of the features", "holds", f"error {short(s.observed.head_error)}")
     )
     return decay / s.loss.scale, bias / s.loss.scale
 
@@ -280,10 +281,10 @@ def _batch_norm_conditions(s: Setting) -> list[Condition]:
         )
     if o.tail_error is not None and o.tail_error > _EXACT:
         raise _NoLawError(
-            f"something else stands between the last batch normalization and the head (error {o.tail_error:.1e})"
+            f"something else stands between the last batch normalization and the head (error {short(o.tail_error)})"
         )
     if o.tail_error is not None:
-        found.append(Condition("nothing else stands between it and the head", "holds", f"error {o.tail_error:.1e}"))
+        found.append(Condition("nothing else stands between it and the head", "holds", f"error {short(o.tail_error)}"))
     if tail.ceiling is not None:
         under = o.largest_feature is not None and o.largest_feature < tail.ceiling * (1 - _EQUAL)
         detail = "" if o.largest_feature is None else f"largest feature {o.largest_feature:.3g}"

@@ -95,7 +95,8 @@ def _left(d: HasParts) -> list[str]:
     name = max(parts, key=lambda key: parts[key])
     share = parts[name] / e.total
     relative = e.total / max(abs(e.lower_bound), 1e-300)
-    height = f"{relative:.1%} above" if relative < 1 else f"{1 + relative:.3g} times"
+    share_above = f"{relative:.1%}" if relative >= 0.01 else f"{100 * relative:.1g}%"
+    height = f"{share_above} above" if relative < 1 else f"{1 + relative:.3g} times"
     return [f"Its loss is {height} the certified minimum; {share:.0%} of that is {name}."]
 
 

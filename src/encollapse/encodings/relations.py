@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +9,10 @@ import numpy as np
 
 from encollapse._internal import checks, memory
 from encollapse._internal.typing import ArrayLike, FloatArray
+from encollapse._internal.warn import warn
 from encollapse.encodings.codes.trees import Tree, read_tree
 from encollapse.encodings.encoding import Encoding
-from encollapse.errors import ArgumentError, EncollapseWarning
+from encollapse.errors import ArgumentError
 
 _SYMMETRY = 1e-8  # relative: rounding of a matrix that was written with eight digits
 _CLIPPED = 0.01  # share of the spectrum that may be cut without a warning: one per cent
@@ -194,11 +194,9 @@ def from_similarity(S: ArrayLike, code_dim: int | None = None, *, classes: Seque
         )
     share = float(np.linalg.norm(np.minimum(values, 0)) / np.linalg.norm(values))
     if share > _CLIPPED:
-        warnings.warn(
+        warn(
             f"S: it is not positive semidefinite (smallest eigenvalue {values[-1]:.3g}); the inner products of the "
-            f"codewords differ from it by {share:.1%} of its norm. A larger diagonal makes it so",
-            EncollapseWarning,
-            stacklevel=2,
+            f"codewords differ from it by {share:.1%} of its norm. A larger diagonal makes it so"
         )
     kept = rank if q is None else min(q, rank)
     memory.require_room("codewords", q or kept, k, instead="give a smaller code_dim")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +12,8 @@ import numpy as np
 from encollapse._internal import checks
 from encollapse._internal.shown import Shown
 from encollapse._internal.typing import ArrayLike, FloatArray
-from encollapse.errors import ArgumentError, EncollapseWarning, Undefined
+from encollapse._internal.warn import warn
+from encollapse.errors import ArgumentError, Undefined
 from encollapse.geometry.class_geometry import ClassGeometry
 from encollapse.measure.summary import summary
 from encollapse.metrics import METRICS, MetricInputs, centered_cosines, nearest_pairs, per_class
@@ -40,7 +40,7 @@ class Details(Mapping[str, float | None]):
 
     def __getitem__(self, name: str) -> float | None:
         if name in _RENAMED:
-            warnings.warn(f"details: {name!r} is called {_RENAMED[name]!r} now", EncollapseWarning, stacklevel=2)
+            warn(f"details: {name!r} is called {_RENAMED[name]!r} now")
             name = _RENAMED[name]
         if name not in self._found:
             if name not in METRICS or not METRICS[name].detail:

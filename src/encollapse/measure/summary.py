@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from encollapse._internal.format import two_digits
 from encollapse.geometry.class_geometry import ClassGeometry
 from encollapse.geometry.comparison import compare
 
@@ -64,8 +65,8 @@ def _spread(collapse: HasValues) -> tuple[str, str]:
         return "", "Spread (NC1): none can be seen, as every class has a single sample."
     state = _state(value, done=_SPREAD * min(1.0, without), random=min(1.0 / _NEARLY, without))
     return state, (
-        f"Spread (NC1): {state}. The spread within the classes is {value:.2g} of that between them; features that know "
-        f"nothing of the classes have about {without:.2g}."
+        f"Spread (NC1): {state}. The spread within the classes is {two_digits(value)} of that between them; "
+        f"features that know nothing of the classes have about {two_digits(without)}."
     )
 
 

@@ -155,6 +155,9 @@ PRACTICAL = (
 )
 """What the mark of an imbalanced path means."""
 
+NO_ANGLE = "–: there a class mean is zero, which has no angle to the others."
+"""What a path without a mean cosine means."""
+
 
 def path_rows(path: Any) -> list[Row]:
     """A row for each bias decay: its name, mean cosine, norm of the bias, minimum, and a mark where the frame turns."""
@@ -172,9 +175,15 @@ def path_rows(path: Any) -> list[Row]:
     ]
 
 
+def path_notes(rows: Sequence[Row]) -> list[str]:
+    """What a dash and a mark in the rows of a path mean, where there are any."""
+    notes = [NO_ANGLE] if any(row[1] == "–" for row in rows) else []
+    return [*notes, PRACTICAL] if any(row[-1] == "practical" for row in rows) else notes
+
+
 def _path(path: Any) -> Facts:
     rows = path_rows(path)
-    notes = [PRACTICAL] if any(row[-1] == "practical" for row in rows) else []
+    notes = path_notes(rows)
     return Facts((), ("λ_b", "mean cosine", "|bias|", "minimum", ""), rows, notes)
 
 
@@ -205,7 +214,7 @@ DECAYS = {
 
 def run_pairs(run: Any) -> Pairs:
     """A trained network: how the training ended, what was measured, and what it is compared with."""
-    collapse, model = run.collapse, run.settings.model
+    collapse, model = run.collapse, run.settings.model_name
     pairs = [
         ("network", f"{model} on {run.dataset}, {run.encoding} labels, seed {run.settings.seed}"),
         ("regularized", DECAYS[run.settings.decay]),
@@ -230,7 +239,7 @@ def run_pairs(run: Any) -> Pairs:
     if run.prediction is not None and run.prediction.status.name == "COLLAPSED":
         pairs.append(("status", run.prediction.status.message))
     if run.predicted_loss is not None:
-        excess = "" if run.relative_excess is None else f", exceeded by a fraction of {short(run.relative_excess)}"
+        excess = "" if run.relative_excess is None else f", exceeded by {short(run.relative_excess)} of it"
         pairs.append(("predicted", f"{run.predicted_loss:.8g}{excess}"))
     if run.prediction is not None:
         pairs.append(("certificate", str(run.prediction.certificate)))
@@ -241,9 +250,9 @@ def run_pairs(run: Any) -> Pairs:
         bound = f"mean {mean} of the outputs from the predicted ones"
         pairs.append(("guarantee", f"{bound}: at most {short(run.guarantee)}, here {short(run.excess.distance)}"))
     if run.test_accuracy is not None:
-        pairs.append(("test accuracy", f"{run.test_accuracy:.4f}"))
+        pairs.append(("test accuracy", percent_of(run.test_accuracy)))
     if run.test_nc4_agreement is not None:
-        pairs.append(("test NC4 agreement", f"{run.test_nc4_agreement:.4f}"))
+        pairs.append(("test NC4 agreement", percent_of(run.test_nc4_agreement)))
     return [*pairs, ("seconds", f"{run.seconds:.1f}")]
 
 

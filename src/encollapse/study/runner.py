@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from contextlib import closing
@@ -10,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from encollapse._internal import checks
-from encollapse.errors import ArgumentTypeError, EncollapseWarning
+from encollapse._internal.warn import warn
+from encollapse.errors import ArgumentTypeError
 from encollapse.study.execution.display import ProgressDisplay
 from encollapse.study.execution.executors import outcomes
 from encollapse.study.execution.queue import TrialQueue
@@ -134,11 +134,9 @@ def run(
         if damaged:
             named = [f"{trial.id} ({trial.label})" for trial in damaged[:_NAMED]]
             more = f" and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
-            warnings.warn(
+            warn(
                 f"{store.path}: {len(damaged)} stored trials are damaged, in {store.file.name} or in their files; "
-                f"they are run again: {', '.join(named)}{more}",
-                EncollapseWarning,
-                stacklevel=2,
+                f"they are run again: {', '.join(named)}{more}"
             )
         failed = sum(statuses.get(trial.id) == "failed" for trial in study.trials)
         note = "" if rerun_failed or not failed else f" ({failed} of them failed; --rerun-failed tries them again)"

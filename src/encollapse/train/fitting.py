@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Unpack
 
 import torch
 
 from encollapse import data
+from encollapse._internal.warn import warn
 from encollapse.data import Dataset
 from encollapse.encodings import Encoding
 from encollapse.encodings.registry import resolved
-from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseWarning
+from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.geometry import ClassGeometry, compare
 from encollapse.train import models
 from encollapse.train.distributed.process_group import ProcessGroup, require_fabric
@@ -83,7 +83,7 @@ def fit(dataset: Dataset | str | Path, encoding: Encoding | str, **settings: Unp
     decays = {key: getattr(completed, key) for key in ("weight_decay", "feature_decay", "bias_decay")}
     mismatch = design_mismatch(encoding, dataset.counts, **decays)
     if mismatch:
-        warnings.warn(mismatch, EncollapseWarning, stacklevel=2)
+        warn(mismatch)
     return _fit(dataset, encoding, completed)
 
 

@@ -200,7 +200,7 @@ class Run(Shown):
     def __repr__(self) -> str:
         error = None if self.comparison is None else self.comparison.gram_error
         return (
-            f"Run({self.dataset!r}, {self.encoding!r}, model={self.settings.model!r}, status={self.status.name}, "
+            f"Run({self.dataset!r}, {self.encoding!r}, model={self.settings.model_name!r}, status={self.status.name}, "
             f"stationarity={_short(self.stationarity)}, "
             f"gram_error={_short(error)}, seconds={self.seconds:.2g})"
         )

@@ -171,10 +171,10 @@ class Settings:
     class_weights: Any = option(
         "none",
         options.class_weights,
-        "Factors of the classes' losses: balanced, which is N/(K n_k), or one a class.",
+        "Factors of the classes' losses: balanced, which is N/(K n_k), or one for each class.",
         more="Predicted under the decay ufm and with a last batch normalization.",
         choices=CLASS_WEIGHTS,
-        metavar="none|balanced|X,X,...",
+        metavar="RULE|X,X,...",
     )
     logit_adjustment: float = option(
         0.0,
@@ -474,11 +474,16 @@ class Settings:
         given = (f"{name}={value!r}" for name, value in told.items() if not _same(value, DEFAULTS[name]))
         return f"Settings({', '.join(given)})"
 
+    @property
+    def model_name(self) -> str:
+        """The network by its name, or by that of its class."""
+        return self.model if isinstance(self.model, str) else type(self.model).__name__
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON, where an infinite bias decay is the string ``"inf"``."""
         values = {name: getattr(self, name) for name in OPTIONS}
         values |= {"bias_decay": self.bias_decay if self.has_bias else "inf"}
-        values |= {"model": self.model if isinstance(self.model, str) else type(self.model).__name__}
+        values |= {"model": self.model_name}
         values |= {"classifier": self.classifier if isinstance(self.classifier, str) else "given"}
         values |= {"checkpoint": None if self.checkpoint is None else str(self.checkpoint)}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

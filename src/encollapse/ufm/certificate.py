@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from encollapse._internal.format import short
 from encollapse._internal.rounding import TINY
 
 CertificateKind = Literal["duality_gap", "theorem", "stationary", "none"]
@@ -57,12 +58,12 @@ class Certificate:
 
     def __str__(self) -> str:
         if self.kind == "theorem" and self.holds:
-            return f"global minimum, by a theorem whose conditions hold (computed gap {self.relative_gap:.1e})"
+            return f"global minimum, by a theorem whose conditions hold (computed gap {short(self.relative_gap)})"
         if self.kind == "stationary" and self.holds:
-            return f"stationary point; the global minimum is at most a share of {self.relative_gap:.1e} lower"
+            return f"stationary point; the global minimum is at most a share of {short(self.relative_gap)} lower"
         if self.kind == "duality_gap":
             verdict = "global minimum, proved" if self.holds else "NOT proved"
-            return f"{verdict}: relative duality gap {self.relative_gap:.1e}"
+            return f"{verdict}: relative duality gap {short(self.relative_gap)}"
         return f"{self.kind}: holds={self.holds}, gap to the lower bound {self.gap:.3e}"
 
 

@@ -34,7 +34,7 @@ def collapse_table(collapse: Collapse, *, per_class: bool = False) -> Renderable
     """The summary, and every collapse metric, grouped, with what it means. Below stands what is missing and why."""
     table = Narrowing(_metrics(collapse, meanings=True), 70, _metrics(collapse, meanings=False))
     headline = Text(" · ".join(facts(collapse)), style="bold")
-    parts: list[RenderableType] = [headline, "", Text(collapse.summary()), "", table]
+    parts: list[RenderableType] = [headline, "", Text(_in_words_of_the_command(collapse.summary())), "", table]
     for reason, names in reasons(collapse).items():
         parts += [
             "",
@@ -44,6 +44,22 @@ def collapse_table(collapse: Collapse, *, per_class: bool = False) -> Renderable
     if per_class:
         parts += ["", class_table(collapse)]
     return Group(*parts, "", Text(f"convention: {collapse.convention} · route: {collapse.route}", style="dim"))
+
+
+_OPTIONS = {
+    "per_class() and nearest_pairs() list every class and pair": "--per-class lists every class and the closest pairs",
+    "in per_class()": "with --per-class",
+    "in nearest_pairs()": "with --per-class",
+    "compare with ufm.solve": "compare with `encollapse predict`",
+    "by ufm.solve and compare, or with diagnose": "by `encollapse predict`, or with `encollapse diagnose`",
+}
+"""What a summary names for Python, and what does the same in the terminal."""
+
+
+def _in_words_of_the_command(summary: str) -> str:
+    for python, option in _OPTIONS.items():
+        summary = summary.replace(python, option)
+    return summary
 
 
 def _metrics(collapse: Collapse, *, meanings: bool) -> Table:

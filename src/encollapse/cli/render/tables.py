@@ -91,7 +91,7 @@ def path_table(path: ufm.BiasPath) -> RenderableType:
             table.add_row(*row[: len(heads)], style="bold" if row[-1] else "")
         align_right(table, 4)
         said = [f"bold: the {word} bias decay"] if word and not marks else []
-        said += [facts.PRACTICAL] if word == "practical" else []
+        said += facts.path_notes(rows)
         return Group(table, *(Text(text, style="dim") for text in said)) if said else table
 
     heads = ("λ_b", "mean cosine", "|bias|", "minimum")

@@ -114,7 +114,7 @@ def run_chart(run: Any) -> Chart:
     )
     settings = {"bias_decay": run.settings.bias_decay, "seed": run.settings.seed}
     result: Any = SimpleNamespace(id="run", label=repr(run), settings=settings, record=record)
-    title = f"{run.settings.model} on {run.dataset}, {run.encoding} labels"
+    title = f"{run.settings.model_name} on {run.dataset}, {run.encoding} labels"
     return _chart(title, [_Line("", BLUE, "solid", [_Run(result, run.history)])])
 
 

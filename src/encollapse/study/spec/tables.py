@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from encollapse import data
+from encollapse._internal.warn import warn
 from encollapse.data import imbalance, label_noise
 from encollapse.encodings.registry import ENCODINGS
-from encollapse.errors import ArgumentTypeError, EncollapseWarning
+from encollapse.errors import ArgumentTypeError
 from encollapse.metrics.convention import PRESETS
 from encollapse.study.grid import KeyPath
 from encollapse.study.spec.messages import suggest
@@ -43,7 +43,7 @@ def with_names_of_today(value: Any, table: str) -> Any:
     """A table of a study file in which keys that had another name have that of today, with a warning for each."""
     for known, old, new in RENAMED if isinstance(value, dict) else ():
         if known == table and old in value and new not in value:
-            warnings.warn(f"study file: {old} is called {new} today; rename the key", EncollapseWarning, stacklevel=2)
+            warn(f"study file: {old} is called {new} today; rename the key")
             value = {new if key == old else key: entry for key, entry in value.items()}
             if not table and "zip" in value:
                 value["zip"] = json.loads(json.dumps(value["zip"]).replace(json.dumps(old), json.dumps(new)))

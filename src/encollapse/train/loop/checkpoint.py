@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from encollapse._internal import files
-from encollapse.errors import ArgumentError, EncollapseWarning, FileFormatError
+from encollapse._internal.warn import warn
+from encollapse.errors import ArgumentError, FileFormatError
 from encollapse.train.loop.task import Work
 from encollapse.train.settings import Settings
 
@@ -59,11 +59,9 @@ class Checkpoints:
             self._write(state)
         except OSError as error:
             self._partial.unlink(missing_ok=True)
-            warnings.warn(
+            warn(
                 f"checkpoint: {str(self.path)!r} cannot be written ({error.strerror or error}); the training goes on, "
-                "but if it is interrupted, what came since the last state is lost",
-                EncollapseWarning,
-                stacklevel=2,
+                "but if it is interrupted, what came since the last state is lost"
             )
         self._last = time.monotonic()
 

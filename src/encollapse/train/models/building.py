@@ -2,7 +2,6 @@
 
 import copy
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from encollapse.errors import ArgumentError, EncollapseWarning
+from encollapse._internal.warn import warn
+from encollapse.errors import ArgumentError
 from encollapse.train.models.catalogue import check_options
 from encollapse.train.models.classifier import Backbone, Classifier
 from encollapse.train.models.imported import Trunk, imported
@@ -120,12 +120,10 @@ def _foreign(
     trunk = Trunk(module, method)
     width = trunk.width(few)
     if width == code_dim and not trunk.by_method:
-        warnings.warn(
+        warn(
             f"model: a new linear layer and head were put on the {width} outputs of {type(module).__name__}, which may "
             "have a head of its own; name the method that gives its features in model_options.features_method, or "
-            "take its last layer off",
-            EncollapseWarning,
-            stacklevel=2,
+            "take its last layer off"
         )
     if not last_layer and width != feature_dim:
         raise ArgumentError(

@@ -8,7 +8,6 @@ is of the kind ``"none"`` and has the reason.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -17,8 +16,9 @@ import numpy as np
 import torch
 
 from encollapse._internal.typing import FloatArray, IntArray
+from encollapse._internal.warn import warn
 from encollapse.encodings import Encoding
-from encollapse.errors import EncollapseError, EncollapseWarning
+from encollapse.errors import EncollapseError
 from encollapse.train.loop.loop import Trained
 from encollapse.train.loop.snapshot import effective_decays
 from encollapse.train.loop.task import Work
@@ -61,7 +61,7 @@ def predict(trained: Trained, settings: Settings, work: Work) -> Prediction:
         return Prediction.none(str(error))
     except Exception as error:  # the network is worth more than its prediction
         reason = f"the prediction failed with {type(error).__name__}: {error}"
-        warnings.warn(f"{reason}; the network is measured without one", EncollapseWarning, stacklevel=2)
+        warn(f"{reason}; the network is measured without one")
         return Prediction.none(reason)
 
 

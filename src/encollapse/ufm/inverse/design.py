@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,8 +10,9 @@ import numpy as np
 from encollapse._internal import checks, memory
 from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
+from encollapse._internal.warn import warn
 from encollapse.encodings import Encoding
-from encollapse.errors import ArgumentError, EncollapseWarning
+from encollapse.errors import ArgumentError
 from encollapse.ufm.inverse.target import Target
 
 LARGE_BIAS = 100.0
@@ -186,12 +186,10 @@ def _left_factor(right: FloatArray, code_dim: int) -> FloatArray:
 def _warn(target: Target, bias: float, spread: float) -> None:
     setting, gram = target.setting, target.gram
     if bias > LARGE_BIAS * spread:
-        warnings.warn(
+        warn(
             f"bias_decay: at {setting.bias_decay:g} this target needs a bias of length {bias:.3g}, {bias / spread:.3g} "
             "times the root mean square of the codewords about it, which a network learns slowly; prefer a larger "
-            "bias_decay or math.inf, or a centered target",
-            EncollapseWarning,
-            stacklevel=3,
+            "bias_decay or math.inf, or a centered target"
         )
     # Rounding of the codewords and of their decomposition, then the division by u on both sides. On thousands of
     # hostile designs the error stayed below 6 times this without the leading factor.
@@ -199,22 +197,18 @@ def _warn(target: Target, bias: float, spread: float) -> None:
     wanted = setting.balance**2 * float(np.linalg.norm(gram))
     error = 8 * math.sqrt(setting.num_classes) * rounding / float(setting.priors.min()) / wanted
     if error > LOST_DIGITS:
-        warnings.warn(
+        warn(
             f"target_gram: float64 resolves the geometry of this design to about {error:.1g} of its size only (target "
             f"{float(target.singular.max()):.3g} against a threshold of {setting.threshold:.3g} and a bias of "
             f"{bias:.3g}, counts from {setting.counts.min()} to {setting.counts.max()}); scale_target gives it a size "
-            "that suits the decays",
-            EncollapseWarning,
-            stacklevel=3,
+            "that suits the decays"
         )
     squares = np.diag(gram)
     apart = squares[:, None] + squares - 2 * gram
     apart[np.tril_indices(len(gram))] = np.inf
     if apart.min() <= 64 * EPS * squares.max():
         k, l = (int(i) for i in np.unravel_index(apart.argmin(), apart.shape))  # noqa: E741
-        warnings.warn(
+        warn(
             f"target_gram: classes {k} and {l} have the same mean, so they get the same codeword and decoding cannot "
-            "tell them apart; leave them some distance, or make them one class",
-            EncollapseWarning,
-            stacklevel=3,
+            "tell them apart; leave them some distance, or make them one class"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray
-from encollapse.errors import EncollapseWarning
+from encollapse._internal.warn import warn
 from encollapse.ufm.losses.convex_loss import Curvature
 
 _DOUBLINGS = 10  # of a bracket from 1
@@ -71,11 +70,7 @@ class SeparableLoss:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "bend" in vars(cls) and "second_derivative" not in vars(cls):
-            warnings.warn(
-                f"{cls.__name__}.bend is called second_derivative now, and is read as such; rename it",
-                EncollapseWarning,
-                stacklevel=2,
-            )
+            warn(f"{cls.__name__}.bend is called second_derivative now, and is read as such; rename it")
             cls.second_derivative = vars(cls)["bend"]  # type: ignore[method-assign]
 
     def conjugate_phi(self, y: FloatArray, p: FloatArray) -> FloatArray:
