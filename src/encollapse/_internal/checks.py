@@ -214,7 +214,8 @@ def class_labels(value: ArrayLike, num_classes: int, name: str = "labels") -> In
         allowed = f"from 0 to {num_classes - 1}" if num_classes < 2**62 else "of 0 or above"
         raise ArgumentError(
             f"{name}: expected values {allowed}, got {int(raw[i])} at index {i}; "
-            "drop such samples (padding or ignore marks such as -100 included) first"
+            "drop such samples (padding or ignore marks such as -100 included) first, or give the mark as ignore_index "
+            "where that is taken"
         )
     return labels
 
@@ -234,6 +235,10 @@ def _no_labels(raw: np.ndarray[Any, Any], name: str) -> ArgumentError | Argument
                     "; they are mixed (mixup) or soft labels, and a sample of two classes is near no class mean: "
                     "measure on data that are not mixed, or take the larger share, labels.argmax(1)"
                 )
+    if not cure and raw.ndim > 1 and kind in "iu":
+        cure = "; for positions whose features are rows, one after the other, take labels.reshape(-1)"
+    elif not raw.ndim and kind in "iu":
+        cure = "; a batch of one sample has one axis too, labels[None]"
     if cure or kind in "iu":
         return ArgumentError(f"{name}: expected shape (N,), got {raw.shape}{cure}")
     cure = "convert with .astype(int) or .long()"
@@ -257,6 +262,15 @@ def require_one_label_a_position(shape: Sequence[int], features: Sequence[int], 
     else:
         return
     raise ArgumentError(f"{name}: expected one whole number a position, got shape {tuple(shape)}; {cure}")
+
+
+def require_same_order(shape: Sequence[int], positions: Sequence[int], where: str, name: str = "labels") -> None:
+    """Raise where labels of positions have the axes of the features in another order."""
+    if tuple(shape) != tuple(positions) and sorted(shape) == sorted(positions):
+        raise ArgumentError(
+            f"{name}: of shape {tuple(shape)}, while the features of {where!r} have positions {tuple(positions)}, in "
+            "another order; give labels in that order, such as labels.T, or measure a layer in the order of the labels"
+        )
 
 
 def class_priors(value: ArrayLike | None, num_classes: int) -> FloatArray:

@@ -123,6 +123,11 @@ def diagnose(
         if inputs is None:
             raise ArgumentError("loader: yielded no samples; a loader must not be empty")
         found = find_head(network, inputs, place, head)
+        if found.positions != "all" or found.order != "same":
+            raise ArgumentError(
+                f"head: {found.name!r} scores every position, and the network returns them in another order or for one "
+                "or their mean; a law needs a head that sees the features of a sample as they are: pool before it"
+            )
         tail = tail_of(network, found, inputs, place)
         dropout = dropout_after(network, found, tail, inputs, place)
         seen = observe(

@@ -70,7 +70,7 @@ def measure_layers(
         If a layer is unknown or does not run once a batch, the loader yields no samples, a label is out of range, an
         input is not finite, or the axis of the features cannot be told.
     ArgumentTypeError
-        If `layers` is one layer and not a list of them.
+        If `layers` is one layer and not a list of them, or what enters one are no floating-point numbers.
 
     Examples
     --------
@@ -99,10 +99,17 @@ def measure_layers(
                 if len(found) != 1:
                     raise ArgumentError(f"layers: {name!r} ran {len(found)} times in one batch, and must run once")
                 values, own = found[0], checks.to_numpy(targets, "labels")
+                if not values.is_floating_point():
+                    kind = str(values.dtype).removeprefix("torch.")
+                    raise ArgumentTypeError(
+                        f"layers: what enters {name!r} is {kind} and no features; name the layer behind it"
+                    )
                 checks.require_one_label_a_position(own.shape, values.shape)
                 if own.ndim > 1 and values.ndim == own.ndim + 1:
                     axis = 1 if _channels_first(name, named[name], values, maps) else -1
-                    rows, own = values.movedim(axis, -1).flatten(0, -2), own.reshape(-1)
+                    rows = values.movedim(axis, -1)
+                    checks.require_same_order(own.shape, rows.shape[:-1], name)
+                    rows, own = rows.flatten(0, -2), own.reshape(-1)
                 else:
                     rows = _as_rows(name, named[name], values, maps)
                 rows, own = labeled_rows(rows, own, ignore_index)

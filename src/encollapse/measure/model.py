@@ -69,10 +69,10 @@ def measure_model(
         labels are taken out, and the rest is passed as keyword arguments.
     head : str or torch.nn.Module, optional
         The last layer, whose inputs are the features. Default: the innermost module whose output on the first batch
-        is the output of the network (or whose softmax is) and is a linear map of its input, or of its input divided
-        by its length. See :func:`encollapse.measure.forward.head.find_head`. ``geometry.provenance`` has its name as
-        ``"head"``, and its kind and sizes as ``"classifier"``. Any module can be named. Metrics of the classifier
-        need a linear map.
+        is the output of the network (or whose softmax or sigmoid is) and is a linear map of its input, or of its
+        input divided by its length. See :func:`encollapse.measure.forward.head.find_head`. ``geometry.provenance``
+        has its name as ``"head"``, and its kind and sizes as ``"classifier"``. Any module can be named. Metrics of
+        the classifier need a linear map.
     encoding, loss
         What the outputs were trained toward, and how. See :func:`encollapse.measure.collapse`.
     num_classes : int, optional
@@ -219,9 +219,7 @@ class BatchReader:
                     f"head: {self.head.name!r} ran {len(captured)} times in one batch, and must run once; name another "
                     "layer"
                 )
-            features = captured[0]
-            if self.head.at_one_position:
-                features = self.head.scored(features, outputs)
+            features = self.head.arranged(captured[0], outputs)
         if self.shift and labels.ndim == 2 and features.ndim == 3:
             features, labels = features[:, : features.shape[1] - self.shift], labels[:, self.shift :]
         elif self.shift and self._required:
@@ -350,7 +348,11 @@ def _num_classes(given: int | None, encoding: Encoding | str | None, head: Head)
 
 def _require_known_classes(labels: IntArray, num_classes: int, head: str) -> None:
     if len(labels) and labels.max() >= num_classes:
+        cures = [f"where the outputs of {head!r} are not one a class, give encoding or num_classes"]
+        if labels.min() == 1 and labels.max() == num_classes:
+            cures.insert(0, "if they count from 1, take labels - 1")
+        else:
+            cures.append(f"where it marks what has no label, give ignore_index={labels.max()}")
         raise ArgumentError(
-            f"labels: expected values from 0 to {num_classes - 1}, got {labels.max()}; where the outputs of "
-            f"{head!r} are not one a class, give encoding or num_classes"
+            f"labels: expected values from 0 to {num_classes - 1}, got {labels.max()}; {'; '.join(cures)}"
         )

@@ -18,7 +18,10 @@ from encollapse.errors import ArgumentError
 from encollapse.measure.class_moments import ClassMoments
 from encollapse.measure.moments.distributed import carrier_device, is_running, total
 
-_NOTHING = "loader: yielded no samples; a generator can be used only once, and a loader must not be empty"
+_NOTHING = (
+    "loader: yielded no samples; a generator can be used only once, a loader must not be empty, and not all labels the "
+    "mark ignore_index"
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,6 @@
 """The module that is measured as the classifier is the classifier, or the call is refused with the cure."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,6 +112,7 @@ HEADS: list[tuple[Any, str, bool]] = [
     (lambda: nn.Sequential(nn.Linear(D, 3), nn.Linear(3, K)), "head.1", False),
     (lambda: nn.Sequential(nn.Linear(D, K), nn.LogSoftmax(dim=1)), "head.0", False),
     (lambda: nn.Sequential(nn.Linear(D, K), nn.Softmax(dim=1)), "head.0", False),
+    (lambda: nn.Sequential(nn.Linear(D, K), nn.Sigmoid()), "head.0", False),
     (weight_normed, "head", False),
     (spectral_normed, "head", False),
     (Transposed, "head", False),
@@ -130,7 +132,8 @@ def test_the_weight_that_acts_gives_the_output_of_the_network(head: Any, name: s
     assert last.module is model.get_submodule(name)
     model.eval()
     with torch.no_grad():
-        outputs = model.head[0](model.features(x)) if "Softmax" in str(model.head) else model(x)  # type: ignore[index]
+        changed = isinstance(model.head, nn.Sequential) and re.search("Softmax|Sigmoid", str(model.head))
+        outputs = model.head[0](model.features(x)) if changed else model(x)  # type: ignore[index]
     assert_acts(last, outputs)
     measured = measure_model(model, [(x[:20], y[:20]), (x[20:], y[20:])])
     assert measured.accuracy == pytest.approx(float((outputs.argmax(dim=1) == y).double().mean()), abs=1e-12)
@@ -266,6 +269,19 @@ def test_what_is_not_plain_is_refused_with_the_modules_that_may_be_meant(build: 
         measure_model(build(), [data()])
 
 
+def test_no_layer_is_recommended_that_gives_another_number_of_scores() -> None:
+    """Its inputs would be measured as features without a word."""
+    torch.manual_seed(0)
+    with pytest.raises(ArgumentError) as raised:
+        measure_model(Functional(), [data()])
+    assert "such as head=" not in str(raised.value)
+    assert "'fc' (5, 7), which did not run" in str(raised.value)
+    with pytest.raises(ArgumentError, match=r"'fc' ran 0 times.*let it call the layer: ec\.measure\.collapse"):
+        measure_model(Functional(), [data()], "fc")
+    hidden = measure_model(Functional(), [data()], "hidden").geometry.provenance["classifier"]
+    assert hidden.endswith("which the model changes before it returns them")
+
+
 def test_a_named_head_is_taken_at_its_word() -> None:
     torch.manual_seed(0)
     x, y = data()
@@ -388,7 +404,7 @@ def test_a_language_model_with_tied_embeddings_has_its_vocabulary_as_classes() -
 
 def test_of_a_large_output_some_rows_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    monkeypatch.setattr("encollapse.measure.forward.head._COMPARED_ENTRIES", 40)
+    monkeypatch.setattr("encollapse.measure.forward.linear_map._COMPARED_ENTRIES", 40)
     assert found(Body(nn.Linear(D, K))).name == "head"
     with pytest.raises(ArgumentError, match="no module that ran"):
         found(Body(Distances()))

@@ -332,8 +332,12 @@ def bad_loaders() -> list[tuple[Any, type[Exception], str]]:
         (3, ArgumentTypeError, "loader.*int"),
         ([(x, y.float())], ArgumentTypeError, "labels.*float32"),
         ([(x, y[:1])], ArgumentError, "loader.*1 labels for 2 rows"),
-        ([(x, y - 99)], ArgumentError, "labels.*-9"),
-        ([(x, y + K)], ArgumentError, "labels.*0 to 4, got 5"),
+        ([(x, y - 99)], ArgumentError, "labels.*-9.*ignore_index"),
+        ([(x, y + K)], ArgumentError, "labels.*0 to 4, got 5.*ignore_index=5"),
+        ([(x, torch.tensor([1, K]))], ArgumentError, r"labels.*got 5; if they count from 1, take labels - 1"),
+        ([(x, y[0])], ArgumentError, r"labels: expected shape \(N,\), got \(\).*labels\[None\]"),
+        ([(x, y[:, None].expand(2, 3))], ArgumentError, r"labels: expected shape.*take labels\.reshape\(-1\)"),
+        ([(x, y - 100)], ArgumentError, "loader.*not all labels the mark ignore_index"),
         ([(x * torch.nan, y)], ArgumentError, "features.*nan in row 0"),
     ]
 

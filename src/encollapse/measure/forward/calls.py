@@ -58,6 +58,7 @@ class CallRecord:
     calls: dict[str, Call] = field(default_factory=dict)
     runs: dict[str, int] = field(default_factory=dict)
     shapes: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def run(self, model: nn.Module, modules: dict[str, nn.Module], inputs: Any, device: torch.device) -> Any:
         """Run the model with hooks on modules."""
@@ -86,6 +87,7 @@ class CallRecord:
                 return
             kept = output.detach().clone() if isinstance(output, torch.Tensor) else None
             given = type(output).__name__ if kept is None else tuple(kept.shape)
+            self.outputs[name] = () if kept is None else tuple(kept.shape)
             self.shapes[name] = f"{tuple(features.shape)} -> {given}"
             self.calls.pop(name, None)
             self.calls[name] = Call(name, module, args, kwargs, features, kept)

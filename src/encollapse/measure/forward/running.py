@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.parameter import is_lazy
+from torch.nn.utils.rnn import PackedSequence
 
 from encollapse._internal import checks
 from encollapse.errors import ArgumentError
@@ -158,14 +159,15 @@ def run(model: nn.Module, inputs: Any, device: torch.device) -> Any:
     moved = _move(inputs, device)
     if isinstance(moved, Mapping):
         return model(**moved)
+    if isinstance(moved, PackedSequence):  # a tuple too
+        return model(moved)
     return model(*moved) if isinstance(moved, tuple | list) else model(moved)
 
 
 def _move(value: Any, device: torch.device) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.to(device)
     if isinstance(value, Mapping):
         return {key: _move(item, device) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_move(item, device) for item in value]
-    return value
+    move: Any = getattr(value, "to", None)  # tensors, packed sequences, graphs and other batches of their own kind
+    if callable(move):
+        return move(device)
+    return [_move(item, device) for item in value] if isinstance(value, tuple | list) else value
