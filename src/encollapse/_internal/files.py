@@ -29,6 +29,8 @@ def with_suffix(path: str | Path, name: str, suffixes: tuple[str, ...]) -> Path:
     result = Path(path)
     if result.suffix not in suffixes:
         cure = _CURES.get(result.suffix, "") if ".npy" in suffixes else ""
+        if cure == _TEXT and name == "labels":
+            cure = _NUMBERED
         raise ArgumentError(
             f"{name}: expected a file ending in {' or '.join(suffixes)}, got {str(path)!r}{cure and '; ' + cure}"
         )
@@ -40,6 +42,10 @@ _TORCH = (
     "safetensors.torch.save_file(tensors, 'name.safetensors')"
 )
 _TEXT = "turn it into an array file: np.save('name.npy', np.loadtxt(path, delimiter=','))"
+_NUMBERED = (
+    "turn it into an array file: np.save('name.npy', np.loadtxt(path, dtype=int)), and names by "
+    "classes, labels = np.unique(np.loadtxt(path, dtype=str), return_inverse=True)"
+)
 _CURES = dict.fromkeys((".pt", ".pth", ".bin", ".ckpt"), _TORCH) | dict.fromkeys((".csv", ".txt", ".tsv"), _TEXT)
 """How arrays come out of files that are not read, by their suffix."""
 

@@ -225,6 +225,22 @@ def test_bad_shards(tmp_path: Path) -> None:
         measure_shards(folder)
 
 
+def test_files_of_labels_and_features_name_what_helps(tmp_path: Path) -> None:
+    np.save(tmp_path / "h.npy", np.ones((5, 3, D)))
+    with pytest.raises(FileFormatError, match=r"got \(5, 3, 7\); average the positions, or flatten"):
+        measure_shards(tmp_path / "h.npy", np.zeros(5, dtype=int))
+    np.save(tmp_path / "h.npy", np.ones((5, D)))
+    np.savez(tmp_path / "y.npz", a=np.arange(5), b=np.arange(5))
+    with pytest.raises(ArgumentError, match=r"^label_key: .*y\.npz holds several arrays; choose one of 'a', 'b'"):
+        measure_shards(tmp_path / "h.npy", tmp_path / "y.npz")
+    np.save(tmp_path / "y.npy", np.array(["cat", "dog", "cat", "cat", "dog"], dtype=object))
+    with pytest.raises(FileFormatError, match=r"y\.npy: holds Python objects.*classes, labels = np\.unique"):
+        measure_shards(tmp_path / "h.npy", tmp_path / "y.npy")
+    (tmp_path / "y.csv").write_text("0\n1\n")
+    with pytest.raises(ArgumentError, match=r"labels: .*np\.loadtxt\(path, dtype=int\)"):
+        measure_shards(tmp_path / "h.npy", tmp_path / "y.csv")
+
+
 @pytest.mark.parametrize("kind", [npz, safetensors, list_column])
 def test_torn_files_are_named(tmp_path: Path, kind: Callable[..., None]) -> None:
     folder = write(tmp_path, kind)

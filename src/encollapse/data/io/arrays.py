@@ -74,6 +74,11 @@ def load_array(path: str | Path, key: str | None = None) -> ArrayLike:
         if source.suffix == ".npy" and magic.startswith(b"PK"):
             raise FileFormatError(f"{source}: not an .npy file but an archive; rename it to .npz")
         if source.suffix == ".npy":
+            if b"|O" in source.open("rb").read(128):
+                raise FileFormatError(
+                    f"{source}: holds Python objects, which are not read; save numbers, and number names by "
+                    "classes, labels = np.unique(names.astype(str), return_inverse=True)"
+                )
             array = np.load(source, mmap_mode="r", allow_pickle=False)
             wanted, held = array.offset + array.nbytes, source.stat().st_size
             if wanted != held:
@@ -129,15 +134,15 @@ def first_of(wanted: Iterable[str], names: Iterable[str]) -> str | None:
     return next((name for name in wanted if name in there), None)
 
 
-def pick(source: Path, names: list[str], key: str | None) -> str:
-    """Return the name of the array that is asked for, or of the only one."""
+def pick(source: Path, names: list[str], key: str | None, name: str = "key") -> str:
+    """Return the name of the array that is asked for by the argument `name`, or of the only one."""
     if not names:
         raise FileFormatError(f"{source}: holds no array")
     if key is None and len(names) == 1:
         return names[0]
     if key not in names:
         asked = "several arrays" if key is None else f"no array {key!r}"
-        raise ArgumentError(f"key: {source} holds {asked}; choose one of {', '.join(map(repr, names))}")
+        raise ArgumentError(f"{name}: {source} holds {asked}; choose one of {', '.join(map(repr, names))}")
     return key
 
 

@@ -46,7 +46,10 @@ def matrix_shape(path: Path, shape: Any) -> tuple[int, int]:
     """Return the shape of a matrix, or raise naming the file."""
     sizes = tuple(int(size) for size in shape)
     if len(sizes) != 2 or sizes[1] == 0:
-        raise FileFormatError(f"{path}: expected features of shape (N, d), one row a sample, got {sizes}")
+        raise FileFormatError(
+            f"{path}: expected features of shape (N, d), one row a sample, got {sizes}; average the positions, "
+            "or flatten, array.reshape(len(array), -1)"
+        )
     return sizes[0], sizes[1]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from encollapse._internal import checks, files
 from encollapse._internal.typing import ArrayLike, IntArray
-from encollapse.data.io.arrays import FEATURE_NAMES, LABEL_NAMES, SUFFIXES, array_names, first_of, load_array
+from encollapse.data.io.arrays import FEATURE_NAMES, LABEL_NAMES, SUFFIXES, array_names, first_of, load_array, pick
 from encollapse.data.io.rows import RowFile, open_rows
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
 
@@ -200,9 +200,9 @@ def _beside(path: Path, folder: Path, ending: str, key: str | None) -> Labels:
 
 def _label_key(path: Path, key: str | None) -> str | None:
     names = array_names(path)
-    if key is None and len(names) > 1:
-        return first_of(LABEL_NAMES, names)
-    return key if names else None
+    if not names:
+        return None
+    return pick(path, names, first_of(LABEL_NAMES, names) if key is None else key, "label_key")
 
 
 def _with(shard: Shard, labels: Labels, path: Path) -> Shard:
