@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from encollapse.cli.app import app
-from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
+from encollapse.diagnosis import diagnose_checkpoints
+from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseWarning, FileFormatError
 from encollapse.measure import measure_checkpoints, measure_model
 from encollapse.measure.checkpoint_files import file_digest, find_checkpoints, load_state, steps_of
 
@@ -179,7 +180,27 @@ def test_steps_are_those_of_the_names() -> None:
     assert steps("resnet18_epoch3_acc91.pt", "resnet18_epoch12_acc93.pt") == [3, 12]
     assert steps("net7_2.pt", "net7_10.pt") == [2, 10]
     assert steps("best.pt", "last.pt") == [0, 1]
-    assert steps("a/10.pt", "a/2.pt") == [0, 1]  # a list in an order of its own
+    assert steps("acc91.pt", "later_acc90.pt") == [0, 1]  # no steps at all
+
+
+def test_a_list_in_an_order_of_its_own_is_said() -> None:
+    """As `glob.glob` gives files in whatever order the disk has them."""
+    with pytest.warns(EncollapseWarning, match=r"names count 10, 2, and they are taken in the order"):
+        assert steps_of([Path("a/10.pt"), Path("a/2.pt")]) == [0, 1]
+
+
+@pytest.mark.parametrize("film", [measure_checkpoints, diagnose_checkpoints])
+def test_what_makes_the_network_and_reads_the_data_is_checked_first(film: Any, tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(3, 2).state_dict(), tmp_path / "net.pt")
+    batches = [(torch.randn(6, 3), torch.arange(6) % 2)]
+    with pytest.raises(
+        ArgumentTypeError, match=r"^build: Linear is called without arguments.*lambda: Linear\(\.\.\.\)"
+    ):
+        film(tmp_path, torch.nn.Linear, batches)
+    with pytest.raises(ArgumentTypeError, match=r"^build: expected a torch\.nn\.Module or what makes one, got str"):
+        film(tmp_path, "net", batches)
+    with pytest.raises(ArgumentTypeError, match=r"^loader: an iterator can be read once"):
+        film(tmp_path, lambda: torch.nn.Linear(3, 2), iter(batches))
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:

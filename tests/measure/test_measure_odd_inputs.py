@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 
 import encollapse as ec
@@ -66,6 +67,20 @@ def test_tensors_without_plain_entries_are_refused() -> None:
     for labels, word in odd(torch.from_numpy(LABELS)):
         with pytest.raises(ArgumentTypeError, match=f"labels: .*{word}"):
             collapse(FEATURES, labels)
+
+
+def test_arrays_of_python_objects_say_what_makes_numbers_of_them() -> None:
+    names = np.array(["ant", "bee", "cow", "dog", "eel"], dtype=object)[LABELS]
+    with pytest.raises(
+        ArgumentTypeError, match=r"^labels: expected numbers, got names; number them by classes, labels"
+    ):
+        collapse(FEATURES, names)
+    with pytest.raises(ArgumentTypeError, match=r"^features: .*dtype object with float; use \.astype\(float\)"):
+        collapse(FEATURES.astype(object), LABELS)
+    with pytest.raises(ArgumentTypeError, match=r"^features: expected numbers, got a csr_matrix; use \.toarray\(\)"):
+        collapse(scipy.sparse.csr_matrix(FEATURES), LABELS)
+    with pytest.raises(ArgumentError, match=r"^interval: expected one of 'jackknife', 'bootstrap', got 'x'"):
+        collapse(FEATURES, LABELS, interval="x")  # type: ignore[arg-type]
 
 
 def test_masks_are_not_overlooked() -> None:

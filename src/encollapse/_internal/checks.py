@@ -31,8 +31,20 @@ def to_numpy(value: ArrayLike, name: str) -> np.ndarray[Any, Any]:
     except (ValueError, TypeError) as error:
         raise ArgumentError(f"{name}: not an array ({error}); pass rows of equal length") from None
     if array.dtype == object:
-        raise ArgumentTypeError(f"{name}: expected numbers, got an array of dtype object")
+        raise ArgumentTypeError(f"{name}: expected numbers, got {_of_objects(value, array)}")
     return array
+
+
+def _of_objects(value: Any, array: np.ndarray[Any, Any]) -> str:
+    """What an array of Python objects holds, and what makes numbers of it."""
+    if hasattr(value, "toarray"):
+        return f"a {type(value).__name__}; use .toarray()"
+    kinds = {type(entry) for entry in array.flat[:1000]}
+    if kinds and all(issubclass(kind, str) for kind in kinds):
+        return "names; number them by classes, labels = np.unique(np.array(names, str), return_inverse=True)"
+    held = ", ".join(sorted(kind.__name__ for kind in kinds)[:3])
+    convertible = kinds and all(issubclass(kind, int | float | np.number) for kind in kinds)
+    return f"an array of dtype object with {held or 'nothing'}" + ("; use .astype(float)" if convertible else "")
 
 
 def require_dense(tensor: Any, name: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from encollapse._internal.progress import tracked
 from encollapse.diagnosis.diagnose import diagnose
 from encollapse.diagnosis.result import Diagnosis
 from encollapse.errors import ArgumentTypeError
-from encollapse.measure.checkpoint_files import find_checkpoints, load_state
+from encollapse.measure.checkpoint_files import checkpointed, find_checkpoints, load_state
 from encollapse.measure.stored import without_covariance
 
 
@@ -64,9 +63,7 @@ def diagnose_checkpoints(
     >>> [d.law for d in film.values()]
     ['batch_norm']
     """
-    network = copy.deepcopy(build) if isinstance(build, nn.Module) else build() if callable(build) else build
-    if not isinstance(network, nn.Module):
-        raise ArgumentTypeError(f"build: expected a torch.nn.Module or what makes one, got {type(network).__name__}")
+    network = checkpointed(build, loader)
     if optimizer is not None and not callable(optimizer):
         raise ArgumentTypeError(
             f"optimizer: expected a function that makes one for a network, got {type(optimizer).__name__}; "

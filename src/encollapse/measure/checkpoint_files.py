@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import glob
 import hashlib
+import inspect
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from encollapse._internal.warn import warn
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
 
 SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
@@ -40,6 +43,37 @@ _SPLIT = {
 
 _KEYS = ("state_dict", "model_state_dict", "model", "network", "net", "module")
 """Where a checkpoint that holds more keeps the state of the network."""
+
+
+def checkpointed(build: nn.Module | Callable[[], nn.Module], loader: Any) -> nn.Module:
+    """The network that takes up the states of a training, a copy of the one that is handed in, or one that is made.
+
+    Raises
+    ------
+    ArgumentTypeError
+        If `build` makes no network, or the loader can be read only once.
+    """
+    if isinstance(loader, Iterator):
+        raise ArgumentTypeError(
+            "loader: an iterator can be read once, and every checkpoint needs all batches; give a list or a DataLoader"
+        )
+    if isinstance(build, nn.Module):
+        return copy.deepcopy(build)
+    made: Any = build
+    if callable(build):
+        try:
+            inspect.signature(build).bind()
+        except TypeError as error:
+            name = getattr(build, "__name__", "build")
+            raise ArgumentTypeError(
+                f"build: {name} is called without arguments ({error}); give a network, or lambda: {name}(...)"
+            ) from None
+        except ValueError:  # without a signature
+            pass
+        made = build()
+    if not isinstance(made, nn.Module):
+        raise ArgumentTypeError(f"build: expected a torch.nn.Module or what makes one, got {type(made).__name__}")
+    return made
 
 
 def find_checkpoints(source: str | Path | Iterable[str | Path]) -> list[Path]:
@@ -124,7 +158,7 @@ def steps_of(paths: Iterable[Path]) -> list[int]:
     """Number of the step at which each state was written, as the names say it, else its place in the list.
 
     The number after "step" counts, otherwise after "epoch" or "iter", otherwise the last one of the name, or of the
-    folder where the files of all are called alike. It must grow from file to file.
+    folder where the files of all are called alike. It must grow from file to file. A warning says where not.
     """
     files = list(paths)
     alike = len({path.name for path in files}) < len(files)
@@ -134,7 +168,19 @@ def steps_of(paths: Iterable[Path]) -> list[int]:
         numbers = [int(match[1]) for match in found if match]
         if len(numbers) == len(files) and all(a < b for a, b in pairwise(numbers)):
             return numbers
+        if len(numbers) == len(files) and numbers != sorted(numbers) and _grow(files, numbers):
+            warn(
+                f"checkpoints: their names count {', '.join(map(str, numbers[:5]))}, and they are taken in the order "
+                "of the list, by their places; give the folder or a pattern for the order of the names"
+            )
+            break
     return list(range(len(files)))
+
+
+def _grow(files: list[Path], numbers: list[int]) -> bool:
+    """Whether the numbers would grow from file to file in the order of the names."""
+    placed = sorted(range(len(files)), key=lambda i: _natural(files[i]))
+    return all(numbers[a] < numbers[b] for a, b in pairwise(placed))
 
 
 def file_digest(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import importlib
 import random
@@ -24,7 +23,7 @@ from encollapse._internal.shown import Shown
 from encollapse._internal.typing import FloatArray
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError, Undefined
-from encollapse.measure.checkpoint_files import file_digest, find_checkpoints, load_state, steps_of
+from encollapse.measure.checkpoint_files import checkpointed, file_digest, find_checkpoints, load_state, steps_of
 from encollapse.measure.forward.running import placed, undisturbed
 from encollapse.measure.model import BatchReader, labeled_batches, measure_model
 from encollapse.measure.result import VALUES, Collapse
@@ -180,13 +179,7 @@ def measure_checkpoints(
     [2, 10]
     """
     paths = find_checkpoints(checkpoints)
-    network = copy.deepcopy(build) if isinstance(build, nn.Module) else build() if callable(build) else build
-    if not isinstance(network, nn.Module):
-        raise ArgumentTypeError(f"build: expected a torch.nn.Module or what makes one, got {type(network).__name__}")
-    if isinstance(loader, Iterator):
-        raise ArgumentTypeError(
-            "loader: an iterator can be read once, and every checkpoint needs all batches; give a list or a DataLoader"
-        )
+    network = checkpointed(build, loader)
     if not isinstance(options.get("head", ""), str | None):
         raise ArgumentTypeError("head: expected the name of a layer, for every network of a film has its own layers")
     convention = as_convention(options.get("convention", "default"))

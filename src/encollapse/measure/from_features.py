@@ -100,6 +100,8 @@ def collapse(
     (0.0, 1.0)
     """
     chosen = as_convention(convention)
+    if interval is not None:
+        checks.choice(interval, "interval", ("jackknife", "bootstrap"))
     features, labels = labeled_rows(features, labels, ignore_index)
     rows = FeatureRows(features)
     if rows.num_rows == 0:
