@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+import encollapse as ec
 from encollapse import cli
 from encollapse._internal import files
-from encollapse.errors import WriteError
+from encollapse.errors import EncollapseError, WriteError
 
 DECAYS = ["--weight-decay", "5e-3", "--feature-decay", "2e-3"]
 PREDICT = ["predict", "-e", "one-hot", "--counts", "5,3", *DECAYS]
@@ -93,3 +95,29 @@ def test_a_full_disk_is_named_and_leaves_nothing() -> None:
         full.write("x")
     assert caught.value.strerror == "No space left on device"
     assert not [path for path in Path().iterdir() if "x.txt" in path.name]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a/" * 3000 + "b", "a\0b", "\ud800"])
+def test_names_that_no_file_can_have_are_files_that_are_not_there(name: str) -> None:
+    reading: list[tuple[Callable[..., Any], str]] = [
+        (ec.measure.measure_shards, ".npy"),
+        (ec.measure.load_array, ".npz"),
+        (lambda path: ec.measure.measure_shards("h.npy", path), ".npy"),
+        (lambda path: ec.measure.measure_checkpoints(path, torch.nn.Linear(3, 2), []), ".pt"),
+        (ec.encodings.Encoding.load, ".json"),
+        (ec.measure.ClassMoments.load, ".safetensors"),
+        (ec.data.load, ".npz"),
+        (ec.study.load, ".toml"),
+        (ec.train.load, ""),
+    ]
+    for read, ending in reading:
+        with pytest.raises((FileNotFoundError, EncollapseError)):
+            read(name + ending)
+    writing: list[tuple[Callable[..., Any], str]] = [
+        (ec.encodings.one_hot(3).save, ".npz"),
+        (ec.measure.ClassMoments(3, 2).save, ".safetensors"),
+        (files.folder, ""),
+    ]
+    for write, ending in writing:
+        with pytest.raises(WriteError, match="cannot be written"):
+            write(name + ending)

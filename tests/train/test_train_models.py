@@ -377,12 +377,10 @@ def test_a_new_head_on_the_outputs_of_a_network_is_said() -> None:
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 3))
     with pytest.warns(EncollapseWarning, match="were put on the 3 outputs of Sequential, which may have a head"):
         models.build(network, torch.randn(5, 2, 3), feature_dim=7, code_dim=3, bias=True)
+    own = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32, 10))
+    decays: dict[str, Any] = {"weight_decay": 5e-3, "feature_decay": 1e-3}
     with pytest.warns(EncollapseWarning, match="were put on") as said:
-        run = ec.train.fit(
-            *("gaussian-mixture", "one-hot"),
-            **{"model": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32, 10))},
-            **{"weight_decay": 5e-3, "feature_decay": 1e-3, "epochs": 1, "finish": 1},
-        )
+        run = ec.train.fit("gaussian-mixture", "one-hot", model=own, epochs=1, finish=1, **decays)
     assert {warning.filename for warning in said} == {__file__}  # the reader's own line, and none of the package
     assert "network          Sequential on gaussian-mixture" in str(run)
     assert "model='Sequential'" in repr(run)

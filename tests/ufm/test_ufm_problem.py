@@ -103,6 +103,8 @@ def test_imbalanced_one_hot_turns_at_once() -> None:
         ({"depth": 2, "weight_decay": [1e-3, math.nan]}, ArgumentError, r"weight_decay\[1\]"),
         ({"depth": 2, "weight_decay": [1e-3, "0.1"]}, ArgumentTypeError, r"weight_decay\[1\]"),
         ({"depth": 2, "weight_decay": []}, ArgumentError, "weight_decay"),
+        ({"weight_decay": [1, [2]]}, ArgumentError, "weight_decay"),
+        ({"depth": 2, "weight_decay": [1, [2]]}, ArgumentTypeError, r"weight_decay\[1\]"),
     ],
 )
 def test_bad_problems_are_refused_by_name(change: dict[str, Any], error: type[Exception], words: str) -> None:

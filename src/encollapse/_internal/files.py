@@ -50,6 +50,21 @@ _CURES = dict.fromkeys((".pt", ".pth", ".bin", ".ckpt"), _TORCH) | dict.fromkeys
 """How arrays come out of files that are not read, by their suffix."""
 
 
+def is_file(path: str | Path) -> bool:
+    """Whether there is such a file. There is none whose name the system cannot take, where pathlib raises."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_dir(path: str | Path) -> bool:
+    """Whether there is such a folder. See :func:`is_file`."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def exists(path: str | Path) -> bool:
+    """Whether there is such a file or folder. See :func:`is_file`."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
 def folder(path: str | Path) -> Path:
     """Make a folder if it is not there, and see that files can be written into it.
 
@@ -60,6 +75,7 @@ def folder(path: str | Path) -> Path:
     """
     made = Path(path)
     with _writing(made):
+        _require_name(made)
         made.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=made).close()
     return made
@@ -75,6 +91,7 @@ def atomic(path: Path) -> Iterator[Path]:
         If the system refuses.
     """
     with _writing(path):
+        _require_name(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
         os.close(handle)
@@ -87,15 +104,22 @@ def atomic(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def _require_name(path: Path) -> None:
+    if "\0" in str(path):
+        raise OSError(22, "no file can have this name")
+
+
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
     try:
         yield
+    except UnicodeEncodeError:
+        raise WriteError(f"{str(path)!r}: cannot be written (no file can have this name); give another place") from None
     except OSError as error:
         if isinstance(error, EncollapseError):
             raise
-        blocking = next((p for p in (path, *path.parents) if p.exists()), path)
-        file = blocking.is_file() and (blocking != path or isinstance(error, FileExistsError))
+        blocking = next((p for p in (path, *path.parents) if exists(p)), path)
+        file = is_file(blocking) and (blocking != path or isinstance(error, FileExistsError))
         reason = f"{str(blocking)!r} is a file" if file else error.strerror or str(error)
         refused = WriteError(f"{path}: cannot be written ({reason}); give another place, or make room or rights there")
         refused.strerror = reason

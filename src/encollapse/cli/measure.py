@@ -119,7 +119,7 @@ def measure(
         values, missing = evaluate_weight(read_array(weight, "weight", weight_key, "--weight-key"), convention)
         show(lambda: weight_table(values, missing), lambda: {**values, "missing": missing}, as_json)
         return
-    if (features / "run.json").is_file():
+    if files.is_file(features / "run.json"):
         _of_run(features, {**alone, "encoding": encoding}, as_json)
         return
     if html is not None:

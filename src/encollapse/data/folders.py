@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from encollapse._internal import checks
+from encollapse._internal import checks, files
 from encollapse.data import idx, tables
 from encollapse.data.dataset import Dataset, Split
 from encollapse.data.io import parquet
@@ -30,12 +30,12 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 def recognized(path: Path) -> bool:
     """Whether :func:`from_path` would try to read it: a folder, or a file by its suffix."""
-    return path.suffix in SUFFIXES or path.is_dir()
+    return path.suffix in SUFFIXES or files.is_dir(path)
 
 
 def files_of(path: Path) -> list[Path]:
     """Files that :func:`from_path` may read for a path: itself, or what in a folder has a name that it looks for."""
-    if not path.is_dir():
+    if not files.is_dir(path):
         return [path]
     names = {f"{name}.npy" for known in ARRAYS.values() for name in known}
     names |= {f"{part}{suffix}" for part in ("train", "test") for suffix in PACKED}
@@ -77,12 +77,12 @@ def from_path(path: Path, label: str | None = None, labels: str | Path | None = 
     MissingDependencyError
         If pyarrow is needed and not installed.
     """
-    if not path.exists():
+    if not files.exists(path):
         raise FileNotFoundError(2, "No such file or directory", str(path))
-    if path.is_dir() and idx.holds(path):
+    if files.is_dir(path) and idx.holds(path):
         return idx.read_folder(path, path.name)
     try:
-        arrays = _folder(path, label) if path.is_dir() else _file(path, label, labels)
+        arrays = _folder(path, label) if files.is_dir(path) else _file(path, label, labels)
         for needed in ("inputs", "labels"):
             if needed not in arrays:
                 raise ArgumentError(f"it has no array {needed!r}; a data set has inputs (N, ...) and labels (N,)")

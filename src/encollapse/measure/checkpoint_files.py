@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from encollapse._internal import files
 from encollapse._internal.warn import warn
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
 
@@ -95,7 +96,7 @@ def find_checkpoints(source: str | Path | Iterable[str | Path]) -> list[Path]:
         if not isinstance(source, Iterable):
             raise ArgumentTypeError(f"checkpoints: expected files or a folder, got {type(source).__name__}")
         paths = [Path(path) for path in source]
-    elif Path(source).is_dir():
+    elif files.is_dir(Path(source)):
         paths = sorted({*_in_folder(Path(source)), *_in_folders_of(Path(source))}, key=_natural)
     elif glob.has_magic(str(source)):
         found = (Path(path) for path in glob.glob(str(source), recursive=True))  # noqa: PTH207 (it may be absolute)
@@ -111,7 +112,7 @@ def find_checkpoints(source: str | Path | Iterable[str | Path]) -> list[Path]:
                 f"checkpoints: {str(path)!r} is one part of a state; give the index beside it, which ends in "
                 f"{_INDEX!r}, or the folder"
             )
-        if not path.is_file():
+        if not files.is_file(path):
             raise FileNotFoundError(f"checkpoints: there is no file {str(path)!r}")
         if path.suffix not in SUFFIXES and not path.name.endswith(_INDEX):
             raise ArgumentError(f"checkpoints: expected files ending in {', '.join(SUFFIXES)}, got {str(path)!r}")
@@ -120,7 +121,7 @@ def find_checkpoints(source: str | Path | Iterable[str | Path]) -> list[Path]:
 
 def _require_whole(path: Path, argument: str) -> None:
     """Refuse a folder, or a folder of such, in which several processes wrote a state in pieces."""
-    for folder in (path, *sorted(path.iterdir())) if path.is_dir() else ():
+    for folder in (path, *sorted(path.iterdir())) if files.is_dir(path) else ():
         for name, command in _SPLIT.items():
             if (folder / name).is_file():
                 raise ArgumentError(
@@ -270,7 +271,7 @@ def _with_tied(state: Mapping[str, Any], wanted: Mapping[str, Any]) -> Mapping[s
 
 def _read(path: Path, argument: str) -> Mapping[str, Any]:
     _require_whole(path, argument)
-    if not path.is_file():
+    if not files.is_file(path):
         raise FileNotFoundError(f"{argument}: there is no file {str(path)!r}")
     if path.name.endswith(_INDEX):
         return {name: value for piece in _pieces(path) for name, value in _read(piece, argument).items()}

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from encollapse._internal import files
 from encollapse._internal.shown import Shown
 from encollapse._internal.typing import IntArray
 from encollapse.errors import EncollapseError, UnsupportedError
@@ -175,7 +176,7 @@ def plan(study: Study, *, out: str | Path | None = None, workers: int | None = N
     """
     count = workers or cpus()
     results, done = None, set[str]()
-    if out is not None and (Path(out) / FILE).is_file():
+    if out is not None and files.is_file(Path(out) / FILE):
         results = open_results(out)
         done = {trial_id for trial_id, status in Store(out).statuses().items() if status == "done"}
     gathered: dict[str, list[Trial]] = {}

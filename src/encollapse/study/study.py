@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from encollapse._internal import checks
+from encollapse._internal import checks, files
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
 from encollapse.study.spec import read as spec
 from encollapse.study.spec.file_digests import adopt, adopted
@@ -167,6 +167,8 @@ def load(path_or_name: str | Path) -> Study:
             f"study: no built-in study is called {text!r}; {meant and meant + ' '}there are {', '.join(names())}, "
             "and files ending in .toml"
         )
+    if not files.is_file(path):
+        raise FileNotFoundError(2, "No such file or directory", str(path))
     try:
         source = path.read_text(encoding="utf-8-sig")  # editors of Windows begin a file with a mark
     except UnicodeDecodeError as error:

@@ -314,7 +314,7 @@ def load(folder: str | Path, *, model: nn.Module | None = None) -> Run:
     from safetensors.torch import load_file
 
     source = Path(folder)
-    if not (source / "run.json").is_file():
+    if not files.is_file(source / "run.json"):
         raise FileNotFoundError(2, "No run in this folder", str(source))
     try:
         record = revived(json.loads((source / "run.json").read_text()))

@@ -427,7 +427,7 @@ class Problem(LabeledProblem):
 
 def _layer_decays(weight_decay: Any, known: Sequence[float] | None, depth: int) -> tuple[float, ...]:
     """One decay for each layer. `known` ones stay as long as they agree with `weight_decay`, their mean."""
-    one = np.ndim(weight_decay) == 0
+    one = not isinstance(weight_decay, list | tuple) and np.ndim(weight_decay) == 0
     if one and known is not None and len(known) == depth and geometric_mean(known) == weight_decay:
         return tuple(known)
     each = "" if depth == 1 else f", or one for each of the {depth} layers"

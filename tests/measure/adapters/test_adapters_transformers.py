@@ -144,6 +144,18 @@ def test_bad_arguments(tmp_path: Path) -> None:
     trainer.add_callback(CollapseTrainerCallback(trainer, split=lambda batch: (batch, batch)))
     with pytest.raises(ArgumentTypeError, match="labels"):
         trainer.train()
+    cases: list[tuple[dict[str, Any], Any, str]] = [
+        ({"data": "eval"}, {"a": Sentences(1), "b": Sentences(2)}, r"^which: got None.*'a', 'b'; choose by which="),
+        ({"data": "eval"}, None, r"^data: the Trainer has no eval data set"),
+        ({}, Sentences(1), r"^metric_for_best_model: .*'collapse/nc1_pinv' is logged apart"),
+    ]
+    for options, evaluated, text in cases:
+        early = trainer_in(tmp_path, metric_for_best_model="collapse/nc1_pinv" if not options else None)
+        early.eval_dataset = evaluated
+        early.add_callback(CollapseTrainerCallback(early, **options))
+        with pytest.raises(ArgumentError, match=text):
+            early.train()
+        assert early.state.global_step == 0, "refused before the first step"
     trainer.eval_dataset = None
     with pytest.raises(ArgumentError, match=r"data.*no eval data set"):
         CollapseTrainerCallback(trainer, "eval").on_epoch_end(trainer.args, transformers.TrainerState(epoch=1.0), None)

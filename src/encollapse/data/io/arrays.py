@@ -58,7 +58,7 @@ def load_array(path: str | Path, key: str | None = None) -> ArrayLike:
     (3, 5)
     """
     source = files.with_suffix(path, "path", SUFFIXES)
-    if not source.is_file():
+    if not files.is_file(source):
         raise FileNotFoundError(f"path: there is no file {str(path)!r}")
     if source.suffix == ".npy" and key is not None:
         raise ArgumentError(f"key: {source} holds a single array without a name; leave key out")

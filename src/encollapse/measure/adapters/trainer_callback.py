@@ -51,7 +51,8 @@ class CollapseTrainerCallback(TrainerCallback):
     Raises
     ------
     ArgumentError
-        If `data` or a metric is unknown, or `every` is below 1, or when training, if the Trainer has no such data.
+        If `data` or a metric is unknown, or `every` is below 1, or when the training starts, if the Trainer has no such
+        data, or its ``metric_for_best_model`` is one of these values, which it does not look for where they are.
     ArgumentTypeError
         If `trainer` is no ``transformers.Trainer``.
 
@@ -85,6 +86,16 @@ class CollapseTrainerCallback(TrainerCallback):
         self._passed_over: int | None = None
         self.results: dict[int, Collapse] = {}
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Refuse what would fail at the end of an epoch, before the first one."""
+        self._dataset()
+        monitored = str(args.metric_for_best_model or "").removeprefix("eval_")
+        if monitored.startswith(self._prefix):
+            raise ArgumentError(
+                f"metric_for_best_model: the Trainer looks for it among the values of its evaluation, and "
+                f"{monitored!r} is logged apart from them; choose one of compute_metrics"
+            )
+
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Measure, where this epoch is due or the training stops in it."""
         epoch = math.ceil(state.epoch - _FULL)
@@ -108,13 +119,7 @@ class CollapseTrainerCallback(TrainerCallback):
 
     def _measure(self, args: Any, epoch: int) -> None:
         self._passed_over = None
-        trainer = self._trainer
-        dataset: Any = trainer.train_dataset if self._data == "train" else trainer.eval_dataset
-        if dataset is None:
-            raise ArgumentError(f"data: the Trainer has no {self._data} data set")
-        dataset, _ = (
-            one_of(dataset, self._which, f"{self._data} data sets") if isinstance(dataset, dict) else (dataset, 0)
-        )
+        trainer, dataset = self._trainer, self._dataset()
         dropped, args.dataloader_drop_last = args.dataloader_drop_last, False  # for training; here every sample counts
         try:
             loader = trainer.get_test_dataloader(dataset)
@@ -124,6 +129,14 @@ class CollapseTrainerCallback(TrainerCallback):
         with trainer.compute_loss_context_manager():
             values = self._look(batches, epoch)
         trainer.log(values)
+
+    def _dataset(self) -> Any:
+        """The data set to measure on."""
+        dataset: Any = self._trainer.train_dataset if self._data == "train" else self._trainer.eval_dataset
+        if dataset is None:
+            raise ArgumentError(f"data: the Trainer has no {self._data} data set")
+        named = isinstance(dataset, dict)
+        return one_of(dataset, self._which, f"{self._data} data sets")[0] if named else dataset
 
     def _look(self, batches: SplitBatches, epoch: int) -> dict[str, float]:
         """Measure now, keep the result, and return what is logged."""

@@ -127,11 +127,11 @@ def find_shards(
                 f"{shard.path}: has {shard.feature_dim} features a sample, {first.path} has {first.feature_dim}; all "
                 "shards must agree"
             )
-    if label_path is not None and not label_path.exists():
+    if label_path is not None and not files.exists(label_path):
         raise FileNotFoundError(f"labels: there is no file {str(label_path)!r}")
-    if label_path is not None and not label_path.is_dir():
+    if label_path is not None and not files.is_dir(label_path):
         files.with_suffix(label_path, "labels", SUFFIXES)
-    if label_path is not None and label_path.is_dir():
+    if label_path is not None and files.is_dir(label_path):
         return [_with(shard, _beside(shard.path, label_path, "", label_key), shard.path) for shard in shards]
     if labels is None:
         return [_with(shard, _own_labels(shard.path, label_key), shard.path) for shard in shards]
@@ -144,7 +144,7 @@ def _paths(source: str | Path | Iterable[str | Path], labels: Path | None) -> li
         paths = [Path(path) for path in names if isinstance(path, str | Path)]
         if len(paths) < len(names):
             raise ArgumentTypeError(f"features: expected paths of files, got {source!r}")
-    elif Path(source).is_dir():
+    elif files.is_dir(Path(source)):
         found = (p for p in Path(source).iterdir() if p.is_file() and not p.name.startswith("."))
         paths = sorted((p for p in found if _is_shard(p, labels)), key=_natural)
     else:
@@ -152,7 +152,7 @@ def _paths(source: str | Path | Iterable[str | Path], labels: Path | None) -> li
     if not paths:
         raise ArgumentError(f"features: {str(source)!r} holds no shards ({', '.join(SUFFIXES)})")
     for path in paths:
-        if not path.is_file():
+        if not files.is_file(path):
             raise FileNotFoundError(f"features: there is no file or folder {str(path)!r}")
         files.with_suffix(path, "features", SUFFIXES)
     return paths

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from encollapse._internal import files
 from encollapse.errors import ArgumentError, EncollapseError, FileFormatError, WriteError
 
 FILE = "results.sqlite"
@@ -78,7 +79,7 @@ class StudyFolder:
         EncollapseError
             If it cannot be made.
         """
-        if self.path.exists() and not self.path.is_dir():
+        if files.exists(self.path) and not files.is_dir(self.path):
             raise ArgumentError(f"out: {str(self.path)!r} is a file; give a folder")
         with self.storing():
             self.path.mkdir(parents=True, exist_ok=True)
@@ -97,7 +98,7 @@ class StudyFolder:
 
     def require(self) -> None:
         """Raise FileNotFoundError unless the folder holds results."""
-        if not self.file.is_file():
+        if not files.is_file(self.file):
             raise FileNotFoundError(
                 f"{self.path}: holds no study results ({FILE} is not there); "
                 "run `encollapse study NAME --out` with this folder first"

@@ -92,9 +92,9 @@ class Checkpoints:
         """
         if self.path is None:
             return None
-        if self.path.is_dir():
+        if files.is_dir(self.path):
             raise ArgumentError(f"checkpoint: {str(self.path)!r} is a folder; name a file in it")
-        if not self.path.exists():
+        if not files.exists(self.path):
             files.folder(self.path.parent)
             return None
         from safetensors import SafetensorError, safe_open

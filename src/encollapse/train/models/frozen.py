@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from encollapse._internal import checks
+from encollapse._internal import checks, files
 from encollapse._internal.files import atomic
 from encollapse._internal.progress import tracked
 from encollapse.data import Dataset, Split, standardized
@@ -126,7 +126,7 @@ def _load(module: torch.nn.Module, path: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if not path.is_file():
+    if not files.is_file(path):
         raise FileNotFoundError(2, "No such file", str(path))
     try:
         module.load_state_dict(load_file(path))
@@ -139,7 +139,7 @@ def _load(module: torch.nn.Module, path: Path) -> None:
 
 def _from_file(path: Path, dataset: Dataset) -> tuple[Features, Features | None]:
     """Rows of a file of features, which has one for each sample of the data set's source, whole and in order."""
-    if not path.is_file():
+    if not files.is_file(path):
         raise FileNotFoundError(2, "No such file", str(path))
     names = array_names(path)
     named = "features" in names

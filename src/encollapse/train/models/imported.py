@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from encollapse._internal import files
 from encollapse.errors import ArgumentError, MissingDependencyError, TrainingError
 
 
@@ -164,7 +165,7 @@ def _module(where: str, path: str, argument: str) -> ModuleType:
 
 
 def _from_file(path: Path, given: str, argument: str) -> ModuleType:
-    if not path.is_file():
+    if not files.is_file(path):
         raise ArgumentError(f"{argument}: {given!r} names the file {path}, which is not there; check the path")
     name = f"_encollapse_imported_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
