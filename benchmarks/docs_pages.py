@@ -3,9 +3,10 @@
     make docs
     python benchmarks/docs_pages.py [--only NAME ...] [--api] [--shots FOLDER]
 
-It lists what axe-core calls serious or critical, pages that are wider than a phone, links that lead nowhere, and markup
-that reached the reader, such as ``:cite:``. It ends with status 1 if there is any. With ``--shots`` the pictures are
-kept, to be looked at. The pages of single functions are alike, so only ``--api`` opens all of them.
+It lists what axe-core calls serious or critical, pages that are wider than a phone, links and names of this package
+that lead nowhere, code and formulas that a laptop does not show whole, and markup that reached the reader, such as
+``:cite:``. It ends with status 1 if there is any. With ``--shots`` the pictures are kept, to be looked at. The pages of
+single functions are alike, so only ``--api`` opens all of them.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ VIEWS: dict[str, tuple[int, Any]] = {"light": (1280, "light"), "dark": (1280, "d
 FEW_API = ("api/index", "api/generated/encollapse.ufm.Problem", "api/generated/encollapse.measure.collapse")
 """Pages of the API that stand for the others: the index, a class, a function."""
 
-RAW = re.compile(r":cite:[pt]|\{cite:[pt]\}|\{doc\}|\{func\}|:(?:func|class|math|doc|ref|attr|meth):`|\\begin\{|\$\$")
+RAW = re.compile(
+    r":cite:[pt]|\{cite:[pt]\}|\{doc\}|\{func\}|:(?:func|class|math|doc|ref|attr|meth):`|\\begin\{|\$\$|\$\\"
+)
 """Markup that should have become text."""
 
 PATIENCE = 300_000
@@ -82,26 +85,56 @@ def raw(page: Page) -> list[str]:
     return [f"markup in the text: {match[0]}" for match in RAW.finditer(text)]
 
 
+def cut(page: Page) -> list[str]:
+    """Code and formulas of which a window for a desk shows only a part, until they are pushed sideways."""
+    if page.viewport_size is None or page.viewport_size["width"] < VIEWS["light"][0]:
+        return []
+    found: list[str] = page.evaluate(
+        """() => [...document.querySelectorAll('article pre, article mjx-container')]
+          .filter((e) => e.scrollWidth > e.clientWidth + 2 && getComputedStyle(e).overflowX !== 'visible')
+          .map((e) => `${e.scrollWidth - e.clientWidth} px: `
+            + e.textContent.trim().split('\\n').reduce((a, b) => (a.length > b.length ? a : b)).slice(0, 70))"""
+    )
+    return [f"wider than its column: {what}" for what in found]
+
+
 class Links(HTMLParser):
-    """The addresses that a page links to, and the places in it that links can lead to."""
+    """The addresses that a page links to, the places that links can lead to, and names that were to be links."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.links: list[str] = []
         self.places: set[str] = set()
+        self.names: list[str] = []
+        self._inside = 0
+        self._name: str | None = None
         self.feed(text)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside -= tag == "a"
+        if tag == "code" and self._name is not None:
+            self.names += [self._name] * self._name.startswith("encollapse.")
+            self._name = None
+
+    def handle_data(self, data: str) -> None:
+        if self._name is not None:
+            self._name += data
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
+        self._inside += tag == "a"
+        if tag == "code" and "xref" in given.get("class", "") and not self._inside:
+            self._name = ""
         self.places |= {given[name] for name in ("id", "name") if name in given}
         if tag == "a" and "href" in given:
             self.links.append(given["href"])
 
 
 def broken(folder: Path) -> Iterator[tuple[str, str]]:
-    """Pages of a folder, each with a link in it that leads to no file or to no place of its page."""
+    """Pages of a folder, each with a link that leads to no file or to no place of its page, or a name without one."""
     read = {path: Links(path.read_text(encoding="utf-8")) for path in folder.rglob("*.html")}
     for path, page in read.items():
+        yield from ((str(path.relative_to(folder)), name) for name in page.names)
         for link in page.links:
             parts = urlsplit(link)
             if parts.scheme or parts.netloc:
@@ -120,7 +153,7 @@ def look(page: Page, address: str, shot: Path | None = None) -> list[str]:
     page.wait_for_timeout(SOON)
     if shot is not None:
         page.screenshot(path=shot, full_page=True)
-    return [*serious(page), *too_wide(page), *raw(page)]
+    return [*serious(page), *too_wide(page), *cut(page), *raw(page)]
 
 
 def pages(folder: Path, only: Sequence[str] = (), *, api: bool = False) -> list[str]:

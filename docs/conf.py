@@ -71,7 +71,7 @@ html_theme_options = {
     "navbar_persistent": ["search-field"],
     "show_prev_next": True,
     "navbar_center": [],  # two dozen pages do not fit a bar: they stand in the sidebar
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "gallery/plot_*": []},
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_toc_level": 2,
@@ -89,6 +89,21 @@ BACK = re.compile(r'(class="viewcode-back" href="[^"#]*?([\w.]+)\.html)#(?!\2)[^
 """A link from the source of an object to a place that its page has under another name."""
 
 
+UNNAMED = {"Shown", "LabeledProblem"}
+"""Bases of public classes that have no page: they say nothing to a reader, no more than ``object`` does."""
+
+NO_BASES = re.compile(r"<p>Bases: </p>")
+
+
+def bases_worth_naming(app: object, name: str, obj: object, options: object, bases: list[object]) -> None:
+    """Leave the bases of a class that a reader can look up, here or elsewhere."""
+
+    def worth(base: str) -> bool:
+        return base not in UNNAMED and not base.startswith("_")
+
+    bases[:] = [base for base in bases if base is not object and worth(getattr(base, "__name__", "?"))]
+
+
 def repaired(app: object, name: str, template: str, context: dict[str, object], doctree: object) -> None:
     """Write the lines of a signature as plain lines, and mend what Sphinx leaves for readers to stumble over."""
 
@@ -98,8 +113,9 @@ def repaired(app: object, name: str, template: str, context: dict[str, object], 
 
     if "body" in context:
         body = SIGNATURE.sub(plain, str(context["body"]))
-        context["body"] = BACK.sub(r"\1", ROLES.sub("", body))
+        context["body"] = NO_BASES.sub("", BACK.sub(r"\1", ROLES.sub("", body)))
 
 
 def setup(app: Sphinx) -> None:
     app.connect("html-page-context", repaired)
+    app.connect("autodoc-process-bases", bases_worth_naming)

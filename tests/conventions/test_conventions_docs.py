@@ -205,6 +205,33 @@ def test_files_that_the_contributing_page_names_exist() -> None:
     assert not [name for name in named if "NAME" not in name and not any((place / name).exists() for place in places)]
 
 
+def test_files_of_the_repository_that_pages_name_exist() -> None:
+    """A test or a benchmark that a page calls as its witness is there."""
+    named = {
+        (page.name, file)
+        for page in PAGES
+        for file in re.findall(
+            r"\b(?:tests|benchmarks|examples)/[\w/]+(?:\.py\b|(?=[` ]))", page.read_text(encoding="utf-8")
+        )
+        if "NAME" not in file and "ROOM" not in file
+    }
+    assert len(named) > 20
+    assert [(page, file) for page, file in sorted(named) if not (ROOT / file).exists()] == []
+
+
+def test_rows_of_tables_have_the_cells_of_their_head() -> None:
+    """A bar within a formula ends a cell: ``\\lvert`` does not."""
+    broken = []
+    for page in PAGES:
+        cells = 0
+        for line in FENCE.sub("", page.read_text(encoding="utf-8")).splitlines():
+            found = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
+            if cells and found and found != cells:
+                broken.append(f"{page.name}: {line[:60]}")
+            cells = found
+    assert broken == []
+
+
 PACKAGES = ("encodings", "ufm", "geometry", "metrics", "measure", "train", "data", "study", "report", "explorer")
 
 

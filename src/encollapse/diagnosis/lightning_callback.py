@@ -25,7 +25,7 @@ class DiagnosisCallback(CollapseCallback):
     Attributes
     ----------
     results : dict
-        The :class:`encollapse.Diagnosis` of every epoch that was diagnosed.
+        The :class:`~encollapse.diagnosis.Diagnosis` of every epoch that was diagnosed.
     skipped : dict
         Reason, for every epoch that could not be.
 

@@ -27,7 +27,7 @@ class DiagnosisTrainerCallback(CollapseTrainerCallback):
     Attributes
     ----------
     results : dict
-        The :class:`encollapse.Diagnosis` after every number of epochs that was diagnosed.
+        The :class:`~encollapse.diagnosis.Diagnosis` after every number of epochs that was diagnosed.
     skipped : dict
         Reason, for every epoch that could not be.
 

@@ -130,7 +130,7 @@ def by_name(name: str, num_classes: int, **options: Any) -> Encoding:
     Returns
     -------
     Encoding
-        Codewords of shape (code_dim, num_classes), with :meth:`Encoding.encode` and :meth:`Encoding.decode`.
+        Codewords of shape (code_dim, num_classes), with the methods ``encode`` and ``decode``.
 
     Raises
     ------

@@ -101,7 +101,7 @@ class MultiLabel(Encoding, family="multi-label"):
         return tuple(frozenset(labels) for labels in self._label_sets)
 
     def index(self, label_sets: Any) -> IntArray:
-        """Class of each set of labels: N sets -> labels (N,), for :meth:`encode`, training and measurement.
+        """Class of each set of labels: N sets -> labels (N,), for ``encode``, training and measurement.
 
         Raises
         ------

@@ -43,7 +43,7 @@ class ClassMoments:
     """Counts, means and within-class scatter, gathered in one pass and safe at any degree of collapse.
 
     Only differences to a provisional center of each class are added up, to float64 totals, so that spreads
-    of 1e-8 about means of size 10 are still right (see :mod:`encollapse.measure.moments.accumulate`). Small batches
+    of 1e-8 about means of size 10 are still right. Small batches
     wait in a block of at most 2²² numbers, in float32 where they came in no finer, until it pays to multiply. Whatever
     reads, merges, copies or saves the moments takes them in first, so that nothing else tells of it. With
     ``covariance=False`` there is nothing to multiply: where numba is installed, batches are added up at once after the

@@ -56,8 +56,8 @@ def collapse(
     bias : (q,), optional
         Its bias. None with a weight means that the layer has none.
     encoding : Encoding or str, optional
-        What the outputs were trained toward. With it the classifier decides by :meth:`Encoding.decode` of
-        ``W h + b``, without it for the largest output.
+        What the outputs were trained toward. With it the classifier decides by
+        :meth:`~encollapse.encodings.Encoding.decode` of ``W h + b``, without it for the largest output.
     loss : {"mse", "cross_entropy"}
         What it was trained with: it decides which codeword is nearest, where they differ in norm or entropy, and
         which condition of a minimizer `label_centering` is about.

@@ -70,9 +70,8 @@ def measure_model(
     head : str or torch.nn.Module, optional
         The last layer, whose inputs are the features. Default: the innermost module whose output on the first batch
         is the output of the network (or whose softmax or sigmoid is) and is a linear map of its input, or of its
-        input divided by its length. See :func:`encollapse.measure.forward.head.find_head`. ``geometry.provenance``
-        has its name as ``"head"``, and its kind and sizes as ``"classifier"``. Any module can be named. Metrics of
-        the classifier need a linear map.
+        input divided by its length. ``geometry.provenance`` has its name as ``"head"``, and its kind and sizes as
+        ``"classifier"``. Any module can be named. Metrics of the classifier need a linear map.
     encoding, loss
         What the outputs were trained toward, and how. See :func:`encollapse.measure.collapse`.
     num_classes : int, optional

@@ -81,7 +81,7 @@ class Collapse(Shown):
     num_samples, num_classes : int
         N and K, classes without samples included.
     geometry : ClassGeometry
-        What :func:`encollapse.compare` compares with a prediction.
+        What :func:`encollapse.geometry.compare` compares with a prediction.
     missing : dict
         Reason, by name, for every value that is None.
     convention : str

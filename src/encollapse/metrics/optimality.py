@@ -123,7 +123,7 @@ def cosine_margin(statistics: ClassStatistics, weight: FloatArray) -> float:
 def balance(statistics: ClassStatistics, weight: FloatArray) -> float:
     """Residual of the balance of the layers, which every minimizer of the UFM with linear features has.
 
-    See :func:`encollapse.geometry.comparison.balance_residual`. The factor ``λ_H/λ_W`` is not known to a
+    See ``encollapse.geometry.comparison.balance_residual``. The factor ``λ_H/λ_W`` is not known to a
     measurement, so the traces are made equal and the shape alone is tested.
     """
     means, algebra, rows = statistics.present_means, statistics.algebra, squarable(weight)

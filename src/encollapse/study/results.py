@@ -242,7 +242,7 @@ class Results(Shown):
         Parameters
         ----------
         error : str
-            Name of a row of :class:`encollapse.Comparison`.
+            Name of a row of :class:`~encollapse.geometry.Comparison`.
 
         Raises
         ------

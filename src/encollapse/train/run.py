@@ -72,7 +72,7 @@ class Run(Shown):
     loss : float
         Final objective on the whole training set, in float64.
     test_accuracy, test_nc4_agreement : float or None
-        On the hold-out: accuracy by :meth:`Encoding.decode`, and how often that decision is the nearest class mean of
+        On the hold-out: accuracy by ``encoding.decode``, and how often that decision is the nearest class mean of
         the training features, or None without a hold-out.
     test_balanced_accuracy, test_minority_accuracy : float or None
         On the hold-out: accuracy averaged over classes, and over those alone that have less than half the training

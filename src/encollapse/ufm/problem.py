@@ -413,7 +413,9 @@ class Problem(LabeledProblem):
         return float(self.structure.memo[key])
 
     def with_bias_decay(self, bias_decay: float) -> Problem:
-        """Return the same problem at another bias decay. It shares :attr:`structure`, so no work is done twice.
+        """Return the same problem at another bias decay.
+
+        What encoding and counts determine is shared, so no work is done twice.
 
         Examples
         --------

@@ -50,7 +50,7 @@ def build(
     Parameters
     ----------
     model : str or nn.Module
-        A name of :func:`encollapse.train.models.names`, an import path, or a module, of which a copy is trained.
+        A name of :func:`encollapse.train.names`, an import path, or a module, of which a copy is trained.
     inputs : (N, ...) tensor
         Training inputs.
     feature_dim, code_dim : int
