@@ -71,7 +71,8 @@ html_theme_options = {
     "navbar_persistent": ["search-field"],
     "show_prev_next": True,
     "navbar_center": [],  # two dozen pages do not fit a bar: they stand in the sidebar
-    "secondary_sidebar_items": {"**": ["page-toc"], "gallery/plot_*": []},
+    # Examples are code first, and get the room. A page may match one pattern with wildcards only.
+    "secondary_sidebar_items": {"[!g]**": ["page-toc"], "glossary": ["page-toc"], "gallery/index": ["page-toc"]},
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_toc_level": 2,

@@ -72,7 +72,7 @@ class Collapse(Shown):
 
     Lengths are in units of the features, biases in units of the labels. All other values have no unit.
     Classes without samples enter nothing. Formulas and references are in the docstrings of
-    :mod:`encollapse.metrics`.
+    ``encollapse.metrics``.
 
     Parameters
     ----------
