@@ -66,7 +66,8 @@ def with_label_noise(split: Split, num_classes: int, spec: Any, seed: int) -> Sp
     num_classes : int
         Number of classes K.
     spec : float or mapping
-        The share of every class, or a mapping with a ``"kind"`` of the three above and its ``"fraction"`` or ``"matrix"``.
+        The share of every class, or a mapping with a ``"kind"`` of the three above and its ``"fraction"`` or
+        ``"matrix"``.
     seed : int
         Decides which samples are relabeled. For one seed, a larger fraction relabels the same samples and more.
 
