@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 import encollapse as ec
 from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.report.charts import Chart, Line, Panel, Scale
 from encollapse.report.charts.paper import figure_of
 from encollapse.report.fact_formats import Facts, html, latex
 from encollapse.report.figures.values import diagnosis_chart
@@ -222,6 +226,22 @@ def test_series_are_told_apart_by_dashes_too() -> None:
     assert [look.dash for look in looks(5)] == ["solid", "dashed", "dotted", "dashdot", "solid"]
 
 
+def test_colors_that_are_one_to_a_deuteranope_have_another_marker_and_another_dash() -> None:
+    """Colors as seen without the middle cones (Machado et al. 2009), as distances in CIE Lab."""
+    seen = np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]])
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    colors = np.array([to_rgb(look.color) for look in looks(7)])
+    linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
+    xyz = np.clip(linear @ seen.T, 0, 1) @ to_xyz.T / [0.9505, 1.0, 1.089]
+    roots = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    lab = np.stack([116 * roots[:, 1], 500 * (roots[:, 0] - roots[:, 1]), 200 * (roots[:, 1] - roots[:, 2])], axis=1)
+    near = [(one, other) for one, other in combinations(range(7), 2) if np.linalg.norm(lab[one] - lab[other]) < 30]
+    assert (2, 3) in near  # green and purple
+    for one, other in near:
+        assert looks(7)[one].marker != looks(7)[other].marker
+        assert looks(7)[one].dash != looks(7)[other].dash
+
+
 def test_a_part_of_a_quantity_is_indented_and_a_power_has_no_leading_zero() -> None:
     found = Facts(heads=("quantity", "value"), rows=[("excess", "1.30e-02"), ("  within classes", "2.08679e-05")])
     assert r"\quad within classes & $2.08679 \times 10^{-5}$ \\" in latex(found)
@@ -236,6 +256,63 @@ def test_text_of_a_diagnosis_stays_on_the_paper(solution: ec.ufm.Solution, colla
     boxes = [box for axes in figure.axes if (box := axes.get_tightbbox()) is not None]
     assert len(boxes) == len(figure.axes)
     assert all(figure.bbox.x0 - 1 <= box.x0 and box.x1 <= figure.bbox.x1 + 1 for box in boxes)
+
+
+def test_names_of_frames_stand_within_axes_that_no_layout_makes_room_around(values: dict[str, Any]) -> None:
+    plain, laid_out = plt.subplots(1, 2), plt.subplots(1, 2, layout="constrained")
+    for figure, axes in (plain, laid_out):
+        values["BiasPath"].plot(ax=axes)
+        figure.canvas.draw()
+    for figure, axes in (plain, laid_out):
+        names = [text for text in axes[0].texts if "frame" in text.get_text()]
+        assert len(names) == 2
+        inside = [text.get_window_extent().x1 <= axes[0].bbox.x1 for text in names]
+        assert all(inside) is (figure is plain[0])
+        assert all(text.get_window_extent().x1 <= axes[1].bbox.x0 for text in names)
+
+
+def test_a_figure_of_one_column_fits_its_page(values: dict[str, Any]) -> None:
+    """Nothing is cut at its sides, and many panels are no taller than a printed page."""
+    long = ec.study.plan(ec.study.load("digits-accuracy"), workers=2)  # names of up to 54 characters
+    for value in (values["Plan"], long, values["Comparison"], values["Collapse"]):
+        drawn = ec.plot(value, style="paper", width="one")
+        figure = drawn if isinstance(drawn, Figure) else drawn.figure
+        figure.canvas.draw()
+        boxes = [box for axes in figure.axes if (box := axes.get_tightbbox()) is not None]
+        assert all(figure.bbox.x0 - 1 <= box.x0 and box.x1 <= figure.bbox.x1 + 1 for box in boxes)
+        assert figure.axes[0].bbox.width > 0.4 * figure.bbox.width
+    steps = [{"epoch": i, **{f"metric {j}": 2.0**-i for j in range(11)}} for i in range(5)]
+    scales = Scale("passes"), Scale("", "log")
+    panels = [
+        Panel(*scales, [Line([row["epoch"] for row in steps], [row[name] for row in steps], "#000000")], name)
+        for name in steps[0]
+        if name != "epoch"
+    ]
+    tall = fitted(Chart("history", "", panels, steps, columns=4, height=1.75), WIDTHS["one"])
+    assert tall.columns == 1
+    assert tall.height * len(panels) <= 9.0
+
+
+def test_a_film_has_a_legend_of_what_moved_only(tmp_path: Path) -> None:
+    """Colors of the drift are those of no metric, and without a drift there is no legend."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(6, 7), torch.nn.ReLU(), torch.nn.Linear(7, 3))
+    inputs, labels = torch.randn(30, 6), torch.arange(30) % 3
+    for step in range(2):
+        torch.save(network.state_dict(), tmp_path / f"step-{step}.pt")
+        with torch.no_grad():
+            network[0].weight += 0.1 * torch.randn(7, 6)
+    films = [
+        ec.measure.measure_checkpoints(paths, lambda: network, [(inputs, labels)], progress=False)
+        for paths in ([tmp_path / "step-0.pt"], [tmp_path / "step-0.pt", tmp_path / "step-1.pt"])
+    ]
+    single, film = (one.drawing().chart for one in films)
+    assert not single.keys
+    named = {key.color for key in film.keys}
+    assert len(named) == 2
+    for panel in film.panels:
+        drift = panel.title.startswith(("class means", "span", "features"))
+        assert {mark.color for mark in panel.marks} <= named if drift else not {m.color for m in panel.marks} & named
 
 
 def test_latex_is_a_tabular_with_numbers_as_powers(values: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from encollapse._internal import checks
+from encollapse._internal.format import wrapped
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.geometry.frames import gram_cosines
 from encollapse.report import figures
@@ -28,6 +29,7 @@ WIDTHS = {"one": 3.35, "two": 6.9}
 """Widths of one and of two columns of a paper, in inches: 85 and 175 mm."""
 
 _LONG = 24  # characters of a name that leave no room beside them in one column
+_TALLEST, _LOWEST = 9.0, 0.8  # inches of a printed page for a figure, and of a row that can still be read
 _NARROWEST, _NARROWEST_NAMED, _NARROWEST_BARE = 2.2, 3.0, 1.5  # inches of a panel: with axes, with names, a matrix
 
 OF_RESULTS: dict[str, Callable[[Any], Sequence[Drawing]]] = {
@@ -249,7 +251,18 @@ def fitted(chart: Chart, width: float) -> Chart:
     squares = any(p.square for p in chart.panels)
     named_rows = any(p.y.kind == "category" for p in chart.panels)
     height = each - 0.35 if squares else chart.height if named_rows else min(chart.height, max(1.5, 0.72 * each))
-    return replace(chart, width=width, columns=columns, height=height)
+    if not squares and not named_rows:
+        height = min(height, max(_LOWEST, _TALLEST / math.ceil(len(chart.panels) / columns)))
+    panels = chart.panels
+    if named_rows and each < WIDTHS["two"] / 2 + 0.5:  # names that would leave no room to what they name
+        panels = [replace(p, y=replace(p.y, names=tuple(map(_in_lines, p.y.names)))) for p in panels]
+    return replace(chart, width=width, columns=columns, height=height, panels=panels)
+
+
+def _in_lines(name: str) -> str:
+    """A name in lines that leave room beside it, broken at a bracket only where nothing else makes it short enough."""
+    lines = wrapped(name, _LONG, brackets=False)
+    return lines if max(map(len, lines.split("\n"))) <= _LONG else wrapped(name, _LONG)
 
 
 def _film(run: Any) -> Any:

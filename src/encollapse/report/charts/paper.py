@@ -84,10 +84,15 @@ def figure_of(chart: Chart, *, make: Callable[..., Figure] = Figure, print_size:
 
 
 def draw_into(chart: Chart, all_axes: Sequence[Axes]) -> None:
-    """Draw the panels of a chart into axes of one's own, with the legend in the first of them."""
+    """Draw the panels of a chart into axes of one's own, with the legend in the first of them.
+
+    Names of lines stand beside the axes only where a layout makes room for them, else within.
+    """
     with house_style(chart.name):
         for place, (axes, panel) in enumerate(zip(all_axes, chart.panels, strict=True)):
-            _panel(axes, panel, f"{chart.name}-{place}", ticks=5, room=40)
+            of: Any = axes.get_figure()
+            within = of.get_layout_engine() is None
+            _panel(axes, panel, f"{chart.name}-{place}", ticks=5, room=40, within=within)
         if chart.heat_label and any(axes.get_images() for axes in all_axes):
             figure: Any = all_axes[0].get_figure()
             _color_bar(figure, all_axes, chart)
@@ -118,13 +123,13 @@ def _part_ticks(figure: Figure, all_axes: Sequence[Axes], chart: Chart) -> None:
         figure.draw_without_rendering()
 
 
-def _panel(axes: Axes, panel: Panel, name: str, *, ticks: int, room: int) -> None:
+def _panel(axes: Axes, panel: Panel, name: str, *, ticks: int, room: int, within: bool = False) -> None:
     if panel.title:
         axes.set_title(mathematics(wrapped(panel.title, room)), loc="center" if panel.bare else "left")
     _scale(axes, panel.x, "x")
     _scale(axes, panel.y, "y")
     for number, mark in enumerate(panel.marks):
-        _mark(axes, panel, mark, f"{name}-{number}")
+        _mark(axes, panel, mark, f"{name}-{number}", within=within)
     for axis, scale in ((axes.xaxis, panel.x), (axes.yaxis, panel.y)):
         if scale.kind == "linear" and not scale.ticks:
             axis.set_major_locator(MaxNLocator(ticks))
@@ -194,7 +199,7 @@ def _break(axes: Axes, middle: float) -> None:
         axes.plot([x - 0.035, x + 0.035], [-0.018, 0.018], color=GREY, linewidth=0.8, **style)
 
 
-def _mark(axes: Axes, panel: Panel, mark: Mark, name: str) -> None:
+def _mark(axes: Axes, panel: Panel, mark: Mark, name: str, *, within: bool) -> None:
     match mark:
         case Line():
             for x, y in line_parts(panel.x, mark):
@@ -208,7 +213,7 @@ def _mark(axes: Axes, panel: Panel, mark: Mark, name: str) -> None:
         case Points():
             _points(axes, panel, mark)
         case Rule():
-            _rule(axes, panel, mark)
+            _rule(axes, panel, mark, within=within)
         case Heat():
             _heat(axes, mark, name)
 
@@ -249,24 +254,32 @@ def _points(axes: Axes, panel: Panel, mark: Points) -> None:
     )
 
 
-def _rule(axes: Axes, panel: Panel, mark: Rule) -> None:
-    place = mark.value if mark.across else panel.x.place(mark.value)
-    draw: Any = axes.axhline if mark.across else axes.axvline
+def _rule(axes: Axes, panel: Panel, mark: Rule, *, within: bool) -> None:
+    across = mark.across
+    place = mark.value if across else panel.x.place(mark.value)
+    draw: Any = axes.axhline if across else axes.axvline
     draw(place, color=mark.color, linewidth=0.8, linestyle=_DASHES[mark.dash], zorder=1)
     if not mark.name:
         return
-    across = mark.across
+    # Where the name stands in the axes, a shift in points, and the sides at which it holds on there.
+    if across:
+        shift, sides = ((-2, 1.5), ("right", "bottom")) if within else ((4, 0), ("left", "center"))
+    else:
+        shift, sides = ((4, -2), ("left", "top")) if mark.after else ((-4, -2), ("right", "top"))
     axes.annotate(
-        mathematics(mark.name),
+        mathematics(mark.name.replace("\n", " ") if across and within else mark.name),
         (1.0, place) if across else (place, 1.0),
         xycoords=("axes fraction", "data") if across else ("data", "axes fraction"),
-        xytext=(4, 0) if across else (4 if mark.after else -4, -2),
+        xytext=shift,
         textcoords="offset points",
-        horizontalalignment="left" if across or mark.after else "right",
-        verticalalignment="center" if across else "top",
+        horizontalalignment=sides[0],
+        verticalalignment=sides[1],
         linespacing=1.1,
         color=mark.color,
         fontsize=7.5,
+        zorder=5,
+        # A curve that passes behind the name leaves it readable.
+        bbox=None if across else {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.85},
     )
 
 

@@ -9,7 +9,7 @@ from encollapse._internal import checks
 from encollapse.errors import ArgumentError
 from encollapse.metrics import METRICS
 from encollapse.report.charts import Chart, Drawing, Key, Line, Mark, Panel, Points, Scale
-from encollapse.report.style import BLUE, GREY
+from encollapse.report.style import BLUE, GREY, INK
 
 HasResults: TypeAlias = Any
 """Checkpoints of :mod:`encollapse.measure`, which draw themselves by this module."""
@@ -54,7 +54,8 @@ def checkpoints_drawing(film: HasResults, metrics: Sequence[str] | None = None) 
         values = [row[name] for row in rows]
         if any(value is not None for value in values):
             title = METRICS[name].label if name in METRICS else name
-            panels.append(_panel(title, steps, axis, [(values, BLUE, "")]))
+            panels.append(_panel(title, steps, axis, [(values, INK, "")]))
+    of_metrics = len(panels)
     drifts: list[dict[str, Any]] = [dict(row) for row in film.drift_rows]
     for name, title in _DRIFTS.items():
         curves = []
@@ -81,7 +82,8 @@ def checkpoints_drawing(film: HasResults, metrics: Sequence[str] | None = None) 
         for row, drift in zip(rows, drifts, strict=True)
     ]
     columns = min(4, len(panels))
-    keys = [Key("since the checkpoint before", BLUE), Key("up to the last checkpoint", GREY, dash="dashed")]
+    drift_keys = [Key("since the checkpoint before", BLUE), Key("up to the last checkpoint", GREY, dash="dashed")]
+    keys = drift_keys if len(panels) > of_metrics else []
     return Drawing(Chart("checkpoints", caption, panels, table, columns, 8.6, 1.75, keys=keys, share="x"))
 
 
