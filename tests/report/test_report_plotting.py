@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterator
-from itertools import combinations
+from dataclasses import replace
+from itertools import combinations, pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,9 +18,11 @@ from matplotlib.figure import Figure
 
 import encollapse as ec
 from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.report import study_report
 from encollapse.report.charts import Chart, Line, Panel, Scale
 from encollapse.report.charts.paper import figure_of
 from encollapse.report.fact_formats import Facts, html, latex
+from encollapse.report.figures import gram_encodings
 from encollapse.report.figures.values import diagnosis_chart
 from encollapse.report.plotting import WIDTHS, fitted
 from encollapse.report.study_report import sections
@@ -192,6 +195,25 @@ def test_the_report_of_a_sweep_speaks_of_what_it_varies(sweep: ec.study.Results)
     assert max(shown) <= 9
     names = [drawing.name for drawing in dynamics.folded]
     assert "dynamics-all" in names or "dynamics-all-2" in names
+
+
+def test_a_sweep_over_two_numbers_titles_its_matrices_apart(tmp_path: Path) -> None:
+    """Nine settings of which the figure of matrices shows seven: it says so, no title runs into the next."""
+    grid = SWEEP.replace('["one-hot", "simplex"]', '"one-hot"').replace("weight_decay = 5e-3", "")
+    write_full_folder(tmp_path, study_of(f"{grid}weight_decay = [1e-3, 5e-3, 2e-2]\n"))
+    results = ec.study.open(tmp_path)
+    members = families(results.done)
+    (drawing,) = gram_encodings(members)
+    assert "for 7 of 9 choices of width and weight decay λ_W" in drawing.caption
+    figure = drawing.figure
+    figure.canvas.draw()
+    titles = [axes.title.get_window_extent() for axes in figure.axes if axes.title.get_text()]
+    assert len(titles) == 7
+    assert all(one.x1 < other.x0 for one, other in pairwise(sorted(titles, key=lambda box: box.x0)))
+    first = study_report._settings(results, members, None)
+    assert first.title == "Against width and weight decay λ_W"
+    page = study_report._page(results, members, [replace(first, drawings=[], tables=[])])
+    assert "<h2>Against width and weight decay λ<sub>W</sub></h2>" in page
 
 
 def test_results_print_a_row_for_each_family_and_draw_the_figure_asked_for(sweep: ec.study.Results) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from encollapse._internal.format import number_label, power
+from encollapse._internal.format import number_label, power, wrapped
 from encollapse._internal.typing import FloatArray
 from encollapse.report.charts import Chart, Drawing, Heat, Panel, Scale
 from encollapse.report.figures.series import chosen_decays, common_decays, numbered, parts, spread_out
@@ -19,6 +19,7 @@ NAME = "gram-matrices"
 OF_ENCODINGS = "gram-encodings"
 
 _COLUMNS = 7  # what a line of the page holds
+_LINE, _SHORT = 105, 14  # characters of titles side by side on that line, and what a name may have without a break
 _NARROW = 3.3
 """Inches below which a single matrix would leave no room for the words beside it."""
 
@@ -53,22 +54,24 @@ def gram_encodings(members: Sequence[Family]) -> list[Drawing]:
         return []
     decay = common_decays(list(first.values()), 2)[-1]
     names = list(dict.fromkeys(family.encoding if by_encoding else family.panel for family in members))
+    number = len(names)
     if not by_encoding:
         names = [names[i] for i in spread_out(len(names), _COLUMNS)]
     shown = [(name, first[name].at(decay)[0]) for name in names if first[name].at(decay)]
     found = [(name, result, pair[0]) for name, result in shown if (pair := _pairs([result]))]
     what = "encoding" if by_encoding else named(without_axes(family.trials[0].settings for family in first.values()))
+    of = f"each {what}" if len(names) == number else f"{len(names)} of {number} choices of {what}"
     made = []
     for part in parts(found, _COLUMNS):
         chosen, pairs = [result for _, result, _ in part], [pair for *_, pair in part]
         panel = first[part[0][0]].panel if by_encoding else ""
         caption = (
-            f"Gram matrices of the uncentered class means for each {what}, λ_b = {number_label(decay)}"
+            f"Gram matrices of the uncentered class means for {of}, λ_b = {number_label(decay)}"
             f"{f', {panel}' if panel else ''}, first seed: predicted (above) and measured (below). Blue is negative, "
             f"orange positive; each column has its own scale."
         )
         limits = [max(float(np.nanmax(np.abs(gram))) for gram in pair) or 1.0 for pair in pairs]
-        titles = [name.replace(" (", "\n(") for name, *_ in part]
+        titles = [wrapped(name, max(_SHORT, int(_LINE / len(part)))) for name, *_ in part]
         made.append(_chart(OF_ENCODINGS, caption, chosen, titles, pairs, limits))
     return numbered(made)
 
