@@ -79,3 +79,42 @@ def test_the_page_turns_without_a_server(browser: "Browser", tmp_path: Path) -> 
     context.close()
     assert faults == []
     assert asked == [page.as_uri()]
+
+
+def test_the_page_is_used_by_the_keyboard_alone_and_its_matrix_holds_numbers(
+    browser: "Browser", tmp_path: Path
+) -> None:
+    page = ec.explorer.export(tmp_path / "frame.html", "classes=3")
+    context = browser.new_context(offline=True, reduced_motion="reduce", viewport={"width": 1280, "height": 800})
+    shown = context.new_page()
+    shown.goto(page.as_uri())
+    until(shown, "document.documentElement.dataset.ready === '1'")
+    keys = shown.keyboard
+    focused = "document.activeElement.id"
+    for name in ("theme", "play", "position", "frame"):
+        keys.press("Tab")
+        assert shown.evaluate(focused) == name
+    before = shown.locator("#frame").screenshot()
+    keys.press("ArrowLeft")
+    until(shown, "true")
+    assert shown.locator("#frame").screenshot() != before
+    keys.press("Shift+Tab")
+    keys.press("End")
+    assert shown.locator("#bias_decay").inner_text() == "∞"
+    assert shown.locator("#position").get_attribute("aria-valuetext") == "λ_b = ∞"
+    keys.press("Home")
+    assert shown.locator("#bias_decay").inner_text() == "0"
+    # The middle of a cell of three classes has ink on its color: the cosine -0.5 in digits.
+    colors = shown.evaluate(
+        """() => {
+          const canvas = document.getElementById('gram'), ratio = canvas.width / canvas.clientWidth;
+          const side = Math.min(canvas.width, canvas.height), left = (canvas.width - side) / 2;
+          const from = [left + side / 2 - 12 * ratio, side / 6 - 6 * ratio];
+          const found = canvas.getContext('2d').getImageData(...from, 24 * ratio, 12 * ratio).data;
+          const seen = new Set();
+          for (let i = 0; i < found.length; i += 4) seen.add(`${found[i]},${found[i + 1]},${found[i + 2]}`);
+          return seen.size;
+        }"""
+    )
+    context.close()
+    assert colors > 1

@@ -4,6 +4,7 @@ import { Frame } from "./frame.js";
 import { $, color, digits, el, symbols } from "./tools.js";
 
 const SWEEP = 9000; // milliseconds of a whole play
+const WORDY = 44; // pixels of a cell that holds its number
 const SVG = "http://www.w3.org/2000/svg";
 
 const data = JSON.parse($("data").textContent);
@@ -115,6 +116,9 @@ function drawGram(cosines) {
   const cell = side / k;
   const left = (canvas.clientWidth - side) / 2;
   const gap = k <= 24 ? 1 : 0;
+  context.font = `12.5px ${getComputedStyle(canvas).fontFamily}`;
+  context.textAlign = "center";
+  context.textBaseline = "middle";
   const channels = (name) => [1, 3, 5].map((i) => parseInt(color(name).slice(i, i + 2), 16));
   const [low, zero, high] = ["--low", "--zero", "--high"].map(channels);
   let next = 0;
@@ -123,8 +127,14 @@ function drawGram(cosines) {
       const value = i === j ? 1 : cosines[next++];
       if (value === null) continue;
       const end = value < 0 ? low : high;
-      context.fillStyle = `rgb(${zero.map((from, c) => Math.round(from + (end[c] - from) * Math.abs(value))).join(",")})`;
-      for (const [row, column] of i === j ? [[i, i]] : [[i, j], [j, i]]) context.fillRect(left + column * cell, row * cell, cell - gap, cell - gap);
+      const paint = zero.map((from, c) => Math.round(from + (end[c] - from) * Math.abs(value)));
+      for (const [row, column] of i === j ? [[i, i]] : [[i, j], [j, i]]) {
+        context.fillStyle = `rgb(${paint.join(",")})`;
+        context.fillRect(left + column * cell, row * cell, cell - gap, cell - gap);
+        if (cell < WORDY) continue;
+        context.fillStyle = 0.2126 * paint[0] + 0.7152 * paint[1] + 0.0722 * paint[2] < 105 ? "#ffffff" : "#14171c";
+        context.fillText(digits(value, 2), left + (column + 0.5) * cell, (row + 0.5) * cell);
+      }
     }
   }
 }
