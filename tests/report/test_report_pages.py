@@ -218,3 +218,12 @@ def test_a_study_of_theory_alone_has_a_report(tmp_path: Path) -> None:
     assert page.exists()
     assert not (page.parent / "errors.csv").exists()
     assert (page.parent / "scatter.csv").exists()
+    text = Page(page).text
+    assert "6 exact minimizers of the unrestricted feature model were found" in text
+    assert "networks were trained" not in text
+    assert "no network was trained" in text
+    for figure in ("collapse", "decisions", "error-map"):  # of networks, and there are none
+        assert not (page.parent / f"{figure}.csv").exists()
+    curves = [read_csv(page.parent / f"{name}.csv") for name in ("transition", "bias")]
+    grids = [{row["bias_decay"] for row in rows if row["encoding"] == "one-hot"} for rows in curves]
+    assert grids[0] == grids[1]  # one path for both

@@ -134,7 +134,8 @@ def _facts(results: Results) -> list[str]:
         names = list(dict.fromkeys(result.record.dataset for result in done))
         sizes = list(dict.fromkeys(sum(result.record.counts) for result in done))
         facts.append(f"{', '.join(names)}: {' and '.join(map(str, sizes))} samples")
-        facts.append(f"{sum(result.row.seconds for result in done) / 60:.1f} min of training")
+        what = "training" if any(result.trained for result in done) else "computing"
+        facts.append(f"{sum(result.row.seconds for result in done) / 60:.1f} min of {what}")
     finished = max(result.row.finished for result in results.trials)
     if not finished:  # of rows that are damaged nobody knows
         return facts

@@ -17,10 +17,17 @@ from encollapse.study.results import Results, TrialResult
 def finding(results: Results, members: Sequence[Family]) -> list[str]:
     """Sentences on what came out, led by the largest errors and where they are."""
     sentences = []
-    done, failed, missing = len(results.done), len(results.failed), len(results.missing)
-    sentences.append(
-        f"{count(done, 'network')} {'was' if done == 1 else 'were'} trained and {_compared_with(results)}."
-    )
+    failed, missing = len(results.failed), len(results.missing)
+    trained = sum(result.trained for result in results.done)
+    exact = len(results.done) - trained
+    if trained:
+        kinds = _compared_with([result for result in results.done if result.trained])
+        sentences.append(f"{count(trained, 'network')} {'was' if trained == 1 else 'were'} trained and {kinds}.")
+    if exact:
+        sentences.append(
+            f"{count(exact, 'exact minimizer')} of the unrestricted feature model {'was' if exact == 1 else 'were'} "
+            f"found and measured as a network is{'' if trained else '; no network was trained'}."
+        )
     worst = results.worst("gram_error")
     if worst is not None:
         sentences.append(
@@ -48,14 +55,14 @@ def finding(results: Results, members: Sequence[Family]) -> list[str]:
     return sentences
 
 
-def _compared_with(results: Results) -> str:
+def _compared_with(done: Sequence[TrialResult]) -> str:
     """What the networks were compared with, and how many with each where it is not the same for all."""
-    kinds = Counter(result.record.prediction_kind for result in results.done)
+    kinds = Counter(result.record.prediction_kind for result in done)
     if set(kinds) <= {"minimum"}:
         text = "compared with the exact minimizer of the unrestricted feature model"
     else:
         text = "compared: " + ", ".join(f"{number} {_KINDS.get(kind, kind)}" for kind, number in kinds.items())
-    bounds = [(r.record.value("distance"), r.record.value("guarantee")) for r in results.done]
+    bounds = [(r.record.value("distance"), r.record.value("guarantee")) for r in done]
     known = [distance > bound for distance, bound in bounds if distance is not None and bound is not None]
     if known:
         text += f"; of {len(known)} guarantees on the outputs {sum(known) or 'none'} is violated"
@@ -115,7 +122,10 @@ def headline(results: Results) -> list[tuple[str, str]]:
     """Return (value, meaning) of the few numbers that a reader wants first."""
     gram, bias = results.worst("gram_error"), results.worst("bias_error")
     gaps = [gap for gap in map(_relative_gap, results.done) if gap is not None]
-    numbers = [(str(len(results.done)), "networks trained")]
+    trained = sum(result.trained for result in results.done)
+    exact = len(results.done) - trained
+    numbers = [(str(trained), "networks trained")] if trained or not exact else []
+    numbers += [(str(exact), "exact minimizers found")] if exact else []
     if gram is not None:
         numbers.append((percent(gram.comparison_error("gram_error")), "largest error of a Gram matrix"))
     if bias is not None:

@@ -65,6 +65,11 @@ class Family:
         """Whether some classes have less than half the samples of the largest."""
         return bool(rare_classes(self.counts).any())
 
+    @property
+    def trained(self) -> bool:
+        """Whether there are networks among them, and not the exact minimizers alone."""
+        return any(result.trained for result in self.trials)
+
     def at(self, decay: float) -> list[TrialResult]:
         """Trials at one bias decay, one a seed."""
         return [result for result in self.trials if float(result.settings["bias_decay"]) == decay]

@@ -23,7 +23,7 @@ from encollapse.study.store.arrays import load_arrays, load_geometries, load_his
 from encollapse.study.store.folder import rerun_command
 from encollapse.study.store.sqlite import Store, StoredTrial
 from encollapse.study.study import Study
-from encollapse.study.trials import Trial
+from encollapse.study.trials import THEORY, Trial
 from encollapse.train.settings import decay_of
 
 if TYPE_CHECKING:
@@ -108,6 +108,11 @@ class TrialResult:
     def decay(self) -> str:
         """What the training regularized: ``"ufm"`` (the features explicitly), ``"plain"`` or ``"decoupled"``."""
         return decay_of(self.settings.get("train", {}))
+
+    @property
+    def trained(self) -> bool:
+        """Whether a network was trained, and not the exact minimizer found in its place."""
+        return bool(self.settings["model"] != THEORY)
 
     @property
     def done(self) -> bool:

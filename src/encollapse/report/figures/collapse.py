@@ -23,8 +23,9 @@ _OF_COLLAPSE = (
 
 
 def collapse_dots(members: Sequence[Family]) -> list[Drawing]:
-    """Collapse metrics of every encoding, or none where the records hold no metrics."""
-    shown = [family for family in members if any(r.record.value(_OF_COLLAPSE[0][0]) is not None for r in family.trials)]
+    """Collapse metrics of every encoding, or none where the records hold no metrics, as exact minimizers need none."""
+    known = (f for f in members if any(r.record.value(_OF_COLLAPSE[0][0]) is not None for r in f.trials))
+    shown = [family for family in known if family.trained]
     return numbered([_collapse_chart(sheet) for sheet in row_sheets(shown)])
 
 
@@ -53,7 +54,8 @@ _OF_DECISIONS = (
 
 
 def decision_dots(members: Sequence[Family]) -> list[Drawing]:
-    """Accuracy and NC4 of every encoding, of those that the records hold, or none where they hold none."""
+    """Accuracy and NC4 of the networks of every encoding, of those that the records hold, or none."""
+    members = [family for family in members if family.trained]
     known = [q for q in _OF_DECISIONS if any(r.record.value(q[0]) is not None for f in members for r in f.trials)]
     return numbered([_decision_chart(sheet, known) for sheet in row_sheets(members)]) if known else []
 

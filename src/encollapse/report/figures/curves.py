@@ -23,6 +23,8 @@ _BARS = "error bars run from the lowest to the highest seed, a mark without them
 _SAME = 0.02  # relative difference below which two critical bias decays are drawn as one
 _CENTERED = 1e-12  # a label mean shorter than this is zero up to rounding, and no ratio can be formed
 
+_SMALL = 91  # points of a curve in one of many panels, in place of 181
+
 _PATH_RANGE, _PATH_POINTS = (1e-3, 1e3), 121
 
 
@@ -142,7 +144,7 @@ def _chart(sheet: Sheet, axis: BiasAxis, quantity: _Quantity, caption: str) -> C
     for place, (title, group) in enumerate(sheet.panels):
         marks = quantity.rules(group, place == sheet.columns - 1 or len(sheet.panels) == 1)
         for one in _in_gray(group):
-            marks += _theory(one, axis, quantity, marks, rows, named=len(sheet.panels) <= 3)
+            marks += _theory(one, axis, quantity, marks, rows, large=len(sheet.panels) <= 3)
         marks += [_networks(one, quantity, rows) for one in group]
         panels.append(Panel(_along(axis), quantity.scale, marks, title))
     return sheet.chart(quantity.name, caption, panels, rows, heights=quantity.heights)
@@ -153,13 +155,15 @@ def _along(axis: BiasAxis) -> Scale:
 
 
 def _theory(
-    one: Series, axis: BiasAxis, quantity: _Quantity, before: list[Mark], rows: list[dict[str, Any]], *, named: bool
+    one: Series, axis: BiasAxis, quantity: _Quantity, before: list[Mark], rows: list[dict[str, Any]], *, large: bool
 ) -> list[Mark]:
     """The prediction: 0 first, ∞ last, the networks' bias decays among those computed."""
     family = one.family
     critical, symbol = family.turning_point
-    critical = critical if critical is not None and quantity.critical and axis.holds(critical) else None
-    decays = np.unique([0.0, *axis.grid(), *family.bias_decays, *([] if critical is None else [critical]), math.inf])
+    critical = critical if critical is not None and axis.holds(critical) else None
+    grid = axis.grid() if large else axis.grid(_SMALL)
+    # The same for every quantity, so that the path is solved once.
+    decays = np.unique([0.0, *grid, *family.bias_decays, *([] if critical is None else [critical]), math.inf])
     path = family.path(decays)
     if path is None:
         return []
@@ -169,7 +173,9 @@ def _theory(
     drawn = quantity.scaled(family, values)
     line = Line(decays.tolist(), drawn.tolist(), one.look.color, one.look.dash, label=one.label)
     others = [mark.value for mark in before if isinstance(mark, Rule) and not mark.across]
-    marks = _critical(decays, drawn, critical, one.look.color, symbol if named and not others else "", label=one.label)
+    if not quantity.critical:
+        return [line]
+    marks = _critical(decays, drawn, critical, one.look.color, symbol if large and not others else "", label=one.label)
     drawn_before = critical is not None and any(abs(critical / other - 1) < _SAME for other in others)
     return [line, *marks[drawn_before:]]
 

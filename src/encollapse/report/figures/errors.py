@@ -94,7 +94,7 @@ _LONG = 30
 
 
 def error_maps(trials: Sequence[TrialResult], axes: tuple[str, str] | None = None) -> list[Drawing]:
-    """Largest Gram error at every point of the grid.
+    """Largest Gram error of a network at every point of the grid, and with `axes` of exact minimizers too.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def error_maps(trials: Sequence[TrialResult], axes: tuple[str, str] | None = Non
     ArgumentError
         If an axis is not a parameter that the study varies.
     """
-    known = [result for result in trials if result.record.value(_ERROR)]
+    known = [result for result in trials if result.record.value(_ERROR) and (result.trained or axes is not None)]
     parameters = [p for p in varied(result.settings for result in known) if p.key != SEED]
     chosen = _chosen(parameters, axes)
     if chosen is None:
