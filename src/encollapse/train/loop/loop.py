@@ -15,12 +15,13 @@ from encollapse.train.distributed.process_group import ProcessGroup
 from encollapse.train.loop.checkpoint import Checkpoints, optimizer_state, restore_optimizer
 from encollapse.train.loop.dead_units import wake_dead_units_
 from encollapse.train.loop.history import CHECK_EVERY, Frame, Timetable, frame_of, row_of
-from encollapse.train.loop.phases import Minibatches, WholeSet
+from encollapse.train.loop.minibatches import Minibatches
 from encollapse.train.loop.post_mortem import cause_of
 from encollapse.train.loop.progress import Progress
 from encollapse.train.loop.saddle_escape import leave_saddle
 from encollapse.train.loop.snapshot import Observation, observe
 from encollapse.train.loop.task import Task, Work
+from encollapse.train.loop.whole_set import WholeSet
 from encollapse.train.models import Classifier
 from encollapse.train.settings import Settings
 

@@ -1,23 +1,17 @@
-"""The two phases of a training: passes over minibatches, and L-BFGS on the whole set."""
+"""Second phase of a training: L-BFGS on the whole set."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import LBFGS, Optimizer
 
-from encollapse.train.distributed.sync_batch_norm import shared_statistics
-from encollapse.train.loop import optimizers
 from encollapse.train.loop.ridge_head import best_bias, best_head
 from encollapse.train.loop.task import Task
-from encollapse.train.models.classifier import chunks
 
 SHRUNK = 12
 """Powers of two by which weights below a last batch normalization are made smaller, over all layers.
@@ -30,77 +24,8 @@ LBFGS_ENTRIES = 2**27
 """Numbers that L-BFGS may remember. Of a large network it remembers fewer steps."""
 
 
-def evenly(total: int, size: int) -> list[slice]:
-    """Slices that cover `total` rows, all of nearly equal size and none above `size`.
-
-    Where a batch is normalized by its own mean and variance, a last one of a few samples spoils each pass.
-    """
-    number = math.ceil(total / size)
-    ends = [place * total // number for place in range(number + 1)]
-    return [slice(start, end) for start, end in pairwise(ends)]
-
-
-class Minibatches:
-    """First phase: passes over the data in random order, a step of the optimizer for each minibatch."""
-
-    def __init__(self, task: Task) -> None:
-        self._task = task
-        self._settings = task.settings
-        self._plain = optimizers.make(task.classifier.parameters(), task.settings)
-        self._optimizer: Any = task.workers.prepared(self._plain)
-        self._shuffle = torch.Generator().manual_seed(task.settings.seed)
-        normalizes = any(isinstance(module, _BatchNorm) for module in task.classifier.modules())
-        total, size = task.num_samples, task.settings.batch_size
-        self._batches = evenly(total, size) if normalizes else chunks(total, size)
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """The optimizer itself, for its state."""
-        return self._plain
-
-    @property
-    def shuffle(self) -> torch.Generator:
-        """What decides the order of the samples."""
-        return self._shuffle
-
-    def run(self, epoch: int) -> None:
-        """One pass: the one that comes after `epoch` others."""
-        task = self._task
-        task.classifier.train()
-        order = torch.randperm(task.num_samples, generator=self._shuffle)
-        batches = self._batches
-        with shared_statistics(task.classifier, task.workers):
-            for step, batch in enumerate(batches):
-                self._step(order[batch], (epoch + step / len(batches)) / self._settings.epochs)
-        task.center_bias_()
-
-    def _step(self, batch: Tensor, done: float) -> None:
-        task, settings = self._task, self._settings
-        rate = settings.learning_rate * optimizers.learning_rate(settings.schedule, done, warm_up=settings.warm_up)
-        self._plain.param_groups[0]["lr"] = rate
-        self._plain.zero_grad()
-        head, workers = task.head, task.workers
-        objective = task.objective
-        if settings.decay == "ufm":
-            objective = objective.eased(optimizers.easing(done))
-        rows = workers.share(batch).to(workers.device)
-        with workers.autocast():
-            features = task.classifier.features(task.inputs[rows])
-        features = features.float()
-        weights = None if task.weights32 is None else task.weights32[rows]
-        loss = objective.samples(head(features), features, task.codewords32[rows], len(batch), weights)
-        # The penalty belongs to the step and not to a sample: one process has it.
-        if workers.leads:
-            loss = loss + objective.penalty(head.weight, head.bias, task.backbone_parameters())
-        workers.backward(loss)
-        workers.sum_gradients(task.classifier.parameters())
-        if settings.decay == "decoupled":
-            optimizers.shrink_(task.decayed_parameters(), rate * settings.weight_decay)
-        self._optimizer.step()
-
-
 class WholeSet:
-    """Second phase: L-BFGS on the whole set :cite:p:`liu1989`, with the best head at every step where it is known.
+    """L-BFGS on the whole set :cite:p:`liu1989`, with the best head at every step where it is known.
 
     The network computes in float32, what follows it in float64: the line search compares nearly equal losses. Weights
     whose scale a last batch normalization undoes tend to zero under plain decay, and the smaller they are, the steeper
