@@ -41,8 +41,7 @@ USUAL_FEATURES = 64
 """Features up to which Adam has its full learning rate, and up to :data:`catalogue.WIDTH` hidden units of an mlp.
 
 A step of Adam has the size of its learning rate in every entry, and an output of a layer adds up one for each input:
-the rate has to fall as 1/width, or most hidden units die in the first epochs :cite:p:`yanghu2021`. By the number of
-features it falls faster: as 1/width, 13 of 505 classes of glyphs are not learned after 200 epochs.
+the rate has to fall as 1/width, or most hidden units die in the first epochs :cite:p:`yanghu2021`.
 """
 DECOUPLED_EPOCHS = 200  # more than elsewhere, as no L-BFGS follows them
 TOLERANCE = 1e-3  # of gradient and curvature, relative to the scale of the objective
@@ -452,7 +451,7 @@ class Settings:
         if self.decay != "ufm" or optimizer != "adam":
             return rate
         width = model_options["width"] if self.model in catalogue.DENSE else catalogue.WIDTH
-        return float(rate * min(1.0, (USUAL_FEATURES / feature_dim) ** 1.5, catalogue.WIDTH / width))
+        return float(rate * min(1.0, USUAL_FEATURES / feature_dim, catalogue.WIDTH / width))
 
     @property
     def has_bias(self) -> bool:

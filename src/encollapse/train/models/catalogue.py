@@ -68,7 +68,7 @@ class Entry:
     more of the work is left to Adam, which then gets further in the same time. A small set makes passes cheap again,
     and needs more of them, for each has few steps: with `by_samples` the lengths are those of a large set, and a
     smaller one is passed as often as makes `SAMPLES` of them, up to the `MOST` of the phase. With `by_classes`
-    Adam takes at least `STEPS_A_CLASS` steps for each of many classes.
+    Adam takes at least `STEPS_A_CLASS` steps for each of many classes, in `MANY_PASSES` or more.
     """
 
     options: Mapping[str, Option]
@@ -82,7 +82,7 @@ class Entry:
         """Default lengths of the two phases on a training set of that size."""
         if self.by_classes and rank > MANY_CLASSES:
             steps = math.ceil(max(num_samples, 1) / batch_size)
-            return max(self.epochs, math.ceil(STEPS_A_CLASS * rank / steps)), self.finish
+            return max(MANY_PASSES, math.ceil(STEPS_A_CLASS * rank / steps)), self.finish
         if not self.by_samples:
             return self.epochs, self.finish
         passes = math.ceil(SAMPLES / max(num_samples, 1))
@@ -99,6 +99,11 @@ STEPS_A_CLASS = 16
 """Steps of Adam for each of many classes. Some classes have not been learned after a quarter of them.
 
 Then few units of the last hidden layer are active on their samples, and L-BFGS takes long to find a way for them.
+"""
+
+MANY_PASSES = 64
+"""Passes of Adam over many classes. A pass costs as much as an iteration of L-BFGS and, of a large set, gains more:
+with 505 classes of 40 glyphs each, 36 passes end at an excess of 0.037 over the minimum and 64 at one of 0.004.
 """
 
 
