@@ -78,7 +78,7 @@ def test_the_default_network_and_learning_rate_follow_the_number_of_classes() ->
 
     assert default(10) == (128, 1e-2)
     assert default(101)[1] == pytest.approx(1e-2 / 2)
-    assert default(505) == (768, pytest.approx(1e-2 * 64 / 505))
+    assert default(505) == (768, pytest.approx(1e-2 * (64 / 505) ** 1.25))
     assert default(17, model_options={"width": 512}) == (512, 1e-2 / 4)
     assert default(17, optimizer="sgd", model_options={"width": 512}) == (512, 0.2)
     assert default(17, model="cnn") == (0, 1e-2)

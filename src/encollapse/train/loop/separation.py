@@ -16,8 +16,8 @@ from encollapse.train.models.catalogue import MANY_CLASSES
 ALONE = 1 / 3
 """Share of the passes in which the network only tells classes apart."""
 
-FADED = 0.9
-"""Share of the other passes after which the cross-entropy has faded."""
+FADING = (0.5, 0.9)
+"""Shares of the other passes between which the cross-entropy fades, once the steps are small and lose no class."""
 
 EASED = (0.3, 0.8)
 """Shares of the other passes between which the decay rises, once the squared loss has nearly every class."""
@@ -81,13 +81,12 @@ class Separation:
 
     def share(self, passes: float) -> float:
         """Weight of the cross-entropy, beside the squared loss with weight 1."""
-        return 1.0 if passes < self.epochs else max(0.0, 1 - self.done(passes) / FADED)
+        return 1.0 if passes < self.epochs else 1.0 - _rise(self.done(passes), FADING)
 
     @staticmethod
     def easing(done: float) -> float:
         """Share of the weight and feature decay in force."""
-        start, end = EASED
-        return min(1.0, max(0.0, (done - start) / (end - start)))
+        return _rise(done, EASED)
 
     def loss(self, outputs: Tensor, rows: Tensor, weights: Tensor | None) -> Tensor:
         """Sum over samples of the cross-entropy by ``β``, whose slope in the outputs is of the size of codewords."""
@@ -124,3 +123,9 @@ class Separation:
         head.weight.fill_diagonal_(1 / size)
         if head.bias is not None:
             head.bias.zero_()
+
+
+def _rise(done: float, between: tuple[float, float]) -> float:
+    """From 0 to 1 in a straight line between two fractions."""
+    start, end = between
+    return min(1.0, max(0.0, (done - start) / (end - start)))
