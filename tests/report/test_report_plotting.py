@@ -318,12 +318,13 @@ def test_a_figure_of_one_column_fits_its_page(values: dict[str, Any]) -> None:
 def test_a_film_has_a_legend_of_what_moved_only(tmp_path: Path) -> None:
     """Colors of the drift are those of no metric, and without a drift there is no legend."""
     torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.Linear(6, 7), torch.nn.ReLU(), torch.nn.Linear(7, 3))
+    first = torch.nn.Linear(6, 7)
+    network = torch.nn.Sequential(first, torch.nn.ReLU(), torch.nn.Linear(7, 3))
     inputs, labels = torch.randn(30, 6), torch.arange(30) % 3
     for step in range(2):
         torch.save(network.state_dict(), tmp_path / f"step-{step}.pt")
         with torch.no_grad():
-            network[0].weight += 0.1 * torch.randn(7, 6)
+            first.weight += 0.1 * torch.randn(7, 6)
     films = [
         ec.measure.measure_checkpoints(paths, lambda: network, [(inputs, labels)], progress=False)
         for paths in ([tmp_path / "step-0.pt"], [tmp_path / "step-0.pt", tmp_path / "step-1.pt"])
