@@ -37,12 +37,12 @@ def fit(dataset: Dataset | str | Path, encoding: Encoding | str, **settings: Unp
 
     By default the objective regularizes the head and, explicitly, the *features*. The backbone is free. Training has
     two phases. `epochs` of Adam on minibatches come first, with a one-cycle learning rate and with weight and feature
-    decay eased in over the first half :cite:p:`kingma2015,smith2019`. Then come up to `finish` iterations of L-BFGS
-    on the whole backbone and the whole training set :cite:p:`liu1989`. Under MSE the head is solved for exactly at
-    each of them (variable projection, :cite:p:`golub2003`), under cross-entropy it is one more variable. They are
-    what reaches the minimum: near the critical bias decay the loss is quartic in the mean direction, where
-    first-order steps converge like 1/steps. Neither phase knows anything of the predicted minimum, which is computed
-    afterwards.
+    decay eased in over the first half :cite:p:`kingma2015,smith2019`. More than 256 classes are told apart by a
+    cross-entropy first, which fades. Then come up to `finish` iterations of L-BFGS on the whole backbone and the
+    whole training set :cite:p:`liu1989`. Under MSE the head is solved for exactly at each of them (variable
+    projection, :cite:p:`golub2003`), under cross-entropy it is one more variable. They are what reaches the minimum:
+    near the critical bias decay the loss is quartic in the mean direction, where first-order steps converge like
+    1/steps. Neither phase knows anything of the predicted minimum, which is computed afterwards.
 
     Parameters
     ----------
