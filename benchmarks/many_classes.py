@@ -108,8 +108,9 @@ def mixture(num_classes: int, each: int, seed: int) -> Dataset:
 MAKERS = {"glyphs": glyphs, "mixture": mixture}
 
 
-def trained(dataset: Dataset, seed: int, **model_options: Any) -> dict[str, Any]:
+def trained(dataset: Dataset, seed: int, finish: int | None, **model_options: Any) -> dict[str, Any]:
     """What came of a training, as plain values."""
+    lengths: dict[str, Any] = {} if finish is None else {"finish": finish}
     start = time.process_time()
     run = ec.train.fit(
         dataset,
@@ -118,6 +119,7 @@ def trained(dataset: Dataset, seed: int, **model_options: Any) -> dict[str, Any]
         feature_decay=T**2 / (dataset.num_classes * len(dataset.train) * WEIGHT_DECAY),
         bias_decay=BIAS_DECAY,
         model_options=model_options,
+        **lengths,
         seed=seed,
         progress=sys.stderr.isatty(),
     )
@@ -142,6 +144,7 @@ def main() -> int:
     parser.add_argument("--samples-per-class", type=int, default=40)
     parser.add_argument("--width", type=int, help="of the mlp (default: what the number of classes asks for)")
     parser.add_argument("--depth", type=int, default=3, help="hidden layers (default %(default)s)")
+    parser.add_argument("--finish", type=int, help="iterations of L-BFGS (default: those of the model)")
     parser.add_argument("--seed", type=int, default=0, help="of data and training (default %(default)s)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of the table")
@@ -155,7 +158,7 @@ def main() -> int:
         for num_classes in asked.classes:
             dataset = MAKERS[name](num_classes, asked.samples_per_class, asked.seed)
             width = {} if asked.width is None else {"width": asked.width}
-            row = trained(dataset, asked.seed, depth=asked.depth, **width)
+            row = trained(dataset, asked.seed, asked.finish, depth=asked.depth, **width)
             cells = (f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values())
             print(json.dumps(row) if asked.json else f"| {' | '.join(cells)} |", flush=True)
             rows.append(row)

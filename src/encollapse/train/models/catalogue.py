@@ -103,7 +103,7 @@ Then few units of the last hidden layer are active on their samples, and L-BFGS 
 
 MANY_PASSES = 64
 """Passes of Adam over many classes. A pass costs as much as an iteration of L-BFGS and, of a large set, gains more:
-with 505 classes of 40 glyphs each, 36 passes end at an excess of 0.037 over the minimum and 64 at one of 0.004.
+with 505 classes of 40 glyphs each, 64 passes end 0.0013 above the minimum, and 40 iterations more take 0.0005 off.
 """
 
 
