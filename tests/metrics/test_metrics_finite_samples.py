@@ -86,7 +86,7 @@ def test_collapse_has_intervals_where_asked() -> None:
     assert ec.measure.collapse(draw(1), LABELS).intervals == {}
     with pytest.raises(ArgumentError, match="four samples"):
         ec.measure.collapse(np.eye(3, 5), [0, 1, 2], interval="bootstrap")
-    with pytest.raises(ArgumentError, match="kind"):
+    with pytest.raises(ArgumentError, match="interval: expected one of"):
         ec.measure.collapse(draw(1), LABELS, interval="both")  # type: ignore[arg-type]
 
 

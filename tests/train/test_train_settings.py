@@ -58,7 +58,7 @@ def test_the_page_lists_every_option_with_its_default() -> None:
     assert len(rows) == len(listed)
     for name, about in OPTIONS.items():
         default = DEFAULTS[name]
-        expected = about.usual or ("" if default is dataclasses.MISSING else f"`{default!r}`")
+        expected = about.usual or ("required" if default is dataclasses.MISSING else f"`{default!r}`")
         assert listed[name].strip() == " ".join(expected.split()), name
 
 
