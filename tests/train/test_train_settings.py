@@ -13,7 +13,8 @@ import encollapse as ec
 from encollapse.cli.app import app
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.train import Settings
-from encollapse.train.settings import DEFAULTS, OPTIONS, RECIPES, SYNONYMS, Options, decay_of
+from encollapse.train.settings import DEFAULTS, OPTIONS, SYNONYMS, Options, decay_of
+from encollapse.train.usual import RECIPES
 
 DOCS = Path(__file__).parents[2] / "docs"
 BASE: dict[str, Any] = {"weight_decay": 5e-3, "feature_decay": 1e-3}

@@ -10,7 +10,8 @@ from typing import Any
 from encollapse._internal.format import number_label
 from encollapse.study.labels import dataset_label, encoding_label
 from encollapse.study.trials import canonical_json
-from encollapse.train.settings import DEFAULTS, RECIPES
+from encollapse.train.settings import DEFAULTS
+from encollapse.train.usual import RECIPES
 
 SEED = "seed"
 _WHOLE = ("dataset", "encoding")

@@ -22,8 +22,7 @@ from encollapse.study.store.folder import FILE
 from encollapse.study.store.sqlite import Store
 from encollapse.study.study import Study
 from encollapse.study.trials import THEORY, Trial, kind_of
-from encollapse.train import models
-from encollapse.train.settings import RECIPES, USUAL_FEATURES
+from encollapse.train import models, usual
 
 _WITHIN = ("bias_decay", "seed")
 """What varies inside a group."""
@@ -258,7 +257,7 @@ def rough_seconds(
     if each is None:
         return None
     options = settings.get("train", {})
-    options = RECIPES.get(options.get("recipe") or "", {}) | options
+    options = usual.RECIPES.get(options.get("recipe") or "", {}) | options
     batch_size = options.get("batch_size", 64)
     usual_epochs, usual_finish = models.lengths(settings["model"], num_samples, rank=rank, batch_size=batch_size)
     epochs = settings.get("epochs", options.get("epochs", usual_epochs))
@@ -272,7 +271,7 @@ def _multiplications(settings: Mapping[str, Any], shape: Sequence[int], rank: in
     name = settings["model"]
     if name not in models.names():
         return None
-    feature_dim = settings.get("train", {}).get("feature_dim") or max(USUAL_FEATURES, rank)
+    feature_dim = settings.get("train", {}).get("feature_dim") or max(usual.FEATURES, rank)
     options = models.check_options(name, settings.get("model_options"), rank=rank)
     if name == "mlp":
         widths = [math.prod(shape), *[options["width"]] * options["depth"], feature_dim]

@@ -20,7 +20,7 @@ from typing import Any, Required, TypedDict, TypeVar, Unpack
 from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike
 from encollapse.errors import ArgumentError, ArgumentTypeError
-from encollapse.train import options
+from encollapse.train import options, usual
 from encollapse.train.models import catalogue
 from encollapse.train.options import (
     CLASS_WEIGHTS,
@@ -35,35 +35,6 @@ from encollapse.train.options import (
     Option,
     option,
 )
-
-LEARNING_RATES = {"ufm": {"adam": 1e-2, "sgd": 2e-1}, "other": {"adam": 3e-3, "adamw": 3e-3, "sgd": 3e-2}}
-USUAL_FEATURES = 64
-"""Features up to which Adam has its full learning rate, and up to :data:`catalogue.WIDTH` hidden units of an mlp.
-
-A step of Adam has the size of its learning rate in every entry, and an output of a layer adds up one for each input:
-the rate has to fall as 1/width, or most hidden units die in the first epochs :cite:p:`yanghu2021`. By the number of
-features it falls a little faster: of 505 classes of glyphs, 10 are lost again at the rate as 1/width, and one at this.
-"""
-DECOUPLED_EPOCHS = 200  # more than elsewhere, as no L-BFGS follows them
-TOLERANCE = 1e-3  # of gradient and curvature, relative to the scale of the objective
-SQUARED_TOLERANCE = 1e-5
-"""Tolerance where only the squared gradient judges, whose root is about the relative error that is left."""
-
-MANY_CLASSES_TOLERANCE = 1e-4
-"""Tolerance above :data:`catalogue.MANY_CLASSES` dimensions of the minimizer, where the head may leave no direction of
-negative curvature to be seen and the squared gradient judges: on 505 classes of glyphs 1e-3 leaves a gram_error of
-0.029, and this 0.009.
-"""
-
-_USUAL: dict[str, Any] = {"schedule": "cosine", "epochs": 200, "finish": 0, "batch_size": 128}
-_ONE_DECAY = _USUAL | {"decay": "plain", "bias_decay": "weight_decay"}
-RECIPES: dict[str, dict[str, Any]] = {
-    "sgd-cosine": _ONE_DECAY | {"optimizer": "sgd", "momentum": 0.9},
-    "sgd-step": _ONE_DECAY | {"optimizer": "sgd", "momentum": 0.9, "schedule": "step"},
-    "adam-cosine": _ONE_DECAY | {"optimizer": "adam"},
-    "adamw-cosine": _USUAL | {"decay": "decoupled", "optimizer": "adamw", "warm_up": 0.05},
-}
-"""Usual trainings as options. Where one names another option, it takes the value of that."""
 
 SYNONYMS = {"lbfgs_iterations": "finish"}
 """Other names of options."""
@@ -227,7 +198,7 @@ class Settings:
     )
     recipe: str | None = option(
         None,
-        tuple(RECIPES),
+        tuple(usual.RECIPES),
         "A usual training, from which the other options depart where they are given.",
         more="""All have 200 epochs in batches of 128 and no second phase. But for adamw-cosine one decay is on every
         parameter, the head's bias included.""",
@@ -245,8 +216,8 @@ class Settings:
         "Peak of the schedule.",
         more="""For the decay ufm in units in which codewords have size one and both decays are equal, so that it
         need not be tuned to them.""",
-        usual="""1e-2 for adam, times 64 over the features or 128 over the width of an mlp where that is less, and 2e-1
-        for sgd. Under plain and decoupled decay 3e-3 and 3e-2""",
+        usual="""1e-2 for adam, times 64 over the features to the power of 1.25, or 128 over the width of an mlp where
+        that is less, and 2e-1 for sgd. Under plain and decoupled decay 3e-3 and 3e-2""",
     )
     momentum: float = option(0.9, options.below_one, "Momentum of sgd.", more="See :cite:p:`sutskever2013`.")
     nesterov: bool = option(False, checks.flag, "Nesterov's form of sgd's momentum.")
@@ -259,8 +230,8 @@ class Settings:
         options.passes,
         "Passes over minibatches, 0 for none.",
         unit="passes",
-        usual="""20 for the mlp, 30 for other networks, and on a small set as many as make 50,000 samples, up to 100.
-        200 under decoupled decay""",
+        usual="""20 for the mlp, and above 256 classes 64, or as many as make 16 steps for each class. 30 for other
+        networks, and on a small set as many as make 50,000 samples, up to 100. 200 under decoupled decay""",
     )
     finish: int = option(
         None,
@@ -426,33 +397,25 @@ class Settings:
         decoupled = self.decay == "decoupled"
         optimizer = self.optimizer or ("adamw" if decoupled else "adam")
         if decoupled:
-            epochs, finish = DECOUPLED_EPOCHS, 0
+            epochs, finish = usual.DECOUPLED_EPOCHS, 0
         if optimizer == "lbfgs":  # it has the whole time
             epochs, finish = 0, finish + epochs
         model_options = catalogue.check_options(self.model, self.model_options, rank=rank)
-        feature_dim = self.feature_dim or max(USUAL_FEATURES, rank)
+        feature_dim = self.feature_dim or max(usual.FEATURES, rank)
         features = "relu" if model_options.get("tail") == "batch-norm-relu" else self.features
         normalized = self.decay == "plain" and model_options.get("tail") == "batch-norm"
         squared = features == "relu" or self.fixed_classifier or normalized
-        many = rank > catalogue.MANY_CLASSES
+        width = model_options["width"] if self.model in catalogue.DENSE else catalogue.WIDTH
         defaults = {
             "feature_dim": feature_dim,
             "epochs": epochs,
             "finish": finish,
-            "learning_rate": self._usual_rate(optimizer, feature_dim, model_options),
+            "learning_rate": usual.learning_rate(optimizer, self.decay, feature_dim=feature_dim, width=width),
             "optimizer": optimizer,
-            "tolerance": SQUARED_TOLERANCE if squared else MANY_CLASSES_TOLERANCE if many else TOLERANCE,
+            "tolerance": usual.tolerance(rank, squared=squared),
         }
         chosen: dict[str, Any] = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         return replace(self, **chosen, model_options=model_options, features=features)
-
-    def _usual_rate(self, optimizer: str, feature_dim: int, model_options: Mapping[str, Any]) -> float:
-        """The default learning rate, of Adam in inverse proportion to the widths of layers where these are large."""
-        rate = LEARNING_RATES["ufm" if self.decay == "ufm" else "other"].get(optimizer, 1e-3)
-        if self.decay != "ufm" or optimizer != "adam":
-            return rate
-        width = model_options["width"] if self.model in catalogue.DENSE else catalogue.WIDTH
-        return float(rate * min(1.0, (USUAL_FEATURES / feature_dim) ** 1.25, catalogue.WIDTH / width))
 
     @property
     def has_bias(self) -> bool:
@@ -504,7 +467,7 @@ TYPES: dict[str, str] = {
 
 def decay_of(given: Mapping[str, Any]) -> str:
     """What some options of a training regularize: one of :data:`DECAYS`, the recipe's if they do not say."""
-    return str(given.get("decay", RECIPES.get(given.get("recipe") or "", DEFAULTS)["decay"]))
+    return str(given.get("decay", usual.RECIPES.get(given.get("recipe") or "", DEFAULTS)["decay"]))
 
 
 def _same(value: Any, default: Any) -> bool:
@@ -528,7 +491,7 @@ def _with_recipe(given: dict[str, Any]) -> dict[str, Any]:
     recipe = given.get("recipe")
     if recipe is None:
         return given
-    values = RECIPES[checks.choice(recipe, "recipe", tuple(RECIPES))]
+    values = usual.RECIPES[checks.choice(recipe, "recipe", tuple(usual.RECIPES))]
     return {name: given.get(value, value) if value in OPTIONS else value for name, value in values.items()} | given
 
 
@@ -538,10 +501,10 @@ def _description() -> str:
     for name, about in OPTIONS.items():
         kind = "{" + ", ".join(map(repr, about.choices)) + "}" if about.choices else TYPES[name]
         default = DEFAULTS[name]
-        usual = about.usual or ("" if default is MISSING else repr(default))
+        told = about.usual or ("" if default is MISSING else repr(default))
         text = " ".join(f"{about.help} {about.more}".split())
         text += f" In {about.unit}." if about.unit else ""
-        text += f" Default: {' '.join(usual.split())}." if usual else ""
+        text += f" Default: {' '.join(told.split())}." if told else ""
         lines += [f"{name} : {kind}", *textwrap.wrap(text, 110, initial_indent="    ", subsequent_indent="    ")]
     return textwrap.indent("\n".join(lines), "    ").lstrip()
 
