@@ -156,18 +156,23 @@ def test_ctrl_c_leaves_one_line_and_what_has_finished(tmp_path: Path) -> None:
 
 
 INTERRUPTED_START = """
-import multiprocessing, os, signal
-from multiprocessing.process import BaseProcess
+import multiprocessing, os, signal, sys, threading, time
+from multiprocessing import util
 import encollapse as ec
 
-started = BaseProcess.start
+spawn = util.spawnv_passfds
 
-def start(process):
-    started(process)
-    os.kill(os.getpid(), signal.SIGINT)
+def spawned(path, arguments, descriptors):
+    number = spawn(path, arguments, descriptors)
+    if b"resource_tracker" not in b" ".join(map(os.fsencode, arguments)):
+        os.kill(os.getpid(), signal.SIGINT)  # before the process is sent what it needs to load
+        time.sleep(0.1)
+    return number
 
 if __name__ == "__main__":
-    BaseProcess.start = start
+    util.spawnv_passfds = spawned
+    if "thread" in sys.argv:
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
     try:
         ec.study.run("tiny.toml", out="out", workers=1, progress=False)
     except KeyboardInterrupt:
@@ -176,11 +181,12 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
-def test_ctrl_c_while_a_worker_starts_leaves_no_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("others", [[], ["thread"]])
+def test_ctrl_c_while_a_worker_starts_leaves_no_process(tmp_path: Path, others: list[str]) -> None:
     (tmp_path / "tiny.toml").write_text(TINY.format(decays="[0]", seeds="[0]"))
     (tmp_path / "driver.py").write_text(INTERRUPTED_START)
     done = subprocess.run(
-        [sys.executable, "driver.py"],
+        [sys.executable, "driver.py", *others],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -218,17 +218,29 @@ def _one_thread() -> Iterator[None]:
 def _interrupts_held() -> Iterator[None]:
     """Keep Ctrl-C back while a process is started: it inherits that, and prints no traceback where it is still loading.
 
-    It reaches this process afterwards.
+    It reaches this process afterwards. Another thread of this process, a progress bar's perhaps, may still take the
+    signal, and Python then calls the handler in the main thread: so that waits too.
     """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # which would end the block: its start lets signals through
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    came: list[int] = []
+    handler = signal.getsignal(signal.SIGINT)
+    mine = handler is not None and threading.current_thread() is threading.main_thread()
+    if mine:
+        signal.signal(signal.SIGINT, lambda number, _: came.append(number))
     try:
-        yield
+        if not hasattr(signal, "pthread_sigmask"):
+            yield
+            return
+        resource_tracker.ensure_running()  # which would end the block: its start lets signals through
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if mine:
+            signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _serve(work: Work, connection: Connection, alive: Connection) -> None:
