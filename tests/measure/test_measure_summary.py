@@ -1,5 +1,7 @@
 """The summary says what the numbers say."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -35,7 +37,12 @@ def test_three_degrees_of_collapse() -> None:
 
 def test_large_numbers_have_all_digits_before_the_point() -> None:
     """1655 samples of five classes: (1655 - 5) / (5 - 1) = 412.5 without collapse."""
-    assert "have about 412." in measured(1e-4, sizes=331).summary().replace("\n", " ")
+    assert "have about 412 times." in measured(1e-4, sizes=331).summary().replace("\n", " ")
+
+
+def test_a_spread_above_one_is_so_many_times_that_between_the_means() -> None:
+    text = measured(3.0).summary()
+    assert re.search(r"spread within the classes is [1-9]\d* times that between them", text), text
 
 
 def test_levels_without_collapse_are_what_random_features_have() -> None:

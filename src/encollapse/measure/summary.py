@@ -65,8 +65,8 @@ def _spread(collapse: HasValues) -> tuple[str, str]:
         return "", "Spread (NC1): none can be seen, as every class has a single sample."
     state = _state(value, done=_SPREAD * min(1.0, without), random=min(1.0 / _NEARLY, without))
     return state, (
-        f"Spread (NC1): {state}. The spread within the classes is {two_digits(value)} of that between them; "
-        f"features that know nothing of the classes have about {two_digits(without)}."
+        f"Spread (NC1): {state}. The spread within the classes is {two_digits(value)} times that between them; "
+        f"features that know nothing of the classes have about {two_digits(without)} times."
     )
 
 
