@@ -65,7 +65,7 @@ def test_gram_matrix_from_a_file(capsys: Capture, tmp_path: Path) -> None:
         (["--target", "text.npy"], "text.npy", ""),
         (["--target", "skew.npy"], "target_gram: expected a symmetric matrix", "(G + G.T) / 2"),
         (["--target", "negative.npy"], "smallest eigenvalue is -1", "from_similarity"),
-        (["--bias-decay", "0"], "bias_decay: at 0 the bias centers", "bias_decay=math.inf"),
+        (["--bias-decay", "0"], "bias_decay: at 0 the bias centers", "--bias-decay inf"),
         (["--code-dim", "3"], "code_dim: the target has rank 4", "at least 4"),
         (["--counts", "11,7,x"], "counts: expected whole numbers", ""),
         (["--counts", "11,7,5,3,0"], "counts: class 4 has 0 samples", "leave empty"),
@@ -108,8 +108,8 @@ def test_predict_says_where_a_design_meets_another_setting(capsys: Capture, tmp_
         assert capsys.readouterr().err == ""
         assert cli.run(["predict", "-e", path, *GIVEN, "--json"]) == 0
     warning, hint = capsys.readouterr().err.splitlines()
-    assert warning == "warning: encoding: 'designed' was designed for bias_decay=inf and here bias_decay=0"
-    assert hint.startswith("hint: only in its own setting")
+    assert warning == "warning: encoding: 'designed' was designed for --bias-decay inf and here --bias-decay 0"
+    assert hint.startswith("hint: only in its own setting does")
 
 
 def test_help_has_examples_that_run(capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

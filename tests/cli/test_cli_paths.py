@@ -41,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     [
         ([*PREDICT, "-e", "folder.json"], "folder.json: Is a directory"),
         ([*PREDICT, "-e", "two.npz"], "holds no array 'record'"),
-        ([*PREDICT, "-e", "random"], "with 4 classes, for example code_dim=6"),
+        ([*PREDICT, "-e", "random"], "with 4 classes, for example -O code_dim=6"),
         ([*DESIGN, "no.npy", "-o", "c.json"], "target: there is no file 'no.npy'"),
         ([*DESIGN, "two.npz", "-o", "c.json"], "target: two.npz holds several arrays"),
         ([*MEASURE, "--weight", "no.npy"], "weight: there is no file 'no.npy'"),

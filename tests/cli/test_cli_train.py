@@ -99,7 +99,7 @@ def test_options_of_the_training(answer: Answer, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (TRAIN, "feature_decay: missing"),
-        ([*UFM, "--decay", "plain"], "feature_decay: decay='plain'"),
+        ([*UFM, "--decay", "plain"], "feature_decay: --decay plain"),
         ([*UFM, "--optimizer", "lion"], "optimizer: expected one of"),
         ([*UFM, "--history-every", "often"], "history_every: expected a whole number, log"),
         ([*UFM, "--model-option", "width"], "model-option: expected NAME=VALUE"),

@@ -21,6 +21,7 @@ from encollapse.cli.predict import predict
 from encollapse.cli.report import report
 from encollapse.cli.study import study
 from encollapse.cli.train import train
+from encollapse.cli.words import listen_to
 
 _COLUMNS = shutil.get_terminal_size().columns
 _BOXED = _COLUMNS >= 80
@@ -45,6 +46,11 @@ class _FlagsAlone:
 
 
 class _Command(_FlagsAlone, TyperCommand):
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. What it prints from here on names its options."""
+        listen_to(self)
+        return super().invoke(ctx)
+
     def get_short_help_str(self, limit: int = 45) -> str:
         """The first sentence, whole: a list in a narrow terminal has room for it below the name."""
         del limit
@@ -99,6 +105,7 @@ for _command in (encodings, predict, design, train, measure, diagnose, study, re
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code."""
+    listen_to(None)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     if arguments[:1] == ["--version"]:

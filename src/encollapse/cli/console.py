@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from encollapse.cli.words import advice, in_words_of_the_command
 from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseError, EncollapseWarning, FileFormatError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def explain(error: Exception) -> int:
         reason = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror
         text, hint = f"{error.filename}: {reason}", "check the path"
     elif isinstance(error, EncollapseError | FileNotFoundError):
-        text, _, hint = str(error).partition("; ")
+        text, hint = _parts(error)
     elif isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename is not None else ""
         text, hint = f"{where}{error.strerror}", ""
@@ -41,6 +42,12 @@ def explain(error: Exception) -> int:
         hint = "run again with --debug for the traceback"
     complain(text, hint)
     return 2 if isinstance(error, (ArgumentError, ArgumentTypeError, FileFormatError, *_PATHS)) else 1
+
+
+def _parts(message: object) -> tuple[str, str]:
+    """What a message of ours says and what it advises, in words of the command."""
+    text, _, hint = str(message).partition("; ")
+    return in_words_of_the_command(text), advice(hint)
 
 
 def _hint(text: str, given: Mapping[str, Any]) -> str:
@@ -67,7 +74,7 @@ def plain_warnings() -> Iterator[None]:
 
         def show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
             if issubclass(category, EncollapseWarning):
-                text, _, hint = str(message).partition("; ")
+                text, hint = _parts(message)
                 complain(text, hint, kind="warning")
             else:
                 default(message, category, *where, **more)

@@ -82,12 +82,12 @@ def example_options(name: str, options: list[str] | None, num_classes: int) -> l
 
 
 def parse_options(given: list[str] | None, what: str = "option") -> dict[str, Any]:
-    """Read ``["smoothing=0.2", ...]``. Values are JSON where they can be, else text."""
+    """Read ``["smoothing=0.2", ...]``. Values are JSON or Python's constants where they can be, else text."""
     found: dict[str, Any] = {}
     for text in given or ():
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise ArgumentError(f"{what}: expected NAME=VALUE, got {text!r}; for example seed=3")
+            raise ArgumentError(f"{what}: expected NAME=VALUE, got {text!r}; for example 'seed=3'")
         found[name.replace("-", "_")] = _value(value)
     return found
 
@@ -98,7 +98,7 @@ def _value(text: str) -> Any:
             return read(text)
         except ValueError:
             continue
-    return text
+    return {"True": True, "False": False, "None": None}.get(text, text)
 
 
 def parse_matrix(text: str, what: str) -> Any:

@@ -158,10 +158,11 @@ def by_name(name: str, num_classes: int, **options: Any) -> Encoding:
         raise ArgumentError(f"{unknown[0]}: the encoding {name!r} has no such option; it has {known}")
     missing = [n for n, p in entry.options.items() if p.default is p.empty and n not in options]
     if missing:
-        example = json.dumps(entry.example_for(4)[missing[0]], separators=(",", ":"))
+        example = entry.example_for(4)
+        given = " ".join(f"{name}={json.dumps(example[name], separators=(',', ':'))}" for name in missing)
         raise ArgumentError(
             f"{missing[0]}: the encoding {name!r} needs this option, and none was given; "
-            f"with 4 classes, for example {missing[0]}={example}"
+            f"with 4 classes, for example {given}"
         )
     return entry.make(num_classes, **options)
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from encollapse._internal.format import fixed
 from encollapse.cli.render.cells import Narrowing, align_right, plain_table
+from encollapse.cli.words import in_words_of_the_command
 from encollapse.metrics import METRICS
 from encollapse.report.measurement_facts import (
     ClassDetails,
@@ -34,32 +35,16 @@ def collapse_table(collapse: Collapse, *, per_class: bool = False) -> Renderable
     """The summary, and every collapse metric, grouped, with what it means. Below stands what is missing and why."""
     table = Narrowing(_metrics(collapse, meanings=True), 70, _metrics(collapse, meanings=False))
     headline = Text(" · ".join(facts(collapse)), style="bold")
-    parts: list[RenderableType] = [headline, "", Text(_in_words_of_the_command(collapse.summary())), "", table]
+    parts: list[RenderableType] = [headline, "", Text(in_words_of_the_command(collapse.summary())), "", table]
     for reason, names in reasons(collapse).items():
         parts += [
             "",
-            Text(f"Without a value, as {reason}:"),
+            Text(f"Without a value, as {in_words_of_the_command(reason)}:"),
             Padding(Text(", ".join(names), style="dim"), (0, 0, 0, 2)),
         ]
     if per_class:
         parts += ["", class_table(collapse)]
     return Group(*parts, "", Text(f"convention: {collapse.convention} · route: {collapse.route}", style="dim"))
-
-
-_OPTIONS = {
-    "per_class() and nearest_pairs() list every class and pair": "--per-class lists every class and the closest pairs",
-    "in per_class()": "with --per-class",
-    "in nearest_pairs()": "with --per-class",
-    "compare with ufm.solve": "compare with `encollapse predict`",
-    "by ufm.solve and compare, or with diagnose": "by `encollapse predict`, or with `encollapse diagnose`",
-}
-"""What a summary names for Python, and what does the same in the terminal."""
-
-
-def _in_words_of_the_command(summary: str) -> str:
-    for python, option in _OPTIONS.items():
-        summary = summary.replace(python, option)
-    return summary
 
 
 def _metrics(collapse: Collapse, *, meanings: bool) -> Table:
