@@ -13,6 +13,7 @@ import pytest
 
 import encollapse as ec
 from encollapse import cli
+from encollapse.cli.console import explain
 
 PREDICT = ["predict", "-e", "one-hot", "--classes", "4", "--samples-per-class", "5"]
 DECAYS = ["--weight-decay", "5e-3", "--feature-decay", "2e-3"]
@@ -72,6 +73,15 @@ def test_errors_are_one_line_and_a_hint(
     error, advice = refusal(*arguments, code=code)
     assert message in error
     assert hint in advice
+
+
+@pytest.mark.parametrize("said", ["", "Unable to allocate 2.29 MiB"])
+def test_memory_that_runs_out_is_said_with_what_to_do(capsys: Capture, said: str) -> None:
+    assert explain(MemoryError(said)) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: memory ran out")
+    assert said in error
+    assert "hint: free memory" in error
 
 
 def test_debug_anywhere_shows_the_traceback() -> None:

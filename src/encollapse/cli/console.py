@@ -37,6 +37,9 @@ def explain(error: Exception) -> int:
     elif isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename is not None else ""
         text, hint = f"{where}{error.strerror}", ""
+    elif isinstance(error, MemoryError):
+        text = f"memory ran out: {error}" if str(error) else "memory ran out"
+        hint = "free memory, raise the limit of this process, or give the command less at a time"
     else:
         text = f"{type(error).__name__}: {error}"
         hint = "run again with --debug for the traceback"

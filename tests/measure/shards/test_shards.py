@@ -1,6 +1,8 @@
 """Folders of shards: every format and executor gives what one array gives."""
 
 import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -320,6 +322,17 @@ def test_shards_that_change_during_a_run_are_noticed(
     )
     with pytest.raises(FileFormatError, match=r"part-\d+\S+: was changed while it was measured"):
         measure_shards(folder)
+
+
+def test_a_column_of_parquet_loads_no_pandas(tmp_path: Path) -> None:
+    """Which takes more memory and time than most measurements."""
+    pq.write_table(pa.table({"label": pa.array([0, 2, 1])}), tmp_path / "a.parquet")
+    code = "import sys; from encollapse.data.io.parquet import read_column as r; print(r(sys.argv[1], 'label'))"
+    code += "; print('pandas' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.parquet")], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[0 2 1]\nFalse\n"
 
 
 def test_parquet_is_read_in_bounded_memory(tmp_path: Path) -> None:

@@ -118,8 +118,10 @@ def read_columns(path: Path, names: Sequence[str]) -> Any:
 
 def _read_table(path: Path, names: Sequence[str]) -> Any:
     with _reading(path) as pq:
-        _require_free(path, pq.ParquetFile(path, buffer_size=_BUFFER), names)
-        return pq.read_table(path, columns=list(names))
+        file = pq.ParquetFile(path, buffer_size=_BUFFER)
+        _require_free(path, file, names)
+        # pq.read_table would load pandas, and a pool of threads waits for ever at the end where one could not begin.
+        return file.read(list(names), use_threads=False)
 
 
 def _require_free(path: Path, file: Any, names: Sequence[str]) -> None:
