@@ -120,7 +120,7 @@ def _read_table(path: Path, names: Sequence[str]) -> Any:
     with _reading(path) as pq:
         file = pq.ParquetFile(path, buffer_size=_BUFFER)
         _require_free(path, file, names)
-        # pq.read_table would load pandas, and a pool of threads waits for ever at the end where one could not begin.
+        # Where a thread cannot start, under a limit of memory, a process with a pool of them may never end.
         return file.read(list(names), use_threads=False)
 
 
