@@ -63,7 +63,12 @@ def main() -> None:
     history = pd.read_csv(given.folder / "export" / "history.csv") if conditions else pd.DataFrame()
     heads = [*rows, "trials", *(entry.removeprefix("mean:").replace(":", " ") for entry in shown), *conditions]
     print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
-    keys = trials[rows].fillna("default").map(lambda value: f"{value:.4g}" if isinstance(value, float) else value)
+    keys = (
+        trials[rows]
+        .astype(object)
+        .fillna("default")
+        .map(lambda value: f"{value:.4g}" if isinstance(value, float) else value)
+    )
     for key, group in trials.groupby(keys.astype(str).apply(tuple, axis=1), sort=False):
         cells = ends(group, shown)
         if conditions:

@@ -27,7 +27,7 @@ from encollapse.report.style import BLUE, DIVERGING, VERMILLION, house_style
 
 available = importlib.util.find_spec("magika") is not None
 if not available:
-    print("This example needs the package magika (pip install magika); without it, nothing below runs.")
+    print("This example needs the package magika (pip install magika); without it only random directions are drawn.")
 
 # %%
 # The model is an ONNX file, which is a protocol buffer. A few lines read its last layer from it and make the input of
@@ -212,7 +212,17 @@ if available:
         right.axvline(-1 / 213, color="0.3", linewidth=0.8)
         right.set(xlabel="cosine", ylabel="density")
         right.legend()
-    plt.show()
+else:
+    random = cosines(np.random.default_rng(0).standard_normal((214, 512)))[np.triu_indices(214, 1)]
+    with house_style("magika"):
+        figure, axes = plt.subplots(figsize=(5.6, 3.6), layout="constrained")
+        axes.hist(random, 61, density=True, color=BLUE, alpha=0.6, label="214 random directions of 512")
+        axes.axvline(-1 / 213, color=VERMILLION, label="every pair of a simplex")
+        axes.set(
+            xlabel="cosine", ylabel="density", ylim=(0, 11), title="what a last layer of that size is compared with"
+        )
+        axes.legend()
+plt.show()
 
 # %%
 # What the numbers say. Of the variance of the features about half is within the types of file, so by any form of NC1

@@ -345,3 +345,15 @@ def test_latex_is_a_tabular_with_numbers_as_powers(values: dict[str, Any]) -> No
     digits, exponent = f"{error:.1e}".split("e")
     assert rf"gram error & ${digits} \times 10^{{{int(exponent)}}}$ \\" in text
     assert not re.search(r"(?<!\\)[_%&#](?![ &{])", text.replace(" & ", ""))
+
+
+@pytest.mark.parametrize("name", ["encoding", "geometry", "solution", "collapse"])
+def test_a_color_bar_is_no_taller_than_the_matrices_beside_it(name: str, solution: Any, collapse: Any) -> None:
+    shown = {"encoding": ec.encodings.one_hot(4), "geometry": solution.geometry, "solution": solution}
+    ec.plot((shown | {"collapse": collapse})[name])
+    figure = plt.gcf()
+    figure.canvas.draw()
+    (bar,) = [axes for axes in figure.axes if axes.get_label() == "<colorbar>"]
+    boxes = [axes.get_position() for axes in figure.axes if axes.get_images()]
+    low, high, own = min(box.y0 for box in boxes), max(box.y1 for box in boxes), bar.get_position()
+    assert low - 1e-9 <= own.y0 < own.y1 <= high + 1e-9

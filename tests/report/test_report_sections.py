@@ -146,6 +146,33 @@ def test_training_options_are_named_only_where_nothing_else_tells_families_apart
     assert labels({}, {"finish": 0}, relative_threshold=0.1) == ["one-hot · t = 0.3", "one-hot · t = 0.1"]
 
 
+def test_titles_of_rare_classes_say_what_differs_and_are_whole(tmp_path: Path) -> None:
+    text = """
+name = "rare"
+title = "Rare classes"
+[defaults]
+dataset = { name = "digits", imbalance = { kind = "exponential", ratio = 10 } }
+model = "mlp"
+encoding = { name = "label-smoothing", options = { smoothing = 0.1 } }
+weight_decay = 5e-3
+bias_decay = [0, inf]
+[[runs]]
+relative_threshold = [0.1, 0.2, 0.3]
+train = { loss = ["mse", "cross_entropy"] }
+[[runs]]
+relative_threshold = [0.1, 0.2]
+encoding = "one-hot"
+"""
+    write_full_folder(tmp_path, study_of(text), counts=COUNTS)
+    same, mixed = figures.imbalance(families(ec.study.open(tmp_path).done))
+    for drawing in (same, mixed):
+        titles = [axes.get_title(loc="left") for axes in drawing.figure.axes[: drawing.chart.columns]]
+        assert len(set(titles)) == drawing.chart.columns
+        assert not any("…" in title for title in titles)
+        assert any("smoothing" in title for title in titles) == (drawing is mixed)
+    assert "label-smoothing (smoothing=0.1)" in same.caption
+
+
 def test_the_scatter_pairs_entries_of_both_geometries(folder: Path) -> None:
     rows = read_csv(folder / "report" / "scatter.csv")
     result = ec.study.open(folder).done[0]

@@ -24,6 +24,9 @@ _PHRASES = {
 _ARGUMENT = re.compile(r"(?<![\w'\"=/.(-])([a-z]\w*)=('[^']*'|\.{3}|[^\s;()']*?)(?=[.,;:)]*(?:\s|$))")
 """A keyword with its value, or with none. One in quotes, in a path or in a call is no advice."""
 
+_SHORTER = {"num_classes": "classes"}
+"""Arguments that have another name in the terminal."""
+
 _VALUES = {"math.inf": "inf", "np.inf": "inf"}
 
 
@@ -42,7 +45,7 @@ def in_words_of_the_command(text: str) -> str:
 
 def advice(hint: str) -> str:
     """The same for a hint, in which the bare name of an argument is one to type, too."""
-    names = "|".join(name for name, param in _options().items() if "_" in name and param.param_type_name == "option")
+    names = "|".join(name for name in _options() if "_" in name)
     text = in_words_of_the_command(hint)
     if not names:
         return text
@@ -51,7 +54,8 @@ def advice(hint: str) -> str:
 
 def _options() -> Mapping[str, Any]:
     command = _COMMAND.get()
-    return {} if command is None else {p.name: p for p in command.params if p.param_type_name == "option"}
+    options = {} if command is None else {p.name: p for p in command.params if p.param_type_name == "option"}
+    return options | {python: options[name] for python, name in _SHORTER.items() if name in options}
 
 
 def _as_option(found: re.Match[str], options: Mapping[str, Any]) -> str:

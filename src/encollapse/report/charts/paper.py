@@ -30,6 +30,10 @@ _DASHES: dict[Dash, Any] = {
 }
 
 
+_TITLE = 5
+"""Lines of a title at most: its last words may be all that tells a panel from the next."""
+
+
 def figure_of(chart: Chart, *, make: Callable[..., Figure] = Figure, print_size: bool = False) -> Figure:
     """Draw a chart.
 
@@ -70,8 +74,7 @@ def figure_of(chart: Chart, *, make: Callable[..., Figure] = Figure, print_size:
                 axes.xaxis.set_tick_params(labelbottom=True)
         for axes in all_axes[len(chart.panels) :]:
             axes.remove()
-        if chart.heat_label:
-            _color_bar(figure, all_axes[: len(chart.panels)], chart)
+        bar = _color_bar(figure, all_axes[: len(chart.panels)], chart) if chart.heat_label else None
         if chart.keys:
             handles = [_handle(key) for key in chart.keys]
             columns = _key_columns(chart)
@@ -80,6 +83,8 @@ def figure_of(chart: Chart, *, make: Callable[..., Figure] = Figure, print_size:
         figure.draw_without_rendering()
         _part_ticks(figure, all_axes, chart)
         figure.set_layout_engine("none")
+        if bar is not None:
+            _shorten(bar, all_axes[: len(chart.panels)])
     return figure
 
 
@@ -125,7 +130,7 @@ def _part_ticks(figure: Figure, all_axes: Sequence[Axes], chart: Chart) -> None:
 
 def _panel(axes: Axes, panel: Panel, name: str, *, ticks: int, room: int, within: bool = False) -> None:
     if panel.title:
-        axes.set_title(mathematics(wrapped(panel.title, room)), loc="center" if panel.bare else "left")
+        axes.set_title(mathematics(wrapped(panel.title, room, _TITLE)), loc="center" if panel.bare else "left")
     _scale(axes, panel.x, "x")
     _scale(axes, panel.y, "y")
     for number, mark in enumerate(panel.marks):
@@ -303,13 +308,24 @@ def _luminance(color: Sequence[float]) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def _color_bar(figure: Figure, all_axes: Sequence[Axes], chart: Chart) -> None:
+def _color_bar(figure: Figure, all_axes: Sequence[Axes], chart: Chart) -> Axes:
     shown = [axes for axes in all_axes if axes.get_images()]
     bar = figure.colorbar(shown[0].get_images()[0], ax=shown, shrink=0.85, aspect=28, pad=0.02)
     bar.outline.set(linewidth=0.5, edgecolor=GREY)
     bar.ax.tick_params(which="both", width=0.5, length=2)
     bar.ax.yaxis.set_minor_formatter(NullFormatter())
     bar.set_label(mathematics(chart.heat_label))
+    return bar.ax
+
+
+def _shorten(bar: Axes, all_axes: Sequence[Axes]) -> None:
+    """Make a color bar no taller than the matrices beside it, which are square and may not fill their place."""
+    boxes = [axes.get_position() for axes in all_axes if axes.get_images()]
+    low, high, own = min(box.y0 for box in boxes), max(box.y1 for box in boxes), bar.get_position()
+    if own.height > high - low:
+        bar.set_axes_locator(None)  # type: ignore[arg-type]
+        bar.set_box_aspect(None)
+        bar.set_position((own.x0, low, own.width, high - low))
 
 
 def _key_columns(chart: Chart) -> int:

@@ -13,7 +13,7 @@ from encollapse.geometry import ClassGeometry
 from encollapse.report.charts import Chart, Drawing, Key, Line, Mark, Panel, Points, Scale
 from encollapse.report.figures.series import chosen_decays, numbered, of_trial, parts
 from encollapse.report.style import MARKERS, shades
-from encollapse.study.families import Family, counts_of
+from encollapse.study.families import Family, counts_of, told_apart
 
 NAME = "imbalance"
 
@@ -36,7 +36,8 @@ def _chart(members: Sequence[Family]) -> Chart:
     markers = dict(zip(decays, MARKERS * (1 + len(decays) // len(MARKERS)), strict=False))
     norms: list[Panel] = []
     distances: list[Panel] = []
-    for family in members:
+    shared, titles = told_apart(members) if len(members) > 1 else ("", [members[0].label])
+    for family, title in zip(members, titles, strict=True):
         counts = np.sort(family.counts)[::-1]
         names = _names(counts)
         marks: tuple[list[Mark], list[Mark]] = ([], [])
@@ -44,16 +45,18 @@ def _chart(members: Sequence[Family]) -> Chart:
             _draw(family, decay, colors[decay], markers[decay], marks, rows)
         scale = Scale("classes by count", limits=(-0.6, len(counts) - 0.4))
         ticks = Scale("samples of the class", "category", names=names) if names else scale
-        for panels, label, title, drawn in (
-            (norms, "norm of class mean", family.label, marks[0]),
+        for panels, label, name, drawn in (
+            (norms, "norm of class mean", title, marks[0]),
             (distances, "distance to nearest", "", marks[1]),
         ):
-            panels.append(Panel(ticks, Scale(label, limits=_from_zero(drawn)), drawn, title))
+            panels.append(Panel(ticks, Scale(label, limits=_from_zero(drawn)), drawn, name))
+    alike = [*{family.encoding for family in members}, shared]
+    about = ", ".join(part for part in alike if part) if len(members) > 1 and len(alike) == 2 else shared
     caption = (
-        "Class means by the size of their class, the largest class on the left. Above, the norm of the uncentered "
-        "mean; below, the distance to the nearest other class mean: a distance of 0 means that classes have merged, a "
-        "norm of 0 that the class is not learned at all. Lines: the exact minimizer. Marks: trained networks, mean "
-        "over seeds with bars from the lowest to the highest."
+        f"Class means by the size of their class{f', {about}' if about else ''}. The largest class is on the left. "
+        "Above, the norm of the uncentered mean; below, the distance to the nearest other class mean: a distance of 0 "
+        "means that classes have merged, a norm of 0 that the class is not learned at all. Lines: the exact minimizer. "
+        "Marks: trained networks, mean over seeds with bars from the lowest to the highest."
     )
     keys = [Key(f"λ_b = {number_label(d)}", colors[d], markers[d]) for d in decays]
     return Chart(
