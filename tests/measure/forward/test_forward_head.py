@@ -250,6 +250,13 @@ class Scaled(nn.Module):
         return scores
 
 
+class Overflowing(nn.Module):
+    """A classifier whose scores are changed beyond float32."""
+
+    def forward(self, scores: torch.Tensor) -> torch.Tensor:
+        return scores * 1e38 * 1e38
+
+
 REFUSED: list[tuple[Any, str]] = [
     (lambda: Body(Distances()), r"no module that ran gives.*head='head'.*'hidden' \(Linear, \(53, 11\) -> \(53, 7\)\)"),
     (Functional, r"no module that ran gives.*'hidden' \(Linear"),
@@ -258,6 +265,7 @@ REFUSED: list[tuple[Any, str]] = [
     (lambda: Distilled(True), r"2 modules.*'head' \(Linear.*'head_dist' \(Linear"),
     (lambda: Boxes("tuple"), r"2 modules.*'classifier' \(Linear.*'boxes' \(Linear"),
     (lambda: Body(nn.Sequential(nn.Linear(D, K), nn.ReLU())), r"no module that ran gives.*'head\.0' \(Linear"),
+    (lambda: Body(nn.Sequential(nn.Linear(D, K), Overflowing())), rf"\({53 * K} of {53 * K} entries of it are not fin"),
     (nn.ReLU, r"no module that ran gives.*name the layer whose inputs are the features"),
 ]
 

@@ -40,6 +40,9 @@ def refusal(model: nn.Module, names: Sequence[str], record: CallRecord, outputs:
         return f"head: {reason}; {_such_as(names[-1])}: {_listed(names, record)}"
     reason = f"no module that ran gives the output of the model ({shown}) as a linear map of its input"
     reason += _of_neighbors(record, outputs)
+    odd = sum(int((~value.isfinite()).sum()) for value in outputs.values())
+    if odd:
+        reason += f" ({odd} of {sum(value.numel() for value in outputs.values())} entries of it are not finite)"
     leaves = [name for name in record.shapes if not list(record.modules[name].children())]
     if not leaves:
         public = [name for name, _ in model.named_modules() if name and not re.search(r"(^|\.)_", name)]
