@@ -178,10 +178,9 @@ class ClassMoments:
         ArgumentTypeError
             If the features are not floating-point numbers or the labels not whole ones.
         """
-        if self._kernels is not None:
-            plain = plain_batch(features, labels, self.feature_dim)
-            if plain is not None and self._take_plain(*plain):
-                return self
+        plain = plain_batch(features, labels, self.feature_dim)
+        if plain is not None and self._take_plain(*plain):
+            return self
         rows = FeatureRows(features)
         if rows.feature_dim != self.feature_dim:
             raise ArgumentError(
@@ -196,10 +195,10 @@ class ClassMoments:
         return self
 
     def _take_plain(self, values: Rows, targets: IntArray) -> bool:
-        """Take in a batch by the compiled loops. False, and nothing done, where it is not for them or is wrong."""
+        """Take in a small batch as it is. False, and nothing done, where that cannot be or something is wrong."""
         if len(targets) >= waiting_rows(self.feature_dim):
             return False
-        if not self.covariance:
+        if not self.covariance and self._kernels is not None:
             return self._add_one_by_one(values, targets, inputs.array_resolution(values))
         waiting = self._waiting
         return waiting is not None and waiting.take_plain(values, targets, self.num_classes, self._kernels)

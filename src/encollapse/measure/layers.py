@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from encollapse._internal import checks
+from encollapse._internal.progress import tracked
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.measure.class_moments import ClassMoments
 from encollapse.measure.forward.capture import capture, find_layer
 from encollapse.measure.forward.running import placed, run, undisturbed
-from encollapse.measure.model import labeled_batches
+from encollapse.measure.model import labeled_batches, loader_length
 from encollapse.measure.moments.inputs import labeled_rows, moments_device
 from encollapse.measure.moments.projection import keeps_covariance
 from encollapse.measure.result import Collapse
@@ -33,6 +34,7 @@ def measure_layers(
     convention: str | Convention = "default",
     label_key: str | None = None,
     ignore_index: int | None = None,
+    progress: bool = True,
 ) -> dict[str, Collapse]:
     """Measure the collapse of what enters each of several layers. The network runs once.
 
@@ -41,7 +43,7 @@ def measure_layers(
 
     Parameters
     ----------
-    model, loader, device, convention, label_key
+    model, loader, device, convention, label_key, progress
         As for :func:`encollapse.measure.measure_model`.
     layers : sequence of str or torch.nn.Module
         Layers whose inputs are measured.
@@ -91,7 +93,7 @@ def measure_layers(
         raise ArgumentError("layers: name at least one")
     moments: dict[str, ClassMoments] = {}
     with placed(model, device) as place, undisturbed(model, place, loader):
-        for inputs, targets in labeled_batches(loader, label_key):
+        for inputs, targets in tracked(labeled_batches(loader, label_key), loader_length(loader), show=progress):
             with ExitStack() as stack:
                 captured = {n: stack.enter_context(capture(model, m)) for n, m in named.items()}
                 run(model, inputs, place)

@@ -175,7 +175,7 @@ class BatchReader:
         labels: list[IntArray] = []
         moments: ClassMoments | None = None
         with in_step(self._model) as all_ready:
-            for inputs, targets in tracked(labeled_batches(loader, label_key), _length(loader), show=progress):
+            for inputs, targets in tracked(labeled_batches(loader, label_key), loader_length(loader), show=progress):
                 batch = self.read(inputs, targets, all_ready)
                 if batch is None:
                     continue
@@ -325,7 +325,8 @@ def _split(batch: Mapping[Any, Any], label_key: str | None, number: int) -> tupl
     return {key: value for key, value in batch.items() if key != found[0]}, batch[found[0]]
 
 
-def _length(loader: Iterable[Any]) -> int | None:
+def loader_length(loader: Iterable[Any]) -> int | None:
+    """Return the number of batches, None where the loader cannot tell."""
     try:
         return len(loader)  # type: ignore[arg-type]
     except TypeError:

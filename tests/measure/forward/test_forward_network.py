@@ -390,6 +390,21 @@ def test_progress_is_shown_on_a_terminal_when_work_is_long(monkeypatch: pytest.M
     assert quiet.getvalue() == ""
 
 
+@pytest.mark.parametrize("show", [True, False])
+def test_a_network_and_its_layers_show_progress_alike(net: Net, monkeypatch: pytest.MonkeyPatch, show: bool) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("encollapse._internal.progress._WORTH_SHOWING_SECONDS", 0.0)
+    calls: list[Any] = [
+        measure_model,
+        lambda model, loader, **options: measure_layers(model, loader, ["classify"], K, **options),
+    ]
+    for call in calls:
+        stream = Terminal()
+        monkeypatch.setattr(sys, "stderr", stream)
+        call(net, batches(), progress=show)
+        assert ("measuring" in stream.getvalue()) == show
+
+
 def test_labels_of_any_whole_dtype(net: Net) -> None:
     loader = batches()
     plain = measure_model(net, loader)

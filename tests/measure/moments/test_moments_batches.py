@@ -153,6 +153,9 @@ def test_a_batch_that_is_refused_changes_nothing(capacity: int, monkeypatch: pyt
                 found.update(cast(broken), labels[5:11])
     with pytest.raises(ArgumentError, match="index 2"):
         found.update(features[5:11], [0, 1, K, 0, 1, 2])
+    for wrong in (K, -1):
+        with pytest.raises(ArgumentError, match="index 2"):
+            found.update(features[5:11], torch.tensor([0, 1, wrong, 0, 1, 2]))
     large = torch.full((4, D), 3e38)  # the sum is beyond the range, the entries are not
     assert ClassMoments(K, D).update(large, [0] * 4).means[0, 0] == large[0, 0]
     assert found.num_samples == 5

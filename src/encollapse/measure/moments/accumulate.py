@@ -20,7 +20,7 @@ import torch
 from encollapse._internal.typing import IntArray
 from encollapse.measure.moments.inputs import Rows, require_finite
 from encollapse.measure.moments.residuals import LARGE, SMALL, rows_by_class
-from encollapse.measure.moments.state import MomentState, add_gram, move_anchors, nearer_anchors
+from encollapse.measure.moments.state import MomentState, add_gram, empty_rows, move_anchors, nearer_anchors
 from encollapse.measure.moments.torch_algebra import exact_products
 
 _TRUSTED_FROM = 8  # samples from which the mean of a batch says where its class is
@@ -41,7 +41,7 @@ class Workspace:
         """Room for `rows` rows of the width and dtype of a block."""
         found = self._residuals
         if found is None or found.dtype != like.dtype or len(found) < rows:
-            found = self._residuals = like.new_empty(rows, like.shape[1])
+            found = self._residuals = empty_rows(rows, like.shape[1], like.dtype, like.device)
         return found[:rows]
 
 

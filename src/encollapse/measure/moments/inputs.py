@@ -106,9 +106,7 @@ class FeatureRows:
         else:
             rows = rows.to(device=device, dtype=self.kept_dtype)
             values = rows.resolve_neg().numpy() if on_cpu else rows
-        with np.errstate(all="ignore"):
-            total = float(values.sum())
-        if not math.isfinite(total):  # an entry that is not finite leaves no finite sum, but large ones may not either
+        if not has_finite_sum(values):
             require_finite(torch.as_tensor(values), self._name)
         return values
 
@@ -137,6 +135,12 @@ def plain_batch(features: ArrayLike, labels: ArrayLike, feature_dim: int) -> tup
     if not features.is_contiguous() or not labels.is_contiguous():
         return None
     return features.detach().numpy(), labels.numpy()
+
+
+def has_finite_sum(values: torch.Tensor | Rows) -> bool:
+    """Whether all entries are finite for sure: one that is not leaves no finite sum, but large ones may not either."""
+    with np.errstate(all="ignore"):
+        return math.isfinite(float(values.sum()))
 
 
 def array_resolution(rows: Rows) -> float:

@@ -108,6 +108,13 @@ def fresh_zeros(*shape: int) -> torch.Tensor:
     return torch.from_numpy(np.zeros(shape))
 
 
+def empty_rows(rows: int, dim: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Room for rows (n, d). On the processor numpy asks for it in large pages, which are first touched much sooner."""
+    if device.type != "cpu":
+        return torch.empty(rows, dim, dtype=dtype, device=device)
+    return torch.from_numpy(np.empty((rows, dim), np.float32 if dtype == torch.float32 else np.float64))
+
+
 def empty(num_classes: int, feature_dim: int, *, device: torch.device, covariance: bool) -> MomentState:
     """Moments of nothing.
 
@@ -139,9 +146,9 @@ def empty(num_classes: int, feature_dim: int, *, device: torch.device, covarianc
 
 
 def merge(a: MomentState, b: MomentState) -> MomentState:
-    """Moments of two disjoint sets of samples together. Neither is changed."""
+    """Moments of two disjoint sets of samples together. Neither is changed, and an empty `b` gives back `a`."""
     if not b.counts.any():
-        return replace(a.copy(), resolution=max(a.resolution, b.resolution))
+        return replace(a, resolution=max(a.resolution, b.resolution))
     if not a.counts.any():
         return replace(b.copy(), resolution=max(a.resolution, b.resolution))
     counts = a.counts + b.counts

@@ -9,8 +9,9 @@ import torch
 
 from encollapse._internal.typing import IntArray
 from encollapse.measure.moments.accumulate import Workspace
-from encollapse.measure.moments.inputs import Rows, rows_per_block
+from encollapse.measure.moments.inputs import Rows, has_finite_sum, rows_per_block
 from encollapse.measure.moments.residuals import COMPILED_FROM
+from encollapse.measure.moments.state import empty_rows
 
 _MOST_ROWS = 2**16
 """More rows than this of few dimensions do not repay waiting, and their labels take more memory than they do."""
@@ -50,7 +51,7 @@ class WaitingRows:
         self.room = Workspace()
         self._filled = 0
         with torch.inference_mode(False):  # what is made in that mode cannot be written to outside of it
-            self._rows = torch.empty(self.capacity, feature_dim, dtype=dtype, device=device)
+            self._rows = empty_rows(self.capacity, feature_dim, dtype, device)
         # On the processor by numpy: the threads of torch cost more than a small batch.
         self._memory: Any = self._rows.numpy() if device.type == "cpu" else self._rows
         self._labels = np.empty(self.capacity, dtype=np.int64)
@@ -88,7 +89,11 @@ class WaitingRows:
         if stop > self.capacity or values.dtype != self._memory.dtype:
             return False
         place = slice(self._filled, stop)
-        if not kernels.copy_rows(values, labels, num_classes, self._memory[place], self._labels[place]):
+        if kernels is None:
+            if not len(labels) or labels.min() < 0 or labels.max() >= num_classes or not has_finite_sum(values):
+                return False
+            self._memory[place], self._labels[place] = values, labels
+        elif not kernels.copy_rows(values, labels, num_classes, self._memory[place], self._labels[place]):
             return False
         self._filled = stop
         return True
