@@ -100,3 +100,13 @@ def test_a_copy_at_another_bias_decay_checks_it() -> None:
     assert (other.bias_decay, problem.bias_decay) == (0.5, 0.0)
     assert other.structure.label_svd is known
     assert other.threshold == problem.threshold
+
+
+def test_a_path_looks_at_the_codewords_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of its problems is checked, and at K = 1000 a look at all codewords took half of the time of a path."""
+    problem, looks = problem_of(41, 0), []
+    monkeypatch.setattr(
+        ec.encodings.Encoding, "largest_entry", property(lambda self: looks.append(self) or float("nan"))
+    )
+    ec.ufm.bias_path(problem, GRIDS["rising"])
+    assert looks == []

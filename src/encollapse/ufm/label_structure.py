@@ -114,6 +114,11 @@ class LabelStructure:
         return np.asarray(self.counts / self.num_samples)
 
     @cached_property
+    def largest_entry(self) -> float:
+        """Largest absolute entry of the codewords, or a bound of it."""
+        return self.encoding.largest_entry
+
+    @cached_property
     def targets(self) -> FloatArray:
         """What the loss compares outputs with, (q, K): the codewords, as the loss takes them."""
         return self.encoding.codewords if self.loss is None else self.loss.targets(self.encoding.codewords)

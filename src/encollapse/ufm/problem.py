@@ -188,7 +188,7 @@ class Problem(LabeledProblem):
         decays = {f"weight_decay[{i}]": value for i, value in enumerate(self.weight_decays)}
         if self.depth == 1:
             decays = {"weight_decay": self.weight_decay}
-        size = self.encoding.largest_entry
+        size = self.structure.largest_entry
         refuse_range({**decays, "feature_decay": self.feature_decay, "bias_decay": self.bias_decay, "encoding": size})
         if self.class_weights is not None:
             for factor in (self.class_weights.min(), self.class_weights.max()):
