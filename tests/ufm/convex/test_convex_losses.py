@@ -89,6 +89,16 @@ def test_recentering_reaches_the_mean_within_the_domain(loss: ConvexLoss) -> Non
     assert loss.recentered(gradient, targets, table.copies, table.mean, table.spread, beyond) is None
 
 
+def test_recentering_takes_an_output_of_next_to_no_probability_without_a_warning() -> None:
+    """What it is short of, over what it has, is beyond float64."""
+    targets = np.array([[1e-310, 1e-310], [1.0, 1.0]])
+    table, wanted = DenseOutputMap.of(targets, np.array([0.5, 0.5])), np.array([0.3, -0.3])
+    with np.errstate(all="raise", under="ignore"):
+        moved = CrossEntropy().recentered(0 * targets, targets, table.copies, table.mean, table.spread, wanted)
+    assert moved is not None
+    np.testing.assert_allclose(table.mean(moved), wanted, atol=1e-15)
+
+
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
 @pytest.mark.parametrize("decay", [0.0, 1e-6, 0.3, 1e6])
 def test_intercept_is_stationary(loss: ConvexLoss, decay: float) -> None:

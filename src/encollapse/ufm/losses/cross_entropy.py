@@ -105,7 +105,7 @@ class CrossEntropy:
         excess = mean(gradient) - wanted
         if (present - excess < 0).any():
             return None
-        share = np.where(excess > 0, excess / np.where(present > 0, present, 1.0), 0.0)
+        share = np.maximum(excess, 0.0) / np.where(present > 0, present, 1.0)
         taken = probabilities * spread(np.minimum(share, 1.0))
         missing = spread(np.maximum(-excess, 0.0))
         total = (copies * missing).sum(axis=0)
