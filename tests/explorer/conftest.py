@@ -1,6 +1,5 @@
-"""A server, a browser and a page that notes what should never happen."""
+"""A server, and a page that notes what should never happen."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,36 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from encollapse.explorer import serving
-from encollapse.explorer.screenshot import browser_path
 from reference.study_folder import study_of, write_folder
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
 ARTEFACTS = Path(__file__).resolve().parents[2] / "artifacts" / "explorer"
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """Path of Chromium. Where it is not installed tests skip and say so; in CI they must not."""
-    path = browser_path()
-    if path is None:
-        reason = "chromium is not installed; `make test` installs it where apt-get is at hand"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return path
-
-
-@pytest.fixture(scope="session")
-def browser(chromium: str) -> "Iterator[Browser]":
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield made
-        _CONTEXTS.clear()
-        made.close()
 
 
 @pytest.fixture(scope="session")

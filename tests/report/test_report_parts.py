@@ -1,10 +1,9 @@
 """Parts of the report: the axis, the wording, the choice of what is shown."""
 
 import math
-import os
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 
 import encollapse as ec
 from encollapse._internal.format import fixed, percent, power, short, wrapped
-from encollapse.explorer.screenshot import browser_path
 from encollapse.report import pages
 from encollapse.report.charts.chart import BiasAxis
 from encollapse.report.figures.collapse import percent_limits
@@ -25,6 +23,9 @@ from encollapse.study.execution.display import duration
 from encollapse.study.families import by_panel, families
 from encollapse.ufm.path import transition_grid
 from reference.study_folder import study_of, write_folder
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 POSITIVE = st.floats(1e-9, 1e9)
 
@@ -220,26 +221,21 @@ def test_long_names_break_at_brackets_and_commas() -> None:
     assert wrapped(label, 18) == "one-hot · t = 0.1,\ncross entropy,\nlogit adjustment 1"
 
 
-@pytest.mark.skipif(browser_path() is None and not os.environ.get("CI"), reason="chromium is not installed")
 @pytest.mark.parametrize(("cells", "window", "scrolls"), [(5, 1280, False), (10, 1280, False), (10, 900, True)])
 def test_a_wide_table_takes_the_margins_before_it_scrolls(
-    cells: int, window: int, scrolls: bool, tmp_path: Path
+    cells: int, window: int, scrolls: bool, tmp_path: Path, browser: "Browser"
 ) -> None:
     """Ten cells of 100 pixels and 16 between need 1144. A window of 1280 has them, its column of text has 960."""
-    from playwright.sync_api import sync_playwright
-
     style = resources.files("encollapse.report").joinpath("templates", "page.css.j2").read_text(encoding="utf-8")
     row = "<td><div style='width: 100px'>1</div></td>" * cells
     page = tmp_path / "page.html"
     page.write_text(f"<style>{style}</style><main><div class='scroll'><table><tr>{row}</tr></table></div></main>")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path(), args=["--no-sandbox"])
-        shown = browser.new_page(viewport={"width": window, "height": 600})
-        shown.goto(page.as_uri())
-        table = shown.locator(".scroll")
-        inner, needed = table.evaluate("t => [t.clientWidth, t.scrollWidth]")
-        left, right = table.evaluate("t => [t.getBoundingClientRect().left, t.getBoundingClientRect().right]")
-        assert shown.evaluate("document.documentElement.scrollWidth") == window
-        browser.close()
+    shown = browser.new_page(viewport={"width": window, "height": 600})
+    shown.goto(page.as_uri())
+    table = shown.locator(".scroll")
+    inner, needed = table.evaluate("t => [t.clientWidth, t.scrollWidth]")
+    left, right = table.evaluate("t => [t.getBoundingClientRect().left, t.getBoundingClientRect().right]")
+    assert shown.evaluate("document.documentElement.scrollWidth") == window
+    shown.close()
     assert (needed > inner) == scrolls
     assert left + right == pytest.approx(window, abs=1)
