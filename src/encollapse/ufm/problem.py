@@ -328,8 +328,10 @@ class Problem(LabeledProblem):
         --------
         >>> import encollapse as ec
         >>> problem = ec.ufm.Problem(ec.encodings.simplex(4), 5, weight_decay=5e-3, feature_decay=2e-3)
-        >>> problem.explain()
-        'The mean label is zero, so the bias is zero and the mean direction is not learned at any bias decay.'
+        >>> for part in problem.explain().split(", "):
+        ...     print(part)
+        The mean label is zero
+        so the bias is zero and the mean direction is not learned at any bias decay.
         """
         practical = self._quick_practical
         if practical is None:
