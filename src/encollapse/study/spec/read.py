@@ -133,7 +133,8 @@ def read(text: str, source: str) -> tuple[StudyFile, list[dict[str, Any]]]:
     except tomllib.TOMLDecodeError as error:
         raise FileFormatError(f"{source}: not valid TOML: {error}") from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, or tables in tables in tables
-        raise FileFormatError(f"{source}: cannot be read: {error}; write less of it") from None
+        reason = str(error).partition(";")[0]  # what Python advises next does not help the author of a file
+        raise FileFormatError(f"{source}: cannot be read: {reason}; write less of it") from None
     _require_sizes(raw, source, text, [])
     try:
         study = StudyFile.model_validate(raw, context={"base": base})
