@@ -21,6 +21,7 @@ from encollapse.measure.moments.accumulate import Workspace, add_block, add_rows
 from encollapse.measure.moments.inputs import FeatureRows, Rows, float64_device, labels_for, plain_batch, to_working
 from encollapse.measure.moments.residuals import compiled
 from encollapse.measure.moments.state import MomentState
+from encollapse.measure.moments.symmetric_product import in_parts
 from encollapse.measure.moments.threads import brief_operations
 from encollapse.measure.moments.torch_algebra import TORCH
 from encollapse.measure.moments.waiting import WaitingRows, waiting_rows
@@ -244,7 +245,7 @@ class ClassMoments:
         if waiting is None:
             return
         kernels = compiled(waiting.rows.numel(), self.device)
-        with brief_operations(kernels is not None and not self.covariance) as threads:
+        with brief_operations(kernels is not None and self._multiplies_in_parts) as threads:
             waiting.room.threads = threads
             block, own = to_working(waiting.rows, self.device), waiting.labels
             self._added = add_block(self._added, block, own, waiting.resolution, workspace=waiting.room)
@@ -252,12 +253,17 @@ class ClassMoments:
         if kernels is not None:
             self._kernels = kernels
 
+    @property
+    def _multiplies_in_parts(self) -> bool:
+        """Whether blocks ask torch for no product that is worth its threads."""
+        return not self.covariance or in_parts(self.feature_dim, self.device, torch.get_num_threads())
+
     @_writable
     def _add(self, rows: FeatureRows, targets: torch.Tensor) -> None:
         """Take in a large batch, block by block."""
-        step, no_copies = inputs.rows_per_block(rows.feature_dim), False
+        no_copies = rows.usable_as_they_are(self.device)
+        step = inputs.rows_per_block(rows.feature_dim)
         if not self.covariance:
-            no_copies = rows.usable_as_they_are(self.device)
             step = max(1, (4 if no_copies else 1) * _LONG_BLOCK // rows.feature_dim)
         state, fresh = self._state, not self.num_samples
         if not fresh and rows.num_rows > step:
@@ -265,7 +271,8 @@ class ClassMoments:
         start = 0
         try:
             entries = min(rows.num_rows, step) * rows.feature_dim
-            with brief_operations(no_copies and compiled(entries, self.device) is not None) as threads:
+            brief = no_copies and self._multiplies_in_parts and compiled(entries, self.device) is not None
+            with brief_operations(brief) as threads:
                 room = Workspace(threads)
                 for block in rows.blocks(self.device, step):
                     stop = start + len(block)

@@ -19,7 +19,7 @@ from encollapse.measure.decisions.rules import NearestMean
 from encollapse.measure.moments import distributed
 from encollapse.measure.moments.inputs import RowSource
 from encollapse.measure.moments.projection import Projection
-from encollapse.measure.moments.state import add_gram
+from encollapse.measure.moments.symmetric_product import add_gram
 from encollapse.measure.moments.torch_algebra import exact_products
 from encollapse.measure.result import Collapse
 from encollapse.metrics import Convention, as_convention

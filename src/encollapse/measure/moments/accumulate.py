@@ -20,7 +20,8 @@ import torch
 from encollapse._internal.typing import IntArray
 from encollapse.measure.moments.inputs import Rows, require_finite
 from encollapse.measure.moments.residuals import LARGE, SMALL, rows_by_class
-from encollapse.measure.moments.state import MomentState, add_gram, empty_rows, move_anchors, nearer_anchors
+from encollapse.measure.moments.state import MomentState, empty_rows, move_anchors, nearer_anchors
+from encollapse.measure.moments.symmetric_product import add_gram
 from encollapse.measure.moments.torch_algebra import exact_products
 
 _TRUSTED_FROM = 8  # samples from which the mean of a batch says where its class is
@@ -185,7 +186,7 @@ class _Block:
             if not len(stray) or not self._move(stray):
                 break
         if state.scatter is not None:
-            add_gram(state.scatter, room.residuals(len(self._rows), self._rows))
+            add_gram(state.scatter, room.residuals(len(self._rows), self._rows), threads=room.threads)
 
     def _take(self, which: torch.Tensor) -> None:
         """Add counts, sums and squares of some classes of the block to the state."""

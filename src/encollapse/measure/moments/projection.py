@@ -12,7 +12,7 @@ import torch
 from encollapse._internal import checks
 from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.measure.moments import distributed
-from encollapse.measure.moments.state import add_gram
+from encollapse.measure.moments.symmetric_product import add_gram
 from encollapse.measure.moments.torch_algebra import exact_products
 from encollapse.metrics.linear_algebra import without_null_direction
 from encollapse.metrics.statistics import Averaging, ClassStatistics, ProjectedWithin

@@ -17,10 +17,9 @@ import numpy as np
 import torch
 
 from encollapse.errors import MemoryLimitError
+from encollapse.measure.moments.symmetric_product import add_gram
 from encollapse.measure.moments.torch_algebra import exact_products
 
-_PANELS = 4  # of a symmetric product: five eighths of the work of the whole
-_ROWS = 2**13  # rows of a product, so that copies in float64 stay small
 _WORTH_SINGLE = 2**18  # entries from which float32 is worth its rounding
 
 
@@ -211,19 +210,6 @@ def move_anchors(state: MomentState, classes: torch.Tensor, offsets: torch.Tenso
     state.squares[classes] = state.traces[classes] + counts * new.square().sum(dim=1)
     state.sums[classes] = counts[:, None] * new
     state.anchors[classes] = moved
-
-
-def add_gram(total: torch.Tensor, rows: torch.Tensor, *, sign: int = 1, unit: float = 1.0) -> None:
-    """``total += sign · rowsᵀ rows`` in place, for the entries on and above the diagonal, with rows in units of `unit`.
-
-    In panels of columns: what lies below the diagonal, three eighths of the work, is left out. And in blocks
-    of rows, as rounding within a product grows with their number.
-    """
-    width = max(64, -(-rows.shape[1] // _PANELS))
-    for block in torch.split(rows, _ROWS):
-        for start in range(0, rows.shape[1], width):
-            panel = block[:, start : start + width].T @ block[:, start:]
-            total[start : start + width, start:].add_(panel, alpha=sign * unit * unit)
 
 
 def _add_offsets(

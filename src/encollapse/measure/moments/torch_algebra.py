@@ -13,9 +13,8 @@ import numpy as np
 import torch
 
 from encollapse._internal.typing import FloatArray
+from encollapse.measure.moments.symmetric_product import add_gram
 from encollapse.metrics.linear_algebra import LinearAlgebra
-
-_PANELS = 4  # as in :mod:`encollapse.measure.moments.state`
 
 
 @contextmanager
@@ -55,19 +54,10 @@ class _Torch:
         return np.asarray((_tensor(left) @ _tensor(right)).numpy())
 
     def gram(self, rows: FloatArray) -> FloatArray:
-        size = rows.shape[1]
-        result = np.empty((size, size))
-        given, total = _tensor(rows), torch.from_numpy(result)
-        width = max(64, -(-size // _PANELS))
-        # In panels of columns: what is below the diagonal, three eighths of the work, is copied.
-        for start in range(0, size, width):
-            stop = min(start + width, size)
-            panel = total[start:stop, start:]
-            torch.mm(given[:, start:stop].T, given[:, start:], out=panel)
-            square = panel[:, : stop - start]  # which rounding may leave symmetric to the last bits only
-            square.copy_(square.triu() + square.triu(1).T)
-            total[stop:, start:stop] = panel[:, stop - start :].T
-        return result
+        total = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64)
+        add_gram(total, _tensor(rows))
+        upper = total.triu_()
+        return np.asarray((upper + upper.triu(1).T).numpy())
 
     def cholesky(self, matrix: FloatArray) -> FloatArray | None:
         lower, info = torch.linalg.cholesky_ex(_tensor(matrix))
