@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from encollapse.measure.decisions.classifier import LinearClassifier
 from encollapse.measure.moments import distributed, inputs
 from encollapse.measure.moments import files as moment_files
 from encollapse.measure.moments import state as moment_state
-from encollapse.measure.moments.accumulate import Workspace, add_block, add_rows
+from encollapse.measure.moments.accumulate import RowAdder, Workspace, add_block
 from encollapse.measure.moments.inputs import FeatureRows, Rows, float64_device, labels_for, plain_batch, to_working
 from encollapse.measure.moments.residuals import compiled
 from encollapse.measure.moments.state import MomentState
@@ -85,6 +86,7 @@ class ClassMoments:
     _waiting: WaitingRows | None = None
     _kernels: Any | None = None
     """Compiled loops, from when enough samples have come to repay looking for them."""
+    _adder: RowAdder | None = None
 
     @_writable
     def __init__(
@@ -105,7 +107,7 @@ class ClassMoments:
 
     @_state.setter
     def _state(self, state: MomentState) -> None:
-        self._added, self._waiting = state, None
+        self._added, self._waiting, self._adder = state, None, None
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_added": self._state}
@@ -206,9 +208,14 @@ class ClassMoments:
 
     def _add_one_by_one(self, values: Rows, targets: IntArray, resolution: float) -> bool:
         """Add rows where nothing waits for a product. False, and nothing done, where one is wrong."""
-        added = add_rows(self._added, values, targets, resolution, self._kernels)
-        self._added = added or self._added
-        return added is not None
+        adder = self._adder
+        if adder is None or adder.state is not self._added:
+            adder = self._adder = RowAdder(self._added, self._kernels)
+        if not adder.add(values, targets):
+            return False
+        if resolution > self._added.resolution:
+            self._added = replace(self._added, resolution=resolution)
+        return True
 
     def _let_wait(self, rows: FeatureRows, targets: IntArray) -> None:
         """Let a small batch wait for others. Whenever a block is full, it is taken in."""

@@ -15,7 +15,7 @@ from encollapse.errors import ArgumentError
 from encollapse.measure import ClassMoments, NeuralCollapse
 from encollapse.measure.adapters import metric as adapter
 from encollapse.measure.moments import accumulate, residuals, waiting
-from encollapse.measure.moments.state import add_gram
+from encollapse.measure.moments.symmetric_product import add_gram
 from encollapse.measure.packing import pack
 from reference.collapse_reference import moments as slow_moments
 
@@ -57,17 +57,33 @@ DTYPES = {"f2": 1e-3, "bfloat16": 1e-2, "f4": 1e-6, "f8": 1e-12}
         min_size=1, max_size=9,
     ).filter(lambda parts: any(size for size, *_ in parts)),
     capacity=st.sampled_from([1, 7, 31, 2**16]),
+    compiled_from=st.sampled_from([1, 2**10, 2**21]),
     covariance=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )  # fmt: skip
-@example(parts=[(40, "f4", "merge", True), (40, "f8", "pickle", False)], capacity=31, covariance=True, seed=0)
+@example(
+    parts=[(40, "f4", "merge", True), (40, "f8", "pickle", False)],
+    capacity=31,
+    compiled_from=2**21,
+    covariance=True,
+    seed=0,
+)
+@example(
+    parts=[(9, "f4", read, False) for read in READS for _ in range(2)],
+    capacity=2**16,
+    compiled_from=1,
+    covariance=False,
+    seed=0,
+)
 def test_any_split_dtypes_and_reads_between(
-    parts: list[tuple[int, str, str, bool]], capacity: int, covariance: bool, seed: int
+    parts: list[tuple[int, str, str, bool]], capacity: int, compiled_from: int, covariance: bool, seed: int
 ) -> None:
     features, labels = sample(sum(size for size, *_ in parts), seed)
     found, seen, start = ClassMoments(K, D, covariance=covariance), [], 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(waiting, "_MOST_ROWS", capacity)
+        for module in (waiting, residuals):
+            patch.setattr(module, "COMPILED_FROM", compiled_from)
         for size, dtype, read, as_array in parts:
             rows, own = features[start : start + size], labels[start : start + size]
             given_rows: Any = rows.bfloat16() if dtype == "bfloat16" else rows.numpy().astype(dtype)

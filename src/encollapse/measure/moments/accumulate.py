@@ -82,27 +82,28 @@ def add_block(
     return replace(state, resolution=max(state.resolution, resolution))
 
 
-def add_rows(state: MomentState, rows: Rows, labels: IntArray, resolution: float, kernels: Any) -> MomentState | None:
-    """Add a small batch to moments without scatter, in place and row by row. None, and nothing done, if it is bad.
+class RowAdder:
+    """Small batches into moments without scatter, in place and row by row by the compiled loops.
 
     All in float64, in which any sample of a class will do as its anchor: none is farther from the mean than the root
     of ``Σ |h - m|²``, so that what n samples amount to about it is at most n + 1 times what they do about the mean.
 
     Parameters
     ----------
-    rows : (n, d)
-        float32 or float64, contiguous.
-    labels : (n,) int64
-        Classes, not checked yet.
-    resolution : float
-        Machine epsilon of the dtype in which the features arrived.
+    state : MomentState
+        On the processor. Its memory is found once: for a batch of 32 that takes as long as adding it up.
     kernels : module
         The compiled loops.
     """
-    moments = (state.counts, state.anchors, state.sums, state.squares)
-    if not kernels.add_rows(rows, labels, *(tensor.numpy() for tensor in moments)):
-        return None
-    return state if resolution <= state.resolution else replace(state, resolution=resolution)
+
+    def __init__(self, state: MomentState, kernels: Any) -> None:
+        self.state = state
+        self._add = kernels.add_rows
+        self._memory = [tensor.numpy() for tensor in (state.counts, state.anchors, state.sums, state.squares)]
+
+    def add(self, rows: Rows, labels: IntArray) -> bool:
+        """Add contiguous rows (n, d) of classes (n,), neither checked yet. False, and nothing done, if one is bad."""
+        return bool(self._add(rows, labels, *self._memory))
 
 
 class _Block:

@@ -28,7 +28,6 @@ Rows = np.ndarray[Any, np.dtype[Any]]
 """float32 or float64."""
 
 _SINGLE_EPS = float(np.finfo(np.float32).eps)
-_USUAL = (torch.float32, torch.float64)
 
 
 class RowSource(Protocol):
@@ -128,13 +127,16 @@ def plain_batch(features: ArrayLike, labels: ArrayLike, feature_dim: int) -> tup
     """
     if type(features) is not torch.Tensor or type(labels) is not torch.Tensor:
         return None
-    usual = features.dtype in _USUAL and labels.dtype == torch.int64 and features.is_cpu and labels.is_cpu
-    strided = usual and features.layout == labels.layout == torch.strided
-    if not strided or labels.ndim != 1 or features.shape != (len(labels), feature_dim) or features.is_neg():
+    try:
+        rows = (features.detach() if features.requires_grad else features).numpy()
+        targets = labels.numpy()
+    except (RuntimeError, TypeError):  # on another device, sparse, of a dtype that numpy has not, or only seen negated
         return None
-    if not features.is_contiguous() or not labels.is_contiguous():
+    if rows.dtype.char not in "fd" or targets.dtype.kind != "i" or targets.itemsize != 8 or targets.ndim != 1:
         return None
-    return features.detach().numpy(), labels.numpy()
+    if rows.shape != (len(targets), feature_dim) or not (rows.flags.c_contiguous and targets.flags.c_contiguous):
+        return None
+    return rows, targets
 
 
 def has_finite_sum(values: torch.Tensor | Rows) -> bool:

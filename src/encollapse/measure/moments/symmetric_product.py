@@ -8,7 +8,7 @@ part of the total: a library that shares one product over threads leaves them sp
 from __future__ import annotations
 
 from bisect import bisect_left
-from itertools import accumulate, combinations, pairwise
+from itertools import accumulate, chain, combinations, pairwise
 
 import numpy as np
 import torch
@@ -54,20 +54,27 @@ def _add_in_panels(total: torch.Tensor, rows: torch.Tensor, scale: float) -> Non
 
 
 def _add_in_parts(total: torch.Tensor, rows: torch.Tensor, scale: float, threads: int) -> None:
-    columns = rows.shape[1]
-    number = max(threads, -(-columns // _MOST_COLUMNS))
-    spans = [slice(*bounds) for bounds in pairwise(columns * i // number for i in range(number + 1))]
-    # A square on the diagonal is half of the work of one above it. With as many spans as threads all have the same.
-    parts = [*combinations(spans, 2), *((span, span) for span in spans)]
-    ends = list(accumulate(1 if left is right else 2 for left, right in parts))
-    bounds = [0, *(bisect_left(ends, ends[-1] * i / threads) + 1 for i in range(1, threads + 1))]
     values, sums = rows.detach().numpy(), total.numpy()
+    shares = even_parts(rows.shape[1], threads)
 
     def add(start: int, stop: int) -> None:
         with np.errstate(all="ignore"):  # as torch, which leaves it to the result to say that it is not finite
-            for left, right in parts[start:stop]:
+            for left, right in chain.from_iterable(shares[start:stop]):
                 product = values[:, left].T @ values[:, right]
                 sums[left, right] += product if scale == 1.0 else scale * product
 
     with one_library():
-        side_by_side(add, list(pairwise(bounds)))
+        side_by_side(add, [(i, i + 1) for i in range(threads)])
+
+
+def even_parts(columns: int, threads: int) -> list[list[tuple[slice, slice]]]:
+    """Parts of a total on and above its diagonal, as spans of rows and of columns, for each thread.
+
+    A square on the diagonal is half of the work of one above it. With as many spans as threads all have the same.
+    """
+    number = max(threads, -(-columns // _MOST_COLUMNS))
+    spans = [slice(*bounds) for bounds in pairwise(columns * i // number for i in range(number + 1))]
+    parts = [*combinations(spans, 2), *((span, span) for span in spans)]
+    ends = list(accumulate(1 if left is right else 2 for left, right in parts))
+    bounds = [0, *(bisect_left(ends, ends[-1] * i / threads) + 1 for i in range(1, threads + 1))]
+    return [parts[start:stop] for start, stop in pairwise(bounds)]
