@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
 from encollapse.measure import ClassMoments
 from encollapse.measure.moments import state as moment_state
+from encollapse.measure.moments.symmetric_product import add_gram
 from reference.collapse_reference import Array, metrics, moments
 
 K, D = 5, 7
@@ -299,6 +300,14 @@ def test_bad_construction_and_merging() -> None:
         ClassMoments(K, D).merge(3)  # type: ignore[arg-type]
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_array_that_is_only_read_is_refused_without_a_warning() -> None:
+    frozen = np.full((3, D), np.nan)
+    frozen.flags.writeable = False
+    with pytest.raises(ArgumentError, match="got nan in row 0, column 0"):
+        ClassMoments(K, D).update(frozen, [0, 1, 2])
+
+
 def test_features_too_large_to_square() -> None:
     with pytest.raises(ArgumentError, match="scale"):
         ClassMoments(K, D).update([[0.0] * D, [1e200] * D], [0, 0]).collapse()
@@ -307,11 +316,10 @@ def test_features_too_large_to_square() -> None:
 def test_the_scatter_of_many_classes_costs_those_that_were_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that are zero are left out of the product of offsets, whose cost they would decide."""
     rows: list[int] = []
-    product = moment_state.add_gram
 
     def counted(total: torch.Tensor, factors: torch.Tensor, **options: Any) -> None:
         rows.append(len(factors))
-        product(total, factors, **options)
+        add_gram(total, factors, **options)
 
     features = np.random.default_rng(2).standard_normal((23, 71))
     moments = ClassMoments(5003, 71).update(features, 11 * (np.arange(23) % 3))

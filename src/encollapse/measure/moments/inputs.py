@@ -106,7 +106,7 @@ class FeatureRows:
             rows = rows.to(device=device, dtype=self.kept_dtype)
             values = rows.resolve_neg().numpy() if on_cpu else rows
         if not has_finite_sum(values):
-            require_finite(torch.as_tensor(values), self._name)
+            require_finite(torch.as_tensor(values if isinstance(values, torch.Tensor) else values.copy()), self._name)
         return values
 
     def blocks(self, device: torch.device, rows: int | None = None, *, double: bool = False) -> Iterator[torch.Tensor]:
