@@ -115,12 +115,12 @@ class ClassMoments:
     @property
     def num_classes(self) -> int:
         """Number of classes K."""
-        return len(self._added.counts)
+        return self._added.num_classes
 
     @property
     def feature_dim(self) -> int:
         """Feature dimension d."""
-        return int(self._added.anchors.shape[1])
+        return self._added.feature_dim
 
     @property
     def num_samples(self) -> int:
@@ -181,7 +181,7 @@ class ClassMoments:
         ArgumentTypeError
             If the features are not floating-point numbers or the labels not whole ones.
         """
-        plain = plain_batch(features, labels, self.feature_dim)
+        plain = plain_batch(features, labels, self._added.feature_dim)
         if plain is not None and self._take_plain(*plain):
             return self
         rows = FeatureRows(features)
@@ -199,12 +199,12 @@ class ClassMoments:
 
     def _take_plain(self, values: Rows, targets: IntArray) -> bool:
         """Take in a small batch as it is. False, and nothing done, where that cannot be or something is wrong."""
-        if len(targets) >= waiting_rows(self.feature_dim):
-            return False
-        if not self.covariance and self._kernels is not None:
-            return self._add_one_by_one(values, targets, inputs.array_resolution(values))
         waiting = self._waiting
-        return waiting is not None and waiting.take_plain(values, targets, self.num_classes, self._kernels)
+        if waiting is not None:
+            return waiting.take_plain(values, targets, self._added.num_classes, self._kernels)
+        if self._kernels is None or self.covariance or len(targets) >= waiting_rows(self._added.feature_dim):
+            return False
+        return self._add_one_by_one(values, targets, inputs.array_resolution(values))
 
     def _add_one_by_one(self, values: Rows, targets: IntArray, resolution: float) -> bool:
         """Add rows where nothing waits for a product. False, and nothing done, where one is wrong."""

@@ -147,7 +147,7 @@ def has_finite_sum(values: torch.Tensor | Rows) -> bool:
 
 def array_resolution(rows: Rows) -> float:
     """Machine epsilon of a float32 or float64 array, sooner than numpy looks it up."""
-    return _SINGLE_EPS if rows.dtype == np.float32 else EPS
+    return _SINGLE_EPS if rows.itemsize == 4 else EPS
 
 
 def rows_per_block(feature_dim: int) -> int:

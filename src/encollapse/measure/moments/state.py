@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -50,6 +51,16 @@ class MomentState:
     squares: torch.Tensor
     scatter: torch.Tensor | None
     resolution: float = 0.0
+
+    @cached_property
+    def num_classes(self) -> int:
+        """Number of classes K."""
+        return len(self.counts)
+
+    @cached_property
+    def feature_dim(self) -> int:
+        """Feature dimension d."""
+        return int(self.anchors.shape[1])
 
     @property
     def offsets(self) -> torch.Tensor:
