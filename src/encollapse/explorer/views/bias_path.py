@@ -19,7 +19,8 @@ LOWEST, HIGHEST = 1e-4, 1e3
 STEPS = 1000
 """Positions of the slider: 0 is a bias decay of 0, the last one infinity."""
 
-_FINE, _COARSE, _CHUNK = 61, 25, 4
+_FINE, _COARSE = 61, 25  # points of a path, the fewer where each takes an iteration
+_CHUNK = 4  # points between two looks at whether anybody still waits
 
 
 class SupersededError(Exception):

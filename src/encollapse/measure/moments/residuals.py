@@ -28,6 +28,7 @@ _FEW_ANCHORS = 2**16
 """Entries of the anchors of which each thread can have sums of its own."""
 
 _CHUNK_ROWS, _CHUNK_ROWS_A_CLASS = 512, 16
+"""Rows sorted at a time at least, and for each class: four of a class are taken at once, and all stay in the cache."""
 
 _ROWS_A_CLASS = 4  # below it sums class by class cost more than one scatter
 _TILE_ENTRIES = 2**17  # 512 kB in float32, which a core's cache holds

@@ -25,7 +25,7 @@ _CENTERED = 1e-12  # a label mean shorter than this is zero up to rounding, and 
 
 _SMALL = 91  # points of a curve in one of many panels, in place of 181
 
-_PATH_RANGE, _PATH_POINTS = (1e-3, 1e3), 121
+_PATH_RANGE, _PATH_POINTS = (1e-3, 1e3), 121  # bias decays of a curve, besides those of the trials
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ class Entry:
 
 
 SAMPLES = 50_000  # of a set that is passed as often as the defaults say
-MOST = (100, 300)
+MOST = (100, 300)  # passes, and iterations of L-BFGS, that a small set gets at most
 
 MANY_CLASSES = 256
 """Ranks of a minimizer above which trainings take more steps and a finer tolerance."""
