@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,8 @@ def test_outputs_behind_a_temperature_have_no_law() -> None:
     assert "temperature" in d.reason
     with torch.no_grad():
         network.extra.fill_(1.0)
+    assert "'extra'" in ec.diagnose(network, loader, optimizer, head="head", progress=False).reason
+    network.extra.requires_grad_(False)
     assert ec.diagnose(network, loader, optimizer, head="head", progress=False).law == "batch_norm"
 
 
@@ -163,6 +166,96 @@ def test_decays_by_hand_and_an_explicit_price_of_features() -> None:
     assert d.problem.features == "relu"
     assert "steps=" not in d.verdict
     assert law(network, optimizer=None).reason == "no weight decay is known; give the optimizer, or weight_decay=..."
+
+
+@pytest.mark.parametrize("layer", ["batch norm", "linear"])
+def test_offsets_that_stay_are_none_at_zero_and_given_elsewhere(layer: str) -> None:
+    """The formula for no offset is not that of a fixed one."""
+    torch.manual_seed(0)
+    network = mlp(nn.BatchNorm1d(13)) if layer == "batch norm" else mlp()
+    fixed: Any = network[-2].bias
+    fixed.requires_grad_(False)
+    nn.init.zeros_(fixed)
+    loader, optimizer = trained(network)
+    d = ec.diagnose(network, loader, optimizer, progress=False)
+    assert d.law == ("batch_norm" if layer == "batch norm" else "linear_tail")
+    assert math.isinf(d.problem.feature_mean_decay if layer == "batch norm" else d.problem.inner_bias_decay)
+    nn.init.ones_(fixed)
+    assert "are not 0, so they are given" in ec.diagnose(network, loader, optimizer, progress=False).reason
+
+
+def test_different_decays_of_gains_and_offsets_have_no_law_behind_a_relu() -> None:
+    network = mlp(nn.BatchNorm1d(13), nn.ReLU())
+    loader, _ = trained(network)
+    decays = dict.fromkeys((n for n, _ in network.named_parameters()), DECAY)
+    assert ec.diagnose(network, loader, weight_decay=decays, progress=False).law == "batch_norm"
+    d = ec.diagnose(network, loader, weight_decay=decays | {"4.bias": 0.0}, progress=False)
+    assert d.law == "none"
+    assert "give them the same decay" in d.verdict
+
+
+def test_an_unsolved_problem_says_what_is_missing() -> None:
+    network = mlp(nn.Linear(13, 13))
+    d = law(network)
+    assert (d.law, d.problem) == ("linear_tail", None)
+    assert "inner_bias_decay" in d.missing["prediction"]
+    assert "inner_bias_decay" in d.verdict
+
+
+def test_a_normalization_that_stands_still_in_training_has_no_law() -> None:
+    network = normed()
+    loader, optimizer = trained(network)
+    network.train()
+    network[4].eval()
+    d = ec.diagnose(network, loader, optimizer, progress=False)
+    assert d.law == "none"
+    assert "evaluation mode while the network trains" in d.reason
+    assert not network[4].training
+
+
+@pytest.mark.parametrize(
+    ("tail", "reason"),
+    [
+        ([nn.GELU()], "cannot take every value"),
+        ([nn.LayerNorm(13)], "fixes the size of its features"),
+        ([nn.BatchNorm1d(13, affine=False)], "has no gains"),
+        ([nn.ReLU(), nn.Dropout(0.3)], "dropout"),
+    ],
+    ids=["gelu", "layer norm", "no gains", "dropout"],
+)
+def test_an_explicit_price_needs_free_features(tail: list[nn.Module], reason: str) -> None:
+    head = {"5" if len(tail) == 1 else "6": DECAY}
+    d = law(mlp(*tail), optimizer=None, weight_decay=head, feature_decay=1e-4)
+    assert d.law == "none"
+    assert reason in d.reason
+
+
+def test_an_explicit_price_beside_others_is_told() -> None:
+    network = mlp(nn.ReLU())
+    loader, adamw = trained(network, torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=DECAY))
+    d = ec.diagnose(network, loader, adamw, feature_decay=1e-4, progress=False)
+    assert d.law == "none"
+    assert "decoupled" in d.reason
+    whole = ec.diagnose(network, loader, weight_decay=DECAY, feature_decay=1e-4, progress=False)
+    assert premise(whole, "nothing else prices").status == "violated"
+    alone = ec.diagnose(network, loader, weight_decay={"5": DECAY}, feature_decay=1e-4, progress=False)
+    assert premise(alone, "nothing else prices").status == "holds"
+
+
+def test_features_that_are_never_negative_are_taken_as_such() -> None:
+    """Behind a maximum over positions the graph does not show the ReLU below it."""
+    network = Vgg(pool=nn.AdaptiveMaxPool2d)
+    d = law(network, optimizer=None, weight_decay={"classifier": DECAY}, feature_decay=1e-4)
+    assert (d.law, d.problem.features) == ("explicit_feature_decay", "relu")
+
+
+def test_logarithms_of_probabilities_are_the_cross_entropy_of_the_scores() -> None:
+    network = nn.Sequential(*normed(), nn.LogSoftmax(1))
+    loader, optimizer = trained(network)
+    d = ec.diagnose(network, loader, optimizer, loss=nn.NLLLoss(), progress=False)
+    assert (d.law, d.loss) == ("batch_norm", "NLLLoss")
+    bare = ec.diagnose(network[:-1], loader, optimizer, loss=nn.NLLLoss(), progress=False)
+    assert "does not return the log_softmax" in bare.reason
 
 
 def test_scales_of_losses_are_applied() -> None:

@@ -54,8 +54,25 @@ class OwnSgd(Lion):
         (lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=5e-4), False),
         (lambda p: Lion(p, lr=0.1, weight_decay=5e-4), False),
         (lambda p: OwnSgd(p, lr=0.1, weight_decay=5e-4), True),
+        (lambda p: torch.optim.Adagrad(p, lr=0.1, weight_decay=0.01), True),
+        (lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=0.003, maximize=True), True),
+        (lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=0.003, maximize=True), False),
     ],
-    ids=["sgd", "nesterov", "adam", "rmsprop", "adagrad", "nadam", "nadam decoupled", "adamw", "lion", "own sgd"],
+    ids=[
+        "sgd",
+        "nesterov",
+        "adam",
+        "rmsprop",
+        "adagrad",
+        "nadam",
+        "nadam decoupled",
+        "adamw",
+        "lion",
+        "own sgd",
+        "adagrad 0.01",
+        "sgd maximize",
+        "adamw maximize",
+    ],
 )
 def test_coupled_decay_is_told_by_what_the_optimizer_does(make: Any, coupled: bool) -> None:
     network = nn.Linear(D, K)
@@ -96,6 +113,10 @@ def test_decays_by_hand() -> None:
         read_decays(network, None, {"fc": 0.5})
     with pytest.raises(ArgumentError, match="weight_decay"):
         read_decays(network, None, -1.0)
+    for given in (0.5, {"0": 0.5}):  # decays by hand do not change what the optimizer does with its own
+        adamw = read_decays(network, torch.optim.AdamW(network.parameters(), weight_decay=0.5), given)
+        assert (adamw.coupled, adamw.source) == (False, "AdamW")
+        assert read_decays(network, torch.optim.AdamW(network.parameters(), weight_decay=0.0), given).coupled
 
 
 def _theory(reading: Any, outputs: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> float:
@@ -132,6 +153,27 @@ def test_a_loss_is_theorys_loss_times_its_scale(loss: Any) -> None:
     if isinstance(loss, nn.CrossEntropyLoss) and loss.weight is not None:
         loss = loss.double()
     assert _theory(reading, outputs, labels) == pytest.approx(float(loss(torch.tensor(outputs), given)), rel=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_targets_that_are_vectors_are_not_divided_by_the_class_weights(smoothing: float) -> None:
+    """As torch has it: a mean over the samples for distributions, one over the weights for numbers of classes."""
+    weight = torch.tensor([1.0, 2.0, 0.5, 3.0, 1.5], dtype=torch.float64)
+    loss = nn.CrossEntropyLoss(weight=weight, label_smoothing=smoothing)
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.repeat(np.arange(K), [2, 3, 5, 7, 11]))
+    outputs, codewords = rng.standard_normal((len(labels), K)), rng.dirichlet(np.ones(K), K).T
+    encoding = ec.encodings.Encoding(codewords)
+    reading = read_loss(loss, encoding, True, np.bincount(labels), len(labels), vectors=True)
+    value = float(loss(torch.tensor(outputs), torch.tensor(codewords.T[labels])))
+    assert _theory(reading, outputs, labels) == pytest.approx(value, rel=1e-9)
+
+
+def test_a_loss_that_is_not_averaged_has_no_scale() -> None:
+    for loss in (nn.MSELoss(reduction="none"), nn.CrossEntropyLoss(reduction="none"), nn.NLLLoss(reduction="none")):
+        reading = read_loss(loss, ec.encodings.one_hot(K), False, np.full(K, 3), 15)
+        assert reading.kind is None
+        assert "give one with 'mean' or 'sum'" in reading.words
 
 
 def test_losses_without_a_law_are_read_as_such() -> None:
@@ -172,6 +214,60 @@ def test_decay_time_is_the_sum_over_the_steps(schedule: Any) -> None:
     assert found is not None
     assert found.spent == pytest.approx(total, rel=1e-9)
     assert (scheduler.last_epoch, scheduler.get_last_lr()) == before
+
+
+def test_what_a_schedule_with_momentum_of_its_own_adds_up_to() -> None:
+    """The momentum of every step counts, and asking for it leaves the optimizer alone."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1, momentum=0.8, weight_decay=0.01)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.5, total_steps=40)
+    total = 0.0
+    for _ in range(37):
+        group = optimizer.param_groups[0]
+        total += group["lr"] / (1 - group["momentum"]) * 0.01
+        optimizer.step()
+        scheduler.step()
+    momentum = optimizer.param_groups[0]["momentum"]
+    found = decay_time(optimizer, scheduler, None, 0.01, 7)
+    assert found is not None
+    assert found.steps == 37  # it is a schedule of steps, and not of passes of 7 batches
+    assert found.spent == pytest.approx(total, rel=1e-9)
+    assert optimizer.param_groups[0]["momentum"] == momentum
+
+
+def test_a_warm_up_and_what_follows_are_added_up() -> None:
+    def schedule(optimizer: Any) -> Any:
+        parts = [
+            torch.optim.lr_scheduler.LinearLR(optimizer, 0.1, total_iters=5),
+            torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 32),
+        ]
+        return torch.optim.lr_scheduler.SequentialLR(optimizer, parts, milestones=[5])
+
+    optimizer, scheduler, total = _trained(schedule, 37)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.0)
+    found = decay_time(optimizer, scheduler, 37, 0.01, None)
+    assert found is not None
+    assert found.spent == pytest.approx(total, rel=1e-9)
+
+
+def test_a_rate_of_zero_at_the_end_of_an_unknown_schedule_tells_nothing() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.0)
+    assert decay_time(optimizer, None, 200, 0.01, 3) is None
+
+
+@pytest.mark.parametrize(
+    ("make", "exact"),
+    [
+        (lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01), True),
+        (lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=0.01), True),
+        (lambda p: torch.optim.Adam(p, lr=0.1, weight_decay=0.01), False),
+        (lambda p: torch.optim.RMSprop(p, lr=0.1, weight_decay=0.01), False),
+    ],
+    ids=["sgd", "adamw", "adam", "rmsprop"],
+)
+def test_optimizers_that_rescale_gradients_have_no_decay_time_of_their_own(make: Any, exact: bool) -> None:
+    found = decay_time(make([nn.Parameter(torch.ones(1))]), None, 200, 0.01, 3)
+    assert found is not None
+    assert found.exact is exact
 
 
 def test_decay_time_without_a_schedule() -> None:

@@ -208,6 +208,36 @@ class Odd(nn.Module):
         return self.head(y) / self.extra if self.what == "temperature" else self.head(y)
 
 
+class Shaped(nn.Module):
+    """A function of the features that has no parameters."""
+
+    def __init__(self, function: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Any:
+        return self.function(x)
+
+
+class TwoHeads(nn.Module):
+    """A batch normalization whose features go to the head, and to another one or out of the network."""
+
+    def __init__(self, other: int) -> None:
+        super().__init__()
+        self.below = nn.Sequential(nn.Flatten(), nn.Linear(192, 13), nn.BatchNorm1d(13))
+        self.head = nn.Linear(13, CLASSES)
+        self.other = nn.Linear(13, other) if other else nn.Identity()
+
+    def forward(self, x: Tensor) -> Any:
+        y = self.below(x)
+        return {"logits": self.head(y), "other": self.other(y)}
+
+
+def averaged(*pool: nn.Module, dim: int) -> nn.Sequential:
+    """Maps of 5 channels at 8 × 8 positions, normalized by channel, pooled and flattened for the head."""
+    return nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.BatchNorm2d(5), *pool, nn.Flatten(), nn.Linear(dim, CLASSES))
+
+
 def flattened(*after: nn.Module) -> nn.Sequential:
     """Maps of 5 channels at 2 × 2 positions, normalized by channel and flattened for the head."""
     return nn.Sequential(nn.Conv2d(3, 5, 4, stride=4), nn.BatchNorm2d(5), *after, nn.Flatten(), nn.Linear(20, CLASSES))
@@ -254,6 +284,42 @@ ARCHITECTURES: dict[str, tuple[Callable[[], Any], str]] = {
     "number after batch norm": (lambda: Odd("number"), "none"),
     "batch norm on frozen layers": (lambda: Odd("frozen"), "none"),
     "head with weight norm": (lambda: Odd("weight norm"), "none"),
+    "batch norm, probabilities": (lambda: nn.Sequential(*mlp(nn.BatchNorm1d(13)), nn.Softmax(1)), "none"),
+    "batch norm, log-probabilities": (lambda: nn.Sequential(*mlp(nn.BatchNorm1d(13)), nn.LogSoftmax(1)), "batch_norm"),
+    "averages over equal cells": (lambda: averaged(nn.AvgPool2d(4), dim=20), "batch_norm"),
+    "averages over overlapping cells": (lambda: averaged(nn.AvgPool2d(4, stride=2), dim=45), "none"),
+    "averages over cells with a border": (lambda: averaged(nn.AvgPool2d(2, padding=1), dim=125), "none"),
+    "layer norm, half of it": (
+        lambda: nn.Sequential(mlp(nn.LayerNorm(13))[:-1], Shaped(lambda x: x[:, :7]), nn.Linear(7, CLASSES)),
+        "none",
+    ),
+    "layer norm by token, flattened": (
+        lambda: nn.Sequential(
+            nn.Unflatten(1, (3, 1)),
+            nn.Flatten(2),
+            nn.Linear(64, 4),
+            nn.LayerNorm(4),
+            nn.Flatten(),
+            nn.Linear(12, CLASSES),
+        ),
+        "none",
+    ),
+    "layer norm over two axes": (
+        lambda: nn.Sequential(
+            nn.Flatten(2), nn.Linear(64, 4), nn.LayerNorm([3, 4]), nn.Flatten(), nn.Linear(12, CLASSES)
+        ),
+        "sample_norm",
+    ),
+    "a linear output, repeated": (
+        lambda: nn.Sequential(
+            nn.Flatten(), nn.Linear(192, 1), Shaped(lambda x: x.expand(-1, 7)), nn.Linear(7, CLASSES)
+        ),
+        "none",
+    ),
+    "batch norm, features returned": (lambda: TwoHeads(0), "batch_norm"),
+    "batch norm, a second head": (lambda: TwoHeads(7), "none"),
+    "batch norm, a sum with a constant": (lambda: mlp(nn.BatchNorm1d(13), Shaped(lambda x: x + 1)), "none"),
+    "batch norm, compiled": (lambda: torch.compile(mlp(nn.BatchNorm1d(13)), backend="eager"), "batch_norm"),
 }
 """Name, network and law under SGD with one weight decay on everything."""
 

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import copy
+import math
+from bisect import bisect_right
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
+
+from encollapse._internal import checks
+from encollapse.diagnosis.optimizer import shrinks_in_proportion
 
 ENOUGH = 5.0
 """Decay times after which the size of the features was seen at its equilibrium, theory §7."""
+_MANY = 10_000  # steps of a scheduler that are more than anybody's epochs
+_EVERY_STEP = ("OneCycleLR", "CyclicLR")  # schedules that are made for steps, and not for epochs
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,9 @@ class DecayTime:
         The weight decay λ and the mean of lr/(1 - momentum).
     note : str
         What was assumed, if anything.
+    exact : bool
+        Whether a parameter without gradient shrinks at that rate. Adam and its kin divide by the size of gradients, the
+        decay's too, and then τ is only learning rate times decay.
     """
 
     spent: float
@@ -31,6 +42,7 @@ class DecayTime:
     decay: float
     rate: float
     note: str = ""
+    exact: bool = True
 
     @property
     def left(self) -> float:
@@ -59,29 +71,38 @@ def decay_time(
     if optimizer is None:
         return None
     inner = getattr(optimizer, "optimizer", optimizer)
+    scheduler = getattr(scheduler, "scheduler", scheduler)  # as accelerate wraps it
     group = max(inner.param_groups, key=lambda g: sum(p.numel() for p in g["params"]))
-    slow = 1.0 - float(group.get("momentum", 0.0) or 0.0) if "momentum" in group else 1.0
-    if float(group.get("dampening", 0.0) or 0.0) and slow < 1:
-        slow /= 1.0 - float(group["dampening"])
     calls = int(getattr(scheduler, "last_epoch", 0) or 0) if scheduler is not None else 0
-    counted = steps if steps is not None else _counted(inner)
+    counted = _counted(inner) if steps is None else checks.integer(steps, "steps", minimum=0)
     note = ""
     if counted is None and calls:
-        per_call = batches or 1
-        counted = calls * per_call if calls < 10_000 and batches else calls
-        note = f"{counted} steps: {calls} steps of the scheduler" + (f" of {per_call} batches each" if batches else "")
-    if counted is None or counted <= 0:
+        per_call = 1 if type(scheduler).__name__ in _EVERY_STEP or calls >= _MANY else batches or 1
+        counted = calls * per_call
+        note = f"{counted} steps, as the scheduler took {calls}" + (
+            f" and each is counted as a pass of {per_call} batches" if per_call > 1 else ""
+        )
+    if not counted or counted <= 0:
         return None
     rates = _rates(scheduler, calls, group)
     if rates is None:
-        rate = float(group["lr"])
+        mean = _rate(group, float(group["lr"]))
         note = note or (
             "the learning rate was constant" if scheduler is None else "the learning rate was the present one"
         )
     else:
-        rate = sum(rates) / len(rates)
-    mean = rate / slow
-    return DecayTime(mean * decay * counted, counted, decay, mean, note)
+        mean = sum(rates) / len(rates)
+    if not mean > 0:
+        return None  # the rate at the end of a schedule says nothing of those before it
+    return DecayTime(mean * decay * counted, counted, decay, mean, note, shrinks_in_proportion(inner, group))
+
+
+def _rate(group: dict[str, Any], learning_rate: float) -> float:
+    """What a step adds up to once momentum has run its course."""
+    slow = 1.0 - float(group.get("momentum", 0.0) or 0.0)
+    if slow < 1:
+        slow /= 1.0 - float(group.get("dampening", 0.0) or 0.0)
+    return learning_rate / slow if slow > 0 else math.inf
 
 
 def _counted(optimizer: Any) -> int | None:
@@ -91,20 +112,31 @@ def _counted(optimizer: Any) -> int | None:
 
 
 def _rates(scheduler: Any, calls: int, group: dict[str, Any]) -> list[float] | None:
-    """Learning rates of the steps that a scheduler has taken, from its own formula."""
+    """Rates of the steps that a scheduler has taken, from its own formula."""
     if scheduler is None or calls <= 0:
         return None
     index = next((i for i, g in enumerate(scheduler.optimizer.param_groups) if g is group), 0)
-    probe = copy.copy(scheduler)
-    probe._get_lr_called_within_step = True  # or get_lr warns that it is asked out of turn
-    formula = getattr(probe, "_get_closed_form_lr", None)
-    if formula is None and type(scheduler).__name__ in ("LambdaLR", "OneCycleLR"):
-        formula = probe.get_lr
-    if formula is None:
-        return None
-    stride = max(1, calls // 1000)
     found = []
-    for epoch in range(0, calls, stride):
-        probe.last_epoch = epoch
-        found.append(float(formula()[index]))
+    for epoch in range(0, calls, max(1, calls // 1000)):
+        rate = _rate_at(scheduler, epoch, index)
+        if rate is None:
+            return None
+        found.append(rate)
     return found
+
+
+def _rate_at(scheduler: Any, epoch: int, index: int) -> float | None:
+    """The rate of a parameter group at a step of a scheduler, or None where no formula is known."""
+    if type(scheduler).__name__ == "SequentialLR":
+        part = bisect_right(scheduler._milestones, epoch)
+        start = scheduler._milestones[part - 1] if part else 0
+        return _rate_at(scheduler._schedulers[part], epoch - start, index)
+    probe = copy.copy(scheduler)
+    groups = [dict(group) for group in scheduler.optimizer.param_groups]
+    probe.optimizer = SimpleNamespace(param_groups=groups)  # some formulas set the momentum of their optimizer
+    probe._get_lr_called_within_step = True  # or get_lr warns that it is asked out of turn
+    probe.last_epoch = epoch
+    formula = getattr(probe, "_get_closed_form_lr", None)
+    if formula is None and type(scheduler).__name__ in ("LambdaLR", *_EVERY_STEP):
+        formula = probe.get_lr
+    return None if formula is None else _rate(groups[index], float(formula()[index]))

@@ -14,18 +14,19 @@ from encollapse import encodings, ufm
 from encollapse._internal import checks
 from encollapse._internal.typing import IntArray
 from encollapse.diagnosis.decay_time import decay_time
-from encollapse.diagnosis.laws import Law, Setting, find_law
+from encollapse.diagnosis.laws import UNSOLVED, Law, Setting, find_law
 from encollapse.diagnosis.objective import read_loss
 from encollapse.diagnosis.observe import Observation, dropout_after, observe, tail_of
 from encollapse.diagnosis.optimizer import read_decays
 from encollapse.diagnosis.result import Diagnosis
-from encollapse.diagnosis.tail import Tail
+from encollapse.diagnosis.tail import Tail, owner
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseError
 from encollapse.geometry import compare
 from encollapse.measure import collapse
 from encollapse.measure.forward.head import Head, find_head
-from encollapse.measure.forward.running import placed, undisturbed
+from encollapse.measure.forward.outputs import change_of
+from encollapse.measure.forward.running import placed, run, undisturbed
 from encollapse.measure.model import labeled_batches
 
 T = TypeVar("T")
@@ -65,7 +66,8 @@ def diagnose(
         What trained the network. Its parameter groups tell the weight decay of every parameter.
     loss : {"cross_entropy", "mse"} or torch.nn.Module
         The loss of the training. The words are means over the samples, ``"mse"`` of ``½|o - e|²`` summed over the
-        outputs. ``nn.MSELoss`` and ``nn.CrossEntropyLoss`` count with their own scale, smoothing and class weights.
+        outputs. ``nn.MSELoss``, ``nn.CrossEntropyLoss`` and ``nn.NLLLoss`` count with their own scale, smoothing and
+        class weights.
     head : str or torch.nn.Module, optional
         The classifier. Default: the module whose output is that of the network.
     encoding : Encoding or str, optional
@@ -118,6 +120,7 @@ def diagnose(
     decays = read_decays(network, optimizer, weight_decay)
     if feature_decay is not None:
         feature_decay = checks.positive(feature_decay, "feature_decay", why="at 0 features grow without bound")
+    training = {id(module) for module in network.modules() if module.training}
     with placed(network, device) as place, undisturbed(network, place, loader):
         inputs, _ = next(iter(labeled_batches(loader, label_key)), (None, None))
         if inputs is None:
@@ -133,11 +136,18 @@ def diagnose(
         seen = observe(
             network, loader, found, tail, device=place, label_key=label_key, dropout=dropout, progress=progress
         )
-        _require_same_data(seen, tail.kind)
+        still = tail.gain is not None and id(network) in training and id(owner(network, tail.gain)[1]) not in training
+        if not still:
+            _require_same_data(seen, tail.kind)
         codewords = _encoding(encoding, seen, found)
         counts = _counts(seen.labels, codewords.num_classes)
         reading = read_loss(
-            loss, codewords, encoding is not None or seen.codewords is not None, counts, seen.batch_size
+            loss,
+            codewords,
+            encoding is not None or seen.codewords is not None,
+            counts,
+            seen.batch_size,
+            vectors=seen.codewords is not None or codewords.name != "one-hot",
         )
         law = find_law(
             Setting(
@@ -149,6 +159,8 @@ def diagnose(
                 *_head_parameters(network, found),
                 feature_decay=feature_decay,
                 head_is_last=found.final,
+                change=change_of(found.outputs, run(network, inputs, place)) if found.final else "",
+                still_statistics=still,
             )
         )
         kind = reading.kind or "mse"
@@ -158,7 +170,7 @@ def diagnose(
     missing: dict[str, str] = {}
     prediction, comparison, excess = None, None, None
     if law.problem is None:
-        missing["prediction"] = law.reason
+        missing["prediction"] = next((c.detail for c in law.conditions if c.text == UNSOLVED), law.reason)
     else:
         prediction = _attempt("prediction", missing, lambda: ufm.solve(law.problem, throw=False))
     if prediction is not None:
@@ -192,7 +204,7 @@ def _require_same_data(seen: Observation, kind: str) -> None:
             f"loader: the running statistics of the last batch normalization are far from these data (means up to "
             f"{seen.mean_error:.2g} standard deviations off, variance {seen.variance_ratio:.2g} times); give the "
             "training set as it was seen in training, or refresh the statistics by running the network over it in "
-            "training mode"
+            "training mode. Where the normalization was in evaluation mode during the training too, no law covers it"
         )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from encollapse import ufm
 from encollapse._internal.format import short
 from encollapse._internal.typing import IntArray
@@ -15,6 +17,9 @@ from encollapse.diagnosis.observe import Observation
 from encollapse.diagnosis.optimizer import Decays
 from encollapse.diagnosis.tail import Tail
 from encollapse.errors import ArgumentError, UnsupportedError
+
+UNSOLVED = "the minimum of the law is known"
+"""Premise that fails where the package has no method for the problem of a law."""
 
 _STATISTICS = 0.25  # of a standard deviation: what running averages over batches of 128 are off by at worst
 _EQUAL = 1e-4  # relative difference below which two sizes count as equal
@@ -72,7 +77,11 @@ class Law:
 
 @dataclass(frozen=True)
 class Setting:
-    """All that a law is decided by."""
+    """All that a law is decided by.
+
+    `change` is what the network makes of its scores before it returns them, and `still_statistics` is true where its
+    last batch normalization does not follow the batches in training mode.
+    """
 
     tail: Tail
     observed: Observation
@@ -83,6 +92,8 @@ class Setting:
     head_bias: str | None
     feature_decay: float | None = None
     head_is_last: bool = True
+    change: str = ""
+    still_statistics: bool = False
 
 
 class _NoLawError(Exception):
@@ -106,14 +117,24 @@ def _law(s: Setting, conditions: list[Condition]) -> Law:
             "the network does more with the outputs of the head (divides them by a temperature, say), so the loss sees "
             "other outputs than weight decay prices"
         )
+    if s.change and not (s.change == "log_softmax" and s.loss.kind == "cross_entropy"):
+        raise _NoLawError(
+            f"the network returns the {s.change} of its scores, so the loss does not see the scores themselves; return "
+            "those"
+        )
+    if s.loss.of_logarithms and s.change != "log_softmax":
+        raise _NoLawError(
+            "NLLLoss takes logarithms of probabilities, and the network does not return the log_softmax of its scores"
+        )
     weight_decay, bias_decay = _head_decays(s, conditions)
-    if s.feature_decay is not None:
-        return _explicit(s, conditions, weight_decay, bias_decay)
     if not s.decays.coupled:
         raise _NoLawError(
             f"the weight decay of {s.decays.source} is decoupled from the gradient, so this training minimizes no "
             "objective with a penalty; SGD or Adam with weight_decay would"
         )
+    _no_other_head(s, conditions)
+    if s.feature_decay is not None:
+        return _explicit(s, conditions, weight_decay, bias_decay)
     if s.decays.by_parameter and not s.decays.source.startswith("weight_decay"):
         conditions.append(
             Condition(
@@ -162,6 +183,18 @@ def _no_dropout(s: Setting, conditions: list[Condition]) -> None:
             f"dropout ({s.observed.dropout}) acts between the normalization or last layer and the head, and it prices "
             "features that theory does not"
         )
+
+
+def _no_other_head(s: Setting, conditions: list[Condition]) -> None:
+    """A loss of other outputs would shape the features too."""
+    trained = [name for name in s.tail.other_outputs if name in s.decays.by_parameter]
+    if trained:
+        raise _NoLawError(
+            f"the network makes outputs of the same features with {trained[0]!r} too, beside those of the head, and "
+            "what a loss asks of them shapes the features"
+        )
+    if s.tail.returned:
+        conditions.append(Condition("no loss acts on the other outputs that hold these features", "assumed"))
 
 
 def _own_work(s: Setting, kind: str) -> None:
@@ -215,6 +248,11 @@ def _batch_norm(s: Setting, conditions: list[Condition], weight_decay: float, bi
         raise _NoLawError(
             "the last batch normalization has no gains (affine=False), so the size of the features is fixed"
         )
+    if s.still_statistics:
+        raise _NoLawError(
+            "the last batch normalization is in evaluation mode while the network trains, so its statistics are "
+            "constants and it is one more linear layer; let it follow the batches, as network.train() does"
+        )
     gain, offset = s.decays.of(tail.gain), _offset_decay(s)
     if gain is None:
         raise _NoLawError(f"the gains {tail.gain!r} of the last batch normalization are not trained")
@@ -234,6 +272,11 @@ def _batch_norm(s: Setting, conditions: list[Condition], weight_decay: float, bi
         raise _NoLawError(
             f"a gain and an offset serve {positions} positions each, with different decays, and no law covers that"
         )
+    if tail.relu and offset != gain:
+        raise _NoLawError(
+            "the gains and the offsets of the last batch normalization have different decays, and no law covers that "
+            "behind a ReLU; give them the same decay"
+        )
     features = "relu" if tail.relu else "linear"
     decays: dict[str, Any] = {"weight_decay": weight_decay, "feature_decay": gain / s.loss.scale / n}
     if offset != gain:
@@ -252,7 +295,7 @@ def _batch_norm(s: Setting, conditions: list[Condition], weight_decay: float, bi
 def _positions(s: Setting) -> int:
     """How many features share a gain, because maps are flattened: a gain is the spread over samples and positions."""
     dim, channels = s.observed.feature_dim, s.observed.channels or s.observed.feature_dim
-    if dim % channels or (s.observed.tail_error is None and not s.tail.pooled):
+    if dim % channels or s.observed.tail_error is None:
         raise _NoLawError(
             f"the head takes {dim} of the numbers that the last batch normalization makes with {channels} gains, and "
             "no law says what the others cost"
@@ -261,8 +304,19 @@ def _positions(s: Setting) -> int:
 
 
 def _offset_decay(s: Setting) -> float:
-    offset = s.decays.of(s.tail.offset)
-    return math.inf if offset is None else offset
+    return _shift_decay(s, s.tail.offset, "offsets of the last normalization")
+
+
+def _shift_decay(s: Setting, name: str | None, what: str) -> float:
+    """Decay of an offset or a bias: infinite where there is none, or where it is 0 and stays there."""
+    decay = s.decays.of(name)
+    if name is not None and decay is None and s.observed.sizes.get(name, 0.0) > 0:
+        raise _NoLawError(f"the {what} ({name!r}) are not trained and are not 0, so they are given")
+    return math.inf if decay is None else decay
+
+
+def _exact(o: Observation) -> float:
+    return max(_EXACT, 4 * float(torch.finfo(o.features.dtype).eps))
 
 
 def _batch_norm_conditions(s: Setting) -> list[Condition]:
@@ -279,16 +333,13 @@ def _batch_norm_conditions(s: Setting) -> list[Condition]:
                 f"means within {o.mean_error:.2g}, mean variance {o.variance_ratio:.3g}",
             )
         )
-    if o.tail_error is not None and o.tail_error > _EXACT:
+    if o.tail_error is not None and o.tail_error > _exact(o):
         raise _NoLawError(
             f"something else stands between the last batch normalization and the head (error {short(o.tail_error)})"
         )
     if o.tail_error is not None:
         found.append(Condition("nothing else stands between it and the head", "holds", f"error {short(o.tail_error)}"))
-    if tail.ceiling is not None:
-        under = o.largest_feature is not None and o.largest_feature < tail.ceiling * (1 - _EQUAL)
-        detail = "" if o.largest_feature is None else f"largest feature {o.largest_feature:.3g}"
-        found.append(Condition(f"no feature reaches {tail.ceiling:g}", "holds" if under else "violated", detail))
+    _under_ceiling(s, found)
     if tail.pooled:
         share = "" if o.spatial_share is None else f"{o.spatial_share:.0%} of the price is variation over positions"
         found.append(Condition("maps are constant over positions at the minimum", "assumed", share))
@@ -336,18 +387,49 @@ def _problem(build: Callable[..., Any], s: Setting, conditions: list[Condition],
     try:
         return build(s.loss.encoding, *data, loss=str(s.loss.kind), **settings)
     except UnsupportedError as error:
-        conditions.append(Condition("the minimum of the law is known", "violated", str(error)))
+        conditions.append(Condition(UNSOLVED, "violated", str(error)))
         return None
     except ArgumentError as error:
         raise _NoLawError(str(error)) from None
 
 
+_BOUNDED = (
+    "GELU",
+    "SiLU",
+    "Hardswish",
+    "ELU",
+    "tanh",
+    "sigmoid",
+    "softplus",
+    "Mish",
+    "Celu",
+    "LogSigmoid",
+    "Hardsigmoid",
+)
+"""Activations that leave values out, negative ones but for those of a ReLU."""
+
+
 def _explicit(s: Setting, conditions: list[Condition], weight_decay: float, bias_decay: float) -> Law:
     assert s.feature_decay is not None
-    features = "relu" if s.tail.relu else "linear"
-    if features == "relu":
+    _no_dropout(s, conditions)
+    _free_features(s)
+    features = "linear"
+    if s.tail.relu:
+        features = "relu"
         conditions.append(Condition("features have no negative entry (a ReLU before the head)", "holds"))
+    elif s.tail.kind == "other" and s.observed.lowest_feature >= 0:
+        features = "relu"
+        conditions.append(Condition("features have no negative entry", "holds", f"none is seen behind {s.tail.other}"))
+    _under_ceiling(s, conditions)
     conditions.append(Condition("the loss holds λ_H/2 Σ|h|² as said by feature_decay", "assumed"))
+    others = [n for n, d in s.decays.by_parameter.items() if d > 0 and n not in (s.head_weight, s.head_bias)]
+    conditions.append(
+        Condition(
+            "nothing else prices the features",
+            "violated" if others else "holds",
+            f"layers below the head have weight decay too, such as {others[0]!r}" if others else "",
+        )
+    )
     problem = _problem(
         ufm.Problem,
         s,
@@ -367,21 +449,50 @@ def _explicit(s: Setting, conditions: list[Condition], weight_decay: float, bias
     )
 
 
+def _free_features(s: Setting) -> None:
+    """The model needs features that can take any value, or any that is not negative."""
+    kind = _resolved(s)
+    if kind in ("layer_norm", "rms_norm", "group_norm"):
+        raise _NoLawError("a normalization of each sample fixes the size of its features, so they are not free")
+    if kind == "batch_norm" and s.tail.gain is None:
+        raise _NoLawError("the last batch normalization has no gains (affine=False), so the features are not free")
+    if kind == "other" and s.tail.other in _BOUNDED:
+        raise _NoLawError(f"features behind {s.tail.other} cannot take every value, and no law covers that")
+
+
+def _under_ceiling(s: Setting, conditions: list[Condition]) -> None:
+    ceiling, largest = s.tail.ceiling, s.observed.largest_feature
+    if ceiling is not None:
+        under = largest is not None and largest < ceiling * (1 - _EQUAL)
+        detail = "" if largest is None else f"largest feature {largest:.3g}"
+        conditions.append(Condition(f"no feature reaches {ceiling:g}", "holds" if under else "violated", detail))
+
+
 def _sample_norm(s: Setting, conditions: list[Condition], weight_decay: float, bias_decay: float, kind: str) -> Law:
     tail = s.tail
     if tail.relu or tail.pooled:
         what = "a ReLU" if tail.relu else "an average over positions"
         raise _NoLawError(f"{what} stands between the normalization of each sample and the head, and no law covers it")
+    if tail.gain is None:
+        raise _NoLawError(
+            "the last normalization has no gains (elementwise_affine=False), so the size of the features is fixed"
+        )
     gain = s.decays.of(tail.gain)
     if gain is None or gain == 0:
         raise _NoLawError(
             "the gains of the last normalization are not trained or have no weight decay, so nothing prices the "
             "features"
         )
+    dim, error = s.observed.feature_dim, s.observed.tail_error
+    if s.observed.channels != dim or (error is not None and error > _exact(s.observed)):
+        raise _NoLawError(
+            f"the head takes {dim} numbers that are not one row of the {s.observed.channels} which the last "
+            "normalization makes at a time, and no law covers that"
+        )
     if s.loss.class_weights is not None:
         raise _NoLawError("weighted classes are not covered under a normalization of each sample")
     short = kind.partition("_")[0]
-    offset = s.decays.of(tail.offset)
+    offset = _offset_decay(s)
     problem = _problem(
         ufm.sample_norm_problem,
         s,
@@ -391,7 +502,7 @@ def _sample_norm(s: Setting, conditions: list[Condition], weight_decay: float, b
         feature_dim=s.observed.feature_dim,
         weight_decay=weight_decay,
         gain_decay=gain / s.loss.scale,
-        offset_decay=math.inf if offset is None else offset / s.loss.scale,
+        offset_decay=offset / s.loss.scale,
         bias_decay=bias_decay,
     )
     conditions.append(Condition("rows of normalized features can have equal norm at the minimum", "assumed"))
@@ -414,7 +525,12 @@ def _linear_tail(s: Setting, conditions: list[Condition], weight_decay: float, b
         raise _NoLawError("a linear layer below the head has no weight decay, so nothing prices the features")
     if o.activations is None:
         raise _NoLawError("the inputs of the linear layer below the head could not be read")
-    biases = [s.decays.of(name) if name else math.inf for name in tail.biases]
+    if o.tail_error is not None and o.tail_error > _exact(o):
+        raise _NoLawError(
+            "the head does not see the outputs of the linear layer below it as they are (one row for each sample), and "
+            "no law covers that"
+        )
+    biases = [_shift_decay(s, name, "biases of a linear layer below the head") for name in tail.biases]
     if len(inner) > 1 and any(decay != math.inf for decay in biases[:-1]):
         conditions.append(Condition("inner biases but the lowest are 0", "assumed"))
     if s.loss.class_weights is not None:
@@ -430,7 +546,7 @@ def _linear_tail(s: Setting, conditions: list[Condition], weight_decay: float, b
         o.activations,
         weight_decay=weight_decay,
         inner_decay=each[0] if len(each) == 1 else each,
-        inner_bias_decay=math.inf if lowest is None else lowest / scale,
+        inner_bias_decay=lowest / scale,
         bias_decay=bias_decay,
         layers=len(inner) + 1,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ class LossReading:
         Factors of the loss by class, or None for 1 everywhere.
     words : str
         The loss for the reader, with what its scale rests on.
+    of_logarithms : bool
+        Whether the loss takes logarithms of probabilities, which the network has to return.
     """
 
     kind: str | None
@@ -37,9 +39,12 @@ class LossReading:
     encoding: Encoding
     class_weights: FloatArray | None
     words: str
+    of_logarithms: bool = False
 
 
-def read_loss(loss: Any, encoding: Encoding, given: bool, counts: IntArray, batch_size: int) -> LossReading:
+def read_loss(
+    loss: Any, encoding: Encoding, given: bool, counts: IntArray, batch_size: int, *, vectors: bool = False
+) -> LossReading:
     """Read a loss.
 
     Parameters
@@ -55,15 +60,25 @@ def read_loss(loss: Any, encoding: Encoding, given: bool, counts: IntArray, batc
         Samples of each class.
     batch_size : int
         Samples in a batch, the scale of a sum.
+    vectors : bool
+        Whether the loss was given codewords, and not the numbers of classes.
     """
     if isinstance(loss, str):
         if loss not in ("mse", "cross_entropy"):
             raise ArgumentError(f"loss: expected 'mse', 'cross_entropy' or a torch loss module, got {loss!r}")
         return LossReading(loss, 1.0, encoding, None, f"{loss}, mean over the samples")
+    if isinstance(loss, nn.MSELoss | nn.CrossEntropyLoss | nn.NLLLoss) and loss.reduction == "none":
+        name = type(loss).__name__
+        words = f"{name} with reduction='none', and what was made of it is not known; give one with 'mean' or 'sum'"
+        return LossReading(None, 1.0, encoding, None, words)
     if isinstance(loss, nn.MSELoss):
         return _mse(loss, encoding, batch_size)
     if isinstance(loss, nn.CrossEntropyLoss):
-        return _cross_entropy(loss, encoding, given, counts, batch_size)
+        return _cross_entropy(loss, encoding, given, counts, batch_size, vectors)
+    if isinstance(loss, nn.NLLLoss):
+        same = nn.CrossEntropyLoss(loss.weight, ignore_index=loss.ignore_index, reduction=loss.reduction)
+        reading = _cross_entropy(same, encoding, given, counts, batch_size, vectors)
+        return replace(reading, words=reading.words.replace("CrossEntropyLoss", "NLLLoss", 1), of_logarithms=True)
     if isinstance(loss, nn.Module):
         name = type(loss).__name__
         return LossReading(None, 1.0, encoding, None, f"{name}, for which no law is known")
@@ -86,7 +101,7 @@ def _mse(loss: nn.MSELoss, encoding: Encoding, batch_size: int) -> LossReading:
 
 
 def _cross_entropy(
-    loss: nn.CrossEntropyLoss, encoding: Encoding, given: bool, counts: IntArray, batch_size: int
+    loss: nn.CrossEntropyLoss, encoding: Encoding, given: bool, counts: IntArray, batch_size: int, vectors: bool
 ) -> LossReading:
     k = encoding.num_classes
     smoothing = float(loss.label_smoothing)
@@ -112,7 +127,7 @@ def _cross_entropy(
         raise ArgumentError(
             f"loss: class {int(np.argmin(totals))} has weight 0, so nothing is asked of it; leave it out"
         )
-    if loss.reduction == "mean":
+    if loss.reduction == "mean" and not vectors:
         # Torch divides by the mean weight of the classes in the batch; over the whole set this is its expectation.
         weights = totals / float(factors @ encoding.codewords @ (counts / counts.sum()))
         words += ", weighted by class (divided by the mean weight of the whole set, which batches reach on average)"

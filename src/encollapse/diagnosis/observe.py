@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from encollapse._internal import checks
 from encollapse._internal.progress import tracked
 from encollapse._internal.typing import FloatArray, IntArray
-from encollapse.diagnosis.tail import Tail, owner, read_tail, with_graph
+from encollapse.diagnosis.tail import Tail, owner, read_tail, with_graph, with_other_uses
 from encollapse.errors import ArgumentError
 from encollapse.measure.forward.head import Head
 from encollapse.measure.forward.running import run
@@ -45,6 +47,10 @@ class Observation:
         Median variance that the normalization divides by.
     largest_feature, spatial_share : float, optional
         Largest entry of the features, and share of the price that is variation over positions.
+    lowest_feature : float
+        Least entry of the features.
+    sizes : dict of str to float
+        Largest modulus of an entry of the tail's offset and biases, by their names.
     scaled_kind : str, optional
         What a normalization without a module turned out to be.
     dropout : str
@@ -72,6 +78,8 @@ class Observation:
     variance_ratio: float | None
     smallest_variance: float | None
     largest_feature: float | None
+    lowest_feature: float
+    sizes: dict[str, float]
     spatial_share: float | None
     scaled_kind: str | None
     dropout: str
@@ -92,11 +100,17 @@ class Observation:
 
 def tail_of(network: nn.Module, head: Head, inputs: Any, device: torch.device) -> Tail:
     """Read the tail of a network off the graph of one batch."""
-    with with_graph(network), _inputs_of(head.module) as seen:
-        run(network, inputs, device)
+    made: list[Any] = []
+    hook = head.module.register_forward_hook(lambda *call: made.append(call[2]))
+    try:
+        with with_graph(network), _inputs_of(head.module) as seen:
+            result = run(network, inputs, device)
+    finally:
+        hook.remove()
     if len(seen) != 1:
         raise ArgumentError(f"head: {head.name!r} ran {len(seen)} times in one batch, and must run once")
-    return read_tail(seen[0], network)
+    tail = read_tail(seen[0], network)
+    return with_other_uses(tail, network, made[0], result) if isinstance(made[0], Tensor) else tail
 
 
 @contextmanager
@@ -173,7 +187,7 @@ class _Column:
         values = outputs.detach().double()
         if not self.rows and values.ndim > 2:
             values = values.movedim(1, -1)
-        values = values.flatten(0, -2)
+        values = values.reshape(-1, len(self._gain))
         if self._offset is not None:
             values = values - self._offset
         live = self._gain.abs() > 0
@@ -251,7 +265,10 @@ def observe(
             tail_error = error if tail_error is None or error is None else max(tail_error, error)
             spatial, price = spatial + variation, price + whole
         if phi:
-            activations.append(phi[-1].detach().flatten(0, -2).cpu())
+            below_rows = phi[-1].detach().flatten(0, -2)
+            error = _through_layers(below_rows, rows, tail, parameters)
+            tail_error = error if tail_error is None else max(tail_error, error)
+            activations.append(below_rows.cpu())
     if not features or not sum(sizes):
         raise ArgumentError(
             "loader: yielded no samples; a generator can be used only once, and a loader must not be empty"
@@ -270,6 +287,12 @@ def observe(
         variance_ratio=by_column[1],
         smallest_variance=_variance(norm),
         largest_feature=largest,
+        lowest_feature=float(together.min()) if together.numel() else 0.0,
+        sizes={
+            name: float(parameters[name].detach().abs().max())
+            for name in (tail.offset, *tail.biases)
+            if name is not None
+        },
         spatial_share=spatial / price if price else None,
         scaled_kind=columns.kind() if columns is not None and columns.count else None,
         dropout=dropout,
@@ -308,20 +331,77 @@ def _through_tail(made: Tensor, rows: Tensor, tail: Tail) -> tuple[float | None,
     values = made.double()
     if tail.relu:
         values = values.clamp(min=0.0, max=tail.ceiling)
+    if tail.kind != "batch_norm":
+        return _among_rows(values, rows), 0.0, 0.0
     price = float(made.double().square().sum()) / max(1, made[0].numel() // made.shape[1] if made.ndim > 2 else 1)
-    variation = 0.0
     if made.ndim > 2 and tail.pooled:
-        values = values.flatten(2)
-        variation = float((values - values.mean(2, keepdim=True)).square().sum()) / values.shape[2]
-        values = values.mean(2)
-    elif made.ndim > 2:
+        return *_pooled(values, rows), price
+    if made.ndim > 2:
         # Rows are positions, or hold all positions of a sample.
         apart = len(rows) != len(made)
         values = values.movedim(1, -1).flatten(0, -2) if apart else values.flatten(1)
-    if values.shape != rows.shape:
-        return None, variation, price
+    return None if values.shape != rows.shape else _off(values, rows), 0.0, price
+
+
+def _off(values: Tensor, rows: Tensor) -> float:
+    """Largest difference, relative to the largest feature."""
     scale = float(rows.double().abs().max()) or 1.0
-    return float((values - rows.double()).abs().max()) / scale, variation, price
+    return float((values - rows.double()).abs().max()) / scale
+
+
+def _among_rows(values: Tensor, rows: Tensor) -> float | None:
+    """Error of the features against the nearest of the rows of their sample that were normalized."""
+    width = rows.shape[1]
+    if values.numel() == rows.numel():
+        return _off(values.reshape(rows.shape), rows)
+    if len(values) != len(rows) or values.shape[-1] != width:
+        return None
+    gaps = (values.reshape(len(rows), -1, width) - rows.double()[:, None]).abs().amax(dim=2)
+    return float(gaps.amin(dim=1).max()) / (float(rows.double().abs().max()) or 1.0)
+
+
+def _pooled(values: Tensor, rows: Tensor) -> tuple[float | None, float]:
+    """Error of the features against averages over equal cells of the maps, and the variation within the cells.
+
+    Cells that overlap, or leave positions out, count some positions more than others, and are no such averages.
+    """
+    space = values.shape[2:]
+    pool: dict[int, Any] = {
+        1: functional.adaptive_avg_pool1d,
+        2: functional.adaptive_avg_pool2d,
+        3: functional.adaptive_avg_pool3d,
+    }
+    found: tuple[float | None, float] = None, 0.0
+    if len(rows) != len(values) or len(space) not in pool:
+        return found
+    cells = rows.shape[1] // values.shape[1]
+    grids = [grid for grid in itertools.product(*(_divisors(n) for n in space)) if math.prod(grid) == cells]
+    for grid in grids:
+        means = pool[len(space)](values, list(grid))
+        if means.flatten(1).shape != rows.shape:
+            continue
+        error = _off(means.flatten(1), rows)
+        if found[0] is None or error < found[0]:
+            whole = float(values.square().sum()) / math.prod(space)
+            found = error, max(0.0, whole - float(means.square().sum()) / cells)
+    return found
+
+
+def _divisors(number: int) -> list[int]:
+    return [n for n in range(1, number + 1) if number % n == 0]
+
+
+def _through_layers(below: Tensor, rows: Tensor, tail: Tail, parameters: Mapping[str, Tensor]) -> float:
+    """Error of the features against the linear layers of the tail over what entered the lowest."""
+    values = below.double()
+    for weight, bias in zip(reversed(tail.weights), reversed(tail.biases), strict=True):
+        matrix = parameters[weight].detach().double()
+        if values.shape[1] != matrix.shape[1]:
+            return math.inf
+        values = values @ matrix.T
+        if bias is not None:
+            values = values + parameters[bias].detach().double()
+    return math.inf if values.shape != rows.shape else _off(values, rows)
 
 
 def _head_error(head: Head, rows: Tensor, outputs: Tensor) -> float:

@@ -7,9 +7,9 @@ and modules alike.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -101,6 +101,12 @@ class Tail:
         What the normalization adds to the variance.
     path : tuple of str
         Operations in the order of the walk, for the reader.
+    affine : bool
+        Whether the normalization has gains.
+    other_outputs : tuple of str
+        Parameters that turn these features into other outputs of the network, and have no part in the head's.
+    returned : bool
+        Whether the network makes other outputs of these features.
     """
 
     kind: str
@@ -115,6 +121,8 @@ class Tail:
     epsilon: float = 0.0
     path: tuple[str, ...] = ()
     affine: bool = True
+    other_outputs: tuple[str, ...] = ()
+    returned: bool = False
 
 
 @dataclass
@@ -151,7 +159,8 @@ def read_tail(features: Tensor, network: nn.Module) -> Tail:
         elif name in ("Relu", "Hardtanh", "ClampMin", "Clamp"):
             low, high = _limits(node, name)
             if low != 0.0:
-                return walk.end("other", other=f"a clamp from {low:g}")
+                bounds = f"to {high:g}" if low == float("-inf") and high is not None else f"from {low:g}"
+                return walk.end("other", other=f"a clamp {bounds}")
             walk.relu, walk.ceiling = True, high
             node = _input(node)
         elif name in _NORMS:
@@ -161,11 +170,13 @@ def read_tail(features: Tensor, network: nn.Module) -> Tail:
         elif name in ("Add", "Mul"):
             parameter, rest = _operands(walk, node)
             if parameter is None:
-                if name == "Add":
+                if name == "Add" and sum(before is not None for before, _ in node.next_functions) > 1:
                     return walk.end("residual_sum")
+                if name == "Add":
+                    return walk.end("other", other="a sum with a constant, or with noise,")
                 return walk.end("other", other=_product(node))
             if name == "Mul" and walk.sizes[parameter] != walk.width:
-                return walk.end("other", other="a product with a learned number")
+                return walk.end("other", other="a product with learned numbers of another shape than the features")
             if name == "Mul":
                 walk.gain = parameter
                 return walk.end("scaled")
@@ -176,6 +187,48 @@ def read_tail(features: Tensor, network: nn.Module) -> Tail:
         else:
             return walk.end("other", other=_FAMILIAR.get(name, name))
     return walk.end("inputs")
+
+
+def with_other_uses(tail: Tail, network: nn.Module, scores: Tensor, result: Any) -> Tail:
+    """The tail with what the network makes of its features beside the `scores` of the head."""
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    own, mark = _parameters_below(scores, names), tail.gain or (tail.weights[0] if tail.weights else None)
+    found: set[str] = set()
+    returned = False
+    for output in _tensors(result):
+        used = _parameters_below(output, names)
+        if mark in used and used != own:
+            returned = True
+            found |= used - own
+    return replace(tail, other_outputs=tuple(sorted(found)), returned=returned)
+
+
+def _tensors(result: Any) -> Iterator[Tensor]:
+    """Tensors with a graph in what a network returned."""
+    if isinstance(result, Tensor):
+        if result.grad_fn is not None:
+            yield result
+    elif isinstance(result, Mapping):
+        for value in result.values():
+            yield from _tensors(value)
+    elif isinstance(result, tuple | list):
+        for value in result:
+            yield from _tensors(value)
+
+
+def _parameters_below(output: Tensor, names: dict[int, str]) -> set[str]:
+    """Names of the parameters that an output is made of."""
+    found, seen, waiting = set(), set(), [output.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        name = names.get(id(getattr(node, "variable", None)))
+        if name is not None:
+            found.add(name)
+        waiting += [before for before, _ in node.next_functions]
+    return found
 
 
 def _name(node: Any) -> str:

@@ -20,7 +20,8 @@ def verdict(d: HasParts) -> str:
     if d.law == "none":
         return " ".join(["No law predicts the geometry of this training: " + d.reason + ".", *_collapsed(d)])
     if d.prediction is None:
-        return " ".join(["The law is known, but its minimum is not: " + d.reason + ".", *_collapsed(d)])
+        why = d.missing.get("prediction", d.reason)
+        return " ".join([f"The law is known, but its minimum is not: {why}.", *_collapsed(d)])
     return " ".join([*_where(d), *_how_far(d), *_left(d), *_premises(d), *_time(d)])
 
 
@@ -114,12 +115,19 @@ def _time(d: HasParts) -> list[str]:
     t = d.decay_time
     if t is None:
         return [
-            "How long it has trained is not known; give steps=, or the scheduler, to see it in units of decay time."
+            "How long it has trained is not known; give the optimizer and steps=, or the scheduler, to see it in units "
+            "of decay time."
         ]
+    if not t.exact:
+        return [
+            f"Learning rate and weight decay come to τ = {t.spent:.2g}, but this optimizer rescales its gradients, so "
+            "how long sizes take to settle does not follow from it."
+        ]
+    spent = f"It has trained for τ = {t.spent:.2g} decay times" + (f" ({t.note})" if "counted" in t.note else "")
     if t.spent >= ENOUGH:
-        return [f"It has trained for τ = {t.spent:.2g} decay times, and {ENOUGH:g} are enough for the sizes to settle."]
+        return [f"{spent}, and {ENOUGH:g} are enough for the sizes to settle."]
     times = ENOUGH / t.spent if t.spent > 0 else math.inf
     return [
-        f"It has trained for τ = {t.spent:.2g} decay times of about {ENOUGH:g}: train about {times:.2g} times "
-        "longer, or raise the product of learning rate and weight decay."
+        f"{spent} of about {ENOUGH:g}: train about {times:.2g} times longer, or raise the product of learning rate and "
+        "weight decay."
     ]

@@ -59,25 +59,49 @@ def _arranged(own: torch.Tensor, wanted: torch.Tensor) -> Iterator[tuple[Order, 
                 yield order, moved  # type: ignore[misc]
 
 
+def change_of(own: torch.Tensor, result: Any) -> str:
+    """What a network makes of the outputs of a module before it returns them.
+
+    Empty for nothing, or "log_softmax", "softmax" or "sigmoid".
+    """
+    changes = {_change(moved, wanted) for wanted in tensors_of(result).values() for _, moved in _fitting(own, wanted)}
+    known = sorted(change for change in changes if change is not None)
+    return known[0] if known else ""
+
+
+def _fitting(own: torch.Tensor, wanted: torch.Tensor) -> Iterator[tuple[Order, torch.Tensor]]:
+    if own.numel() == wanted.numel() and own.device == wanted.device:
+        yield from _arranged(own, wanted)
+
+
 def _gives(own: torch.Tensor, wanted: torch.Tensor) -> bool:
+    return _change(own, wanted) is not None
+
+
+def _change(own: torch.Tensor, wanted: torch.Tensor) -> str | None:
+    """The function of the scores that is `wanted`, empty for the scores themselves, or None where none is."""
     if torch.equal(own.reshape(-1), wanted.reshape(-1)):
-        return True
+        return ""
     eps = max(torch.finfo(value.dtype).eps for value in (own, wanted))
     target, values = wanted.double().reshape(-1), own.double()
     scale = float(target.abs().nan_to_num(0.0, 0.0).max()) if len(target) else 0.0
-    return any(
-        torch.allclose(changed.reshape(-1), target, rtol=0.0, atol=16 * eps * scale, equal_nan=True)
-        for changed in _changed(values)
+    return next(
+        (
+            name
+            for name, changed in _changed(values)
+            if torch.allclose(changed.reshape(-1), target, rtol=0.0, atol=16 * eps * scale, equal_nan=True)
+        ),
+        None,
     )
 
 
-def _changed(scores: torch.Tensor) -> Iterator[torch.Tensor]:
+def _changed(scores: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
     """Scores as they are, and what networks make of them before they return them."""
-    yield scores
+    yield "", scores
     for axis in (1, -1) if scores.ndim > 2 else (-1,):
-        yield scores.log_softmax(axis)
-        yield scores.softmax(axis)
-    yield scores.sigmoid()
+        yield "log_softmax", scores.log_softmax(axis)
+        yield "softmax", scores.softmax(axis)
+    yield "sigmoid", scores.sigmoid()
 
 
 def scored_position(features: torch.Tensor, found: LinearMap, result: Any) -> torch.Tensor | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,9 @@ def undisturbed(model: nn.Module, device: torch.device, loader: Any = None) -> I
     accelerators = [device] if device.type == "cuda" else []
     generators = [(generator, generator.get_state()) for generator in _generators(loader)]
     by_numpy, by_python = np.random.get_state(), random.getstate()  # noqa: NPY002 (what data sets use)
-    with torch.random.fork_rng(devices=accelerators), torch.no_grad():
+    # A compiled network would trace what watches its layers, and fail where it cannot.
+    as_written = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+    with torch.random.fork_rng(devices=accelerators), torch.no_grad(), as_written:
         try:
             model.eval()
         except NotImplementedError as error:  # a program of torch.export
