@@ -17,7 +17,7 @@ def make(parameters: Iterable[nn.Parameter], settings: Settings) -> Optimizer:
     trained = [p for p in parameters if p.requires_grad]
     if settings.optimizer == "sgd":
         return SGD(trained, lr=settings.learning_rate, momentum=settings.momentum, nesterov=settings.nesterov)
-    return Adam(trained, lr=settings.learning_rate)
+    return Adam(trained, lr=settings.learning_rate, fused=True)
 
 
 @torch.no_grad()
