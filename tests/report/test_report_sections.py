@@ -305,6 +305,9 @@ def test_kinds_of_decay_are_told_apart(folder: Path) -> None:
     for result in done[:3]:
         for kind in ("ufm", "plain"):
             assert shown[kind, "gram_error", result.settings["seed"]] == result.comparison_error("gram_error")
+    bent = [replace(r, trial=Trial({**r.settings, "features": "relu"})) for r in [*done[:3], *plain]]
+    (drawing,) = weight_decay_dots(families([*done[:3], *plain, *bent]))
+    assert [panel.title for panel in drawing.chart.panels] == ["linear features", "features behind a ReLU"]
 
 
 def test_parameters_that_vary_are_named_with_their_values() -> None:

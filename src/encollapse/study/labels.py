@@ -54,7 +54,7 @@ def setting_labels(settings: Mapping[str, Any]) -> dict[str, str]:
     parts = {
         "dataset": dataset_label(settings),
         "model": model_label(settings),
-        "features": f"{settings['features']} features",
+        "features": features_label(settings),
         "encoding": encoding_label(settings),
         "weight_decay": f"λ_W = {number_label(settings['weight_decay'])}",
     }
@@ -84,6 +84,11 @@ def encoding_label(settings: Mapping[str, Any]) -> str:
 def model_label(settings: Mapping[str, Any]) -> str:
     """Name of the network with its options."""
     return f"{settings['model']}{_options_label(settings.get('model_options', {}))}"
+
+
+def features_label(settings: Mapping[str, Any]) -> str:
+    """What the features may be, in words."""
+    return "features behind a ReLU" if settings["features"] == "relu" else f"{settings['features']} features"
 
 
 def dataset_label(settings: Mapping[str, Any]) -> str:

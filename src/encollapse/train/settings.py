@@ -250,7 +250,7 @@ class Settings:
         "Stationarity at which training ends.",
         more="""Both parts of :class:`Stationarity` are at or below it then. Relative errors of the class means' Gram
         matrix are about as large as the negative curvature, or as the root of the squared gradient.""",
-        usual="""1e-3, and 1e-4 above 256 classes. 1e-5 for relu features, fixed classifiers and a last batch
+        usual="""1e-3, and 1e-4 above 256 classes. 1e-5 for ReLU features, fixed classifiers and a last batch
         normalization under plain decay, where the squared gradient alone judges""",
     )
     leave_saddles: bool = option(

@@ -11,7 +11,7 @@ from encollapse.report.figures.rows import Dot, dot_panel, height, shifts
 from encollapse.report.figures.series import PANELS, numbered, of_trial, parts, spread
 from encollapse.report.style import BLUE, MARKERS, PURPLE, VERMILLION
 from encollapse.study.families import Family
-from encollapse.study.labels import encoding_label
+from encollapse.study.labels import encoding_label, features_label
 from encollapse.study.results import TrialResult
 
 NAME = "weight-decay"
@@ -50,7 +50,7 @@ def _title(result: TrialResult, trials: Sequence[TrialResult]) -> str:
     reads: tuple[Callable[[TrialResult], str], ...] = (
         lambda r: r.record.dataset,
         lambda r: str(r.settings["model"]),
-        lambda r: f"{r.settings['features']} features",
+        lambda r: features_label(r.settings),
         lambda r: encoding_label(r.settings),
     )
     return ", ".join(read(result) for read in reads if len({read(other) for other in trials}) > 1)
