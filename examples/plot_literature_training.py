@@ -171,3 +171,57 @@ slowest = ec.ufm.rates(solution)[0]
 late = ec.ufm.flow(problem, np.array([6.0, 7.0]) / slowest, scale=1.0, seed=3)
 observed = -np.diff(np.log(late.losses - solution.loss))[0] / 2
 claim("han2022", "last rate of gradient flow", abs(observed - 1), below=0.05)
+
+# %%
+# The central path
+# ----------------
+#
+# Multiplying all features by a matrix changes nothing for a last layer that is always the best one. So Han, Papyan and
+# Donoho keep the features at a within-class covariance of one, and follow the part of the gradient flow that stays
+# there. Each singular value ω of the signal-to-noise matrix then moves alone, on a path in closed form
+# :cite:p:`han2022`: all grow, and their ratios go to one. Here it is set beside small steps of all features, with the
+# last layer fitted anew and the features renormalized at each.
+
+count, num_classes = 6, 4
+classes = np.repeat(np.arange(num_classes), count)
+total, targets = len(classes), np.eye(num_classes)[classes]
+
+
+def parts(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Class means about their mean (d, K), and samples about their class mean (d, N)."""
+    means = np.stack([features[:, classes == k].mean(axis=1) for k in range(num_classes)], axis=1)
+    return means - means.mean(axis=1, keepdims=True), features - means[:, classes]
+
+
+def renormalized(features: np.ndarray) -> np.ndarray:
+    means, within = parts(features)
+    values, vectors = np.linalg.eigh(within @ within.T / total)
+    return (vectors / np.sqrt(values)) @ vectors.T @ (means[:, classes] + within)
+
+
+def ratios(features: np.ndarray) -> np.ndarray:
+    return np.linalg.svd(parts(features)[0], compute_uv=False)[: num_classes - 1]
+
+
+random = np.random.default_rng(4)
+features = renormalized(random.standard_normal((5, num_classes))[:, classes] + random.standard_normal((5, total)))
+rate, stepped = 0.1, []
+path = ec.ufm.central_path(ratios(features), rate * np.arange(3001), num_classes=num_classes, samples_per_class=count)
+for _ in path.times:
+    stepped.append(ratios(features))
+    rows = np.vstack([features, np.ones(total)]).T
+    layer = np.linalg.lstsq(rows, targets, rcond=None)[0]
+    gradient = layer[:-1] @ (rows @ layer - targets).T / total
+    _, within = parts(features)
+    product = gradient @ within.T / total
+    features = renormalized(features - rate * (gradient - (product + product.T) / 2 @ within))
+claim(
+    "han2022", "central path: small steps of all features", np.abs(stepped / path.signal_to_noise - 1).max(), below=1e-3
+)
+
+figure, axes = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
+axes.plot(path.times, path.signal_to_noise, color="C0", label=["closed form", None, None])
+axes.plot(path.times[::300], np.array(stepped)[::300], "k.", label=["small steps", None, None])
+axes.set(xlabel="learning rate × steps", ylabel="singular value of the signal-to-noise matrix", ylim=(0, None))
+axes.legend()
+plt.show()

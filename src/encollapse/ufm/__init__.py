@@ -2,8 +2,9 @@
 
 from encollapse.ufm.batch_norm import batch_norm_problem
 from encollapse.ufm.certificate import Certificate
+from encollapse.ufm.dynamics.central_path import CentralPath, central_path
+from encollapse.ufm.dynamics.gradient_flow import Flow, flow, rates
 from encollapse.ufm.excess import Excess, excess
-from encollapse.ufm.gradient_flow import Flow, flow, rates
 from encollapse.ufm.inverse.design import design
 from encollapse.ufm.inverse.target import scale_target
 from encollapse.ufm.layer_peeled import LayerPeeledSolution, solve_layer_peeled
@@ -22,6 +23,7 @@ from encollapse.ufm.tail.sample_norm import sample_norm_problem
 
 __all__ = [
     "BiasPath",
+    "CentralPath",
     "Certificate",
     "Concepts",
     "CumulativeLink",
@@ -38,6 +40,7 @@ __all__ = [
     "TailProblem",
     "batch_norm_problem",
     "bias_path",
+    "central_path",
     "deep_relu_problem",
     "design",
     "excess",

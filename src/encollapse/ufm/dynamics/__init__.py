@@ -1,0 +1,1 @@
+"""How training moves toward the minimum."""
