@@ -204,7 +204,7 @@ def ratios(features: np.ndarray) -> np.ndarray:
 
 
 random = np.random.default_rng(4)
-features = renormalized(random.standard_normal((5, num_classes))[:, classes] + random.standard_normal((5, total)))
+features = renormalized(0.3 * random.standard_normal((5, num_classes))[:, classes] + random.standard_normal((5, total)))
 rate, stepped = 0.1, []
 path = ec.ufm.central_path(ratios(features), rate * np.arange(3001), num_classes=num_classes, samples_per_class=count)
 for _ in path.times:
@@ -219,9 +219,11 @@ claim(
     "han2022", "central path: small steps of all features", np.abs(stepped / path.signal_to_noise - 1).max(), below=1e-3
 )
 
+times = np.geomspace(1, 1e6, 61)
+later = ec.ufm.central_path(stepped[0], times, num_classes=num_classes, samples_per_class=count)
 figure, axes = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
-axes.plot(path.times, path.signal_to_noise, color="C0", label=["closed form", None, None])
-axes.plot(path.times[::300], np.array(stepped)[::300], "k.", label=["small steps", None, None])
-axes.set(xlabel="learning rate × steps", ylabel="singular value of the signal-to-noise matrix", ylim=(0, None))
+axes.loglog(times, later.signal_to_noise, color="C0", label=["closed form", None, None])
+axes.loglog(path.times[10:], np.array(stepped)[10:], "k.", markevery=0.08, label=["small steps", None, None])
+axes.set(xlabel="learning rate × steps", ylabel="signal-to-noise ratio")
 axes.legend()
 plt.show()
