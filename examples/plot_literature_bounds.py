@@ -4,7 +4,7 @@ Published results: bounds beside measurements
 
 Small loss, small gradients and weight decay guarantee collapse, up to what is left of them: by :cite:t:`pan2023` for
 cross-entropy near its optimum behind batch normalization, by :cite:t:`wu2025` near stationary points of a network of
-three layers. The first is asymptotic, and the second belongs to another model. Here are four guarantees with explicit
+three layers. The first is asymptotic, and the second is for infinite width. Here are five guarantees with explicit
 constants along trainings, and which of them is tighter when.
 """
 
@@ -142,7 +142,63 @@ claim("pan2023", "squared error: cosines over their bound", (angles / bound).max
 # No cosine can be off by more than 2, so the bound says something only near the end, and there it is some hundred times
 # the measured error: it falls with the root of the excess, of which little goes into the angles.
 
-figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.3), layout="constrained")
+# %%
+# A trained linear layer, by loss, gradient and decay
+# ---------------------------------------------------
+#
+# The gradient at the features is no gradient of a network: at rest it is the parameters that have none. Where a linear
+# layer V makes the features ``h = Vφ`` of the activations below, as in the paper, its own gradient ``G`` will do,
+# decay ``λV`` included. Let P be the projection onto the features that the classifier W does not see.
+#
+# * What W sees of ``h_i - h_j`` is at most the difference of the outputs over ``σ``, its smallest singular value above
+#   0. Outputs of a class are spread by no more than the mean of ``|o - e|²``, twice the squared error L.
+# * The loss of the data does not pull at what W does not see. So there ``PG = λ PV``, and the rest of the spread is at
+#   most ``|PG|²/λ²`` times the largest variance of the activations within the classes.
+#
+# So ``tr Σ_W ≤ 2L/σ² + |PG|²/λ² · |Σ_W(φ)|_op`` for every network with such a tail, at rest or not. The first term
+# stays at rest, as decay keeps the loss above 0, and the second goes. The head has no bias here: beside a bias the
+# classifier hardly uses the common direction of one-hot labels, and σ is small.
+
+torch.manual_seed(0)
+network = nn.Sequential(
+    nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 24, bias=False), nn.Linear(24, 10, bias=False)
+).double()
+decay = 3e-3
+optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=decay)
+scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 800)
+moments_linear, linear = [], []
+for step in range(801):
+    value = (0.5 * (network(inputs) - targets) ** 2).sum(dim=1).mean()
+    if step in (0, 10, 30, 60, 100, 200, 300, 400, 600, 800):
+        inner, head = network[2].weight, network[3].weight.detach().numpy()
+        (gradient,) = torch.autograd.grad(value + decay / 2 * (inner**2).sum(), inner, retain_graph=True)
+        activations, found = network[:2](inputs).detach().numpy(), network[:3](inputs).detach().numpy()
+        means = np.stack([activations[labels == k].mean(axis=0) for k in range(10)])
+        variance = np.linalg.norm(activations - means[labels], 2) ** 2 / total
+        _, sizes, seen = np.linalg.svd(head, full_matrices=False)
+        unseen = gradient.numpy() - seen.T @ (seen @ gradient.numpy())
+        by_fit, by_rest = 2 * value.item() / sizes[-1] ** 2, (np.linalg.norm(unseen) / decay) ** 2 * variance
+        moments_linear.append(step)
+        linear.append((spread(found), by_fit, by_rest))
+    optimizer.zero_grad()
+    value.backward()
+    optimizer.step()
+    scheduler.step()
+spreads, by_fit, by_rest = np.array(linear).T
+print("  step  tr Σ_W  at most  of that by the loss")
+for step, values in zip(moments_linear, linear, strict=True):
+    print(f"{step:6} {values[0]:7.3f} {values[1] + values[2]:8.3f} {values[1]:20.3f}")
+claim("wu2025", "linear layer: spread over its bound", (spreads / (by_fit + by_rest)).max(), below=1.0)
+between = float(((found - found.mean(axis=0)) ** 2).sum(axis=1).mean()) - spreads[-1]
+print(f"at the end: {(by_fit + by_rest)[-1] / spreads[-1]:.1f} times the spread within classes,", end=" ")
+print(f"{(by_fit + by_rest)[-1] / between:.2f} times that of the class means")
+assert (by_fit + by_rest)[-1] < between / 2
+
+# %%
+# So this bound says by itself that the features have collapsed: it ends well below the spread of the class means.
+
+figure, grid = plt.subplots(2, 2, figsize=(7.2, 6.2), layout="constrained")
+axes = grid.ravel()
 axes[0].semilogy(steps, measured, "o-", color="#0072b2", label="measured")
 axes[0].semilogy(steps, from_loss, "--", color="#d55e00", label="at most, by the loss")
 axes[0].semilogy(steps, from_gradient, ":", color="#009e73", label="at most, by the gradient")
@@ -156,4 +212,8 @@ axes[2].semilogy(moments, angles, "o-", color="#0072b2", label="measured")
 axes[2].semilogy(moments, bound, "--", color="#d55e00", label="at most, by the loss")
 axes[2].set(xlabel="step", ylabel="largest error of a cosine")
 axes[2].legend()
+axes[3].semilogy(moments_linear, spreads, "o-", color="#0072b2", label="measured")
+axes[3].semilogy(moments_linear, by_fit + by_rest, "--", color="#d55e00", label="at most, by loss and gradient")
+axes[3].set(xlabel="step", ylabel="within-class variance, linear layer")
+axes[3].legend()
 plt.show()

@@ -14,9 +14,11 @@ import pytest
 import encollapse as ec
 from encollapse import cli
 from encollapse.cli.console import explain
+from encollapse.cli.networks import network_and_loader
 
 PREDICT = ["predict", "-e", "one-hot", "--classes", "4", "--samples-per-class", "5"]
 DECAYS = ["--weight-decay", "5e-3", "--feature-decay", "2e-3"]
+DIAGNOSE = ["diagnose", "--model", "net.py:Net", "--data", "digits"]
 
 Capture = pytest.CaptureFixture[str]
 Refusal = Callable[..., tuple[str, str]]
@@ -37,6 +39,15 @@ Refusal = Callable[..., tuple[str, str]]
             "fewer --classes",
         ),
         (["diagnose"], 2, "model: give the network and its data", ""),
+        ([*DIAGNOSE, "--learning-rate", "-1"], 2, "learning_rate: expected a finite number above 0", ""),
+        ([*DIAGNOSE, "--weight-decay", "-1"], 2, "weight_decay: expected a number finite and 0", ""),
+        ([*DIAGNOSE, "--momentum", "1"], 2, "momentum: expected a number below 1, got 1", ""),
+        (
+            [*DIAGNOSE, "--loss", "mse", "--label-smoothing", "0.1"],
+            2,
+            "label_smoothing: is for cross-entropy",
+            "for mse",
+        ),
         ([*PREDICT, *DECAYS, "--bias-decay", "-1"], 2, "bias_decay: expected a number 0 or above", ""),
         ([*PREDICT, *DECAYS, "--bias-decay", "nan"], 2, "bias_decay: expected a number, got NaN", ""),
         ([*PREDICT, *DECAYS, "--counts", "1,2,3,4"], 2, "counts: give either", ""),
@@ -312,3 +323,16 @@ def test_ctrl_c_that_an_import_would_swallow_ends_the_command() -> None:
     script = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)" + INTERRUPTED_IMPORT
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
+
+
+def test_a_network_runs_without_a_small_batch_that_its_training_may_not_have_had(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text("from torch import nn\n\n\ndef net():\n    return nn.Linear(64, 10)\n")
+    _, loader, _ = network_and_loader("net.py:net", "digits", None)
+    sizes = [len(labels) for _, labels in loader]
+    assert len(sizes) > 1
+    assert max(sizes) - min(sizes) < len(sizes)
+    _, asked, _ = network_and_loader("net.py:net", "digits", 100)
+    assert max(len(labels) for _, labels in asked) == 100

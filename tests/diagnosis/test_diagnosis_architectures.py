@@ -349,6 +349,8 @@ def test_what_cannot_be_diagnosed_names_the_cure() -> None:
         ec.diagnose(network, [(x, y * 0 + 9) for x, y in loader], optimizer, progress=False)
     with pytest.raises(ArgumentError, match="loader: class 1 of 5 has no samples"):
         ec.diagnose(network, [(x, y * 0) for x, y in loader], optimizer, progress=False)
+    with pytest.raises(ArgumentError, match="encoding: 'simplex' has codewords of length 4, and the head '5' has 5"):
+        ec.diagnose(network, loader, optimizer, encoding="simplex", loss="mse", progress=False)
     with pytest.raises(ArgumentError, match="running statistics"):
         ec.diagnose(network, [(100 * x + 50, y) for x, y in loader], optimizer, progress=False)
     with pytest.raises(ArgumentError, match="loader: yielded no samples"):

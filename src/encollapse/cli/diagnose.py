@@ -47,7 +47,10 @@ def diagnose(
         str | None, typer.Option("--encoding", "-e", help="Codewords of the classes: a name or a file.")
     ] = None,
     option: EncodingOptions = None,
-    batch_size: Annotated[int, typer.Option(help="Samples that run through the network at a time.")] = 256,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Batch size of the training, for the premise about batches. Default: equal ones near 256."),
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a page to this .html file.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -72,7 +75,7 @@ def diagnose(
     import torch
 
     import encollapse
-    from encollapse._internal import files
+    from encollapse._internal import checks, files
     from encollapse.cli.networks import network_and_loader
     from encollapse.measure.checkpoint_files import load_state
 
@@ -83,15 +86,22 @@ def diagnose(
     kind = loss.replace("_", "-")
     if kind not in ("cross-entropy", "mse"):
         raise ArgumentError(f"loss: expected cross-entropy or mse, got {loss!r}")
+    if kind == "mse" and label_smoothing:
+        raise ArgumentError("label_smoothing: is for cross-entropy; for mse give --encoding label-smoothing")
+    settings: dict[str, Any] = {
+        "lr": checks.positive(learning_rate, "learning_rate"),
+        "weight_decay": checks.nonnegative(weight_decay, "weight_decay"),
+    }
+    if optimizer == "sgd":
+        settings["momentum"] = checks.nonnegative(momentum, "momentum")
+        if momentum >= 1:
+            raise ArgumentError(f"momentum: expected a number below 1, got {momentum:g}")
     if output is not None:
         files.folder(files.with_suffix(output, "output", (".html", ".htm")).parent)
     network, loader, num_classes = network_and_loader(model, data, batch_size)
     if weights is not None:
         load_state(network, weights, "weights")
     module: Any = torch.nn.MSELoss() if kind == "mse" else torch.nn.CrossEntropyLoss(label_smoothing=label_smoothing)
-    settings: dict[str, Any] = {"lr": learning_rate, "weight_decay": weight_decay}
-    if optimizer == "sgd":
-        settings["momentum"] = momentum
     found = encollapse.diagnose(
         network,
         loader,

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def network_and_loader(model: str, data: str, batch_size: int) -> tuple[nn.Module, Any, int]:
-    """Return the network of ``FILE.py:NAME``, batches of the training set in its dtype, and the number of classes."""
+_NEAR = 256  # samples that run through a network at a time
+
+
+def network_and_loader(model: str, data: str, batch_size: int | None) -> tuple[nn.Module, Any, int]:
+    """Return the network of ``FILE.py:NAME``, batches of the training set in its dtype, and the number of classes.
+
+    Without a size the batches are as equal as can be: a small rest would look like one of the training.
+    """
     import torch
     from torch.utils.data import DataLoader, TensorDataset
 
@@ -20,5 +27,8 @@ def network_and_loader(model: str, data: str, batch_size: int) -> tuple[nn.Modul
     network, dataset = imported(model, {}), data_sets.load(data)
     inputs, first = torch.tensor(dataset.train.inputs), next(network.parameters(), None)
     samples = TensorDataset(inputs if first is None else inputs.to(first.dtype), torch.tensor(dataset.train.labels))
-    size = checks.integer(batch_size, "batch_size", minimum=1)
+    if batch_size is None:
+        size = math.ceil(len(samples) / math.ceil(len(samples) / _NEAR))
+    else:
+        size = checks.integer(batch_size, "batch_size", minimum=1)
     return network, DataLoader(samples, batch_size=size), dataset.num_classes

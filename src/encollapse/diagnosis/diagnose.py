@@ -140,6 +140,11 @@ def diagnose(
         if not still:
             _require_same_data(seen, tail.kind)
         codewords = _encoding(encoding, seen, found)
+        if found.weight is not None and codewords.code_dim != len(found.weight):
+            raise ArgumentError(
+                f"encoding: {codewords.name!r} has codewords of length {codewords.code_dim}, and the head "
+                f"{found.name!r} has {len(found.weight)} outputs; give the encoding that the network was trained toward"
+            )
         counts = _counts(seen.labels, codewords.num_classes)
         reading = read_loss(
             loss,
@@ -230,7 +235,8 @@ def _counts(labels: IntArray, num_classes: int) -> IntArray:
     if (counts == 0).any():
         empty = int(np.argmin(counts))
         raise ArgumentError(
-            f"loader: class {empty} of {num_classes} has no samples, so this is not the training set; give all of it"
+            f"loader: class {empty} of {num_classes} has no samples, so this is not the training set, or the head "
+            "scores other classes; give all samples, or the head and the encoding of these labels"
         )
     return counts
 

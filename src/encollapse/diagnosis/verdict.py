@@ -123,11 +123,11 @@ def _time(d: HasParts) -> list[str]:
             f"Learning rate and weight decay come to τ = {t.spent:.2g}, but this optimizer rescales its gradients, so "
             "how long sizes take to settle does not follow from it."
         ]
-    spent = f"It has trained for τ = {t.spent:.2g} decay times" + (f" ({t.note})" if "counted" in t.note else "")
+    spent, note = f"It has trained for τ = {t.spent:.2g} decay times", f" ({t.note})" if "counted" in t.note else ""
     if t.spent >= ENOUGH:
-        return [f"{spent}, and {ENOUGH:g} are enough for the sizes to settle."]
+        return [f"{spent}, and {ENOUGH:g} are enough for the sizes to settle{note}."]
     times = ENOUGH / t.spent if t.spent > 0 else math.inf
     return [
         f"{spent} of about {ENOUGH:g}: train about {times:.2g} times longer, or raise the product of learning rate and "
-        "weight decay."
+        f"weight decay{note}."
     ]
