@@ -90,6 +90,10 @@ BACK = re.compile(r'(class="viewcode-back" href="[^"#]*?([\w.]+)\.html)#(?!\2)[^
 """A link from the source of an object to a place that its page has under another name."""
 
 
+MARKED = re.compile(r'(<span class="math notranslate nohighlight">\\\([^<]{1,40}\\\)</span>)([.,:;)?]+)')
+"""A short formula and the marks after it, between which browsers would break the line."""
+
+
 UNNAMED = {"Shown", "LabeledProblem"}
 """Bases of public classes that have no page: they say nothing to a reader, no more than ``object`` does."""
 
@@ -115,6 +119,7 @@ def repaired(app: object, name: str, template: str, context: dict[str, object], 
     if "body" in context:
         body = SIGNATURE.sub(plain, str(context["body"]))
         context["body"] = NO_BASES.sub("", BACK.sub(r"\1", ROLES.sub("", body)))
+        context["body"] = MARKED.sub(r'<span class="with-mark">\1\2</span>', str(context["body"]))
 
 
 def setup(app: Sphinx) -> None:

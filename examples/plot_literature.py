@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import encollapse as ec
+from encollapse.report.style import house_style
 
 
 def claim(source: str, statement: str, error: float, *, below: float) -> None:
@@ -43,8 +44,8 @@ def turning_point(holds: Callable[[float], bool]) -> float:
 # -----------------------------------------------
 #
 # For balanced one-hot labels every global minimum under cross-entropy is a simplex :cite:p:`zhu2021`, and the outputs
-# are ``a(I - J/K)`` with ``a = log(1/p - K + 1)``, where ``p = √(n λ_W λ_H)`` is the probability left to each wrong
-# class. Label smoothing δ adds δ/K to p :cite:p:`guo2025`.
+# are :math:`a(I - J/K)` with :math:`a = \log(1/p - K + 1)`, where :math:`p = \sqrt{n\lambda_W\lambda_H}` is the
+# probability left to each wrong class. Label smoothing δ adds δ/K to p :cite:p:`guo2025`.
 
 num_classes, count, decays = 7, 30, {"weight_decay": 2e-3, "feature_decay": 1e-3}
 centering = np.eye(num_classes) - 1 / num_classes
@@ -77,8 +78,9 @@ claim("tirer2022", "squared error, no bias: orthogonal frame", without.geometry.
 # Any targets: a square root of their covariance
 # ----------------------------------------------
 #
-# With a free bias and targets of covariance S, ``W Wᵀ = √(λ_H'/λ_W) [S^(1/2) - √c I]₊`` with ``λ_H' = N λ_H`` and
-# ``√c = √(N λ_W λ_H)`` :cite:p:`andriopoulos2024` (Theorem 4.1).
+# With a free bias and targets of covariance S, :math:`WW^\top = \sqrt{\lambda_H'/\lambda_W}\,[S^{1/2} - \sqrt c\,I]_+`
+# with :math:`\lambda_H' = N\lambda_H` and :math:`\sqrt c = \sqrt{N\lambda_W\lambda_H}` :cite:p:`andriopoulos2024`
+# (Theorem 4.1).
 
 counts = np.array([40, 25, 20, 10, 5])
 targets = ec.encodings.random(5, 3, seed=1)
@@ -96,7 +98,7 @@ claim("andriopoulos2024", "any targets: W Wᵀ", relative(solution.geometry.clas
 # -----------------
 #
 # Under cross-entropy with two groups of classes, rare classes merge :cite:p:`fang2021` exactly when
-# ``√(λ_W λ_H) ≥ √n_rare / N`` :cite:p:`hong2023`.
+# :math:`\sqrt{\lambda_W\lambda_H} \ge \sqrt{n_\text{rare}}/N` :cite:p:`hong2023`.
 
 groups = np.array([60, 60, 60, 6, 6, 6])
 critical = math.sqrt(groups[-1]) / groups.sum()
@@ -116,10 +118,11 @@ cosines = [rare_cosine(share) for share in shares]
 merge = turning_point(lambda share: rare_cosine(share) > 1 - 1e-6)
 claim("hong2023", "minority collapse: threshold", abs(merge - 1), below=1e-3)
 
-figure, axes = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
-axes.plot(shares, cosines, "o-", color="#0072b2")
-axes.axvline(1, color="0.5", linestyle=":")
-axes.set(xlabel=r"$\sqrt{\lambda_W\lambda_H}$ in units of $\sqrt{n_{rare}}/N$", ylabel="cosine of two rare classes")
+with house_style("literature"):
+    figure, axes = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
+    axes.plot(shares, cosines, "o-", color="#0072b2")
+    axes.axvline(1, color="0.5", linestyle=":")
+    axes.set(xlabel=r"$\sqrt{\lambda_W\lambda_H}$ in units of $\sqrt{n_{rare}}/N$", ylabel="cosine of two rare classes")
 plt.show()
 
 # %%
@@ -129,7 +132,7 @@ plt.show()
 # The layer-peeled model of :cite:t:`fang2021` bounds the mean squared norms of classifier and class means. For balanced
 # classes the minimum is a simplex whose norms are the bounds. The paper proves that rare classes merge when the
 # imbalance grows without end. They do so from one ratio on, which the multiplier of the bounds tells: where it reaches
-# ``π_rare √K``. Where the rare classes in fact merge is within a per cent of that ratio.
+# :math:`\pi_\text{rare}\sqrt K`. Where the rare classes in fact merge is within a per cent of that ratio.
 
 bounds = {"weight_bound": 1.0, "feature_bound": 1.0}
 balanced = ec.ufm.solve_layer_peeled(ec.encodings.one_hot(6), 5, **bounds)
@@ -185,7 +188,7 @@ claim("thrampoulidis2022", "vanishing decay: distance at 1e-7", distances[-1], b
 # --------------------------------------------
 #
 # With M weight layers and no bias, a class is learned if and only if
-# ``M N (N λ_H Π λ_l)^(1/M) / n_k < (M-1)^((M-1)/M) / M`` :cite:p:`dang2023`.
+# :math:`M N (N\lambda_H \prod_l \lambda_l)^{1/M}/n_k < (M - 1)^{(M - 1)/M}/M` :cite:p:`dang2023`.
 
 layers, uneven = 3, np.array([90, 30])
 total = uneven.sum()

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 import encollapse as ec
+from encollapse.report.style import house_style
 
 
 def claim(source: str, statement: str, error: float, *, below: float) -> None:
@@ -27,13 +28,15 @@ def claim(source: str, statement: str, error: float, *, below: float) -> None:
 # ----------------------------
 #
 # Write F for the regularized loss as a function of classifier and features, λ for the price of the features of N
-# samples (``λ_H = λ/N``), and ε for the excess of F over the certified minimum.
+# samples (:math:`\lambda_H = \lambda/N`), and ε for the excess of F over the certified minimum.
 #
 # * **From the loss.** A convex loss does not grow when each feature is replaced by its class mean, and the price falls
-#   by ``λ/2`` times ``tr Σ_W``. What is left is at least the minimum, so ``tr Σ_W ≤ 2 ε/λ``.
-# * **From the gradient.** Let ``g_i`` be the gradient of F at the feature of sample i. The gradients of a convex loss
-#   are monotone, so for two samples of a class ``λ_H |h_i - h_j| ≤ |g_i - g_j|``, and ``tr Σ_W`` is at most
-#   ``N² / λ²`` times the spread of the gradients within the classes. No minimum is needed.
+#   by :math:`\lambda/2` times :math:`\operatorname{tr}\Sigma_W`. What is left is at least the minimum, so
+#   :math:`\operatorname{tr}\Sigma_W \le 2\varepsilon/\lambda`.
+# * **From the gradient.** Let :math:`g_i` be the gradient of F at the feature of sample i. The gradients of a convex
+#   loss are monotone, so for two samples of a class :math:`\lambda_H |h_i - h_j| \le |g_i - g_j|`, and
+#   :math:`\operatorname{tr}\Sigma_W` is at most :math:`N^2/\lambda^2` times the spread of the gradients within the
+#   classes. No minimum is needed.
 # * **For the outputs.** ``ec.ufm.excess`` bounds the mean divergence of the outputs from the predicted ones, class
 #   means and all: the first two say nothing of where the class means are.
 
@@ -79,9 +82,9 @@ for step, values in zip(steps, rows, strict=True):
 
 # %%
 # Both hold at every step, and the loss bounds better in all but the first few. The gradient counts every difference
-# within a class at the curvature λ_H, the least that there is, while differences that the classifier sees have a larger
-# one. It is the tighter one where the loss is far from its minimum for other reasons, and the only one where no minimum
-# is known.
+# within a class at the curvature :math:`\lambda_H`, the least that there is, while differences that the classifier sees
+# have a larger one. It is the tighter one where the loss is far from its minimum for other reasons, and the only one
+# where no minimum is known.
 
 claim("pan2023", "spread over its bound by the loss", (measured / from_loss).max(), below=1.0)
 claim("wu2025", "spread over its bound by the gradient", (measured / from_gradient).max(), below=1.0)
@@ -95,14 +98,18 @@ assert (distance <= guarantee).all()
 # Cosines under squared error
 # ---------------------------
 #
-# Under squared error and without a bias the loss bounds the whole geometry. Let A be the classifier times ``√λ_W``, and
-# B the class means times ``√(π_k N λ_H)``, so that ``AB = cZ``. Three steps lead from the excess ε to the cosines.
+# Under squared error and without a bias the loss bounds the whole geometry. Let A be the classifier times
+# :math:`\sqrt{\lambda_W}`, and B the class means times :math:`\sqrt{\pi_k N\lambda_H}`, so that :math:`AB = cZ`. Three
+# steps lead from the excess ε to the cosines.
 #
-# * One part of ε is the imbalance ``ε_1 = (|A|² + |B|²)/2 - |AB|_*``. With the polar factor P of AB it is at least
-#   ``|B - AᵀP|²/2``, and ``BᵀB - |AB| = (B - AᵀP)ᵀB``. So ``BᵀB`` is within ``√(2 ε_1) |B|_op`` of ``c|Z|``.
-# * Another part is at least ``|Z - Z*|²/2``, and ``|Z|`` is within ``√2 |Z - Z*|`` of ``|Z*|``.
-# * Both parts together are at most ε. So ``BᵀB`` is within ``ν = √(2ε (|B|_op² + 2c²))`` of the predicted one, and no
-#   cosine is further off than ``2ν`` over the smallest squared norm that is predicted.
+# * One part of ε is the imbalance :math:`\varepsilon_1 = (|A|^2 + |B|^2)/2 - |AB|_*`. With the polar factor P of AB it
+#   is at least :math:`|B - A^\top P|^2/2`, and :math:`B^\top B - |AB| = (B - A^\top P)^\top B`. So :math:`B^\top B` is
+#   within :math:`\sqrt{2\varepsilon_1}\,|B|_{op}` of :math:`c|Z|`.
+# * Another part is at least :math:`|Z - Z^*|^2/2`, and :math:`|Z|` is within :math:`\sqrt 2\,|Z - Z^*|` of
+#   :math:`|Z^*|`.
+# * Both parts together are at most ε. So :math:`B^\top B` is within :math:`\nu = \sqrt{2\varepsilon(|B|_{op}^2 +
+#   2c^2)}` of the predicted one, and no cosine is further off than :math:`2\nu` over the smallest squared norm that is
+#   predicted.
 
 targets = torch.eye(10, dtype=torch.float64)[labels]
 network = nn.Sequential(
@@ -146,18 +153,21 @@ claim("pan2023", "squared error: cosines over their bound", (angles / bound).max
 # A trained linear layer, by loss, gradient and decay
 # ---------------------------------------------------
 #
-# The gradient at the features is no gradient of a network: at rest it is the parameters that have none. Where a linear
-# layer V makes the features ``h = Vφ`` of the activations below, as in the paper, its own gradient ``G`` will do,
-# decay ``λV`` included. Let P be the projection onto the features that the classifier W does not see.
+# The gradient at the features is no gradient of a network: at rest it is the parameters that have none. Where a
+# linear layer V makes the features :math:`h = V\varphi` of the activations below, as in the paper, its own gradient
+# :math:`G` will do, decay :math:`\lambda V` included. Let P be the projection onto the features that the classifier W
+# does not see.
 #
-# * What W sees of ``h_i - h_j`` is at most the difference of the outputs over ``σ``, its smallest singular value above
-#   0. Outputs of a class are spread by no more than the mean of ``|o - e|²``, twice the squared error L.
-# * The loss of the data does not pull at what W does not see. So there ``PG = λ PV``, and the rest of the spread is at
-#   most ``|PG|²/λ²`` times the largest variance of the activations within the classes.
+# * What W sees of :math:`h_i - h_j` is at most the difference of the outputs over :math:`\sigma`, its smallest singular
+#   value above 0. Outputs of a class are spread by no more than the mean of :math:`|o - e|^2`, twice the squared error
+#   L.
+# * The loss of the data does not pull at what W does not see. So there :math:`PG = \lambda PV`, and the rest of the
+#   spread is at most :math:`|PG|^2/\lambda^2` times the largest variance of the activations within the classes.
 #
-# So ``tr Σ_W ≤ 2L/σ² + |PG|²/λ² · |Σ_W(φ)|_op`` for every network with such a tail, at rest or not. The first term
-# stays at rest, as decay keeps the loss above 0, and the second goes. The head has no bias here: beside a bias the
-# classifier hardly uses the common direction of one-hot labels, and σ is small.
+# So :math:`\operatorname{tr}\Sigma_W \le 2L/\sigma^2 + |PG|^2/\lambda^2 \cdot |\Sigma_W(\varphi)|_{op}` for every
+# network with such a tail, at rest or not. The first term stays at rest, as decay keeps the loss above 0, and the
+# second goes. The head has no bias here: beside a bias the classifier hardly uses the common direction of one-hot
+# labels, and σ is small.
 
 torch.manual_seed(0)
 network = nn.Sequential(
@@ -197,23 +207,24 @@ assert (by_fit + by_rest)[-1] < between / 2
 # %%
 # So this bound says by itself that the features have collapsed: it ends well below the spread of the class means.
 
-figure, grid = plt.subplots(2, 2, figsize=(7.2, 6.2), layout="constrained")
-axes = grid.ravel()
-axes[0].semilogy(steps, measured, "o-", color="#0072b2", label="measured")
-axes[0].semilogy(steps, from_loss, "--", color="#d55e00", label="at most, by the loss")
-axes[0].semilogy(steps, from_gradient, ":", color="#009e73", label="at most, by the gradient")
-axes[0].set(xlabel="step", ylabel="within-class variance", ylim=(0.1, 3e4))
-axes[0].legend()
-axes[1].semilogy(steps, distance, "o-", color="#0072b2", label="measured")
-axes[1].semilogy(steps, guarantee, "--", color="#d55e00", label="guaranteed")
-axes[1].set(xlabel="step", ylabel="divergence of the outputs")
-axes[1].legend()
-axes[2].semilogy(moments, angles, "o-", color="#0072b2", label="measured")
-axes[2].semilogy(moments, bound, "--", color="#d55e00", label="at most, by the loss")
-axes[2].set(xlabel="step", ylabel="largest error of a cosine")
-axes[2].legend()
-axes[3].semilogy(moments_linear, spreads, "o-", color="#0072b2", label="measured")
-axes[3].semilogy(moments_linear, by_fit + by_rest, "--", color="#d55e00", label="at most, by loss and gradient")
-axes[3].set(xlabel="step", ylabel="within-class variance, linear layer")
-axes[3].legend()
+with house_style("bounds"):
+    figure, grid = plt.subplots(2, 2, figsize=(7.2, 6.2), layout="constrained")
+    axes = grid.ravel()
+    axes[0].semilogy(steps, measured, "o-", color="#0072b2", label="measured")
+    axes[0].semilogy(steps, from_loss, "--", color="#d55e00", label="at most, by the loss")
+    axes[0].semilogy(steps, from_gradient, ":", color="#009e73", label="at most, by the gradient")
+    axes[0].set(xlabel="step", ylabel="within-class variance", ylim=(0.1, 3e4))
+    axes[0].legend()
+    axes[1].semilogy(steps, distance, "o-", color="#0072b2", label="measured")
+    axes[1].semilogy(steps, guarantee, "--", color="#d55e00", label="guaranteed")
+    axes[1].set(xlabel="step", ylabel="divergence of the outputs")
+    axes[1].legend()
+    axes[2].semilogy(moments, angles, "o-", color="#0072b2", label="measured")
+    axes[2].semilogy(moments, bound, "--", color="#d55e00", label="at most, by the loss")
+    axes[2].set(xlabel="step", ylabel="largest error of a cosine")
+    axes[2].legend()
+    axes[3].semilogy(moments_linear, spreads, "o-", color="#0072b2", label="measured")
+    axes[3].semilogy(moments_linear, by_fit + by_rest, "--", color="#d55e00", label="at most, by loss and gradient")
+    axes[3].set(xlabel="step", ylabel="within-class variance, linear layer")
+    axes[3].legend()
 plt.show()

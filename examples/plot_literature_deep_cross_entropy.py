@@ -15,6 +15,7 @@ import torch
 from scipy.optimize import minimize_scalar
 
 import encollapse as ec
+from encollapse.report.style import house_style
 
 
 def claim(source: str, statement: str, error: float, *, below: float) -> None:
@@ -106,8 +107,8 @@ claim("garrod2025", "six classes, four layers or more: a third direction", max(t
 assert ranks[0] == num_classes - 1
 
 # %%
-# At each depth their number is bounded by any point: with the price ``κ s^r`` of a direction, n of them above s cost at
-# least ``n κ s^r``, and the minimum costs no more than a regular hexagon, which two directions hold.
+# At each depth their number is bounded by any point: with the price :math:`\kappa s^r` of a direction, n of them above
+# s cost at least :math:`n\kappa s^r`, and the minimum costs no more than a regular hexagon, which two directions hold.
 
 
 def hexagon_loss(depth: int, price: float) -> float:
@@ -132,13 +133,14 @@ ratio = max(rank / bound for rank, bound in zip(ranks, bounds, strict=True))
 claim("garrod2025", "singular values learned over their bound", ratio, below=1.0)
 assert all(solution.certificate.lower_bound <= solution.loss for solution in solutions)
 
-figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.2), layout="constrained")
-axes[0].plot(depths, ranks, "o-", color="#0072b2", label="learned")
-axes[0].plot(depths, bounds, "k:", label="bound")
-axes[0].set(xlabel="weight layers", ylabel="singular values", ylim=(0, 10.5))
-axes[0].legend()
-kept = [s.loss / simplex(num_classes, n, w)[1] for s, n, w in zip(solutions, depths, decays, strict=True)]
-axes[1].plot(depths, kept, "o-", color="#d55e00")
-axes[1].axhline(1, color="0.5", linestyle=":")
-axes[1].set(xlabel="weight layers", ylabel="loss over that of a simplex")
+with house_style("deep cross-entropy"):
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.2), layout="constrained")
+    axes[0].plot(depths, ranks, "o-", color="#0072b2", label="learned")
+    axes[0].plot(depths, bounds, "k:", label="bound")
+    axes[0].set(xlabel="weight layers", ylabel="singular values", ylim=(0, 10.5))
+    axes[0].legend()
+    kept = [s.loss / simplex(num_classes, n, w)[1] for s, n, w in zip(solutions, depths, decays, strict=True)]
+    axes[1].plot(depths, kept, "o-", color="#d55e00")
+    axes[1].axhline(1, color="0.5", linestyle=":")
+    axes[1].set(xlabel="weight layers", ylabel="loss over that of a simplex")
 plt.show()

@@ -13,6 +13,7 @@ import torch
 from scipy.optimize import minimize
 
 import encollapse as ec
+from encollapse.report.style import DIVERGING, house_style
 
 
 def claim(source: str, statement: str, error: float, *, below: float) -> None:
@@ -96,19 +97,21 @@ for weight in layers[:-2]:
     hidden = np.maximum(weight @ hidden, 0.0)
 before = layers[-2] @ hidden
 order = np.argsort(before.argmax(axis=1), kind="stable")
-figure, axes = plt.subplots(1, 3, figsize=(9, 3), layout="constrained")
-size = float(np.abs(before).max())
-for ax, values, title in (
-    (axes[0], before[order], "before the last ReLU"),
-    (axes[1], np.maximum(before, 0.0)[order], "after it"),
-):
-    ax.imshow(values, cmap="RdBu_r", vmin=-size, vmax=size)
-    ax.set(title=title, xlabel="class", ylabel="unit")
-spectrum = np.linalg.svd(before, compute_uv=False)
-axes[2].bar(range(1, 7), spectrum, label="before")
-axes[2].plot(range(1, 7), np.linalg.svd(np.maximum(before, 0.0), compute_uv=False), "ko", label="after")
-axes[2].set(title="singular values", xlabel="index")
-axes[2].legend()
+with house_style("deep relu"):
+    figure, axes = plt.subplots(1, 3, figsize=(9, 3), layout="constrained")
+    size = float(np.abs(before).max())
+    for ax, values, title in (
+        (axes[0], before[order], "before the last ReLU"),
+        (axes[1], np.maximum(before, 0.0)[order], "after it"),
+    ):
+        image = ax.imshow(values, cmap=DIVERGING, vmin=-size, vmax=size)
+        ax.set(title=title, xlabel="class", ylabel="unit", xticks=range(6))
+    figure.colorbar(image, ax=axes[:2], shrink=0.9, label="activation")
+    spectrum = np.linalg.svd(before, compute_uv=False)
+    axes[2].bar(range(1, 7), spectrum, label="before")
+    axes[2].plot(range(1, 7), np.linalg.svd(np.maximum(before, 0.0), compute_uv=False), "ko", label="after")
+    axes[2].set(title="singular values", xlabel="index", xticks=range(1, 7))
+    axes[2].legend()
 
 assert solution.certificate.holds
 assert solution.certificate.lower_bound < solution.loss

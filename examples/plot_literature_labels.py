@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import encollapse as ec
+from encollapse.report.style import house_style
 
 
 def claim(source: str, statement: str, error: float, *, below: float) -> None:
@@ -123,7 +124,8 @@ for decay in decays:
     distances.append(np.abs(latent[1:-1] - middles).max())
 claim("ma2025", "ordinal classes: middles of the intervals", distances[-1], below=1e-3)
 
-figure, axes = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
-axes.loglog(decays, distances, "o-")
-axes.set(xlabel="decay", ylabel="distance from the middles")
+with house_style("labels"):
+    figure, axes = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
+    axes.loglog(decays, distances, "o-")
+    axes.set(xlabel="decay", ylabel="distance from the middles")
 plt.show()

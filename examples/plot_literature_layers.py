@@ -13,6 +13,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 import encollapse as ec
+from encollapse.report.style import house_style
 
 
 def claim(source: str, statement: str, error: float, *, below: float) -> None:
@@ -43,9 +44,10 @@ claim("tirer2022", "non-negative features: orthogonal frame", max(distances), be
 # Non-negative features and rare classes
 # --------------------------------------
 #
-# Under cross-entropy without a bias non-negative features of different classes are orthogonal at any counts, and
-# class k is learned if and only if ``√(N λ_W λ_H) < √((K-1) n_k / (K N))`` :cite:p:`dang2024`. The outputs of a class
-# then are ``log(1/p_k - K + 1) (e_k - 1/K)`` with ``p_k = √(N λ_W λ_H / (K (K-1) n_k/N))``.
+# Under cross-entropy without a bias non-negative features of different classes are orthogonal at any counts, and class
+# k is learned if and only if :math:`\sqrt{N\lambda_W\lambda_H} < \sqrt{(K - 1)n_k/(KN)}` :cite:p:`dang2024`. The
+# outputs of a class then are :math:`\log(1/p_k - K + 1)(e_k - 1/K)` with :math:`p_k = \sqrt{N\lambda_W\lambda_H/(K(K -
+# 1)n_k/N)}`.
 
 counts = np.array([50, 30, 10])
 shares, classes = counts / counts.sum(), 3
@@ -152,10 +154,10 @@ assert conditions[0] > conditions[1] > conditions[2] > 1
 # -----------------------------------
 #
 # Deep residual networks and transformers with layer normalization and weight decay collapse in the limit of depth
-# :cite:p:`sukenik2025`. Where decayed gains follow the last normalization, as in transformers, the singular values
-# have a concave price, and for balanced labels with a free bias r of them are learned, all alike, with r next to
-# ``(a/2c)²``, where ``a = 1/√K`` and ``c = √(λ_W λ_γ/d)``. So the simplex is optimal below a decay, and beyond it the
-# frame has fewer directions.
+# :cite:p:`sukenik2025`. Where decayed gains follow the last normalization, as in transformers, the singular values have
+# a concave price, and for balanced labels with a free bias r of them are learned, all alike, with r next to
+# :math:`(a/2c)^2`, where :math:`a = 1/\sqrt K` and :math:`c = \sqrt{\lambda_W\lambda_\gamma/d}`. So the simplex is
+# optimal below a decay, and beyond it the frame has fewer directions.
 
 num_classes, dimension, top = 10, 32, 1 / math.sqrt(10)
 used, decays_tried = [], np.array([0.1, 0.2, 0.35, 0.4, 0.5, 0.6])
@@ -174,10 +176,11 @@ assert used[0] == num_classes - 1
 assert used[-1] < num_classes - 1
 claim("sukenik2025", "normalized samples: directions learned", max(abs(np.subtract(used, best))), below=0.0)
 
-figure, axes = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
-axes.plot(decays_tried, used, "o", color="#0072b2", label="exact minimizer")
-axes.plot(decays_tried, best, color="0.6", label=r"$\arg\max_r\; r(a - c\sqrt{r})_+^2$", zorder=0)
-axes.axhline(num_classes - 1, color="0.5", linestyle=":")
-axes.set(xlabel="decay of classifier and gains", ylabel="directions learned")
-axes.legend()
+with house_style("layers"):
+    figure, axes = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
+    axes.plot(decays_tried, used, "o", color="#0072b2", label="exact minimizer")
+    axes.plot(decays_tried, best, color="0.6", label=r"$\arg\max_r\; r(a - c\sqrt{r})_+^2$", zorder=0)
+    axes.axhline(num_classes - 1, color="0.5", linestyle=":")
+    axes.set(xlabel="decay of classifier and gains", ylabel="directions learned")
+    axes.legend()
 plt.show()

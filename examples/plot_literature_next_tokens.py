@@ -16,6 +16,7 @@ import numpy as np
 import scipy.sparse
 
 import encollapse as ec
+from encollapse.report.style import house_style
 
 
 def claim(source: str, statement: str, error: float, *, below: float) -> None:
@@ -28,11 +29,11 @@ def claim(source: str, statement: str, error: float, *, below: float) -> None:
 # A sparse part and a direction
 # -----------------------------
 #
-# As the decay λ vanishes, logits tend to a sparse part and ``log(1/λ)`` times a direction :cite:p:`zhao2024`. Within
-# the support of a context their differences are those of the log-probabilities. The direction has the least nuclear
-# norm among logits that are equal within the support and lower by at least 1 outside, so only supports decide it.
-# ``ec.ufm.next_token_limit`` computes both, the direction with a certificate. Here are five tokens and seven contexts,
-# of which the last two have one support.
+# As the decay λ vanishes, logits tend to a sparse part and :math:`\log(1/\lambda)` times a direction
+# :cite:p:`zhao2024`. Within the support of a context their differences are those of the log-probabilities. The
+# direction has the least nuclear norm among logits that are equal within the support and lower by at least 1 outside,
+# so only supports decide it. ``ec.ufm.next_token_limit`` computes both, the direction with a certificate. Here are five
+# tokens and seven contexts, of which the last two have one support.
 
 counts = np.array(
     [
@@ -137,11 +138,12 @@ for r in range(3):
     print(f"concept {r}: {' '.join(vocabulary[order])}")
 claim("zhao2024", "a corpus: upper over lower bound", upper / lower, below=6.0)
 
-figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.3), layout="constrained")
-axes[0].loglog(decays[1:], errors, "o-", color="#0072b2", label="gain of the logits")
-axes[0].axhline(proxy, color="0.5", linestyle=":", label="centered support matrix")
-axes[0].set(xlabel="decay", ylabel="distance from the direction", ylim=(None, 0.6))
-axes[0].legend()
-axes[1].plot(flow.times, sizes, color="#d55e00")
-axes[1].set(xlabel="time", ylabel="size of each concept")
+with house_style("next tokens"):
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.3), layout="constrained")
+    axes[0].loglog(decays[1:], errors, "o-", color="#0072b2", label="gain of the logits")
+    axes[0].axhline(proxy, color="0.5", linestyle=":", label="centered support matrix")
+    axes[0].set(xlabel="decay", ylabel="distance from the direction", ylim=(None, 0.6))
+    axes[0].legend()
+    axes[1].plot(flow.times, sizes, color="#d55e00")
+    axes[1].set(xlabel="time", ylabel="size of each concept")
 plt.show()

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 import encollapse as ec
+from encollapse.report.style import house_style
 
 
 def claim(source: str, statement: str, error: float, *, below: float) -> None:
@@ -35,13 +36,14 @@ margins = [ec.ufm.solve_on_sphere(7, 2, temperature=float(t)).one_vs_rest_margin
 largest = 1 - math.cos(2 * math.pi / 7)
 claim("jiang2024", "seven classes in the plane: margin at 0.02", abs(margins[-1] / largest - 1), below=0.01)
 
-figure, axes = plt.subplots(figsize=(5.6, 3.2), layout="constrained")
-axes.semilogx(temperatures, margins, "o-", color="#0072b2", label="minimizer")
-axes.axhline(largest, color="0.5", linestyle=":", label="polygon")
-axes.set(xlabel="temperature", ylabel="one-vs-rest margin", ylim=(0, 1.2 * largest))
-axes.set_xticks(temperatures, [f"{t:g}" for t in temperatures])
-axes.minorticks_off()
-axes.legend()
+with house_style("sphere"):
+    figure, axes = plt.subplots(figsize=(5.6, 3.2), layout="constrained")
+    axes.semilogx(temperatures, margins, "o-", color="#0072b2", label="minimizer")
+    axes.axhline(largest, color="0.5", linestyle=":", label="polygon")
+    axes.set(xlabel="temperature", ylabel="one-vs-rest margin", ylim=(0, 1.2 * largest))
+    axes.set_xticks(temperatures, [f"{t:g}" for t in temperatures])
+    axes.minorticks_off()
+    axes.legend()
 plt.show()
 
 # %%
@@ -49,10 +51,10 @@ plt.show()
 # -----------------------------------------
 #
 # Hyperspherical prototype networks fix one unit vector for each class and train the outputs toward it by the loss
-# ``(1 - cos)²`` :cite:p:`mettes2019`. The classes need not be as many as the dimensions. Here are seven prototypes in
-# three dimensions and a linear last layer over free features: from random starts the cosines of the outputs become
-# those of the prototypes, with all samples of a class at one direction. The loss does not see lengths, so any weight
-# decay shrinks features and layer without end, and then there is no minimizer.
+# :math:`(1 - \cos)^2` :cite:p:`mettes2019`. The classes need not be as many as the dimensions. Here are seven
+# prototypes in three dimensions and a linear last layer over free features: from random starts the cosines of the
+# outputs become those of the prototypes, with all samples of a class at one direction. The loss does not see lengths,
+# so any weight decay shrinks features and layer without end, and then there is no minimizer.
 
 prototypes = ec.encodings.spherical(7, 3).codewords.T
 labels = np.repeat(np.arange(7), 3)

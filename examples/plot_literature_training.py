@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 import encollapse as ec
+from encollapse.report.style import house_style
 
 
 def claim(source: str, statement: str, error: float, *, below: float) -> None:
@@ -30,8 +31,8 @@ def claim(source: str, statement: str, error: float, *, below: float) -> None:
 # -------------------
 #
 # Trained on beyond zero error, the features of a class come together, the class means form a simplex, the classifier
-# aligns with them, and decides for the nearest class mean :cite:p:`papyan2020`. The weight decay that standard
-# training has decides how long this takes (:doc:`/your-training`): here η λ/(1 - μ) times the steps is 3.5.
+# aligns with them, and decides for the nearest class mean :cite:p:`papyan2020`. The weight decay that standard training
+# has decides how long this takes (:doc:`/your-training`): here :math:`\eta\lambda/(1 - \mu)` times the steps is 3.5.
 
 torch.manual_seed(0)
 digits = ec.data.load("digits", per_class=30).train
@@ -74,9 +75,9 @@ claim("papyan2020", "disagreement with the nearest class mean", 1 - collapse.nc4
 # ---------------------
 #
 # A simplex as classifier has rows that sum to 0. Under cross-entropy the gradient never moves that sum, so coupled
-# decay shrinks it by ``1 - ηλ`` a step under plain gradient descent, and decoupled decay under an adaptive method
-# does not shrink it to 0 :cite:p:`zhao2026`. Adam with its decay in the gradient collapses as SGD does. AdamW, with
-# the same learning rate, has small spread within classes too, and keeps its sum and its distance from the simplex.
+# decay shrinks it by :math:`1 - \eta\lambda` a step under plain gradient descent, and decoupled decay under an adaptive
+# method does not shrink it to 0 :cite:p:`zhao2026`. Adam with its decay in the gradient collapses as SGD does. AdamW,
+# with the same learning rate, has small spread within classes too, and keeps its sum and its distance from the simplex.
 
 _, plain_sums = train(lambda p: torch.optim.SGD(p, lr=0.2, weight_decay=decay), 200)
 deviation = np.abs(plain_sums / (1 - 0.2 * decay) ** np.arange(200) - 1).max()
@@ -89,11 +90,13 @@ for name, network in (("SGD", sgd), ("Adam", adam), ("AdamW", adamw)):
     found = measured(network)
     print(f"{name:6} NC1 {found.nc1_trace_ratio:.3f}  NC2 {found.nc2_etf:.3f}  NC3 {found.nc3_alignment:.3f}")
 
-figure, axes = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
-for name, sums in (("SGD, momentum", sgd_sums), ("Adam, decay in the gradient", adam_sums), ("AdamW", adamw_sums)):
-    axes.semilogy(sums, label=name)
-axes.set(xlabel="step", ylabel="norm of the sum of rows, relative")
-axes.legend()
+with house_style("training"):
+    figure, axes = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
+    axes.semilogy(sgd_sums, "-", label="SGD, momentum")
+    axes.semilogy(adam_sums, "--", label="Adam, decay in the gradient")
+    axes.semilogy(adamw_sums, ":", label="AdamW")
+    axes.set(xlabel="step", ylabel="norm of the sum of rows, relative")
+    axes.legend()
 plt.show()
 
 # %%
@@ -101,10 +104,10 @@ plt.show()
 # ---------------
 #
 # The training loss is fitted in a time that hardly depends on weight decay, and within-class variance in units of the
-# features' length (RNC1) falls in a time of ``1/λ`` :cite:p:`sakamoto2025`. In the unrestricted feature model the two
-# are exact. Let samples of a class start apart, in directions that the classifier does not see. There the differences
-# shrink as ``exp(-Nλ_H t)``, whatever the loss. Here gradient descent runs on all samples, with one decay λ for the
-# classifier and λ/N for the features.
+# features' length (RNC1) falls in a time of :math:`1/\lambda` :cite:p:`sakamoto2025`. In the unrestricted feature model
+# the two are exact. Let samples of a class start apart, in directions that the classifier does not see. There the
+# differences shrink as :math:`\exp(-N\lambda_H t)`, whatever the loss. Here gradient descent runs on all samples, with
+# one decay λ for the classifier and :math:`\lambda/N` for the features.
 
 count, num_classes, width = 10, 5, 40
 total = count * num_classes
@@ -163,7 +166,7 @@ assert half[0] < half[1] < half[2]
 # -------------------
 #
 # Han, Papyan and Donoho split squared error along the path to collapse :cite:p:`han2022`. How fast the path ends is
-# read off the Hessian at the exact minimum: the excess falls as ``exp(-2rt)`` with the smallest rate r.
+# read off the Hessian at the exact minimum: the excess falls as :math:`\exp(-2rt)` with the smallest rate r.
 
 problem = ec.ufm.Problem(ec.encodings.one_hot(4), [9, 7, 5, 3], weight_decay=1e-2, feature_decay=2e-3, bias_decay=0.1)
 solution = ec.ufm.solve(problem)

@@ -64,6 +64,6 @@ assert after.nc3_self_duality < before.nc3_self_duality
 assert after.nc2_max_angle > 0.1
 
 # %%
-# The identity Σ_T = Σ_W + Σ_B ties two of them together, whatever the network.
+# The identity :math:`\Sigma_T = \Sigma_W + \Sigma_B` ties two of them together, whatever the network.
 ratio, share = after.nc1_trace_ratio, after.nc1_normalized
 assert abs(share - ratio / (1 + ratio)) < 1e-12
