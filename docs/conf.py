@@ -60,6 +60,8 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
 }
 
+smartquotes_action = "qe"  # quotes and dots: two hyphens in prose are those of an option
+
 html_theme = "pydata_sphinx_theme"
 html_title = "encollapse"
 html_static_path = ["_static"]
