@@ -351,6 +351,23 @@ def test_what_cannot_be_diagnosed_names_the_cure() -> None:
         ec.diagnose(network, [(x, y * 0) for x, y in loader], optimizer, progress=False)
     with pytest.raises(ArgumentError, match="encoding: 'simplex' has codewords of length 4, and the head '5' has 5"):
         ec.diagnose(network, loader, optimizer, encoding="simplex", loss="mse", progress=False)
+    with pytest.raises(ArgumentError, match="loader: it is read twice"):
+        ec.diagnose(network, iter(loader), optimizer, progress=False)
+    with pytest.raises(ArgumentError, match="several loaders as one"):
+        ec.diagnose(network, [loader, loader], optimizer, progress=False)
+    with pytest.raises(ArgumentTypeError, match="encoding"):
+        ec.diagnose(network, loader, optimizer, encoding=3, progress=False)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentTypeError, match="scheduler: expected a learning-rate scheduler, got str"):
+        ec.diagnose(network, loader, optimizer, scheduler="cosine", progress=False)
+    with pytest.raises(ArgumentError, match=r"loss: it ignores class 2 \(ignore_index\)"):
+        ec.diagnose(network, loader, optimizer, loss=nn.CrossEntropyLoss(ignore_index=2), progress=False)
+    negative = torch.tensor([1.0, 1.0, -2.0, 1.0, 1.0])
+    with pytest.raises(ArgumentError, match="class 2 has the weight -2"):
+        ec.diagnose(network, loader, optimizer, loss=nn.CrossEntropyLoss(weight=negative), progress=False)
+    broken = normed()
+    nn.init.constant_(broken[1].weight, math.nan)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="finite"):
+        ec.diagnose(broken, loader, weight_decay=DECAY, progress=False)
     with pytest.raises(ArgumentError, match="running statistics"):
         ec.diagnose(network, [(100 * x + 50, y) for x, y in loader], optimizer, progress=False)
     with pytest.raises(ArgumentError, match="loader: yielded no samples"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,6 +24,7 @@ from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseError
 from encollapse.geometry import compare
 from encollapse.measure import collapse
+from encollapse.measure.decisions.classifier import require_encoding
 from encollapse.measure.forward.head import Head, find_head
 from encollapse.measure.forward.outputs import change_of
 from encollapse.measure.forward.running import placed, run, undisturbed
@@ -117,6 +118,11 @@ def diagnose(
     """
     if not isinstance(network, nn.Module):
         raise ArgumentTypeError(f"network: expected a torch.nn.Module, got {type(network).__name__}")
+    if isinstance(loader, Iterator):
+        raise ArgumentError("loader: it is read twice, and an iterator can be used once; give a list or a DataLoader")
+    require_encoding(encoding)
+    if scheduler is not None and not hasattr(getattr(scheduler, "scheduler", scheduler), "last_epoch"):
+        raise ArgumentTypeError(f"scheduler: expected a learning-rate scheduler, got {type(scheduler).__name__}")
     decays = read_decays(network, optimizer, weight_decay)
     if feature_decay is not None:
         feature_decay = checks.positive(feature_decay, "feature_decay", why="at 0 features grow without bound")
@@ -136,6 +142,11 @@ def diagnose(
         seen = observe(
             network, loader, found, tail, device=place, label_key=label_key, dropout=dropout, progress=progress
         )
+        if not torch.isfinite(seen.features).all():
+            raise ArgumentError(
+                f"network: the features that enter {found.name!r} are not all finite (NaN or infinity); look at its "
+                "weights and inputs"
+            )
         still = tail.gain is not None and id(network) in training and id(owner(network, tail.gain)[1]) not in training
         if not still:
             _require_same_data(seen, tail.kind)

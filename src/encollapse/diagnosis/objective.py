@@ -104,6 +104,11 @@ def _cross_entropy(
     loss: nn.CrossEntropyLoss, encoding: Encoding, given: bool, counts: IntArray, batch_size: int, vectors: bool
 ) -> LossReading:
     k = encoding.num_classes
+    if not vectors and 0 <= loss.ignore_index < k and counts[loss.ignore_index]:
+        raise ArgumentError(
+            f"loss: it ignores class {loss.ignore_index} (ignore_index), of which the loader has samples; leave those "
+            "out of the loader and the class out of the outputs, or train on them"
+        )
     smoothing = float(loss.label_smoothing)
     words = "CrossEntropyLoss" + (f" with label smoothing {smoothing:g}" if smoothing else "")
     scale = 1.0 if loss.reduction == "mean" else float(batch_size)
@@ -119,6 +124,10 @@ def _cross_entropy(
     if len(factors) != encoding.code_dim:
         raise ArgumentError(
             f"loss: has {len(factors)} class weights for {encoding.code_dim} outputs; give the loss of this network"
+        )
+    if (factors < 0).any():
+        raise ArgumentError(
+            f"loss: class {int(np.argmin(factors))} has the weight {factors.min():g}; it must not be negative"
         )
     # torch weighs every entry of a target, smoothed ones too: each class asks for a distribution times a factor.
     targets = factors[:, None] * ((1 - smoothing) * encoding.codewords + smoothing / encoding.code_dim)

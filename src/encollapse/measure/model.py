@@ -277,6 +277,11 @@ def labeled_batches(loader: Iterable[Any], label_key: str | None) -> Iterator[tu
         if isinstance(batch, Mapping):
             yield _split(batch, label_key, number)
         elif isinstance(batch, tuple | list) and len(batch) == 2:
+            if isinstance(batch[1], tuple | list) and any(getattr(part, "ndim", 0) for part in batch[1]):
+                raise ArgumentError(
+                    f"loader: the labels of batch {number} are a {type(batch[1]).__name__} of tensors; give one tensor "
+                    "of labels a batch, and several loaders as one, such as [*first, *second]"
+                )
             yield batch[0], batch[1]
         else:
             size = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
