@@ -56,6 +56,16 @@ def test_it_ends_in_the_minimum_at_the_rate_of_the_hessian(loss: str) -> None:
     np.testing.assert_allclose(np.diff(np.log(excess)), -2, rtol=0.1)
 
 
+@pytest.mark.parametrize("bias_decay", [0.0, 0.2, math.inf])
+def test_no_rate_belongs_to_what_changes_nothing(bias_decay: float) -> None:
+    """Under cross-entropy a constant added to all entries of a free bias is one more such direction."""
+    problem = ec.ufm.Problem(
+        ec.encodings.one_hot(3), [6, 7, 1], weight_decay=0.02, feature_decay=2e-3, bias_decay=bias_decay,
+        loss="cross_entropy",
+    )  # fmt: skip
+    assert ec.ufm.rates(ec.ufm.solve(problem))[0] > 1e-4
+
+
 def test_what_does_not_flow_is_named() -> None:
     problem = ec.ufm.Problem(ec.encodings.one_hot(3), 5, weight_decay=1e-2, feature_decay=1e-3)
     deep = ec.ufm.Problem(ec.encodings.one_hot(3), 5, weight_decay=1e-2, feature_decay=1e-3, depth=2)

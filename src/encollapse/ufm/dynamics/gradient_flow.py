@@ -239,7 +239,8 @@ def rates(solution: Solution) -> FloatArray:
     """Rates at which gradient flow approaches the minimum, ascending: eigenvalues of the Hessian of F.
 
     Distances shrink as ``exp(-rate · t)`` and the excess of F as ``exp(-2 rate · t)``, the smallest rate last.
-    Rotations of the feature space change nothing, so their zeros are left out.
+    Rotations of the feature space change nothing, and neither does a constant added to every entry of a free bias under
+    cross-entropy, so their zeros are left out.
 
     Parameters
     ----------
@@ -249,7 +250,7 @@ def rates(solution: Solution) -> FloatArray:
     Returns
     -------
     array
-        One rate for each direction that is no rotation, in ``1/(learning rate · steps)``.
+        One rate for each direction in which something changes, in ``1/(learning rate · steps)``.
 
     Raises
     ------
@@ -276,8 +277,9 @@ def rates(solution: Solution) -> FloatArray:
     hessian = -np.array(columns) / (2 * step)
     values = np.linalg.eigvalsh((hessian + hessian.T) / 2)
     d, rank = weight.shape[1], int((solution.singular_values > 0).sum())
-    rotations = d * (d - 1) // 2 - (d - rank) * (d - rank - 1) // 2
-    return np.sort(values[np.argsort(np.abs(values))[rotations:]])
+    still = d * (d - 1) // 2 - (d - rank) * (d - rank - 1) // 2
+    still += solution.problem.loss == "cross_entropy" and solution.problem.bias_decay == 0
+    return np.sort(values[np.argsort(np.abs(values))[still:]])
 
 
 def _require_plain(problem: Problem) -> None:
