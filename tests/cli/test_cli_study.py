@@ -87,6 +87,19 @@ def test_a_study_is_shown_planned_run_for_a_time_and_exported(answer: Answer, ca
     assert len(Path(files[0]).read_text().splitlines()) == planned["trials"] - 6 + 1
 
 
+def test_a_plan_says_in_whole_sentences_why_there_is_no_critical_value(capsys: Capture, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        'name = "x"\ntitle = "X"\n[defaults]\ndataset = { name = "digits", per_class = 3 }\nencoding = "one-hot"\n'
+        'model = { name = "mlp", options = { tail = "batch-norm-relu" } }\nweight_decay = 5e-3\nbias_decay = 5e-3\n'
+        'features = "relu"\ntrain = { decay = "plain", loss = "cross_entropy" }\n[[runs]]\nseeds = [0]\n'
+    )
+    assert cli.run(["study", str(file), "--dry-run", "--out", str(tmp_path / "out")]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "λ_b 0.005: Under another loss than MSE" in printed
+    assert "what happens for other labels. in all" in printed
+
+
 def test_a_plan_that_cannot_run_fails(capsys: Capture, tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(study_of().source.replace('"digits"', '{ name = "digits", counts = 9999 }'))

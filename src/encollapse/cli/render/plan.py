@@ -108,8 +108,9 @@ def _sides(group: TrialGroup) -> str:
         decays = [number_label(decay) for decay in group.bias_decays if group.side(decay) == side]
         if decays:
             parts.append(f"{side or 'λ_b'} {', '.join(decays)}")
-    critical = group.explanation if group.critical is None else f"{group.symbol} = {number_label(group.critical)}"
-    return f"{critical}: {'; '.join(parts)}"
+    if group.critical is None:
+        return f"{'; '.join(parts)}: {group.explanation}"
+    return f"{group.symbol} = {number_label(group.critical)}: {'; '.join(parts)}"
 
 
 def _total(plan: Plan) -> list[tuple[str, Any]]:
