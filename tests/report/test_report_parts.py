@@ -50,6 +50,7 @@ def test_an_axis_without_finite_values_exists() -> None:
     [
         ("λ_b* = 1", "λ<sub>b</sub>* = 1"),
         ("|G_meas - G_pred|_F", "|G<sub>meas</sub> - G<sub>pred</sub>|<sub>F</sub>"),
+        ("λ_H = λ_γ/N", "λ<sub>H</sub> = λ<sub>γ</sub>/N"),
         ("gram_error", "gram_error"),
         ("batch_size", "batch_size"),
         ("<i>λ_W</i> & co", "&lt;i&gt;λ<sub>W</sub>&lt;/i&gt; &amp; co"),

@@ -22,7 +22,7 @@ from encollapse.report import study_report
 from encollapse.report.charts import Chart, Line, Panel, Scale
 from encollapse.report.charts.paper import figure_of
 from encollapse.report.fact_formats import Facts, html, latex
-from encollapse.report.figures import gram_encodings
+from encollapse.report.figures import against_settings, gram_encodings
 from encollapse.report.figures.values import diagnosis_chart
 from encollapse.report.plotting import WIDTHS, fitted
 from encollapse.report.study_report import sections
@@ -180,6 +180,30 @@ def test_a_sweep_is_drawn_against_what_it_varies(sweep: ec.study.Results) -> Non
     for width, shown in zip((32, 64, 256), marks.get_ydata(), strict=True):
         own = [r.record.value("gram_error") or 0.0 for r in one_hot if r.settings["model_options"]["width"] == width]
         assert shown == pytest.approx(np.mean(own), rel=1e-12)
+
+
+def test_a_sweep_of_theory_alone_has_no_empty_panel_and_speaks_of_minimizers(tmp_path: Path) -> None:
+    """The NC1 of a minimizer is exactly 0, for which a logarithmic axis has no place."""
+    text = """
+name = "theory"
+title = "Decays"
+[[runs]]
+model = "ufm"
+dataset = { name = "digits", per_class = 7 }
+encoding = "one-hot"
+weight_decay = [1e-3, 5e-3]
+feature_decay = 1e-4
+bias_decay = 0.1
+"""
+    study = study_of(text)
+    results = ec.study.run(study, out=tmp_path, executor="inline", progress=False)
+    (drawing,) = against_settings(families(results.done))
+    labels = [panel.y.label for panel in drawing.chart.panels]
+    assert "mean cosine of class means" in labels
+    assert not any(label.startswith("NC1") for label in labels)
+    assert drawing.caption.startswith("Exact minimizers against weight decay λ_W")
+    page = ec.report.report(results).read_text(encoding="utf-8")
+    assert page.count('class="plate"') == page.count('tabindex="0" aria-label')  # they scroll, so keys must reach them
 
 
 def test_the_report_of_a_sweep_speaks_of_what_it_varies(sweep: ec.study.Results) -> None:

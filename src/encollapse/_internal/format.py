@@ -7,7 +7,7 @@ import re
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _BREAK = re.compile(r"(?<=,) |(?<= ·) ")
-SUBSCRIPT = re.compile(r"(?<=[\wλπᵀ|])_(b|B|W|T|H|k|l|F|meas|pred)(?![A-Za-z])")
+SUBSCRIPT = re.compile(r"(?<=[\wλπᵀ|])_(b|B|W|T|H|k|l|F|γ|meas|pred)(?![A-Za-z])")
 
 
 def number_label(value: float | None) -> str:

@@ -97,11 +97,15 @@ def _chart(trials: Sequence[TrialResult], parameter: Parameter, others: Sequence
                 | {"quantity": quantity.key, "value": result.record.value(quantity.key)}
                 for result in group
             ]
-        panels.append(Panel(along, _scale(quantity, marks), marks))
+        if marks:  # an NC1 of exactly 0, as of every minimizer, has no place on a logarithmic axis
+            panels.append(Panel(along, _scale(quantity, marks), marks))
+    if not panels:
+        return None
+    what = "Trained networks" if any(result.trained for result in trials) else "Exact minimizers"
     left = len(curves) - len(kept)
     each = f", one series for each {named(others)}" if len(kept) > 1 else ""
     caption = (
-        f"Trained networks against {parameter.name}{each}. Marks are means over seeds, with bars from the lowest to "
+        f"{what} against {parameter.name}{each}. Marks are means over seeds, with bars from the lowest to "
         "the highest; lines join them, but for the mean cosine, where they are the exact minimizer."
         + (f" Not shown: {left} further series." if left else "")
     )
