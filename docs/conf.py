@@ -96,6 +96,10 @@ MARKED = re.compile(r'(<span class="math notranslate nohighlight">\\\([^<]{1,40}
 """A short formula and the marks after it, between which browsers would break the line."""
 
 
+LONG = re.compile(r'<span class="pre">(?=[^<]{36})')
+"""A word of code that is longer than a line of a phone, and may break there."""
+
+
 UNNAMED = {"Shown", "LabeledProblem"}
 """Bases of public classes that have no page: they say nothing to a reader, no more than ``object`` does."""
 
@@ -121,7 +125,8 @@ def repaired(app: object, name: str, template: str, context: dict[str, object], 
     if "body" in context:
         body = SIGNATURE.sub(plain, str(context["body"]))
         context["body"] = NO_BASES.sub("", BACK.sub(r"\1", ROLES.sub("", body)))
-        context["body"] = MARKED.sub(r'<span class="with-mark">\1\2</span>', str(context["body"]))
+        body = MARKED.sub(r'<span class="with-mark">\1\2</span>', str(context["body"]))
+        context["body"] = LONG.sub('<span class="pre long">', body)
 
 
 def setup(app: Sphinx) -> None:
