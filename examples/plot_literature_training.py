@@ -224,9 +224,10 @@ claim(
 
 times = np.geomspace(1, 1e6, 61)
 later = ec.ufm.central_path(stepped[0], times, num_classes=num_classes, samples_per_class=count)
-figure, axes = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
-axes.loglog(times, later.signal_to_noise, color="C0", label=["closed form", None, None])
-axes.loglog(path.times[10:], np.array(stepped)[10:], "k.", markevery=0.08, label=["small steps", None, None])
-axes.set(xlabel="learning rate × steps", ylabel="signal-to-noise ratio")
-axes.legend()
+with house_style("training"):
+    figure, axes = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
+    axes.loglog(times, later.signal_to_noise, color="#0072b2", label=["closed form", None, None])
+    axes.loglog(path.times[10:], np.array(stepped)[10:], "k.", markevery=0.08, label=["small steps", None, None])
+    axes.set(xlabel="learning rate × steps", ylabel="signal-to-noise ratio")
+    axes.legend()
 plt.show()
