@@ -103,7 +103,7 @@ LONG = re.compile(r'<span class="pre">(?=[^<]{36})')
 UNNAMED = {"Shown", "LabeledProblem"}
 """Bases of public classes that have no page: they say nothing to a reader, no more than ``object`` does."""
 
-NO_BASES = re.compile(r"<p>Bases: </p>")
+NO_BASES = re.compile(r"<p>Bases:\s*</p>")
 
 
 def bases_worth_naming(app: object, name: str, obj: object, options: object, bases: list[object]) -> None:
