@@ -222,8 +222,23 @@ def test_a_study_of_theory_alone_has_a_report(tmp_path: Path) -> None:
     assert "6 exact minimizers of the unrestricted feature model were found" in text
     assert "networks were trained" not in text
     assert "no network was trained" in text
+    for words in ("trained network", "networks", "a network,", "trainings"):  # whatever else the page says of what ran
+        assert words not in text.replace("no network was trained", "").replace("measured as a network is", ""), words
+    assert "Open marks: exact minimizers" in text
+    assert "measured on the exact minimizer" in text
+    assert "Every exact minimizer against its prediction" in text
+    times = text[text.index("Times") :]
+    assert "trials" in times
     for figure in ("collapse", "decisions", "error-map"):  # of networks, and there are none
         assert not (page.parent / f"{figure}.csv").exists()
     curves = [read_csv(page.parent / f"{name}.csv") for name in ("transition", "bias")]
     grids = [{row["bias_decay"] for row in rows if row["encoding"] == "one-hot"} for rows in curves]
     assert grids[0] == grids[1]  # one path for both
+
+
+def test_a_study_of_networks_and_of_theory_names_both(tmp_path: Path) -> None:
+    lines = '[[runs]]\nencoding = "one-hot"\nbias_decay = [0, 0.1, inf]\nmodel = ["mlp", "ufm"]\n'
+    write_folder(tmp_path, study_of(HEAD + lines))
+    text = Page(ec.report.report(tmp_path)).text
+    assert "Open marks: trained networks and exact minimizers" in text
+    assert "Every trained network or exact minimizer against its prediction" in text

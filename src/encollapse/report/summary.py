@@ -26,7 +26,7 @@ def finding(results: Results, members: Sequence[Family]) -> list[str]:
     if exact:
         sentences.append(
             f"{count(exact, 'exact minimizer')} of the unrestricted feature model {'was' if exact == 1 else 'were'} "
-            f"found and measured as a network is{'' if trained else '; no network was trained'}."
+            f"found and measured as a network is{'' if trained else ', and no network was trained'}."
         )
     worst = results.worst("gram_error")
     if worst is not None:
@@ -46,7 +46,7 @@ def finding(results: Results, members: Sequence[Family]) -> list[str]:
     restless = sum(result.stopped_early for result in results.done)
     if restless:
         sentences.append(
-            f"{count(restless, 'network')} stopped before the training was stationary; the table marks them."
+            f"{count(restless, 'network')} stopped before the training was stationary, and the table marks them."
         )
     if failed:
         sentences.append(f"{count(failed, 'trial')} failed and {'is' if failed == 1 else 'are'} listed below.")
@@ -65,7 +65,7 @@ def _compared_with(done: Sequence[TrialResult]) -> str:
     bounds = [(r.record.value("distance"), r.record.value("guarantee")) for r in done]
     known = [distance > bound for distance, bound in bounds if distance is not None and bound is not None]
     if known:
-        text += f"; of {len(known)} guarantees on the outputs {sum(known) or 'none'} is violated"
+        text += f", and of {len(known)} guarantees on the outputs {sum(known) or 'none'} is violated"
     return text
 
 
@@ -114,7 +114,13 @@ def _path_sentence(members: Sequence[Family]) -> str:
     )
     turning, symbol = family.turning_point
     if turning is not None and 0 < turning < math.inf:
-        text += f"; the theory places the departure at {unbroken(f'{symbol} = {number_label(turning)}')}"
+        carried = "a tenth of what they carry of the label mean without a bias"
+        place = unbroken(f"λ_b = {number_label(turning)}")
+        text += (
+            f". The theory places the departure at {place}"
+            if symbol == "λ_b*"
+            else f". By theory the features carry at {place} {carried}"
+        )
     return f"{text}."
 
 

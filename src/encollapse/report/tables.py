@@ -13,7 +13,7 @@ from encollapse.geometry.comparison import MEANINGS
 from encollapse.report.figures.series import common_decays
 from encollapse.report.summary import where
 from encollapse.report.varied_settings import named, without_axes
-from encollapse.study.families import Family
+from encollapse.study.families import Family, measured_kind
 from encollapse.study.results import ERRORS, Results, TrialResult
 
 _HEADS = {
@@ -93,7 +93,8 @@ def comparison_table(results: Results, members: Sequence[Family]) -> Table:
     groups = tuple(
         Group(family.label, tuple(_comparison_row(result, worst) for result in family.trials)) for family in members
     )
-    caption = "Every trained network against its prediction; the largest error of each column is marked."
+    what = measured_kind(results.done, plural=False)
+    caption = f"Every {what} against its prediction. The largest error of each column is marked."
     top = worst["gram_error"]
     if top is not None:
         amount = power(top.comparison_error("gram_error"))
@@ -242,7 +243,8 @@ def _mean_cell(trials: Sequence[TrialResult], name: str) -> str:
 
 def time_table(members: Sequence[Family]) -> Table:
     """Wall times of the trials, by family."""
-    columns = (("", ""), ("networks", ""), ("mean", "seconds a network"), ("longest", ""), ("all", "minutes"))
+    one = "network" if all(result.trained for family in members for result in family.trials) else "trial"
+    columns = (("", ""), (f"{one}s", ""), ("mean", f"seconds a {one}"), ("longest", ""), ("all", "minutes"))
     rows = []
     for family in members:
         seconds = [result.row.seconds for result in family.trials]

@@ -197,3 +197,15 @@ def _parts(settings: Mapping[str, Any]) -> dict[str, str]:
 def _option(name: str, value: Any) -> str:
     words = str(value).replace("_", " ")
     return words if name == "loss" else f"{name.replace('_', ' ')} {words}"
+
+
+def measured_kind(trials: Iterable[TrialResult], *, plural: bool = True) -> str:
+    """What was measured, in words: trained networks, exact minimizers found in their place, or both."""
+    trained = {result.trained for result in trials}
+    names = [name for name, there in (("trained network", True), ("exact minimizer", False)) if there in trained]
+    return " and ".join(f"{name}s" for name in names) if plural else " or ".join(names)
+
+
+def measured_kinds(members: Iterable[Family], *, plural: bool = True) -> str:
+    """The same of the trials of families."""
+    return measured_kind((result for family in members for result in family.trials), plural=plural)

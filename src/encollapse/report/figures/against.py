@@ -13,7 +13,7 @@ from encollapse.report.charts import Chart, Drawing, Line, Mark, Panel, Points, 
 from encollapse.report.figures.series import Series, Spread, decades, of_trial, spread
 from encollapse.report.style import Look, looks
 from encollapse.report.varied_settings import SEED, Parameter, named, numeric, varied
-from encollapse.study.families import Family
+from encollapse.study.families import Family, measured_kind
 from encollapse.study.results import TrialResult
 
 _SERIES = 8
@@ -101,7 +101,7 @@ def _chart(trials: Sequence[TrialResult], parameter: Parameter, others: Sequence
             panels.append(Panel(along, _scale(quantity, marks), marks))
     if not panels:
         return None
-    what = "Trained networks" if any(result.trained for result in trials) else "Exact minimizers"
+    what = measured_kind(trials).capitalize()
     left = len(curves) - len(kept)
     each = f", one series for each {named(others)}" if len(kept) > 1 else ""
     caption = (

@@ -16,7 +16,7 @@ from encollapse.report.charts import BiasAxis, Chart, Drawing, Line, Mark, Panel
 from encollapse.report.figures.series import Series, Sheet, Spread, numbered, sheets, spread, varied
 from encollapse.report.figures.values import path_chart
 from encollapse.report.style import GREY, Look
-from encollapse.study.families import Family
+from encollapse.study.families import Family, measured_kinds
 from encollapse.study.results import TrialResult
 
 _BARS = "error bars run from the lowest to the highest seed, a mark without them is a single seed"
@@ -92,7 +92,7 @@ def transition(members: Sequence[Family]) -> list[Drawing]:
     axis = BiasAxis.covering(value for family in shown for value in family.bias_decays)
     caption = (
         "Mean cosine between the uncentered class means against the bias regularization. Lines: the exact "
-        f"minimizer of the unrestricted feature model. Open marks: trained networks; {_BARS}. Filled diamond "
+        f"minimizer of the unrestricted feature model. Open marks: {measured_kinds(shown)}; {_BARS}. Filled diamond "
         "and vertical line: the critical bias decay λ_b*, above which the class means have a common component, "
         "or where imbalance puts it to 0 the value at which they carry a tenth of what they carry without a bias. "
         "Dotted: the simplex equiangular tight frame and the orthogonal frame. 0 and ∞ stand beyond the breaks of "
@@ -116,8 +116,8 @@ def bias_curves(members: Sequence[Family]) -> list[Drawing]:
     note = f" Left out, for the mean of their labels is zero: {'; '.join(centered)}." if centered else ""
     caption = (
         "Norm of the last layer's bias, in units of the norm of the label mean ē = Σ π_k e_k. Lines: the exact "
-        f"minimizer. Open marks: trained networks; {_BARS}. A free bias (λ_b = 0) equals the label mean and centers "
-        "the labels; the more it is regularized, the more of the label mean the features must carry."
+        f"minimizer. Open marks: {measured_kinds(shown)}; {_BARS}. A free bias (λ_b = 0) equals the label mean and "
+        "centers the labels. The more it is regularized, the more of the label mean the features must carry."
         f"{note}"
     )
     return numbered([_chart(sheet, axis, _BIAS, caption) for sheet in sheets(candidates, keep=shown.__contains__)])

@@ -15,7 +15,7 @@ from encollapse.report.figures.rows import height
 from encollapse.report.figures.series import numbered, of_trial, parts
 from encollapse.report.style import BLUE, VERMILLION
 from encollapse.report.varied_settings import SEED, Parameter, varied
-from encollapse.study.families import Family, told_apart
+from encollapse.study.families import Family, measured_kinds, told_apart
 from encollapse.study.results import TrialResult
 
 _OVERVIEW = "errors"
@@ -72,13 +72,14 @@ def _overview(members: Sequence[Family]) -> Chart:
             )
         )
     caption = (
-        f"Errors of every trained network against its prediction{', ' + shared if shared else ''}. "
+        f"Errors of every {measured_kinds(members, plural=False)} against its prediction"
+        f"{', ' + shared if shared else ''}. "
         "Circles: relative error of the Gram matrix of the class means. "
         "Squares: largest error of a bias entry, in units of the labels. "
         f"Errors below {_ROUNDING:g} are rounding and left out."
     )
     panel = Panel(
-        Scale("error of the trained network against the exact minimizer", "log"),
+        Scale("error of the measurement against the prediction", "log"),
         Scale("", "category", names=tuple(labels)),
         marks,
     )

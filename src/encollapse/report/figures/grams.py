@@ -12,7 +12,7 @@ from encollapse._internal.typing import FloatArray
 from encollapse.report.charts import Chart, Drawing, Heat, Panel, Scale
 from encollapse.report.figures.series import chosen_decays, common_decays, numbered, parts, spread_out
 from encollapse.report.varied_settings import named, without_axes
-from encollapse.study.families import Family
+from encollapse.study.families import Family, measured_kind
 from encollapse.study.results import TrialResult
 
 NAME = "gram-matrices"
@@ -35,8 +35,8 @@ def gram_matrices(family: Family, *, columns: int = 5) -> list[Drawing]:
     seed = f", seed {seeds.pop()}" if len(seeds) == 1 else ""
     caption = (
         f"Gram matrices of the uncentered class means, {family.label}{seed}: predicted by the exact minimizer "
-        "(above) and measured on the trained network (below), one row and column a class, all on one scale. "
-        "The Gram error is |G_meas − G_pred| / |G_pred| in the Frobenius norm."
+        f"(above) and measured on the {measured_kind(chosen, plural=False)} (below), one row and column a class, "
+        "all on one scale. The Gram error is |G_meas − G_pred| / |G_pred| in the Frobenius norm."
     )
     limit = max(float(np.nanmax(np.abs(gram))) for pair in pairs for gram in pair) or 1.0
     return [Drawing(_chart(NAME, caption, chosen, titles, pairs, [limit] * len(pairs)))]

@@ -13,7 +13,7 @@ from encollapse.geometry import ClassGeometry
 from encollapse.report.charts import Chart, Drawing, Key, Line, Mark, Panel, Points, Scale
 from encollapse.report.figures.series import chosen_decays, numbered, of_trial, parts
 from encollapse.report.style import MARKERS, shades
-from encollapse.study.families import Family, counts_of, told_apart
+from encollapse.study.families import Family, counts_of, measured_kinds, told_apart
 
 NAME = "imbalance"
 
@@ -54,9 +54,9 @@ def _chart(members: Sequence[Family]) -> Chart:
     about = ", ".join(part for part in alike if part) if len(members) > 1 and len(alike) == 2 else shared
     caption = (
         f"Class means by the size of their class{f', {about}' if about else ''}. The largest class is on the left. "
-        "Above, the norm of the uncentered mean; below, the distance to the nearest other class mean: a distance of 0 "
-        "means that classes have merged, a norm of 0 that the class is not learned at all. Lines: the exact minimizer. "
-        "Marks: trained networks, mean over seeds with bars from the lowest to the highest."
+        "Above, the norm of the uncentered mean. Below, the distance to the nearest other class mean. A distance of 0 "
+        "means that classes have merged, and a norm of 0 that the class is not learned at all. Lines: the exact "
+        f"minimizer. Marks: {measured_kinds(members)}, mean over seeds with bars from the lowest to the highest."
     )
     keys = [Key(f"λ_b = {number_label(d)}", colors[d], markers[d]) for d in decays]
     return Chart(

@@ -83,7 +83,7 @@ def height(names: Sequence[str], series: int = 1) -> float:
 
 
 def _text(row: str, series: str, value: Spread) -> str:
-    spread = f" ({value.low:.4g} to {value.high:.4g}, {value.number} networks)" if value.number > 1 else ""
+    spread = f" ({value.low:.4g} to {value.high:.4g}, {value.number} seeds)" if value.number > 1 else ""
     return f"{row}, {series}: {value.mean:.4g}{spread}"
 
 

@@ -12,7 +12,7 @@ from encollapse.geometry import ClassGeometry
 from encollapse.report.charts import Chart, Drawing, Key, Line, Mark, Panel, Points, Rule, Scale
 from encollapse.report.figures.series import FEW
 from encollapse.report.style import GREY, Look, looks
-from encollapse.study.families import Family, by_panel
+from encollapse.study.families import Family, by_panel, measured_kinds
 
 NAME = "scatter"
 
@@ -55,7 +55,7 @@ def scatter(members: Sequence[Family]) -> list[Drawing]:
         lower.append(below)
     note = " Of many points, an even selection is shown; the data hold all." if thinned else ""
     caption = (
-        "Measured on trained networks against predicted by the exact minimizer, one mark an entry; the line is "
+        f"Measured on {measured_kinds(members)} against predicted by theory, one mark an entry. The line is "
         "equality. Beneath, the differences. Cosines: of every pair of uncentered class means. Gram entries: their "
         "inner products, in units of the mean squared norm predicted. Singular values: of the class outputs "
         f"W M diag(√π). Bias: every entry, in units of the labels.{note}"
@@ -82,7 +82,7 @@ def _groups(members: Sequence[Family]) -> tuple[dict[str, list[Family]], str]:
         encodings.setdefault(family.encoding, []).append(family)
     kinds = by_panel(members)
     if len(encodings) == 1 or (len(encodings) > FEW and 1 < len(kinds) <= FEW):
-        return (kinds, "panel") if len(kinds) <= _GROUPS else ({"every network": list(members)}, "panel")
+        return (kinds, "panel") if len(kinds) <= _GROUPS else ({"every trial": list(members)}, "panel")
     return encodings, "encoding"
 
 
