@@ -11,7 +11,7 @@ from encollapse._internal.extras import needed_by
 
 with needed_by("encollapse.diagnosis", "torch"):
     from encollapse.diagnosis.checkpoints import diagnose_checkpoints
-    from encollapse.diagnosis.laws import Condition
+    from encollapse.diagnosis.laws.law import Condition
     from encollapse.diagnosis.result import Diagnosis
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from encollapse import encodings, ufm
 from encollapse._internal import checks
 from encollapse._internal.typing import IntArray
 from encollapse.diagnosis.decay_time import decay_time
-from encollapse.diagnosis.laws import UNSOLVED, Law, Setting, find_law
+from encollapse.diagnosis.laws.find import find_law
+from encollapse.diagnosis.laws.law import UNSOLVED, Law, Setting
 from encollapse.diagnosis.objective import read_loss
 from encollapse.diagnosis.observe import Observation, dropout_after, observe, tail_of
 from encollapse.diagnosis.optimizer import read_decays

@@ -12,7 +12,7 @@ from typing import Any
 from encollapse._internal.json_values import plain_dict
 from encollapse._internal.shown import Shown
 from encollapse.diagnosis.decay_time import DecayTime
-from encollapse.diagnosis.laws import Condition
+from encollapse.diagnosis.laws.law import Condition
 from encollapse.diagnosis.verdict import verdict
 from encollapse.geometry import Comparison
 from encollapse.measure.result import Collapse
