@@ -40,6 +40,15 @@ def test_measurement_loads_no_framework_until_it_is_asked_for() -> None:
     assert loaded("import encollapse.measure", *frameworks) == []
 
 
+def test_measuring_loads_no_networks_of_a_framework_that_is_only_there() -> None:
+    code = (
+        "import torch, transformers, encollapse as ec\n"
+        "batches = [(torch.eye(6, 4), torch.arange(6) % 3)]\n"
+        "ec.measure.measure_model(torch.nn.Linear(4, 3), batches)"
+    )
+    assert loaded(code, "transformers", "transformers.modeling_utils") == ["transformers"]
+
+
 def test_a_framework_that_is_not_there_is_named() -> None:
     first, second = fresh(
         "import sys; sys.modules['torchmetrics'] = sys.modules['transformers'] = None\n"

@@ -243,8 +243,8 @@ class BatchReader:
 
 def _of_transformers(model: nn.Module) -> Any:
     """The outermost network of transformers in a model, or None."""
-    base = getattr(sys.modules.get("transformers"), "PreTrainedModel", None)
-    return next((part for part in model.modules() if base is not None and isinstance(part, base)), None)
+    base = getattr(sys.modules.get("transformers.modeling_utils"), "PreTrainedModel", None)
+    return None if base is None else next((part for part in model.modules() if isinstance(part, base)), None)
 
 
 def with_decoder_inputs(model: nn.Module, inputs: Any, labels: Any) -> Any:
@@ -252,9 +252,10 @@ def with_decoder_inputs(model: nn.Module, inputs: Any, labels: Any) -> Any:
 
     The labels are not passed on, and without them some fail (T5), and others decode the inputs of the encoder (BART).
     """
+    if not isinstance(inputs, Mapping) or {"decoder_input_ids", "decoder_inputs_embeds"} & inputs.keys():
+        return inputs
     make = getattr(_of_transformers(model), "prepare_decoder_input_ids_from_labels", None)
-    given = isinstance(inputs, Mapping) and not {"decoder_input_ids", "decoder_inputs_embeds"} & inputs.keys()
-    if make is None or not given or getattr(labels, "ndim", 0) != 2:
+    if make is None or getattr(labels, "ndim", 0) != 2:
         return inputs
     return {**inputs, "decoder_input_ids": make(labels=labels)}
 

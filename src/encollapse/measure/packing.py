@@ -30,8 +30,10 @@ def pack(moments: ClassMoments) -> torch.Tensor:
 
 
 def unpack(packed: torch.Tensor, shape: MomentShape) -> ClassMoments:
-    """Moments from :func:`pack`, on the device of the vector."""
+    """Moments from :func:`pack`, on the device of the vector. One without entries stands for moments of nothing."""
     moments = shape.blank(packed.device)
+    if not len(packed):
+        return moments
     like = moments.named()
     pieces = torch.split(packed, [value.numel() for value in like.values()])
     moments.load_state_dict(

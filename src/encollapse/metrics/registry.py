@@ -129,7 +129,7 @@ class Metric:
     family: str = "nc1"
     detail: bool = False
 
-    @property
+    @functools.cached_property
     def arguments(self) -> tuple[str, ...]:
         """Names of what the function is computed from."""
         return tuple(name for name in inspect.signature(self.function).parameters if name in _ARGUMENTS)

@@ -83,6 +83,17 @@ def test_reset_clone_pickle_and_merge() -> None:
     agree(metric.compute(), direct().collapse(HEAD.weight, HEAD.bias))
 
 
+def test_a_metric_without_samples_has_the_state_of_one_with_samples() -> None:
+    used = fed(slice(0, 6))
+    used.reset()
+    for blank in (NeuralCollapse(K, D), used):
+        assert blank.moments.shape == fed(slice(0, 6)).moments.shape
+        assert not blank.moments.any()
+    for left, right in ((fed(), fed(slice(0, 13))), (fed(slice(0, 13)), fed())):
+        left.merge_state(right)
+        agree(left.compute(), direct().collapse())
+
+
 def test_a_clone_sees_the_layer_that_is_trained() -> None:
     layer = nn.Linear(D, K)
     copy = fed(slice(0, 13), head=layer).clone()

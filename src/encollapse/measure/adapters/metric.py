@@ -23,6 +23,9 @@ from encollapse.measure.packing import MomentShape, merge_packed, pack, unpack
 from encollapse.measure.result import VALUES, Collapse
 from encollapse.metrics import METRICS, Convention, as_convention
 
+_SET_AT_EACH_BATCH = frozenset({"_computed", "_update_count"})
+"""What torchmetrics sets before it calls ``update``."""
+
 
 class _SharedHead:
     """The layer whose weight and bias a metric reads. A deep copy refers to the same layer.
@@ -104,20 +107,29 @@ class NeuralCollapse(Metric):
         known = tuple(name for name in VALUES if "decisions" not in METRICS[name].needs)
         self._names = chosen_metrics(metrics, known)
         self._shape = MomentShape(num_classes, feature_dim, covariance)
-        blank = self._shape.blank()
+        self._shape.blank()  # refuses sizes that are none
         encoding = resolved(encoding, num_classes)
         require_encoding(encoding, num_classes)
         if isinstance(head, nn.Linear) and head.in_features != feature_dim:
             raise ArgumentError(f"head: takes {head.in_features} features, and feature_dim is {feature_dim}")
         self._head, self._encoding, self._convention = _SharedHead(head), encoding, as_convention(convention)
         merge = partial(merge_packed, shape=self._shape)
-        self.add_state("moments", pack(blank), dist_reduce_fx=merge)
+        self.add_state("moments", torch.zeros(0, dtype=torch.float64), dist_reduce_fx=merge)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # torch looks at every attribute for parameters and modules, which takes as long as a small batch.
+        if name in _SET_AT_EACH_BATCH:
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
 
     @property
     def moments(self) -> torch.Tensor:
-        """The state as torchmetrics keeps it, one vector. It is packed when it is asked for."""
+        """The state as torchmetrics keeps it, one vector. It is packed when it is asked for, and without entries
+        stands for moments of nothing: copying as many zeros as there are moments takes longer than many batches.
+        """
         packed = self._packed
-        if packed is None:
+        if packed is None or not len(packed):
             packed = pack(self._gathered())
             self._packed, self._live = packed, None
         return packed
