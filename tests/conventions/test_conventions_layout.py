@@ -144,3 +144,23 @@ def test_a_number_without_a_reason_is_seen() -> None:
 def test_every_number_says_what_it_is() -> None:
     bare = {name: bare_numbers(path.read_text(encoding="utf-8")) for name, path in modules().items()}
     assert {name: numbers for name, numbers in bare.items() if numbers} == {}
+
+
+def names_of_two_things(sources: dict[str, str]) -> dict[str, list[str]]:
+    """Class names, underscores aside, with the modules that define them, where these are several."""
+    homes: dict[str, list[str]] = {}
+    for module, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name.strip("_"), []).append(module)
+    return {name: found for name, found in homes.items() if len(found) > 1}
+
+
+def test_a_class_of_one_name_in_two_rooms_is_seen() -> None:
+    sources = {"a": "class Point: ...\nclass Line: ...", "b": "def f():\n    class _Point: ..."}
+    assert names_of_two_things(sources) == {"Point": ["a", "b"]}
+
+
+def test_a_class_name_means_one_thing() -> None:
+    sources = {name: path.read_text(encoding="utf-8") for name, path in modules().items()}
+    assert names_of_two_things(sources) == {}

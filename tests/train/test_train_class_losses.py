@@ -12,7 +12,7 @@ import encollapse as ec
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.train import Run, fit, stationarity
 from encollapse.train.loop.ridge_head import best_bias, best_head
-from encollapse.train.losses import CrossEntropy, LogitAdjusted
+from encollapse.train.losses import LogitAdjusted, TorchCrossEntropy
 
 COUNTS = [31, 31, 31, 31, 31, 5, 5, 5, 5, 5]
 RARE = ec.data.load("digits", counts=COUNTS, holdout=0.3, seed=3)
@@ -117,8 +117,8 @@ def test_adjusted_slopes_are_the_derivative_and_no_adjustment_is_cross_entropy()
     adjusted.values(outputs, targets).sum().backward()  # type: ignore[no-untyped-call]
     assert outputs.grad is not None
     torch.testing.assert_close(outputs.grad, adjusted.slopes(outputs.detach(), targets))
-    torch.testing.assert_close(plain.values(outputs, targets), CrossEntropy().values(outputs, targets))
-    assert plain.scale(targets) == pytest.approx(CrossEntropy().scale(targets), rel=1e-6)
+    torch.testing.assert_close(plain.values(outputs, targets), TorchCrossEntropy().values(outputs, targets))
+    assert plain.scale(targets) == pytest.approx(TorchCrossEntropy().scale(targets), rel=1e-6)
 
 
 def test_accuracies_of_the_hold_out_by_class() -> None:

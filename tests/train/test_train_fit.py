@@ -14,8 +14,8 @@ import torch
 
 import encollapse as ec
 from encollapse.data import Dataset, Split
-from encollapse.errors import ArgumentError, ArgumentTypeError, TrainingError
-from encollapse.train import Run, Status, fit
+from encollapse.errors import ArgumentError, ArgumentTypeError, EncollapseWarning, TrainingError
+from encollapse.train import Run, TrainingStatus, fit
 
 WEIGHT_DECAY = 5e-3
 T = 0.3
@@ -45,7 +45,7 @@ def errors(run: Run) -> tuple[float, float]:
 def test_one_hot_networks_reach_the_minimum_along_the_transition(bias_decay: float) -> None:
     run = trained(bias_decay=bias_decay)
     gram_error, bias_error = errors(run)
-    assert run.status is Status.STATIONARY
+    assert run.status is TrainingStatus.STATIONARY
     assert gram_error < 0.01
     assert bias_error < 0.005
     # Nothing lies below the minimum, and float32 features cannot be further above it than the tolerance.
@@ -127,7 +127,7 @@ def test_history_tells_both_phases_in_plain_values() -> None:
         (9, "lbfgs"),
         (13, "lbfgs"),
     ]
-    assert run.status is Status.BUDGET
+    assert run.status is TrainingStatus.BUDGET
     assert "budget" in run.message
     assert json.loads(json.dumps(run.history)) == list(run.history)
     assert run.history[-1]["loss"] == run.loss < run.history[0]["loss"]
@@ -391,3 +391,8 @@ def test_images_are_needed_for_convolutions() -> None:
 def test_a_device_that_is_not_there_is_named() -> None:
     with pytest.raises(ArgumentError, match="device: 'cuda' is not available"):
         fit(SMALL, "one-hot", device="cuda", **GOOD)
+
+
+def test_the_earlier_name_of_the_status_is_read_with_a_warning() -> None:
+    with pytest.warns(EncollapseWarning, match=r"encollapse\.train\.Status is now called TrainingStatus"):
+        assert ec.train.Status is TrainingStatus

@@ -10,7 +10,7 @@ from torch.optim import SGD, Adam, AdamW
 
 import encollapse as ec
 from encollapse.errors import ArgumentError
-from encollapse.train import Run, Status, fit
+from encollapse.train import Run, TrainingStatus, fit
 from encollapse.train.loop.optimizers import shrink_
 
 WEIGHT_DECAY = 5e-3
@@ -52,7 +52,7 @@ def outputs_of(run: Run) -> tuple[Any, Any, Any]:
 @pytest.mark.parametrize("encoding", [ONE_HOT, SMOOTHED], ids=["one_hot", "smoothed"])
 def test_cross_entropy_networks_reach_the_minimum(encoding: ec.encodings.Encoding, bias_decay: float) -> None:
     run = trained(encoding, loss="cross_entropy", bias_decay=bias_decay)
-    assert run.status is Status.STATIONARY
+    assert run.status is TrainingStatus.STATIONARY
     assert run.prediction_kind == "minimum"
     assert gram_error(run) <= 0.01
     assert run.relative_excess is not None
@@ -108,7 +108,7 @@ def test_decoupled_decay_is_in_no_loss_and_its_reading_balances_the_pull(optimiz
     bias = run.head.bias.detach().double().numpy()
     assert run.loss == pytest.approx(0.5 * (residual**2).sum(1).mean() + 0.05 * (bias**2).sum(), rel=FLOAT32)
     assert not {"loss_weight", "loss_features", "loss_backbone"} & set(run.history[-1])
-    assert run.status is Status.COMPLETED
+    assert run.status is TrainingStatus.COMPLETED
     assert run.stationarity is None
     assert "no loss" in run.missing["stationarity"]
     assert run.prediction_kind == "effective"

@@ -90,9 +90,9 @@ def test_residual_networks_have_the_depth_in_their_name(name: str, convolutions:
 
 @pytest.mark.parametrize("normalization", ["group", "batch", "none"])
 def test_residual_blocks_start_as_what_they_carry(normalization: str) -> None:
-    from encollapse.train.models.networks import Block
+    from encollapse.train.models.networks import ResidualBlock
 
-    block = Block(5, 5, 1, normalization)
+    block = ResidualBlock(5, 5, 1, normalization)
     inputs = torch.rand(3, 5, 7, 11)
     torch.testing.assert_close(block(inputs), inputs)
 

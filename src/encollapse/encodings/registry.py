@@ -20,7 +20,7 @@ from encollapse.errors import ArgumentError, ArgumentTypeError
 
 
 @dataclass(frozen=True)
-class Entry:
+class EncodingEntry:
     """An encoding of the registry: the function that makes the encoding, and options that make a good example."""
 
     function: Callable[..., Encoding]
@@ -77,24 +77,24 @@ def _example_label_sets(num_classes: int) -> dict[str, Any]:
     return {"label_sets": [[j for j in range(digits) if k >> j & 1] for k in range(num_classes)], "num_labels": digits}
 
 
-ENCODINGS: dict[str, Entry] = {
-    "one-hot": Entry(one_hot),
-    "simplex": Entry(simplex),
-    "label-smoothing": Entry(label_smoothing, {"smoothing": 0.2}),
-    "scaled-one-hot": Entry(scaled_one_hot, {"on": 5.0, "off": -1.0}),
-    "one-vs-rest": Entry(one_vs_rest),
-    "hadamard": Entry(hadamard),
-    "error-correcting": Entry(error_correcting, {"code_dim": 7}),
-    "ternary": Entry(ternary),
-    "ordinal": Entry(ordinal),
-    "soft-ordinal": Entry(soft_ordinal),
-    "circular": Entry(circular),
-    "spherical": Entry(spherical, {"code_dim": 3}),
-    "grassmannian": Entry(grassmannian, {"code_dim": 3}),
-    "random": Entry(random, {"code_dim": 6}),
-    "hierarchical": Entry(hierarchical, describe=_example_tree),
-    "from-similarity": Entry(from_similarity, describe=_example_similarity),
-    "multi-label": Entry(multi_label, describe=_example_label_sets),
+ENCODINGS: dict[str, EncodingEntry] = {
+    "one-hot": EncodingEntry(one_hot),
+    "simplex": EncodingEntry(simplex),
+    "label-smoothing": EncodingEntry(label_smoothing, {"smoothing": 0.2}),
+    "scaled-one-hot": EncodingEntry(scaled_one_hot, {"on": 5.0, "off": -1.0}),
+    "one-vs-rest": EncodingEntry(one_vs_rest),
+    "hadamard": EncodingEntry(hadamard),
+    "error-correcting": EncodingEntry(error_correcting, {"code_dim": 7}),
+    "ternary": EncodingEntry(ternary),
+    "ordinal": EncodingEntry(ordinal),
+    "soft-ordinal": EncodingEntry(soft_ordinal),
+    "circular": EncodingEntry(circular),
+    "spherical": EncodingEntry(spherical, {"code_dim": 3}),
+    "grassmannian": EncodingEntry(grassmannian, {"code_dim": 3}),
+    "random": EncodingEntry(random, {"code_dim": 6}),
+    "hierarchical": EncodingEntry(hierarchical, describe=_example_tree),
+    "from-similarity": EncodingEntry(from_similarity, describe=_example_similarity),
+    "multi-label": EncodingEntry(multi_label, describe=_example_label_sets),
 }
 
 

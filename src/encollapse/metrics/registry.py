@@ -18,23 +18,25 @@ from encollapse.metrics.convention import Convention, as_convention
 F = TypeVar("F", bound=Callable[..., float])
 
 
-class Family(NamedTuple):
+class MetricFamily(NamedTuple):
     """A question that several metrics ask: a title for groups of them, and a sentence."""
 
     title: str
     question: str
 
 
-FAMILIES: Mapping[str, Family] = MappingProxyType(
+FAMILIES: Mapping[str, MetricFamily] = MappingProxyType(
     {
-        "nc1": Family(
+        "nc1": MetricFamily(
             "Within-class spread (NC1)",
             "Spread within the classes against the spread between them; 0 when each class is one point.",
         ),
-        "nc2": Family("Frame of the class means (NC2)", "How the class means stand to each other."),
-        "nc3": Family("Classifier against class means (NC3)", "How the classifier stands to the class means."),
-        "nc4": Family("Decisions (NC4)", "What the classifier decides, and what the nearest class mean would."),
-        "bias": Family("Bias and labels", "What of the label mean neither the bias nor the mean output takes up."),
+        "nc2": MetricFamily("Frame of the class means (NC2)", "How the class means stand to each other."),
+        "nc3": MetricFamily("Classifier against class means (NC3)", "How the classifier stands to the class means."),
+        "nc4": MetricFamily("Decisions (NC4)", "What the classifier decides, and what the nearest class mean would."),
+        "bias": MetricFamily(
+            "Bias and labels", "What of the label mean neither the bias nor the mean output takes up."
+        ),
     }
 )
 

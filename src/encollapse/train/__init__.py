@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from encollapse._internal.extras import needed_by
+from encollapse._internal.warn import warn
 
 _HOMES = {
     "Backbone": "models",
@@ -14,7 +15,7 @@ _HOMES = {
     "Run": "run",
     "Settings": "settings",
     "Stationarity": "loop.stationarity",
-    "Status": "loop.loop",
+    "TrainingStatus": "loop.loop",
     "fit": "fitting",
     "load": "run",
     "names": "models",
@@ -28,7 +29,7 @@ __all__ = [
     "Run",
     "Settings",
     "Stationarity",
-    "Status",
+    "TrainingStatus",
     "fit",
     "load",
     "names",
@@ -38,7 +39,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from encollapse.train.fitting import fit
-    from encollapse.train.loop.loop import Status
+    from encollapse.train.loop.loop import TrainingStatus
     from encollapse.train.loop.stationarity import Stationarity, stationarity
     from encollapse.train.models import Backbone, Classifier, names
     from encollapse.train.run import Run, load
@@ -46,7 +47,13 @@ if TYPE_CHECKING:
     from encollapse.train.ufm_objective import objective
 
 
+_RENAMED = {"Status": "TrainingStatus"}
+
+
 def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        warn(f"encollapse.train.{name} is now called {_RENAMED[name]}")
+        name = _RENAMED[name]
     if name not in _HOMES:
         raise AttributeError(f"module 'encollapse.train' has no attribute {name!r}")
     with needed_by("encollapse.train", "study"):

@@ -50,7 +50,7 @@ class MeanSquares:
         return float(targets.square().sum(1).mean())
 
 
-class CrossEntropy:
+class TorchCrossEntropy:
     """``log Σ exp(o) - <e, o>`` for a distribution e, as ``torch.nn.functional.cross_entropy``."""
 
     name = "cross_entropy"
@@ -70,7 +70,7 @@ class CrossEntropy:
         return 2.0 * (float(torch.tensor(float(targets.shape[1])).log()) - float(entropy))
 
 
-class LogitAdjusted(CrossEntropy):
+class LogitAdjusted(TorchCrossEntropy):
     """Cross-entropy of ``o + a`` with fixed logits `a` (q,) that are left out of decisions :cite:p:`menon2021`."""
 
     def __init__(self, logits: Tensor) -> None:
@@ -90,7 +90,7 @@ class LogitAdjusted(CrossEntropy):
         return 2.0 * float(self.values(torch.zeros_like(targets), targets).mean() - entropy)
 
 
-LOSSES: dict[str, Loss] = {loss.name: loss for loss in (MeanSquares(), CrossEntropy())}
+LOSSES: dict[str, Loss] = {loss.name: loss for loss in (MeanSquares(), TorchCrossEntropy())}
 
 
 def loss_of(settings: Settings, encoding: Encoding, counts: IntArray) -> Loss:

@@ -23,7 +23,7 @@ from encollapse.geometry.arrays import from_arrays, to_arrays
 from encollapse.measure import Collapse
 from encollapse.measure.result import VALUES
 from encollapse.train.loop.history import Frame
-from encollapse.train.loop.loop import Status
+from encollapse.train.loop.loop import TrainingStatus
 from encollapse.train.loop.optimizers import decay_time
 from encollapse.train.models import Classifier
 from encollapse.train.models.building import build
@@ -64,7 +64,7 @@ class Run(Shown):
         Names.
     data : mapping
         Provenance of the data set.
-    status : Status
+    status : TrainingStatus
         How the training ended. ``status.message`` says what to do.
     stationarity : float or None
         Final value of :class:`encollapse.train.Stationarity`. Its two parts are in the last row of the history.
@@ -105,7 +105,7 @@ class Run(Shown):
     dataset: str
     encoding: str
     data: Mapping[str, Any]
-    status: Status
+    status: TrainingStatus
     stationarity: float | None
     loss: float
     test_accuracy: float | None
@@ -190,7 +190,7 @@ class Run(Shown):
     @property
     def converged(self) -> bool:
         """Whether the stationarity fell below the tolerance."""
-        return self.status is Status.STATIONARY
+        return self.status is TrainingStatus.STATIONARY
 
     @property
     def message(self) -> str:
@@ -385,7 +385,7 @@ def _loaded(
             for i in range(len(frames["epoch"]))
         ),
         settings=settings,
-        status=Status[record["status"]],
+        status=TrainingStatus[record["status"]],
         test_balanced_accuracy=record["test_balanced_accuracy"],
         test_minority_accuracy=record["test_minority_accuracy"],
         input_shape=tuple(record["input_shape"]),

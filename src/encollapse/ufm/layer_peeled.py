@@ -237,7 +237,7 @@ def solve_layer_peeled(
 
 
 @dataclass(frozen=True, eq=False)
-class _Point:
+class _PenalizedPoint:
     """Outputs (q, K) without and with their bias (q,), within the bound, from the minimizer at one multiplier."""
 
     multiplier: float
@@ -258,14 +258,14 @@ class _Search:
     def __init__(self, problem: Problem, bound: float) -> None:
         self.problem, self.bound = problem, bound
         self.shares = problem.priors if problem.class_weights is None else problem.priors * problem.class_weights
-        self.points: list[_Point] = []
+        self.points: list[_PenalizedPoint] = []
         self.lower_bounds: list[float] = []
         # Half the largest slope of the loss by Z, up to the bias: nothing is learned at a few times it.
         slopes = problem.encoding.codewords * (self.shares / np.sqrt(problem.priors))
         self.first = 0.5 * float(np.linalg.norm(slopes, 2)) or 1.0
         self.scale = self._loss(np.zeros_like(slopes), np.zeros(len(slopes)))
 
-    def run(self) -> tuple[_Point, Certificate]:
+    def run(self) -> tuple[_PenalizedPoint, Certificate]:
         """Return the best point found, and its certificate."""
         floor = self._least()
         if self.points:
@@ -315,10 +315,10 @@ class _Search:
             outputs = targets - bias[:, None]
             nuclear = float(np.linalg.svd(outputs * np.sqrt(p.priors), compute_uv=False).sum())
             if nuclear <= self.bound:
-                self.points.append(_Point(0.0, nuclear - self.bound, outputs, bias, floor))
+                self.points.append(_PenalizedPoint(0.0, nuclear - self.bound, outputs, bias, floor))
         return floor
 
-    def _at(self, multiplier: float) -> _Point:
+    def _at(self, multiplier: float) -> _PenalizedPoint:
         decays = self.problem.weight_decay * multiplier, self.problem.feature_decay * multiplier
         priced = replace(self.problem, weight_decay=decays[0], feature_decay=decays[1])
         warm = self.points[-1].warm_start if self.points else None
@@ -331,7 +331,7 @@ class _Search:
         loss, factor = min((self._loss(outputs * f, solution.bias), f) for f in factors)
         self.lower_bounds.append(solution.certificate.lower_bound - multiplier * self.bound)
         warm = solution if solution.warm_start is not None else None
-        point = _Point(multiplier, nuclear - self.bound, outputs * factor, solution.bias, loss, warm)
+        point = _PenalizedPoint(multiplier, nuclear - self.bound, outputs * factor, solution.bias, loss, warm)
         self.points.append(point)
         return point
 

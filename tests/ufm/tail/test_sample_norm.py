@@ -9,7 +9,7 @@ import pytest
 import encollapse as ec
 from encollapse.errors import EncollapseError
 from encollapse.ufm.tail.frames import centered_frame
-from encollapse.ufm.tail.three_factors import Balanced
+from encollapse.ufm.tail.three_factors import BalancedLabels
 from reference.norm_reference import normalize, train_norm
 
 
@@ -109,7 +109,7 @@ def test_parameters_are_reached_by_a_normalization() -> None:
 def test_the_mean_is_learned_from_a_width_on(num_classes: int, first: int) -> None:
     """One small decay on everything, offsets included: a first-order transition in the width."""
     decay = 1e-9
-    labels = Balanced(num_classes**-0.5, num_classes**-0.5, num_classes, decay / (1 + decay))
+    labels = BalancedLabels(num_classes**-0.5, num_classes**-0.5, num_classes, decay / (1 + decay))
     below = labels.best(decay, first - 1, 1.0, first - 1)
     above = labels.best(decay, first, 1.0, first)
     assert below.mean == 0

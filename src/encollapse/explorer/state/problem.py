@@ -15,7 +15,7 @@ import numpy as np
 from encollapse import ufm
 from encollapse._internal.typing import IntArray
 from encollapse.encodings import Encoding
-from encollapse.encodings.registry import ENCODINGS, Entry
+from encollapse.encodings.registry import ENCODINGS, EncodingEntry
 from encollapse.errors import EncollapseError, EncollapseWarning
 from encollapse.explorer.state import fields
 from encollapse.explorer.state.fields import OWN, FieldError
@@ -79,17 +79,17 @@ def encoding_of(encoding: str, options: tuple[tuple[str, str], ...], matrix: str
     return made
 
 
-def options_of(entry: Entry, options: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+def options_of(entry: EncodingEntry, options: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     """Read the options of an encoding from text."""
     return {name: _option(entry, name, text) for name, text in options}
 
 
-def _option(entry: Entry, name: str, text: str) -> Any:
+def _option(entry: EncodingEntry, name: str, text: str) -> Any:
     kind = fields.Seed if name == "seed" else _KINDS[option_kind(entry, name)]
     return fields.read(PREFIX + name, kind, text)
 
 
-def option_kind(entry: Entry, name: str) -> str:
+def option_kind(entry: EncodingEntry, name: str) -> str:
     """How an option is typed: ``int``, ``float``, ``matrix``, or ``json``."""
     annotation = str(entry.options[name].annotation)
     if "ArrayLike" in annotation:

@@ -27,7 +27,7 @@ _WIDE = 8.0
 
 
 @dataclass(frozen=True)
-class _Quantity:
+class _Number:
     """What is drawn: its key in the records, the words at the axis, whether it is drawn on a logarithmic axis."""
 
     key: str
@@ -42,11 +42,11 @@ def _predicted_cosine(result: TrialResult) -> float | None:
 
 
 _QUANTITIES = (
-    _Quantity("mean_cosine", "mean cosine of class means", predicted=_predicted_cosine),
-    _Quantity("gram_error", "relative Gram error", log=True),
-    _Quantity("nc1_trace_ratio", "NC1, tr Σ_W / tr Σ_B", log=True),
-    _Quantity("test_accuracy", "accuracy on the hold-out"),
-    _Quantity("accuracy", "accuracy on the training set"),
+    _Number("mean_cosine", "mean cosine of class means", predicted=_predicted_cosine),
+    _Number("gram_error", "relative Gram error", log=True),
+    _Number("nc1_trace_ratio", "NC1, tr Σ_W / tr Σ_B", log=True),
+    _Number("test_accuracy", "accuracy on the hold-out"),
+    _Number("accuracy", "accuracy on the training set"),
 )
 _PANELS = 4  # what a line of the page holds
 
@@ -122,7 +122,7 @@ def _chart(trials: Sequence[TrialResult], parameter: Parameter, others: Sequence
     )
 
 
-def _scale(quantity: _Quantity, marks: Sequence[Mark]) -> Scale:
+def _scale(quantity: _Number, marks: Sequence[Mark]) -> Scale:
     """The axis of a quantity. Where all values are nearly one, it does not enlarge their differences without end."""
     found = [y for mark in marks if isinstance(mark, Line | Points) for y in mark.y]
     found += [y for mark in marks if isinstance(mark, Points) for y in [*(mark.low or ()), *(mark.high or ())]]
@@ -145,9 +145,7 @@ def _value(parameter: Parameter, result: TrialResult) -> float:
     return float(parameter.raw(result.settings))
 
 
-def _marks(
-    quantity: _Quantity, parameter: Parameter, label: str, group: Sequence[TrialResult], look: Look
-) -> list[Mark]:
+def _marks(quantity: _Number, parameter: Parameter, label: str, group: Sequence[TrialResult], look: Look) -> list[Mark]:
     found: list[tuple[float, Spread]] = []
     theory: list[tuple[float, float]] = []
     for value in sorted({_value(parameter, result) for result in group}):

@@ -46,7 +46,7 @@ _FLOOR = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class _Run:
+class _History:
     """A training and the rows of its history."""
 
     result: TrialResult
@@ -54,13 +54,13 @@ class _Run:
 
 
 @dataclass(frozen=True)
-class _Line:
+class _Curve:
     """Trainings that differ in their seed alone."""
 
     label: str
     color: str
     dash: Dash
-    runs: Sequence[_Run]
+    runs: Sequence[_History]
 
 
 def dynamics(members: Sequence[Family], *, rest: bool = False) -> list[Drawing]:
@@ -77,11 +77,11 @@ def dynamics(members: Sequence[Family], *, rest: bool = False) -> list[Drawing]:
     known = [family for family in members if runs[family]]
     if not known:
         return []
-    plans: list[tuple[str, list[_Line]]] = []
+    plans: list[tuple[str, list[_Curve]]] = []
     if len(known[0].bias_decays) > 1:
         decays = chosen_decays(known[0], _DECAYS)
         lines = [
-            _Line(f"λ_b = {number_label(decay)}", color, "solid", _at(runs[known[0]], decay))
+            _Curve(f"λ_b = {number_label(decay)}", color, "solid", _at(runs[known[0]], decay))
             for decay, color in zip(decays, shades(len(decays)), strict=True)
         ]
         plans.append((known[0].label, lines))
@@ -95,7 +95,7 @@ def dynamics(members: Sequence[Family], *, rest: bool = False) -> list[Drawing]:
             for number, part in enumerate(sheets):
                 shared, labels = told_apart(part)
                 lines = [
-                    _Line(label, look.color, look.dash, _at(runs[family], decay))
+                    _Curve(label, look.color, look.dash, _at(runs[family], decay))
                     for family, label, look in zip(part, labels, looks(len(part)), strict=True)
                 ]
                 what = f"{title or shared}, " if title or shared else ""
@@ -115,17 +115,17 @@ def run_chart(run: Any) -> Chart:
     settings = {"bias_decay": run.settings.bias_decay, "seed": run.settings.seed}
     result: Any = SimpleNamespace(id="run", label=repr(run), settings=settings, record=record)
     title = f"{run.settings.model_name} on {run.dataset}, {run.encoding} labels"
-    return _chart(title, [_Line("", BLUE, "solid", [_Run(result, run.history)])])
+    return _chart(title, [_Curve("", BLUE, "solid", [_History(result, run.history)])])
 
 
-def _read(result: TrialResult) -> _Run:
+def _read(result: TrialResult) -> _History:
     try:
-        return _Run(result, result.history())
+        return _History(result, result.history())
     except FileNotFoundError:
-        return _Run(result, [])
+        return _History(result, [])
 
 
-def _at(runs: Sequence[_Run], decay: float) -> list[_Run]:
+def _at(runs: Sequence[_History], decay: float) -> list[_History]:
     return [run for run in runs if float(run.result.settings["bias_decay"]) == decay]
 
 
@@ -149,7 +149,7 @@ _SEEDS = (
 )
 
 
-def _chart(title: str, lines: Sequence[_Line], *, rest: bool = False) -> Chart:
+def _chart(title: str, lines: Sequence[_Curve], *, rest: bool = False) -> Chart:
     runs = [run for line in lines for run in line.runs]
     names = [name for name in _names(runs) if (name in CHOSEN) != rest]
     epochs = _scale(runs)
@@ -196,7 +196,7 @@ def _columns(panels: int) -> int:
     return max(1, min(panels, max((4, 3), key=lambda columns: -(-panels % columns))))
 
 
-def _names(runs: Sequence[_Run]) -> list[str]:
+def _names(runs: Sequence[_History]) -> list[str]:
     """Names of the metrics that the histories hold, the most telling first."""
     found = dict.fromkeys(
         key
@@ -229,13 +229,13 @@ def _reader(result: TrialResult, name: str) -> Callable[[Any], float | None]:
     return read
 
 
-def _series(run: _Run, name: str) -> list[tuple[float, float]]:
+def _series(run: _History, name: str) -> list[tuple[float, float]]:
     read = _reader(run.result, name)
     found = [(finite(row.get("epoch")), read(row)) for row in run.rows]
     return [(epoch, value) for epoch, value in found if epoch is not None and value is not None]
 
 
-def _scale(runs: Sequence[_Run]) -> Scale:
+def _scale(runs: Sequence[_History]) -> Scale:
     """Passes: logarithmic where half of the looks fall into the first seventh of the training."""
     epochs = sorted(finite(row.get("epoch")) or 0.0 for run in runs for row in run.rows)
     positive = [epoch for epoch in epochs if epoch > 0]
@@ -244,7 +244,7 @@ def _scale(runs: Sequence[_Run]) -> Scale:
     return Scale("passes over the data")
 
 
-def _switch(runs: Sequence[_Run]) -> float | None:
+def _switch(runs: Sequence[_History]) -> float | None:
     """Where L-BFGS takes over: the middle between the looks before and after, if all trainings agree."""
     places = set()
     for run in runs:
@@ -255,7 +255,7 @@ def _switch(runs: Sequence[_Run]) -> float | None:
     return places.pop() if len(places) == 1 else None
 
 
-def _curve(line: _Line, name: str, epochs: Scale, values: list[FloatArray]) -> list[Mark]:
+def _curve(line: _Curve, name: str, epochs: Scale, values: list[FloatArray]) -> list[Mark]:
     runs = [found for run in line.runs if (found := _series(run, name))]
     if not runs:
         return []
@@ -271,7 +271,7 @@ def _curve(line: _Line, name: str, epochs: Scale, values: list[FloatArray]) -> l
     return [*marks, Line(x.tolist(), mean, line.color, line.dash, 1.2, label=line.label)]
 
 
-def _floor(runs: Sequence[_Run], lowest: float, told: list[str]) -> list[Mark]:
+def _floor(runs: Sequence[_History], lowest: float, told: list[str]) -> list[Mark]:
     floors = [floor for run in runs if (floor := run.result.record.value("floor"))]
     if not floors:
         return []
@@ -282,7 +282,7 @@ def _floor(runs: Sequence[_Run], lowest: float, told: list[str]) -> list[Mark]:
     return []
 
 
-def _rows(runs: Sequence[_Run], names: Sequence[str]) -> list[dict[str, Any]]:
+def _rows(runs: Sequence[_History], names: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {
             "trial": run.result.id,

@@ -32,7 +32,7 @@ _INDIFFERENT = ("checkpoint", "checkpoint_seconds", "devices", "keep_checkpoint"
 
 
 @dataclass
-class Checkpoints:
+class CheckpointFile:
     """When and where the state is written. Without a path nothing is."""
 
     path: Path | None
@@ -41,7 +41,7 @@ class Checkpoints:
     _last: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def of(cls, work: Work, settings: Settings) -> Checkpoints:
+    def of(cls, work: Work, settings: Settings) -> CheckpointFile:
         """Checkpoints as the settings ask for."""
         return cls(settings.checkpoint, settings.checkpoint_seconds, _fingerprint(work, settings))
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from encollapse._internal.typing import BoolArray
 from encollapse.data.imbalance import rare_classes
-from encollapse.train.loop.snapshot import Observation, effective_decays
+from encollapse.train.loop.snapshot import Snapshot, effective_decays
 from encollapse.train.loop.task import Task
 from encollapse.train.models.classifier import chunks
 from encollapse.train.settings import Settings
@@ -91,7 +91,7 @@ def _powers(total: int) -> set[int]:
     return rows
 
 
-def row_of(task: Task, seen: Observation, epoch: int, phase: str) -> dict[str, Any]:
+def row_of(task: Task, seen: Snapshot, epoch: int, phase: str) -> dict[str, Any]:
     """An observation as plain values."""
     found = seen.collapse(task.labels, task.work.encoding, task.settings.loss)
     row: dict[str, Any] = {"epoch": epoch, "phase": phase, "loss": seen.loss, **seen.terms}
@@ -116,7 +116,7 @@ def row_of(task: Task, seen: Observation, epoch: int, phase: str) -> dict[str, A
     return row
 
 
-def frame_of(task: Task, seen: Observation, epoch: int) -> Frame:
+def frame_of(task: Task, seen: Snapshot, epoch: int) -> Frame:
     """The class geometry of an observation; where frames are kept, with a few samples of each class."""
     means = seen.class_means(task.labels, task.work.encoding.num_classes)
     bias = seen.weight.new_zeros(len(seen.weight)) if seen.bias is None else seen.bias
@@ -158,7 +158,7 @@ class HoldOut:
 
 
 @torch.no_grad()
-def hold_out(task: Task, seen: Observation) -> HoldOut | None:
+def hold_out(task: Task, seen: Snapshot) -> HoldOut | None:
     """Score the network on the samples that it is not trained on, or None where there are none."""
     split = task.work.test
     if split is None:

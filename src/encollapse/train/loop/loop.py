@@ -12,14 +12,14 @@ import torch
 
 from encollapse.errors import FileFormatError, TrainingError
 from encollapse.train.distributed.process_group import ProcessGroup
-from encollapse.train.loop.checkpoint import Checkpoints, optimizer_state, restore_optimizer
+from encollapse.train.loop.checkpoint import CheckpointFile, optimizer_state, restore_optimizer
 from encollapse.train.loop.dead_units import wake_dead_units_
 from encollapse.train.loop.history import CHECK_EVERY, Frame, Timetable, frame_of, row_of
 from encollapse.train.loop.minibatches import Minibatches
 from encollapse.train.loop.post_mortem import cause_of
 from encollapse.train.loop.progress import Progress
 from encollapse.train.loop.saddle_escape import leave_saddle
-from encollapse.train.loop.snapshot import Observation, observe
+from encollapse.train.loop.snapshot import Snapshot, observe
 from encollapse.train.loop.task import Task, Work
 from encollapse.train.loop.whole_set import WholeSet
 from encollapse.train.models import Classifier
@@ -38,13 +38,13 @@ NOTHING = 1e-3
 """Share of the codewords' variance below which outputs that vary so little have learned nothing."""
 
 
-class Status(enum.Enum):
+class TrainingStatus(enum.Enum):
     """How a training ended. The value is the message for the user.
 
     Examples
     --------
     >>> import encollapse as ec
-    >>> ec.train.Status["BUDGET"].message[:21]
+    >>> ec.train.TrainingStatus["BUDGET"].message[:21]
     'Stopped by the budget'
     """
 
@@ -70,10 +70,10 @@ class Trained:
     """A network in the user's units, on the CPU, and how it came to be."""
 
     classifier: Classifier
-    observation: Observation
+    observation: Snapshot
     history: tuple[dict[str, Any], ...]
     frames: tuple[Frame, ...]
-    status: Status
+    status: TrainingStatus
     seconds: float
 
 
@@ -108,7 +108,7 @@ class _Training:
         self.seconds = 0.0
         self.history: list[dict[str, Any]] = []
         self.frames: list[Frame] = []
-        self.checkpoints = Checkpoints.of(work, settings)
+        self.checkpoints = CheckpointFile.of(work, settings)
 
     def run(self) -> Trained:
         start = time.perf_counter()
@@ -123,7 +123,9 @@ class _Training:
                     self._require_finite(seen)
                     status = self.workers.agree(self._verdict(seen))
                     noted = self._note(seen, due=self.epoch in self.timetable.rows)
-                    if status in (None, Status.STALLED) and self._leave_saddle(seen, stalled=status is not None):
+                    if status in (None, TrainingStatus.STALLED) and self._leave_saddle(
+                        seen, stalled=status is not None
+                    ):
                         status = None
                     if status is not None:
                         self._note(seen, due=not noted)
@@ -142,18 +144,18 @@ class _Training:
         network = self.task.finish()
         return Trained(network, seen, tuple(self.history), tuple(self.frames), status, seconds)
 
-    def _verdict(self, seen: Observation) -> Status | None:
+    def _verdict(self, seen: Snapshot) -> TrainingStatus | None:
         """How the training ends here, or None if it goes on."""
         settings = self.settings
         if self.epoch >= settings.epochs and seen.judged is not None and seen.judged <= settings.tolerance:
-            return Status.STATIONARY
+            return TrainingStatus.STATIONARY
         if self.epoch == self.total:
-            return Status.COMPLETED if settings.decay == "decoupled" else Status.BUDGET
+            return TrainingStatus.COMPLETED if settings.decay == "decoupled" else TrainingStatus.BUDGET
         if self._phase() == "lbfgs" and seen.loss > self.last_loss * (1 - LEAST_GAIN):
-            return Status.STALLED
+            return TrainingStatus.STALLED
         return None
 
-    def _leave_saddle(self, seen: Observation, *, stalled: bool) -> bool:
+    def _leave_saddle(self, seen: Snapshot, *, stalled: bool) -> bool:
         """Step off a saddle at which L-BFGS waits: the negative curvature does not fall, and the gradient is small.
 
         Where passes over minibatches have ended at zero, often with all units dead, L-BFGS begins anew instead.
@@ -180,7 +182,7 @@ class _Training:
         self.whole_set.adopt_head()
         return True
 
-    def _note(self, seen: Observation, *, due: bool) -> bool:
+    def _note(self, seen: Snapshot, *, due: bool) -> bool:
         """A row of the history, if one is due."""
         if due:
             self.history.append(row_of(self.task, seen, self.epoch, self._phase()))
@@ -207,7 +209,7 @@ class _Training:
             return "start"
         return self.settings.optimizer if self.epoch <= self.settings.epochs else "lbfgs"
 
-    def _require_finite(self, seen: Observation) -> None:
+    def _require_finite(self, seen: Snapshot) -> None:
         judged = seen.judged
         if not (math.isfinite(seen.loss) and (judged is None or math.isfinite(judged))):
             raise TrainingError(cause_of(self.task, seen, self.epoch, self._phase()))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from torch import Tensor
 
-from encollapse.train.loop.snapshot import Observation
+from encollapse.train.loop.snapshot import Snapshot
 from encollapse.train.loop.task import Task
 
 PRICES = {
@@ -25,7 +25,7 @@ DECAYS = (
 )
 
 
-def cause_of(task: Task, seen: Observation, epoch: int, phase: str) -> str:
+def cause_of(task: Task, seen: Snapshot, epoch: int, phase: str) -> str:
     """The argument to blame for an objective that is not finite, what was seen, and what to do.
 
     Before any step the network, or a term of the objective, is the cause. After steps, the network is begun anew and
@@ -68,7 +68,7 @@ def _of_network(
     )
 
 
-def _of_terms(seen: Observation) -> str | None:
+def _of_terms(seen: Snapshot) -> str | None:
     """Which term is not finite where the network is."""
     for name, value in seen.terms.items():
         if not math.isfinite(value):

@@ -16,7 +16,7 @@ from encollapse.train.settings import Settings
 
 
 @dataclass(frozen=True, eq=False)
-class Observation:
+class Snapshot:
     """A network as it stands: float64 tensors on the CPU in the user's units, and what training goes by.
 
     Attributes
@@ -84,7 +84,7 @@ class Observation:
         return -float((slopes * (self.features @ self.weight.T)).sum(1).mean())
 
 
-def observe(task: Task) -> Observation:
+def observe(task: Task) -> Snapshot:
     """Run the whole training set through the network once."""
     task.classifier.eval()
     settings, units = task.settings, task.units
@@ -115,7 +115,7 @@ def observe(task: Task) -> Observation:
         )
     elif settings.decay == "plain":
         judged = parameter_stationarity(task)
-    return Observation(features, weight, bias, terms, judged)
+    return Snapshot(features, weight, bias, terms, judged)
 
 
 def _terms(task: Task, outputs: Tensor, features: Tensor, weight: Tensor, bias: Tensor | None) -> dict[str, float]:
@@ -142,7 +142,7 @@ class EffectiveDecays:
     feature: float | None
 
 
-def effective_decays(seen: Observation, settings: Settings, targets: Tensor) -> EffectiveDecays:
+def effective_decays(seen: Snapshot, settings: Settings, targets: Tensor) -> EffectiveDecays:
     """Read decays off a trained network.
 
     At every stationary point of the unrestricted feature model ``λ_W |W|² = λ_H Σ|h|² = -mean <∂ℓ/∂o, W h>``: the
@@ -153,7 +153,7 @@ def effective_decays(seen: Observation, settings: Settings, targets: Tensor) -> 
 
     Parameters
     ----------
-    seen : Observation
+    seen : Snapshot
         The network.
     settings : Settings
         With ``decay`` ``"plain"`` or ``"decoupled"``.

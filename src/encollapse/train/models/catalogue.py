@@ -53,7 +53,7 @@ def _one_of(*options: str) -> Callable[[Any, str], Any]:
 
 
 @dataclass(frozen=True)
-class Option:
+class ModelOption:
     """An option of a model: its default, and the check that a given value passes."""
 
     default: Any
@@ -61,7 +61,7 @@ class Option:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ModelEntry:
     """What is known of a model: its options, the default lengths of the two phases of training, an option it needs.
 
     An iteration of L-BFGS costs about as much as an epoch of Adam. Where convolutions make both expensive,
@@ -71,7 +71,7 @@ class Entry:
     Adam takes at least `STEPS_A_CLASS` steps for each of many classes, in `MANY_PASSES` or more.
     """
 
-    options: Mapping[str, Option]
+    options: Mapping[str, ModelOption]
     epochs: int
     finish: int
     by_samples: bool = False
@@ -109,7 +109,7 @@ with 505 classes of 40 glyphs each, 64 passes end 0.0013 above the minimum, and 
 
 TAILS = ("none", "batch-norm", "batch-norm-relu", "layer-norm", "rms-norm", "linear")
 
-_TAIL = {"tail": Option("none", _one_of(*TAILS)), "tail_depth": Option(2, partial(checks.integer, minimum=2))}
+_TAIL = {"tail": ModelOption("none", _one_of(*TAILS)), "tail_depth": ModelOption(2, partial(checks.integer, minimum=2))}
 WIDTH = 128  # unit of the width of hidden layers
 MARGIN = 1.5
 """Default width of dense hidden layers: the next multiple of it above so many times the rank of the features.
@@ -119,52 +119,52 @@ Some units die in the first epochs, and with no more left than the rank a layer 
 
 _DENSE = {
     **_TAIL,
-    "width": Option(WIDTH, _size),
-    "activation": Option("relu", _one_of(*ACTIVATIONS)),
-    "normalization": Option("none", _one_of("none", "batch", "layer")),
+    "width": ModelOption(WIDTH, _size),
+    "activation": ModelOption("relu", _one_of(*ACTIVATIONS)),
+    "normalization": ModelOption("none", _one_of("none", "batch", "layer")),
 }
 _RESIDUAL = {
     **_TAIL,
-    "normalization": Option("group", _one_of("group", "batch", "none")),
-    "stem_stride": Option(1, partial(checks.integer, minimum=1, maximum=4)),
+    "normalization": ModelOption("group", _one_of("group", "batch", "none")),
+    "stem_stride": ModelOption(1, partial(checks.integer, minimum=1, maximum=4)),
 }
 
-CATALOGUE: dict[str, Entry] = {
-    "mlp": Entry({**_DENSE, "depth": Option(3, _depth)}, epochs=20, finish=700, by_classes=True),
-    "cnn": Entry(
+CATALOGUE: dict[str, ModelEntry] = {
+    "mlp": ModelEntry({**_DENSE, "depth": ModelOption(3, _depth)}, epochs=20, finish=700, by_classes=True),
+    "cnn": ModelEntry(
         {
             **_TAIL,
-            "channels": Option([16, 32], _whole_numbers),
-            "hidden": Option(128, _size),
-            "activation": Option("relu", _one_of(*ACTIVATIONS)),
-            "normalization": Option("none", _one_of("none", "batch", "group")),
+            "channels": ModelOption([16, 32], _whole_numbers),
+            "hidden": ModelOption(128, _size),
+            "activation": ModelOption("relu", _one_of(*ACTIVATIONS)),
+            "normalization": ModelOption("none", _one_of("none", "batch", "group")),
         },
         epochs=30,
         finish=10,
         by_samples=True,
     ),
-    "vgg": Entry(
+    "vgg": ModelEntry(
         {
             **_TAIL,
-            "width": Option(16, _size),
-            "stages": Option(3, _size),
-            "normalization": Option("batch", _one_of("batch", "group", "none")),
+            "width": ModelOption(16, _size),
+            "stages": ModelOption(3, _size),
+            "normalization": ModelOption("batch", _one_of("batch", "group", "none")),
         },
         epochs=30,
         finish=10,
         by_samples=True,
     ),
-    "resnet8": Entry({"width": Option(16, _size), **_RESIDUAL}, epochs=30, finish=10, by_samples=True),
-    "resnet18": Entry({"width": Option(64, _size), **_RESIDUAL}, epochs=30, finish=10, by_samples=True),
-    "frozen": Entry(
+    "resnet8": ModelEntry({"width": ModelOption(16, _size), **_RESIDUAL}, epochs=30, finish=10, by_samples=True),
+    "resnet18": ModelEntry({"width": ModelOption(64, _size), **_RESIDUAL}, epochs=30, finish=10, by_samples=True),
+    "frozen": ModelEntry(
         {
-            "extractor": Option(None, _text),
-            "arguments": Option({}, _mapping),
-            "features_method": Option(None, _name),
-            "weights": Option(None, _name),
-            "cache": Option(None, _name),
+            "extractor": ModelOption(None, _text),
+            "arguments": ModelOption({}, _mapping),
+            "features_method": ModelOption(None, _name),
+            "weights": ModelOption(None, _name),
+            "cache": ModelOption(None, _name),
             **_DENSE,
-            "depth": Option(0, _depth),
+            "depth": ModelOption(0, _depth),
         },
         epochs=20,
         finish=700,
@@ -175,9 +175,12 @@ CATALOGUE: dict[str, Entry] = {
 
 DENSE = ("mlp", "frozen")
 
-OF_IMPORTED = Entry({}, epochs=30, finish=10, by_samples=True)
-OF_MODULES = Entry(
-    {"last_layer": Option(True, _flag), "features_method": Option(None, _name)}, epochs=30, finish=10, by_samples=True
+OF_IMPORTED = ModelEntry({}, epochs=30, finish=10, by_samples=True)
+OF_MODULES = ModelEntry(
+    {"last_layer": ModelOption(True, _flag), "features_method": ModelOption(None, _name)},
+    epochs=30,
+    finish=10,
+    by_samples=True,
 )
 
 
@@ -264,7 +267,7 @@ def lengths(model: Any, num_samples: int, *, rank: int = 1, batch_size: int = 64
     return _entry(model).lengths(num_samples, rank, batch_size)
 
 
-def _entry(model: Any) -> Entry:
+def _entry(model: Any) -> ModelEntry:
     if is_module(model):
         return OF_MODULES
     if not recognized(model):

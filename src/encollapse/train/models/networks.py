@@ -182,7 +182,7 @@ def image_shape(input_shape: Sequence[int], model: str) -> tuple[int, int, int]:
     return channels, height, width
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """Two 3 × 3 convolutions around which the input is carried :cite:p:`he2016`.
 
     At the start the block passes on what it carries, because the last layer of the branch is zero
@@ -223,7 +223,7 @@ def resnet(
     for stage in range(stages):
         after = width * 2**stage
         for block in range(blocks):
-            layers.append(Block(before, after, 2 if stage > 0 and block == 0 else 1, normalization))
+            layers.append(ResidualBlock(before, after, 2 if stage > 0 and block == 0 else 1, normalization))
             before = after
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     return nn.Sequential(*layers), before

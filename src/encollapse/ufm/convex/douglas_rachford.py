@@ -53,7 +53,7 @@ def split(composite: Composite, aim: float, warm_start: Start | None = None) -> 
     ridge = _ridge(composite, outputs)
     gradient = composite.gradient(outputs)
     table = outputs + gradient / ridge
-    memory = _Memory(np.sqrt(t.weights * t.copies))
+    memory = _Extrapolation(np.sqrt(t.weights * t.copies))
     secant = _Secant(memory, _OBSERVED)
     best: tuple[float, Start] | None = None
     size, waited, closed, nearly = math.inf, 0, 0, 0
@@ -98,7 +98,7 @@ def dear(composite: Composite) -> bool:
 class _Secant:
     """How much more the fit bends along the steps taken than the ridge does. Where both agree it is fastest."""
 
-    def __init__(self, memory: _Memory, observed: int) -> None:
+    def __init__(self, memory: _Extrapolation, observed: int) -> None:
         self.observed = observed
         self._memory = memory
         self._last: tuple[FloatArray, FloatArray] | None = None
@@ -117,7 +117,7 @@ class _Secant:
         return math.exp(sum(self._logarithms[-self.observed :]) / self.observed)
 
 
-class _Memory:
+class _Extrapolation:
     """The last iterates, from which the next one is extrapolated. `scale` makes the steps those of a projection."""
 
     def __init__(self, scale: FloatArray) -> None:

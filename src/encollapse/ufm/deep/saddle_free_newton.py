@@ -16,7 +16,7 @@ _SAME_VALUE = 1e-13  # relative difference of two values that is rounding
 _CURVED = 1e-9  # of the largest curvature: less negative is flat
 
 
-class State(Protocol):
+class DescentState(Protocol):
     """A function at one point."""
 
     @property
@@ -38,11 +38,11 @@ class State(Protocol):
     def hessian(self) -> FloatArray:
         """Second derivative, shape (n, n)."""
 
-    def moved(self, step: FloatArray) -> State:
+    def moved(self, step: FloatArray) -> DescentState:
         """Return the state at another point."""
 
 
-S = TypeVar("S", bound=State)
+S = TypeVar("S", bound=DescentState)
 
 
 def lowest(starts: Iterable[S]) -> tuple[S, int]:
@@ -58,7 +58,7 @@ def lowest(starts: Iterable[S]) -> tuple[S, int]:
     return best, total
 
 
-def _better(one: State, other: State) -> bool:
+def _better(one: DescentState, other: DescentState) -> bool:
     slack = _SAME_VALUE * abs(other.value)
     if one.value < other.value - slack:
         return True
@@ -89,7 +89,7 @@ def descend(state: S) -> tuple[S, int]:
     return state, MAX_ITERATIONS
 
 
-def _gains(trial: State, state: State) -> bool:
+def _gains(trial: DescentState, state: DescentState) -> bool:
     return trial.residual < 0.5 * state.residual or trial.value < state.value - _SAME_VALUE * abs(state.value)
 
 

@@ -48,7 +48,7 @@ def split_mean(
         return mean, np.zeros_like(mean), 0
     bias = mean / (1.0 + bias_decay)
     shift = mean * (bias_decay / (1.0 + bias_decay))
-    state = _State.at(spectrum, shift, bias, threshold, bias_decay)
+    state = _NewtonState.at(spectrum, shift, bias, threshold, bias_decay)
     best, stalled, iteration = state, 0, 0
     sign = -1.0 if bias_decay < 0 else 1.0
     while iteration < MAX_ITERATIONS and stalled < _STALLED and state.residual > 4 * EPS * state.magnitude:
@@ -56,7 +56,7 @@ def split_mean(
         slope = float(step @ state.gradient)
         length = 1.0
         while True:
-            trial = _State.at(spectrum, shift + length * step, bias - length * step, threshold, bias_decay)
+            trial = _NewtonState.at(spectrum, shift + length * step, bias - length * step, threshold, bias_decay)
             descends = sign * trial.value <= sign * (state.value + 1e-4 * length * slope)
             # Near the minimum the value no longer resolves the step, but the gradient still does.
             if descends or trial.residual < 0.5 * state.residual or length < 1e-10:
@@ -73,7 +73,7 @@ def split_mean(
 
 
 @dataclass(frozen=True)
-class _State:
+class _NewtonState:
     """Everything known at a trial point."""
 
     shift: FloatArray
@@ -90,7 +90,7 @@ class _State:
     bias_decay: float
 
     @classmethod
-    def at(cls, spectrum: FloatArray, shift: FloatArray, bias: FloatArray, c: float, bias_decay: float) -> _State:
+    def at(cls, spectrum: FloatArray, shift: FloatArray, bias: FloatArray, c: float, bias_decay: float) -> _NewtonState:
         vectors, singular, weights = rank_one_svd(spectrum, shift)
         with np.errstate(divide="ignore", over="ignore"):
             ratio = np.minimum(1.0, c / singular)

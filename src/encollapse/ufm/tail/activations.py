@@ -49,7 +49,7 @@ class Moments:
 
 
 @dataclass(frozen=True, eq=False)
-class Metric:
+class WeighedMoments:
     """Second moments of weighted activations, less a part of their mean, by their eigenvectors.
 
     Attributes
@@ -202,7 +202,7 @@ class Activations:
         fits = self.rows.size > _CHUNK_ENTRIES and _SINGLE_FLOOR < largest_entry(self.rows) < _SINGLE_CEILING
         return self.rows.astype(np.float32) if fits else self.rows
 
-    def metric(self, weights: FloatArray, bias_decay: float) -> Metric:
+    def metric(self, weights: FloatArray, bias_decay: float) -> WeighedMoments:
         """Second moments with `weights` (N,) for the samples, for a bias decay in units of the curvature."""
         shares = weights / weights.sum()
         center = _center_share(bias_decay) * (shares @ self.rows)
@@ -224,7 +224,7 @@ class Activations:
                 second += block.T @ block
         values, vectors = np.linalg.eigh(second)
         floor = max(n, p) * float(np.finfo(rows.dtype).eps) * max(float(values[-1]), TINY)
-        return Metric(np.maximum(values, floor), vectors if basis is None else basis @ vectors, center)
+        return WeighedMoments(np.maximum(values, floor), vectors if basis is None else basis @ vectors, center)
 
     def least_map(self, features: FloatArray, *, coarse: bool) -> FloatArray:
         """The least V (d, p) with ``V φ_i`` next to the features (N, d). `coarse` ones are known to float32 only."""

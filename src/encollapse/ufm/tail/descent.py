@@ -23,7 +23,7 @@ from encollapse.ufm.convex.composite import Composite, GroupedSVD
 from encollapse.ufm.convex.output_maps import OutputMap
 from encollapse.ufm.convex.trust_region import Reached, conjugate_path, shortened
 from encollapse.ufm.losses.convex_loss import ConvexLoss
-from encollapse.ufm.tail.activations import Activations, Metric
+from encollapse.ufm.tail.activations import Activations, WeighedMoments
 from encollapse.ufm.tail.squared import Penalized, minimize_penalized
 
 Bend = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
@@ -103,7 +103,7 @@ class SampleOutputMap:
 
 
 @dataclass(frozen=True, eq=False)
-class _Point:
+class _LossPoint:
     """A point G, b and what one pass over the activations tells there."""
 
     svd: GroupedSVD
@@ -114,7 +114,7 @@ class _Point:
     to_bias: FloatArray  # with its decay
 
     @classmethod
-    def of(cls, composite: Composite, matrix: FloatArray, bias: FloatArray) -> _Point:
+    def of(cls, composite: Composite, matrix: FloatArray, bias: FloatArray) -> _LossPoint:
         left, singular, right = np.linalg.svd(matrix, full_matrices=False)
         kept = singular > _DEAD * singular[0]
         svd = GroupedSVD(left[:, kept], singular[kept], right[kept], np.zeros(0))
@@ -136,7 +136,7 @@ def minimize_loss(
     targets = loss.targets(activations.codewords)[:, activations.labels]
     composite = SampleOutputMap(activations, targets).composite(loss, threshold, bias_decay)
     zero, bias = composite.start()
-    now = _Point.of(composite, zero.matrix, bias)
+    now = _LossPoint.of(composite, zero.matrix, bias)
     certificate = now.certificate(composite)
     if certificate.relative_gap <= aim or float(np.linalg.norm(now.slope, 2)) <= threshold:
         return now.svd.matrix, bias, now.value, certificate, 0
@@ -144,13 +144,13 @@ def minimize_loss(
     start = Penalized(height * metric.values, -now.slope @ metric.basis, threshold)
     rough = 1e-3 * threshold * float(np.linalg.norm(now.slope)) / (height * float(metric.values[-1]))
     matrix, steps = minimize_penalized(start, accuracy=rough)
-    after = _Point.of(composite, matrix @ metric.basis.T, bias)
+    after = _LossPoint.of(composite, matrix @ metric.basis.T, bias)
     best = now, certificate
     now = after if after.value < now.value else now
     radius, first, waited, taken, poor = math.inf, 0.0, 0, 0, False
     for _ in range(_STEPS):
         now = _resized(composite, now, poor=poor)
-        model = _Model.of(composite, metric, height, now)
+        model = _FactorsModel.of(composite, metric, height, now)
         size = float(np.linalg.norm(model.gradient))
         first = max(first, size)
         accuracy = min(max(_FINE, 0.5 * math.sqrt(size / first)), _LOOSE) if first > 0 else _LOOSE
@@ -173,7 +173,7 @@ def minimize_loss(
     return point.svd.matrix, point.bias, point.value, certificate, steps
 
 
-def _metric(composite: Composite, point: _Point) -> tuple[Metric, float]:
+def _metric(composite: Composite, point: _LossPoint) -> tuple[WeighedMoments, float]:
     """Second moments with each sample weighed by its curvature, and the mean curvature of an output."""
     t = composite.table
     curvature = composite.loss.curvature(point.outputs, t.targets, t.copies)
@@ -187,7 +187,7 @@ def _metric(composite: Composite, point: _Point) -> tuple[Metric, float]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Model:
+class _FactorsModel:
     """The objective to second order about a point, over one vector of scaled factors and bias.
 
     The bias is counted from where the activations would leave it if a part of their mean were taken off, which makes
@@ -200,13 +200,13 @@ class _Model:
     center: FloatArray  # what the bias is counted from, in the basis
     left: FloatArray  # (q, r)
     right: FloatArray  # (r, m), in the basis
-    point: _Point
+    point: _LossPoint
     scales: tuple[FloatArray, FloatArray, float]
     held: FloatArray  # what takes the place of the slope in G
     bend: Bend
 
     @classmethod
-    def of(cls, composite: Composite, metric: Metric, height: float, now: _Point) -> _Model:
+    def of(cls, composite: Composite, metric: WeighedMoments, height: float, now: _LossPoint) -> _FactorsModel:
         """Factors of the point, scaled by a metric and the mean curvature `height`."""
         c, basis, svd = composite.threshold, metric.basis, now.svd
         slope, right = now.slope @ basis, svd.right @ basis
@@ -277,7 +277,7 @@ def _outside(slope: FloatArray, left: FloatArray, right: FloatArray) -> FloatArr
     return np.asarray(rest - (rest @ right.T) @ right)
 
 
-def _resized(composite: Composite, now: _Point, *, poor: bool) -> _Point:
+def _resized(composite: Composite, now: _LossPoint, *, poor: bool) -> _LossPoint:
     """Add the directions off the range in which the dual asks for more, each at the size that is best for it alone.
 
     After a poor step the smallest singular values get their own best sizes too: the nuclear norm bends with one over
@@ -302,7 +302,7 @@ def _resized(composite: Composite, now: _Point, *, poor: bool) -> _Point:
         move -= min(slope / max(curved, composite.loss.smoothness * EPS), room) * way
     share = 1.0
     while share > EPS:
-        after = _Point.of(composite, svd.matrix + share * move, now.bias)
+        after = _LossPoint.of(composite, svd.matrix + share * move, now.bias)
         if after.value < now.value:
             return after
         share *= 0.25
@@ -330,14 +330,14 @@ def bending(composite: Composite, basis: FloatArray | None, outputs: FloatArray)
 
 
 def _along(
-    composite: Composite, model: _Model, path: list[Reached], now: _Point, radius: float
-) -> tuple[_Point, float]:
+    composite: Composite, model: _FactorsModel, path: list[Reached], now: _LossPoint, radius: float
+) -> tuple[_LossPoint, float]:
     """The first point, from the end of the path back, that is lower as predicted, and the next radius."""
     rounding = 64 * EPS * now.value
     while path:
         step, predicted, _ = path[-1]
         length = float(np.linalg.norm(step))
-        after = _Point.of(composite, *model.moved(step))
+        after = _LossPoint.of(composite, *model.moved(step))
         gained = now.value - after.value
         if predicted <= rounding:
             return after, radius

@@ -112,7 +112,7 @@ def minimize_chain(
         Whether b is free.
     """
     zero, bias = starts[0]
-    nothing = _Point(zero, bias, fit(zero, bias)[0], 0.0)
+    nothing = _LayersPoint(zero, bias, fit(zero, bias)[0], 0.0)
     generator = np.random.default_rng(0)
     points = list(starts[1:])
     size = max((float(np.linalg.norm(matrix)) for matrix, _ in points), default=0.0)
@@ -143,7 +143,7 @@ def minimize_chain(
 
 
 @dataclass(frozen=True, eq=False)
-class _Point:
+class _LayersPoint:
     """G, b, the objective there, and how far the slopes of fit and price are apart on the range of G, relative."""
 
     matrix: FloatArray
@@ -166,14 +166,14 @@ class _Layers:
     moments: FloatArray
     has_bias: bool
 
-    def descended(self, matrix: FloatArray, bias: FloatArray) -> tuple[_Point, int]:
+    def descended(self, matrix: FloatArray, bias: FloatArray) -> tuple[_LayersPoint, int]:
         """Where some hundred steps of L-BFGS lead."""
         at = self.balanced(matrix, bias)
         options = {"maxiter": _ITERATIONS, "maxfun": 2 * _ITERATIONS, "maxcor": _MEMORY, "ftol": 1e-13, "gtol": 1e-12}
         found = minimize(at.objective, at.start, jac=True, method="L-BFGS-B", options=options)
         return self.point(*at.product(found.x)), int(found.nit)
 
-    def polished(self, now: _Point) -> tuple[_Point, int]:
+    def polished(self, now: _LayersPoint) -> tuple[_LayersPoint, int]:
         """Newton steps in a trust region, from layers that are balanced anew each time."""
         radius, steps = math.inf, 0
         while steps < _NEWTON_STEPS and now.off > STATIONARY_TOLERANCE / 100 and now.matrix.any():
@@ -190,7 +190,9 @@ class _Layers:
             now = after
         return now, steps
 
-    def _along(self, at: _Balanced, path: list[Reached], now: _Point, radius: float) -> tuple[_Point | None, float]:
+    def _along(
+        self, at: _BalancedLayers, path: list[Reached], now: _LayersPoint, radius: float
+    ) -> tuple[_LayersPoint | None, float]:
         """The first point, from the end of the path back, that is lower as predicted, and the next radius."""
         rounding = 64 * EPS * abs(now.value)
         while path:
@@ -208,7 +210,7 @@ class _Layers:
             path = shortened(path, radius, 1e-10)
         return None, radius
 
-    def point(self, matrix: FloatArray, bias: FloatArray) -> _Point:
+    def point(self, matrix: FloatArray, bias: FloatArray) -> _LayersPoint:
         """A point with what is as good as 0 taken off its rank."""
         chain = self.chain
         u, s, v = np.linalg.svd(matrix, full_matrices=False)
@@ -217,15 +219,15 @@ class _Layers:
         matrix = (u * s) @ v
         value, to_matrix, to_bias = self.fit(matrix, bias)
         if not len(s):
-            return _Point(matrix, bias, value, 0.0)
+            return _LayersPoint(matrix, bias, value, 0.0)
         # On the range of G the slope of the fit is minus that of the price, and the bias has none.
         wanted = -chain.weight * chain.power * s ** (chain.power - 1.0)
         off = float(np.linalg.norm(u.T @ to_matrix - wanted[:, None] * v))
         off += float(np.linalg.norm(to_matrix @ v.T - u * wanted))
         off += float(np.linalg.norm(to_bias)) if self.has_bias else 0.0
-        return _Point(matrix, bias, value + chain.price(matrix), off / float(np.linalg.norm(wanted)))
+        return _LayersPoint(matrix, bias, value + chain.price(matrix), off / float(np.linalg.norm(wanted)))
 
-    def balanced(self, matrix: FloatArray, bias: FloatArray) -> _Balanced:
+    def balanced(self, matrix: FloatArray, bias: FloatArray) -> _BalancedLayers:
         """Layers of equal shares whose product is G."""
         left, singular, right = np.linalg.svd(matrix, full_matrices=False)
         kept = singular > 1e-12 * singular[0] if singular[0] > 0 else singular == 0
@@ -236,11 +238,11 @@ class _Layers:
         factors = [middle[0] @ right, *middle[1:-1], left @ middle[-1]]
         # The first layer meets activations of very different sizes, and every unit of it another gain above.
         above = np.outer(common ** (2 * self.chain.depth - 2), self.moments)
-        return _Balanced(self, factors, bias, 1.0 / np.sqrt(1.0 + above / self.chain.decays[0]))
+        return _BalancedLayers(self, factors, bias, 1.0 / np.sqrt(1.0 + above / self.chain.decays[0]))
 
 
 @dataclass(frozen=True, eq=False)
-class _Balanced:
+class _BalancedLayers:
     """Layers about which the objective is looked at, and the scales of the first of them."""
 
     layers: _Layers
@@ -281,10 +283,10 @@ class _Balanced:
         value += 0.5 * sum(d * float(np.sum(w * w)) for d, w in zip(decays, layers, strict=True))
         return value, self._joined(slopes[::-1], to_bias)
 
-    def model(self) -> _Model:
+    def model(self) -> _LayersModel:
         """The objective to second order about the layers."""
         before = _products(self.factors)
-        return _Model(
+        return _LayersModel(
             self,
             self.objective(self.start)[1],
             before,
@@ -294,10 +296,10 @@ class _Balanced:
 
 
 @dataclass(frozen=True, eq=False)
-class _Model:
+class _LayersModel:
     """The objective to second order about layers."""
 
-    at: _Balanced
+    at: _BalancedLayers
     gradient: FloatArray
     before: list[FloatArray]  # products of the layers up to each
     pull: FloatArray  # slope of the fit in G

@@ -17,7 +17,7 @@ from encollapse.ufm.structured.by_count import affine_form
 from encollapse.ufm.tail.frames import centered_frame
 from encollapse.ufm.tail.gains import descend
 from encollapse.ufm.tail.sample_norm import SampleNormProblem
-from encollapse.ufm.tail.three_factors import Balanced, Levels, convex_bound, separable_bound
+from encollapse.ufm.tail.three_factors import BalancedLabels, Levels, convex_bound, separable_bound
 
 _GAP = 1e-9  # relative gap up to which the minimum counts as proved
 
@@ -32,13 +32,13 @@ def solve_sample_norm(problem: SampleNormProblem) -> Solution:
     return Solution.of(problem, minimum, time.perf_counter() - begin)
 
 
-def _balanced(problem: SampleNormProblem) -> Balanced | None:
+def _balanced(problem: SampleNormProblem) -> BalancedLabels | None:
     """The two numbers that balanced affine one-hot labels come down to under MSE."""
     form = affine_form(problem.encoding)
     if problem.loss != "mse" or form is None or (problem.counts != problem.counts[0]).any():
         return None
     mean = float(np.linalg.norm(problem.encoding.codewords.mean(axis=1)))
-    return Balanced(abs(form[0]) / math.sqrt(problem.num_classes), mean, problem.num_classes, problem.mean_share)
+    return BalancedLabels(abs(form[0]) / math.sqrt(problem.num_classes), mean, problem.num_classes, problem.mean_share)
 
 
 def _closed_form(problem: SampleNormProblem) -> Minimum[DenseFactors] | None:
@@ -63,8 +63,8 @@ def _closed_form(problem: SampleNormProblem) -> Minimum[DenseFactors] | None:
     return _assembled(problem, labels, levels, frame, loss, certificate)
 
 
-def _lower_bound(problem: SampleNormProblem, labels: Balanced) -> float:
-    """The larger of two bounds for labels that are :attr:`Balanced.ordered`.
+def _lower_bound(problem: SampleNormProblem, labels: BalancedLabels) -> float:
+    """The larger of two bounds for labels that are :attr:`BalancedLabels.ordered`.
 
     One takes κ as if every direction could draw on it. The other shrinks the mean of the outputs by ``√β`` before it
     applies the inequality of three factors: κ then counts β times, but the mean costs what a contrast costs.
@@ -87,7 +87,7 @@ def _layer_norm_attains(levels: Levels, problem: SampleNormProblem) -> bool:
 
 def _assembled(
     problem: SampleNormProblem,
-    labels: Balanced,
+    labels: BalancedLabels,
     levels: Levels,
     frame: FloatArray,
     loss: float,

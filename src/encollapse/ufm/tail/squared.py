@@ -78,7 +78,7 @@ def minimize_penalized(problem: Penalized, *, accuracy: float) -> tuple[FloatArr
 
 
 @dataclass(frozen=True, eq=False)
-class _State:
+class _BarrierState:
     """P in its eigenbasis, and what its derivatives need."""
 
     problem: Penalized
@@ -86,7 +86,7 @@ class _State:
     values: FloatArray
 
     @classmethod
-    def of(cls, problem: Penalized, matrix: FloatArray) -> _State | None:
+    def of(cls, problem: Penalized, matrix: FloatArray) -> _BarrierState | None:
         values, vectors = np.linalg.eigh(matrix)
         return cls(problem, vectors, values) if values[0] > 0 else None
 
@@ -171,12 +171,12 @@ class _State:
             direction = prepared + (size / previous) * direction
         return 0.5 * (found + found.T)
 
-    def moved(self, step: FloatArray, share: float) -> _State | None:
+    def moved(self, step: FloatArray, share: float) -> _BarrierState | None:
         half = self.vectors * np.sqrt(self.values)
-        return _State.of(self.problem, half @ (np.eye(len(step)) + share * step) @ half.T)
+        return _BarrierState.of(self.problem, half @ (np.eye(len(step)) + share * step) @ half.T)
 
 
-def _first(problem: Penalized) -> _State:
+def _first(problem: Penalized) -> _BarrierState:
     """The best multiple of the identity, on a grid, but no smaller than what the largest direction alone asks for.
 
     Where few of many directions are learned the best multiple is next to nothing, and so small a barrier ends the path.
@@ -189,7 +189,7 @@ def _first(problem: Penalized) -> _State:
         for s in scales
     ]
     least = (float(np.linalg.norm(problem.products, 2)) - problem.threshold) / float(problem.moments.max())
-    return _State(problem, np.eye(n), np.full(n, max(float(scales[int(np.argmin(values))]), least)))
+    return _BarrierState(problem, np.eye(n), np.full(n, max(float(scales[int(np.argmin(values))]), least)))
 
 
 def _follow(problem: Penalized, accuracy: float) -> tuple[FloatArray, int]:
@@ -219,5 +219,5 @@ def _follow(problem: Penalized, accuracy: float) -> tuple[FloatArray, int]:
     return state.minimizer, steps
 
 
-def _lower(state: _State | None, barrier: float, value: float) -> bool:
+def _lower(state: _BarrierState | None, barrier: float, value: float) -> bool:
     return state is not None and state.objective(barrier) <= value

@@ -26,7 +26,7 @@ class Levels:
 
 
 @dataclass(frozen=True)
-class Balanced:
+class BalancedLabels:
     """Balanced affine one-hot labels: K - 1 singular values `contrast`, and `mean` at the price share β.
 
     Minimize ``½ Σ_i (σ_i - a)² + (β/2)(s - m)² + price(σ, s)``. Positive contrasts are equal at the minimum, and for a
