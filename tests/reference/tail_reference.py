@@ -35,16 +35,16 @@ class Trained:
     bias: Array
 
 
-def fit(outputs: Array, targets: Array, loss: str) -> tuple[float, Array]:
-    """Mean loss over the columns and its derivative."""
+def fit(outputs: Array, targets: Array, loss: str, factors: Array | float = 1.0) -> tuple[float, Array]:
+    """Mean loss over the columns, each times its factor, and its derivative."""
     n = outputs.shape[1]
     if loss == "mse":
-        return 0.5 * float(np.sum((outputs - targets) ** 2)) / n, (outputs - targets) / n
+        return 0.5 * float(np.sum(factors * (outputs - targets) ** 2)) / n, factors * (outputs - targets) / n
     top = outputs.max(axis=0)
     weights = np.exp(outputs - top)
     total = weights.sum(axis=0)
-    value = float((top + np.log(total) - (targets * outputs).sum(axis=0)).mean())
-    return value, (weights / total - targets) / n
+    value = float((factors * (top + np.log(total) - (targets * outputs).sum(axis=0))).mean())
+    return value, factors * (weights / total - targets) / n
 
 
 def train_tail(
@@ -56,6 +56,7 @@ def train_tail(
     *,
     inner_bias_decay: float = math.inf,
     starts: int = 1,
+    factors: Array | float = 1.0,
 ) -> Trained:
     """Train layers ``W_M ··· W_1 φ + b`` with plain decay, the head's last; `targets` (q, N), `activations` (N, p)."""
     q, (_, p), depth = len(targets), activations.shape, len(decays)
@@ -81,7 +82,7 @@ def train_tail(
     def objective(x: Array) -> tuple[float, Array]:
         weights, bias, inner = layers(x)
         values = forward(x)
-        total, change = fit(values[-1], targets, loss)
+        total, change = fit(values[-1], targets, loss, factors)
         total += 0.5 * sum(d * float(np.sum(w * w)) for d, w in zip(decays, weights, strict=True))
         gradients: list[Array] = []
         to_bias = change.sum(axis=1)

@@ -50,8 +50,12 @@ def test_class_weights_multiply_the_loss_of_their_samples(weights: Any) -> None:
     assert run.excess is not None
     assert run.excess.loss == pytest.approx(slow, rel=1e-4)
     plain = trained(decay="plain", feature_decay=None, class_weights=weights)
-    assert plain.prediction_kind == "none"
-    assert "class_weights" in plain.missing["comparison"]
+    assert plain.prediction_kind == "given activations"
+    assert plain.prediction is not None
+    assert plain.prediction.problem.class_weights == pytest.approx(factors)
+    bent = trained(decay="plain", feature_decay=None, class_weights=weights, features="relu")
+    assert bent.prediction_kind == "none"
+    assert "class_weights" in bent.missing["comparison"]
 
 
 def test_integer_weights_are_repeated_samples() -> None:

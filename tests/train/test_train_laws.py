@@ -40,6 +40,7 @@ def several() -> list[Run]:
         plain("batch-norm", dataset=RARE, class_weights="balanced", bias_decay=0.3, **QUICK),
         plain("none", dataset=RARE, bias_decay=0.0, **QUICK),
         plain("linear", loss="cross_entropy", bias_decay=0.3, **QUICK),
+        plain("none", dataset=RARE, class_weights="balanced", loss="cross_entropy", bias_decay=0.3, **QUICK),
         plain("linear", bias_decay=math.inf, epochs=0, finish=1),
         fit(RARE, "one-hot", **ufm, bias_decay=0.3, epochs=1, finish=0),
         fit(SMALL, ec.encodings.random(10, 7, seed=0), **ufm, bias_decay=0.3, **QUICK),

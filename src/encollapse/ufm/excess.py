@@ -310,10 +310,8 @@ class _Sample:
 
     def distance(self, found: Solution) -> float | None:
         """Mean divergence of the outputs of the samples from the predicted outputs of their classes."""
-        weights = self.problem.class_weights
-        factors = np.ones(len(self.labels)) if weights is None else weights[self.labels]
         wanted = (np.asarray(found.geometry.class_outputs) + found.bias[:, None]).T[self.labels]
-        return _divergence(self.problem.loss, self.outputs + self.bias, wanted, factors)
+        return _divergence(self.problem, self.labels, self.outputs + self.bias, wanted)
 
 
 @dataclass(frozen=True, eq=False)
@@ -373,7 +371,7 @@ class _TailSample:
         matrix: FloatArray = found.matrix  # type: ignore[attr-defined]
         data = self.problem.data
         ours, wanted = data.outputs(self._product).T + self.bias, data.outputs(matrix).T + found.bias
-        return _divergence(self.problem.loss, ours, wanted, np.ones(len(ours)))
+        return _divergence(self.problem, self.problem.labels, ours, wanted)
 
 
 def _read(
@@ -418,8 +416,12 @@ def _inner(problem: TailProblem, inner: Any, width: int) -> FloatArray:
     return np.column_stack([layer, shift * math.sqrt(problem.inner_bias_decay / problem.decays[0])])
 
 
-def _divergence(loss: str, outputs: FloatArray, wanted: FloatArray, factors: FloatArray) -> float | None:
+def _divergence(
+    problem: Problem | TailProblem, labels: IntArray, outputs: FloatArray, wanted: FloatArray
+) -> float | None:
     """Mean over the samples of what the guarantee bounds, or None for a loss that names none."""
+    loss = problem.loss
+    factors = np.ones(len(labels)) if problem.class_weights is None else problem.class_weights[labels]
     if loss == "mse":
         return float((factors * np.sum((outputs - wanted) ** 2, axis=1)).mean())
     if loss != "cross_entropy":

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from encollapse._internal import checks
-from encollapse._internal.typing import FloatArray, IntArray
+from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import Encoding
 from encollapse.encodings.structured import AffineOneHot
 from encollapse.errors import ArgumentError, ArgumentTypeError, UnsupportedError
@@ -58,6 +58,19 @@ def layer_decays(value: Any, name: str, count: int, expected: str, *, why: str) 
             raise ArgumentError(f"{name}: expected {expected}, got {len(value)}")
         return tuple(checks.positive(v, f"{name}[{i}]", why=why) for i, v in enumerate(value))
     return (checks.positive(value, name, why=why),) * count
+
+
+def checked_class_weights(value: ArrayLike, num_classes: int) -> FloatArray:
+    """Return one factor above 0 for the loss of each class."""
+    weights = checks.array(value, "class_weights", (num_classes,), axes="(num_classes,)")
+    if (weights <= 0).any():
+        raise ArgumentError(
+            f"class_weights: every weight must be above 0, got {weights.min():g}; leave out a class of which nothing "
+            "is asked"
+        )
+    for factor in (weights.min(), weights.max()):
+        refuse_range({"class_weights": float(factor)})
+    return np.asarray(checks.read_only(weights))
 
 
 def refuse_range(named: Mapping[str, float]) -> None:

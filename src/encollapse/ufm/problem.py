@@ -22,6 +22,7 @@ from encollapse.ufm.label_structure import (
     LEAST_PRICE,
     LabeledProblem,
     LabelStructure,
+    checked_class_weights,
     checked_encoding,
     layer_decays,
     refuse_range,
@@ -169,7 +170,7 @@ class Problem(LabeledProblem):
                 feature_mean_decay, "feature_mean_decay", allow_infinity=True
             )
         if class_weights is not None:
-            values["class_weights"] = _class_weights(class_weights, encoding.num_classes)
+            values["class_weights"] = checked_class_weights(class_weights, encoding.num_classes)
         own = None if structure is None else structure.loss
         if own is None or own.name != loss:
             own = check_loss(loss)
@@ -190,9 +191,6 @@ class Problem(LabeledProblem):
             decays = {"weight_decay": self.weight_decay}
         size = self.structure.largest_entry
         refuse_range({**decays, "feature_decay": self.feature_decay, "bias_decay": self.bias_decay, "encoding": size})
-        if self.class_weights is not None:
-            for factor in (self.class_weights.min(), self.class_weights.max()):
-                refuse_range({"class_weights": float(factor)})
         self._refuse_mean_range()
         least = _LEAST_THRESHOLD if self.loss == "mse" and self.class_weights is None else _LEAST_CONVEX_THRESHOLD
         if size and not least * size <= self.threshold <= size / _LEAST_THRESHOLD:
@@ -436,13 +434,3 @@ def _layer_decays(weight_decay: Any, known: Sequence[float] | None, depth: int) 
         return tuple(known)
     each = "" if depth == 1 else f", or one for each of the {depth} layers"
     return layer_decays(weight_decay, "weight_decay", depth, f"one number{each}, as depth={depth}", why=_WHY_POSITIVE)
-
-
-def _class_weights(value: ArrayLike, num_classes: int) -> FloatArray:
-    weights = checks.array(value, "class_weights", (num_classes,), axes="(num_classes,)")
-    if (weights <= 0).any():
-        raise ArgumentError(
-            f"class_weights: every weight must be above 0, got {weights.min():g}; leave out a class of which nothing "
-            "is asked"
-        )
-    return np.asarray(checks.read_only(weights))

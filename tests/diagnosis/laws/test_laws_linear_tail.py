@@ -36,6 +36,29 @@ def test_a_linear_tail_has_its_excess_in_parts(bias: bool, loss: str) -> None:
     assert e.distance <= e.guarantee + 1e-9
 
 
+@pytest.mark.parametrize("bias_decay", [None, 0.0])
+def test_weights_of_classes_are_part_of_the_problem(bias_decay: float | None) -> None:
+    torch.manual_seed(5)
+    network = nn.Sequential(nn.Linear(4, 11), nn.ReLU(), nn.Linear(11, 7), nn.Linear(7, CLASSES)).double()
+    x, y, decay = torch.randn(41, 4, dtype=torch.float64), torch.arange(41) ** 2 % CLASSES, 2e-2
+    y[:CLASSES] = torch.arange(CLASSES)
+    named = dict(network.named_parameters())
+    bias = named.pop("3.bias")
+    optimizer = torch.optim.SGD(list(named.values()), lr=0.1, weight_decay=decay)
+    optimizer.add_param_group({"params": [bias], "weight_decay": decay if bias_decay is None else bias_decay})
+    criterion = nn.CrossEntropyLoss(weight=torch.linspace(0.2, 3.0, CLASSES, dtype=torch.float64))
+    found = ec.diagnose(network, [(x, y)], optimizer, loss=criterion, steps=10, progress=False)
+    assert found.law == "linear_tail"
+    assert found.problem is not None
+    e = found.excess
+    assert e is not None
+    penalized = [named["2.weight"], named["2.bias"], named["3.weight"], *([bias] if bias_decay is None else [])]
+    squares = sum(float(p.detach().square().sum()) for p in penalized)
+    assert e.loss == pytest.approx(float(criterion(network(x), y).detach()) + 0.5 * decay * squares, rel=1e-9)
+    assert e.distance is not None
+    assert 0 < e.distance <= e.guarantee
+
+
 def test_an_unsolved_problem_says_what_is_missing() -> None:
     network = mlp(nn.Linear(13, 13))
     d = diagnosed(network)

@@ -27,8 +27,6 @@ def linear_tail(s: Setting, conditions: list[Condition], weight_decay: float, bi
     biases = [shift_decay(s, name, "biases of a linear layer below the head") for name in tail.biases]
     if len(inner) > 1 and any(decay != math.inf for decay in biases[:-1]):
         conditions.append(Condition("inner biases but the lowest are 0", "assumed"))
-    if s.loss.class_weights is not None:
-        raise NoLawError("weighted classes are not covered under a linear tail")
     scale = s.loss.scale
     each = [float(d) / scale for d in reversed(inner) if d]
     lowest = biases[-1]

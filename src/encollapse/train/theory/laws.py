@@ -168,8 +168,6 @@ def _linear_tail(trained: Trained, settings: Settings, work: Work) -> Prediction
     last: Any = backbone.last
     if settings.decay != "plain" or settings.features != "linear" or last is None or tail not in ("none", "linear"):
         return None
-    if settings.reweighted:
-        return Prediction.none(_WEIGHTED)
     decay = settings.weight_decay
     activations = backbone.activations(torch.tensor(work.train.inputs)).double().numpy()
     problem = TailProblem(
@@ -182,26 +180,27 @@ def _linear_tail(trained: Trained, settings: Settings, work: Work) -> Prediction
         bias_decay=settings.bias_decay,
         loss=settings.loss,
         layers=layers,
+        class_weights=_class_weights(settings, work),
     )
     solution = solve(problem, throw=False)
     if solution.rank > (settings.feature_dim or 0):
         return Prediction.none(
             f"feature_dim: the minimum given the activations has rank {solution.rank}, above {settings.feature_dim}"
         )
-    tail_module: Any = backbone.tail
-    inner = [*last.parameters(), *([] if tail_module is None else tail_module.parameters())]
-    squares = sum(float(p.detach().double().square().sum()) for p in inner)
-    penalty = 0.5 * decay * (squares + float(trained.observation.weight.square().sum()))
-    reached = _fit(trained, settings, work) + _bias_penalty(trained, settings) + penalty
     note = (
         f"the minimum over the last {layers} linear layers, given the activations below them as the training left them"
     )
     found = Prediction("given activations", note, solution, solution.geometry, solution.loss)
+    tail_module: Any = backbone.tail
+    inner = [*last.parameters(), *([] if tail_module is None else tail_module.parameters())]
+    below = [parameter.detach().double() for parameter in inner]
     if layers > 2:
+        squares = sum(float(layer.square().sum()) for layer in (*below, trained.observation.weight))
+        reached = _fit(trained, settings, work) + _bias_penalty(trained, settings) + 0.5 * decay * squares
         reason = "more than two linear layers pose no convex problem, which a guarantee needs"
         return _compared(found, reached, missing_excess=reason)
-    below = [parameter.detach().double().numpy() for parameter in inner]
-    return replace(_compared(found, reached), excess=_excess(problem, trained, work, solution=solution, inner=below))
+    parts = _excess(problem, trained, work, solution=solution, inner=[layer.numpy() for layer in below])
+    return replace(_compared(found, parts.loss), excess=parts)
 
 
 def _read_off(trained: Trained, settings: Settings, work: Work) -> Prediction | None:

@@ -43,23 +43,19 @@ _STALLED = 12  # steps without a gap better by a tenth
 class SampleOutputMap:
     """Outputs of the samples, one column each, from the outputs of their activations.
 
-    It takes the place of the map for classes in :class:`~encollapse.ufm.convex.composite.Composite`. With a `basis`
-    (p, r) matrices are in its coordinates.
+    It takes the place of the map for classes in :class:`~encollapse.ufm.convex.composite.Composite`. `weights` (N,)
+    are the shares of the samples in the loss, with sum 1. With a `basis` (p, r) matrices are in its coordinates.
     """
 
     activations: Activations
     targets: FloatArray
+    weights: FloatArray
     basis: FloatArray | None = None
 
     @property
     def copies(self) -> FloatArray:
         """Ones."""
         return np.broadcast_to(np.ones(()), self.targets.shape)
-
-    @property
-    def weights(self) -> FloatArray:
-        """``1/N`` for each sample."""
-        return np.full(self.targets.shape[1], 1.0 / self.targets.shape[1])
 
     @property
     def outputs(self) -> FloatArray:
@@ -93,8 +89,8 @@ class SampleOutputMap:
         return np.broadcast_to(bias[:, None], self.targets.shape)
 
     def mean(self, table: FloatArray) -> FloatArray:
-        """Average over the samples."""
-        return np.asarray(table.mean(axis=1))
+        """Average over the samples, by their shares."""
+        return np.asarray(table @ self.weights)
 
     def composite(self, loss: ConvexLoss, threshold: float, bias_decay: float) -> Composite:
         """Return the convex problem over these outputs."""
@@ -130,11 +126,11 @@ class _LossPoint:
 
 
 def minimize_loss(
-    activations: Activations, loss: ConvexLoss, threshold: float, bias_decay: float, *, aim: float
+    table: SampleOutputMap, loss: ConvexLoss, threshold: float, bias_decay: float, *, aim: float
 ) -> tuple[FloatArray, FloatArray, float, Certificate, int]:
     """Return G (q, p), b, the objective, its certificate and the number of steps."""
-    targets = loss.targets(activations.codewords)[:, activations.labels]
-    composite = SampleOutputMap(activations, targets).composite(loss, threshold, bias_decay)
+    activations, targets = table.activations, table.targets
+    composite = table.composite(loss, threshold, bias_decay)
     zero, bias = composite.start()
     now = _LossPoint.of(composite, zero.matrix, bias)
     certificate = now.certificate(composite)
@@ -178,10 +174,10 @@ def _metric(composite: Composite, point: _LossPoint) -> tuple[WeighedMoments, fl
     t = composite.table
     curvature = composite.loss.curvature(point.outputs, t.targets, t.copies)
     each = curvature.diagonal if curvature.factor is None else curvature.diagonal - curvature.factor**2
-    weights = np.broadcast_to(each, t.targets.shape).mean(axis=0)
-    height = max(float(weights.mean()), 1e-6 * composite.loss.smoothness)
+    bends = np.broadcast_to(each, t.targets.shape).mean(axis=0)
+    height = max(float(t.weights @ bends), 1e-6 * composite.loss.smoothness)
     # A sample that does not bend here may bend elsewhere.
-    weights = np.maximum(weights, 1e-3 * height)
+    weights = t.weights * np.maximum(bends, 1e-3 * height)
     activations = cast("SampleOutputMap", t).activations
     return activations.metric(weights, composite.bias_decay / height), height
 
@@ -314,7 +310,8 @@ def bending(composite: Composite, basis: FloatArray | None, outputs: FloatArray)
     t = composite.table
     rows = cast("SampleOutputMap", t).activations.coarse
     curvature = composite.loss.curvature(outputs, t.targets, t.copies)
-    diagonal = np.asarray(curvature.diagonal, dtype=rows.dtype) / len(rows)
+    shares = t.weights.astype(rows.dtype)
+    diagonal = np.asarray(curvature.diagonal, dtype=rows.dtype) * shares
     factor = None if curvature.factor is None else np.asarray(curvature.factor, dtype=rows.dtype)
 
     def bend(matrix: FloatArray, bias: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -322,7 +319,7 @@ def bending(composite: Composite, basis: FloatArray | None, outputs: FloatArray)
         moved += bias.astype(rows.dtype)[:, None]
         bent = diagonal * moved
         if factor is not None:
-            bent -= factor * (np.einsum("rj,rj->j", factor, moved) / len(rows))
+            bent -= factor * (np.einsum("rj,rj->j", factor, moved) * shares)
         pulled = (bent @ rows).astype(np.float64)
         return pulled if basis is None else pulled @ basis, bent.sum(axis=1, dtype=np.float64)
 

@@ -20,7 +20,14 @@ from encollapse.errors import ArgumentError, ArgumentTypeError, UnsupportedError
 from encollapse.ufm.bias_decay import bias_penalty
 from encollapse.ufm.certificate import Certificate, certify
 from encollapse.ufm.deep.schatten_prox import geometric_mean
-from encollapse.ufm.label_structure import LabeledProblem, LabelStructure, checked_encoding, layer_decays, refuse_range
+from encollapse.ufm.label_structure import (
+    LabeledProblem,
+    LabelStructure,
+    checked_class_weights,
+    checked_encoding,
+    layer_decays,
+    refuse_range,
+)
 from encollapse.ufm.losses import check_loss
 from encollapse.ufm.losses.convex_loss import ConvexLoss
 from encollapse.ufm.minimum import Minimum
@@ -51,9 +58,10 @@ class TailProblem(LabeledProblem):
 
     With two layers, minimize over the head ``W`` (q, d), the inner layer ``V`` (d, p) and the bias ``b`` (q,)
 
-        ``(1/N) Σ_i ℓ(W V φ_i + b; e_{y_i}) + λ_W/2 |W|² + λ_V/2 |V|² + λ_b/2 |b|²``
+        ``(1/N) Σ_i a_{y_i} ℓ(W V φ_i + b; e_{y_i}) + λ_W/2 |W|² + λ_V/2 |V|² + λ_b/2 |b|²``
 
-    where ``φ_i`` are the activations of sample i, read off a trained network. The features ``h_i = V φ_i`` have
+    where ``φ_i`` are the activations of sample i, read off a trained network, and ``a_k`` weights of the classes, 1
+    unless they are given. The features ``h_i = V φ_i`` have
     no decay of their own, and yet they are priced: with room for the rank the problem is the convex one in ``G = W V``
     with the penalty ``√(λ_W λ_V) |G|_*``. So it has one geometry, which :func:`solve` finds together with the
     variability within classes. The documentation has the proofs on its page on tails.
@@ -81,6 +89,8 @@ class TailProblem(LabeledProblem):
     layers : int
         Weight layers of the tail, the head included, at least 2. From 3 on the problem is not convex, and the solution
         is the lowest of several stationary points with a lower bound.
+    class_weights : (K,) floats, optional
+        ``a_k``, above 0, as for :class:`Problem`: factors of the loss of each class, as they are. With two layers.
 
     Attributes
     ----------
@@ -96,7 +106,7 @@ class TailProblem(LabeledProblem):
     ArgumentError, ArgumentTypeError
         If a value is out of range, not finite, or has the wrong shape or type. The text names it.
     UnsupportedError
-        If more than two layers are combined with an inner bias.
+        If more than two layers are combined with an inner bias, or with weights of classes.
 
     Examples
     --------
@@ -121,6 +131,7 @@ class TailProblem(LabeledProblem):
     bias_decay: float
     loss: str
     layers: int
+    class_weights: FloatArray | None
     counts: IntArray
     decays: tuple[float, ...]
     structure: LabelStructure = field(repr=False)
@@ -137,6 +148,7 @@ class TailProblem(LabeledProblem):
         bias_decay: float = 0.0,
         loss: str | ConvexLoss = "mse",
         layers: int = 2,
+        class_weights: ArrayLike | None = None,
     ) -> None:
         held = checks.to_numpy(labels, "labels")
         if held.size == 0:
@@ -164,6 +176,8 @@ class TailProblem(LabeledProblem):
             raise ArgumentError(_FREE_INNER_BIAS if free == 0 else f"{_FREE_INNER_BIAS} (got {free})")
         if depth > 2 and not math.isinf(free):
             raise UnsupportedError(f"inner_bias_decay: with layers={depth} only math.inf is solved, got {free:g}")
+        if depth > 2 and class_weights is not None:
+            raise UnsupportedError(f"class_weights: with layers={depth} only None is solved; two layers take weights")
         counts = checks.read_only(np.bincount(classes, minlength=encoding.num_classes).astype(np.int64))
         structure = LabelStructure(encoding, counts, check_loss(loss))
         head = checks.positive(weight_decay, "weight_decay", why=_WHY_POSITIVE)
@@ -177,6 +191,7 @@ class TailProblem(LabeledProblem):
             "bias_decay": checks.nonnegative(bias_decay, "bias_decay", allow_infinity=True),
             "loss": "mse" if structure.loss is None else structure.loss.name,
             "layers": depth,
+            "class_weights": None if class_weights is None else checked_class_weights(class_weights, len(counts)),
             "counts": counts,
             "decays": (*inner, head),
             "structure": structure,
@@ -213,7 +228,8 @@ class TailProblem(LabeledProblem):
     def settings(self) -> dict[str, Any]:
         """Plain values for the provenance of a geometry."""
         names = ("weight_decay", "inner_decay", "inner_bias_decay", "bias_decay", "loss", "layers")
-        return {"tail": "linear", **{name: getattr(self, name) for name in names}}
+        weights = {} if self.class_weights is None else {"class_weights": self.class_weights.tolist()}
+        return {"tail": "linear", **{name: getattr(self, name) for name in names}, **weights}
 
     @cached_property
     def threshold(self) -> float:
@@ -245,7 +261,8 @@ class TailProblem(LabeledProblem):
             b.
         """
         outputs = self.data.outputs(matrix) + bias[:, None]
-        fit = float(self.any_loss.value(outputs, self.targets[:, self.labels], np.ones_like(outputs)).mean())
+        each = self.any_loss.value(outputs, self.targets[:, self.labels], np.ones_like(outputs))
+        fit = float((each if self.class_weights is None else each * self.class_weights[self.labels]).mean())
         return fit + bias_penalty(self.bias_decay, bias) + Chain(self.decays).price(matrix)
 
 
@@ -331,9 +348,26 @@ _Found = tuple[FloatArray, FloatArray, float, Certificate, int]
 
 def _minimize_convex(problem: TailProblem, threshold: float) -> _Found:
     """Return G (q, p), b, loss, certificate and steps for two layers."""
+    labels, targets, weights = problem.labels, problem.targets, problem.class_weights
+    if weights is not None:
+        return _minimize_weighted(problem, weights / (weights @ problem.counts), float(weights @ problem.priors))
     if problem.convex_loss is None:
         return _minimize_squared(problem, threshold)
-    return minimize_loss(problem.data, problem.convex_loss, threshold, problem.bias_decay, aim=_LOSS_AIM)
+    table = SampleOutputMap(problem.data, targets[:, labels], np.full(len(labels), 1.0 / len(labels)))
+    return minimize_loss(table, problem.convex_loss, threshold, problem.bias_decay, aim=_LOSS_AIM)
+
+
+def _minimize_weighted(problem: TailProblem, shares: FloatArray, total: float) -> _Found:
+    """Minimize with shares of the loss (K,) for a sample of each class, which are weights over their mean `total`."""
+    labels, targets = problem.labels, problem.targets
+    free = problem.convex_loss is None and problem.bias_decay == 0.0
+    # A free bias takes over what squared labels have in common, which would drown their differences.
+    center = targets @ (shares * problem.counts) if free else np.zeros(len(targets))
+    table = SampleOutputMap(problem.data, (targets - center[:, None])[:, labels], shares[labels])
+    matrix, bias, loss, certificate, steps = minimize_loss(
+        table, problem.any_loss, problem.threshold / total, problem.bias_decay / total, aim=_LOSS_AIM
+    )
+    return matrix, bias + center, loss * total, certificate.in_units(total), steps
 
 
 def _minimize_squared(problem: TailProblem, threshold: float) -> _Found:
@@ -430,7 +464,9 @@ def _squared_fit(moments: Moments, code_dim: int) -> tuple[Fit, Bends, FloatArra
 
 def _loss_fit(problem: TailProblem, moments: Moments) -> tuple[Fit, Bends, FloatArray]:
     """Another loss, and the bias that is best where nothing is learned."""
-    table = SampleOutputMap(problem.data, problem.targets[:, problem.labels], moments.basis)
+    labels = problem.labels
+    shares = np.full(len(labels), 1.0 / len(labels))
+    table = SampleOutputMap(problem.data, problem.targets[:, labels], shares, moments.basis)
     composite = table.composite(problem.any_loss, 1.0, problem.bias_decay)
 
     def fit(matrix: FloatArray, bias: FloatArray) -> tuple[float, FloatArray, FloatArray]:
