@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from docutils import nodes
 from sphinx.application import Sphinx
 
 import encollapse
@@ -115,6 +116,39 @@ def bases_worth_naming(app: object, name: str, obj: object, options: object, bas
     bases[:] = [base for base in bases if base is not object and worth(getattr(base, "__name__", "?"))]
 
 
+PERCENT = re.compile(r"(?<=\d) (?=%)")
+"""The blank of "3 %", at which no line should end."""
+
+PHONE = 42
+"""Characters beside each other in a table on a phone."""
+
+WHOLE = re.compile(r"\S{14,}")
+"""Words that are wider than a narrow column."""
+
+
+def as_cards(app: Sphinx, doctree: nodes.document, name: str) -> None:
+    """Give tables of words that are wider than a phone the names of their columns in every cell but the first."""
+    for table in list(doctree.findall(nodes.table)):
+        rows = [list(row.findall(nodes.entry)) for row in table.findall(nodes.row)]
+        known = {"numbers", "options", "stacked", "autosummary", "longtable"} & set(table["classes"])
+        if known or len(rows) < 2 or len({len(row) for row in rows}) > 1:
+            continue
+        columns = list(zip(*([cell.astext() for cell in row] for row in rows), strict=True))
+        if sum(max(map(width, column)) for column in columns) <= PHONE:
+            continue
+        table["classes"].append("cards")
+        for row in rows[1:]:
+            for head, cell in zip(rows[0][1:], row[1:], strict=True):
+                if head.astext() and cell.children and isinstance(cell[0], nodes.paragraph):
+                    cell[0].insert(0, nodes.inline("", f"{head.astext()}: ", classes=["column"]))
+
+
+def width(text: str) -> int:
+    """Characters that a cell takes at least: its longest word, or so much that it has few lines."""
+    longest = max(map(len, WHOLE.findall(text)), default=0)
+    return max(longest, min(len(text), 12 + len(text) // 6)) + 2
+
+
 def repaired(app: object, name: str, template: str, context: dict[str, object], doctree: object) -> None:
     """Write the lines of a signature as plain lines, and mend what Sphinx leaves for readers to stumble over."""
 
@@ -126,9 +160,10 @@ def repaired(app: object, name: str, template: str, context: dict[str, object], 
         body = SIGNATURE.sub(plain, str(context["body"]))
         context["body"] = NO_BASES.sub("", BACK.sub(r"\1", ROLES.sub("", body)))
         body = MARKED.sub(r'<span class="with-mark">\1\2</span>', str(context["body"]))
-        context["body"] = LONG.sub('<span class="pre long">', body)
+        context["body"] = PERCENT.sub("\N{NO-BREAK SPACE}", LONG.sub('<span class="pre long">', body))
 
 
 def setup(app: Sphinx) -> None:
     app.connect("html-page-context", repaired)
+    app.connect("doctree-resolved", as_cards)
     app.connect("autodoc-process-bases", bases_worth_naming)

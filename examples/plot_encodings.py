@@ -69,7 +69,7 @@ def draw(title: str, matrices: dict[str, np.ndarray], note: dict[str, str]) -> N
 
 
 # %%
-# q is the length of a codeword. Hadamard codewords are orthogonal like one-hot labels; a simplex is what one-hot
+# q is the length of a codeword. Hadamard codewords are orthogonal like one-hot labels, and a simplex is what one-hot
 # becomes when its mean is taken away. The thermometer for ordered classes begins at the zero codeword, which has no
 # direction: its row is white.
 

@@ -230,7 +230,7 @@ plt.show()
 # nearest of them is right for nearly every file (of those that made the means: with 40 files a type and 512
 # dimensions that flatters). The last layer is not the class means: their correlation is about a half, where 1 would
 # be self-duality. The cosines between its 214 rows spread half as wide again as those of random directions in 512
-# dimensions, :math:`1/\sqrt{512}`; in a simplex they would not spread at all. Disagreements with the endings are led
+# dimensions, :math:`1/\sqrt{512}`. In a simplex they would not spread at all. Disagreements with the endings are led
 # by files whose ending does not tell the type, such as HTML templates, which magika calls Jinja or Twig.
 
 if available:

@@ -48,7 +48,7 @@ assert after.nc4_agreement > 0.95 > before.nc4_agreement
 # %%
 # The rest takes longer. The classifier has begun to follow the class means, but their frame is no simplex yet: the
 # cosines about the mean differ from :math:`-1/(K-1)` by as much as those of a random network. Forty passes of
-# cross-entropy make classes compact; the frame is what further training, or a regularization of the features, brings.
+# cross-entropy make classes compact. The frame is what further training, or a regularization of the features, brings.
 with house_style("any network"):
     figure, axes = plt.subplots(1, 2, figsize=(7.6, 3.4), layout="constrained")
     for panel, measured, title in zip(axes, (before, after), ("before training", "after"), strict=True):

@@ -72,7 +72,7 @@ def features_of(texts: list[str]) -> np.ndarray:
 
 
 # %%
-# Half of the sentences make the class means; the other half is decided by them. With few samples and many
+# Half of the sentences make the class means, and the other half is decided by them. With few samples and many
 # dimensions, means decide their own samples too well.
 
 if available:

@@ -18,8 +18,11 @@ PAGES = [page for page in PAGES if not {"_build", "generated", "gallery"} & set(
 MOST = 4 / 1000
 """Semicolons a word."""
 
-MARKDOWN = re.compile(r"^(```+).*?^\1$|\$\$.*?\$\$|\$[^$]+\$|`[^`]+`|<!--.*?-->", re.DOTALL | re.MULTILINE)
-"""Code, formulas and comments of a page."""
+MARKDOWN = re.compile(
+    r"^(```+)(?!\{(?:glossary|note|admonition)).*?^\1$|\$\$.*?\$\$|\$[^$]+\$|(?<!`)`[^`]+`(?!`)|<!--.*?-->",
+    re.DOTALL | re.MULTILINE,
+)
+"""Code, formulas and comments of a page. A glossary between such marks is prose."""
 
 DOCSTRING = re.compile(r"``.*?``|:\w+:`[^`]+`|^ *>>> .*?(?:\n\s*\n|\Z)|^ {4,}min_.*?$", re.DOTALL | re.MULTILINE)
 """Code, formulas and examples of a docstring."""
@@ -44,6 +47,7 @@ def docstrings(path: Path) -> str:
 def test_code_and_formulas_are_no_prose() -> None:
     page = "A; b `c; d` and $e; f$.\n\n```python\ng; h\n```\n\n$$\ni; j\n$$\n\nEnd; here.\n"
     assert semicolons(prose(page, MARKDOWN)) == (2, 3)
+    assert semicolons(prose("```{glossary}\nword\n  A; b.\n```\n", MARKDOWN))[0] == 1
     text = "First; second ``a; b`` :math:`c; d`.\n\n    >>> x = 1; y = 2\n    3; 4\n\n    After; that.\n"
     assert semicolons(prose(text, DOCSTRING)) == (2, 4)
 
@@ -63,6 +67,26 @@ def test_the_docstrings_of_a_room_join_few_sentences_by_semicolons(room: Path) -
     texts = [prose(docstrings(path), DOCSTRING) for path in sorted(room.rglob("*.py"))]
     count, words = semicolons("\n\n".join(texts))
     assert count <= MOST * words
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+def test_the_docstrings_of_a_module_join_few_sentences_by_semicolons(room: Path) -> None:
+    """One is no habit, whatever the length of a module."""
+    texts = {path: prose(docstrings(path), DOCSTRING) for path in sorted(room.rglob("*.py"))}
+    found = {str(path.relative_to(SOURCE)): semicolons(text) for path, text in texts.items()}
+    assert not {name for name, (count, words) in found.items() if count > max(1, MOST * words)}
+
+
+COMMENT = re.compile(r"^# ?(?!%%)(.*)$", re.MULTILINE)
+
+
+def test_the_examples_join_few_sentences_by_semicolons() -> None:
+    found = {}
+    for path in sorted((ROOT / "examples").glob("*.py")):
+        comments = COMMENT.findall(path.read_text(encoding="utf-8"))
+        found[path.name] = semicolons(prose("\n".join([docstrings(path), *comments]), DOCSTRING))
+    assert len(found) > 15
+    assert not {name for name, (count, words) in found.items() if count > MOST * words}
 
 
 def test_the_help_of_the_commands_joins_few_sentences_by_semicolons() -> None:

@@ -74,6 +74,9 @@ def test_the_page_and_the_figure_are_made(tmp_path: Any) -> None:
     page = d.to_html(tmp_path / "page.html")
     text = page.read_text(encoding="utf-8")
     assert "The law: batch norm" in text
+    law_in_a_sentence = text.partition("The law: batch norm")[2].partition("<p>")[2].partition("</p>")[0]
+    assert law_in_a_sentence.startswith("A batch normalization")
+    assert law_in_a_sentence.endswith(".")
     assert "gram_error" in text
     assert "src=" not in text
     assert len(d.plot().axes) >= 3

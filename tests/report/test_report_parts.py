@@ -219,6 +219,9 @@ def test_long_names_break_at_brackets_and_commas() -> None:
         "fashion-mnist, mlp\n(normalization=batch, width=512),\n30 epochs, batch_size=128, finish=0"
     )
     label = "one-hot · t = 0.1, cross entropy, logit adjustment 1"
+    for length in (24, 34):  # `mlp` alone on its line, and a line of full length below it, would be ragged
+        text = "mlp (tail=batch-norm), cross entropy"
+        assert wrapped(text, length) == "mlp (tail=batch-norm),\ncross entropy"
     assert wrapped(label, 18) == "one-hot · t = 0.1,\ncross entropy,\nlogit adjustment 1"
 
 

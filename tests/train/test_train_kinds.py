@@ -163,7 +163,7 @@ def test_momentum_and_nesterov_are_those_of_torch() -> None:
         {"optimizer": "sgd", "nesterov": True, "schedule": "cosine", "warm_up": 0.1},
         {"optimizer": "lbfgs"},
         {"schedule": "step"},
-        {"precision": "bf16-mixed", "epochs": 5},
+        pytest.param({"precision": "bf16-mixed", "epochs": 5}, marks=pytest.mark.filterwarnings("ignore:precision")),
         {"epochs": 60, "finish": 0},
     ],
     ids=["nesterov", "lbfgs", "step", "bfloat16", "adam-alone"],

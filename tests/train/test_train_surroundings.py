@@ -3,6 +3,8 @@
 import io
 import subprocess
 import sys
+import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import torch
 import encollapse as ec
 from encollapse.errors import MissingDependencyError
 from encollapse.train import fit
+from encollapse.train.distributed import bfloat16, process_group
 from encollapse.train.distributed.process_group import ProcessGroup, make_fabric
 from encollapse.train.loop.progress import Progress, listening
 from reference.fresh_interpreter import loaded
@@ -93,3 +96,50 @@ def test_whoever_listens_hears_how_far_a_training_is() -> None:
     with Progress("work", 7, enabled=False) as bar:
         bar.update(5, "unheard")
     assert heard == [(3, 7, "half way")]
+
+
+CPUINFO = "processor : 0\nmodel name : made up\nflags : fpu avx2 avx512f {}\n"
+
+
+@pytest.mark.parametrize(
+    ("told", "flags", "known"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": False}, None, True),
+        ({"avx512_bf16": False, "amx_bf16": True}, None, True),
+        ({"avx512_bf16": False, "amx_bf16": False}, None, False),
+        ({"architecture": "aarch64"}, None, None),
+        (None, CPUINFO.format("avx512_bf16"), True),
+        (None, CPUINFO.format("amx_bf16 amx_tile"), True),
+        (None, CPUINFO.format("avx512dq"), False),
+        (None, "Features : asimd bf16", None),
+        (None, None, None),
+    ],
+)
+def test_what_a_processor_says_of_bfloat16(
+    told: dict[str, object] | None,
+    flags: str | None,
+    known: bool | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", None if told is None else lambda: told, raising=False)
+    monkeypatch.setattr(bfloat16, "_CPUINFO", tmp_path / "cpuinfo")
+    if flags is not None:
+        (tmp_path / "cpuinfo").write_text(flags, encoding="utf-8")
+    assert bfloat16.multiplies_bfloat16() is known
+
+
+@pytest.mark.parametrize("has", [True, False, None])
+def test_mixed_precision_warns_once_where_the_processor_only_emulates_it(
+    has: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_group, "multiplies_bfloat16", lambda: has)
+    data = ec.data.Dataset("tiny", ec.data.Split(np.eye(4), np.array([0, 1, 0, 1])))
+    options: dict[str, Any] = {"weight_decay": 0.1, "feature_decay": 0.1, "device": "cpu", "epochs": 1, "finish": 0}
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        fit(data, "one-hot", precision="bf16-mixed", **options)
+        fit(data, "one-hot", precision="32-true", **options)
+    said = [str(warning.message) for warning in found if "bfloat16" in str(warning.message)]
+    assert len(said) == (has is False)
+    assert all(text.startswith("precision: ") and "32-true" in text for text in said)

@@ -7,6 +7,8 @@ import re
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _BREAK = re.compile(r"(?<=,) |(?<= ·) ")
+_OUTSIDE = re.compile(_BREAK.pattern.replace(" |", r" (?![^()]*\))|") + r"(?![^()]*\))")
+"""The same, where no bracket is open."""
 SUBSCRIPT = re.compile(r"(?<=[\wλπᵀ|])_(b|B|W|T|H|k|l|F|γ|meas|pred)(?![A-Za-z])")
 
 
@@ -78,19 +80,34 @@ def unbroken(text: str) -> str:
 def wrapped(text: str, length: int, most: int = 3, *, brackets: bool = True) -> str:
     """A name longer than `length` in up to `most` lines, broken at brackets, commas and dots. The rest is left out.
 
-    With `brackets` the first of them begins a line of its own. The tables of a page have every name in full.
+    With `brackets` the first of them stays whole: behind what it belongs to where that makes lines of more equal
+    length, else on a line of its own. The tables of a page have every name in full.
     """
     if len(text) <= length or "\n" in text:
         return text
+    lines = _lines(text.replace(" (", "\n(", int(brackets)), length, _BREAK)
+    joined = _lines(text, length, _OUTSIDE)
+    if brackets and max(map(len, joined)) <= length and _size(joined) < _size(lines):
+        lines = joined
+    return "\n".join(lines) if len(lines) <= most else "\n".join(lines[:most]) + " …"
+
+
+def _lines(text: str, length: int, at: re.Pattern[str]) -> list[str]:
+    """As much on every line as it holds."""
     lines: list[str] = []
-    for line in text.replace(" (", "\n(", int(brackets)).split("\n"):
+    for line in text.split("\n"):
         lines.append("")
-        for part in _BREAK.split(line):
+        for part in at.split(line):
             if lines[-1] and len(lines[-1]) + len(part) + 1 > length:
                 lines.append(part)
             else:
                 lines[-1] = f"{lines[-1]} {part}".strip()
-    return "\n".join(lines) if len(lines) <= most else "\n".join(lines[:most]) + " …"
+    return lines
+
+
+def _size(lines: list[str]) -> tuple[int, int]:
+    """How many lines there are, and how long the longest is."""
+    return len(lines), max(map(len, lines))
 
 
 def mathematics(text: str) -> str:

@@ -65,8 +65,8 @@ def _spread(collapse: HasValues) -> tuple[str, str]:
         return "", "Spread (NC1): none can be seen, as every class has a single sample."
     state = _state(value, done=_SPREAD * min(1.0, without), random=min(1.0 / _NEARLY, without))
     return state, (
-        f"Spread (NC1): {state}. The spread within the classes is {two_digits(value)} times that between them; "
-        f"features that know nothing of the classes have about {two_digits(without)} times."
+        f"Spread (NC1): {state}. The spread within the classes is {two_digits(value)} times that between them. "
+        f"Features that know nothing of the classes have about {two_digits(without)} times."
     )
 
 
@@ -92,11 +92,11 @@ def _frame(collapse: HasValues) -> tuple[str, str]:
     if least and random - least < _FRAME:
         return "", (
             f"Frame (NC2): no simplex of {present} classes fits into {dim} dimensions. The centered means are "
-            f"{value:.2g} from one, and {least:.2g} is the least; see gnc2_log for their angles."
+            f"{value:.2g} from one, and {least:.2g} is the least. See gnc2_log for their angles."
         )
     state = _state(value, done=least + min(_FRAME, (random - least) / 2), random=random, least=least)
     return state, (
-        f"Frame (NC2): {state}. The centered means are {value:.2g} from a simplex; random ones would be {random:.2g}."
+        f"Frame (NC2): {state}. The centered means are {value:.2g} from a simplex. Random ones would be {random:.2g}."
         f"{about}"
     )
 
@@ -107,7 +107,7 @@ def _duality(collapse: HasValues) -> tuple[str, str]:
         return "", f"Classifier (NC3): no value, as {collapse.missing['nc3_self_duality']}."
     entries = int(collapse.geometry.provenance["feature_dim"]) * (int(collapse.geometry.present.sum()) - 1)
     unrelated = math.sqrt(max(0.0, 2.0 - 4.0 / math.sqrt(entries)))  # two deviations below that of chance
-    text = f"It is {value:.2g} from the centered means; an unrelated one would be {math.sqrt(2):.2g}."
+    text = f"It is {value:.2g} from the centered means. An unrelated one would be {math.sqrt(2):.2g}."
     plain = _uncentered_duality(collapse)
     if plain is not None and plain < _NEARLY * value:
         value, text = plain, f"{text} From the means as they are it is {plain:.2g}."
@@ -131,7 +131,7 @@ def _decisions(collapse: HasValues) -> tuple[str, str]:
         return "", f"Decisions (NC4): no value, as {collapse.missing['nc4_agreement']}."
     halfway = (1.0 + 1.0 / int(collapse.geometry.present.sum())) / 2  # from what guesses have
     state = "done" if value >= _AGREEMENT else "not" if value <= halfway else "under way"
-    return state, f"Decisions (NC4): {state}. Classifier and nearest class mean agree on {100 * value:.4g} %."
+    return state, f"Decisions (NC4): {state}. Classifier and nearest class mean agree on {100 * value:.4g}%."
 
 
 def _merged(collapse: HasValues) -> int:
@@ -181,16 +181,16 @@ def _next(collapse: HasValues, spread: str, frame: str, merged: int, prediction:
     ratio, floor = collapse.nc1_trace_ratio, collapse.floor
     counts = collapse.geometry.counts[collapse.geometry.present]
     if ratio is not None and floor is not None and 0 < ratio <= 4 * floor:
-        return "the spread is rounding of the features; give them in a wider dtype to see more."
+        return "the spread is rounding of the features. Give them in a wider dtype to see more."
     if accuracy is not None and accuracy < 1.0 and spread != "done":
-        return f"accuracy is {accuracy:.4g}; train on, and see the classes that are confused in per_class()."
+        return f"accuracy is {accuracy:.4g}. Train on, and see the classes that are confused in per_class()."
     if collapse.missing.get("nc3_self_duality") == "no weight was given":
         return "give weight and bias of the last layer, for NC3 and NC4."
     if merged and (counts == counts[0]).all():
         return "see the classes that share a mean in nearest_pairs(), and whether anything tells their samples apart."
     if frame not in ("done", _ALWAYS) and prediction is None and (counts != counts[0]).any():
         return (
-            "the classes have different numbers of samples, and a simplex is not their minimum; compare with ufm.solve."
+            "the classes have different numbers of samples, and a simplex is not their minimum. Compare with ufm.solve."
         )
     if frame not in ("done", _ALWAYS) and prediction is None:
         return "compare with the frame that your decays predict, by ufm.solve and compare, or with diagnose."

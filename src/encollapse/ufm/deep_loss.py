@@ -57,7 +57,7 @@ class DeepLoss:
     Attributes
     ----------
     composite : Composite
-        Fit and bias; its threshold is not used.
+        Fit and bias. Its threshold is not used.
     prox : SchattenProx
         κ and r.
     limit : int
@@ -184,7 +184,7 @@ class DeepLoss:
         return self.composite.pull(self.composite.gradient(outputs))[0], bias
 
     def starts(self, generator: np.random.Generator) -> Iterator[tuple[Triplets, FloatArray]]:
-        """Minimizers at prices of the nuclear norm, cut to each rank; classes on circles; random codes of low rank."""
+        """Minimizers at prices of the nuclear norm, cut to each rank, classes on circles, and codes of low rank."""
         slope, bias = self._resting
         largest, sizes = float(np.linalg.norm(slope, 2)), [0.0]
         for share in _SHARES if largest > 0 else ():

@@ -41,7 +41,7 @@ _LEAST = 1e-25  # multiplier relative to the first, below which the bound counts
 
 @dataclass(frozen=True, eq=False)
 class LayerPeeledSolution:
-    """Classifier and features of least loss within bounds on their norms; see :func:`solve_layer_peeled`.
+    """Classifier and features of least loss within bounds on their norms. See :func:`solve_layer_peeled`.
 
     Attributes
     ----------
@@ -53,11 +53,11 @@ class LayerPeeledSolution:
     nuclear_bound : float
         B, the largest nuclear norm that the bounds leave.
     bias : (q,)
-        The optimal bias; zeros without one.
+        The optimal bias, zeros without one.
     counts : (K,)
         Samples of each class.
     certificate : Certificate
-        A lower bound by duality; it holds at a relative gap of 1e-7.
+        A lower bound by duality. It holds at a relative gap of 1e-7.
     status : Status
         How the solve ended.
     solves : int
@@ -109,7 +109,7 @@ class LayerPeeledSolution:
         Parameters
         ----------
         feature_dim : int, optional
-            Dimension d of the features, at least the rank; default ``min(q, K)``.
+            Dimension d of the features, at least the rank. Default ``min(q, K)``.
         seed : int
             Seed of the rotation.
 
@@ -153,14 +153,14 @@ def solve_layer_peeled(
     weight_bound, feature_bound : float
         ``E_W`` and ``E_H``, both above 0: mean squared norms of rows of the classifier and of features.
     bias_decay : float
-        ``λ_b`` from 0 to ``math.inf``; infinity is no bias, as in the paper.
+        ``λ_b`` from 0 to ``math.inf``. Infinity is no bias, as in the paper.
     loss : {"cross_entropy", "mse"} or a convex loss
         As in :class:`Problem`.
     average : {"classes", "samples"}
         Whether `feature_bound` bounds the average over classes of their mean squared norms, as in the paper, or
         that over all samples.
     throw : bool
-        Raise if the certificate does not hold; otherwise hand the object back as it is.
+        Raise if the certificate does not hold. Otherwise hand the object back as it is.
 
     Returns
     -------
@@ -170,7 +170,7 @@ def solve_layer_peeled(
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If a value is out of range or has the wrong type; the text names it.
+        If a value is out of range or has the wrong type. The text names it.
     SolverError
         If `throw` is set and the result is not proved.
 
@@ -298,7 +298,7 @@ class _Search:
         return replace(best, multiplier=sharpest), certificate
 
     def _least(self) -> float:
-        """Sum of the least losses that any outputs have; a point that reaches it within the bound is kept.
+        """Sum of the least losses that any outputs have. A point that reaches it within the bound is kept.
 
         Where a free bias leaves a choice, the nuclear norm is least for weighted means of 0.
         """

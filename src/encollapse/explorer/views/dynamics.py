@@ -37,7 +37,7 @@ def dynamics(state: State, wanted: Callable[[], bool] = lambda: True, *, seconds
     state : State
         The controls; `start_scale` and `start_seed` give the start.
     wanted : callable
-        Asked after every few times; False ends the work.
+        Asked after every few times. False ends the work.
     seconds : float
         After as many the path ends where it is.
 
@@ -99,7 +99,7 @@ def _require_small(stated: ufm.Problem) -> None:
 
 
 def growth_rates(stated: ufm.Problem) -> FloatArray | None:
-    """Rates at which small layers grow along the directions of the labels, descending; None under cross-entropy.
+    """Rates at which small layers grow along the directions of the labels, descending, or None under cross-entropy.
 
     At small layers the bias has settled at ``b = ē/(1 + λ_b)``, and each direction of the labels less this bias, with
     singular value σ, moves apart from the others by ``d/dt (w, m) = [[-λ_W, s], [s, -λ_H]] (w, m)`` with
@@ -179,7 +179,7 @@ def _balance(path: ufm.Flow) -> FloatArray:
 
 
 def _reached(times: FloatArray, values: FloatArray, wanted: float) -> float | None:
-    """The first time at which a value is reached, between two of the times by their logarithms; None if never."""
+    """The first time at which a value is reached, between two of the times by their logarithms, or None if never."""
     above = np.flatnonzero(values >= wanted)
     if wanted <= 0 or len(above) == 0 or above[0] == 0:
         return None

@@ -106,7 +106,7 @@ def _chart(trials: Sequence[TrialResult], parameter: Parameter, others: Sequence
     each = f", one series for each {named(others)}" if len(kept) > 1 else ""
     caption = (
         f"{what} against {parameter.name}{each}. Marks are means over seeds, with bars from the lowest to "
-        "the highest; lines join them, but for the mean cosine, where they are the exact minimizer."
+        "the highest. Lines join them, but for the mean cosine, where they are the exact minimizer."
         + (f" Not shown: {left} further series." if left else "")
     )
     families: Any = None

@@ -35,8 +35,8 @@ def _collapse_chart(sheet: RowSheet) -> Chart:
     caption = (
         f"Collapse of the trained networks{sheet.of}, {sheet.each}, at "
         f"{sheet.at}: means over seeds, bars from the lowest to the highest. "
-        "Smaller is more collapsed; NC2 and NC3 are distances. "
-        "A simplex frame is the prediction only for encodings whose codewords form one; the distance of the "
+        "Smaller is more collapsed. NC2 and NC3 are distances. "
+        "A simplex frame is the prediction only for encodings whose codewords form one. The distance of the "
         "uncentered means from the frame predicted for the encoding at hand is the third panel. W μ + b − ē vanishes "
         "where the bias is free. Values of exactly 0 have no place on the axis."
     )
@@ -70,7 +70,7 @@ def _decision_chart(sheet: RowSheet, known: Sequence[tuple[str, str]]) -> Chart:
     note = f" Not in the records: {'; '.join(absent)}." if absent else ""
     caption = (
         f"What the networks decide{sheet.of}, {sheet.each}, at {sheet.at}: "
-        "means over seeds, bars from the lowest to the highest. Accuracy is that of the nearest codeword; NC4 is the "
+        "means over seeds, bars from the lowest to the highest. Accuracy is that of the nearest codeword. NC4 is the "
         f"share of samples on which it agrees with the nearest class mean.{note}"
     )
     return sheet.chart(_DECISIONS, caption, panels, columns=min(2, len(panels)))

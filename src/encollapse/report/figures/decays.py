@@ -63,8 +63,8 @@ def _chart(groups: Sequence[tuple[str, list[TrialResult]]]) -> Chart:
     caption = (
         "Distance of trained networks from their prediction, by where the weight decay acts: on features and last "
         "layer (what the theory assumes), on all parameters (plain), or beside the gradient (decoupled). Marks: mean "
-        "over all else that varies; bars: lowest to highest. Where no law holds, as under decoupled decay, the "
-        "distance is that from the minimum at the decays read off the trained network."
+        "over all else that varies, with bars from the lowest to the highest. Where no law holds, as under decoupled "
+        "decay, the distance is that from the minimum at the decays read off the trained network."
     )
     keys = [Key(KINDS[k][0], KINDS[k][1], MARKERS[list(KINDS).index(k)], filled=True, dash=None) for k in kinds]
     return Chart(

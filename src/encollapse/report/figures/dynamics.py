@@ -144,7 +144,7 @@ def _title(name: str) -> str:
 
 
 _SEEDS = (
-    "Lines are means over seeds, bands run from the lowest to the highest; a training that ended before the others "
+    "Lines are means over seeds, bands run from the lowest to the highest. A training that ended before the others "
     "keeps its last values. "
 )
 

@@ -68,7 +68,7 @@ def gram_encodings(members: Sequence[Family]) -> list[Drawing]:
         caption = (
             f"Gram matrices of the uncentered class means for {of}, λ_b = {number_label(decay)}"
             f"{f', {panel}' if panel else ''}, first seed: predicted (above) and measured (below). Blue is negative, "
-            f"orange positive; each column has its own scale."
+            f"orange positive. Each column has its own scale."
         )
         limits = [max(float(np.nanmax(np.abs(gram))) for gram in pair) or 1.0 for pair in pairs]
         titles = [wrapped(name, max(_SHORT, int(_LINE / len(part)))) for name, *_ in part]

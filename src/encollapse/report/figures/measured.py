@@ -39,7 +39,7 @@ def cosine_figure(details: ClassDetails) -> Drawing | None:
     some = "" if size == len(details.classes) else f" of {size} of the {len(details.classes)} classes"
     caption = (
         f"Cosines between class means{some} about the global mean. Left: one row and column a class. Right: how they "
-        f"are distributed over the {len(known)} pairs; the line is where all of them stand in a simplex "
+        f"are distributed over the {len(known)} pairs. The line is where all of them stand in a simplex "
         "equiangular tight frame."
     )
     data = [
@@ -66,7 +66,7 @@ def spread_figure(details: ClassDetails) -> Drawing | None:
     panel = Panel(across, Scale("noise"), [bars, Line(limits, [1.0, 1.0], VERMILLION)])
     caption = (
         "How far each class is from collapsed: root mean square distance of its samples from their mean, over half "
-        "the distance to the nearest other mean. Zero is collapsed; at the line, balls of that radius touch, "
+        "the distance to the nearest other mean. Zero is collapsed. At the line, balls of that radius touch, "
         "which in many dimensions is still far from confusion."
     )
     data = [{"class": int(details.classes[i]), "noise": float(noise[i])} for i in order]

@@ -53,7 +53,7 @@ def scatter(members: Sequence[Family]) -> list[Drawing]:
         above, below = _panels(title, kept, look)
         upper.append(above)
         lower.append(below)
-    note = " Of many points, an even selection is shown; the data hold all." if thinned else ""
+    note = " Of many points, an even selection is shown. The data hold all." if thinned else ""
     caption = (
         f"Measured on {measured_kinds(members)} against predicted by theory, one mark an entry. The line is "
         "equality. Beneath, the differences. Cosines: of every pair of uncentered class means. Gram entries: their "

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from encollapse._internal.warn import warn
 from encollapse.errors import ArgumentError, MissingDependencyError
+from encollapse.train.distributed.bfloat16 import multiplies_bfloat16
 from encollapse.train.settings import Settings
 
 if TYPE_CHECKING:
@@ -156,6 +158,12 @@ def make_fabric(settings: Settings, strategy: Strategy | None = None, *, devices
         logger.setLevel(level)
     if settings.precision == "16-mixed" and fabric.device.type == "cpu":
         raise ArgumentError("precision: '16-mixed' needs a GPU; use 'bf16-mixed' or '32-true'")
+    on_cpu = fabric.device.type == "cpu" and fabric.global_rank == 0
+    if settings.precision == "bf16-mixed" and on_cpu and multiplies_bfloat16() is False:
+        warn(
+            "precision: this processor has no instructions for bfloat16 (avx512_bf16 or amx_bf16), so 'bf16-mixed' "
+            "may take many times as long as '32-true'"
+        )
     return fabric
 
 

@@ -54,7 +54,7 @@ class Concepts:
 
 @dataclass(frozen=True, eq=False)
 class GrowthDirection:
-    """Logits of least nuclear norm with margins of 1, and the evidence for them; see :class:`NextTokenLimit`.
+    """Logits of least nuclear norm with margins of 1, and the evidence for them. See :class:`NextTokenLimit`.
 
     Attributes
     ----------
@@ -118,7 +118,7 @@ class GrowthDirection:
 
 @dataclass(frozen=True, eq=False)
 class NextTokenLimit:
-    """Next-token prediction at vanishing decay; see :func:`next_token_limit`.
+    """Next-token prediction at vanishing decay. See :func:`next_token_limit`.
 
     Attributes
     ----------
@@ -237,7 +237,7 @@ class NextTokenLimit:
         Parameters
         ----------
         throw : bool
-            Raise if the certificate does not hold; otherwise hand the object back as it is.
+            Raise if the certificate does not hold. Otherwise hand the object back as it is.
 
         Returns
         -------
@@ -307,7 +307,7 @@ def next_token_limit(frequencies: Any, *, price: str = "samples") -> NextTokenLi
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If the frequencies are no finite numbers from 0, or a context has no token; the text names it.
+        If the frequencies are no finite numbers from 0, or a context has no token. The text names it.
 
     Examples
     --------

@@ -22,7 +22,7 @@ STATIONARY_TOLERANCE = 1e-5
 _LEAST_TEMPERATURE = 1e-3  # below it only the limit is meant
 _RANDOM_STARTS = 24  # each descends from one of the temperatures below
 _FIRST = (0.0, 0.3, 0.0, 1.0)
-"""Temperatures at which random starts begin, in turn; 0 is the one asked for.
+"""Temperatures at which random starts begin, in turn. 0 is the one asked for.
 
 From a high temperature nearly all starts reach one minimum, which is often not the lowest at a lower temperature.
 """
@@ -196,7 +196,7 @@ def _simplices(k: int, d: int) -> Iterator[FloatArray]:
 
 
 def _sizes(total: int, parts: int, largest: int) -> Iterator[list[int]]:
-    """Falling sizes of two or more that sum to `total`; those with the smallest largest size come first."""
+    """Falling sizes of two or more that sum to `total`. Those with the smallest largest size come first."""
     if parts == 1:
         if 2 <= total <= largest:
             yield [total]
