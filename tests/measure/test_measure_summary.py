@@ -54,7 +54,7 @@ def test_levels_without_collapse_are_what_random_features_have() -> None:
     random = np.mean([f.nc2_etf for f in found if f.nc2_etf])
     text = found[0].summary()
     assert "about 27" in text or "about 28" in text
-    level = float(text.split("random ones would be ")[1].split(".\n")[0].split(". ")[0])
+    level = float(text.split("Random ones would be ")[1].split(".\n")[0].split(". ")[0])
     assert level == pytest.approx(random, rel=0.15)
 
 
