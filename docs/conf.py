@@ -139,7 +139,7 @@ def as_cards(app: Sphinx, doctree: nodes.document, name: str) -> None:
         table["classes"].append("cards")
         for row in rows[1:]:
             for head, cell in zip(rows[0][1:], row[1:], strict=True):
-                if head.astext() and cell.children and isinstance(cell[0], nodes.paragraph):
+                if head.astext() and cell.astext() and isinstance(cell[0], nodes.paragraph):
                     cell[0].insert(0, nodes.inline("", f"{head.astext()}: ", classes=["column"]))
 
 
