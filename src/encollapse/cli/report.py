@@ -30,7 +30,7 @@ def report(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the report of a study: one self-contained page, figures as PNG, SVG, PDF and interactive, their data as CSV.
+    """Write the report of a study: one self-contained page, figures as PNG, SVG, PDF and interactive, data as CSV.
 
     [bold]Examples[/bold]
 
