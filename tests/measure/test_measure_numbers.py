@@ -133,6 +133,51 @@ def test_the_variability_index_beside_an_outlier_is_right_or_missing() -> None:
     assert told > 20
 
 
+@pytest.mark.parametrize("single", [False, True])
+def test_nc1_beside_an_outlier_is_right_or_missing(single: bool) -> None:
+    """A square of 1e14 rounds by more than all other samples spread; residuals along the means do not."""
+    told = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        classes, dim = ((5, 3), (7, 11), (13, 5))[seed % 3]
+        labels = np.arange(6 * classes) % classes
+        features = rng.standard_normal((classes, dim))[labels] + 1e-3 * rng.standard_normal((len(labels), dim))
+        features[7] *= 10 ** rng.uniform(0, 4 if single else 9)
+        given: np.ndarray = features.astype(np.float32 if single else np.float64)
+        features = given.astype(np.float64)
+        means = np.array([features[labels == k].mean(axis=0) for k in range(classes)])
+        _, lengths, axes = np.linalg.svd((means - means.mean(axis=0)) / np.sqrt(classes), full_matrices=False)
+        rank = min(classes - 1, dim)
+        spread = np.square((features - means[labels]) @ axes[:rank].T).mean(axis=0)
+        wanted = float((spread / lengths[:rank] ** 2).sum()) / classes
+        statistics = ec.metrics.ClassStatistics.from_features(given, labels)
+        values, missing = ec.metrics.evaluate(ec.metrics.MetricInputs(statistics), [ec.metrics.METRICS["nc1_pinv"]])
+        if missing:
+            assert "leave outliers out" in missing["nc1_pinv"]
+            continue
+        told += 1
+        assert values["nc1_pinv"] == pytest.approx(wanted, rel=3e-5), seed
+    assert told > 40
+
+
+def test_the_variability_index_counts_no_spread_that_rounding_was_raised_to() -> None:
+    """Ten directions of spread 1e-5 beside one of 1e4: raised to the rounding of the largest they were 3e-4 of it."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(85) % 42
+    features = 0.2 * rng.standard_normal((42, 10))[labels] + 4e-6 * rng.standard_normal((85, 10))
+    features[3] += 1e5 * rng.standard_normal(10)
+    means = np.array([features[labels == k].mean(axis=0) for k in range(42)])
+    counts = np.bincount(labels)
+    between = (means - features.mean(axis=0)) * np.sqrt(counts / 85)[:, None]
+    triangle = np.linalg.qr(np.concatenate([(features - means[labels]) / np.sqrt(85), between]))[1]
+    wanted = 1 - np.square(np.linalg.solve(triangle.T, between.T)).sum() / 10
+    found = ec.measure.collapse(features, labels)
+    if found.vci is None:
+        assert "leave outliers out" in found.missing["vci"]
+    else:
+        assert found.vci == pytest.approx(wanted, rel=3e-5)
+
+
 def test_as_many_classes_as_words_make_no_matrix_of_their_pairs() -> None:
     """Of 3001 classes a matrix of pairs would take 72 MB; float32 rounding of VCI once made one."""
     rng = np.random.default_rng(0)

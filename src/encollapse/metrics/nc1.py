@@ -12,6 +12,7 @@ from encollapse.errors import Undefined
 from encollapse.metrics.convention import DEFAULT, Convention
 from encollapse.metrics.linear_algebra import (
     CholeskyScatter,
+    LinearAlgebra,
     conditioned,
     factor,
     largest_sum,
@@ -30,6 +31,9 @@ from encollapse.metrics.rounding import (
     mean_sizes,
 )
 from encollapse.metrics.statistics import CenteredMeans, ClassStatistics, Unresolved, centered_means, distinct_means
+
+Root = Callable[[], FloatArray]
+"""What gives R (d, r) with ``Σ_B⁺ = R Rᵀ``, computed where it is asked for."""
 
 _FAR_ABOVE_ROUNDING = 1e6  # a spread this far above rounding has six digits
 _WELL_CONDITIONED = 1e-3  # a least eigenvalue this large has three digits fewer than the matrix
@@ -101,13 +105,30 @@ def nc1_quotient(statistics: ClassStatistics, convention: Convention = DEFAULT) 
     as_averaged = projected is None and np.array_equal(weights, centered.weights)
     known = partial(getattr, centered, "between") if as_averaged else None
     hidden = _hidden_in_means(statistics, centered)
+    resolution = statistics.covariance_resolution if projected is None else EPS
     if hidden is None:
-        return _quotient_trace(within, deviations, weights, centered, known)
+        return _resolved_quotient(*_quotient_trace(within, deviations, weights, centered, known), within, resolution)
     away = hidden.directions if projected is None else hidden.directions @ projected.basis.T
     others = deviations - (deviations @ away.T) @ away
-    value = _quotient_by_directions(within, others, weights, centered, others.shape[1] - len(away))
+    value, root = _quotient_by_directions(within, others, weights, centered, others.shape[1] - len(away))
     if not hidden.sure:
-        _require_same(value, _quotient_trace(within, deviations, weights, centered, known))
+        _require_same(value, _quotient_trace(within, deviations, weights, centered, known)[0])
+    return _resolved_quotient(value, root, within, resolution)
+
+
+def _resolved_quotient(value: float, root: Root, within: CholeskyScatter, resolution: float) -> float:
+    """The value, refused where rounding of the products in ``Σ_W`` moves it.
+
+    Entries of ``Σ_W`` round by ``ε √(Σ_ii Σ_jj)`` each, independently, which moves ``tr(Σ_W R Rᵀ)`` by the standard
+    deviation ``ε |Rᵀ diag(Σ_W) R|_F``, at most by the trace in place of the norm.
+    """
+    single = resolution > EPS
+    if within.condition >= (_WELL_CONDITIONED if single else _CONDITIONED):
+        return value
+    eps, allowed = resolution if single else _SURE * EPS, max(_RESOLVED * value, _NEGLIGIBLE)
+    columns = np.sqrt(np.maximum(np.diag(within.matrix), 0.0))[:, None] * root()
+    if eps * float(np.vdot(columns, columns)) > allowed and eps * float(np.linalg.norm(columns.T @ columns)) > allowed:
+        raise Unresolved(UNRESOLVED if single else BELOW_ROUNDING)
     return value
 
 
@@ -233,24 +254,24 @@ def vci(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
             raise Undefined("all features are the same")
         return 1.0 - len(_distinct_directions(centered, rank)) / rank
     single = statistics.covariance_resolution > EPS
-    value = _vci(within, centered, rank, statistics.covariance_resolution)
+    value, raised = _vci(within, centered, rank, statistics.covariance_resolution)
     if statistics.num_samples <= statistics.feature_dim + 1 and value <= _AS_ZERO:
         return value  # Σ_W and Σ_B of so few independent samples share no direction: 0 but for rounding
     hidden = None if single else _hidden_in_all(statistics, within, centered)
     if hidden is not None:
         full = value
         within, centered = _along(hidden.coordinates, statistics, within, centered)
-        value = _vci(within, centered, rank)
+        value, raised = _vci(within, centered, rank)
         if not hidden.sure:
             _require_same(value, full)
     rounding = _vci_rounding(statistics, within, centered, rank) * (1.0 if single else _SURE)
-    if rounding > max(_RESOLVED * value, _NEGLIGIBLE):
+    if max(rounding, raised) > max(_RESOLVED * value, _NEGLIGIBLE):
         raise Unresolved(UNRESOLVED if single else BELOW_ROUNDING)
     return value
 
 
 def wants_exact_covariance(statistics: ClassStatistics, convention: Convention = DEFAULT) -> bool:
-    """Whether `vci` needs a covariance of float64 products in place of this one."""
+    """Whether `vci` or `nc1_pinv` needs a covariance of float64 products in place of this one."""
     if statistics.covariance_resolution <= EPS:
         return False
     within = statistics.within(convention.within_averaging)
@@ -258,12 +279,13 @@ def wants_exact_covariance(statistics: ClassStatistics, convention: Convention =
         return False
     if statistics.num_samples <= statistics.feature_dim + 1:
         return True  # of what is singular only rounding can be inverted, and so few samples are quickly read again
-    try:
-        vci(statistics, convention)
-    except Unresolved:
-        return True
-    except Undefined:
-        return False
+    for metric_of in (vci, nc1_quotient):
+        try:
+            metric_of(statistics, convention)
+        except Unresolved:
+            return True
+        except Undefined:
+            continue
     return False
 
 
@@ -293,21 +315,28 @@ def _along(
     return CholeskyScatter.of(axes.T @ within.matrix @ axes, statistics.algebra), means
 
 
-def _vci(within: CholeskyScatter, centered: CenteredMeans, rank: int, resolution: float = EPS) -> float:
+def _vci(within: CholeskyScatter, centered: CenteredMeans, rank: int, resolution: float = EPS) -> tuple[float, float]:
+    """The index, and how much of it comes from eigenvalues of ``Σ_W`` that were raised to its rounding."""
     dim = len(within.matrix)
     if within.lower is not None and np.sqrt(within.size) > _FAR_ABOVE_ROUNDING * centered.rounding:
         value = _share_within(within, within.lower, centered)
         if value is not None:
-            return (value + max(0, rank - dim)) / rank
+            return (value + max(0, rank - dim)) / rank, 0.0
     # Every feature in units of its own spread, which changes nothing: those that rounding cannot tell from the largest
     # would otherwise be taken for larger than they are.
     units = np.sqrt(np.maximum(np.diag(within.matrix), 0.0) + np.square(centered.weighted).sum(axis=0))
     units[units == 0.0] = 1.0
     rows = _distinct_directions(centered, rank) / units
     spreads, axes = np.linalg.eigh(within.matrix / units / units[:, None])
-    spreads = np.maximum(spreads, max(EPS * dim, resolution) * spreads[-1])
-    ratios = np.linalg.svd(rows @ (axes / np.sqrt(spreads)), compute_uv=False) ** 2
-    return float(((1.0 / (1.0 + ratios)).sum() + rank - len(rows)) / rank)
+    least = max(EPS * dim, resolution) * spreads[-1]
+
+    def index(floor: float) -> float:
+        scaled = axes / np.sqrt(np.maximum(spreads, floor))
+        ratios = np.linalg.svd(rows @ scaled, compute_uv=False) ** 2
+        return float(((1.0 / (1.0 + ratios)).sum() + rank - len(rows)) / rank)
+
+    value = index(least)
+    return value, value - index(1e-6 * least) if spreads[0] < least else 0.0
 
 
 def _distinct_directions(centered: CenteredMeans, rank: int) -> FloatArray:
@@ -350,8 +379,8 @@ def _quotient_trace(
     weights: FloatArray,
     centered: CenteredMeans,
     between: Callable[[], FloatArray] | None,
-) -> float:
-    """``tr(Σ_W Σ_B⁺)``, by triangular factors where Σ_B is well conditioned on its range.
+) -> tuple[float, Root]:
+    """``tr(Σ_W Σ_B⁺)`` and R with ``Σ_B⁺ = R Rᵀ``, by triangular factors where Σ_B is well conditioned on its range.
 
     ``Σ_B`` is the sum of `weights` (P,) times the squares of `deviations` (P, d), those of `centered` or their
     coordinates in a basis, whose sum weighted as `centered` is zero: its rank is at most P - 1, whatever the
@@ -364,11 +393,12 @@ def _quotient_trace(
         if rank == deviations.shape[1]:
             known = algebra.gram(_weighted(deviations, weights, peak)) if between is None else between()
             lower = factor(known, algebra)
-            if lower is not None and within.lower is not None:
-                return within.size / peak**2 * quotient_of_factors(lower, within.lower, algebra)
             if lower is not None:
+                root = partial(_inverse_root, lower, peak, algebra)
+                if within.lower is not None:
+                    return within.size / peak**2 * quotient_of_factors(lower, within.lower, algebra), root
                 half = algebra.solve(lower, covariance / peak**2)
-                return float(np.trace(algebra.solve(lower, half.T)))
+                return float(np.trace(algebra.solve(lower, half.T))), root
         else:
             null = centered.weights / np.sqrt(weights)
             rows = without_null_direction(_weighted(deviations, weights, peak), null / np.linalg.norm(null))
@@ -376,14 +406,15 @@ def _quotient_trace(
             if lower is not None:
                 # Σ_B⁺ = Bᵀ B with B = (R Rᵀ)⁻¹ R for the rows R of full rank.
                 inverse = algebra.solve(lower, algebra.solve(lower, rows), transposed=True)
-                return float(np.vdot(algebra.product(inverse, covariance / peak**2), inverse))
+                value = float(np.vdot(algebra.product(inverse, covariance / peak**2), inverse))
+                return value, lambda: np.asarray(inverse.T / peak)
     return _quotient_by_directions(within, deviations, weights, centered, rank)
 
 
 def _quotient_by_directions(
     within: CholeskyScatter, deviations: FloatArray, weights: FloatArray, centered: CenteredMeans, rank: int
-) -> float:
-    """``tr(Σ_W Σ_B⁺)`` over the `rank` longest singular vectors, without those that are rounding."""
+) -> tuple[float, Root]:
+    """``tr(Σ_W Σ_B⁺)`` and R, over the `rank` longest singular vectors, without those that are rounding."""
     _, lengths, directions = np.linalg.svd(_weighted(deviations, weights, 1.0), full_matrices=False)
     lengths = lengths[:rank]
     lengths = lengths[lengths > EPS * max(deviations.shape) * lengths[0] + centered.rounding]
@@ -391,7 +422,12 @@ def _quotient_by_directions(
         raise Undefined("all class means coincide up to rounding")
     directions = directions[: len(lengths)]
     spread = np.einsum("rd,rd->r", directions @ within.matrix, directions)
-    return float((spread.clip(min=0.0) / lengths**2).sum())
+    return float((spread.clip(min=0.0) / lengths**2).sum()), lambda: np.asarray((directions / lengths[:, None]).T)
+
+
+def _inverse_root(lower: FloatArray, peak: float, algebra: LinearAlgebra) -> FloatArray:
+    """R with ``Σ_B⁻¹ = R Rᵀ`` from the lower factor of ``Σ_B`` in units of the square of `peak`."""
+    return algebra.solve(lower, np.eye(len(lower)), transposed=True) / peak
 
 
 def _weighted(deviations: FloatArray, weights: FloatArray, unit: float) -> FloatArray:
