@@ -138,3 +138,31 @@ def test_files_outside_the_study_are_never_served(visit: Visit) -> None:
     )
     assert set(found) == {404}
     visit.faults.clear()  # the browser notes each 404 in the console
+
+
+def test_indices_in_the_names_of_networks_are_set_and_a_phone_names_the_slider(
+    browser: "Browser", tmp_path: Path
+) -> None:
+    text = """name = "decays"
+title = "t"
+[[runs]]
+dataset = "digits"
+encoding = "one-hot"
+weight_decay = [1e-3, 5e-3]
+relative_threshold = 0.3
+bias_decay = [0, 1]
+"""
+    write_folder(tmp_path / "runs", study_of(text))
+    with serving(tmp_path / "runs") as address:
+        phone = Visit(browser, address, viewport={"width": 390, "height": 844})
+        page = phone.open("?view=runs")
+        page.wait_for_selector("#trials [role=option]")
+        names = page.locator("#trials h3")
+        assert names.count() == 2
+        assert names.locator("sub").all_inner_texts() == ["W", "W"]
+        assert "_" not in "".join(names.all_inner_texts())
+        for view, label in (("explore", "label[for=bias_decay_slider]"), ("dynamics", "label[for=time]")):
+            page.locator(f"#tab-{view}").click()
+            assert page.locator(label).is_visible(), view
+        phone.close()
+    assert phone.faults == []

@@ -9,6 +9,8 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _BREAK = re.compile(r"(?<=,) |(?<= ·) ")
 _OUTSIDE = re.compile(_BREAK.pattern.replace(" |", r" (?![^()]*\))|") + r"(?![^()]*\))")
 """The same, where no bracket is open."""
+_TINY = 1e-6
+"""Shares below which a percentage would have a power of ten, and so says less than the power alone."""
 SUBSCRIPT = re.compile(r"(?<=[\wλπᵀ|])_(b|B|W|T|H|k|l|F|γ|meas|pred)(?![A-Za-z])")
 
 
@@ -56,9 +58,11 @@ def fixed(value: float, decimals: int) -> str:
 
 
 def percent(value: float | None) -> str:
-    """Two digits of a percentage, and above 100 all before the point."""
+    """Two digits of a percentage, above 100 all before the point, and of what is tiny its power of ten."""
     if value is None:
         return "–"
+    if 0 < abs(value) < _TINY:
+        return power(value)
     return unbroken(f"{100 * value:.2g} %" if abs(value) < 0.995 else f"{100 * value:.0f} %")
 
 

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 import encollapse
 from encollapse._internal import files
-from encollapse._internal.format import SUBSCRIPT
+from encollapse._internal.format import SUBSCRIPT, unbroken
 from encollapse._internal.json_values import plain
 from encollapse.report.charts import Drawing
 from encollapse.report.charts.screen import screen
@@ -36,8 +36,9 @@ def render(template: str, **values: Any) -> str:
 
 
 def symbols(text: Any) -> Markup:
-    """Escape text for HTML and set the indices of symbols such as ``λ_b`` as subscripts."""
-    return Markup(SUBSCRIPT.sub(r"<sub>\1</sub>", str(escape(text))))
+    """Escape text for HTML, set indices as of ``λ_b`` as subscripts, and end no line at a sign ``=``."""
+    kept = str(escape(text)).replace(" = ", unbroken(" = "))
+    return Markup(SUBSCRIPT.sub(r"<sub>\1</sub>", kept))
 
 
 def spread(cell: Markup) -> Markup:

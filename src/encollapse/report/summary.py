@@ -35,7 +35,9 @@ def finding(results: Results, members: Sequence[Family]) -> list[str]:
             f"({where(worst, members)})."
         )
     bias = results.worst("bias_error")
-    if bias is not None:
+    if bias is not None and bias.comparison_error("bias_error") == 0:
+        sentences.append("Every entry of every bias is as predicted.")
+    elif bias is not None:
         sentences.append(
             f"No entry of a bias is off by more than {power(bias.comparison_error('bias_error'))} "
             f"({where(bias, members)})."

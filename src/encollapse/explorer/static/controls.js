@@ -22,7 +22,7 @@ export function buildControls(start, changed) {
       select("target", "Target", [["simplex", "simplex frame"], ["orthogonal", "orthogonal frame"], ["hierarchy", "hierarchy"], ["similarity", "similarities"]]),
       area("tree", "Tree", '[["cat", "dog"], ["car", "truck"]]', false),
       area("similarity", "Similarities", "1 0.5 0\n0.5 1 0\n0 0 1", true),
-      select("size", "Size", [["one_hot", "as large as one-hot"], ["unit_codewords", "unit codewords"], ["unit_outputs", "unit outputs"], ["as_given", "as given"]]),
+      select("size", "Size", [["one_hot", "like one-hot"], ["unit_codewords", "unit codewords"], ["unit_outputs", "unit outputs"], ["as_given", "as given"]]),
     ]),
     group("start", "Start of the training", [text("start_scale", "Size"), text("start_seed", "Random seed")]),
     group("data", "Classes", [

@@ -117,7 +117,7 @@ export class Runs {
     const rows = [];
     for (const [family, points] of families) {
       // A list box holds options and groups alone: the group has the heading as its name.
-      const group = el("div", { role: "group", "aria-label": family }, el("h3", { "aria-hidden": "true" }, family));
+      const group = el("div", { role: "group", "aria-label": family }, el("h3", { "aria-hidden": "true" }, ...symbols(family)));
       for (const p of points) {
         group.append(
           el("div", { role: "option", id: `trial-${p.id}`, data: { id: p.id }, "aria-selected": String(p.id === value("run")), onclick: () => this.select(p.id) },
@@ -129,7 +129,7 @@ export class Runs {
       rows.push(group);
     }
     for (const f of this.study.failures) {
-      rows.push(el("div", { role: "option", data: { id: f.id }, "aria-selected": "false", onclick: () => this.select(f.id) }, el("span", { style: `color:${color("--warm")}` }, "×"), el("span", {}, f.label), el("span", { class: "err" }, "failed")));
+      rows.push(el("div", { role: "option", data: { id: f.id }, "aria-selected": "false", onclick: () => this.select(f.id) }, el("span", { style: `color:${color("--warm")}` }, "×"), el("span", {}, ...symbols(f.label)), el("span", { class: "err" }, "failed")));
     }
     $("trials").replaceChildren(...rows);
   }

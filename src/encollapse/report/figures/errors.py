@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from encollapse._internal.format import number_label, short
+from encollapse._internal.format import number_label, power, short
 from encollapse.errors import ArgumentError
 from encollapse.report.charts import Chart, Drawing, Heat, Key, Panel, Points, Scale
 from encollapse.report.figures.rows import height
@@ -76,7 +76,7 @@ def _overview(members: Sequence[Family]) -> Chart:
         f"{', ' + shared if shared else ''}. "
         "Circles: relative error of the Gram matrix of the class means. "
         "Squares: largest error of a bias entry, in units of the labels. "
-        f"Errors below {_ROUNDING:g} are rounding and left out."
+        f"Errors below {power(_ROUNDING)} are rounding and left out."
     )
     panel = Panel(
         Scale("error of the measurement against the prediction", "log"),

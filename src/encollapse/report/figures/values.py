@@ -222,7 +222,7 @@ def diagnosis_chart(d: Any) -> Chart:
         e, names = d.excess, ("unbalanced\nlayers", "within\nclasses", "between\nclasses")
         bars = Bars([0, 1, 2], [max(v, 0.0) for v in (e.unbalanced, e.within, e.between)], (BLUE, VERMILLION, GREEN))
         title = f"excess {e.total:.3g}\nover the minimum {e.lower_bound:.3g}"
-        panels.append(Panel(Scale("", "category", names=names), Scale(""), [bars], title))
+        panels.append(Panel(Scale("", "category", names=names), Scale("loss"), [bars], title))
     matrices = {name: geometry.cosines() for name, geometry in sides}
     rows = [
         {"class_1": int(k), "class_2": int(l)} | {name: float(c[k, l]) for name, c in matrices.items()}
