@@ -44,6 +44,7 @@ python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 100
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
+toc_object_entries_show_parents = "hide"  # the column beside a class is narrow, and its name is above
 templates_path = ["_templates"]
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
