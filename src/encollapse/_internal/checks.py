@@ -4,7 +4,8 @@ import difflib
 import math
 import numbers
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -149,13 +150,28 @@ def integer(value: Any, name: str, *, minimum: int, maximum: int | None = None, 
     return number
 
 
-def instance(value: Any, name: str, kind: type[Kind], *, why: str = "") -> Kind:
-    """Return a value of the kind that is asked for."""
+def instance(value: Any, name: str, kind: type[Kind], *, what: str = "", why: str = "") -> Kind:
+    """Return a value of the kind that is asked for, which is called `what` in the error, else by its class."""
     if not isinstance(value, kind):
         reason = f"; {why}" if why else ""
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
-        raise ArgumentTypeError(f"{name}: expected {article} {kind.__name__}, got {type(value).__name__}{reason}")
+        wanted = what or f"{article} {kind.__name__}"
+        raise ArgumentTypeError(f"{name}: expected {wanted}, got {type(value).__name__}{reason}")
     return value
+
+
+def path(value: Any, name: str, *, what: str = "a path") -> Path:
+    """Return a path, which may be given as text. Nothing is looked up."""
+    if not isinstance(value, str | Path):
+        raise ArgumentTypeError(f"{name}: expected {what}, got {value!r}")
+    return Path(value)
+
+
+def mapping(value: Any, name: str, *, what: str = "a mapping") -> dict[str, Any]:
+    """Return a mapping as a dictionary of its own."""
+    if not isinstance(value, Mapping):
+        raise ArgumentTypeError(f"{name}: expected {what}, got {value!r}")
+    return dict(value)
 
 
 def sequence(value: Any, name: str, what: str) -> list[Any]:

@@ -65,6 +65,12 @@ def exists(path: str | Path) -> bool:
     return os.path.exists(path)  # noqa: PTH110
 
 
+def natural_order(path: Path) -> list[tuple[int, int, str]]:
+    """Key that sorts paths by their text with numbers as numbers: 2 before 10."""
+    parts = re.split(r"(\d+)", path.as_posix())
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+
+
 def folder(path: str | Path) -> Path:
     """Make a folder if it is not there, and see that files can be written into it.
 

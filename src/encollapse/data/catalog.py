@@ -21,7 +21,7 @@ from encollapse.data.io.arrays import SUFFIXES
 from encollapse.data.label_noise import check as check_noise
 from encollapse.data.label_noise import with_label_noise
 from encollapse.data.openml import PREFIX, openml
-from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.errors import ArgumentError
 
 
 @dataclass(frozen=True)
@@ -236,10 +236,8 @@ def load(
     }
     provenance |= {name: value for name, value in (("imbalance", rule), ("options", options)) if value}
     provenance |= {"inputs": whole.provenance["inputs"]}
-    if not isinstance(standardize, bool | None):
-        raise ArgumentTypeError(f"standardize: expected True or False, got {standardize!r}")
     table = _openml_name(str(name_or_path)) is not None and train.inputs.ndim == 2
-    if table if standardize is None else standardize:
+    if table if standardize is None else checks.flag(standardize, "standardize"):
         train, test = tables.standardized(train, test)
         provenance["inputs"] += ", then standardized by the training samples"
     if noise is not None:
@@ -344,9 +342,7 @@ def _openml_name(text: str) -> str | None:
 
 
 def _source(name_or_path: str | Path, seed: int, options: Mapping[str, Any]) -> Dataset:
-    if not isinstance(name_or_path, str | Path):
-        raise ArgumentTypeError(f"name_or_path: expected a name or a path, got {name_or_path!r}")
-    text = str(name_or_path)
+    text = str(checks.path(name_or_path, "name_or_path", what="a name or a path"))
     if not recognized(name_or_path):
         meant = checks.did_you_mean(text, DATASETS)
         raise ArgumentError(

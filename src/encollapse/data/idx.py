@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from encollapse._internal import files, memory
+from encollapse._internal import checks, files, memory
 from encollapse.data.dataset import Dataset, Split
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
 
@@ -64,9 +64,7 @@ def named(name: str, folder: str | Path | None = None) -> Dataset:
     FileFormatError
         If they are not IDX files.
     """
-    if folder is not None and not isinstance(folder, str | Path):
-        raise ArgumentTypeError(f"folder: expected a path, got {folder!r}")
-    places = _places(name) if folder is None else [Path(folder)]
+    places = _places(name) if folder is None else [checks.path(folder, "folder")]
     found = next((place for place in places if holds(place)), None)
     if found is None:
         where = "the folder has no IDX files" if folder is not None else "not found on this machine"

@@ -28,11 +28,7 @@ def check(spec: Mapping[str, Any]) -> dict[str, Any]:
     ArgumentError, ArgumentTypeError
         If the kind is unknown, or an option is missing, unknown or out of range.
     """
-    if not isinstance(spec, Mapping):
-        raise ArgumentTypeError(
-            f"imbalance: expected a mapping such as {{'kind': 'exponential', 'ratio': 100}}, got {spec!r}"
-        )
-    given = dict(spec)
+    given = checks.mapping(spec, "imbalance", what="a mapping such as {'kind': 'exponential', 'ratio': 100}")
     kind = checks.choice(given.pop("kind", None), "imbalance.kind", tuple(KINDS))
     needed, allowed = KINDS[kind]
     for name in needed:
@@ -143,12 +139,6 @@ def _fraction(value: Any, name: str) -> float:
     return fraction
 
 
-def _shuffle(value: Any, name: str) -> bool:
-    if not isinstance(value, bool):
-        raise ArgumentTypeError(f"{name}: expected true or false, got {value!r}")
-    return value
-
-
 def rare_classes(counts: IntArray) -> BoolArray:
     """Which classes (K,) have samples, but fewer than half as many as the largest."""
     return np.asarray((counts > 0) & (2 * counts < counts.max()))
@@ -168,7 +158,7 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "ratio": _ratio,
     "fraction": _fraction,
     "counts": _counts,
-    "shuffle": _shuffle,
+    "shuffle": checks.flag,
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from encollapse._internal import checks
 from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.data.dataset import Split
-from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.errors import ArgumentError
 
 KINDS = ("symmetric", "pairwise", "confusion")
 
@@ -25,12 +25,8 @@ def check(spec: Any) -> dict[str, Any]:
     """
     if isinstance(spec, int | float) and not isinstance(spec, bool):
         spec = {"kind": "symmetric", "fraction": spec}
-    if not isinstance(spec, Mapping):
-        raise ArgumentTypeError(
-            "label_noise: expected a fraction, or a mapping such as {'kind': 'pairwise', 'fraction': 0.2}, "
-            f"got {spec!r}"
-        )
-    given = dict(spec)
+    wanted = "a fraction, or a mapping such as {'kind': 'pairwise', 'fraction': 0.2}"
+    given = checks.mapping(spec, "label_noise", what=wanted)
     kind = checks.choice(given.pop("kind", "symmetric"), "label_noise.kind", KINDS)
     needed = "matrix" if kind == "confusion" else "fraction"
     for name in given:

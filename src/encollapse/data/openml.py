@@ -57,9 +57,8 @@ def openml(
     """
     checks.choice(missing, "missing", ("error", "drop", "mean"))
     shape = None if image is None else _shape(image)
-    if folder is not None and not isinstance(folder, str | Path):
-        raise ArgumentTypeError(f"folder: expected a path, got {folder!r}")
-    frame, labels = _fetched(name, version, None if folder is None else str(folder), target)
+    kept_in = None if folder is None else str(checks.path(folder, "folder"))
+    frame, labels = _fetched(name, version, kept_in, target)
     numbers, rows, note = tables.numbers_of(frame, missing)
     classes, class_names = tables.classes_of(np.asarray(labels)[rows], "target")
     shape = shape or tables.image_shape(numbers)

@@ -9,7 +9,6 @@ from torch import nn
 
 from encollapse.diagnosis.diagnose import diagnose
 from encollapse.errors import ArgumentError
-from encollapse.ufm.excess import OF_EXCESS
 
 
 def diagnosed(
@@ -22,9 +21,7 @@ def diagnosed(
         callback.skipped[epoch] = str(error)
         return {}
     callback.results[epoch] = found
-    values: dict[str, float | None] = {}
-    if found.excess is not None:
-        values = {name: getattr(found.excess, entry) for name, entry in OF_EXCESS.items()}
+    values = {} if found.excess is None else found.excess.logged()
     if found.comparison is not None:
         values |= {row.name: row.value for row in found.comparison.rows if row.name in ("gram_error", "shape_error")}
     if found.decay_time is not None:

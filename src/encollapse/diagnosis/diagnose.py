@@ -117,8 +117,7 @@ def diagnose(
     >>> d.law, d.prediction.certificate.holds
     ('batch_norm', True)
     """
-    if not isinstance(network, nn.Module):
-        raise ArgumentTypeError(f"network: expected a torch.nn.Module, got {type(network).__name__}")
+    checks.instance(network, "network", nn.Module, what="a torch.nn.Module")
     if isinstance(loader, Iterator):
         raise ArgumentError("loader: it is read twice, and an iterator can be used once; give a list or a DataLoader")
     require_encoding(encoding)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,7 @@ from encollapse.diagnosis.tail import Tail, owner, read_tail, with_graph, with_o
 from encollapse.errors import ArgumentError
 from encollapse.measure.forward.head import Head
 from encollapse.measure.forward.running import run
-from encollapse.measure.model import labeled_batches
+from encollapse.measure.model import labeled_batches, loader_length
 
 _UNIT = 0.05  # mean squares of a normalized row or column, but for ε and running averages
 
@@ -245,7 +245,7 @@ def observe(
     head_error, tail_error, spatial, price = 0.0, None, 0.0, 0.0
     sizes: list[int] = []
     runs = 1
-    for inputs, labels in tracked(labeled_batches(loader, label_key), _length(loader), show=progress):
+    for inputs, labels in tracked(labeled_batches(loader, label_key), loader_length(loader), show=progress):
         with (
             _watched(head.module, inputs=True) as into,
             _watched(head.module, inputs=False) as out,
@@ -305,10 +305,6 @@ def observe(
         batches=len(sizes),
         noise_batch=len(sizes) / sum(1 / max(1, size) for size in sizes),
     )
-
-
-def _length(loader: Iterable[Any]) -> int | None:
-    return len(loader) if isinstance(loader, Sized) else None
 
 
 @contextmanager

@@ -9,9 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from encollapse._internal import checks
 from encollapse._internal.shown import Shown
 from encollapse._internal.typing import FloatArray, IntArray
-from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.errors import ArgumentError
 from encollapse.geometry.class_geometry import ClassGeometry
 from encollapse.geometry.frames import frame_distance
 
@@ -197,11 +198,9 @@ def compare(predicted: ClassGeometry | HasGeometry, measured: ClassGeometry | Ha
 
 def _geometry(value: Any, name: str) -> ClassGeometry:
     found = value if isinstance(value, ClassGeometry) else getattr(value, "geometry", None)
-    if not isinstance(found, ClassGeometry):
-        raise ArgumentTypeError(
-            f"{name}: expected a ClassGeometry, or a Solution or Collapse that has one, got {type(value).__name__}"
-        )
-    return found
+    if isinstance(found, ClassGeometry):
+        return found
+    return checks.instance(value, name, ClassGeometry, what="a ClassGeometry, or a Solution or Collapse that has one")
 
 
 @dataclass(frozen=True)

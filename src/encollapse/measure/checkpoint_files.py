@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from encollapse._internal import files
+from encollapse._internal import checks, files
 from encollapse._internal.warn import warn
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
 
@@ -72,9 +72,7 @@ def checkpointed(build: nn.Module | Callable[[], nn.Module], loader: Any) -> nn.
         except ValueError:  # without a signature
             pass
         made = build()
-    if not isinstance(made, nn.Module):
-        raise ArgumentTypeError(f"build: expected a torch.nn.Module or what makes one, got {type(made).__name__}")
-    return made
+    return checks.instance(made, "build", nn.Module, what="a torch.nn.Module or what makes one")
 
 
 def find_checkpoints(source: str | Path | Iterable[str | Path]) -> list[Path]:
@@ -97,10 +95,12 @@ def find_checkpoints(source: str | Path | Iterable[str | Path]) -> list[Path]:
             raise ArgumentTypeError(f"checkpoints: expected files or a folder, got {type(source).__name__}")
         paths = [Path(path) for path in source]
     elif files.is_dir(Path(source)):
-        paths = sorted({*_in_folder(Path(source)), *_in_folders_of(Path(source))}, key=_natural)
+        paths = sorted({*_in_folder(Path(source)), *_in_folders_of(Path(source))}, key=files.natural_order)
     elif glob.has_magic(str(source)):
         found = (Path(path) for path in glob.glob(str(source), recursive=True))  # noqa: PTH207 (it may be absolute)
-        paths = sorted((p for path in found for p in (_in_folder(path) if path.is_dir() else [path])), key=_natural)
+        paths = sorted(
+            (p for path in found for p in (_in_folder(path) if path.is_dir() else [path])), key=files.natural_order
+        )
     else:
         paths = [Path(source)]
     if not paths:
@@ -150,37 +150,32 @@ def _is_state(path: Path) -> bool:
     return path.suffix in SUFFIXES or path.name in _IN_FOLDERS
 
 
-def _natural(path: Path) -> list[tuple[int, int, str]]:
-    parts = re.split(r"(\d+)", path.as_posix())
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
-
-
 def steps_of(paths: Iterable[Path]) -> list[int]:
     """Number of the step at which each state was written, as the names say it, else its place in the list.
 
     The number after "step" counts, otherwise after "epoch" or "iter", otherwise the last one of the name, or of the
     folder where the files of all are called alike. It must grow from file to file. A warning says where not.
     """
-    files = list(paths)
-    alike = len({path.name for path in files}) < len(files)
-    names = [path.parent.name if alike else path.stem for path in files]
+    places = list(paths)
+    alike = len({path.name for path in places}) < len(places)
+    names = [path.parent.name if alike else path.stem for path in places]
     for pattern in (r"step\D?(\d+)", r"(?:epoch|iter\w*)\D?(\d+)", r"(\d+)(?!.*\d)"):
         found = [re.search(pattern, name, re.IGNORECASE) for name in names]
         numbers = [int(match[1]) for match in found if match]
-        if len(numbers) == len(files) and all(a < b for a, b in pairwise(numbers)):
+        if len(numbers) == len(places) and all(a < b for a, b in pairwise(numbers)):
             return numbers
-        if len(numbers) == len(files) and numbers != sorted(numbers) and _grow(files, numbers):
+        if len(numbers) == len(places) and numbers != sorted(numbers) and _grow(places, numbers):
             warn(
                 f"checkpoints: their names count {', '.join(map(str, numbers[:5]))}, and they are taken in the order "
                 "of the list, by their places; give the folder or a pattern for the order of the names"
             )
             break
-    return list(range(len(files)))
+    return list(range(len(places)))
 
 
-def _grow(files: list[Path], numbers: list[int]) -> bool:
+def _grow(paths: list[Path], numbers: list[int]) -> bool:
     """Whether the numbers would grow from file to file in the order of the names."""
-    placed = sorted(range(len(files)), key=lambda i: _natural(files[i]))
+    placed = sorted(range(len(paths)), key=lambda i: files.natural_order(paths[i]))
     return all(numbers[a] < numbers[b] for a, b in pairwise(placed))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError, Undefined
 from encollapse.measure.checkpoint_files import checkpointed, file_digest, find_checkpoints, load_state, steps_of
 from encollapse.measure.forward.running import placed, undisturbed
-from encollapse.measure.model import BatchReader, labeled_batches, measure_model
+from encollapse.measure.model import BatchReader, labeled_batches, loader_length, measure_model
 from encollapse.measure.result import VALUES, Collapse
 from encollapse.measure.stored import read_collapse, without_covariance, write_collapse
 from encollapse.metrics import as_convention, linear_cka, procrustes_distance, subspace_distance
@@ -257,9 +257,8 @@ def _digest_of_setting(network: nn.Module, probe: Any, loader: Iterable[Any], op
     codewords = encoding.codewords if isinstance(encoding, Encoding) and encoding.num_classes <= _CODEWORDS else None
     told = {name: value for name, value in sorted(options.items()) if name not in _WITHOUT_EFFECT}
     shapes = [(name, tuple(value.shape)) for name, value in network.state_dict().items() if hasattr(value, "shape")]
-    length = len(loader) if isinstance(loader, Sized) else None
     digest = hashlib.sha256()
-    for part in (_FORMAT, type(network).__qualname__, shapes, repr(told), codewords, length, probe):
+    for part in (_FORMAT, type(network).__qualname__, shapes, repr(told), codewords, loader_length(loader), probe):
         _feed(digest, part)
     return digest.hexdigest()
 
@@ -295,7 +294,7 @@ def _between(
     row: dict[str, float | None] = dict.fromkeys(DRIFT)
     if known is None or other is None:
         return row
-    means = [_present_means(known[0]), _present_means(other[0])]
+    means = [result.statistics.present_means for result in (known[0], other[0])]
     values: dict[str, Callable[[], float]] = {
         "means_moved": lambda: _relative_change(*means),
         "means_procrustes": lambda: procrustes_distance(*means),
@@ -308,11 +307,6 @@ def _between(
         except (Undefined, ArgumentError):  # all means coincide, or of a change of width
             row[name] = None
     return row
-
-
-def _present_means(collapse: Collapse) -> FloatArray:
-    assert collapse.source is not None
-    return collapse.source.statistics.present_means
 
 
 def _relative_change(means: FloatArray, others: FloatArray) -> float:

@@ -13,9 +13,9 @@ from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike
 from encollapse.data.io.arrays import load_array
 from encollapse.encodings import Encoding
-from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.errors import ArgumentError
 from encollapse.measure.class_moments import ClassMoments
-from encollapse.measure.decisions.classifier import LinearClassifier, require_encoding
+from encollapse.measure.decisions.classifier import LinearClassifier, known_classes, require_encoding
 from encollapse.measure.moments.inputs import FeatureRows, labeled_rows, labels_for, moments_device
 from encollapse.measure.moments.projection import keeps_covariance
 from encollapse.measure.result import Collapse
@@ -131,11 +131,8 @@ def collapse(
 
 def statistics_of(about: Collapse, feature_dim: int) -> ClassStatistics:
     """Class means of another measurement, of features of the same dimension."""
-    if not isinstance(about, Collapse):
-        raise ArgumentTypeError(f"about: expected a Collapse of other samples, got {type(about).__name__}")
-    if about.source is None:
-        raise ArgumentError("about: this result does not carry its statistics; measure the other samples anew")
-    found = about.source.statistics
+    checks.instance(about, "about", Collapse, what="a Collapse of other samples")
+    found = about.statistics
     if found.feature_dim != feature_dim:
         raise ArgumentError(f"about: is of {found.feature_dim} features a sample, and these have {feature_dim}")
     return found
@@ -176,10 +173,9 @@ def load_features(path: str | Path, key: str | None = None) -> ArrayLike:
 
 def _num_classes(given: int | None, encoding: Encoding | str | None, labels: ArrayLike, num_rows: int) -> int:
     require_encoding(encoding)
-    if given is not None:
-        return checks.integer(given, "num_classes", minimum=1)
-    if isinstance(encoding, Encoding):
-        return encoding.num_classes
+    known = known_classes(given, encoding)
+    if known is not None:
+        return known
     checked = checks.class_labels(labels, 2**62)
     if not len(checked):
         raise ArgumentError(f"labels: got 0 labels for {num_rows} rows of features")

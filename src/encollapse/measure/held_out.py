@@ -146,8 +146,7 @@ def held_out(
     if network is not None:
         if weight is not None or bias is not None:
             raise ArgumentError("weight: is read from the network; leave weight and bias out, or the network")
-        if not isinstance(network, nn.Module):
-            raise ArgumentTypeError(f"network: expected a torch.nn.Module, got {type(network).__name__}")
+        checks.instance(network, "network", nn.Module, what="a torch.nn.Module")
         budget = checks.integer(memory_budget, "memory_budget", minimum=0) // 2
         chosen = as_convention(convention)
         with (
@@ -167,7 +166,7 @@ def held_out(
             last = LinearClassifier.of(first.weight, first.bias, encoding, size, dim, loss)
             seen = finish(store, first.labels, first.moments, last, chosen, first.provenance)
             own = second.moments.statistics()
-            unseen = finish(other, second.labels, second.moments, last, chosen, about=_statistics(seen))
+            unseen = finish(other, second.labels, second.moments, last, chosen, about=seen.statistics)
             return _together(seen, unseen, own, (store, first.labels), (other, second.labels))
     for name, pair in (("train", train), ("test", test)):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
@@ -178,7 +177,7 @@ def held_out(
     options |= {"convention": convention, "ignore_index": ignore_index}
     seen = collapse(*train, num_classes=num_classes, **options)
     unseen = collapse(*test, about=seen, **options)
-    own = _statistics(collapse(*test, num_classes=seen.num_classes, ignore_index=ignore_index, covariance=False))
+    own = collapse(*test, num_classes=seen.num_classes, ignore_index=ignore_index, covariance=False).statistics
     parts = [labeled_rows(pair[0], pair[1], ignore_index) for pair in (train, test)]
     rows = [(FeatureRows(values), checks.class_labels(labels, 2**62)) for values, labels in parts]
     return _together(seen, unseen, own, rows[0], rows[1])
@@ -192,7 +191,7 @@ def _together(
     test: tuple[RowSource, IntArray],
 ) -> HeldOut:
     """Both measurements and what compares them; `own` is of the held-out samples about their own means."""
-    means = _statistics(seen).means
+    means = seen.statistics.means
     missing: dict[str, str] = {}
     directional: list[float | None] = []
     for source, labels in (train, test):
@@ -201,7 +200,7 @@ def _together(
         except Undefined as reason:
             directional.append(None)
             missing["directional_cdnv"] = str(reason)
-    spread = _statistics(unseen)
+    spread = unseen.statistics
     total = float(spread.counts @ np.nan_to_num(spread.within_trace))
     rest = float(own.counts @ np.nan_to_num(own.within_trace))
     share = None if total == 0.0 else max(0.0, 1.0 - rest / total)
@@ -209,11 +208,6 @@ def _together(
         missing["shift_share"] = "the held-out samples are at the training means"
     classifier = str(seen.geometry.provenance.get("classifier", ""))
     return HeldOut(seen, unseen, (directional[0], directional[1]), share, missing, classifier)
-
-
-def _statistics(found: Collapse) -> ClassStatistics:
-    assert found.source is not None
-    return found.source.statistics
 
 
 def _float64_blocks(source: RowSource, labels: IntArray) -> Iterator[tuple[FloatArray, IntArray]]:

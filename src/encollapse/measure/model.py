@@ -18,7 +18,7 @@ from encollapse._internal.typing import IntArray
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.measure.class_moments import ClassMoments
-from encollapse.measure.decisions.classifier import LinearClassifier, require_encoding
+from encollapse.measure.decisions.classifier import LinearClassifier, known_classes, require_encoding
 from encollapse.measure.forward.capture import capture
 from encollapse.measure.forward.feature_store import DEFAULT_BUDGET, FeatureStore
 from encollapse.measure.forward.head import Head, find_head
@@ -127,8 +127,7 @@ def measure_model(
     chosen = as_convention(convention)
     require_encoding(encoding)
     budget = checks.integer(memory_budget, "memory_budget", minimum=0)
-    if not isinstance(model, nn.Module):
-        raise ArgumentTypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
+    checks.instance(model, "model", nn.Module, what="a torch.nn.Module")
     together = distributed and is_running()
     with placed(model, device) as place, undisturbed(model, place, loader), FeatureStore(budget) as store:
         reader = BatchReader(model, head, place, ignore_index, label_shift)
@@ -340,10 +339,9 @@ def loader_length(loader: Iterable[Any]) -> int | None:
 
 
 def _num_classes(given: int | None, encoding: Encoding | str | None, head: Head) -> int:
-    if given is not None:
-        return checks.integer(given, "num_classes", minimum=1)
-    if isinstance(encoding, Encoding):
-        return encoding.num_classes
+    known = known_classes(given, encoding)
+    if known is not None:
+        return known
     if head.weight is not None:
         return len(head.weight)
     raise ArgumentError(

@@ -16,7 +16,7 @@ from encollapse._internal.warn import warn
 from encollapse.errors import ArgumentError, Undefined
 from encollapse.geometry.class_geometry import ClassGeometry
 from encollapse.measure.summary import summary
-from encollapse.metrics import METRICS, MetricInputs, centered_cosines, nearest_pairs, per_class
+from encollapse.metrics import METRICS, ClassStatistics, MetricInputs, centered_cosines, nearest_pairs, per_class
 
 VALUES = tuple(metric.name for metric in METRICS.values() if not metric.detail)
 """Names of the values, in the order of tables."""
@@ -140,16 +140,16 @@ class Collapse(Shown):
         ArgumentError
             If this result does not carry its statistics.
         """
-        return Details(self._inputs())
+        return Details(self._inputs)
 
     def per_class(self) -> list[dict[str, float | int | None]]:
         """One row for each class with samples, the least collapsed first: see `encollapse.metrics.per_class`."""
-        inputs = self._inputs()
+        inputs = self._inputs
         return per_class(inputs.statistics, inputs.convention)
 
     def nearest_pairs(self, count: int = 10) -> list[tuple[int, int, float]]:
         """Classes k < l and the distance of their means, for the `count` closest pairs, closest first."""
-        return nearest_pairs(self._inputs().statistics, count)
+        return nearest_pairs(self.statistics, count)
 
     def cosines(self, classes: ArrayLike) -> FloatArray:
         """Cosines (n, n) between the means of some classes about the global mean, without any (K, K) matrix.
@@ -175,7 +175,7 @@ class Collapse(Shown):
         absent = wanted[~self.geometry.present[wanted]]
         if len(absent):
             raise ArgumentError(f"classes: class {absent[0]} has no samples; leave it out")
-        inputs = self._inputs()
+        inputs = self._inputs
         return centered_cosines(inputs.statistics, wanted, inputs.convention)
 
     def summary(self, prediction: Any = None) -> str:
@@ -205,9 +205,15 @@ class Collapse(Shown):
         """
         return summary(self, prediction)
 
+    @property
+    def statistics(self) -> ClassStatistics:
+        """Counts, class means and spread, from which every metric is computed."""
+        return self._inputs.statistics
+
+    @property
     def _inputs(self) -> MetricInputs:
         if self.source is None:
-            raise ArgumentError("collapse: this result does not carry its statistics, so it has no details")
+            raise ArgumentError("collapse: this result does not carry its statistics; measure the samples anew")
         return self.source
 
     def to_dict(self) -> dict[str, Any]:

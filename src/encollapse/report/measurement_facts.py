@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from encollapse._internal.format import count
+from encollapse._internal.format import count, fixed
 from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.metrics import FAMILIES, METRICS
 
@@ -115,6 +115,14 @@ def class_cells(details: ClassDetails, index: int) -> tuple[str, ...]:
         f"{details.distances[index]:.4g}",
         f"{details.noise[index]:.3f}" if np.isfinite(details.noise[index]) else "–",
     )
+
+
+def pair_cells(details: ClassDetails) -> list[tuple[str, str, str, str]]:
+    """Class, class, distance of their means and cosine of the centered ones, the closest pair first."""
+    return [
+        (str(a), str(b), f"{distance:.4g}", "–" if np.isnan(cosine) else fixed(cosine, 4))
+        for a, b, distance, cosine in details.closest_pairs
+    ]
 
 
 def grouped(collapse: Collapse) -> list[tuple[str, list[tuple[str, float, str]]]]:

@@ -19,6 +19,7 @@ from encollapse.report.measurement_facts import (
     facts,
     grouped,
     number,
+    pair_cells,
     reasons,
 )
 from encollapse.report.pages import render
@@ -150,8 +151,5 @@ def _classes(details: ClassDetails) -> Table:
 
 def _pairs(details: ClassDetails) -> Table:
     columns = (("class", ""), ("class", ""), ("distance", "between the means"), ("cosine", "of centered means"))
-    rows = tuple(
-        (Cell(str(a)), Cell(str(b)), Cell(f"{d:.4g}"), Cell("–" if np.isnan(c) else fixed(c, 4)))
-        for a, b, d, c in details.closest_pairs
-    )
+    rows = tuple(tuple(map(Cell, cells)) for cells in pair_cells(details))
     return Table(columns, (Group("", rows),), "Pairs of classes whose means are closest.")

@@ -124,8 +124,12 @@ def families(results: Iterable[TrialResult]) -> list[Family]:
         groups.setdefault(kind_of(result.settings, _OWN_AXES), []).append(result)
     labels = panel_labels([group[0].settings for group in groups.values()])
     paths: dict[tuple[Any, ...], ufm.BiasPath] = {}
+
+    def along(result: TrialResult) -> tuple[float, int]:
+        return result.settings["bias_decay"], result.settings["seed"]
+
     made = [
-        Family(panel, encoding_label(group[0].settings), tuple(sorted(group, key=_order)), paths)
+        Family(panel, encoding_label(group[0].settings), tuple(sorted(group, key=along)), paths)
         for panel, group in zip(labels, groups.values(), strict=True)
     ]
     return sorted(made, key=lambda family: -len(family.bias_decays))
@@ -149,10 +153,6 @@ def told_apart(members: Sequence[Family]) -> tuple[str, list[str]]:
     alike = [label for key, label in parts[0].items() if all(part.get(key) == label for part in parts)]
     shared = ", ".join(label for label in alike if f", {label}, " in first)
     return shared, [name or family.label for family, name in zip(members, names, strict=True)]
-
-
-def _order(result: TrialResult) -> tuple[float, int]:
-    return result.settings["bias_decay"], result.settings["seed"]
 
 
 def panel_labels(kinds: Sequence[Mapping[str, Any]], *, brief: bool = False) -> list[str]:

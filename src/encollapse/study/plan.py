@@ -181,9 +181,12 @@ def plan(study: Study, *, out: str | Path | None = None, workers: int | None = N
     gathered: dict[str, list[Trial]] = {}
     for trial in study.trials:
         gathered.setdefault(kind_of(trial.settings, _WITHIN), []).append(trial)
-    firsts = {trials[0].id: _without(trials[0]) for trials in gathered.values()}
-    names = labels_of(list(firsts.values()), always=("encoding",))
-    groups = tuple(_group(names[firsts[trials[0].id].id], tuple(trials), results) for trials in gathered.values())
+    # What varies inside a group is left out of its name.
+    firsts = [Trial({**trials[0].settings, "bias_decay": 0.0, "seed": 0}) for trials in gathered.values()]
+    names = labels_of(firsts, always=("encoding",))
+    groups = tuple(
+        _group(names[first.id], tuple(trials), results) for first, trials in zip(firsts, gathered.values(), strict=True)
+    )
     total: float | None = 0.0
     for group in groups:
         left = sum(trial.id not in done for trial in group.trials)
@@ -191,11 +194,6 @@ def plan(study: Study, *, out: str | Path | None = None, workers: int | None = N
             total = None if total is None or group.seconds is None else total + left * group.seconds
     stored = sum(trial.id in done for trial in study.trials)
     return Plan(study, groups, stored, count, None if total is None else total / count)
-
-
-def _without(trial: Trial) -> Trial:
-    """The trial with the keys that vary inside a group at a fixed value."""
-    return Trial({**trial.settings, "bias_decay": 0.0, "seed": 0})
 
 
 def _group(label: str, trials: tuple[Trial, ...], results: Results | None) -> TrialGroup:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from encollapse._internal import checks, files
 from encollapse._internal.json_values import revived
 from encollapse._internal.shown import Shown
-from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError, MissingDependencyError
+from encollapse.errors import ArgumentError, FileFormatError, MissingDependencyError
 from encollapse.geometry import ClassGeometry
 from encollapse.geometry.arrays import Arrays
 from encollapse.geometry.comparison import MEANINGS
@@ -325,9 +325,7 @@ def open_results(path: str | Path) -> Results:
     >>> ec.study.open("runs/three").study
     Study('digits-transition', trials=2)
     """
-    if not isinstance(path, str | Path):
-        raise ArgumentTypeError(f"path: expected a folder, got {path!r}")
-    store = Store(path)
+    store = Store(checks.path(path, "path", what="a folder"))
     store.require()
     study = Study.from_definition(store.read_definition(), store.file).at(store.path)
     again = rerun_command(study.origin, store.path)

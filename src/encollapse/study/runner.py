@@ -10,7 +10,6 @@ from typing import Any
 
 from encollapse._internal import checks
 from encollapse._internal.warn import warn
-from encollapse.errors import ArgumentTypeError
 from encollapse.study.execution.display import ProgressDisplay
 from encollapse.study.execution.executors import outcomes
 from encollapse.study.execution.queue import TrialQueue
@@ -115,8 +114,7 @@ def run(
     """
     if isinstance(study, str | Path):
         study = load(study)
-    if not isinstance(study, Study):
-        raise ArgumentTypeError(f"study: expected a Study, a name or a path, got {type(study).__name__}")
+    checks.instance(study, "study", Study, what="a Study, a name or a path")
     limit = study.trial_seconds if trial_seconds is None else checks.positive(trial_seconds, "trial_seconds")
     store = Store(out)
     with store.driver_lock():

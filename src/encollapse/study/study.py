@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from encollapse._internal import checks, files
-from encollapse.errors import ArgumentError, ArgumentTypeError, FileFormatError
+from encollapse.errors import ArgumentError, FileFormatError
 from encollapse.study.spec import read as spec
 from encollapse.study.spec.file_digests import adopt, adopted
 from encollapse.study.trials import Trial, canonical_json, expand, parse_settings
@@ -154,13 +154,10 @@ def load(path_or_name: str | Path) -> Study:
     >>> ec.study.load("mine.toml")
     Study('mine', trials=4)
     """
-    if not isinstance(path_or_name, str | Path):
-        raise ArgumentTypeError(f"path_or_name: expected a name or a path, got {path_or_name!r}")
-    text = str(path_or_name)
+    path, text = checks.path(path_or_name, "path_or_name", what="a name or a path"), str(path_or_name)
     if text in names():
         file = next(f for f in _builtin() if f.name == f"{text}.toml")
         return parse(file.read_text(encoding="utf-8"), str(file), origin=text)
-    path = Path(path_or_name)
     if path.suffix != ".toml":
         meant = checks.did_you_mean(text, names())
         raise ArgumentError(

@@ -8,11 +8,12 @@ from typing import Unpack
 import torch
 
 from encollapse import data
+from encollapse._internal import checks
 from encollapse._internal.warn import warn
 from encollapse.data import Dataset
 from encollapse.encodings import Encoding
 from encollapse.encodings.registry import resolved
-from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.errors import ArgumentError
 from encollapse.geometry import ClassGeometry, compare
 from encollapse.train import models
 from encollapse.train.distributed.process_group import ProcessGroup, require_fabric
@@ -24,7 +25,6 @@ from encollapse.train.settings import Options, Settings, described
 from encollapse.train.theory.fixed_classifier import frame_of_encoding
 from encollapse.train.theory.laws import predict, require_distributions
 from encollapse.train.theory.prediction import Prediction
-from encollapse.ufm.excess import OF_EXCESS
 from encollapse.ufm.inverse.design import design_mismatch
 
 ROW_ERRORS = ("gram_error", "shape_error", "bias_error", "outputs_error")
@@ -104,7 +104,7 @@ def _fit(dataset: Dataset, encoding: Encoding, settings: Settings) -> Run:
     missing = dict(theory.missing)
     comparison = None if theory.geometry is None else compare(theory.geometry, measured.geometry)
     history = [row | errors for row, errors in zip(trained.history, _errors(trained, theory), strict=True)]
-    history[-1] |= _last_word(theory)
+    history[-1] |= {} if theory.excess is None else theory.excess.logged()
     last = trained.history[-1]
     if dataset.test is None:
         missing["test_accuracy"] = "the data set has no hold-out"
@@ -150,14 +150,10 @@ def _trained(work: Work, settings: Settings) -> Trained:
 def _resolve(dataset: Dataset | str | Path, encoding: Encoding | str) -> tuple[Dataset, Encoding]:
     if isinstance(dataset, str | Path):
         dataset = data.load(dataset)
-    if not isinstance(dataset, Dataset):
-        raise ArgumentTypeError(
-            f"dataset: expected a Dataset, a name or a path, got {type(dataset).__name__}; "
-            "make one with encollapse.data.load, or Dataset(name, Split(inputs, labels))"
-        )
-    encoding = resolved(encoding, dataset.num_classes)
-    if not isinstance(encoding, Encoding):
-        raise ArgumentTypeError(f"encoding: expected an Encoding or a name, got {type(encoding).__name__}")
+    cure = "make one with encollapse.data.load, or Dataset(name, Split(inputs, labels))"
+    checks.instance(dataset, "dataset", Dataset, what="a Dataset, a name or a path", why=cure)
+    made = resolved(encoding, dataset.num_classes)
+    encoding = checks.instance(made, "encoding", Encoding, what="an Encoding or a name")
     if encoding.num_classes != dataset.num_classes:
         raise ArgumentError(
             f"encoding: has {encoding.num_classes} classes, the data set {dataset.name!r} has {dataset.num_classes}; "
@@ -178,11 +174,6 @@ def _fixed_weight(settings: Settings, encoding: Encoding) -> torch.Tensor | None
             "give a row for each output"
         )
     return torch.tensor(settings.classifier)
-
-
-def _last_word(theory: Prediction) -> dict[str, float | None]:
-    """What the last row of the history says of the excess."""
-    return {} if theory.excess is None else {name: getattr(theory.excess, entry) for name, entry in OF_EXCESS.items()}
 
 
 def _errors(trained: Trained, prediction: Prediction) -> list[dict[str, float | None]]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from encollapse._internal import checks
-from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.errors import ArgumentError
 
 DECAYS = ("ufm", "plain", "decoupled")
 LOSSES = ("mse", "cross_entropy")
@@ -100,20 +99,6 @@ def classifier(value: Any, name: str) -> Any:
     if isinstance(value, str):
         return checks.choice(value, name, CLASSIFIERS)
     return checks.read_only(checks.array(value, name, (None, None), axes="(code_dim, feature_dim)"))
-
-
-def model_options(value: Any, name: str) -> dict[str, Any]:
-    """A mapping, as a dictionary."""
-    if not isinstance(value, Mapping):
-        raise ArgumentTypeError(f"{name}: expected a mapping, got {value!r}")
-    return dict(value)
-
-
-def path(value: Any, name: str) -> Path:
-    """A path of a file."""
-    if not isinstance(value, str | Path):
-        raise ArgumentTypeError(f"{name}: expected a path, got {value!r}")
-    return Path(value)
 
 
 def within(check: Callable[[Any, str], float]) -> Callable[[Any, str], float]:

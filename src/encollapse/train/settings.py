@@ -164,7 +164,7 @@ class Settings:
     )
     model_options: dict[str, Any] = option(
         None,
-        options.model_options,
+        checks.mapping,
         "Option of the network, such as width=64. May be repeated.",
         more="See :doc:`/models`.",
         usual="none",
@@ -300,7 +300,7 @@ class Settings:
     )
     checkpoint: Path | None = option(
         None,
-        options.path,
+        checks.path,
         "File of the state: the same command goes on from it after an interruption.",
         more="It goes on exactly as if it had not been interrupted. Deleted at the end, unless `keep_checkpoint`.",
         usual="none",

@@ -77,7 +77,10 @@ def critical_point(
         point = _linear_critical(structure.label_svd, prox.threshold, mean_root)
     if feature_dim is None or limit == structure.rank_limit(None):
         return point
-    return _limited_critical(point, structure.centered_rank(prox.threshold), feature_dim)
+    # The critical point of wide features stands where the minimizers on both sides of it fit.
+    rank = structure.centered_rank(prox.threshold)
+    turning = point.bias_decay is not None and 0 < point.bias_decay < math.inf
+    return point if feature_dim >= rank + turning else _crowded(rank, feature_dim)
 
 
 _NO_CLOSED_FORM = CriticalPoint(
@@ -225,22 +228,6 @@ def _carried(
         return result
 
     return carried
-
-
-def _limited_critical(point: CriticalPoint, rank: int, feature_dim: int) -> CriticalPoint:
-    """Keep the critical point of wide features where `feature_dim` leaves it alone.
-
-    Parameters
-    ----------
-    point : CriticalPoint
-        Of wide features.
-    rank : int
-        Rank of their minimizer at ``λ_b = 0``.
-    feature_dim : int
-        d.
-    """
-    turning = point.bias_decay is not None and 0 < point.bias_decay < math.inf
-    return point if feature_dim >= rank + turning else _crowded(rank, feature_dim)
 
 
 def _crowded(rank: int, feature_dim: int) -> CriticalPoint:

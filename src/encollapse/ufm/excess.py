@@ -85,6 +85,10 @@ class Excess:
         """Plain values, for JSON."""
         return dict(vars(self))
 
+    def logged(self) -> dict[str, float | None]:
+        """What logs and tables show, by the names that entries have there."""
+        return {name: getattr(self, entry) for name, entry in OF_EXCESS.items()}
+
     def __str__(self) -> str:
         rows = {
             "loss": self.loss,
@@ -276,7 +280,7 @@ class _Sample:
         p, n = self.problem, len(self.labels)
         if p.features == "relu":
             return math.sqrt(p.weight_decay * p.feature_decay * float(np.sum(self.weight**2)) * squares)
-        rho = _mean_root(p)
+        rho = 0.0 if math.isinf(p.mean_root) else p.mean_root
         if rho != 1.0:
             if counts is None:
                 outputs = outputs + (rho - 1.0) * outputs.mean(axis=0)
@@ -440,7 +444,3 @@ def _mean_factor(problem: Problem) -> float:
     decay = problem.feature_mean_decay
     # An infinite price keeps the mean at 0, where it costs nothing.
     return 0.0 if decay is None or math.isinf(decay) else decay / problem.feature_decay - 1.0
-
-
-def _mean_root(problem: Problem) -> float:
-    return 0.0 if math.isinf(problem.mean_root) else problem.mean_root

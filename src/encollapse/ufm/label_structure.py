@@ -16,7 +16,7 @@ from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike, FloatArray, IntArray
 from encollapse.encodings import Encoding
 from encollapse.encodings.structured import AffineOneHot
-from encollapse.errors import ArgumentError, ArgumentTypeError, UnsupportedError
+from encollapse.errors import ArgumentError, UnsupportedError
 from encollapse.ufm.convex.output_maps import BlockOutputMap, DenseOutputMap
 from encollapse.ufm.losses.convex_loss import ConvexLoss
 from encollapse.ufm.losses.squared_error import SQUARED_ERROR
@@ -43,12 +43,9 @@ LEAST_PRICE, LARGEST_PRICE = 1e-300, 1e300
 
 def checked_encoding(encoding: Any) -> Encoding:
     """Return an encoding, or say what came instead of one."""
-    if not isinstance(encoding, Encoding):
-        raise ArgumentTypeError(
-            f"encoding: expected an Encoding, got {type(encoding).__name__}; "
-            "make one with encollapse.encodings, or Encoding(codewords)"
-        )
-    return encoding
+    return checks.instance(
+        encoding, "encoding", Encoding, why="make one with encollapse.encodings, or Encoding(codewords)"
+    )
 
 
 def layer_decays(value: Any, name: str, count: int, expected: str, *, why: str) -> tuple[float, ...]:

@@ -91,11 +91,7 @@ def _each(minimize: Callable[[Problem], Minimum[Factors]]) -> Callable[[Sequence
     return lambda problems, _: [minimize(problem) for problem in problems]
 
 
-def _spectral(problem: Problem) -> Minimum[Factors]:
-    return _limited(problem, 0.0)
-
-
-def _limited(problem: Problem, known_bound: float) -> Minimum[Factors]:
+def _limited(problem: Problem, known_bound: float = 0.0) -> Minimum[Factors]:
     label_svd = problem.structure.dense_label_svd
     scale, decays = label_svd.labels.scale, (problem.num_samples, problem.feature_decay, problem.weight_decays)
     prox, limit = SchattenProx.of_decays(*decays), problem.structure.rank_limit(problem.feature_dim)
@@ -202,7 +198,7 @@ METHODS = (
     Method("relu", lambda problem: problem.features == "relu", _each(_relu)),
     Method("deep loss", lambda problem: problem.loss != "mse" and problem.depth > 1, _each(_deep_loss)),
     Method("convex", lambda problem: problem.loss != "mse", _convex),
-    Method("spectral", lambda problem: problem.depth > 1, _each(_spectral)),
+    Method("spectral", lambda problem: problem.depth > 1, _each(_limited)),
     Method("blocks", lambda problem: problem.structure.affine_form is not None, _blocks),
     Method("dense", lambda problem: True, _dense),
 )

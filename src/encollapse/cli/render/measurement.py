@@ -12,7 +12,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from encollapse._internal.format import fixed
 from encollapse.cli.render.cells import Narrowing, align_right, plain_table
 from encollapse.cli.words import in_words_of_the_command
 from encollapse.metrics import METRICS
@@ -24,6 +23,7 @@ from encollapse.report.measurement_facts import (
     facts,
     grouped,
     number,
+    pair_cells,
     reasons,
 )
 
@@ -100,8 +100,8 @@ def class_table(collapse: Collapse) -> RenderableType:
     note = "noise: spread over half the distance to the nearest class mean; 0 is collapsed"
     pairs = plain_table("closest pairs", "distance", "cosine")
     align_right(pairs, 3)
-    for first, second, distance, cosine in details.closest_pairs:
-        pairs.add_row(f"{first} – {second}", f"{distance:.4g}", _cosine(cosine))
+    for first, second, *cells in pair_cells(details):
+        pairs.add_row(f"{first} – {second}", *cells)
     return Group(table, Text(note, style="dim"), "", pairs)
 
 
@@ -140,10 +140,6 @@ def collapse_record(collapse: Collapse, *, per_class: bool) -> Mapping[str, Any]
 
 def _plain(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-def _cosine(value: float) -> str:
-    return "–" if np.isnan(value) else fixed(value, 4)
 
 
 def _bar(noise: float, width: int = 16) -> str:

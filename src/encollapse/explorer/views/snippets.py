@@ -97,9 +97,8 @@ def command(state: State) -> str:
 
 def study(state: State) -> str:
     """Study file that trains networks around the present bias decay, or a comment why there is none."""
-    refusal = _no_study(state)
-    if refusal:
-        return f"# {refusal}\n"
+    if state.depth != 1:
+        return "# Networks are trained with one linear layer on top of the features.\n"
     made = encoding(state)
     counts = counts_of(state, made.num_classes)
     options = {} if state.encoding == OWN else _options(state)
@@ -138,12 +137,6 @@ def saved(made: Any) -> str:
     """Text of an encoding's ``.json`` file."""
     with tempfile.TemporaryDirectory() as folder:
         return Path(made.save(Path(folder) / ENCODING_FILE)).read_text(encoding="utf-8")
-
-
-def _no_study(state: State) -> str:
-    if state.depth != 1:
-        return "Networks are trained with one linear layer on top of the features."
-    return ""
 
 
 def _dataset(counts: IntArray) -> tuple[str, str]:

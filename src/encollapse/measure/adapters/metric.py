@@ -12,9 +12,10 @@ import torch
 from torch import nn
 from torchmetrics import Metric
 
+from encollapse._internal import checks
 from encollapse.encodings import Encoding
 from encollapse.encodings.registry import resolved
-from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.errors import ArgumentError
 from encollapse.measure.adapters import chosen_metrics
 from encollapse.measure.class_moments import ClassMoments
 from encollapse.measure.decisions.classifier import require_encoding
@@ -35,9 +36,7 @@ class _SharedHead:
     """
 
     def __init__(self, layer: nn.Linear | None) -> None:
-        if layer is not None and not isinstance(layer, nn.Linear):
-            raise ArgumentTypeError(f"head: expected a torch.nn.Linear, got {type(layer).__name__}")
-        self._layer = layer
+        self._layer = None if layer is None else checks.instance(layer, "head", nn.Linear, what="a torch.nn.Linear")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _SharedHead:
         return self

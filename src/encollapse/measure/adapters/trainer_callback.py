@@ -9,7 +9,7 @@ from typing import Any
 from transformers import Trainer, TrainerCallback
 
 from encollapse._internal import checks
-from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.errors import ArgumentError
 from encollapse.measure.adapters import chosen_metrics, entries, one_of
 from encollapse.measure.model import SplitBatches, measure_model
 from encollapse.measure.result import Collapse
@@ -75,9 +75,7 @@ class CollapseTrainerCallback(TrainerCallback):
         which: str | None = None,
         **options: Any,
     ) -> None:
-        if not isinstance(trainer, Trainer):
-            raise ArgumentTypeError(f"trainer: expected a transformers.Trainer, got {type(trainer).__name__}")
-        self._trainer: Any = trainer
+        self._trainer: Any = checks.instance(trainer, "trainer", Trainer, what="a transformers.Trainer")
         self._data = checks.choice(data, "data", ("train", "eval"))
         self._every = checks.integer(every, "every", minimum=1)
         self._metrics, self._prefix, self._split = chosen_metrics(metrics), prefix, split or self._labels_of

@@ -10,7 +10,7 @@ from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike, FloatArray
 from encollapse.encodings import Encoding
 from encollapse.encodings.registry import resolved
-from encollapse.errors import ArgumentError, ArgumentTypeError
+from encollapse.errors import ArgumentError
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,15 +58,19 @@ class LinearClassifier:
         return LinearClassifier(matrix, offset, known, loss)
 
 
+def known_classes(num_classes: int | None, encoding: Encoding | str | None) -> int | None:
+    """Number of classes as it is given, or that of the encoding, or None where neither tells."""
+    if num_classes is not None:
+        return checks.integer(num_classes, "num_classes", minimum=1)
+    return encoding.num_classes if isinstance(encoding, Encoding) else None
+
+
 def require_encoding(encoding: Encoding | str | None, num_classes: int | None = None) -> None:
     """Raise unless `encoding` is None, a name, or an encoding of `num_classes` classes."""
     if encoding is None or isinstance(encoding, str):
         return
-    if not isinstance(encoding, Encoding):
-        raise ArgumentTypeError(
-            f"encoding: expected an Encoding or a name, got {type(encoding).__name__}; "
-            "wrap codewords (q, K) with encodings.Encoding(...)"
-        )
+    cure = "wrap codewords (q, K) with encodings.Encoding(...)"
+    checks.instance(encoding, "encoding", Encoding, what="an Encoding or a name", why=cure)
     if num_classes is not None and encoding.num_classes != num_classes:
         raise ArgumentError(
             f"encoding: has {encoding.num_classes} classes, the measurement has {num_classes}; they must agree"

@@ -10,6 +10,7 @@ from typing import Any, overload
 import torch
 from torch import nn
 
+from encollapse._internal import checks
 from encollapse.errors import ArgumentError, ArgumentTypeError
 
 
@@ -138,8 +139,7 @@ def find_layer(model: nn.Module, layer: str | nn.Module) -> tuple[str, nn.Module
     ArgumentError
         If the model has no such layer. The text lists names that come close.
     """
-    if not isinstance(model, nn.Module):
-        raise ArgumentTypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
+    checks.instance(model, "model", nn.Module, what="a torch.nn.Module")
     modules = dict(model.named_modules(remove_duplicate=False))  # a layer may have several names
     if isinstance(layer, nn.Module):
         for name, module in modules.items():

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from encollapse._internal import checks
-from encollapse.errors import ArgumentTypeError, EncollapseError
+from encollapse.errors import EncollapseError
 
 Result = TypeVar("Result")
 
@@ -33,11 +33,8 @@ def in_order(
     if executor is None:
         yield from (work(piece, *arguments) for piece in pieces)
         return
-    if not isinstance(executor, Executor):
-        raise ArgumentTypeError(
-            f"executor: expected a concurrent.futures.Executor, got {type(executor).__name__}; "
-            "for Dask pass Client.get_executor()"
-        )
+    cure = "for Dask pass Client.get_executor()"
+    checks.instance(executor, "executor", Executor, what="a concurrent.futures.Executor", why=cure)
     waiting, running = iter(pieces), deque[Future[Result]]()
     try:
         for piece in itertools.islice(waiting, 2 * _workers(executor)):

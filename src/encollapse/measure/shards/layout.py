@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -146,7 +145,7 @@ def _paths(source: str | Path | Iterable[str | Path], labels: Path | None) -> li
             raise ArgumentTypeError(f"features: expected paths of files, got {source!r}")
     elif files.is_dir(Path(source)):
         found = (p for p in Path(source).iterdir() if p.is_file() and not p.name.startswith("."))
-        paths = sorted((p for p in found if _is_shard(p, labels)), key=_natural)
+        paths = sorted((p for p in found if _is_shard(p, labels)), key=files.natural_order)
     else:
         paths = [Path(source)]
     if not paths:
@@ -163,10 +162,6 @@ def _is_shard(path: Path, labels: Path | None) -> bool:
     if ending not in SUFFIXES or stem.endswith(".labels") or stem in LABEL_NAMES:
         return False
     return labels is None or path.resolve() != labels.resolve()
-
-
-def _natural(path: Path) -> list[Any]:
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", path.name)]
 
 
 def _look_at(path: Path, key: str | None) -> Shard:

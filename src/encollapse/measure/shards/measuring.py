@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,8 +17,7 @@ from encollapse._internal.typing import ArrayLike, FloatArray
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError
 from encollapse.measure.assembly import assemble
-from encollapse.measure.decisions.classifier import LinearClassifier, require_encoding
-from encollapse.measure.decisions.counter import DecisionCounter
+from encollapse.measure.decisions.classifier import LinearClassifier, known_classes, require_encoding
 from encollapse.measure.moments.projection import Projection, keeps_covariance
 from encollapse.measure.packing import MomentShape, unpack
 from encollapse.measure.result import Collapse
@@ -149,7 +148,11 @@ def measure_shards(
             scatter = scatter + share
         if basis is not None:
             statistics = replace(statistics, projected=basis.within(scatter))
-    decisions = _decisions(rules.tally(), counts) if counts.any() else Decisions(reason="second_pass=False")
+    decisions = Decisions(reason="second_pass=False")
+    if counts.any():
+        tally = rules.tally()
+        tally.add_counts(counts.tolist())
+        decisions = tally.decisions()
     return assemble(statistics, classifier, chosen, decisions, {"shards": len(shards)})
 
 
@@ -193,16 +196,10 @@ def _shown(results: Iterator[T], pieces: list[tuple[Span, ...]], show: bool, tex
     return tracked(results, len(pieces), show=show, text=text)
 
 
-def _decisions(tally: DecisionCounter, counts: np.ndarray[Any, Any]) -> Decisions:
-    tally.add_counts([int(count) for count in counts])
-    return tally.decisions()
-
-
 def _num_classes(given: int | None, encoding: Encoding | str | None, shards: list[Shard], num_rows: int) -> int:
-    if given is not None:
-        return checks.integer(given, "num_classes", minimum=1)
-    if isinstance(encoding, Encoding):
-        return encoding.num_classes
+    known = known_classes(given, encoding)
+    if known is not None:
+        return known
     tops = [int(s.labels.read(0, s.num_rows).max()) for s in shards if s.num_rows]
     return plausible_classes(max(tops, default=-1) + 1, num_rows)
 

@@ -13,7 +13,7 @@ from encollapse import ufm
 from encollapse._internal.format import number_label
 from encollapse._internal.typing import FloatArray
 from encollapse.report.charts import BiasAxis, Chart, Drawing, Line, Mark, Panel, Points, Rule, Scale
-from encollapse.report.figures.series import Series, Sheet, Spread, numbered, sheets, spread, varied
+from encollapse.report.figures.series import Series, Sheet, numbered, sheets, spread, varied
 from encollapse.report.figures.values import path_chart
 from encollapse.report.style import GREY, Look
 from encollapse.study.families import Family, measured_kinds
@@ -218,14 +218,10 @@ def _networks(one: Series, quantity: _Quantity, rows: list[dict[str, Any]]) -> M
         high=[value.high for _, value in found],
         label=one.label,
         texts=[
-            f"{one.label}, λ_b = {number_label(decay)}: {quantity.text} {value.mean:.5g}{_range(value)}"
+            f"{one.label}, λ_b = {number_label(decay)}: {quantity.text} {value.mean:.5g}{value.seeds}"
             for decay, value in found
         ],
     )
-
-
-def _range(value: Spread) -> str:
-    return f" ({value.low:.5g} to {value.high:.5g}, {value.number} seeds)" if value.number > 1 else ""
 
 
 def _in_gray(group: Sequence[Series]) -> list[Series]:

@@ -66,7 +66,7 @@ def dot_panel(rows: Sequence[str], scale: Scale, dots: Sequence[Dot], title: str
                 high=[dot.value.high for dot in members],
                 across=True,
                 label=series,
-                texts=[_text(rows[dot.row], series, dot.value) for dot in members],
+                texts=[f"{rows[dot.row]}, {series}: {dot.value.mean:.5g}{dot.value.seeds}" for dot in members],
             )
         )
     return Panel(scale, Scale("", "category", names=tuple(rows)), marks, title)
@@ -80,11 +80,6 @@ def height(names: Sequence[str], series: int = 1) -> float:
     """Inches that a panel with rows of such names needs, the longest of which take several lines."""
     lines = max((beside(name).count("\n") + 1 for name in names), default=1)
     return 0.75 + _ROW * len(names) * max(1.0, 0.45 * series, 0.62 * lines)
-
-
-def _text(row: str, series: str, value: Spread) -> str:
-    spread = f" ({value.low:.4g} to {value.high:.4g}, {value.number} seeds)" if value.number > 1 else ""
-    return f"{row}, {series}: {value.mean:.4g}{spread}"
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,11 @@ class Spread:
     high: float
     number: int
 
+    @property
+    def seeds(self) -> str:
+        """The range in brackets, where there are several seeds."""
+        return f" ({self.low:.5g} to {self.high:.5g}, {self.number} seeds)" if self.number > 1 else ""
+
 
 def spread(trials: Iterable[TrialResult], read: Callable[[TrialResult], float | None]) -> Spread | None:
     """Take the values of trials together, or None where no trial has one."""

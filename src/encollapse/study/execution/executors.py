@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +98,7 @@ def _inline(queue: TrialQueue, job_of: JobOf, work: Work, observer: Observer) ->
         observer.started(trial)
         job, left = job_of(trial), queue.seconds_left
         leaves = left is not None and (job.seconds is None or left < job.seconds)
-        outcome = work(replace(job, seconds=left) if leaves else job, _teller(observer, trial))
+        outcome = work(replace(job, seconds=left) if leaves else job, partial(observer.moved, trial))
         if leaves and outcome.lost:
             return
         yield trial, outcome
-
-
-def _teller(observer: Observer, trial: Trial) -> Callable[[int, int, str], None]:
-    return lambda done, total, note: observer.moved(trial, done, total, note)

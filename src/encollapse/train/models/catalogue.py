@@ -22,12 +22,6 @@ def _whole_numbers(value: Any, name: str) -> list[int]:
     return [checks.integer(entry, name, minimum=1) for entry in value]
 
 
-def _flag(value: Any, name: str) -> bool:
-    if not isinstance(value, bool):
-        raise ArgumentTypeError(f"{name}: expected True or False, got {value!r}")
-    return value
-
-
 def _name(value: Any, name: str) -> str | None:
     return None if value is None else _text(value, name)
 
@@ -36,12 +30,6 @@ def _text(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise ArgumentTypeError(f"{name}: expected a text, got {value!r}")
     return value
-
-
-def _mapping(value: Any, name: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ArgumentTypeError(f"{name}: expected a mapping, got {value!r}")
-    return dict(value)
 
 
 _size = partial(checks.integer, minimum=1)
@@ -159,7 +147,7 @@ CATALOGUE: dict[str, ModelEntry] = {
     "frozen": ModelEntry(
         {
             "extractor": ModelOption(None, _text),
-            "arguments": ModelOption({}, _mapping),
+            "arguments": ModelOption({}, checks.mapping),
             "features_method": ModelOption(None, _name),
             "weights": ModelOption(None, _name),
             "cache": ModelOption(None, _name),
@@ -177,7 +165,7 @@ DENSE = ("mlp", "frozen")
 
 OF_IMPORTED = ModelEntry({}, epochs=30, finish=10, by_samples=True)
 OF_MODULES = ModelEntry(
-    {"last_layer": ModelOption(True, _flag), "features_method": ModelOption(None, _name)},
+    {"last_layer": ModelOption(True, checks.flag), "features_method": ModelOption(None, _name)},
     epochs=30,
     finish=10,
     by_samples=True,
@@ -230,9 +218,7 @@ def check_options(model: Any, options: Mapping[str, Any] | None = None, *, rank:
     ArgumentError, ArgumentTypeError
         If the model is unknown, it has no such option, or an option has a value that it cannot take.
     """
-    if not isinstance(options, Mapping | None):
-        raise ArgumentTypeError(f"model_options: expected a mapping, got {options!r}")
-    given = dict(options or {})
+    given = {} if options is None else checks.mapping(options, "model_options")
     known = _entry(model).options
     if is_import_path(model):
         return given
