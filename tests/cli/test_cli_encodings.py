@@ -1,4 +1,4 @@
-"""``encollapse encodings``: the catalogue, and one of them."""
+"""``encollapse encodings``: the catalog, and one of them."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What the definition of each encoding of the catalogue says about its example: rank, Gram, mean, distance."""
+"""What the definition of each encoding of the catalog says about its example: rank, Gram, mean, distance."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

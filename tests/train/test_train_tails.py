@@ -10,7 +10,7 @@ import encollapse as ec
 from encollapse.errors import ArgumentError
 from encollapse.train import fit, load
 from encollapse.train.models import build, check_options
-from encollapse.train.models.catalogue import TAILS
+from encollapse.train.models.catalog import TAILS
 
 SMALL = ec.data.load("digits", counts=13, seed=7)
 SHORT: dict[str, Any] = {"weight_decay": 5e-3, "feature_dim": 23, "epochs": 2, "finish": 3}

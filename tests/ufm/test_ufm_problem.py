@@ -191,3 +191,13 @@ def test_replace_keeps_a_loss_of_ones_own() -> None:
     problem = ec.ufm.Problem(ec.encodings.one_hot(3), 5, weight_decay=1e-3, feature_decay=1e-4, loss=loss)
     assert dataclasses.replace(problem, encoding=ec.encodings.one_hot(3)).convex_loss is loss
     assert dataclasses.replace(problem, loss="mse").convex_loss is None
+
+
+def test_users_see_what_they_can_use() -> None:
+    problem = ec.ufm.Problem("one-hot", [3, 3, 3], weight_decay=1e-2, feature_decay=1e-3)
+    assert [name for name in dir(problem) if not name.startswith("_")] == [
+        "bias_decay", "class_weights", "code_dim", "counts", "critical_bias_decay", "depth", "encoding", "explain",
+        "feature_decay", "feature_dim", "feature_mean_decay", "features", "is_balanced", "loss", "mean_codeword",
+        "num_classes", "num_samples", "practical_bias_decay", "priors", "threshold", "turning_point", "weight_decay",
+        "weight_decays", "with_bias_decay",
+    ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""``encollapse encodings``: the catalogue of encodings, or one of them."""
+"""``encollapse encodings``: the catalog of encodings, or one of them."""
 
 from __future__ import annotations
 

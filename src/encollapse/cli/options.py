@@ -57,7 +57,7 @@ Counts = Annotated[str | None, typer.Option(metavar="N,N,...", help="Samples of 
 
 
 def parse_encoding(name: str, options: list[str] | None, num_classes: int | None) -> Encoding:
-    """Read an encoding from a file, or make one of the catalogue with NAME=VALUE options."""
+    """Read an encoding from a file, or make one of the catalog with NAME=VALUE options."""
     from encollapse import encodings
 
     if name.endswith((".json", ".npz")):
@@ -70,7 +70,7 @@ def parse_encoding(name: str, options: list[str] | None, num_classes: int | None
 
 
 def example_options(name: str, options: list[str] | None, num_classes: int) -> list[str]:
-    """Options that the catalogue's example of an encoding has and that are needed and not given."""
+    """Options that the catalog's example of an encoding has and that are needed and not given."""
     from encollapse.encodings.registry import ENCODINGS
 
     entry = ENCODINGS.get(name.replace("_", "-"))

@@ -21,7 +21,7 @@ from encollapse._internal import checks
 from encollapse._internal.typing import ArrayLike
 from encollapse.errors import ArgumentError, ArgumentTypeError
 from encollapse.train import options, usual
-from encollapse.train.models import catalogue
+from encollapse.train.models import catalog
 from encollapse.train.options import (
     CLASS_WEIGHTS,
     CLASSIFIERS,
@@ -393,19 +393,19 @@ class Settings:
         20
         """
         rank = min(code_dim, num_classes)
-        epochs, finish = catalogue.lengths(self.model, num_samples, rank=rank, batch_size=self.batch_size)
+        epochs, finish = catalog.lengths(self.model, num_samples, rank=rank, batch_size=self.batch_size)
         decoupled = self.decay == "decoupled"
         optimizer = self.optimizer or ("adamw" if decoupled else "adam")
         if decoupled:
             epochs, finish = usual.DECOUPLED_EPOCHS, 0
         if optimizer == "lbfgs":  # it has the whole time
             epochs, finish = 0, finish + epochs
-        model_options = catalogue.check_options(self.model, self.model_options, rank=rank)
+        model_options = catalog.check_options(self.model, self.model_options, rank=rank)
         feature_dim = self.feature_dim or max(usual.FEATURES, rank)
         features = "relu" if model_options.get("tail") == "batch-norm-relu" else self.features
         normalized = self.decay == "plain" and model_options.get("tail") == "batch-norm"
         squared = features == "relu" or self.fixed_classifier or normalized
-        width = model_options["width"] if self.model in catalogue.DENSE else catalogue.WIDTH
+        width = model_options["width"] if self.model in catalog.DENSE else catalog.WIDTH
         defaults = {
             "feature_dim": feature_dim,
             "epochs": epochs,

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from encollapse.train.models import catalogue
+from encollapse.train.models import catalog
 
 LEARNING_RATES = {"ufm": {"adam": 1e-2, "sgd": 2e-1}, "other": {"adam": 3e-3, "adamw": 3e-3, "sgd": 3e-2}}
 FEATURES = 64
-"""Features up to which Adam has its full learning rate, and up to :data:`catalogue.WIDTH` hidden units of an mlp.
+"""Features up to which Adam has its full learning rate, and up to :data:`catalog.WIDTH` hidden units of an mlp.
 
 A step of Adam has the size of its learning rate in every entry, and an output of a layer adds up one for each input:
 the rate has to fall as 1/width, or most hidden units die in the first epochs :cite:p:`yanghu2021`. By the number of
@@ -24,7 +24,7 @@ SQUARED_TOLERANCE = 1e-5
 """Tolerance where only the squared gradient judges, whose root is about the relative error that is left."""
 
 MANY_CLASSES_TOLERANCE = 1e-4
-"""Tolerance above :data:`catalogue.MANY_CLASSES` dimensions of the minimizer, where the head may leave no direction of
+"""Tolerance above :data:`catalog.MANY_CLASSES` dimensions of the minimizer, where the head may leave no direction of
 negative curvature to be seen and the squared gradient judges: on 505 classes of glyphs 1e-3 leaves a gram_error of
 0.029, and this 0.009.
 """
@@ -45,11 +45,11 @@ def learning_rate(optimizer: str, decay: str, *, feature_dim: int, width: int) -
     rate = LEARNING_RATES["ufm" if decay == "ufm" else "other"].get(optimizer, 1e-3)
     if decay != "ufm" or optimizer != "adam":
         return rate
-    return float(rate * min(1.0, (FEATURES / feature_dim) ** 1.25, catalogue.WIDTH / width))
+    return float(rate * min(1.0, (FEATURES / feature_dim) ** 1.25, catalog.WIDTH / width))
 
 
 def tolerance(rank: int, *, squared: bool) -> float:
     """The default tolerance for a minimizer of up to `rank` dimensions, if only the squared gradient judges or not."""
     if squared:
         return SQUARED_TOLERANCE
-    return MANY_CLASSES_TOLERANCE if rank > catalogue.MANY_CLASSES else TOLERANCE
+    return MANY_CLASSES_TOLERANCE if rank > catalog.MANY_CLASSES else TOLERANCE

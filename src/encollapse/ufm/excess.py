@@ -19,6 +19,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import log_softmax
 
 from encollapse._internal import checks
 from encollapse._internal.typing import FloatArray, IntArray
@@ -430,13 +431,8 @@ def _divergence(
         return float((factors * np.sum((outputs - wanted) ** 2, axis=1)).mean())
     if loss != "cross_entropy":
         return None
-    ours, theirs = _log_softmax(outputs), _log_softmax(wanted)
+    ours, theirs = log_softmax(outputs, axis=1), log_softmax(wanted, axis=1)
     return float((factors * np.sum(np.exp(theirs) * (theirs - ours), axis=1)).mean())
-
-
-def _log_softmax(outputs: FloatArray) -> FloatArray:
-    shifted = outputs - outputs.max(axis=1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
 def _mean_factor(problem: Problem) -> float:

@@ -218,11 +218,18 @@ class LabelStructure:
         return rank
 
 
+_OF_METHODS = frozenset(["any_loss", "balance", "convex_loss", "mean_root", "settings", "structure", "targets"])
+
+
 class LabeledProblem:
     """What every kind of problem answers from its :class:`LabelStructure`."""
 
     encoding: Encoding
     structure: LabelStructure
+
+    def __dir__(self) -> list[str]:
+        """Without what only methods of the solver use."""
+        return [name for name in super().__dir__() if name not in _OF_METHODS]
 
     @property
     def num_classes(self) -> int:

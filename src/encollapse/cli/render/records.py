@@ -21,7 +21,7 @@ EXAMPLE_CLASSES = 4
 
 
 def encodings_record() -> list[dict[str, Any]]:
-    """Encodings of the catalogue with their options."""
+    """Encodings of the catalog with their options."""
     return [
         {
             "name": name,

@@ -31,7 +31,7 @@ _LONG = 40  # characters above which an example is left to --json
 
 
 def encodings_table() -> RenderableType:
-    """Every encoding of the catalogue with an example of how to ask for it."""
+    """Every encoding of the catalog with an example of how to ask for it."""
     table = plain_table("encoding", "what it is", f"options, say for {EXAMPLE_CLASSES} classes")
     for name, entry in ENCODINGS.items():
         options = " ".join(f"--option {_option(o, v)}" for o, v in entry.example_for(EXAMPLE_CLASSES).items())

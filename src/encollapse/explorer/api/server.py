@@ -119,7 +119,7 @@ class _Explorer:
         """What the page has to know once: the encodings, defaults, limits and texts."""
         return _json(
             {
-                "encodings": _catalogue(),
+                "encodings": _catalog(),
                 "defaults": state.defaults(),
                 "tooltips": tooltips.tooltips(),
                 "runs": self.runs is not None,
@@ -246,7 +246,7 @@ def _previous(value: Any) -> FloatArray | None:
     return points if fine else None
 
 
-def _catalogue() -> list[dict[str, Any]]:
+def _catalog() -> list[dict[str, Any]]:
     listed = []
     for name, entry in ENCODINGS.items():
         example = entry.example_for(4)

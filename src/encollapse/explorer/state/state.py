@@ -42,7 +42,7 @@ class State:
     Attributes
     ----------
     encoding, options, matrix
-        Name in the catalogue with its options as text, or ``"own"`` with the codewords as text.
+        Name in the catalog with its options as text, or ``"own"`` with the codewords as text.
     classes : int
         Number of classes, where neither a matrix nor an option settles it.
     counts, samples, imbalance, typed

@@ -18,7 +18,7 @@ from encollapse.study.grid import KeyPath
 from encollapse.study.spec.messages import suggest
 from encollapse.study.trials import RENAMED, THEORY
 from encollapse.train import models
-from encollapse.train.models.catalogue import CATALOGUE as MODELS
+from encollapse.train.models.catalog import MODELS
 
 
 def _checked(check: Callable[..., dict[str, Any]], *given: Any) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class DatasetSpec(Strict):
 
 
 class EncodingSpec(Strict):
-    """An encoding of the catalogue by name, with its options, one from a file, or one designed for each trial."""
+    """An encoding of the catalog by name, with its options, one from a file, or one designed for each trial."""
 
     name: str | None = None
     options: dict[str, Any] = {}

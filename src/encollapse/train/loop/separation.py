@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from encollapse.train.loop.ridge_head import best_head
 from encollapse.train.loop.task import Task
-from encollapse.train.models.catalogue import MANY_CLASSES
+from encollapse.train.models.catalog import MANY_CLASSES
 
 ALONE = 1 / 3
 """Share of the passes in which the network only tells classes apart."""

@@ -6,7 +6,7 @@ What this package says of a model by name (options, phase lengths) needs no torc
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from encollapse.train.models.catalogue import check_options, lengths, names, recognized
+from encollapse.train.models.catalog import check_options, lengths, names, recognized
 
 if TYPE_CHECKING:
     from encollapse.train.models.building import build

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from encollapse._internal.warn import warn
 from encollapse.errors import ArgumentError
-from encollapse.train.models.catalogue import check_options
+from encollapse.train.models.catalog import check_options
 from encollapse.train.models.classifier import Backbone, Classifier
 from encollapse.train.models.imported import Trunk, imported
 from encollapse.train.models.networks import cnn, mlp, resnet, tail_of, vgg

@@ -20,7 +20,7 @@ from encollapse.data import Dataset, Split, standardized
 from encollapse.data.io.arrays import SUFFIXES, array_names
 from encollapse.errors import ArgumentError, FileFormatError
 from encollapse.measure import load_features
-from encollapse.train.models.catalogue import check_options
+from encollapse.train.models.catalog import check_options
 from encollapse.train.models.classifier import chunks
 from encollapse.train.models.imported import Trunk, imported
 

@@ -11,6 +11,8 @@ from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.encodings import Encoding
 from encollapse.errors import ArgumentError
 from encollapse.geometry import ClassGeometry
+from encollapse.ufm.losses import check_loss
+from encollapse.ufm.losses.squared_error import SQUARED_ERROR
 
 _RANK_TOLERANCE = 1e-12  # singular values below this share of the largest are rounding
 
@@ -87,6 +89,8 @@ def fixed_minimum(
         Features have no entry below 0.
     """
     codewords = encoding.codewords
+    kind = check_loss(loss) or SQUARED_ERROR
+    copies = np.ones_like(codewords)
     priors = counts / counts.sum()
     num_classes, dim = len(counts), weight.shape[1]
     has_bias = np.isfinite(bias_decay)
@@ -100,8 +104,8 @@ def fixed_minimum(
     def value(x: FloatArray) -> tuple[float, FloatArray]:
         means, bias = parts(x)
         outputs = weight @ means + bias[:, None]
-        values, slopes = _loss(loss, outputs, codewords)
-        slopes = slopes * priors
+        values = kind.value(outputs, codewords, copies)
+        slopes = kind.gradient(outputs, codewords, copies) * priors
         scaled = x[: dim * num_classes]
         gradient = (weight.T @ slopes * units).ravel() + scaled
         total = float(values @ priors) + 0.5 * float(scaled @ scaled)
@@ -126,15 +130,3 @@ def fixed_minimum(
         provenance={"source": "minimum over features and bias for a fixed weight"},
     )
     return FixedMinimum(geometry, float(found.fun) + 0.5 * weight_decay * float(np.sum(weight**2)))
-
-
-def _loss(name: str, outputs: FloatArray, codewords: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Loss of each column, shape (K,), and its derivative (q, K)."""
-    if name == "mse":
-        residual = outputs - codewords
-        return 0.5 * np.sum(residual**2, axis=0), residual
-    top = outputs.max(axis=0)
-    exponentials = np.exp(outputs - top)
-    total = exponentials.sum(axis=0)
-    values = np.log(total) + top - np.sum(codewords * outputs, axis=0)
-    return values, exponentials / total - codewords

@@ -117,7 +117,7 @@ _RESIDUAL = {
     "stem_stride": ModelOption(1, partial(checks.integer, minimum=1, maximum=4)),
 }
 
-CATALOGUE: dict[str, ModelEntry] = {
+MODELS: dict[str, ModelEntry] = {
     "mlp": ModelEntry({**_DENSE, "depth": ModelOption(3, _depth)}, epochs=20, finish=700, by_classes=True),
     "cnn": ModelEntry(
         {
@@ -186,7 +186,7 @@ def names() -> tuple[str, ...]:
     >>> ec.train.names()
     ('mlp', 'cnn', 'vgg', 'resnet8', 'resnet18', 'frozen')
     """
-    return tuple(CATALOGUE)
+    return tuple(MODELS)
 
 
 def is_import_path(name: Any) -> bool:
@@ -195,8 +195,8 @@ def is_import_path(name: Any) -> bool:
 
 
 def recognized(name: Any) -> bool:
-    """Whether `name` is in the catalogue or has the form of an import path, which is not followed here."""
-    return isinstance(name, str) and (name in CATALOGUE or is_import_path(name))
+    """Whether `name` is in the catalog or has the form of an import path, which is not followed here."""
+    return isinstance(name, str) and (name in MODELS or is_import_path(name))
 
 
 def is_module(model: Any) -> bool:
@@ -257,9 +257,9 @@ def _entry(model: Any) -> ModelEntry:
     if is_module(model):
         return OF_MODULES
     if not recognized(model):
-        meant = checks.did_you_mean(model, CATALOGUE)
+        meant = checks.did_you_mean(model, MODELS)
         raise ArgumentError(
-            f"model: expected one of {', '.join(map(repr, CATALOGUE))}, or the import path of a "
+            f"model: expected one of {', '.join(map(repr, MODELS))}, or the import path of a "
             f"torch.nn.Module as {IMPORTED}, got {model!r}" + (meant and f"; {meant}")
         )
-    return CATALOGUE.get(model, OF_IMPORTED)
+    return MODELS.get(model, OF_IMPORTED)
