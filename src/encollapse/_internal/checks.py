@@ -128,6 +128,14 @@ def positive(value: Any, name: str, *, why: str = "") -> float:
     return number
 
 
+def share(value: Any, name: str) -> float:
+    """Return a number from 0 to below 1."""
+    number = nonnegative(value, name)
+    if number >= 1:
+        raise ArgumentError(f"{name}: expected a number below 1, got {number:g}")
+    return number
+
+
 def nonnegative(value: Any, name: str, *, allow_infinity: bool = False, why: str = "") -> float:
     """Return a number that is zero or above."""
     number = real(value, name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from encollapse.cli.console import show
-from encollapse.cli.options import EncodingOptions, Json, parse_encoding
+from encollapse.cli.options import EncodingOptions, Json, parse_encoding, require_page
 from encollapse.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def diagnose(
     import torch
 
     import encollapse
-    from encollapse._internal import checks, files
+    from encollapse._internal import checks
     from encollapse.cli.networks import network_and_loader
     from encollapse.measure.checkpoint_files import load_state
 
@@ -93,11 +93,8 @@ def diagnose(
         "weight_decay": checks.nonnegative(weight_decay, "weight_decay"),
     }
     if optimizer == "sgd":
-        settings["momentum"] = checks.nonnegative(momentum, "momentum")
-        if momentum >= 1:
-            raise ArgumentError(f"momentum: expected a number below 1, got {momentum:g}")
-    if output is not None:
-        files.folder(files.with_suffix(output, "output", (".html", ".htm")).parent)
+        settings["momentum"] = checks.share(momentum, "momentum")
+    require_page(output, "output")
     network, loader, num_classes = network_and_loader(model, data, batch_size)
     if weights is not None:
         load_state(network, weights, "weights")
@@ -148,10 +145,8 @@ def diagnosis_of(folder: Path) -> Diagnosis:
 
 
 def _show(found: Diagnosis, output: Path | None, as_json: bool) -> None:
-    from encollapse._internal import files
-
+    require_page(output, "output")
     if output is not None:
-        files.folder(files.with_suffix(output, "output", (".html", ".htm")).parent)
         found.to_html(output)
         typer.echo(f"page: {output}", err=True)
     show(lambda: _text(found.text(max(40, shutil.get_terminal_size().columns))), found.to_dict, as_json)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from encollapse.cli.console import show
-from encollapse.cli.options import EncodingOptions, Json, parse_encoding, read_array
+from encollapse.cli.options import EncodingOptions, Json, parse_encoding, read_array, require_page
 from encollapse.errors import ArgumentError
 
 
@@ -122,8 +122,7 @@ def measure(
     if files.is_file(features / "run.json"):
         _of_run(features, {**alone, "encoding": encoding}, as_json)
         return
-    if html is not None:
-        files.folder(files.with_suffix(html, "html", (".html", ".htm")).parent)
+    require_page(html, "html")
     count = classes
     if encoding is not None and count is None:
         count = encollapse.measure.count_classes(features, labels, key=key, label_key=label_key)

@@ -150,6 +150,14 @@ def parse_rule(text: str | None, what: str) -> dict[str, Any] | None:
     return {"kind": kind} | parse_options(re.split(r",(?=\w+=)", rest) if rest else None, what)
 
 
+def require_page(path: Path | None, name: str) -> None:
+    """Refuse a page that could not be written, before the work."""
+    if path is not None:
+        from encollapse._internal import files
+
+        files.folder(files.with_suffix(path, name, (".html", ".htm")).parent)
+
+
 def parse_noise(text: str | None) -> float | dict[str, Any] | None:
     """Read ``0.2`` or ``pairwise:fraction=0.2``."""
     if text is None:

@@ -207,9 +207,7 @@ def load(
     if "standardise" in options:
         warn("standardise: this option is now called standardize")
         standardize = options.pop("standardise")
-    fraction = checks.nonnegative(holdout, "holdout")
-    if fraction >= 1:
-        raise ArgumentError(f"holdout: expected a fraction in [0, 1), got {fraction}")
+    fraction = checks.share(holdout, "holdout")
     seed = checks.integer(seed, "seed", minimum=0)
     given = {"counts": counts, "per_class": per_class, "imbalance": imbalance}
     rules = [name for name, value in given.items() if value is not None]

@@ -133,10 +133,7 @@ def _ratio(value: Any, name: str) -> float:
 
 
 def _fraction(value: Any, name: str) -> float:
-    fraction = checks.positive(value, name)
-    if fraction >= 1:
-        raise ArgumentError(f"{name}: expected a share between 0 and 1, got {fraction}")
-    return fraction
+    return checks.share(checks.positive(value, name), name)
 
 
 def rare_classes(counts: IntArray) -> BoolArray:

@@ -37,10 +37,7 @@ def check(spec: Any) -> dict[str, Any]:
     if needed == "matrix":
         matrix = checks.array(given["matrix"], "label_noise.matrix", (None, None), axes="(K, K)")
         return {"kind": kind, "matrix": matrix.tolist()}
-    fraction = checks.nonnegative(given["fraction"], "label_noise.fraction")
-    if fraction >= 1:
-        raise ArgumentError(f"label_noise.fraction: expected a share in [0, 1), got {fraction}")
-    return {"kind": kind, "fraction": fraction}
+    return {"kind": kind, "fraction": checks.share(given["fraction"], "label_noise.fraction")}
 
 
 def with_label_noise(split: Split, num_classes: int, spec: Any, seed: int) -> Split:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from encollapse._internal import checks
+from encollapse._internal.extras import needed_by
 from encollapse.data import tables
 from encollapse.data.dataset import Dataset, Split
-from encollapse.errors import ArgumentError, ArgumentTypeError, DownloadError, FileFormatError, MissingDependencyError
+from encollapse.errors import ArgumentError, ArgumentTypeError, DownloadError, FileFormatError
 
 PREFIX = "openml:"
 
@@ -84,13 +85,9 @@ def _shape(image: Any) -> tuple[int, ...]:
 
 @lru_cache(maxsize=1)
 def _fetched(name: str, version: int | str, folder: str | None, target: str | None) -> tuple[Any, Any]:
-    try:
+    with needed_by(f"{PREFIX}{name}", "study"):
         import pandas as pd
         from sklearn.datasets import fetch_openml
-    except ImportError:
-        raise MissingDependencyError(
-            f"{PREFIX}{name} needs scikit-learn and pandas, which are not installed: pip install 'encollapse[study]'"
-        ) from None
     which: dict[str, Any] = {"data_id": int(name)} if name.isdigit() else {"name": name, "version": version}
     try:
         with warnings.catch_warnings():

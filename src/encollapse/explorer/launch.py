@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encollapse._internal import checks
-from encollapse.errors import ArgumentError, MissingDependencyError
+from encollapse._internal.extras import needed_by
+from encollapse.errors import ArgumentError
 from encollapse.explorer.views.runs import RunsFolder
 
 if TYPE_CHECKING:
@@ -105,17 +106,12 @@ def serving(folder: str | Path | None = None) -> Iterator[str]:
 
 def make_server(runs: RunsFolder | None, port: int | None) -> tuple[uvicorn.Server, socket.socket]:
     """Make a server and the socket that it is to listen on, already bound."""
-    try:
-        import plotly
+    with needed_by("the explorer", "explore"):
+        import plotly  # noqa: F401
         import uvicorn
 
         from encollapse.explorer.api.connections import PatientProtocol
         from encollapse.explorer.api.server import application
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"the explorer needs the package {error.name}; install it with: pip install 'encollapse[explore]'"
-        ) from None
-    del plotly
     bound = listen(port)
     config = uvicorn.Config(
         application(runs),

@@ -6,15 +6,11 @@ Lightning and transformers load with their framework when they are asked for.
 
 from typing import TYPE_CHECKING, Any
 
+from encollapse._internal.extras import needed_by
 from encollapse.data.io.arrays import load_array, load_labels
-from encollapse.errors import MissingDependencyError
 
-try:
+with needed_by("encollapse.measure", "torch"):
     import torch as _torch  # noqa: F401
-except ImportError as _error:
-    raise MissingDependencyError(
-        "encollapse.measure needs torch; install it with: pip install 'encollapse[torch]'"
-    ) from _error
 
 from encollapse.measure import adapters as _adapters
 from encollapse.measure.beyond_classes.kernel_matrix import kernel_nc1

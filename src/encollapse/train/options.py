@@ -69,14 +69,6 @@ def option(default: Any, check: Callable[[Any, str], Any] | tuple[str, ...], tex
     return field(default=default, metadata={"option": Option(check, text, **about)})
 
 
-def below_one(value: Any, name: str) -> float:
-    """A number from 0 to below 1."""
-    number = checks.nonnegative(value, name)
-    if number >= 1:
-        raise ArgumentError(f"{name}: expected a number below 1, got {number}")
-    return number
-
-
 def class_weights(value: Any, name: str) -> str | tuple[float, ...]:
     """A word or one weight a class."""
     if isinstance(value, str):

@@ -219,11 +219,11 @@ class Settings:
         usual="""1e-2 for adam, times 64 over the features to the power of 1.25, or 128 over the width of an mlp where
         that is less, and 2e-1 for sgd. Under plain and decoupled decay 3e-3 and 3e-2""",
     )
-    momentum: float = option(0.9, options.below_one, "Momentum of sgd.", more="See :cite:p:`sutskever2013`.")
+    momentum: float = option(0.9, checks.share, "Momentum of sgd.", more="See :cite:p:`sutskever2013`.")
     nesterov: bool = option(False, checks.flag, "Nesterov's form of sgd's momentum.")
     schedule: str = option("one_cycle", SCHEDULES, "Learning rate along the epochs.", more="See :doc:`/training`.")
     warm_up: float = option(
-        0.0, options.below_one, "Share of the epochs over which the learning rate rises first.", metavar="SHARE"
+        0.0, checks.share, "Share of the epochs over which the learning rate rises first.", metavar="SHARE"
     )
     epochs: int = option(
         None,

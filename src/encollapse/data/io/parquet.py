@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from encollapse._internal import files, memory
+from encollapse._internal.extras import needed_by
 from encollapse._internal.typing import ArrayLike
-from encollapse.errors import ArgumentError, FileFormatError, MissingDependencyError
+from encollapse.errors import ArgumentError, FileFormatError
 
 _BUFFER = 2**16
 """Bytes of a column that are read at once."""
@@ -175,13 +176,9 @@ def _is_list(kind: Any) -> bool:
 @contextmanager
 def _reading(path: Path) -> Iterator[Any]:
     """Yield ``pyarrow.parquet``, or say how to install it. Say which file is torn where reading it fails."""
-    try:
+    with needed_by(f"{path}: Parquet", "parquet"):
         import pyarrow as pa
         import pyarrow.parquet as pq
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{path}: Parquet needs pyarrow, which is not installed: pip install 'encollapse[parquet]'"
-        ) from error
     try:
         with files.reading(path):
             yield pq

@@ -8,7 +8,8 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from pathlib import Path
 from typing import Any, TypeVar
 
-from encollapse.errors import ArgumentError, EncollapseError, MissingDependencyError
+from encollapse._internal.extras import needed_by
+from encollapse.errors import ArgumentError, EncollapseError
 from encollapse.study.execution.display import Observer
 from encollapse.study.execution.queue import TrialQueue
 from encollapse.study.execution.trial import JobOf, Outcome, execute_single_threaded, lost
@@ -84,12 +85,8 @@ def on_dask(queue: TrialQueue, workers: int, options: Mapping[str, Any], job_of:
     unknown = [name for name in options if name not in ("address", "timeout")]
     if unknown:
         raise ArgumentError(f"executor_options: dask has no option {unknown[0]!r}; it has: address, timeout")
-    try:
+    with needed_by("executor='dask'", "dask"):
         import distributed
-    except ImportError:
-        raise MissingDependencyError(
-            "executor='dask' needs distributed, which is not installed: pip install 'encollapse[dask]'"
-        ) from None
 
     untyped: Any = distributed
 
@@ -133,12 +130,8 @@ def on_submitit(
     ``cluster`` is ``"slurm"``, ``"local"`` or ``"debug"`` (default: Slurm where it is there, else local). The
     other options are submitit's parameters, such as ``timeout_min`` and ``slurm_partition``.
     """
-    try:
+    with needed_by("executor='submitit'", "submitit"):
         import submitit
-    except ImportError:
-        raise MissingDependencyError(
-            "executor='submitit' needs submitit, which is not installed: pip install 'encollapse[submitit]'"
-        ) from None
     parameters = dict(options)
     cluster = parameters.pop("cluster", None)
     try:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from encollapse._internal.extras import needed_by
 from encollapse._internal.warn import warn
-from encollapse.errors import ArgumentError, MissingDependencyError
+from encollapse.errors import ArgumentError
 from encollapse.train.distributed.bfloat16 import multiplies_bfloat16
 from encollapse.train.settings import Settings
 
@@ -169,10 +170,5 @@ def make_fabric(settings: Settings, strategy: Strategy | None = None, *, devices
 
 def require_fabric() -> None:
     """Say what is missing where Lightning Fabric is not installed."""
-    try:
+    with needed_by("a training by several processes, on a GPU or in another precision than 32-true", "study"):
         import lightning_fabric  # noqa: F401
-    except ImportError:
-        raise MissingDependencyError(
-            "encollapse.train needs Lightning Fabric for several processes, for GPUs and for other precisions than "
-            "32-true, and it is not installed: pip install 'encollapse[study]'"
-        ) from None
