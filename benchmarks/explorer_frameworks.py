@@ -24,6 +24,7 @@ from encollapse.explorer.screenshot import browser_path
 from encollapse.explorer.state.state import State
 from encollapse.explorer.views import bias_path as transition
 from encollapse.explorer.views import solution as picture
+from reference.packed import unpacked
 
 MOVE = """async (own) => {
   const slider = document.querySelector(own ? "#bias_decay_slider" : ".q-slider [tabindex]");
@@ -65,8 +66,8 @@ def nicegui_page(port: int) -> None:
     async def page(classes: int = 20) -> None:
         found = picture.picture(state_of(classes))
         with ui.row():
-            features = ui.plotly(chart("heatmap", picture.unpacked(found["features"]).tolist()))
-            classifier = ui.plotly(chart("heatmap", picture.unpacked(found["classifier"]).tolist()))
+            features = ui.plotly(chart("heatmap", unpacked(found["features"]).tolist()))
+            classifier = ui.plotly(chart("heatmap", unpacked(found["classifier"]).tolist()))
             learned = ui.plotly(chart("bar", found["spectrum"]["learned"]))
         table = ui.table(rows=found["metrics"], columns=[{"name": n, "label": n, "field": n} for n in ("name", "text")])
 
@@ -75,8 +76,8 @@ def nicegui_page(port: int) -> None:
             drawn = await run.io_bound(picture.picture, replace(state_of(classes), bias_decay=decay))
             if drawn is None:
                 return
-            features.update_figure(chart("heatmap", picture.unpacked(drawn["features"]).tolist()))
-            classifier.update_figure(chart("heatmap", picture.unpacked(drawn["classifier"]).tolist()))
+            features.update_figure(chart("heatmap", unpacked(drawn["features"]).tolist()))
+            classifier.update_figure(chart("heatmap", unpacked(drawn["classifier"]).tolist()))
             learned.update_figure(chart("bar", drawn["spectrum"]["learned"]))
             table.rows = drawn["metrics"]
 

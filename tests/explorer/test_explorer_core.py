@@ -28,6 +28,7 @@ from encollapse.explorer.views.bias_path import SupersededError
 from encollapse.explorer.views.tooltips import tooltips
 from encollapse.study.results import Results, open_results
 from encollapse.study.store.arrays import load_arrays
+from reference.packed import unpacked
 from reference.study_folder import TOML, failed, study_of, write_folder
 
 IMBALANCED = State(classes=5, counts="typed", typed="31,29,7,5,3", weight_decay=5e-3, feature_decay=2e-4)
@@ -51,13 +52,13 @@ def test_the_picture_is_the_solution(bias_decay: float) -> None:
     drawn, solved = solution.picture(state), direct(state)
     assert drawn["numbers"]["values"]["loss"] == pytest.approx(solved.loss, rel=1e-12)
     assert drawn["bias"] == pytest.approx(solved.bias.tolist(), abs=1e-14)
-    features = solution.unpacked(drawn["features"])
+    features = unpacked(drawn["features"])
     assert np.allclose(features, solved.geometry.cosines(), atol=1e-12)
     products = solution.picture(replace(state, quantity="products", centered=True))
-    assert np.allclose(solution.unpacked(products["features"]), solved.geometry.feature_gram_centered, atol=1e-12)
+    assert np.allclose(unpacked(products["features"]), solved.geometry.feature_gram_centered, atol=1e-12)
     whole = solution.picture(replace(state, quantity="products"))
     assert solved.geometry.classifier_gram is not None
-    assert np.allclose(solution.unpacked(whole["classifier"]), solved.geometry.classifier_gram, atol=1e-12)
+    assert np.allclose(unpacked(whole["classifier"]), solved.geometry.classifier_gram, atol=1e-12)
 
 
 @pytest.mark.parametrize("bias_decay", [0.0, 0.3, math.inf])
@@ -230,8 +231,8 @@ def test_a_design_reaches_its_target_in_spite_of_imbalance(target: Any) -> None:
     made = design.design(state)
     assert made["gram_error"] < 1e-9
     assert made["one_hot"] > 0.01
-    assert np.allclose(solution.unpacked(made["target_cosines"]), solution.unpacked(made["reached_cosines"]), atol=1e-8)
-    codewords = solution.unpacked(made["codewords"])
+    assert np.allclose(unpacked(made["target_cosines"]), unpacked(made["reached_cosines"]), atol=1e-8)
+    codewords = unpacked(made["codewords"])
     assert json.loads(made["file"])["codewords"] == codewords.tolist()
 
 
@@ -239,7 +240,7 @@ def test_a_drawn_geometry_that_cannot_be_is_replaced_by_the_nearest() -> None:
     state = State(target="similarity", similarity="1 1 -1; 1 1 1; -1 1 1", feature_decay=1e-5)
     made = design.design(state)
     assert any("nearest" in note for note in made["notes"])
-    gram = solution.unpacked(made["target"])
+    gram = unpacked(made["target"])
     assert np.linalg.eigvalsh(gram).min() > -1e-12
 
 
@@ -387,8 +388,8 @@ def test_trained_networks_lie_on_the_line_of_their_problem(tmp_path: Path, monke
     assert trial is not None
     predicted, measured = opened.geometries(opened.results().done[0])
     assert predicted is not None
-    assert np.allclose(solution.unpacked(trial["measured"]), measured.cosines())
-    assert np.allclose(solution.unpacked(trial["predicted"]), predicted.cosines())
+    assert np.allclose(unpacked(trial["measured"]), measured.cosines())
+    assert np.allclose(unpacked(trial["predicted"]), predicted.cosines())
     assert opened.trial(study.trials[-1].id)["error"].endswith("</b>")  # type: ignore[index]
 
 

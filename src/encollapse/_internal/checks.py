@@ -104,6 +104,20 @@ def array(
     return result
 
 
+def symmetric(matrix: FloatArray, name: str, letter: str, tolerance: float) -> FloatArray:
+    """Return a matrix without the rounding by which it differs from its transpose, relative to its largest entry."""
+    if matrix.shape[0] != matrix.shape[1]:
+        raise ArgumentError(f"{name}: expected a square matrix, one row and column a class, got {matrix.shape}")
+    skew = np.abs(matrix - matrix.T)
+    if skew.max() > tolerance * np.abs(matrix).max():
+        i, j = (int(x) for x in np.unravel_index(skew.argmax(), skew.shape))
+        raise ArgumentError(
+            f"{name}: expected a symmetric matrix, got {name}[{i}, {j}] = {matrix[i, j]:.6g} and {name}[{j}, {i}] = "
+            f"{matrix[j, i]:.6g}; pass ({letter} + {letter}.T) / 2 if their mean is meant"
+        )
+    return np.asarray(0.5 * (matrix + matrix.T))
+
+
 def real(value: Any, name: str) -> float:
     """Return a real number as float. Booleans, strings and NaN are refused."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real | np.ndarray):

@@ -181,7 +181,8 @@ def from_similarity(S: ArrayLike, code_dim: int | None = None, *, classes: Seque
     >>> ec.encodings.from_similarity(similar).gram().round(6).tolist() == similar
     True
     """
-    matrix = _symmetric(S)
+    given = checks.array(S, "S", (None, None), axes="(num_classes, num_classes)")
+    matrix = checks.symmetric(given, "S", "S", _SYMMETRY)
     k = len(matrix)
     q = None if code_dim is None else checks.integer(code_dim, "code_dim", minimum=1)
     values, vectors = np.linalg.eigh(matrix)
@@ -203,20 +204,6 @@ def from_similarity(S: ArrayLike, code_dim: int | None = None, *, classes: Seque
     codewords = np.zeros((kept if q is None else q, k))
     codewords[:kept] = np.sqrt(values[:kept, None]) * _signed(vectors[:, :kept]).T
     return Encoding(codewords, name="from-similarity", classes=classes)
-
-
-def _symmetric(similarity: ArrayLike) -> FloatArray:
-    matrix = checks.array(similarity, "S", (None, None), axes="(num_classes, num_classes)")
-    if matrix.shape[0] != matrix.shape[1]:
-        raise ArgumentError(f"S: expected a square matrix, one row and column a class, got {matrix.shape}")
-    gap = np.abs(matrix - matrix.T)
-    if gap.max() > _SYMMETRY * np.abs(matrix).max():
-        i, j = (int(x) for x in np.unravel_index(gap.argmax(), gap.shape))
-        raise ArgumentError(
-            f"S: expected a symmetric matrix, got S[{i}, {j}] = {matrix[i, j]:.6g} and S[{j}, {i}] = "
-            f"{matrix[j, i]:.6g}; pass (S + S.T) / 2 if their mean is meant"
-        )
-    return (matrix + matrix.T) / 2
 
 
 def _signed(vectors: FloatArray) -> FloatArray:

@@ -218,7 +218,7 @@ UNFILLED = np.where(np.eye(5) > 0, np.nan, SIMPLEX)
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"target_gram": SKEWED}, ArgumentError, r"target_gram.*symmetric.*-0\.249 at \(0, 1\)"),
+        ({"target_gram": SKEWED}, ArgumentError, r"target_gram.*symmetric.*target_gram\[0, 1\] = -0\.249"),
         ({"target_gram": SIMPLEX - 0.5}, ArgumentError, r"target_gram.*smallest eigenvalue is -2\.5"),
         ({"target_gram": -np.eye(5)}, ArgumentError, "target_gram.*from_similarity"),
         ({"target_gram": np.eye(5) - np.diag([0, 0, 1, 0, 0]) + SKEWED - SIMPLEX}, ArgumentError, "target"),

@@ -279,9 +279,3 @@ def packed(values: FloatArray) -> dict[str, Any]:
     """Pack a matrix as its shape and its float64 entries, little endian, in base64: exact, and quick to read."""
     content = np.ascontiguousarray(values, dtype="<f8")
     return {"shape": list(content.shape), "data": base64.b64encode(content.tobytes()).decode("ascii")}
-
-
-def unpacked(value: dict[str, Any]) -> FloatArray:
-    """Inverse of :func:`packed`."""
-    raw = np.frombuffer(base64.b64decode(value["data"]), dtype="<f8")
-    return raw.reshape(value["shape"]).astype(np.float64)

@@ -198,22 +198,13 @@ def _symmetric(target_gram: ArrayLike) -> tuple[FloatArray, float]:
         )
     given = checks.to_numpy(target_gram, "target_gram").dtype
     precision = _rounding_level(len(gram), given if given.kind == "f" else np.float64)
-    peak = float(np.abs(gram).max())
-    if peak == 0.0:
+    if not gram.any():
         raise ArgumentError(
             "target_gram: every class mean is zero (total collapse), which is what any encoding gives whose weighted "
             "labels E diag(√π) have no singular value above c = √(N λ_W λ_H); ask for a geometry, or raise "
             "weight_decay or feature_decay"
         )
-    skew = np.abs(gram - gram.T)
-    if skew.max() > precision * peak:
-        k, l = (int(i) for i in np.unravel_index(skew.argmax(), skew.shape))  # noqa: E741
-        raise ArgumentError(
-            f"target_gram: expected a symmetric matrix, got {gram[k, l]:.6g} at ({k}, {l}) and {gram[l, k]:.6g} at "
-            f"({l}, {k}), which differ by {skew.max() / peak:.2g} of the largest entry; pass (G + G.T) / 2 if their "
-            "mean is meant"
-        )
-    return 0.5 * (gram + gram.T), precision
+    return checks.symmetric(gram, "target_gram", "G", precision), precision
 
 
 def _factor(gram: FloatArray, precision: float) -> FloatArray:
