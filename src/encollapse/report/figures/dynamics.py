@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -47,10 +46,42 @@ _FLOOR = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class _History:
-    """A training and the rows of its history."""
+    """The rows of a training's history, and what is known of the training besides them.
 
-    result: TrialResult
+    `about` says which training it is, in columns of the CSV file. `minimum` is the loss of the minimum that it leads
+    to, and `floor` what rounding of the features alone makes of NC1.
+    """
+
+    about: Mapping[str, Any]
     rows: Sequence[Mapping[str, Any]]
+    minimum: float | None
+    floor: float | None
+
+    @classmethod
+    def of(cls, result: TrialResult) -> _History:
+        """History of a trial, without rows where none were kept."""
+        record = result.record
+        minimum = None
+        if record.prediction is not None and record.prediction_kind == "minimum":
+            minimum = finite(record.prediction.loss)
+        try:
+            rows = result.history()
+        except FileNotFoundError:
+            rows = []
+        trial = of_trial(result)
+        return cls({"trial": result.id, "label": result.label, **trial}, rows, minimum, record.value("floor"))
+
+    def value(self, row: Mapping[str, Any], name: str) -> float | None:
+        """A finite number of a row, or the excess of its loss over the minimum."""
+        if name != EXCESS:
+            return finite(row.get(name))
+        loss = finite(row.get("loss"))
+        return None if loss is None or not self.minimum else loss / self.minimum - 1
+
+    def series(self, name: str) -> list[tuple[float, float]]:
+        """Passes and values, where both are known."""
+        found = [(finite(row.get("epoch")), self.value(row, name)) for row in self.rows]
+        return [(epoch, value) for epoch, value in found if epoch is not None and value is not None]
 
 
 @dataclass(frozen=True)
@@ -73,7 +104,7 @@ def dynamics(members: Sequence[Family], *, rest: bool = False) -> list[Drawing]:
     rest : bool
         Every metric that the chosen few leave out, instead of these.
     """
-    runs = {f: [run for result in f.trials if len((run := _read(result)).rows) > 1] for f in members}
+    runs = {f: [run for result in f.trials if len((run := _History.of(result)).rows) > 1] for f in members}
     known = [family for family in members if runs[family]]
     if not known:
         return []
@@ -107,26 +138,15 @@ def dynamics(members: Sequence[Family], *, rest: bool = False) -> list[Drawing]:
 
 def run_chart(run: Any) -> Chart:
     """The history of one :class:`encollapse.train.Run`, its chosen few metrics."""
-    record = SimpleNamespace(
-        prediction=SimpleNamespace(loss=run.predicted_loss),
-        prediction_kind=run.prediction_kind,
-        value=run.collapse.values.get,
-    )
-    settings = {"bias_decay": run.settings.bias_decay, "seed": run.settings.seed}
-    result: Any = SimpleNamespace(id="run", label=repr(run), settings=settings, record=record)
+    about = {"trial": "run", "label": repr(run), "bias_decay": run.settings.bias_decay, "seed": run.settings.seed}
+    minimum = run.predicted_loss if run.prediction_kind == "minimum" else None
+    history = _History(about, run.history, minimum, run.collapse.floor)
     title = f"{run.settings.model_name} on {run.dataset}, {run.encoding} labels"
-    return _chart(title, [_Curve("", BLUE, "solid", [_History(result, run.history)])])
-
-
-def _read(result: TrialResult) -> _History:
-    try:
-        return _History(result, result.history())
-    except FileNotFoundError:
-        return _History(result, [])
+    return _chart(title, [_Curve("", BLUE, "solid", [history])])
 
 
 def _at(runs: Sequence[_History], decay: float) -> list[_History]:
-    return [run for run in runs if float(run.result.settings["bias_decay"]) == decay]
+    return [run for run in runs if float(run.about["bias_decay"]) == decay]
 
 
 _TITLES = {
@@ -206,33 +226,10 @@ def _names(runs: Sequence[_History]) -> list[str]:
         if key not in _LEFT_OUT and not key.startswith("loss_") and finite(value) is not None
     )
     # What only the last row knows makes no curve.
-    found = {key: None for key in found if any(len(_series(run, key)) > 1 for run in runs)}
-    if any(_minimum(run.result) for run in runs):
+    found = {key: None for key in found if any(len(run.series(key)) > 1 for run in runs)}
+    if any(run.minimum for run in runs):
         found = {EXCESS: None} | {key: None for key in found if key != "loss"}
     return [key for key in CHOSEN if key in found] + sorted(key for key in found if key not in CHOSEN)
-
-
-def _minimum(result: TrialResult) -> float | None:
-    prediction = result.record.prediction
-    return None if prediction is None or result.record.prediction_kind != "minimum" else finite(prediction.loss)
-
-
-def _reader(result: TrialResult, name: str) -> Callable[[Any], float | None]:
-    minimum = _minimum(result)
-
-    def read(row: Any) -> float | None:
-        if name != EXCESS:
-            return finite(row.get(name))
-        loss = finite(row.get("loss"))
-        return None if loss is None or not minimum else loss / minimum - 1
-
-    return read
-
-
-def _series(run: _History, name: str) -> list[tuple[float, float]]:
-    read = _reader(run.result, name)
-    found = [(finite(row.get("epoch")), read(row)) for row in run.rows]
-    return [(epoch, value) for epoch, value in found if epoch is not None and value is not None]
 
 
 def _scale(runs: Sequence[_History]) -> Scale:
@@ -256,7 +253,7 @@ def _switch(runs: Sequence[_History]) -> float | None:
 
 
 def _curve(line: _Curve, name: str, epochs: Scale, values: list[FloatArray]) -> list[Mark]:
-    runs = [found for run in line.runs if (found := _series(run, name))]
+    runs = [found for run in line.runs if (found := run.series(name))]
     if not runs:
         return []
     grid = np.array(sorted({epoch for run in runs for epoch, _ in run}))
@@ -272,7 +269,7 @@ def _curve(line: _Curve, name: str, epochs: Scale, values: list[FloatArray]) -> 
 
 
 def _floor(runs: Sequence[_History], lowest: float, told: list[str]) -> list[Mark]:
-    floors = [floor for run in runs if (floor := run.result.record.value("floor"))]
+    floors = [run.floor for run in runs if run.floor]
     if not floors:
         return []
     if max(floors) > _FLOOR * lowest:
@@ -284,14 +281,8 @@ def _floor(runs: Sequence[_History], lowest: float, told: list[str]) -> list[Mar
 
 def _rows(runs: Sequence[_History], names: Sequence[str]) -> list[dict[str, Any]]:
     return [
-        {
-            "trial": run.result.id,
-            "label": run.result.label,
-            **of_trial(run.result),
-            "epoch": row.get("epoch"),
-            "phase": row.get("phase"),
-        }
-        | {name: _reader(run.result, name)(row) for name in names}
+        {**run.about, "epoch": row.get("epoch"), "phase": row.get("phase")}
+        | {name: run.value(row, name) for name in names}
         for run in runs
         for row in run.rows
     ]
