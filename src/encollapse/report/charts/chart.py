@@ -11,7 +11,7 @@ import numpy as np
 
 from encollapse._internal.format import SUPERSCRIPTS, wrapped
 from encollapse._internal.typing import FloatArray
-from encollapse.report.style import GREY, INK, Dash
+from encollapse.report.style import GREY, INK, Dash, Look
 
 _GAP = 0.55  # of a decade, between the last finite value and the end that stands for 0 or ∞
 _MARGIN = 0.35  # decades between the last value and the edge
@@ -214,6 +214,11 @@ class Key:
     marker: str | None = None
     filled: bool = False
     dash: Dash | None = "solid"
+
+    @classmethod
+    def of(cls, label: str, look: Look) -> Key:
+        """Entry of a series with this look."""
+        return cls(label, look.color, look.marker, dash=look.dash)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from encollapse._internal.json_values import finite
-from encollapse.report.charts import Chart, Drawing, Line, Mark, Panel, Points, Scale
-from encollapse.report.figures.series import Series, Spread, decades, of_trial, spread
+from encollapse.report.charts import Chart, Drawing, Key, Line, Mark, Panel, Points, Scale
+from encollapse.report.figures.series import Spread, decades, of_trial, spread
 from encollapse.report.style import Look, looks
 from encollapse.report.varied_settings import SEED, Parameter, named, numeric, varied
 from encollapse.study.families import Family, measured_kind
@@ -109,8 +109,7 @@ def _chart(trials: Sequence[TrialResult], parameter: Parameter, others: Sequence
         "the highest. Lines join them, but for the mean cosine, where they are the exact minimizer."
         + (f" Not shown: {left} further series." if left else "")
     )
-    families: Any = None
-    keys = [Series(label, look, families).key for (label, _), look in series]
+    keys = [Key.of(label, look) for (label, _), look in series]
     return Chart(
         "against-" + parameter.key.replace(".", "-").replace("_", "-"),
         caption,

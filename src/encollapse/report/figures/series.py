@@ -67,11 +67,6 @@ class Series:
     look: Look
     family: Family
 
-    @property
-    def key(self) -> Key:
-        """Its entry in the legend."""
-        return Key(self.label, self.look.color, self.look.marker, dash=self.look.dash)
-
 
 @dataclass(frozen=True)
 class Sheet:
@@ -87,7 +82,7 @@ class Sheet:
     @property
     def keys(self) -> list[Key]:
         """Entries of the legend, none twice, none at all where a single unnamed series is shown."""
-        entries = {one.label: one.key for one in self.series}
+        entries = {one.label: Key.of(one.label, one.look) for one in self.series}
         return list(entries.values())
 
     @property
