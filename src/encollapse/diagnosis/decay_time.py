@@ -13,7 +13,7 @@ from encollapse._internal import checks
 from encollapse.diagnosis.optimizer import shrinks_in_proportion
 
 ENOUGH = 5.0
-"""Decay times after which the size of the features was seen at its equilibrium, theory §7."""
+"""Decay times after which the size of the features was seen at its equilibrium."""
 _MANY = 10_000  # steps of a scheduler that are more than anybody's epochs
 _EVERY_STEP = ("OneCycleLR", "CyclicLR")  # schedules that are made for steps, and not for epochs
 

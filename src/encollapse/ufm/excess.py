@@ -6,7 +6,7 @@ means and ``Φ(G, b)`` the convex problem, in which ``c|·|_*`` takes the place 
     ``F - Φ* = [penalties - c|G/√N|_*] + [Φ(G, b) - Φ(Ḡ, b)] + [Φ(Ḡ, b) - Φ*]``
 
 where the first bracket is at least 0 by the variational form of the nuclear norm, the second by Jensen's inequality,
-and the third because ``Φ*`` is the minimum (theory §11). For a linear tail over given activations G is the product of
+and the third because ``Φ*`` is the minimum. For a linear tail over given activations G is the product of
 the layers. Variation within classes is then part of the activations, which are given, so it costs nothing by itself.
 """
 

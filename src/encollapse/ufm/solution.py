@@ -160,7 +160,7 @@ class Solution(Shown):
         """The predicted class geometry. ``classifier_gram`` is that of all weight layers multiplied.
 
         With one weight layer and linear features it is ``MᵀM = √(N λ_W/λ_H) diag(n)^{-1/2} |Z| diag(n)^{-1/2}`` and
-        ``WWᵀ = √(N λ_H/λ_W) (ZZᵀ)^{1/2}``, theory §1.
+        ``WWᵀ = √(N λ_H/λ_W) (ZZᵀ)^{1/2}``.
         """
         p = self.problem
         return ClassGeometry(

@@ -105,7 +105,7 @@ def _explicit_feature_decay(trained: Trained, settings: Settings, work: Work) ->
 
 
 def _batch_norm(trained: Trained, settings: Settings, work: Work) -> Prediction | None:
-    """A last batch normalization under one decay: that of gains and offsets prices the features (theory §7)."""
+    """A last batch normalization under one decay: that of gains and offsets prices the features."""
     if settings.decay != "plain" or _tail(settings) not in ("batch-norm", "batch-norm-relu"):
         return None
     decay = settings.weight_decay
@@ -127,7 +127,7 @@ def _batch_norm(trained: Trained, settings: Settings, work: Work) -> Prediction 
 
 
 def _sample_norm(trained: Trained, settings: Settings, work: Work) -> Prediction | None:
-    """A last normalization of each sample under one decay, where its minimum is known (theory §10)."""
+    """A last normalization of each sample under one decay, where its minimum is known."""
     tail = _tail(settings)
     if settings.decay != "plain" or tail not in ("layer-norm", "rms-norm") or settings.features != "linear":
         return None
@@ -162,7 +162,7 @@ def _sample_norm(trained: Trained, settings: Settings, work: Work) -> Prediction
 
 
 def _linear_tail(trained: Trained, settings: Settings, work: Work) -> Prediction | None:
-    """A head over linear layers under one decay: the minimum given the activations below them (theory §8)."""
+    """A head over linear layers under one decay: the minimum given the activations below them."""
     backbone, tail = trained.classifier.backbone, _tail(settings)
     layers = (settings.model_options or {}).get("tail_depth", 2) if tail == "linear" else 2
     last: Any = backbone.last

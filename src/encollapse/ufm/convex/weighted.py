@@ -2,7 +2,7 @@
 
 Let ``T = P + ρ u uᵀ`` with ``P = I - u uᵀ`` and ``ρ² = λ_mean/λ_H``. Features cost ``N λ_H |M diag(u) T|²``, so over
 ``Ẑ = Z T`` the penalties are again ``c |Ẑ|_*``, and the outputs are ``Ẑ T^{-1} diag(1/u) + b 1ᵀ``. Weights of classes
-multiply the loss alone. The problem stays convex, and the dual bound is that of the adjoint map (theory §7).
+multiply the loss alone. The problem stays convex, and the dual bound is that of the adjoint map.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def balanced_factors(
 ) -> DenseFactors:
     """Split ``Z = left diag(singular) right`` as ``W = g U √Σ`` and ``M = √Σ Vᵀ diag(u)^{-1} / g``.
 
-    `balance` is ``g = (N λ_H/λ_W)^{1/4}``, theory §1. ``(N λ_W/λ_H)^{1/4} diag(n)^{-1/2}`` is ``diag(u)^{-1}/g``.
+    `balance` is ``g = (N λ_H/λ_W)^{1/4}`` (docs/theory.md). ``(N λ_W/λ_H)^{1/4} diag(n)^{-1/2}`` is ``diag(u)^{-1}/g``.
     """
     weighted = weighted_means(singular, right)
     values = np.zeros(min(left.shape[0], right.shape[1]))

@@ -5,7 +5,8 @@ With ``ρ² = λ_mean/λ_H``, ``Ẑ = Z(P + ρ u uᵀ)``, ``β = λ_b/(1 + λ_b)
     ``½|Ẑ P - A_c|² + (β'/2)|Ẑ u - ρ ē|² + c|Ẑ|_*``
 
 For ``β' ≤ 1`` that is the ordinary problem of the mean label ``ρ ē`` at ``λ_b' = β'/(1 - β')``. Above 1 the same
-stationarity equation holds with ``λ_b' < -1``, where the bias maximizes a concave function (theory §7).
+stationarity equation holds with ``λ_b' < -1``, where the bias maximizes a concave function
+(docs/theory-practice.md, "Different decays of gains and offsets").
 """
 
 from __future__ import annotations

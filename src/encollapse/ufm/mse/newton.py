@@ -36,7 +36,7 @@ def split_mean(
         c, in the same units.
     bias_decay : float
         ``λ_b``, infinity included. At 0 the answer is no shift and nothing needs solving. Below -1, which a cheap mean
-        of the features leads to (theory of tails, §7), f is concave and its maximum is found.
+        of the features leads to (docs/theory-practice.md), f is concave and its maximum is found.
 
     Returns
     -------
