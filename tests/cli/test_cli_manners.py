@@ -178,7 +178,7 @@ def test_options_keep_their_names_in_any_terminal(width: int) -> None:
     assert "…" not in text
 
 
-@pytest.mark.parametrize("width", [50, 120])
+@pytest.mark.parametrize("width", [40, 50, 120])
 def test_numbers_of_a_transition_stay_whole_in_any_terminal(width: int) -> None:
     """Four classes of five at λ_W = 5e-3, λ_H = 2e-3 turn at 0.0291076 (closed form); below it cos = −1/3."""
     text = in_columns(width, *PREDICT, *DECAYS, "--path")
@@ -188,7 +188,14 @@ def test_numbers_of_a_transition_stay_whole_in_any_terminal(width: int) -> None:
     assert "critical" in text
 
 
-@pytest.mark.parametrize("width", [50, 120])
+@pytest.mark.parametrize(
+    ("command", "names"), [(("study", "--list"), "designed-encoding"), (("encodings",), "error-correcting")]
+)
+def test_names_in_lists_stay_whole_in_a_narrow_terminal(command: tuple[str, ...], names: str) -> None:
+    assert names in [line.split()[0] for line in in_columns(40, *command).splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("width", [40, 50, 120])
 def test_a_measurement_keeps_names_and_numbers_in_any_terminal(
     width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:

@@ -73,7 +73,7 @@ def test_a_study_is_shown_planned_run_for_a_time_and_exported(answer: Answer, ca
     assert [t["side"] for t in one_hot["trials"] if t["seed"] == 0] == [*["below"] * 2, "at", *["above"] * 3]
     assert cli.run([*command, "--dry-run"]) == 0
     printed = capsys.readouterr().out
-    assert "λ_b* = 0.4286: below 0, 0.1; at 0.4286; above 1, 10, ∞" in printed
+    assert "λ_b* = 0.4286: below it 0, 0.1; at it 0.4286; above it 1, 10, ∞" in printed
     assert "rough count" in printed
     short = [*command, "--executor", "inline", "--max-seconds"]
     assert cli.run([*short, "0"]) == 0

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 def collapse_table(collapse: Collapse, *, per_class: bool = False) -> RenderableType:
     """The summary, and every collapse metric, grouped, with what it means. Below stands what is missing and why."""
-    table = Narrowing(_metrics(collapse, meanings=True), 70, _metrics(collapse, meanings=False))
+    table = Narrowing(_metrics(collapse), 70, _metrics_alone(collapse))
     headline = Text(" · ".join(facts(collapse)), style="bold")
     parts: list[RenderableType] = [headline, "", Text(in_words_of_the_command(collapse.summary())), "", table]
     for reason, names in reasons(collapse).items():
@@ -47,18 +47,31 @@ def collapse_table(collapse: Collapse, *, per_class: bool = False) -> Renderable
     return Group(*parts, "", Text(f"convention: {collapse.convention} · route: {collapse.route}", style="dim"))
 
 
-def _metrics(collapse: Collapse, *, meanings: bool) -> Table:
+def _metrics(collapse: Collapse) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
-    if meanings:
-        table.add_column(overflow="fold", style="dim")
+    table.add_column(overflow="fold", style="dim")
     for title, rows in grouped(collapse):
         table.add_row(Text(title, style="bold"))
         for name, value, meaning in rows:
-            cells = (f"  {name}", Text(number(name, value), style="cyan"), Text(meaning))
-            table.add_row(*cells[: 3 if meanings else 2])
+            table.add_row(f"  {name}", Text(number(name, value), style="cyan"), Text(meaning))
     return table
+
+
+def _metrics_alone(collapse: Collapse) -> RenderableType:
+    """The metrics without what they mean, and the titles of their groups apart, which are longer than any name."""
+    groups = grouped(collapse)
+    names = max((len(name) for _, rows in groups for name, *_ in rows), default=0)
+    parts: list[RenderableType] = []
+    for title, rows in groups:
+        table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+        table.add_column(no_wrap=True, min_width=names + 2)
+        table.add_column(justify="right", no_wrap=True, min_width=10)
+        for name, value, _ in rows:
+            table.add_row(f"  {name}", Text(number(name, value), style="cyan"))
+        parts += [Text(title, style="bold"), table]
+    return Group(*parts)
 
 
 def weight_table(values: Mapping[str, float], missing: Mapping[str, str]) -> RenderableType:

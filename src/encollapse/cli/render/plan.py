@@ -107,7 +107,7 @@ def _sides(group: TrialGroup) -> str:
     for side in ("below", "at", "above", ""):
         decays = [number_label(decay) for decay in group.bias_decays if group.side(decay) == side]
         if decays:
-            parts.append(f"{side or 'λ_b'} {', '.join(decays)}")
+            parts.append(f"{f'{side} it' if side else 'λ_b ='} {', '.join(decays)}")
     if group.critical is None:
         return f"{'; '.join(parts)}: {group.explanation}"
     return f"{group.symbol} = {number_label(group.critical)}: {'; '.join(parts)}"

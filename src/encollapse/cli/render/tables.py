@@ -33,10 +33,14 @@ _LONG = 40  # characters above which an example is left to --json
 def encodings_table() -> RenderableType:
     """Every encoding of the catalog with an example of how to ask for it."""
     table = plain_table("encoding", "what it is", f"options, say for {EXAMPLE_CLASSES} classes")
+    narrow = plain_table("encoding", "what it is")
     for name, entry in ENCODINGS.items():
         options = " ".join(f"--option {_option(o, v)}" for o, v in entry.example_for(EXAMPLE_CLASSES).items())
-        table.add_row(Text(name, style="bold", no_wrap=True), entry.summary.replace("`", ""), options or "none needed")
-    return table
+        shown = Text(name, style="bold", no_wrap=True), entry.summary.replace("`", "")
+        table.add_row(*shown, options or "none needed")
+        narrow.add_row(*shown)
+    table.columns[0].min_width = narrow.columns[0].min_width = max(map(len, ENCODINGS))
+    return Narrowing(table, 60, narrow)
 
 
 def solution_table(solution: ufm.Solution) -> RenderableType:
@@ -73,11 +77,14 @@ def design_table(solution: ufm.Solution, target: ClassGeometry, saved: str) -> R
 
 def studies_table(studies: Sequence[Study]) -> RenderableType:
     """Built-in studies with the question of each."""
-    table = plain_table("study", "trials", "what it asks")
+    table, narrow = plain_table("study", "trials", "what it asks"), plain_table("study", "what it asks")
     for study in studies:
-        table.add_row(Text(study.name, style="bold", no_wrap=True), str(len(study.trials)), study.title)
+        name = Text(study.name, style="bold", no_wrap=True)
+        table.add_row(name, str(len(study.trials)), study.title)
+        narrow.add_row(name, study.title)
     table.columns[1].justify = "right"
-    return table
+    table.columns[0].min_width = narrow.columns[0].min_width = max(len(study.name) for study in studies)
+    return Narrowing(table, 60, narrow)
 
 
 def path_table(path: ufm.BiasPath) -> RenderableType:
@@ -85,17 +92,19 @@ def path_table(path: ufm.BiasPath) -> RenderableType:
     rows = facts.path_rows(path)
     word = next((row[-1] for row in rows if row[-1]), "")
 
-    def made(heads: tuple[str, ...], marks: bool) -> RenderableType:
+    def made(heads: tuple[str, ...], marks: bool, places: Sequence[int] = (0, 1, 2, 3)) -> RenderableType:
         table = plain_table(*heads)
         for row in rows:
-            table.add_row(*row[: len(heads)], style="bold" if row[-1] else "")
+            table.add_row(*(row[i] for i in places), *row[4:] * marks, style="bold" if row[-1] else "")
         align_right(table, 4)
         said = [f"bold: the {word} bias decay"] if word and not marks else []
         said += facts.path_notes(rows)
         return Group(table, *(Text(text, style="dim") for text in said)) if said else table
 
     heads = ("λ_b", "mean cosine", "|bias|", "minimum")
-    return Narrowing(made((*heads, ""), marks=True), 58, made(("λ_b", "cosine", "|bias|", "minimum"), marks=False))
+    narrow = made(("λ_b", "cosine", "|bias|", "minimum"), marks=False)
+    narrowest = made(("λ_b", "cosine", "minimum"), marks=False, places=(0, 1, 3))
+    return Narrowing(made((*heads, ""), marks=True), 58, Narrowing(narrow, 48, narrowest))
 
 
 def comparison_table(comparison: Comparison) -> RenderableType:
