@@ -21,7 +21,7 @@ Capture = pytest.CaptureFixture[str]
 Answer = Callable[..., Any]
 
 
-def test_help_names_all_that_the_catalogues_know(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_names_all_that_the_catalogs_know(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "400")
     assert cli.run(["train", "--help"]) == 0
     printed = " ".join(capsys.readouterr().out.split())

@@ -77,7 +77,7 @@ def test_a_total_collapse_is_drawn_and_said() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ENCODINGS))
-def test_every_encoding_of_the_catalogue_can_be_chosen(name: str) -> None:
+def test_every_encoding_of_the_catalog_can_be_chosen(name: str) -> None:
     state = State(encoding=name, classes=6, feature_decay=1e-5)
     drawn = solution.picture(state)
     made = ec.encodings.by_name(name, 6, **ENCODINGS[name].example_for(6))

@@ -21,7 +21,7 @@ def problem(trial: Trial) -> ec.ufm.Problem:
     return problem_of(trial.settings, counts)
 
 
-def test_every_encoding_of_the_catalogue_is_in_the_study_that_says_so() -> None:
+def test_every_encoding_of_the_catalog_is_in_the_study_that_says_so() -> None:
     asked = {t.settings["encoding"]["name"] for t in ec.study.load("every-encoding").trials}
     assert asked == set(ec.encodings.names())
 

@@ -1,4 +1,4 @@
-// The settings beside the pictures, made from the catalogue, with a place for a message beside each.
+// The settings beside the pictures, made from the catalog, with a place for a message beside each.
 
 import { $, el } from "./tools.js";
 import { store, value } from "./store.js";
