@@ -92,6 +92,18 @@ def test_each_part_is_what_its_name_says() -> None:
     assert moved.between == pytest.approx(moved.total, rel=1e-9)
 
 
+def test_rounding_is_shown_as_zero_and_kept_in_the_values() -> None:
+    p = problem()
+    w, m, b = ec.ufm.solve(p).parameters(feature_dim=D)
+    found = ec.ufm.excess(p, m.T[LABELS], LABELS, w, b)
+    rounded = dataclasses.replace(found, unbalanced=1e-3, within=-4 * np.finfo(float).eps * found.loss, between=-1e-9)
+    words = dict(line.rsplit(None, 1) for line in map(str.strip, str(rounded).splitlines()))
+    assert words["within classes"] == "0"
+    assert words["layers unbalanced"] == "0.001"
+    assert words["between classes"] == "-1e-09"  # no rounding: a fault that a reader should see
+    assert rounded.to_dict()["within"] == rounded.within < 0
+
+
 def test_nonnegative_features_have_parts_too() -> None:
     p = problem(features="relu")
     solution = ec.ufm.solve(p, throw=False)

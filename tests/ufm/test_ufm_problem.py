@@ -52,6 +52,27 @@ def test_critical_bias_decay_separates_learned_from_not_learned(seed: int) -> No
         assert mean_output(ec.ufm.solve(problem.with_bias_decay(critical * (1 + 1e-6)))) > 0
 
 
+@pytest.mark.parametrize(
+    ("counts", "settings"),
+    [
+        (4, {"feature_dim": 2}),
+        (4, {"feature_dim": 1}),
+        (4, {"feature_dim": 2, "depth": 2}),
+        ([3, 5, 7, 11, 13], {"depth": 2, "weight_decay": 0.5}),
+        (4, {"loss": "cross_entropy"}),
+        (4, {"loss": "cross_entropy", "features": "relu"}),
+        (4, {"class_weights": [1, 2, 3, 4, 5]}),
+        ([3, 5, 7, 11, 13], {"features": "relu"}),
+    ],
+)
+def test_what_has_no_critical_bias_decay_is_explained_without_names_of_code(counts: Any, settings: Any) -> None:
+    problem = ec.ufm.Problem(ONE_HOT, counts, **(DECAYS | settings))
+    assert problem.critical_bias_decay() is None
+    words = problem.explain()
+    assert "_" not in words.replace("λ_b", "")
+    assert "=" not in words
+
+
 def test_threshold_and_derived_quantities() -> None:
     counts = [3, 5, 7, 11, 13]
     problem = ec.ufm.Problem(ec.encodings.ordinal(5), counts, **DECAYS)

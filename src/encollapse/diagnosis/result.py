@@ -122,7 +122,7 @@ class Diagnosis(Shown):
         if self.comparison is not None:
             found += [(row.name, row.value) for row in self.comparison.rows]
         if self.excess is not None:
-            e = self.excess
+            e = self.excess.shown()
             found += [
                 ("excess over the minimum", e.total),
                 ("  layers unbalanced", e.unbalanced),

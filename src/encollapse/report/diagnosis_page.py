@@ -75,7 +75,8 @@ def _numbers(d: HasParts) -> Table:
             Group("prediction against measurement", tuple(_row(row.name, row.value) for row in d.comparison.rows))
         )
     if d.excess is not None:
-        groups.append(Group("excess over the minimum", tuple(_row(n, v) for n, v in d.excess.to_dict().items())))
+        shown = d.excess.shown().to_dict()
+        groups.append(Group("excess over the minimum", tuple(_row(name, value) for name, value in shown.items())))
     return Table((("quantity", ""), ("value", "")), tuple(groups), "Every number of the diagnosis.")
 
 

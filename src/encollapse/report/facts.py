@@ -244,7 +244,8 @@ def run_pairs(run: Any) -> Pairs:
     if run.prediction is not None:
         pairs.append(("certificate", str(run.prediction.certificate)))
     if run.excess is not None:
-        split = [f"{name} {short(getattr(run.excess, name))}" for name in ("unbalanced", "within", "between")]
+        shown = run.excess.shown()
+        split = [f"{name} {short(getattr(shown, name))}" for name in ("unbalanced", "within", "between")]
         pairs.append(("excess in parts", ", ".join(split)))
         mean = "squared distance" if run.settings.loss == "mse" else "KL divergence"
         bound = f"mean {mean} of the outputs from the predicted ones"

@@ -15,6 +15,7 @@ from encollapse.report.summary import where
 from encollapse.report.varied_settings import named, without_axes
 from encollapse.study.families import Family, measured_kind
 from encollapse.study.results import ERRORS, Results, TrialResult
+from encollapse.ufm.excess import without_rounding
 
 _HEADS = {
     "gram_error": "Gram",
@@ -191,7 +192,9 @@ def excess_table(members: Sequence[Family]) -> Table | None:
 def _excess_row(result: TrialResult) -> tuple[Cell, ...]:
     record = result.record
     total, least = record.value("excess"), (record.excess or {}).get("lower_bound")
-    shares = [record.value(f"excess_{part}") for part in ("unbalanced", "within", "between")]
+    parts = [record.value(f"excess_{part}") for part in ("unbalanced", "within", "between")]
+    loss = record.loss or 0.0
+    shares = [None if part is None else without_rounding(part, loss) for part in parts]
     return (
         Cell(str(result.settings["seed"])),
         Cell(number_label(record.decay_time)),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
+from encollapse._internal.format import count
 from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray
 from encollapse.ufm.deep.schatten_prox import SchattenProx
@@ -86,19 +87,20 @@ def critical_point(
 _NO_CLOSED_FORM = CriticalPoint(
     None,
     "Only MSE has a closed form for the bias decay at which the mean direction starts to be learned: under another "
-    "loss what the bias takes up depends on the outputs of every class. At a bias decay of 0 it is not learned; "
-    "bias_path shows where it starts.",
+    "loss what the bias takes up depends on the outputs of every class. At a bias decay of 0 it is not learned. "
+    "Solving the problem at several bias decays shows where it starts.",
 )
 _WEIGHTED = CriticalPoint(
     None,
     "With class weights no closed form is known for the bias decay at which the mean direction starts to be learned. "
-    "bias_path shows where it starts.",
+    "Solving the problem at several bias decays shows where it starts.",
 )
 _NO_CLOSED_FORM_RELU = CriticalPoint(
     None,
     "Under another loss than MSE no critical bias decay is known with non-negative features. Under cross-entropy with "
     "balanced affine images of one-hot labels there is none to know: the features are orthogonal, the classifier is a "
-    "simplex and the bias is zero at every bias decay. bias_path shows what happens for other labels.",
+    "simplex and the bias is zero at every bias decay. For other labels, solving the problem at several bias decays "
+    "shows what happens.",
 )
 _NO_MEAN = CriticalPoint(
     math.inf, "The mean label is zero, so the bias is zero and the mean direction is not learned at any bias decay."
@@ -233,9 +235,9 @@ def _carried(
 def _crowded(rank: int, feature_dim: int) -> CriticalPoint:
     return CriticalPoint(
         None,
-        f"feature_dim={feature_dim} leaves no room for the mean direction beside the {rank} directions that a free "
-        "bias leaves to the features: they compete, the problem is not convex, and no critical bias decay is known. "
-        "bias_path shows what happens.",
+        f"With {count(feature_dim, 'feature dimension')} there is no room for the mean direction beside the "
+        f"{rank} that a free bias leaves to the features. They compete for room, the problem is not convex, and no "
+        "critical bias decay is known. Solving the problem at several bias decays shows what happens.",
     )
 
 
@@ -275,7 +277,8 @@ def _deep_critical(label_svd: LabelSVD, schatten_prox: SchattenProx, limit: int)
         return CriticalPoint(
             None,
             "The mean label has a part along centered labels that are not learned, and with several weight layers the "
-            "problem is not convex: no critical bias decay is known. bias_path shows what happens.",
+            "problem is not convex: no critical bias decay is known. Solving the problem at several bias decays "
+            "shows what happens.",
         )
     length = float(np.linalg.norm(label_svd.labels.mean))
     if length <= threshold:
@@ -328,7 +331,7 @@ def _relu_critical(
         return CriticalPoint(
             None,
             "With non-negative features a critical bias decay is known for balanced affine images of one-hot labels "
-            "only. bias_path shows what happens.",
+            "only. Solving the problem at several bias decays shows what happens.",
         )
     alpha, gamma = form
     a = abs(alpha) / math.sqrt(num_classes)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from encollapse._internal import checks
+from encollapse._internal.rounding import EPS
 from encollapse._internal.typing import FloatArray, IntArray
 from encollapse.errors import ArgumentError, ArgumentTypeError, UnsupportedError
 from encollapse.ufm.problem import Problem
@@ -35,6 +36,8 @@ _BLOCK = 2**22
 """Entries of features that are turned to float64 at a time."""
 _FITTING = 1e-3
 """Relative distance up to which features count as what an inner layer makes of the activations."""
+_ROUNDING = 64 * EPS
+"""Share of the loss up to which a difference of two objectives is rounding. Each has a relative error of a few EPS."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class Excess:
     within : float
         What the differences between samples of a class cost.
     between : float
-        What the class means cost above the minimum. The three parts add up to `total`.
+        What the class means cost above the minimum. The three parts add up to `total`. None is negative but for
+        rounding, which tables write as 0.
     guarantee : float
         No training sample's output is further from the predicted output of its class, on average, than this: for MSE
         it bounds the mean of ``|o - o*|²``, for cross-entropy the mean Kullback-Leibler divergence from the predicted
@@ -86,22 +90,33 @@ class Excess:
         """Plain values, for JSON."""
         return dict(vars(self))
 
+    def shown(self) -> Excess:
+        """The same with rounding set to 0: total and parts of at most ``64 eps`` of the loss, for tables."""
+        parts = ("total", "unbalanced", "within", "between")
+        return replace(self, **{part: without_rounding(getattr(self, part), self.loss) for part in parts})
+
     def logged(self) -> dict[str, float | None]:
         """What logs and tables show, by the names that entries have there."""
         return {name: getattr(self, entry) for name, entry in OF_EXCESS.items()}
 
     def __str__(self) -> str:
+        shown = self.shown()
         rows = {
             "loss": self.loss,
             "certified minimum": self.lower_bound,
-            "excess": self.total,
-            "  layers unbalanced": self.unbalanced,
-            "  within classes": self.within,
-            "  between classes": self.between,
+            "excess": shown.total,
+            "  layers unbalanced": shown.unbalanced,
+            "  within classes": shown.within,
+            "  between classes": shown.between,
             "guarantee on the outputs": self.guarantee,
             "their distance": self.distance,
         }
         return "\n".join(f"{name:<25}  {'-' if value is None else f'{value:.6g}'}" for name, value in rows.items())
+
+
+def without_rounding(part: float, loss: float) -> float:
+    """Part of an excess, or 0 where it is no more than the rounding of a loss and its minimum."""
+    return 0.0 if abs(part) <= _ROUNDING * abs(loss) else part
 
 
 OF_EXCESS = {

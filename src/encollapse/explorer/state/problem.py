@@ -124,7 +124,9 @@ def encoding(state: State) -> Encoding:
 def _problem(key: State) -> ufm.Problem:
     if key.loss != "mse" and key.depth > 1:
         # Descents from many starts take about a second for each bias decay, and a path has dozens.
-        raise FieldError("depth", "under another loss than MSE the explorer shows one layer; ec.ufm.solve takes more")
+        raise FieldError(
+            "depth", "under another loss than MSE the explorer shows one layer. In Python the package solves more"
+        )
     made = encoding(key)
     # Widths and layers that cannot be are refused here, by name.
     with refusals({"codewords": "loss"}):
