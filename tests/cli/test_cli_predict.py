@@ -102,6 +102,12 @@ def test_tables_of_predictions(capsys: Capture) -> None:
     assert "critical" in capsys.readouterr().out
 
 
+def test_one_sample_a_class_is_one(capsys: Capture) -> None:
+    one = ["predict", "-e", "one-hot", "--classes", "4", "--samples-per-class", "1", *DECAYS]
+    assert cli.run(one) == 0
+    assert "4 classes, 1 sample each" in capsys.readouterr().out
+
+
 def test_a_dash_in_a_path_is_explained(capsys: Capture) -> None:
     """Without a bias the first class of a thermometer code, whose codeword is zero, has a zero class mean."""
     ordinal = ["predict", "-e", "ordinal", "--counts", "31,29,23", "--weight-decay", "5e-3", "--feature-decay", "2e-4"]

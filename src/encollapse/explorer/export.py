@@ -17,7 +17,7 @@ import numpy as np
 
 from encollapse import ufm
 from encollapse._internal import files, progress
-from encollapse._internal.format import number_label, short
+from encollapse._internal.format import count, number_label, short
 from encollapse._internal.json_values import plain
 from encollapse._internal.typing import FloatArray
 from encollapse.errors import ArgumentError
@@ -165,7 +165,7 @@ def _page(chosen: state.State, stated: ufm.Problem, nodes: list[tuple[float, ufm
         "ticks": [(position_of(decay), number_label(decay)) for decay in _TICKS],
     }
     low, high = int(stated.counts.min()), int(stated.counts.max())
-    samples = f"{low} samples each" if low == high else f"{low} to {high} samples a class"
+    samples = count(low, "sample") + " each" if low == high else f"{low} to {high} samples a class"
     loss = "squared error" if stated.loss == "mse" else "cross-entropy"
     settings = (
         f"{chosen.encoding} labels, {stated.num_classes} classes, {samples}, {loss}, "

@@ -87,7 +87,7 @@ def cosines(geometry: Any) -> Pairs:
 def counts_of(counts: np.ndarray[Any, Any]) -> str:
     """Class counts in a few words."""
     if (counts == counts[0]).all():
-        return f"{int(counts[0])} samples each"
+        return count(int(counts[0]), "sample") + " each"
     return f"{int(counts.sum())} samples, {int(counts.min())} to {int(counts.max())} a class"
 
 

@@ -158,10 +158,7 @@ def facts(collapse: Collapse) -> list[str]:
     classes = count(collapse.num_classes, "class").replace("classs", "classes")
     if len(seen) < collapse.num_classes:
         classes += f", {collapse.num_classes - len(seen)} without samples"
-    spread = f"{seen.min()}" if seen.min() == seen.max() else f"{seen.min()} to {seen.max()}"
+    low, high = int(seen.min()), int(seen.max())
+    spread = count(low, "sample") if low == high else f"{low} to {high} samples"
     dims = geometry.provenance.get("feature_dim")
-    return [
-        f"{collapse.num_samples} samples",
-        f"{classes}, {spread} samples each",
-        *([f"{dims} features"] if dims else []),
-    ]
+    return [f"{collapse.num_samples} samples", f"{classes}, {spread} each", *([f"{dims} features"] if dims else [])]
