@@ -1,8 +1,10 @@
 """The page in a real browser: every control against the library, moving, looks."""
 
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -196,6 +198,30 @@ def test_a_picture_of_other_settings_is_marked(visit: Visit) -> None:
     until(page, "document.body.dataset.stale === undefined")
 
 
+def test_a_stopped_server_is_said_where_its_message_stands(browser: "Browser", address: str) -> None:
+    alone = Visit(browser, address)
+    page = alone.open("?classes=5")
+    page.route("**/api/**", lambda route: route.abort())
+    page.locator("#weight_decay").fill("0.01")
+    until(page, "document.body.dataset.stale === 'refused'")
+    assert page.locator("#error-address").is_visible()
+    assert page.locator("#stale").inner_text().endswith("See the message at the top of the page.")
+    alone.close()
+
+
+def test_an_encoding_without_a_mean_cosine_says_why(visit: Visit) -> None:
+    """Without a bias the first class of a thermometer code, whose codeword is zero, has a zero class mean."""
+    page = visit.open("?classes=5&bias_decay=inf&beside=ordinal")
+    until(page, "document.getElementById('beside-name').textContent === 'ordinal: a class mean is zero'")
+
+
+def test_nothing_is_saved_where_nothing_is_drawn(visit: Visit) -> None:
+    page = visit.open("?view=runs")
+    until(page, "document.getElementById('epoch-note').textContent.includes('kept no class means')")
+    assert page.get_by_role("button", name="Save the picture: Classes over the epochs").is_hidden()
+    assert page.get_by_role("button", name="Save the picture: Measured").is_visible()
+
+
 def test_the_design_view_shows_the_numbers_of_the_design(visit: Visit) -> None:
     page = visit.open("?classes=5&view=design&target=orthogonal&bias_decay=0.5")
     until(page, "document.getElementById('number-mean_cosine')?.textContent === '0'")
@@ -279,6 +305,29 @@ def test_pictures_are_saved_and_fill_the_screen(visit: Visit) -> None:
     until(page, "document.fullscreenElement?.id === 'panel-frame'")
     page.get_by_role("button", name="Full screen: The frame").click()
     until(page, "document.fullscreenElement === null")
+
+
+def test_a_saved_picture_has_the_color_of_its_panel_and_both_encodings(browser: "Browser", address: str) -> None:
+    """On a white slide the light ink of the dark theme would be invisible without its ground."""
+    dark = Visit(browser, address, color_scheme="dark")
+    page = dark.open("?classes=3&beside=simplex")
+    page.wait_for_selector("#beside-part:not([hidden])")
+    page.wait_for_timeout(300)
+    with page.expect_download() as caught:
+        page.get_by_role("button", name="Save the picture: The frame").click()
+    saved = plt.imread(caught.value.path())
+    widths = page.evaluate("['frame', 'beside-frame'].map((id) => document.getElementById(id).width)")
+    assert saved.shape[1] == sum(widths)
+    ground = page.evaluate("getComputedStyle(document.getElementById('panel-frame')).backgroundColor")
+    color = [int(part) / 255 for part in re.findall(r"\d+", ground)]
+    assert saved[-1, -1] == pytest.approx([*color, 1.0], abs=0.005)
+    right = saved[:, widths[0] :, :3]
+    assert np.abs(right - color).max() > 0.3
+    with page.expect_download() as caught:
+        page.get_by_role("button", name="Save the picture: What is learned").click()
+    assert ground in caught.value.path().read_text(encoding="utf-8")
+    dark.close()
+    assert dark.faults == []
 
 
 def test_the_sweep_begins_again_while_it_loops(browser: "Browser", address: str) -> None:

@@ -37,7 +37,7 @@ export class Dynamics {
 
   receive(answer, body) {
     showErrors(answer.errors ?? {});
-    this.settled(Boolean(answer.dynamics));
+    this.settled(Boolean(answer.dynamics), answer.errors);
     if (!answer.dynamics) return;
     this.shown = answer.dynamics;
     this.keep(answer, body);

@@ -98,9 +98,10 @@ function awaitPicture() {
   if (waiting === null) waiting = setTimeout(() => markStale("computing", (value("view") === "dynamics" ? dynamics.shown : shown.picture) ? "Computing. The pictures still show the previous settings." : "Computing the first pictures."), SLOW);
 }
 
-/** An answer has come, with a picture or without. */
-function settled(drawn) {
-  if (!drawn) markStale("refused", "The pictures show the last valid settings. See the message beside the control.");
+/** An answer has come, with a picture or without. What is not about a control stands at the top. */
+function settled(drawn, errors = {}) {
+  const where = Object.keys(errors).some((name) => name !== "address") ? "beside the control" : "at the top of the page";
+  if (!drawn) markStale("refused", `The pictures show the last valid settings. See the message ${where}.`);
   else if (!lanes.picture.next) markStale();
 }
 
@@ -131,7 +132,7 @@ function keep(answer, body) {
 
 function receivePicture(answer, body) {
   showErrors(answer.errors ?? {});
-  settled(Boolean(answer.picture));
+  settled(Boolean(answer.picture), answer.errors);
   if (!answer.picture) return;
   shown.picture = answer.picture;
   keep(answer, body);
@@ -177,7 +178,8 @@ function drawPicture() {
   $("beside-part").hidden = !picture.beside;
   if (picture.beside) {
     beside.show({ ...picture.beside, axes: value("axes") }, !decay.playing);
-    $("beside-name").textContent = `${picture.beside.name}: mean cosine ${picture.beside.mean_cosine}`;
+    const { name, mean_cosine: cosine } = picture.beside;
+    $("beside-name").textContent = cosine === "–" ? `${name}: a class mean is zero` : `${name}: mean cosine ${cosine}`;
   }
   const inView = `These three directions hold ${hidden} % of the squared length.`;
   const { nc1 } = picture.frame;

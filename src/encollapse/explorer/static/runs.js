@@ -165,6 +165,7 @@ export class Runs {
     $("epoch-note").textContent = frames.length ? "" : "This study kept no class means. To keep them, write measure = { frames = true } in its file.";
     $("samples-note").textContent = !frames.length ? "" : frames[0].samples ? "Dots: the same samples of each class at every epoch." : "This study kept no samples, so only the class means are drawn.";
     $("training").hidden = !frames.length;
+    document.querySelector("#panel-training .acts").hidden = !frames.length;
     if (frames.length) {
       $("epoch").max = frames.length - 1;
       this.#show(frames.length - 1, false);
