@@ -80,6 +80,19 @@ def test_a_still_needs_a_picture_file(tmp_path: Path, capsys: pytest.CaptureFixt
     assert ".png" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("more", "words"), [(["classes=5"], "--address"), (["--still", "still.png"], "one of --still and --export")]
+)
+def test_what_an_exported_page_does_not_read_is_refused(
+    more: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An address without its option was taken for a folder and left out in silence."""
+    page = tmp_path / "page.html"
+    assert cli.run(["explore", "--export", str(page), *more]) == 2
+    assert words in capsys.readouterr().err
+    assert not page.exists()
+
+
 def test_a_still_is_a_picture(chromium: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "encollapse.cli", "explore", "--still", str(tmp_path / "still.png")],

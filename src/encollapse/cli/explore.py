@@ -40,6 +40,11 @@ def explore(
 
     if address and export is None:
         raise typer.BadParameter("belongs to --export, which is not given", param_hint="--address")
+    if export is not None and folder is not None:
+        words = "not read by --export, whose page holds no study; settings of the page go to --address"
+        raise typer.BadParameter(words, param_hint="DIR")
+    if export is not None and still is not None:
+        raise typer.BadParameter("give one of --still and --export", param_hint="--still")
     if export is not None:
         typer.echo(str(explorer.export(export, address)))
         return
