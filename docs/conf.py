@@ -102,6 +102,11 @@ LONG = re.compile(r'<span class="pre">(?=[^<]{36})')
 """A word of code that is longer than a line of a phone, and may break there."""
 
 
+CELL_CODE = re.compile(r'(<span class="pre(?: long)?">)([^<]{12,})')
+JOINT = re.compile(r"(?<=\w/)(?=\w)|(?<=[a-z]_)(?=[a-z])")
+"""Where a path may break in the narrow columns of the contributing page: after a folder, then between words."""
+
+
 UNNAMED = {"Shown", "LabeledProblem"}
 """Bases of public classes that have no page: they say nothing to a reader, no more than ``object`` does."""
 
@@ -161,7 +166,13 @@ def repaired(app: object, name: str, template: str, context: dict[str, object], 
         body = SIGNATURE.sub(plain, str(context["body"]))
         context["body"] = NO_BASES.sub("", BACK.sub(r"\1", ROLES.sub("", body)))
         body = MARKED.sub(r'<span class="with-mark">\1\2</span>', str(context["body"]))
-        context["body"] = PERCENT.sub("\N{NO-BREAK SPACE}", LONG.sub('<span class="pre long">', body))
+        body = PERCENT.sub("\N{NO-BREAK SPACE}", LONG.sub('<span class="pre long">', body))
+        if name == "contributing":
+            start, tables, end = body.partition('id="what-to-touch"')
+            rows, close, after = end.partition("</table>")
+            rows = CELL_CODE.sub(lambda found: found[1] + JOINT.sub("<wbr>", found[2]), rows)
+            body = start + tables + rows + close + after
+        context["body"] = body
 
 
 def setup(app: Sphinx) -> None:
