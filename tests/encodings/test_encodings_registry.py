@@ -134,6 +134,13 @@ def test_a_million_classes_without_their_matrix(encoding: ec.encodings.Encoding)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000
 
 
+def test_a_size_just_above_the_limit_is_told_from_it() -> None:
+    with pytest.raises(MemoryLimitError, match=r"needs 2\.0117 GiB, above the limit of 2\.0000 GiB"):
+        memory.require_room("labels", 9000, 30000, instead="take fewer")
+    with pytest.raises(MemoryLimitError, match=r"needs 6\.7 GiB, above the limit of 2\.0 GiB"):
+        memory.require_room("labels", 30000, 30000, instead="take fewer")
+
+
 def test_memory_limit_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "DENSE_LIMIT_BYTES", 8 * 24)
     with pytest.raises(MemoryLimitError):

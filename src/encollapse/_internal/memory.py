@@ -26,9 +26,10 @@ def require_room(name: str, rows: int, columns: int, *, instead: str) -> None:
         size = 8 * max(rows, columns)
     if size > DENSE_LIMIT_BYTES:
         shape = " × ".join(str(n) if n < 10**30 else "1e30" for n in (rows, columns))
+        digits = 1 if _gib(size) != _gib(DENSE_LIMIT_BYTES) else 4
         raise MemoryLimitError(
-            f"{name}: the dense {shape} matrix needs {_gib(size)}, above the limit of "
-            f"{_gib(DENSE_LIMIT_BYTES)} (encollapse._internal.memory.DENSE_LIMIT_BYTES); {instead}"
+            f"{name}: the dense {shape} matrix needs {_gib(size, digits)}, above the limit of "
+            f"{_gib(DENSE_LIMIT_BYTES, digits)} (encollapse._internal.memory.DENSE_LIMIT_BYTES); {instead}"
         )
 
 
@@ -73,5 +74,5 @@ def _number(file: str, name: str = "") -> int:
         return 0
 
 
-def _gib(size: int) -> str:
-    return f"{min(size, 10**30) / 1024**3:.1f} GiB"
+def _gib(size: int, digits: int = 1) -> str:
+    return f"{min(size, 10**30) / 1024**3:.{digits}f} GiB"
