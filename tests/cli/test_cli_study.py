@@ -97,7 +97,7 @@ def test_a_plan_says_in_whole_sentences_why_there_is_no_critical_value(capsys: C
     assert cli.run(["study", str(file), "--dry-run", "--out", str(tmp_path / "out")]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "λ_b = 0.005: Under another loss than MSE" in printed
-    assert "what happens for other labels. in all" in printed
+    assert "several bias decays shows what happens. in all" in printed
 
 
 def test_a_plan_that_cannot_run_fails(capsys: Capture, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ from reference.study_text import DEFAULTS, HEAD, RUN, study
         ),
         ('dataset = { name = "digits", count = 3 }', r"dataset\.count: no such key; did you mean 'counts'\?"),
         ('dataset = { name = "digits", counts = [3, 0] }', r"dataset\.counts: expected a whole number above 0"),
-        ('dataset = { name = "digits", label_noise = 2 }', r"label_noise.*expected a share in \[0, 1\), got 2"),
+        ('dataset = { name = "digits", label_noise = 2 }', r"label_noise.*expected a number below 1, got 2"),
         ('dataset = { name = "digits", label_noise = { fractions = 2 } }', r"label_noise: .* no option 'fractions'"),
         ('dataset = { name = "digits", options = { dims = 2 } }', r"no option 'dims'; it has none"),
         (

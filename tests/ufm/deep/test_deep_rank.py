@@ -129,7 +129,7 @@ def test_critical_bias_decay_where_the_room_allows_it() -> None:
     for d in (2, 4):
         narrow = ec.ufm.Problem(encoding, 7, **decays, feature_dim=d)
         assert narrow.critical_bias_decay() is None
-        assert f"feature_dim={d}" in narrow.explain()
+        assert f"With {d} feature dimensions" in narrow.explain()
         path = ec.ufm.bias_path(narrow, [0.0, 1.0])
         assert path.critical is None
     imbalanced = ec.ufm.Problem(encoding, [3, 5, 7, 11, 13], **decays, feature_dim=4)
