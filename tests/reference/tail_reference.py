@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+import encollapse as ec
+
 Array = NDArray[np.float64]
 
 
@@ -19,6 +21,16 @@ def sample(num_classes: int, num_samples: int, width: int, seed: int = 0) -> tup
     labels[:num_classes] = np.arange(num_classes)
     means = 2 * generator.standard_normal((num_classes, width))
     return labels, generator.standard_normal((num_samples, width)) + means[labels] + 1.0
+
+
+def encoding_for(num_classes: int, code_dim: int, loss: str, seed: int = 3) -> ec.encodings.Encoding:
+    """One-hot labels, or random ones that the loss takes."""
+    if num_classes == code_dim:
+        return ec.encodings.one_hot(num_classes)
+    if loss == "mse":
+        return ec.encodings.random(num_classes, code_dim, seed=seed)
+    columns = np.random.default_rng(seed).dirichlet(np.ones(code_dim), num_classes).T
+    return ec.encodings.Encoding(columns)
 
 
 def gram_error(features: Array, wanted: Array) -> float:

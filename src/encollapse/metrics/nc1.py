@@ -243,7 +243,8 @@ def vci(statistics: ClassStatistics, convention: Convention = DEFAULT) -> float:
     ``r = min(d, K - 1)`` largest, the index is the mean of ``1/(1 + s_i)``: no difference of nearly equal
     numbers is left. Cholesky factors give it where they are well conditioned. Otherwise eigenvalues of
     ``Σ_W`` below its rounding are raised to it, which sends the
-    directions without any spread to ``1/(1 + s) = 0`` as the pseudo-inverse does. Directions that merged classes
+    directions without any spread to ``1/(1 + s) = 0`` as the pseudo-inverse does. Where the value depends on what they
+    are raised to, it is missing. Directions that merged classes
     lack count 1 each: two of four classes merged and no spread at all give 1/3.
     """
     within = factored_within(statistics, convention)

@@ -113,6 +113,7 @@ class NeuralCollapse(Metric):
             raise ArgumentError(f"head: takes {head.in_features} features, and feature_dim is {feature_dim}")
         self._head, self._encoding, self._convention = _SharedHead(head), encoding, as_convention(convention)
         merge = partial(merge_packed, shape=self._shape)
+        # Without entries it stands for moments of nothing: to copy all their zeros takes longer than many batches.
         self.add_state("moments", torch.zeros(0, dtype=torch.float64), dist_reduce_fx=merge)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -124,9 +125,7 @@ class NeuralCollapse(Metric):
 
     @property
     def moments(self) -> torch.Tensor:
-        """The state as torchmetrics keeps it, one vector. It is packed when it is asked for, and without entries
-        stands for moments of nothing: copying as many zeros as there are moments takes longer than many batches.
-        """
+        """The state as torchmetrics keeps it, one vector. It is packed when it is asked for."""
         packed = self._packed
         if packed is None or not len(packed):
             packed = pack(self._gathered())
